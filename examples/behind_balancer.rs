@@ -11,11 +11,7 @@
 
 use std::{env, time::Duration};
 
-use tcs::{ConcurrentServer, Peer, server::stop_signal, server_protocol, transport::ProxyHeader};
-
-/// How long the balancer has to see that the server is not ready any more. It takes the interval of the checks, times
-/// the number of checks that must fail.
-const LAME_DUCK: Duration = Duration::from_secs(2);
+use tcs::{ConcurrentServer, Peer, server_protocol, transport::ProxyHeader};
 
 #[server_protocol]
 fn greet(name: &str, peer: &Peer) -> String {
@@ -34,20 +30,19 @@ async fn main() -> tcs::Result<()> {
     let server = ConcurrentServer::new(Greet)
         .address(next("127.0.0.1:1234"))
         .handshake(ProxyHeader::from_networks(&["127.0.0.0/8"])?)
+        // The interval of the checks, times the number of checks that must fail, and some more.
+        .lame_duck(Duration::from_secs(2))
         .bind()
         .await?;
     let readiness = ConcurrentServer::new(Ready)
         .address(next("127.0.0.1:1235"))
-        .on_listening(|readiness| println!("ready at {}", readiness.local_addr()))
-        .bind()
-        .await?;
+        .on_listening(|readiness| println!("ready at {}", readiness.local_addr()));
 
-    let stop = async {
-        let checks = readiness.listen_until(stop_signal()).await;
-        tokio::time::sleep(LAME_DUCK).await;
-        checks
-    };
-    let report = server.listen_until(stop).await?;
+    let handle = server.handle();
+    let (report, _) = tokio::try_join!(
+        server.listen_until_signal(),
+        readiness.listen_until(handle.stopping()),
+    )?;
     println!("{report}");
     Ok(())
 }

@@ -61,7 +61,8 @@ mod bank {
         })
     }
 
-    /// Returns the balance.
+    /// Returns the balance. It is safe to execute more than once.
+    #[idempotent]
     pub fn balance(
         #[state] accounts: &Accounts,
         #[session] login: &Login,
@@ -97,7 +98,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} are left", euros(bank.withdraw(2_000).await?));
     println!("too much: {:?}", bank.withdraw(9_000).await?);
 
-    let bank = bank.share()?;
+    // It does not reconnect: `production_client.rs` does.
+    let bank = bank.into_channel()?;
     let tasks: Vec<_> = (0..10)
         .map(|_| {
             let bank = bank.clone();

@@ -30,7 +30,7 @@ fn greet(name: &str) -> String {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // In production, the paths of your certificate are here, and the next three lines are not.
+    // In production, delete the next three lines, and give the paths of your certificate.
     let folder = env::temp_dir().join("tcs-example-tls");
     fs::create_dir_all(&folder)?;
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));

@@ -18,7 +18,7 @@
 #[cfg(unix)]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use tcs::{ConcurrentServer, framing::Lines, server_protocol, transport::UnixSocket};
+    use tcs::{ConcurrentServer, framing::Lines, server_protocol, transport::UnixSocketListener};
     use tokio::net::unix::UCred;
 
     #[server_protocol(framing = Lines)]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let path = std::env::temp_dir().join("tcs-example.sock");
-    let socket = UnixSocket::bind(&path, 0o600)?;
+    let socket = UnixSocketListener::bind(&path, 0o600)?;
     println!("{}", path.display());
     let server = ConcurrentServer::new(Greet).listener(socket);
     server.listen_until_signal().await?;

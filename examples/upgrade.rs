@@ -21,12 +21,22 @@
 //!
 //! The new worker serves as soon as it is ready; the old one finishes its requests and exits. No connection is
 //! refused, because the socket stays open. The supervisor starts the program that is then at its path, so this also
-//! deploys a new version. If the new worker fails to start, the old one goes on. Ctrl-C or SIGTERM ends all.
+//! deploys a new version. If the new worker fails to start, the old one goes on. If a worker crashes, a new one is
+//! started. Ctrl-C or SIGTERM ends all. Do not end the supervisor with `kill -9`: its workers then go on and keep the
+//! port, until you end them too.
 //!
 //! The worker also runs under systemd: the supervisor passes the socket (`LISTEN_FDS`) and waits for `READY=1`, as
 //! systemd does.
 
-use std::{env, fs, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, process, time::Duration};
+use std::{
+    convert::Infallible,
+    env, fs, io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{self, ExitStatus},
+    time::Duration,
+};
 
 use tcs::{ConcurrentServer, server_protocol, transport};
 use tokio::{
@@ -34,11 +44,14 @@ use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How long a new worker may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A worker that has ended is replaced at once, but not more often than this.
+const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 #[server_protocol]
 async fn greet(name: &str) -> String {
@@ -67,45 +80,30 @@ async fn serve() -> tcs::Result<()> {
 }
 
 async fn supervise(address: &str) -> io::Result<()> {
-    let mut supervisor = Supervisor::listen(address)?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut stopping = JoinSet::new();
-
+    let mut supervisor = Supervisor::listen(address)?;
     let addr = supervisor.listener.local_addr()?;
     println!("supervisor {} listens on {addr}", process::id());
-    let mut worker = supervisor.start().await?;
-    loop {
-        tokio::select! {
-            _ = hang_up.recv() => match supervisor.start().await {
-                Ok(new) => {
-                    let mut old = std::mem::replace(&mut worker, new);
-                    stop(&old).await?;
-                    stopping.spawn(async move { old.wait().await });
-                }
-                Err(error) => println!("the worker is not replaced: {error}"),
-            },
-            status = worker.wait() => {
-                return Err(io::Error::other(format!("the worker has ended: {}", status?)));
-            }
-            Some(_) = stopping.join_next() => {}
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-        }
+    tokio::select! {
+        Err(error) = supervisor.keep_serving() => return Err(error),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
-    stop(&worker).await?;
-    worker.wait().await?;
-    while stopping.join_next().await.is_some() {}
+    supervisor.stop_worker();
+    while supervisor.stopping.join_next().await.is_some() {}
     Ok(())
 }
 
-/// What all workers are started with.
 struct Supervisor {
     program: PathBuf,
     listener: TcpListener,
     notifications: UnixDatagram,
     notify_path: PathBuf,
+    /// The worker that serves.
+    worker: Option<Child>,
+    /// The workers that finish their requests.
+    stopping: JoinSet<io::Result<ExitStatus>>,
 }
 
 impl Supervisor {
@@ -117,11 +115,55 @@ impl Supervisor {
             listener: TcpListener::bind(address)?,
             notifications: UnixDatagram::bind(&notify_path)?,
             notify_path,
+            worker: None,
+            stopping: JoinSet::new(),
         })
     }
 
+    /// Starts a worker, and the next one at SIGHUP or when it has ended. An error says that the first one is not ready.
+    ///
+    /// If the future is dropped, the worker that serves goes on, and a new one that is not ready is killed.
+    async fn keep_serving(&mut self) -> io::Result<Infallible> {
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            let started = Instant::now();
+            match self.start().await {
+                Ok(new) => {
+                    self.stop_worker();
+                    self.worker = Some(new);
+                }
+                Err(error) if self.worker.is_none() => return Err(error),
+                Err(error) => println!("the worker is not replaced: {error}"),
+            }
+            let Some(worker) = &mut self.worker else {
+                continue;
+            };
+            tokio::select! {
+                _ = hang_up.recv() => {}
+                status = worker.wait() => {
+                    println!("the worker has ended: {}", status?);
+                    sleep_until(started + RESTART_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the worker to finish its requests and exit.
+    fn stop_worker(&mut self) {
+        while self.stopping.try_join_next().is_some() {}
+        if let Some(mut worker) = self.worker.take() {
+            // A task of its own, so that no signal interrupts it: a worker that is dropped is killed.
+            self.stopping.spawn(async move {
+                terminate(&worker).await?;
+                worker.wait().await
+            });
+        }
+    }
+
     /// Starts a worker and waits until it is ready.
-    async fn start(&mut self) -> io::Result<Child> {
+    async fn start(&self) -> io::Result<Child> {
+        // What a worker has sent that was not waited for any more must not count for this one.
+        while self.notifications.try_recv(&mut [0; 1024]).is_ok() {}
         let mut worker = Command::new(&self.program)
             .arg("worker")
             // Descriptor 0 is the one that a parent can pass without `unsafe`.
@@ -163,7 +205,7 @@ async fn is_ready(notifications: &UnixDatagram) -> io::Result<()> {
 }
 
 /// Sends SIGTERM, at which a worker drains and exits.
-async fn stop(worker: &Child) -> io::Result<()> {
+async fn terminate(worker: &Child) -> io::Result<()> {
     if let Some(id) = worker.id() {
         // The standard library sends no other signal than SIGKILL.
         let script = format!("kill -TERM {id}");

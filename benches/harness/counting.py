@@ -8,6 +8,7 @@ import tempfile
 import time
 
 from harness.programs import RELEASE, Failed, result, serving
+from harness.talking import talking
 
 RUN_LIMIT = 120
 
@@ -89,13 +90,13 @@ def instructions_in(out):
     return int(found[1])
 
 
-def system_calls(name, shape):
+def system_calls(name, shape, wire="framed"):
     """Returns the system calls for each request, by name."""
 
     def total(requests, scratch):
         out = scratch / "strace"
         # With -D the server is the process that is started and ended, and strace its companion.
-        drive(["strace", "-D", "-f", "-c", "-o", out], name, shape, requests)
+        drive(["strace", "-D", "-f", "-c", "-o", out], name, shape, requests, wire)
         return calls(wait_for_total(out))
 
     return difference(total, shape)
@@ -108,9 +109,25 @@ def allocations(name, shape):
     return result(command + form(name), RUN_LIMIT)["allocations"]
 
 
-def idle_bytes(name, connections):
+def idle_bytes(name, connections, wire="framed"):
     """Returns the bytes on the heap for an idle connection, before and after a request."""
-    return result([RELEASE / "allocations", "idle", name, connections], RUN_LIMIT)
+
+    def held():
+        # The sweep of a server, or whatever else it does later, has a moment first.
+        time.sleep(0.5)
+        return server.ask()["bytes"]
+
+    with talking([RELEASE / "allocations", "serve", name]) as server:
+        hold = [RELEASE / "hold", server.first["address"]]
+        # What is made once is made by the first connection, whatever it is.
+        with talking([*hold, 1, wire]):
+            pass
+        start = held()
+        with talking([*hold, connections, wire]) as holder:
+            before = held() - start
+            holder.ask()
+            after = held() - start
+    return {"before": before / connections, "after": after / connections}
 
 
 def difference(total, shape):

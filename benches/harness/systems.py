@@ -13,6 +13,8 @@ from harness.works import CONNECT, CONNECT_16, LARGE, MANY, ONE
 YARDSTICK = "l1b"
 OURS = ["l1b", "l0", "l1a", "framed-send", "framed-forward", "tcs", "tcs-text"]
 TYPED = ["l1b", "tcs"]
+TLS_YARDSTICK = "l1b-tls"
+TLS = [TLS_YARDSTICK, "tcs-tls"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def raw_systems(threads, with_peers, go, leave_out):
 def typed_systems(threads):
     """Returns the loop and the library with the typed message, and the same code to read it."""
     return [System(name, (RELEASE / "server", f"{name}-typed", 0, threads)) for name in TYPED]
+
+
+def tls_systems(threads):
+    """Returns the loop and the library over TLS."""
+    return [System(name, (RELEASE / "server", name, 0, threads), wire="tls") for name in TLS]
 
 
 def own_clients(threads, with_peers):

@@ -6,3 +6,4 @@ pub mod message;
 pub mod options;
 pub mod own;
 pub mod servers;
+pub mod tls;

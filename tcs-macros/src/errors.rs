@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
-use syn::Error;
+use syn::{Error, Result};
 
 /// Collects errors, so that all of one item are reported at once.
 #[derive(Default)]
@@ -20,6 +20,14 @@ impl Errors {
         self.push(Error::new_spanned(tokens.to_token_stream(), message));
     }
 
+    /// Reports `message` at each of several tokens. Returns whether there are none.
+    pub(crate) fn at_each(&mut self, all: &[impl ToTokens], message: impl Display) -> bool {
+        for tokens in all {
+            self.at(tokens, &message);
+        }
+        all.is_empty()
+    }
+
     /// Reports `message` at `span`.
     pub(crate) fn at_span(&mut self, span: Span, message: impl Display) {
         self.push(Error::new(span, message));
@@ -29,12 +37,17 @@ impl Errors {
         self.found.push(error);
     }
 
+    /// Returns the value, or reports the error.
+    pub(crate) fn ok<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+
     /// Notes an error that rustc reports by itself: a second one would not help.
     pub(crate) fn leave_to_rustc(&mut self) {
         self.left_to_rustc = true;
     }
 
-    /// Returns `true` without any error, so that the generated code may call the functions.
+    /// Returns whether there is no error, so that the generated code may call the functions.
     pub(crate) fn may_call_functions(&self) -> bool {
         // A call of a function with an error would be a second error about it.
         self.found.is_empty() && !self.left_to_rustc

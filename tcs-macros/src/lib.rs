@@ -2,7 +2,7 @@
 //!
 //! An attribute is expanded in four steps, none of which knows a later one:
 //!
-//! 1. `args` parses the options in the parentheses of the attribute.
+//! 1. `options` parses the options in the parentheses of the attribute.
 //! 2. `item` parses the function, or the module of functions, under the attribute.
 //! 3. `model` checks both, and describes the protocol that they make.
 //! 4. `expand` writes the item again, and the type of that protocol.
@@ -11,12 +11,12 @@
 //! reported together. `spans` says how errors of the compiler are made to point at the user's code, `library`
 //! how generated code names `tcs`, and `syntax` answers questions about types and paths.
 
-mod args;
 mod errors;
 mod expand;
 mod item;
 mod library;
 mod model;
+mod options;
 mod spans;
 mod syntax;
 #[cfg(test)]
@@ -26,39 +26,39 @@ use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
 
 use crate::{
-    args::{Args, Side},
     errors::Errors,
     item::Item,
     model::Model,
+    options::{Options, Side},
 };
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Server, args.into(), item.into()).into()
+pub fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Server, options.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Client, args.into(), item.into()).into()
+pub fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Client, options.into(), item.into()).into()
 }
 
 /// Expands to the item as written, followed by what is derived from it, followed by the errors.
 ///
 /// The item is kept whatever the errors, and once its name is known, so is the type. Otherwise an error in one
 /// place would be one at every use.
-fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
+fn expand(side: Side, options: TokenStream2, item: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
     // the function.
-    let mut args = Args::parse(side, args, &mut errors);
+    let mut options = Options::parse(side, options, &mut errors);
     let Some(parsed) = Item::parse(side, item.clone(), &mut errors) else {
         return errors.append_to(item);
     };
     if let Item::Module(_) = parsed {
-        args.move_into_module();
+        options.move_into_module();
     }
-    let model = Model::resolve(&args, &parsed, &mut errors);
+    let model = Model::resolve(&options, &parsed, &mut errors);
     errors.append_to(expand::expand(&model))
 }

@@ -18,12 +18,13 @@
 //!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
 //!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
-//!   lifetimes, and covers the type from its first token to its last ([`Library::item`](crate::library::Library::item)). It is a trait of
-//!   the library that implies all bounds: there is one error instead of one for each bound, and its
-//!   `on_unimplemented` says what to write (`request_without_decode`).
-//! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the type, and rustc assumes that it
-//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro
-//!   (`state_of_rc`).
+//!   lifetimes, and covers the type from its first token to its last
+//!   ([`Library::item`](crate::library::Library::item)). It is a trait of the library that implies all
+//!   bounds: there is one error instead of one for each bound, and its `on_unimplemented` says what to
+//!   write (`request_without_decode`).
+//! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the
+//!   type, and rustc assumes that it holds when it checks the rest. It has the user's hygiene, so the error
+//!   does not mention the macro (`state_of_rc`).
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
 //!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
 //!   calls of all functions (`operation_future_not_send`).

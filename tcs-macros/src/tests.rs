@@ -5,14 +5,14 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{args::Side, expand};
+use crate::{expand, options::Side};
 
-fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Server, args, item)
+fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Server, options, item)
 }
 
-fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Client, args, item)
+fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Client, options, item)
 }
 
 /// Options, and the item under them.
@@ -45,8 +45,8 @@ const REQUEST_HALF: Seed = (
 const OPERATIONS: Seed = (
     "format = Json, framing = Lines, session = a",
     "/// Docs.\n #[allow(x)] pub mod m { #![allow(y)] use super::{*, a as b}; pub struct S(u8); \
-         pub fn add(one: u8, #[state] s: &S, r#type: &str) -> Option<&'static str> { None } \
-         #[blocking] pub fn wait<T: Clone, const N: usize>(#[state] t: &[T; N], #[session] x: &mut u8) \
+         #[idempotent] pub fn add(one: u8, #[state] s: &S, #[secret] r#type: &str) -> Option<&'static str> { None } \
+         #[secret] #[blocking] pub fn wait<T: Clone, const N: usize>(#[state] t: &[T; N], #[session] x: &mut u8) \
          where T: Send {} \
          pub async fn find<'a>(a: &'a str, #[context] peer: &Peer, c: Cow<'a, str>) -> Found<'a> { x } \
          pub(crate) const unsafe extern \"C\" fn helper() {} macro_rules! m { () => {} } }",
@@ -87,16 +87,16 @@ fn no_input_makes_the_macro_panic() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let seeds: Vec<(TokenStream, TokenStream)> = SEEDS
         .iter()
-        .map(|(args, item)| (tokens(args), tokens(item)))
+        .map(|(options, item)| (tokens(options), tokens(item)))
         .collect();
     let words: Vec<TokenTree> = seeds
         .iter()
-        .flat_map(|(args, item)| [flatten(args), flatten(item)].concat())
+        .flat_map(|(options, item)| [flatten(options), flatten(item)].concat())
         .collect();
     for _ in 0..20_000 {
-        let (args, _) = random.pick(&seeds);
+        let (options, _) = random.pick(&seeds);
         let (_, item) = random.pick(&seeds);
-        let args = random.mutate(args, &words);
+        let options = random.mutate(options, &words);
         let item = random.mutate(item, &words);
         let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
         let is_module = syn::parse2::<ItemMod>(item.clone()).is_ok_and(|module| {
@@ -105,10 +105,10 @@ fn no_input_makes_the_macro_panic() {
             !items.iter().any(|item| matches!(item, Item::Verbatim(_)))
         });
         for expand in [server_protocol, client_protocol] {
-            let output = expand(args.clone(), item.clone());
+            let output = expand(options.clone(), item.clone());
             if is_function || is_module {
                 let file = syn::parse2::<File>(output.clone())
-                    .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
+                    .unwrap_or_else(|error| panic!("{error}\n#[x({options})]\n{item}\n{output}"));
                 let is_kept = |item: &Item| match item {
                     Item::Fn(_) => is_function,
                     Item::Mod(_) => is_module,
@@ -123,13 +123,13 @@ fn no_input_makes_the_macro_panic() {
 #[test]
 fn seeds_reach_the_expansion() {
     // Without a mistake there is no `compile_error`, and the type is there.
-    for (args, item) in [PLAIN_FUNCTION, EVERYTHING] {
-        let output = server_protocol(tokens(args), tokens(item)).to_string();
+    for (options, item) in [PLAIN_FUNCTION, EVERYTHING] {
+        let output = server_protocol(tokens(options), tokens(item)).to_string();
         assert!(!output.contains("compile_error"), "{output}");
         assert!(output.contains("struct"), "{output}");
     }
-    let (args, item) = OPERATIONS;
-    let output = server_protocol(tokens(args), tokens(item)).to_string();
+    let (options, item) = OPERATIONS;
+    let output = server_protocol(tokens(options), tokens(item)).to_string();
     assert!(!output.contains("compile_error"), "{output}");
     for generated in ["Client", "Contract", "Protocol", "Reply", "Request"] {
         assert!(
@@ -140,8 +140,8 @@ fn seeds_reach_the_expansion() {
     let output = client_protocol(tokens("format = Json"), tokens(item)).to_string();
     assert!(!output.contains("compile_error"), "{output}");
     assert!(!output.contains("Protocol"), "{output}");
-    let (args, item) = UNNAMED_FIELD;
-    let output = client_protocol(tokens(args), tokens(item)).to_string();
+    let (options, item) = UNNAMED_FIELD;
+    let output = client_protocol(tokens(options), tokens(item)).to_string();
     assert!(
         output.contains("compile_error"),
         "a field has no name: {output}"
@@ -216,7 +216,7 @@ fn function_that_is_half_typed_keeps_its_type() {
 
 #[test]
 fn what_does_not_parse_is_one_error() {
-    for (side, args, item) in [
+    for (side, options, item) in [
         (Side::Server, "", "fn f(a: &str) -> impl {}"),
         (
             Side::Server,
@@ -242,7 +242,7 @@ fn what_does_not_parse_is_one_error() {
             "fn f(r: u8, a: Vec<>>) {}",
         ),
     ] {
-        let output = expand(side, tokens(args), tokens(item)).to_string();
+        let output = expand(side, tokens(options), tokens(item)).to_string();
         // Each parameter that does not parse is an error of its own.
         let wrong = item.matches("impl").count().max(1);
         assert_eq!(
@@ -250,6 +250,75 @@ fn what_does_not_parse_is_one_error() {
             wrong,
             "{item}: {output}"
         );
+    }
+}
+
+/// rustc parses an item before it expands the attribute, so it has reported the name.
+#[test]
+fn function_without_a_name_is_left_to_rustc() {
+    for half in [
+        "pub fn () {}",
+        "pub fn type() {}",
+        "fn _() {}",
+        "pub async fn",
+    ] {
+        let module = tokens(&format!("mod m {{ {half} pub fn list() -> u8 {{ 1 }} }}"));
+        for output in [
+            server_protocol(tokens("format = Json"), module),
+            server_protocol(TokenStream::new(), tokens(half)),
+        ] {
+            let output = output.to_string();
+            assert!(!output.contains("compile_error"), "{output}");
+            assert!(output.contains(&tokens(half).to_string()), "{output}");
+        }
+    }
+}
+
+/// The request may be the parameter that is not complete.
+#[test]
+fn request_is_not_missing_beside_a_parameter_that_is_half_typed() {
+    for (side, options, item) in [
+        (Side::Server, "", "fn f(a) {}"),
+        (Side::Server, "", "fn f(#[state] b: &u8, a) {}"),
+        (Side::Client, "request = 1", "fn f(a) {}"),
+    ] {
+        let output = expand(side, tokens(options), tokens(item)).to_string();
+        assert!(!output.contains("compile_error"), "{item}: {output}");
+    }
+    let missing = server_protocol(TokenStream::new(), tokens("fn f(#[state] b: &u8) {}"));
+    assert!(missing.to_string().contains("the request is missing"));
+}
+
+#[test]
+fn conditional_attribute_of_an_operation_is_refused() {
+    for attr in [
+        "cfg_attr(unix, blocking)",
+        "cfg_attr(unix, idempotent)",
+        "cfg_attr(unix, inline, secret)",
+        "cfg_attr(unix, cfg_attr(test, inline, blocking))",
+    ] {
+        let module = format!("mod m {{ #[{attr}] pub fn f() {{}} }}");
+        let output = server_protocol(tokens("format = Json"), tokens(&module)).to_string();
+        assert_eq!(output.matches("compile_error").count(), 1, "{output}");
+        // rustc would report it again.
+        assert!(!output.contains("cfg_attr ("), "{output}");
+    }
+}
+
+#[test]
+fn idempotent_operation_may_be_repeated_over_channels() {
+    let module = tokens("mod m { #[idempotent] pub fn f() {} pub fn g() {} }");
+    for expand in [server_protocol, client_protocol] {
+        let output = expand(tokens("format = Json"), module.clone()).to_string();
+        // Over a `Channel`, and over a blocking one.
+        assert_eq!(output.matches(". idempotent ()").count(), 2, "{output}");
+        for method in output.split("fn f (").skip(1) {
+            if let Some((f, _)) = method.split_once("call_for") {
+                assert_eq!(f.contains("idempotent"), f.starts_with("& self"), "{f}");
+            }
+        }
+        // rustc would not know it.
+        assert!(!output.contains("# [idempotent]"), "{output}");
     }
 }
 
@@ -268,14 +337,19 @@ fn attribute_by_cfg_attr_is_refused_if_it_is_conditional() {
     ] {
         let operation = format!("mod m {{ #[{attr}] pub fn f() {{}} }}");
         let parameter = format!("fn f(a: u8, #[state] #[{attr}] b: &u8) {{}}");
-        for (args, item) in [("format = Json", operation), ("", parameter)] {
-            let output = server_protocol(tokens(args), tokens(&item)).to_string();
+        for (options, item) in [("format = Json", operation), ("", parameter)] {
+            let output = server_protocol(tokens(options), tokens(&item)).to_string();
             assert_eq!(output.contains("compile_error"), is_refused, "{item}");
         }
     }
+    // rustc would report a helper attribute again.
     let role = "fn f(a: u8, #[cfg_attr(test, state)] b: &u8) {}";
     let output = server_protocol(TokenStream::new(), tokens(role)).to_string();
-    assert!(output.contains("compile_error"), "{output}");
+    assert!(
+        output.contains("cannot be conditional: write it without `cfg_attr`"),
+        "{output}"
+    );
+    assert!(!output.contains("cfg_attr ("), "{output}");
 }
 
 #[test]
@@ -297,10 +371,87 @@ fn private_function_stays_at_a_client_if_it_is_named() {
             true,
         ),
         ("/// It's \"one.\n struct S;", false),
+        ("struct S { one: u8 }", false),
+        ("impl S { fn two(&self) { self.one; self.one() } }", false),
+        ("impl S { fn two(one: u8) {} }", false),
+        ("impl S { fn two() { 0..one(); } }", true),
+        ("impl S { fn two() { one::<u8>() } }", true),
+        ("impl S { fn two() { Self { a: one() } } }", true),
     ] {
         let module = format!("mod m {{ {item} fn one() -> u8 {{ 1 }} pub fn add() {{}} }}");
         let output = client_protocol(tokens("format = Json"), tokens(&module)).to_string();
         assert_eq!(output.contains("fn one ()"), stays, "{item}");
+    }
+}
+
+#[test]
+fn name_of_a_generated_type_is_refused_where_it_means_one() {
+    let by_a_path = "name yours by a path";
+    let parameter = "rename the parameter";
+    for (operation, errors) in [
+        ("f(#[state] s: &dyn Handler<Reply = String>)", &[][..]),
+        ("f(#[state] s: &(dyn Handler<Reply: Send> + Send))", &[]),
+        ("f<S: Service<Request = u8>>(#[state] s: &S)", &[]),
+        ("f<S>(#[state] s: &S) where S: Service<Request = u8>", &[]),
+        ("f(#[state] s: &dyn Handler<Reply = Reply>)", &[by_a_path]),
+        ("f(a: Vec<Request>) -> Reply", &[by_a_path, by_a_path]),
+        ("f<S>(#[state] s: &S) where Client: Into<S>", &[by_a_path]),
+        ("f<Client>(#[state] s: &Client)", &[parameter]),
+        ("f<Client: Clone>(#[state] s: &Client)", &[parameter]),
+        (
+            "f<S, Reply>(#[state] s: &(S, Reply)) where Reply: Send",
+            &[parameter],
+        ),
+    ] {
+        let module = tokens(&format!("mod m {{ pub fn {operation} {{}} }}"));
+        for expand in [server_protocol, client_protocol] {
+            let output = expand(tokens("format = Json"), module.clone()).to_string();
+            let found = output.matches("compile_error").count();
+            assert_eq!(found, errors.len(), "{operation}: {output}");
+            for error in errors {
+                assert!(output.contains(error), "{operation}: {error}: {output}");
+            }
+        }
+    }
+}
+
+#[test]
+fn half_close_is_for_async_functions_in_modules_too() {
+    for (operations, is_refused) in [
+        ("pub fn f() {}", true),
+        ("#[blocking] pub fn f() {} pub fn g() {}", true),
+        ("pub fn f() {} async fn helper() {}", true),
+        ("pub fn f() {} pub async fn g() {}", false),
+    ] {
+        let module = tokens(&format!("mod m {{ {operations} }}"));
+        let output = server_protocol(tokens("format = Json, half_close = ends"), module);
+        let output = output.to_string();
+        assert_eq!(output.contains("compile_error"), is_refused, "{operations}");
+        assert_eq!(
+            output.contains("`half_close` is for"),
+            is_refused,
+            "{output}"
+        );
+    }
+}
+
+/// rustc knows them, so they stay at the parameter and are no helper attributes.
+#[test]
+fn attribute_of_rust_stays_at_its_parameter() {
+    for attr in [
+        "allow(unused)",
+        "deny(unused)",
+        "doc = \"text\"",
+        "expect(unused)",
+        "forbid(unused)",
+        "warn(unused)",
+        "cfg_attr(unix, allow(unused))",
+    ] {
+        let function = format!("fn f(a: u8, #[{attr}] #[state] b: &u8) {{}}");
+        let output = server_protocol(TokenStream::new(), tokens(&function)).to_string();
+        assert!(!output.contains("compile_error"), "{output}");
+        let kept = tokens(&format!("#[{attr}] b: &u8")).to_string();
+        assert!(output.contains(&kept), "{kept} is missing: {output}");
     }
 }
 

@@ -1,19 +1,19 @@
 //! The addresses that servers listen at and clients connect to.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use crate::Error;
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
-/// [`SocketAddr`]. Clients also take `"tls://localhost:7000"` (with the feature `tls`) and
-/// `"unix:/run/greet.sock"`.
+/// [`SocketAddr`]. Clients also take `"tls://localhost:7000"` (with the feature `tls`), and the path of a Unix socket:
+/// `"unix:/run/greet.sock"`, or a [`Path`], which need not be UTF-8. Abstract names are not supported.
 ///
 /// A text without a port, such as `"localhost"`, leaves the port unchanged. A host that is only a
 /// number, such as `"7000"` or `"127.1"`, is an error, because resolvers take it for an IPv4 address.
-/// Errors are returned when the address is used.
+/// An IPv6 host may have brackets. Errors are returned when the address is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
@@ -49,10 +49,13 @@ impl Address {
         *self = Self { port, ..other };
     }
 
+    /// Replaces the host, and a path by it. What was over TLS stays over TLS.
     pub(crate) fn set_host(&mut self, host: String) {
-        self.host = host;
-        self.scheme = Scheme::Tcp;
-        self.problem = None;
+        self.host = without_brackets(host);
+        if let Scheme::Unix(_) = self.scheme {
+            self.scheme = Scheme::Tcp;
+        }
+        self.problem = scheme_problem(&self.scheme);
     }
 
     pub(crate) fn set_port(&mut self, port: u16) {
@@ -71,12 +74,25 @@ impl Address {
     }
 
     /// Returns the path, if the address is that of a Unix socket.
+    #[cfg(unix)]
     pub(crate) fn path(&self) -> Result<Option<&Path>, Error> {
-        match (&self.scheme, self.problem) {
-            (Scheme::Unix(_), Some(reason)) => Err(Error::address(&self.text(), reason)),
-            (Scheme::Unix(path), None) => Ok(Some(path)),
-            (Scheme::Tcp | Scheme::Tls, _) => Ok(None),
+        match &self.scheme {
+            Scheme::Unix(path) => self.check().map(|()| Some(path.as_path())),
+            Scheme::Tcp | Scheme::Tls => Ok(None),
         }
+    }
+
+    /// Returns the error in the address, if there is one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (shown, problem) = match self.scheme {
+            Scheme::Unix(_) => (self.text(), self.problem),
+            // The whole text, if it could not be split.
+            Scheme::Tcp | Scheme::Tls => (
+                self.host.clone(),
+                self.problem.or_else(|| host_problem(&self.host)),
+            ),
+        };
+        problem.map_or(Ok(()), |reason| Err(Error::address(&shown, reason)))
     }
 
     /// Rejects the addresses that only clients have.
@@ -87,7 +103,7 @@ impl Address {
                 "a server sets its certificate with `tls()`, and its address without `tls://`"
             }
             Scheme::Unix(_) => {
-                "a server listens at a path with `listener(UnixSocket::bind(path, mode)?)`"
+                "a server listens at a path with `listener(UnixSocketListener::bind(path, mode)?)`"
             }
         };
         Err(Error::address(&self.text(), reason))
@@ -108,9 +124,7 @@ impl Address {
 
     /// Returns all socket addresses of the name, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(reason) = self.problem.or_else(|| number_problem(&self.host)) {
-            return Err(Error::address(&self.host, reason));
-        }
+        self.check()?;
         let port = self.port.unwrap_or(DEFAULT_PORT);
         let resolve = |source| Error::resolve(&self.text(), source);
         let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
@@ -125,12 +139,7 @@ impl Address {
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
         if let Some(path) = text.strip_prefix("unix:") {
-            return Self {
-                host: String::new(),
-                port: None,
-                scheme: Scheme::Unix(path.into()),
-                problem: unix_problem(path),
-            };
+            return Path::new(path).into();
         }
         let (scheme, rest) = match text.strip_prefix("tls://") {
             Some(rest) => (Scheme::Tls, rest),
@@ -145,6 +154,17 @@ impl From<&str> for Address {
             port,
             problem: problem.or_else(|| scheme_problem(&scheme)),
             scheme,
+        }
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(path: &Path) -> Self {
+        Self {
+            host: String::new(),
+            port: None,
+            scheme: Scheme::Unix(path.to_owned()),
+            problem: unix_problem(path),
         }
     }
 }
@@ -175,7 +195,7 @@ impl From<SocketAddr> for Address {
 impl<H: Into<String>> From<(H, u16)> for Address {
     fn from((host, port): (H, u16)) -> Self {
         Self {
-            host: host.into(),
+            host: without_brackets(host.into()),
             port: Some(port),
             scheme: Scheme::Tcp,
             problem: None,
@@ -184,10 +204,10 @@ impl<H: Into<String>> From<(H, u16)> for Address {
 }
 
 /// Returns what is wrong with the path of a Unix socket.
-fn unix_problem(path: &str) -> Option<&'static str> {
+fn unix_problem(path: &Path) -> Option<&'static str> {
     if cfg!(not(unix)) {
         Some("this system has no Unix sockets")
-    } else if path.is_empty() {
+    } else if path.as_os_str().is_empty() {
         Some("there is no path")
     } else {
         None
@@ -222,9 +242,38 @@ fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     if host.is_empty() {
         return Err("there is no host");
     }
-    let port = port.map(str::parse).transpose();
-    let port = port.map_err(|_| "the port is no number from 0 to 65535")?;
+    // `parse` would also take `+80`.
+    let parse = |text: &str| match text.as_bytes() {
+        [b'0'..=b'9', ..] => text.parse().ok(),
+        _ => None,
+    };
+    let port = match port {
+        Some(text) => Some(parse(text).ok_or("the port is not a number from 0 to 65535")?),
+        None => None,
+    };
     Ok((host, port))
+}
+
+/// Returns an IPv6 address without the brackets that it has next to a port.
+fn without_brackets(host: String) -> String {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.map(str::to_owned).unwrap_or(host)
+}
+
+/// Returns what is wrong with a host. It may have been set without the text of an address around it.
+fn host_problem(host: &str) -> Option<&'static str> {
+    let ip = host.split('%').next().unwrap_or_default();
+    if host.is_empty() {
+        Some("there is no host")
+    } else if host.starts_with("unix:") || host.contains("://") {
+        Some("that is an address, not a host; set it with `address()`")
+    } else if host.contains(':') && ip.parse::<Ipv6Addr>().is_err() {
+        Some("that is not a host; set a host and a port with `address()`, as `host:port`")
+    } else {
+        number_problem(host)
+    }
 }
 
 /// Returns what is wrong with a host that is a number, but not an IPv4 address in four parts.
@@ -271,6 +320,19 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn host_that_is_set_later_keeps_tls() {
+        let mut address = Address::from("tls://a:80");
+        address.set_host("b".to_owned());
+        assert!(address.is_tls());
+        assert_eq!(address.text(), "b:80");
+        // A path has no host, so the host replaces it.
+        let mut address = Address::from("unix:/a");
+        address.set_host("b".to_owned());
+        assert_eq!((address.text().as_str(), address.problem), ("b:1234", None));
+    }
+
     #[test]
     fn what_is_no_address_says_why() {
         for (text, reason) in [
@@ -289,13 +351,26 @@ mod tests {
             ("tls://a:80", "`tls://` needs the feature `tls` of `tcs`"),
             (":80", "there is no host"),
             ("", "there is no host"),
-            ("a:b", "the port is no number from 0 to 65535"),
-            ("a:65536", "the port is no number from 0 to 65535"),
+            ("a:b", "the port is not a number from 0 to 65535"),
+            ("a:+80", "the port is not a number from 0 to 65535"),
+            ("a:", "the port is not a number from 0 to 65535"),
+            ("a:65536", "the port is not a number from 0 to 65535"),
             ("[::1", "`[` without `]`"),
             ("[::1]80", "only a port may follow `]`"),
         ] {
             assert_eq!(Address::from(text).problem, Some(reason), "{text}");
         }
+    }
+
+    /// Where there are no Unix sockets, an error is all that is made of a path.
+    #[tokio::test]
+    async fn error_in_a_path_shows_the_path() {
+        let error = Address::from("unix:").resolve().await;
+        let error = error.expect_err("there is no path").to_string();
+        assert!(
+            error.starts_with("cannot read the address `unix:`"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
@@ -324,6 +399,44 @@ mod tests {
         for host in ["7.example", "1a", "0xg", "a.b1", "."] {
             assert_eq!(number_problem(host), None, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn address_in_the_place_of_a_host_is_an_error_however_it_is_set() {
+        const ADDRESS: &str = "that is an address, not a host; set it with `address()`";
+        const PORT: &str =
+            "that is not a host; set a host and a port with `address()`, as `host:port`";
+        for (host, reason) in [
+            ("", "there is no host"),
+            ("[]", "there is no host"),
+            ("unix:/run/greet.sock", ADDRESS),
+            ("tls://localhost", ADDRESS),
+            ("tls://localhost:7000", ADDRESS),
+            ("localhost:7000", PORT),
+            ("127.0.0.1:7000", PORT),
+            ("[::1]:7000", PORT),
+            ("a:b:c", PORT),
+        ] {
+            let mut set = Address::localhost();
+            set.set_host(host.to_owned());
+            for address in [(host, 7000).into(), set] {
+                let error = address.resolve().await.expect_err(host).to_string();
+                assert!(error.ends_with(reason), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ipv6_host_may_have_brackets() {
+        let expected = "[::1]:7000".parse().expect("RFC 5952");
+        for host in ["::1", "[::1]"] {
+            let mut set = Address::from("localhost:7000");
+            set.set_host(host.to_owned());
+            for address in [Address::from((host, 7000)), set] {
+                assert_eq!(address.resolve().await.expect(host), [expected]);
+            }
+        }
+        assert_eq!(host_problem("fe80::1%eth0"), None);
     }
 
     #[test]

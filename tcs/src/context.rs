@@ -1,13 +1,14 @@
 //! The data that a protocol function can use besides its request.
 
-use std::{any::Any, fmt, net::SocketAddr, sync::Arc, time::Instant};
-
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::Semaphore,
+use std::{
+    any::Any,
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use crate::{Rejection, text::Escaped};
+use crate::{Rejection, blocking_permits::BlockingPermits, draining::DrainSignal, text::Escaped};
 
 /// The other end of a connection: its address, and facts that its transport knows.
 ///
@@ -104,30 +105,35 @@ pub struct ConnectionInfo {
     peer: Peer,
     local_addr: Option<SocketAddr>,
     id: u64,
-    opened: Instant,
-    blocking: Arc<Semaphore>,
+    /// When it was accepted, in nanoseconds since `ServerContext::created`: an `Instant` takes twice the memory.
+    opened: u64,
+    /// When the connection drains because of its age, as [`DrainSignal`] counts.
+    retires: u64,
+    server: Arc<ServerContext>,
 }
 
 impl ConnectionInfo {
     /// Creates the properties of a connection without a server, for tests that call a protocol
     /// directly.
     pub fn new(peer: Peer) -> Self {
-        let unlimited = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        Self::of(peer, None, 0, unlimited)
+        let server = Arc::new(ServerContext::new(usize::MAX, None));
+        Self::of(peer, None, 0, DrainSignal::NEVER, server)
     }
 
     pub(crate) fn of(
         peer: Peer,
         local_addr: Option<SocketAddr>,
         id: u64,
-        blocking: Arc<Semaphore>,
+        retires: u64,
+        server: Arc<ServerContext>,
     ) -> Self {
         Self {
             peer,
             local_addr,
             id,
-            opened: Instant::now(),
-            blocking,
+            opened: server.nanos_since_created(),
+            retires,
+            server,
         }
     }
 
@@ -152,8 +158,16 @@ impl ConnectionInfo {
     }
 
     /// Returns the time at which the connection was accepted.
-    pub const fn opened(&self) -> Instant {
-        self.opened
+    pub fn opened(&self) -> Instant {
+        self.server.created + Duration::from_nanos(self.opened)
+    }
+
+    pub(crate) const fn retires(&self) -> u64 {
+        self.retires
+    }
+
+    pub(crate) fn server(&self) -> &ServerContext {
+        &self.server
     }
 
     /// Runs a function that blocks its thread, without holding up other connections.
@@ -164,21 +178,41 @@ impl ConnectionInfo {
     /// runtime, or without a runtime, the function runs in place and everything else waits. The
     /// function may borrow. It runs to its end, whatever happens to the connection.
     ///
+    /// # Errors
+    ///
+    /// Returns a rejection as *busy* if the call has waited longer than
+    /// [`max_queue_time`](crate::server::Server::max_queue_time) for the others. The function is then not called.
+    ///
     /// # Cancel safety
     ///
     /// If you drop the future before the function starts, it never runs. Once started, it runs to
     /// its end.
-    pub async fn block<T>(&self, function: impl FnOnce() -> T) -> T {
-        // The semaphore is never closed. If it were, the function would run without a permit.
-        let _permit = self.blocking.acquire().await.ok();
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            Ok(RuntimeFlavor::CurrentThread) | Err(_) => function(),
-            Ok(_) => {
-                // The connection sends earlier replies, and detects that the peer has left.
-                tokio::task::yield_now().await;
-                tokio::task::block_in_place(function)
-            }
+    pub async fn block<T>(&self, function: impl FnOnce() -> T) -> Result<T, Rejection> {
+        self.server.blocking.run(function).await
+    }
+}
+
+/// What a server shares with the functions of all its connections.
+#[derive(Debug)]
+pub(crate) struct ServerContext {
+    created: Instant,
+    blocking: BlockingPermits,
+    pub(crate) drain: DrainSignal,
+}
+
+impl ServerContext {
+    /// Creates the context of a server that runs up to `max_blocking` functions under `blocking`, which may wait for
+    /// `max_wait`.
+    pub(crate) fn new(max_blocking: usize, max_wait: Option<Duration>) -> Self {
+        Self {
+            created: Instant::now(),
+            blocking: BlockingPermits::new(max_blocking, max_wait),
+            drain: DrainSignal::default(),
         }
+    }
+
+    fn nanos_since_created(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -206,10 +240,11 @@ impl<'a, Session> Context<'a, Session> {
 
 /// A function parameter that comes from the connection, not from the request.
 ///
-/// Every parameter of a protocol function after the request, without a helper attribute, has such a
-/// type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your
-/// own. In a module of functions, write `#[context]` before such a parameter. Without it, the parameter is
-/// an argument of the request.
+/// Every parameter of a protocol function after the request, without a helper attribute, has such a type:
+/// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
+/// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
+/// own. In a module of functions, write `#[context]` before such a parameter. Without it, the parameter is an argument of
+/// the request.
 ///
 /// # Examples
 ///
@@ -243,6 +278,13 @@ impl<'a, Session> Context<'a, Session> {
 pub trait FromContext<'a>: Sized {
     /// Takes the value from the connection, or rejects the request.
     fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
+}
+
+/// Returns `None` in place of a rejection.
+impl<'a, T: FromContext<'a>> FromContext<'a> for Option<T> {
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(T::from_context(info).ok())
+    }
 }
 
 impl<'a> FromContext<'a> for &'a Peer {
@@ -280,6 +322,6 @@ mod tests {
         let info = ConnectionInfo::new(Peer::unnamed());
         let mut blocked = pin!(info.block(|| 1));
         let mut cx = std::task::Context::from_waker(Waker::noop());
-        assert_eq!(blocked.as_mut().poll(&mut cx), Poll::Ready(1));
+        assert_eq!(blocked.as_mut().poll(&mut cx), Poll::Ready(Ok(1)));
     }
 }

@@ -1,9 +1,10 @@
-//! The error of all functions that you call in this library.
+//! The error type of this crate.
 
-use std::{error::Error as StdError, fmt, io, net::SocketAddr, time::Duration};
+use std::{error::Error as StdError, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     Peer, Rejection, RejectionKind,
+    deadline::{Deadline, Late},
     format::{DecodeError, EncodeError},
     framing::FrameError,
 };
@@ -15,6 +16,38 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` writes the error without its causes. `Debug` adds the causes on the same line, because
 /// `fn main() -> tcs::Result<()>` prints that.
+///
+/// # What to do
+///
+/// | [`kind`](Self::kind) | [`execution`](Self::execution) | [retryable](Self::is_retryable) | [connection lost](Self::is_connection_lost) | what to do |
+/// |---|---|---|---|---|
+/// | `Connect` | `NotSent` | yes, unless TLS has failed | yes | connect again later; or correct the address or the certificates |
+/// | `Resolve` | `NotSent` | yes, unless the address is invalid | no | connect again later; or correct the address |
+/// | `TimedOut` | `NotSent` | yes | no | send it again later |
+/// | `TimedOut` | `Unknown` | no | no | send it again if it is safe to execute more than once |
+/// | `Closed`, `Broken`, `Io` | `NotSent` | yes | yes | connect again, and send it again |
+/// | `Closed`, `Broken`, `Io` | `Unknown` | no | yes | connect again, and send it again if it is safe to execute more than once |
+/// | `Rejected`: *busy* | `NotExecuted` | yes | no | send it again later |
+/// | `Rejected`: *going away*, *idle*, *too many connections* | `NotExecuted` | yes | yes | connect again, and send it again |
+/// | `Rejected`: *bad request*, *too large* | `NotExecuted` | no | no | correct the request |
+/// | `Rejected`: *protocol error* | `NotExecuted` | no | yes | correct the address or the protocol |
+/// | `Rejected`: *error*, *timed out*, *failed* | `Executed` | no | no | it is the answer |
+/// | `Rejected`: any other | `Unknown` | no | no | send it again if it is safe to execute more than once |
+/// | `Reply` | any | no | no | correct the address or the protocol |
+/// | `Request` | `NotSent` | no | no | correct the request |
+/// | `Full` | `NotSent` | no | no | receive a reply, and send it again |
+/// | `Setting`, `Listen`, `Accept`, `Runtime`, `Interrupted` | `NotSent` | no | no | correct the program or its environment |
+/// | `Other` | `NotSent` | no | no | it is an error of your own |
+///
+/// The table is for a [`Connection`](crate::Connection). A [`Channel`](crate::Channel) has already done it, as far as it
+/// may: it connects by itself, and [sends requests again](crate::Channel#retries). So an error of a channel that
+/// `is_retryable` means that the time or the budget for retries was used up, or that the channel does not retry. Report that the
+/// server is unavailable, or try again much later: a loop around the call would add load that the budget is to prevent.
+/// If the execution is `Unknown`, find out whether the request was executed, or make the call
+/// [`idempotent`](crate::Channel::idempotent) if it is safe to execute more than once.
+///
+/// A request that is made after a final rejection gets an error of the kind `Broken` that is retryable if that rejection
+/// is.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -46,7 +79,7 @@ pub enum ErrorKind {
     Interrupted,
     /// Nothing listens at the address, or it cannot be reached.
     Connect,
-    /// The connect timeout or the reply timeout has expired.
+    /// The connect timeout, the reply timeout or the deadline of the call has expired.
     TimedOut,
     /// The server closed the connection before it replied.
     Closed,
@@ -64,10 +97,13 @@ pub enum ErrorKind {
     Broken,
     /// The operating system reported an error on the connection.
     Io,
+    /// An error of your own, from [`Error::other`].
+    Other,
 }
 
 /// Whether the server has executed a request that failed.
 ///
+/// The table of [`Error`] says what to do in each case.
 /// [Rejecting requests](crate#what-the-client-and-the-report-say) has a table of what each event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
@@ -75,7 +111,7 @@ pub enum ErrorKind {
     reason = "callers decide about retries and must handle each case"
 )]
 pub enum Execution {
-    /// It was not sent, so it was certainly not executed.
+    /// It was not sent, so it is known not to have been executed.
     NotSent,
     /// The server rejected it before the function ran.
     NotExecuted,
@@ -123,6 +159,21 @@ impl Error {
         self
     }
 
+    /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
+    ///
+    /// Its text is that of `source`. It is not [retryable](Self::is_retryable).
+    pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self::new(ErrorKind::Other, source.to_string())
+    }
+
+    /// Changes an error of a request to that of one that may have been executed in an earlier attempt.
+    #[cold]
+    pub(crate) fn unknown(mut self) -> Self {
+        self.0.execution = Execution::Unknown;
+        self
+    }
+
     /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -135,10 +186,82 @@ impl Error {
         self.0.execution
     }
 
+    /// Returns `true` if the request is known not to have been executed, and another attempt may succeed.
+    ///
+    /// It was then not sent, or rejected because the server is busy or closes the connection. It is `false` for errors
+    /// that another attempt would have too, such as an invalid setting or request. If the request may have been
+    /// executed, it is `false` as well: only you know whether it is safe to execute more than once. See the
+    /// [table](Self#what-to-do).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example() -> tcs::Result<()> {
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// # let mut connection = tcs::Connection::connect("localhost:7000").await?;
+    /// let reply = match connection.call::<Greet>("Ann").await {
+    ///     Err(error) if error.is_retryable() => {
+    ///         if error.is_connection_lost() {
+    ///             connection = tcs::Connection::connect("localhost:7000").await?;
+    ///         }
+    ///         connection.call::<Greet>("Ann").await?
+    ///     }
+    ///     reply => reply?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        if matches!(self.0.execution, Execution::Executed | Execution::Unknown) {
+            return false;
+        }
+        if let Some(rejection) = self.rejection() {
+            return rejection.kind().is_temporary();
+        }
+        match self.0.kind {
+            ErrorKind::TimedOut | ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => true,
+            // A resolver that cannot be reached is no other error than a name that does not exist.
+            ErrorKind::Resolve => self.0.source.is_some(),
+            // With `InvalidData`, TLS says that the certificate is wrong, or that the server does not speak TLS.
+            ErrorKind::Connect => self.io_error_kind() != Some(io::ErrorKind::InvalidData),
+            _ => false,
+        }
+    }
+
+    /// Returns `true` if there is no connection any more, or none could be made.
+    ///
+    /// Connect again before the next request, unless it is a [`Channel`](crate::Channel) that connects by itself. After
+    /// an error of the kinds [`TimedOut`](ErrorKind::TimedOut) and [`Reply`](ErrorKind::Reply), the connection may be
+    /// closed too. Then the next request is not sent, and its error of the kind [`Broken`](ErrorKind::Broken) says so.
+    /// See the [table](Self#what-to-do).
+    pub fn is_connection_lost(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Connect | ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => true,
+            ErrorKind::Rejected => {
+                let rejection = self.rejection();
+                rejection.is_some_and(|rejection| rejection.kind().is_final())
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the kind of the I/O error that is the cause, if one is.
+    fn io_error_kind(&self) -> Option<io::ErrorKind> {
+        let source = self.0.source.as_ref()?.downcast_ref::<io::Error>()?;
+        Some(source.kind())
+    }
+
     /// Returns the reason of the server, if it rejected the request, or an earlier one for good: this request
     /// was then not sent.
     pub fn rejection(&self) -> Option<&Rejection> {
-        self.0.source.as_ref()?.downcast_ref()
+        let source = self.0.source.as_ref()?;
+        // Also if it is why a channel has no connection.
+        let cause = source.downcast_ref::<Arc<Self>>();
+        let cause = cause
+            .map(AsRef::as_ref)
+            .or_else(|| source.downcast_ref::<Self>());
+        source.downcast_ref().or_else(|| cause?.rejection())
     }
 
     /// Returns the address of the server, or the address to listen on, if there is one.
@@ -201,6 +324,14 @@ impl Error {
         Self::new(ErrorKind::Runtime, message)
     }
 
+    pub(crate) fn blocking_in_async(called: &str) -> Self {
+        let message = format!(
+            "`{called}` of `tcs::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
+             in `spawn_blocking`"
+        );
+        Self::new(ErrorKind::Runtime, message)
+    }
+
     pub(crate) fn interrupted(aborted: u64) -> Self {
         let message = format!("ended at once; requests aborted: {aborted}");
         Self::new(ErrorKind::Interrupted, message)
@@ -219,10 +350,9 @@ impl Error {
     }
 
     #[cfg(feature = "tls")]
-    pub(crate) fn handshake(addr: SocketAddr, source: io::Error) -> Self {
-        let message = format!("cannot connect to {addr} over TLS");
-        let (peer, kind) = (Peer::at(addr), ErrorKind::Connect);
-        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
+    pub(crate) fn handshake(host: &str, peer: &Peer, source: io::Error) -> Self {
+        let message = format!("cannot connect to {host} over TLS");
+        Self::with_peer(peer, ErrorKind::Connect, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {
@@ -253,22 +383,70 @@ impl Error {
         Self::new(ErrorKind::Full, message)
     }
 
-    pub(crate) fn no_room(peer: &Peer, limit: Duration) -> Self {
+    pub(crate) fn no_room(peer: &Peer, late: Late) -> Self {
         let message = format!(
-            "no room for a request to {peer} within {limit:?} (`reply_timeout`): too many are in \
-             flight (`max_in_flight`) or too large"
+            "no room for a request to {peer} {late}: too many are in flight (`max_in_flight`) or too large"
         );
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
     }
 
+    /// No connection was made in time. `cause` is why the last attempt has failed.
+    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: Late) -> Self {
+        let error = Self::new(ErrorKind::TimedOut, format!("no connection {late}"));
+        match cause {
+            Some(cause) => error.with_source(Arc::clone(cause)),
+            None => error,
+        }
+    }
+
+    /// The last attempt to connect has failed because of `cause`.
+    pub(crate) fn not_connected(cause: &Arc<Self>) -> Self {
+        let mut error = Self::new(cause.kind(), "no connection").with_source(Arc::clone(cause));
+        error.0.peer.clone_from(&cause.0.peer);
+        error
+    }
+
+    pub(crate) fn open(source: io::Error) -> Self {
+        Self::new(ErrorKind::Connect, "cannot open a stream to the server").with_source(source)
+    }
+
+    pub(crate) fn on_connect(peer: &Peer, source: Self) -> Self {
+        let message = format!("`on_connect` failed for {peer}");
+        Self::with_peer(peer, source.kind(), source.execution(), message).with_source(source)
+    }
+
+    /// The code that connects has panicked, which is most likely the user's.
+    pub(crate) fn connect_panicked(text: &str) -> Self {
+        Self::new(ErrorKind::Setting, format!("connecting panicked: {text}"))
+    }
+
+    pub(crate) fn on_connect_timed_out(peer: &Peer, limit: Duration) -> Self {
+        let message =
+            format!("`on_connect` for {peer} took longer than {limit:?} (`connect_timeout`)");
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
+    }
+
     /// No complete message has arrived in time.
-    pub(crate) fn no_message(peer: &Peer, limit: Duration) -> Self {
+    pub(crate) fn read_timed_out(peer: &Peer, limit: Duration) -> Self {
         let message = format!("no complete message from {peer} within {limit:?} (`reply_timeout`)");
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
-    pub(crate) fn reply_timed_out(peer: &Peer, limit: Duration) -> Self {
-        let message = format!("no reply from {peer} within {limit:?} (`reply_timeout`)");
+    /// The server has not read all requests in time.
+    pub(crate) fn write_timed_out(peer: &Peer, limit: Duration) -> Self {
+        let message =
+            format!("cannot send to {peer} within {limit:?} (`reply_timeout`): it does not read");
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
+    }
+
+    pub(crate) fn reply_timed_out(peer: &Peer, late: Late) -> Self {
+        let message = format!("no reply from {peer} {late}");
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
+    }
+
+    /// No complete message has arrived before the deadline of the call.
+    pub(crate) fn late(peer: &Peer, deadline: &Deadline) -> Self {
+        let message = format!("no complete message from {peer} {}", deadline.late());
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
@@ -418,6 +596,116 @@ mod tests {
         }
     }
 
+    /// Returns every error with `true` if it is retryable, and `true` if the connection is lost.
+    fn verdicts() -> Vec<(Error, bool, bool)> {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let peer = &Peer::unnamed();
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let frame = || FrameError::malformed("cause");
+        vec![
+            (Error::setting("linger", "is odd"), false, false),
+            (Error::address(":1", "no host"), false, false),
+            (Error::resolve("nowhere:1", cause()), true, false),
+            (Error::listen(addr, cause()), false, false),
+            (Error::accept(cause()), false, false),
+            (Error::start(cause()), false, false),
+            (Error::thread(cause()), false, false),
+            (Error::signals(cause()), false, false),
+            (Error::outside_runtime("bind()", ""), false, false),
+            (Error::inside_runtime("run()", "listen()"), false, false),
+            (Error::interrupted(7), false, false),
+            (Error::connect(addr, cause()), true, true),
+            (Error::connect_timed_out("far:1", LIMIT), true, false),
+            #[cfg(unix)]
+            (Error::connect_path("/a".as_ref(), cause()), true, true),
+            #[cfg(feature = "tls")]
+            (Error::tls("the key", cause()), false, false),
+            #[cfg(feature = "tls")]
+            (Error::handshake("far:1", peer, cause()), true, true),
+            (Error::connect(addr, invalid()), false, true),
+            (Error::encode(EncodeError::new("cause")), false, false),
+            (Error::unsendable(frame()), false, false),
+            (Error::full("why"), false, false),
+            (Error::not_greeted(), false, false),
+            (
+                Error::no_room(peer, Late::reply_timeout(LIMIT)),
+                true,
+                false,
+            ),
+            (
+                Error::no_connection(None, Late::reply_timeout(LIMIT)),
+                true,
+                false,
+            ),
+            (
+                Error::not_connected(&Error::connect(addr, cause()).into()),
+                true,
+                true,
+            ),
+            (Error::open(cause()), true, true),
+            (Error::on_connect(peer, Error::full("why")), false, false),
+            (Error::on_connect_timed_out(peer, LIMIT), true, false),
+            (Error::blocking_in_async("call()"), false, false),
+            (Error::closed_before_sent(peer), true, true),
+            (Error::broken_before_sent(peer, "why"), true, true),
+            (Error::read_timed_out(peer, LIMIT), false, false),
+            (Error::read_timed_out(peer, LIMIT).not_sent(), true, false),
+            (Error::write_timed_out(peer, LIMIT), false, false),
+            (
+                Error::reply_timed_out(peer, Late::reply_timeout(LIMIT)),
+                false,
+                false,
+            ),
+            (Error::closed_before_reply(peer), false, true),
+            (Error::decode(peer, DecodeError::new("cause")), false, false),
+            (Error::no_frame(peer, frame()), false, false),
+            (Error::no_frame(peer, frame()).not_sent(), false, false),
+            (Error::broken_before_reply(peer, "why"), false, true),
+            (Error::write(peer, cause()), false, true),
+            (Error::read(peer, cause()), false, true),
+            (Error::read(peer, cause()).not_sent(), true, true),
+            (Error::too_large(peer, 9, 8), false, false),
+            #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+            (Error::wrong_operation(peer), false, false),
+        ]
+    }
+
+    #[test]
+    fn error_says_whether_to_retry_and_whether_its_connection_is_lost() {
+        for (error, is_retryable, is_connection_lost) in verdicts() {
+            assert_eq!(error.is_retryable(), is_retryable, "{error}");
+            assert_eq!(error.is_connection_lost(), is_connection_lost, "{error}");
+        }
+    }
+
+    #[test]
+    fn rejection_says_whether_to_retry_and_whether_its_connection_is_lost() {
+        let peer = &Peer::unnamed();
+        for (kind, is_retryable, is_connection_lost) in [
+            (RejectionKind::Error, false, false),
+            (RejectionKind::BadRequest, false, false),
+            (RejectionKind::TooLarge, false, false),
+            (RejectionKind::Busy, true, false),
+            (RejectionKind::TimedOut, false, false),
+            (RejectionKind::Failed, false, false),
+            (RejectionKind::Unknown, false, false),
+            (RejectionKind::GoingAway, true, true),
+            (RejectionKind::Idle, true, true),
+            (RejectionKind::TooManyConnections, true, true),
+            (RejectionKind::ProtocolError, false, true),
+        ] {
+            let error = Error::rejected(peer, Rejection::new(kind, ""));
+            assert_eq!(error.is_retryable(), is_retryable, "{kind}");
+            assert_eq!(error.is_connection_lost(), is_connection_lost, "{kind}");
+            // Of a later request, after a final rejection.
+            if kind.is_final() {
+                let error = Error::ended_before_sent(peer, Rejection::new(kind, ""));
+                assert_eq!(error.is_retryable(), is_retryable, "{kind}");
+                assert!(error.is_connection_lost(), "{kind}");
+            }
+        }
+    }
+
     #[test]
     fn errors_of_servers_say_what_happened_and_why() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 80));
@@ -428,12 +716,19 @@ mod tests {
             Error::listen(addr, cause()),
             Error::accept(cause()),
             Error::start(cause()),
+            Error::thread(cause()),
             Error::signals(cause()),
             Error::outside_runtime("bind()", ": call `run()`"),
             Error::inside_runtime("run()", "listen()"),
             Error::interrupted(7),
             Error::connect(addr, cause()),
             Error::connect_timed_out("far:1", LIMIT),
+            #[cfg(unix)]
+            Error::connect_path("/run/it.sock".as_ref(), cause()),
+            #[cfg(feature = "tls")]
+            Error::tls("the key", cause()),
+            #[cfg(feature = "tls")]
+            Error::handshake("far:1", &Peer::at(addr), cause()),
         ];
         let told = [
             (ErrorKind::Setting, "linger is odd"),
@@ -445,6 +740,7 @@ mod tests {
                 "cannot accept connections any more: cause",
             ),
             (ErrorKind::Runtime, "cannot start a tokio runtime: cause"),
+            (ErrorKind::Runtime, "cannot spawn a thread: cause"),
             (ErrorKind::Runtime, "cannot wait for signals: cause"),
             (
                 ErrorKind::Runtime,
@@ -459,6 +755,15 @@ mod tests {
             (
                 ErrorKind::TimedOut,
                 "cannot connect to far:1 within 3s (`connect_timeout`)",
+            ),
+            #[cfg(unix)]
+            (ErrorKind::Connect, "cannot connect to /run/it.sock: cause"),
+            #[cfg(feature = "tls")]
+            (ErrorKind::Setting, "TLS: the key: cause"),
+            #[cfg(feature = "tls")]
+            (
+                ErrorKind::Connect,
+                "cannot connect to far:1 over TLS: cause",
             ),
         ];
         check(
@@ -477,7 +782,7 @@ mod tests {
             Error::unsendable(FrameError::unsendable("cause")),
             Error::full("why"),
             Error::not_greeted(),
-            Error::no_room(peer, LIMIT),
+            Error::no_room(peer, Late::reply_timeout(LIMIT)),
             Error::closed_before_sent(peer).with_source(cause()),
             Error::closed_before_sent(peer),
             Error::broken_before_sent(peer, "why"),
@@ -532,14 +837,18 @@ mod tests {
             rejected(RejectionKind::Busy),
             rejected(RejectionKind::Error),
             rejected(RejectionKind::Unknown),
-            Error::no_message(peer, LIMIT),
-            Error::reply_timed_out(peer, limit),
+            Error::read_timed_out(peer, LIMIT),
+            Error::write_timed_out(peer, LIMIT),
+            Error::reply_timed_out(peer, Late::reply_timeout(limit)),
             Error::closed_before_reply(peer),
             Error::decode(peer, DecodeError::new("cause")),
             Error::no_frame(peer, FrameError::malformed("cause")),
             Error::broken_before_reply(peer, "why"),
             Error::write(peer, cause()),
             Error::read(peer, cause()),
+            Error::too_large(peer, 9, 8),
+            #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+            Error::wrong_operation(peer),
         ];
         let unknown = |kind, shown| (kind, Execution::Unknown, shown);
         let told = [
@@ -563,6 +872,10 @@ mod tests {
             ),
             unknown(
                 ErrorKind::TimedOut,
+                "cannot send to unnamed peer within 3s (`reply_timeout`): it does not read",
+            ),
+            unknown(
+                ErrorKind::TimedOut,
                 "no reply from unnamed peer within 1.5s (`reply_timeout`)",
             ),
             unknown(
@@ -583,6 +896,15 @@ mod tests {
             ),
             unknown(ErrorKind::Io, "cannot send to unnamed peer: cause"),
             unknown(ErrorKind::Io, "cannot receive from unnamed peer: cause"),
+            unknown(
+                ErrorKind::Reply,
+                "cannot read what unnamed peer sent: a message of 9 bytes exceeds `max_frame_len` of 8 bytes",
+            ),
+            #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+            unknown(
+                ErrorKind::Reply,
+                "cannot read the reply of unnamed peer: the reply is that of another operation",
+            ),
         ];
         check(errors, told);
     }

@@ -37,8 +37,9 @@
 //! makes one protocol of all of them, and a client with a method for each.
 //!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. The [tour] shows what a function can do, the [README]
-//! says what to consider in production, and the folder `examples` of the repository has whole programs.
+//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. [`server_protocol`](macro@server_protocol#parameters) shows what a function can do. The
+//! README, which is in the package, says what to consider in production, and the folder `examples` of the
+//! repository has whole programs.
 //!
 //! # Terms
 //!
@@ -47,12 +48,19 @@
 //! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
 //! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
 //! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] has a rejection in place of a message |
+//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] has a rejection in place of a message, or is a *notice*, which readers may skip |
+//! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |
 //! | exchange | one request and its reply |
+//! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
+//! | operation | a function of a module that is one protocol; each request names the operation that it calls |
+//! | idempotent | safe to execute more than once, as a function that only reads |
+//! | hedge | to send a request a second time, over another connection, if its reply takes long; the first reply is used |
 //! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
 //! | session | the data that a server keeps for one connection |
+//! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
+//! | transport, listener, handshake | what carries the bytes; what accepts connections; what runs before the protocol, such as TLS: see [`transport`] |
 //! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
-//! | drain | what a server does when it is stopped: it answers the requests in flight, and closes idle connections |
+//! | drain | what a server does when it is stopped, or with a connection at its maximum age: it answers the requests in flight, and closes idle connections |
 //!
 //! # How do I …
 //!
@@ -65,7 +73,10 @@
 //! | serve several functions | [a module of functions](macro@server_protocol#a-module-of-functions) |
 //! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
 //! | reject a request | [rejecting requests](#rejecting-requests) |
+//! | run code around every request: measure, log, limit, authenticate | [`wrap`](protocol::wrap) in a [`Middleware`](protocol::Middleware) |
+//! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
+//! | start TLS after a reply (STARTTLS) | [`Response::StartTls`] and [`Server::start_tls`](server::Server::start_tls); at a client `Connection::start_tls`, with the feature `tls` |
 //! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
 //! | write my own format | [an example](protocol#a-format-of-your-own) |
@@ -80,33 +91,55 @@
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | stop, on a signal or in a test | [stopping](#stopping) |
-//! | see the numbers | the [`Report`] exists only when the server has ended; while it runs, count in a [state](macro@server_protocol#parameters) |
+//! | see the numbers | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](#metrics) |
 //! | read the log | [logging](#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
-//! | serve TLS, require client certificates, replace a certificate while the server runs | `Tls` in [`transport`], with the feature `tls` |
-//! | serve a Unix socket or another transport | [`transport`] |
+//! | serve TLS | [`transport`]: `Tls`, with the feature `tls` |
+//! | require client certificates, and read them | `Tls::require_client_certificates`, `TlsInfo` |
+//! | replace a certificate while the server runs | `Tls::reload` |
+//! | serve a Unix socket, or several listeners at a time | [`transport`] |
+//! | accept from a transport of my own | [`Listener`](transport::Listener) |
+//! | run code before the first byte of the protocol | [`Handshake`](transport::Handshake) |
+//! | limit what one client can ask | `max_request_rate_per_address` and other [limits](#limits); a [`Middleware`](protocol::Middleware) |
+//! | reject unknown peers | [`on_accept`](server::Server::on_accept); by their requests, a [`Middleware`](protocol::Middleware) or [`FromContext`] |
+//! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and `docs/overload.md` in the package |
+//! | log as JSON | `examples/json_logs.rs` |
+//! | end a function that runs for long when the server stops | [`Draining`](protocol::Draining) |
 //! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
-//! | run under systemd, in a container, behind a balancer; restart without downtime | [docs/deploy.md](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
+//! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and `docs/deploy.md` in the package |
 //!
 //! | a client | |
 //! |---|---|
+//! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
+//! | call from threads, without `async` | [`blocking`] |
 //! | send one request and exit | [`Client`] |
-//! | call from several tasks | [`Channel`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
-//! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
+//! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
+//! | log in, or receive the greeting, on each new connection | [`ChannelOptions::on_connect`](client::ChannelOptions::on_connect) |
+//! | share one connection that is already open | [`Connection::into_channel`], which does not reconnect |
+//! | use several servers, or several connections | [`address`](client::ChannelOptions::address), [`connections`](client::ChannelOptions::connections) of [`ChannelOptions`](client::ChannelOptions) |
+//! | set timeouts and limits | [`ConnectOptions`](client::ConnectOptions) |
+//! | limit a single call | [`Channel::deadline`], [`Connection::deadline`] |
+//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`] and [`Channel::hedge`] if it is safe to execute more than once |
+//! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
+//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
+//! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
+//! | know how long a call can take | [the steps of a call](Channel#how-long-a-call-can-take) |
 //! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
 //! | connect over TLS or to a Unix socket | an [`Address`] `tls://host:port` or `unix:/path` |
-//! | know whether a failed request was executed | [`Error::execution`] |
+//! | connect over a transport of my own | [`ChannelOptions::over`](client::ChannelOptions::over), [`Connection::over`] |
+//! | put layers of `tower` around the calls | `Channel::service`, with the feature `tower` |
+//! | test code that calls a server | [a stub](macro@server_protocol#tests-without-the-server) |
 //!
 //! # Choosing a client
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
+//! | [`Channel`] | one or several, made again when they end | many, from many tasks | an application |
+//! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task; a protocol with a state for each connection |
 //! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
-//! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task |
-//! | [`Channel`] | one, kept open | many, from many tasks | an application |
 //!
 //! To send a request and receive its reply, use [`call`](Connection::call).
 //! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
@@ -140,15 +173,35 @@
 //! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
 //! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
 //!
+//! Behind a balancer, set [`lame_duck`](server::Server::lame_duck): a server that is stopped then continues to serve for this time,
+//! so that the balancer sees it before the listeners close. The server goes through these phases:
+//!
+//! | phase | begins | connections | [`ServerHandle::is_stopping`](server::ServerHandle::is_stopping) | [`Draining`](protocol::Draining) of functions |
+//! |---|---|---|---|---|
+//! | serving | when it listens | are accepted | `false` | not ready |
+//! | lame duck | when it is stopped | are accepted | `true` | not ready |
+//! | draining | after `lame_duck` | are refused; open ones finish | `true` | ready |
+//! | aborting | after `drain_timeout`, at a second signal, or at [`abort`](server::ServerHandle::abort) | are aborted | `true` | ready |
+//!
 //! # Limits
 //!
-//! Every wait for a peer and every size has a limit. [`Server`](server::Server) documents each with its setting.
+//! Every wait for a peer and every buffer has a limit. [`Server`](server::Server) documents each with its setting.
 //! What exceeds a limit is rejected with a text that names the limit, if the framing can carry it.
+//! [docs/limits.md](https://docs.rs/crate/tcs/latest/source/docs/limits.md) has the reasons, and how you tell that a limit
+//! was reached.
 //!
 //! | setting | default | limits |
 //! |---|---|---|
 //! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message without its header, both ways |
+//! | [`memory_budget`](server::Server::memory_budget) | 512 MiB, or a quarter of what the process may use | the large buffers of all connections together |
 //! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | open connections |
+//! | [`max_connections_per_address`](server::Server::max_connections_per_address) | a quarter of `max_connections` | open connections of one address |
+//! | [`max_in_flight_per_address`](server::Server::max_in_flight_per_address) | none | requests in flight of one address |
+//! | [`max_request_rate_per_address`](server::Server::max_request_rate_per_address) | none | requests per second of one address |
+//! | [`max_queue_time`](server::Server::max_queue_time) | none | the wait of a request until it starts |
+//! | [`max_pipelined_requests`](server::Server::max_pipelined_requests) | none | requests of a connection that wait for replies |
+//! | [`max_connection_age`](server::Server::max_connection_age) | none | the age of a connection |
+//! | [`max_requests_per_connection`](server::Server::max_requests_per_connection) | none | the requests of a connection |
 //! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run at the same time |
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
@@ -156,11 +209,16 @@
 //! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
+//! | [`keepalive_timeout`](server::Server::keepalive_timeout) | 2 min | a peer of `address` whose machine or network is gone; other listeners keep the options of their sockets |
 //! | [`handshake_timeout`](server::Server::handshake_timeout) | 10 s | the handshakes of a connection, such as TLS |
+//! | [`lame_duck`](server::Server::lame_duck) | none | the time in which a stopped server continues to serve, before it drains |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
 //! | [`connect_timeout`] | 5 s | a client's connection attempt |
 //! | [`reply_timeout`] | 30 s | a client's exchange |
+//! | [`keepalive_timeout`](client::ConnectOptions::keepalive_timeout) of a client | 2 min | a server whose machine or network is gone |
 //! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
+//! | [`idle_timeout`](client::ChannelOptions::idle_timeout) of a channel | 4 min | a connection without calls |
+//! | [`backoff`](client::ChannelOptions::backoff) of a channel | 100 ms to 10 s | the wait before another attempt to connect |
 //!
 //! # Many connections
 //!
@@ -173,14 +231,16 @@
 //!
 //! | a peer can | what limits it |
 //! |---|---|
-//! | open connections and leave them idle | `max_connections` for all peers together, not for each address; `idle_timeout` |
+//! | open connections and leave them idle | a quarter of `max_connections` for each address; `idle_timeout`; [`AtCapacity::EvictIdle`](server::AtCapacity::EvictIdle) |
 //! | send slowly, or stop in the middle of a message | `frame_timeout` |
-//! | send large messages | `max_frame_len` for each connection; memory grows only as bytes arrive |
+//! | send large messages | `max_frame_len` for each connection, and `memory_budget` for all together; memory grows only as bytes arrive |
 //! | send short messages that claim much, or nest deeply | in the serde formats, 128 levels, and no more elements than bytes |
-//! | read slowly, or not at all | `write_timeout`; a connection stops processing while 64 KiB wait to be sent |
-//! | send requests without a pause | 100 µs at a time, then other connections run |
-//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time |
+//! | read slowly, or not at all | `write_timeout`, and 2 s for a large reply beyond `memory_budget`; a connection stops processing while 64 KiB wait to be sent |
+//! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
+//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time; `max_in_flight_per_address` |
+//! | are too many for the server | `max_queue_time`: see `docs/overload.md` |
 //! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols) |
+//! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
 //! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
 //! | read or change the traffic, or pretend to be another | nothing: use TLS, and authenticate in your protocol |
 //!
@@ -227,16 +287,9 @@
 //! # Errors
 //!
 //! The functions of this library return an [`Error`]. It has a [`kind`](Error::kind), and an
-//! [`execution`](Error::execution), which says whether a request that failed was executed:
-//!
-//! ```
-//! use tcs::{Error, Execution};
-//!
-//! fn may_repeat(error: &Error) -> bool {
-//!     matches!(error.execution(), Execution::NotSent | Execution::NotExecuted)
-//! }
-//! # let _ = may_repeat;
-//! ```
+//! [`execution`](Error::execution), which says whether a request that failed was executed.
+//! [`is_retryable`](Error::is_retryable) says whether to send it again, and
+//! [`is_connection_lost`](Error::is_connection_lost) whether to connect again. [`Error`] has a table of all cases.
 //!
 //! An error on one connection of a server is sent to its peer, logged with `tracing`, and affects no other
 //! connection: see [`server`](server#what-each-error-ends).
@@ -248,12 +301,25 @@
 //! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is
 //! poisoned. If you build with `panic = "abort"`, a panic ends the process.
 //!
+//! Before the panic is logged, the panic hook of your program runs. The default hook writes the message to stderr as it
+//! is, with what it quotes of a peer. A hook of your own can escape it:
+//!
+//! ```
+//! std::panic::set_hook(Box::new(|panic| {
+//!     let text = panic.payload_as_str().unwrap_or("no text");
+//!     let location = panic.location().map(ToString::to_string);
+//!     eprintln!("panic at {}: {text:?}", location.unwrap_or_default());
+//! }));
+//! ```
+//!
+//! If the log is enough, the hook can leave out the text, or do nothing.
+//!
 //! # Cancel safety
 //!
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
-//! listener and aborts its connections. A dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call. A server drops a
-//! protocol function that waits if its peer leaves or a limit passes:
+//! listener and aborts its connections. A [`call`](Connection::call) that is dropped or has timed out takes no reply from another:
+//! its request is not sent, or its reply is dropped. A request that was sent is still executed, and the requests after it
+//! on the same connection wait for it. A server drops a protocol function that waits if its peer leaves or a limit passes:
 //! see [what becomes of a function](server#what-becomes-of-a-function).
 //!
 //! # Logging
@@ -266,9 +332,71 @@
 //! | `ERROR` | panics, replies that cannot be sent, no descriptors for a new connection |
 //! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
 //! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
-//! | `DEBUG` | all other rejections, idle connections, peers of other protocols |
+//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
 //!
-//! The events of a connection are in the span `connection`, with its `peer` and `id`.
+//! These names do not change without a note in `CHANGELOG.md`:
+//!
+//! | span or event | level | fields |
+//! |---|---|---|
+//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`] |
+//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
+//! | `listening` | `INFO` | `listeners`, `max_connections` |
+//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
+//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`] that the peer is told, if the framing can carry it |
+//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
+//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
+//! | `closing the connection without a message` | `INFO` | `reason` |
+//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `seconds` since it was accepted |
+//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
+//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
+//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
+//! | span `channel`, around the events of a connection of a [`Channel`] | `INFO` | `server` |
+//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
+//! | `connected again` | `INFO` | `peer`; `failures` |
+//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
+//!
+//! A server logs an event that a peer can cause once per second at `INFO` and above. In between, it logs further events
+//! with this message at `DEBUG`, and the next line has their number as `left_out`. Requests are not logged one by one,
+//! because that would cost each of them time even when it is off. [Count](server::ServerHandle::stats) them, or wrap the
+//! protocol in [`TraceRequests`](protocol::TraceRequests).
+//!
+//! Control characters in the text of peers, and of your own errors, are escaped: no field contains a line feed or an
+//! escape sequence.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, servers and channels publish their numbers through the crate `metrics`. The library installs no
+//! recorder: install one, such as the one of `metrics-exporter-prometheus`, before you call `bind()`, [`listen()`] or
+//! `run()`. The numbers of several servers in a program add up.
+//!
+//! | name | kind | is |
+//! |---|---|---|
+//! | `tcs_connections_open` | gauge | connections that are open |
+//! | `tcs_connections_accepted_total` | counter | accepted connections |
+//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
+//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
+//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
+//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
+//! | `tcs_requests_received_total` | counter | received requests |
+//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded, with its waits; not if it panics. With the label `operation` if the protocol is a module |
+//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
+//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
+//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
+//! | `tcs_buffer_bytes` | gauge | what large buffers have of the `memory_budget` |
+//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
+//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
+//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
+//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
+//! | `tcs_client_retries_total` | counter | requests that were sent again |
+//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
+//!
+//! The totals and gauges of servers are published once per second, so requests do not pay for them. Only the two durations are
+//! recorded for each request, which takes two looks at the clock, and one for each read.
+//!
+//! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
+//! `examples/prometheus.rs` serves them as text.
 //!
 //! # Features
 //!
@@ -278,10 +406,12 @@
 //! |---|---|
 //! | `json`, `postcard`, `messagepack`, `protobuf` | the formats in the table below |
 //! | `codec` | [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a format |
+//! | `metrics` | [metrics](#metrics) of servers and channels |
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
+//! | `tower` | the module `protocol::tower`: layers around protocols, protocols as services, and services as protocols; `Channel::service`: channels as services |
 //!
 //! | feature | format | messages | use it for |
 //! |---|---|---|---|
@@ -318,8 +448,6 @@
 //! kinds of control frames in [`LengthPrefixed`] may get a meaning, and the others will not change. The
 //! hidden module `__private` is only for the attributes.
 //!
-//! [README]: https://docs.rs/crate/tcs/latest
-//! [tour]: https://docs.rs/crate/tcs/latest/source/docs/tour.md
 //! [`ClientProtocol`]: protocol::ClientProtocol
 //! [`Decode`]: format::Decode
 //! [`Encode`]: format::Encode
@@ -333,6 +461,7 @@
 //! [`block_in_place`]: tokio::task::block_in_place
 //! [`connect_timeout`]: client::ConnectOptions::connect_timeout
 //! [`enable_all`]: tokio::runtime::Builder::enable_all
+//! [`listen()`]: server::Server::listen
 //! [`max_in_flight`]: client::ConnectOptions::max_in_flight
 //! [`reply_timeout`]: client::ConnectOptions::reply_timeout
 //! [`serve_stream`]: server::Server::serve_stream
@@ -352,14 +481,19 @@
 )]
 
 mod address;
+mod blocking_permits;
 mod buffer;
 pub mod client;
+mod codel;
 mod context;
+mod deadline;
+mod draining;
 mod error;
 pub mod format;
 pub mod framing;
 mod limit;
 mod macro_support;
+mod middleware;
 mod panics;
 pub mod protocol;
 mod rejection;
@@ -374,7 +508,7 @@ pub mod transport;
 pub mod __private;
 
 pub(crate) use address::Address;
-pub use client::{channel::Channel, connection::Connection, exchange::Client};
+pub use client::{blocking, channel::Channel, connection::Connection, exchange::Client};
 pub use context::{ConnectionInfo, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::response::Response;

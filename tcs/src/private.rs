@@ -10,8 +10,8 @@ pub use crate::format::protobuf::ProstMessage;
 pub use crate::macro_support::{
     operations::{
         Argument, Arguments, Choice, ChosenFormat, FormatCheck, Message, OperationReply,
-        OperationsFormat, UnfitFormat, arguments as read_arguments, assert_operations_format,
-        no_such_item, read as read_message,
+        OperationsFormat, UnfitFormat, assert_operations_format, no_such_item, read_arguments,
+        read_message,
     },
     values::NoFormat,
 };
@@ -23,7 +23,7 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Channel, Connection, FromContext, Peer, Rejection, Result,
+    Channel, Connection, FromContext, Peer, Rejection, Result, blocking,
     format::{Encode, Plain},
     framing::LengthPrefixed,
     limit::{client_error, reject_with_error, server_error},
@@ -33,7 +33,9 @@ pub use crate::{
             assert_state,
         },
         pair::{OtherPair, Pair},
-        values::{Encoded, FieldReference, FieldValue, Unknown, encoder, send},
+        values::{
+            Encoded, FieldReference, FieldValue, Hidden, Shown, Unknown, Unshown, encoder, send,
+        },
     },
     protocol::{ClientProtocol, Context, Contract, ServerProtocol},
     transport::Address,

@@ -1,8 +1,9 @@
 //! The traits of protocols.
 //!
 //! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
-//! with [`Context`]. A [`Contract`] names the messages of a protocol, for clients. [`CallContract`] and
-//! [`CallOwned`] are bounds of the methods that call it; you never implement these two.
+//! with [`Context`]. [`wrap`] adds code around the function of a protocol. A [`Contract`] names the messages of a
+//! protocol, for clients. [`CallContract`] and [`CallOwned`] are bounds of the methods that call it; you never
+//! implement these two.
 //!
 //! # An existing protocol
 //!
@@ -154,9 +155,16 @@
 //! [`Input::new`]: crate::framing::Input::new
 //! [`start()`]: crate::server::Server::start
 
+#[cfg(feature = "tower")]
+pub mod tower;
+
 use std::sync::Arc;
 
-pub use crate::context::Context;
+pub use crate::{
+    context::Context,
+    draining::Draining,
+    middleware::{Middleware, TraceRequests, Wrapped, wrap},
+};
 
 use crate::{
     Peer, Rejection,
@@ -344,38 +352,68 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// nevertheless, it is dropped and its request fails.
     #[doc(hidden)]
     const WAITS: bool = true;
+
+    /// The names of the operations, for logs and metrics.
+    ///
+    /// Default: none. `#[server_protocol]` on a module sets the names of its functions.
+    const OPERATIONS: &'static [&'static str] = &[];
+
+    /// Returns which of [`OPERATIONS`](Self::OPERATIONS) a request calls, counted from 0.
+    ///
+    /// Default: 0.
+    fn operation(request: &Self::Request<'_>) -> usize {
+        let _ = request;
+        0
+    }
 }
 
+/// Writes all items of a [`ServerProtocol`] but `process_request` and `WAITS`: those of the protocol `$inner`, which is
+/// the value `$value`.
 macro_rules! forward_server_protocol {
+    ($inner:ty, $self:ident => $value:expr) => {
+        type Framing = <$inner as ServerProtocol>::Framing;
+        type Format = <$inner as ServerProtocol>::Format;
+        type Session = <$inner as ServerProtocol>::Session;
+        type Request<'a> = <$inner as ServerProtocol>::Request<'a>;
+        type Reply<'a> = <$inner as ServerProtocol>::Reply<'a>;
+
+        fn framing(&$self) -> Self::Framing {
+            <$inner>::framing($value)
+        }
+
+        fn open_session(&$self, peer: &Peer) -> Self::Session {
+            <$inner>::open_session($value, peer)
+        }
+
+        const HAS_GREETING: bool = <$inner as ServerProtocol>::HAS_GREETING;
+
+        fn greeting<'a>(
+            &'a $self,
+            peer: &'a Peer,
+            session: &'a mut Self::Session,
+        ) -> Option<impl Encode<Self::Format>> {
+            <$inner>::greeting($value, peer, session)
+        }
+
+        fn reject_with<'a>(&'a $self, rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
+            <$inner>::reject_with($value, rejection)
+        }
+
+        const ENDS_AT_HALF_CLOSE: bool = <$inner as ServerProtocol>::ENDS_AT_HALF_CLOSE;
+        const OPERATIONS: &'static [&'static str] = <$inner as ServerProtocol>::OPERATIONS;
+
+        fn operation(request: &Self::Request<'_>) -> usize {
+            <$inner>::operation(request)
+        }
+    };
+}
+pub(crate) use forward_server_protocol;
+
+macro_rules! implement_for_pointers {
     ($($pointer:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<P: ServerProtocol> ServerProtocol for $pointer {
-            type Framing = P::Framing;
-            type Format = P::Format;
-            type Session = P::Session;
-            type Request<'a> = P::Request<'a>;
-            type Reply<'a> = P::Reply<'a>;
-
-            fn framing(&self) -> Self::Framing {
-                P::framing(self)
-            }
-
-            fn open_session(&self, peer: &Peer) -> Self::Session {
-                P::open_session(self, peer)
-            }
-
-            const HAS_GREETING: bool = P::HAS_GREETING;
-
-            fn greeting<'a>(
-                &'a self,
-                peer: &'a Peer,
-                session: &'a mut Self::Session,
-            ) -> Option<impl Encode<Self::Format>> {
-                P::greeting(self, peer, session)
-            }
-
-            fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
-                P::reject_with(self, rejection)
-            }
+            forward_server_protocol!(P, self => self);
 
             fn process_request<'a>(
                 &'a self,
@@ -385,14 +423,12 @@ macro_rules! forward_server_protocol {
                 P::process_request(self, context, request)
             }
 
-            const ENDS_AT_HALF_CLOSE: bool = P::ENDS_AT_HALF_CLOSE;
-
             const WAITS: bool = P::WAITS;
         }
     )*};
 }
 
-forward_server_protocol!(Arc<P>, &'static P);
+implement_for_pointers!(Arc<P>, &'static P);
 
 /// A client's protocol: its request, and the function that processes the reply.
 ///
@@ -565,7 +601,7 @@ pub trait CallOwned: CallContract {
 
 impl<P: CallContract> CallOwned for P
 where
-    P::Value<'static>: for<'a> Decode<'a, P::Format>,
+    P::Value<'static>: OwnedValue<P::Format> + for<'a> Decode<'a, P::Format>,
 {
     type Owned = P::Value<'static>;
 
@@ -574,3 +610,25 @@ where
         <P::Value<'static> as Decode<'_, P::Format>>::decode(frame.with_scratch(&mut scratch))
     }
 }
+
+/// A reply that can be decoded from any buffer, so it borrows nothing.
+///
+/// This says no more than the bound on [`Decode`] beside it, but it says so in time. By itself, rustc compares the
+/// lifetimes last, and reports that an implementation of `Decode` is not general enough. Where two implementations
+/// are possible, it compares the lifetimes to choose one. So there is a second one, which never holds. If the reply
+/// borrows, neither does the first, and the error is the text below.
+#[diagnostic::on_unimplemented(
+    message = "a channel cannot return the reply `{Self}`, which borrows",
+    label = "use `call_with`, to which you pass a closure that processes the reply",
+    note = "a channel reuses its receive buffer before the caller has read the reply; a `Connection` lends its own"
+)]
+trait OwnedValue<Format> {}
+
+#[diagnostic::do_not_recommend]
+impl<Format, T> OwnedValue<Format> for T where T: for<'a> Decode<'a, Format> {}
+
+#[diagnostic::do_not_recommend]
+impl<Format, T> OwnedValue<Format> for T where for<'a> (): NeverImplemented<'a> {}
+
+/// A bound that never holds. It has a lifetime, because rustc rejects one that it can decide at once.
+trait NeverImplemented<'a> {}

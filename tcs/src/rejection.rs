@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::Escaped;
+use crate::text::{Escaped, MAX_SHOWN};
 
 /// The reason why a request or a connection was rejected.
 ///
@@ -16,7 +16,8 @@ use crate::text::Escaped;
 /// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
 ///
 /// `Display` shows the kind and the text, or for [`RejectionKind::Error`] the text alone. It escapes
-/// control characters, because the text may come from a peer.
+/// control characters, because the text may come from a peer, and shows the beginning of a text of more than 4,096
+/// bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rejection(Box<Inner>);
 
@@ -46,12 +47,12 @@ pub enum RejectionKind {
     /// Any other code below `0x40`. It takes the place of one reply, and the request may have been
     /// executed.
     Unknown = 0x3f,
-    /// The server is stopping. This kind is final, as are all below.
+    /// The server closes the connection, usually because it is stopping. This kind is final, as are all below.
     GoingAway = 0x40,
-    /// Nothing arrived within the server's `idle_timeout`, or a frame exceeded `frame_timeout`.
+    /// Nothing arrived within the server's `idle_timeout`, a frame exceeded `frame_timeout`, or the server needs the
+    /// place of an idle connection (`at_capacity`).
     Idle = 0x41,
-    /// The server has its maximum number of connections. A server of this library does not send
-    /// it: its peers wait in the backlog.
+    /// The server has its maximum number of connections, or no descriptors for another one.
     TooManyConnections = 0x42,
     /// The bytes that arrived do not belong to the protocol of this port.
     ProtocolError = 0x43,
@@ -91,15 +92,25 @@ impl RejectionKind {
         self.code() >= Self::GoingAway.code()
     }
 
-    /// Returns `true` if a request that gets this rejection was certainly not executed.
+    /// Returns `true` if a request that gets this rejection is known not to have been executed.
     pub const fn is_unexecuted(self) -> bool {
         self.is_final() || matches!(self, Self::BadRequest | Self::TooLarge | Self::Busy)
     }
 }
 
-impl fmt::Display for RejectionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl RejectionKind {
+    /// Returns `true` if a request that gets this rejection was not executed, and may be later or over another
+    /// connection.
+    pub(crate) const fn is_temporary(self) -> bool {
+        matches!(
+            self,
+            Self::Busy | Self::GoingAway | Self::Idle | Self::TooManyConnections
+        )
+    }
+
+    /// Returns the text that is shown for this kind.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
             Self::Error => "error",
             Self::BadRequest => "bad request",
             Self::TooLarge => "too large",
@@ -111,7 +122,13 @@ impl fmt::Display for RejectionKind {
             Self::Idle => "idle",
             Self::TooManyConnections => "too many connections",
             Self::ProtocolError => "protocol error",
-        })
+        }
+    }
+}
+
+impl fmt::Display for RejectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -145,6 +162,11 @@ impl Rejection {
         Self::new(RejectionKind::Busy, text)
     }
 
+    /// Creates a rejection of a connection: [`RejectionKind::TooManyConnections`].
+    pub(crate) fn too_many_connections(text: impl Into<String>) -> Self {
+        Self::new(RejectionKind::TooManyConnections, text)
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> RejectionKind {
         self.0.kind
@@ -158,7 +180,7 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped::all(self.0.text.as_bytes());
+        let text = Escaped::up_to(self.0.text.as_bytes(), MAX_SHOWN);
         match self.0.kind {
             kind if self.0.text.is_empty() => kind.fmt(f),
             // The text of a function's error says what it is.

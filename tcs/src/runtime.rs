@@ -1,6 +1,7 @@
 //! The tokio runtime: whether there is one, and how tasks wait on it.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     task::{Context, Poll},
 };
@@ -54,6 +55,12 @@ pub(crate) fn block_on<T>(
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     // tokio keeps the waker at the first poll, so the future can be dropped.
     let _: Poll<()> = pin!(yield_now()).poll(cx);
+}
+
+/// Calls `poll` once with the context of this task. Returns its result, without waiting.
+#[inline]
+pub(crate) fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> T) -> impl Future<Output = T> {
+    poll_fn(move |cx| Poll::Ready(poll(cx)))
 }
 
 /// Waits until `condition` returns `true`. Checks it again after each notification of `changed`.

@@ -1,7 +1,8 @@
 //! The sockets of both ends.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The number of peers that can wait until they are accepted. Linux makes the peers of a larger burst
@@ -9,9 +10,70 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// allow fewer: `net.core.somaxconn` on Linux, see listen(2).
 pub(crate) const BACKLOG: u16 = 1024;
 
+/// When the system gives up a peer that does not acknowledge what it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keepalive {
+    /// How long the peer may be silent while nothing is sent to it.
+    pub(crate) limit: Duration,
+    /// Whether the limit also holds for sent bytes (`TCP_USER_TIMEOUT`). Otherwise the system tries for about 15
+    /// minutes.
+    #[cfg_attr(
+        not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")),
+        expect(dead_code, reason = "other systems have no such option")
+    )]
+    pub(crate) is_for_unacknowledged: bool,
+}
+
+impl Keepalive {
+    /// Sets the options of tcp(7) on a socket. On Linux, sockets that are accepted have those of their listener.
+    fn set(self, socket: &SockRef<'_>) -> io::Result<()> {
+        // Half of the time passes before the first of up to four probes. The system counts whole seconds.
+        let half = u32::try_from(self.limit.as_secs().div_ceil(2)).unwrap_or(u32::MAX);
+        let half = half.clamp(1, MAX_TCP_KEEPIDLE);
+        let probes = half.min(4);
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(half.into()))
+            .with_interval(Duration::from_secs((half / probes).into()));
+        #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "vita")))]
+        let keepalive = keepalive.with_retries(probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        if self.is_for_unacknowledged {
+            // Linux takes milliseconds up to this number.
+            let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+            socket.set_tcp_user_timeout(Some(self.limit.min(most)))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the options on an accepted socket, where it does not have those of its listener.
+    pub(crate) fn set_on_accepted(self, stream: &TcpStream) {
+        if !cfg!(target_os = "linux") {
+            self.set_on_connected(stream);
+        }
+    }
+
+    /// Sets the options on a socket. A connection is useful without them, so an error is only logged.
+    pub(crate) fn set_on_connected(self, stream: &TcpStream) {
+        if let Err(error) = self.set(&SockRef::from(stream)) {
+            tracing::debug!(%error, "cannot set the options of `keepalive_timeout`");
+        }
+    }
+}
+
+/// The longest time of Linux in seconds, about nine hours.
+const MAX_TCP_KEEPIDLE: u32 = 32_767;
+
 /// Listens at an address.
-pub(crate) fn listen(addr: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+pub(crate) fn listen(
+    addr: SocketAddr,
+    reuse_port: bool,
+    keepalive: Option<Keepalive>,
+) -> io::Result<TcpListener> {
     let socket = socket_for(addr)?;
+    if let Some(keepalive) = keepalive {
+        keepalive.set(&SockRef::from(&socket))?;
+    }
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuseport(reuse_port)?;
     #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
@@ -49,5 +111,43 @@ pub(crate) fn canonical(mut addr: SocketAddr) -> SocketAddr {
 pub(crate) fn send_without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_keepalive_of_their_listener() {
+        let seconds = Duration::from_secs;
+        let any = "127.0.0.1:0".parse().expect("an address");
+        for (limit, is_for_unacknowledged, time, interval, probes) in [
+            (120, true, 60, 15, 4),
+            (4, false, 2, 1, 2),
+            (1, false, 1, 1, 1),
+            (1 << 40, false, 32_767, 8_191, 4),
+            (86_400, true, 32_767, 8_191, 4),
+        ] {
+            let keepalive = Keepalive {
+                limit: seconds(limit),
+                is_for_unacknowledged,
+            };
+            let listener = listen(any, false, Some(keepalive)).expect("a free port");
+            let addr = listener.local_addr().expect("it listens");
+            let _near = connect(addr).await.expect("it listens");
+            let (far, _) = listener.accept().await.expect("it is connected");
+            let far = SockRef::from(&far);
+            assert!(far.keepalive().expect("TCP has it"));
+            assert_eq!(far.tcp_keepalive_time().expect("TCP has it"), seconds(time));
+            let set = far.tcp_keepalive_interval().expect("TCP has it");
+            assert_eq!(set, seconds(interval));
+            assert_eq!(far.tcp_keepalive_retries().expect("TCP has it"), probes);
+            let set = far.tcp_user_timeout().expect("TCP has it");
+            assert_eq!(set, is_for_unacknowledged.then_some(seconds(limit)));
+        }
+        let listener = listen(any, false, None).expect("a free port");
+        let without = SockRef::from(&listener).keepalive();
+        assert!(!without.expect("TCP has it"));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-/// The text of an error, which may quote a peer. `Display` escapes control characters.
+/// The text of an error, which may quote a peer. `Display` escapes control characters, and shows the beginning of a long
+/// one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(Box<str>);
 
@@ -28,7 +29,7 @@ pub(crate) const DISPLAY_FAILED: &str = "the `Display` of the error returned an 
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped::all(self.0.as_bytes()).fmt(f)
+        Escaped::up_to(self.0.as_bytes(), MAX_SHOWN).fmt(f)
     }
 }
 
@@ -37,6 +38,9 @@ impl fmt::Debug for Text {
         self.0.fmt(f)
     }
 }
+
+/// How much of a text a log shows: a few screens.
+pub(crate) const MAX_SHOWN: usize = 4_096;
 
 /// Shows bytes of a peer. Escapes control characters, and bytes that are not UTF-8.
 pub(crate) struct Escaped<'a> {

@@ -1,6 +1,6 @@
 //! A server on its stdin and stdout, as under inetd.
 
-use tcs::{ConcurrentServer, server_protocol, transport::Stdio};
+use tcs::{ConcurrentServer, server_protocol, transport::StdioListener};
 
 #[server_protocol]
 fn greet(name: &str) -> String {
@@ -8,5 +8,7 @@ fn greet(name: &str) -> String {
 }
 
 fn main() -> tcs::Result<()> {
-    ConcurrentServer::new(Greet).listener(Stdio::new()).run()
+    ConcurrentServer::new(Greet)
+        .listener(StdioListener::new())
+        .run()
 }

@@ -1,6 +1,8 @@
 //! A server whose function never returns: `stubborn wait` waits, `stubborn block` blocks its thread.
+//!
+//! With a second argument, it has a lame-duck phase that does not end, and says when it begins.
 
-use std::{env, future::pending, thread};
+use std::{env, future::pending, thread, time::Duration};
 
 use tcs::{ConcurrentServer, protocol::ServerProtocol, server_protocol};
 
@@ -26,8 +28,19 @@ fn main() -> tcs::Result<()> {
 }
 
 fn serve<P: ServerProtocol>(protocol: P) -> tcs::Result<()> {
-    ConcurrentServer::new(protocol)
+    let lame_duck = env::args().nth(2).map(|_| Duration::MAX);
+    let server = ConcurrentServer::new(protocol)
         .port(0)
-        .on_listening(|server| println!("{}", server.local_addr()))
-        .run()
+        .lame_duck(lame_duck)
+        .on_listening(|server| {
+            println!("{}", server.local_addr());
+            let handle = server.handle();
+            tokio::spawn(async move {
+                handle.stopping().await;
+                println!("draining");
+            });
+        });
+    #[cfg(target_os = "linux")]
+    let server = server.notify_systemd();
+    server.run()
 }

@@ -11,7 +11,7 @@ use tcs::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{RawPeer, Writes, counted, within};
+use crate::{RawPeer, Writes, counted, patiently, within};
 
 /// Texts both ways, which the caller gets for itself.
 #[derive(Debug)]
@@ -76,6 +76,16 @@ impl Call {
     pub async fn error(self) -> Error {
         let result = within(self.0).await.expect("no panic");
         result.expect_err("no reply")
+    }
+
+    /// Returns the reply or the error, however long that takes on a paused clock.
+    pub async fn outcome(self) -> Result<String> {
+        patiently(self.0).await.expect("no panic")
+    }
+
+    /// Returns `true` if the call is over.
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
     }
 
     /// Drops the future of the call.

@@ -122,7 +122,7 @@ impl Kind for BlockingFn {
                 panic_after_the_wait()
             }
         };
-        info.block(blocks).await
+        info.block(blocks).await.expect("no limit for the wait")
     }
 }
 

@@ -19,9 +19,12 @@ mod deadline;
 mod endless;
 mod gate;
 mod kind;
+pub mod lasting;
 pub mod ledger;
 mod log;
 pub mod naive;
+pub mod offered;
+pub mod overload;
 pub mod pair;
 mod peer;
 pub mod pipeline;
@@ -45,7 +48,7 @@ pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use log::Log;
 pub use peer::{Heard, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
+    LONG, Listening, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
     serve_behind_a_buffer, serve_in_memory, start,
 };
 pub use shutdown::with_shutdown;

@@ -15,7 +15,7 @@ use tracing::{
 
 use crate::within;
 
-/// Keeps each event, and each new span, as `field=value` texts, joined by spaces.
+/// Keeps each event with its level, and each new span, as `field=value` texts, joined by spaces.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -81,7 +81,7 @@ impl Subscriber for Log {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
+        let mut fields = Fields(format!("level={} ", event.metadata().level()));
         event.record(&mut fields);
         self.0.lock().expect("nobody panics").push(fields.0);
     }

@@ -60,6 +60,7 @@ pub mod code {
     pub const FAILED: u8 = 0x06;
     pub const GOING_AWAY: u8 = 0x40;
     pub const IDLE: u8 = 0x41;
+    pub const TOO_MANY_CONNECTIONS: u8 = 0x42;
     pub const PROTOCOL_ERROR: u8 = 0x43;
 }
 
@@ -102,6 +103,15 @@ impl RawPeer {
         match &mut self.stream {
             Stream::Tcp(stream) => stream,
             Stream::Other(stream) => stream,
+        }
+    }
+
+    /// Continues over TLS, with a server that has the TLS of [`crate::tls::server`].
+    #[cfg(target_os = "linux")]
+    pub async fn start_tls(self) -> Self {
+        match self.stream {
+            Stream::Tcp(stream) => Self::over(crate::tls::connect_over(stream).await),
+            Stream::Other(stream) => Self::over(crate::tls::connect_over(stream).await),
         }
     }
 

@@ -2,14 +2,24 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tcs::{Connection, Error, client::Pipeline, framing::LengthPrefixed};
+use tcs::{
+    Connection, Error,
+    client::{ConnectOptions, Pipeline},
+    framing::LengthPrefixed,
+};
 
 use crate::{RawPeer, client::Prefixed, within};
 
 /// A connection in memory, between whose ends so many bytes fit, and its server's end.
 pub fn memory(room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
+    memory_with(&ConnectOptions::new(), room)
+}
+
+/// Like [`memory`], with options.
+pub fn memory_with(options: &ConnectOptions, room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
     let (near, far) = tokio::io::duplex(room);
-    (Connection::over(near), RawPeer::over(far))
+    let connection = options.over(near).expect("good options");
+    (connection, RawPeer::over(far))
 }
 
 /// Sends all of `requests`.

@@ -1,6 +1,7 @@
 //! Servers of the tests, over TCP and in memory.
 
 use std::{
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
@@ -8,16 +9,18 @@ use std::{
 };
 
 #[cfg(unix)]
-use tcs::transport::UnixSocket;
+use tcs::transport::UnixSocketListener;
 use tcs::{
     ConcurrentServer, Peer,
     protocol::ServerProtocol,
     server::{Mode, Report, Requests, Server, ServerHandle},
+    transport::{MemoryConnector, memory},
 };
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
+    net::TcpStream,
     task::JoinHandle,
 };
 
@@ -84,12 +87,16 @@ pub fn adds_up(report: &Report) {
     let (requests, connections) = (report.requests, report.connections);
     assert_eq!(
         requests.received,
-        requests.served + requests.failed + requests.rejected + requests.aborted,
+        requests.served
+            + requests.failed
+            + requests.rejected
+            + requests.aborted
+            + requests.in_flight,
         "{report}"
     );
     assert_eq!(
         connections.accepted,
-        connections.closed + connections.aborted,
+        connections.closed + connections.aborted + connections.open,
         "{report}"
     );
 }
@@ -160,18 +167,93 @@ pub struct Place<P: ServerProtocol> {
 }
 
 /// A server that runs, and how to reach it.
-struct Listening {
+#[derive(Debug)]
+pub struct Listening {
     at: At,
     handle: ServerHandle,
     task: JoinHandle<tcs::Result<Report>>,
 }
 
+#[derive(Debug)]
 enum At {
     Tcp(SocketAddr),
     #[cfg(unix)]
     Unix(PathBuf),
     #[cfg(target_os = "linux")]
     Tls(SocketAddr),
+    Memory(MemoryConnector),
+}
+
+impl Listening {
+    /// Starts a server at a listener of this transport, also in memory.
+    pub async fn start<P: ServerProtocol, M: Mode>(over: Over, server: Server<P, M>) -> Self {
+        let (server, at) = match over {
+            Over::Tcp => (server.port(0), None),
+            #[cfg(unix)]
+            Over::Unix => {
+                let path = scratch_path("sock");
+                let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
+                (server.listener(socket), Some(At::Unix(path)))
+            }
+            #[cfg(target_os = "linux")]
+            Over::Tls => (server.port(0).tls(crate::tls::server()), None),
+            Over::Memory => {
+                let (listener, connector) = memory();
+                (server.listener(listener), Some(At::Memory(connector)))
+            }
+        };
+        let bound = server.bind().await.expect("a free port");
+        let at = at.unwrap_or_else(|| match over {
+            #[cfg(target_os = "linux")]
+            Over::Tls => At::Tls(bound.local_addr()),
+            _ => At::Tcp(bound.local_addr()),
+        });
+        Self {
+            at,
+            handle: bound.handle(),
+            task: tokio::spawn(bound.listen()),
+        }
+    }
+
+    pub fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    /// Connects a new peer, as the server listens.
+    pub async fn peer(&self) -> RawPeer {
+        self.try_peer().await.expect("it listens")
+    }
+
+    /// Connects a new peer. Returns an error if the server does not listen any more.
+    pub async fn try_peer(&self) -> io::Result<RawPeer> {
+        Ok(match &self.at {
+            At::Tcp(addr) => RawPeer::of(TcpStream::connect(addr).await?),
+            #[cfg(unix)]
+            At::Unix(path) => RawPeer::over(UnixStream::connect(path).await?),
+            #[cfg(target_os = "linux")]
+            At::Tls(addr) => {
+                let stream = TcpStream::connect(addr).await?;
+                RawPeer::over(crate::tls::connect_over(stream).await)
+            }
+            At::Memory(connector) => RawPeer::over(connector.connect().await?),
+        })
+    }
+
+    /// Drops the future of the server, wherever it is.
+    pub fn drop_future(&self) {
+        self.task.abort();
+    }
+
+    /// Waits until the server returns, whatever it says.
+    pub async fn result(self) -> tcs::Result<Report> {
+        let result = self.task.await.expect("the server does not panic");
+        result.inspect(adds_up)
+    }
+
+    /// Waits until the server returns.
+    pub async fn finished(self) -> Report {
+        self.result().await.expect("the server ends well")
+    }
 }
 
 impl<P: ServerProtocol> Place<P> {
@@ -179,32 +261,10 @@ impl<P: ServerProtocol> Place<P> {
         over: Over,
         make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     ) -> Self {
-        let (server, at) = match over {
-            Over::Tcp => (Some(make().port(0)), None),
-            #[cfg(unix)]
-            Over::Unix => {
-                let path = scratch_path("sock");
-                let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
-                (Some(make().listener(socket)), Some(At::Unix(path)))
-            }
-            #[cfg(target_os = "linux")]
-            Over::Tls => (Some(make().port(0).tls(crate::tls::server())), None),
-            Over::Memory => (None, None),
+        let listening = match over {
+            Over::Memory => None,
+            _ => Some(Listening::start(over, make()).await),
         };
-        let mut listening = None;
-        if let Some(server) = server {
-            let bound = server.bind().await.expect("a free port");
-            let at = at.unwrap_or_else(|| match over {
-                #[cfg(target_os = "linux")]
-                Over::Tls => At::Tls(bound.local_addr()),
-                _ => At::Tcp(bound.local_addr()),
-            });
-            listening = Some(Listening {
-                at,
-                handle: bound.handle(),
-                task: tokio::spawn(bound.listen()),
-            });
-        }
         Self {
             make: Box::new(make),
             listening,
@@ -214,20 +274,12 @@ impl<P: ServerProtocol> Place<P> {
 
     /// Connects a new peer.
     pub async fn peer(&mut self) -> RawPeer {
-        match self.listening.as_ref().map(|server| &server.at) {
-            Some(At::Tcp(addr)) => RawPeer::connect(*addr).await,
-            #[cfg(unix)]
-            Some(At::Unix(path)) => {
-                RawPeer::over(UnixStream::connect(path).await.expect("it listens"))
-            }
-            #[cfg(target_os = "linux")]
-            Some(At::Tls(addr)) => RawPeer::over(crate::tls::connect(*addr).await),
-            None => {
-                let (near, far) = tokio::io::duplex(1 << 16);
-                self.memory.push(serve_over((self.make)(), far));
-                RawPeer::over(near)
-            }
+        if let Some(server) = &self.listening {
+            return server.peer().await;
         }
+        let (near, far) = tokio::io::duplex(1 << 16);
+        self.memory.push(serve_over((self.make)(), far));
+        RawPeer::over(near)
     }
 
     /// Waits until all connections have ended, which the test has arranged; returns the requests.
@@ -235,10 +287,7 @@ impl<P: ServerProtocol> Place<P> {
         let mut sum = Requests::default();
         if let Some(server) = self.listening {
             server.handle.stop();
-            let report = within(server.task).await.expect("no panic");
-            let report = report.expect("the server ends well");
-            adds_up(&report);
-            return report.requests;
+            return within(server.finished()).await.requests;
         }
         for task in self.memory {
             sum += within(task).await.expect("no panic").requests;

@@ -19,7 +19,7 @@ use crate::adds_up;
 /// No peer waits longer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server on a runtime with two worker threads.
+/// A server on a runtime of its own.
 #[derive(Debug)]
 pub struct Apart {
     addr: SocketAddr,
@@ -27,12 +27,17 @@ pub struct Apart {
     thread: JoinHandle<tcs::Result<Report>>,
 }
 
-/// Starts a server at a free port, on a runtime of its own.
+/// Starts a server at a free port, on a runtime with two worker threads.
 pub fn apart<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> Apart {
+    apart_on(2, server)
+}
+
+/// Starts a server at a free port, on a runtime with this number of worker threads.
+pub fn apart_on<P: ServerProtocol, M: Mode>(workers: usize, server: Server<P, M>) -> Apart {
     let (tell, told) = mpsc::channel();
     let thread = thread::spawn(move || {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(workers)
             .enable_all()
             .build()
             .expect("a runtime");
@@ -54,6 +59,10 @@ pub fn apart<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> Apart {
 }
 
 impl Apart {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// Connects a peer whose reads have a limit.
     pub fn peer(&self) -> TcpStream {
         let peer = TcpStream::connect(self.addr).expect("it listens");

@@ -20,7 +20,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, ServerConfig,
+        ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
         server::WebPkiClientVerifier,
@@ -44,14 +44,25 @@ impl Root {
     /// Creates a root.
     #[expect(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
+        let (params, key) = Self::params();
+        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
+    }
+
+    /// Creates an intermediate authority, whose certificate is signed by this root.
+    #[must_use]
+    pub fn intermediate(&self) -> Self {
+        let (params, key) = Self::params();
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("an authority"))
+    }
+
+    fn params() -> (CertificateParams, KeyPair) {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Two roots with one name would be taken for each other.
         let name = format!("root {}", NEXT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("random numbers");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
+        (params, KeyPair::generate().expect("random numbers"))
     }
 
     /// Returns a file with the root.
@@ -119,15 +130,15 @@ impl Identity {
         config.with_single_cert(chain, key).expect("a pair")
     }
 
-    /// Returns the configuration of a server whose key need not be that of its certificate.
-    pub fn raw_server_unchecked(&self) -> ServerConfig {
+    /// Returns the configuration of a server of one version whose key need not be that of its certificate.
+    pub fn raw_server_unchecked(&self, version: &'static SupportedProtocolVersion) -> ServerConfig {
         let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
         let chain = chain.collect::<Result<_, _>>().expect("certificates");
         let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
         let key = ring::sign::any_supported_type(&key).expect("a key");
         let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[version])
             .expect("known versions")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver))

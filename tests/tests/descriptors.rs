@@ -1,4 +1,4 @@
-//! A server that runs out of descriptors waits, without spinning, and goes on.
+//! A server that runs out of descriptors tells the peers that it cannot serve, and goes on.
 //!
 //! This is a process of its own, because the limit is the process's.
 
@@ -10,11 +10,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tcs::{ConcurrentServer, framing::LengthPrefixed};
-use tcs_tests::{Heard, RawPeer, frame, gate, start, tester, within};
+use tcs_tests::{Heard, code, frame, gate, start, tester, within};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     span::{Attributes, Id, Record},
@@ -54,7 +54,7 @@ impl Subscriber for Logged {
 }
 
 #[tokio::test]
-async fn server_without_descriptors_waits_and_goes_on() {
+async fn server_without_descriptors_tells_its_peers_and_goes_on() {
     let logged = Logged::default();
     tracing::subscriber::set_global_default(logged.clone()).expect("the only one");
     let (_, hard) = rlimit::Resource::NOFILE.get().expect("a limit");
@@ -74,24 +74,37 @@ async fn server_without_descriptors_waits_and_goes_on() {
     let mut before = server.peer().await;
     assert_eq!(within(before.ask("a")).await, Heard::message("a"));
 
-    // Take every descriptor but the one that the peer needs for itself.
-    let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    files.pop();
     let began = Instant::now();
-    let mut waiting: RawPeer = server.peer().await;
-    within(waiting.send(frame(b"b"))).await;
-    while logged.errors.load(Ordering::Relaxed) < 3 {
-        assert_eq!(within(before.ask("a")).await, Heard::message("a"));
+    for episode in 1..=2 {
+        let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        for _ in 0..5 {
+            // The peer itself needs one.
+            files.pop();
+            let mut rejected = server.peer().await;
+            let told = Heard::Control(
+                code::TOO_MANY_CONNECTIONS,
+                "the server has no descriptors left".to_owned(),
+            );
+            // A request that is in flight does not reset the connection.
+            within(rejected.send(frame(b"b"))).await;
+            assert_eq!(within(rejected.hear()).await, told);
+            assert_eq!(within(rejected.hear()).await, Heard::End);
+            assert_eq!(within(before.ask("a")).await, Heard::message("a"));
+            drop(rejected);
+            files.push(File::open("/dev/null").expect("that of the peer"));
+        }
+        // One for each episode, and one in a second.
+        let most = u64::min(episode, 1 + began.elapsed().as_secs());
+        let errors = logged.errors.load(Ordering::Relaxed);
+        assert!((1..=most).contains(&errors), "{errors}");
+        files.clear();
+        let mut admitted = server.peer().await;
+        assert_eq!(within(admitted.ask("c")).await, Heard::message("c"));
+        // The server has closed its end, too, before the next episode counts descriptors.
+        within(admitted.finish()).await;
+        assert_eq!(within(admitted.hear()).await, Heard::End);
     }
-    let errors = logged.errors.load(Ordering::Relaxed);
-    let passed = began.elapsed();
-    assert!(
-        passed >= Duration::from_millis(100) * u32::try_from(errors - 1).expect("few"),
-        "{errors} attempts in {passed:?}"
-    );
 
-    files.clear();
-    assert_eq!(within(waiting.hear()).await, Heard::message("b"));
-    drop((before, waiting));
-    assert!(server.stopped().await.requests.served >= 3);
+    drop(before);
+    assert_eq!(server.stopped().await.requests.served, 13);
 }

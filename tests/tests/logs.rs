@@ -1,14 +1,29 @@
 //! What is logged: the reasons that peers are not told, and nothing that could fool a terminal.
 
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer, Rejection,
+    format::{Encode, EncodeError, Plain, Writer},
     framing::{
         Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, delimiter,
     },
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, TraceRequests, wrap},
     server_protocol,
+    transport::{Handshake, Incoming, Listener, Stream},
 };
-use tcs_tests::{Heard, Log, control, frame, gate, start, tester, within};
+use tcs_tests::{
+    Heard, Log, control, frame, gate, serve_in_memory, start, tester, within, work::works,
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf, join, sink},
+    time::advance,
+};
 
 #[tokio::test]
 async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
@@ -32,6 +47,60 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
     assert_eq!(events.len(), 2, "{events:#?}");
     for event in events {
         assert!(event.contains("a\\u{1b}[2Jb\\nc"), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_logged_by_a_middleware() {
+    let (log, _logging) = Log::start();
+    let server = ConcurrentServer::new(wrap(works::Protocol, TraceRequests));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    let operations = ["sync", "ready", "waiting", "blocks"];
+    for operation in operations {
+        let request = format!("{{\"{operation}\":{{\"micros\":0}}}}");
+        within(peer.ask(&request)).await;
+    }
+    drop(peer);
+    within(serving).await.expect("no panic");
+    let events = log.with("message=processed a request");
+    assert_eq!(events.len(), operations.len());
+    for (event, operation) in events.iter().zip(operations) {
+        let operation = format!("operation={operation} ");
+        for part in ["level=TRACE ", "seconds=", &operation] {
+            assert!(event.contains(part), "{event}");
+        }
+        assert!(!event.contains("rejection="), "{event}");
+    }
+
+    let server = ConcurrentServer::new(wrap(tester::<LengthPrefixed>(&gate()), TraceRequests));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send(frame("busy b"))).await;
+    within(peer.hear()).await;
+    drop(peer);
+    within(serving).await.expect("no panic");
+    let events = log.with("message=processed a request");
+    let rejected = events.last().expect("an event");
+    assert!(rejected.contains("rejection=busy: b"), "{rejected}");
+    assert!(!rejected.contains("operation="), "{rejected}");
+}
+
+#[tokio::test]
+async fn beginning_of_a_long_text_is_logged() {
+    let (log, _logging) = Log::start();
+    let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
+    let mut peer = server.peer().await;
+    let text = "\u{1b}".repeat(1 << 20);
+    for request in [format!("panic {text}"), format!("busy {text}")] {
+        within(peer.send(frame(request.as_bytes()))).await;
+        within(peer.hear()).await;
+    }
+    drop(peer);
+    server.stopped().await;
+    let events = log.with("\\u{1b}\\u{1b}");
+    assert_eq!(events.len(), 2);
+    for event in events {
+        // Each of 4,096 characters takes six.
+        assert!(event.len() < 25_000, "{}", event.len());
     }
 }
 
@@ -131,4 +200,177 @@ async fn says(protocol: impl ServerProtocol, request: impl AsRef<[u8]>, answer: 
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, answer);
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn connection_is_logged_with_the_reason_of_its_end_and_its_totals() {
+    let (log, _logging) = Log::start();
+    let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
+    let local_addr = server.addr();
+    for (request, reason) in [
+        ("hello", "the peer has closed"),
+        ("last", "the server has closed"),
+    ] {
+        let mut peer = server.peer().await;
+        within(peer.send(frame(request.as_bytes()))).await;
+        within(peer.finish()).await;
+        let said = within(peer.rest()).await;
+        log.until(1, &format!("reason={reason}")).await;
+        let ends = log.with(reason);
+        let totals = format!(
+            "level=DEBUG message=disconnected reason={reason} requests=1 bytes_received={} bytes_sent={} seconds=",
+            frame(request.as_bytes()).len(),
+            said.len(),
+        );
+        assert!(ends[0].starts_with(&totals), "{ends:?}, not {totals}");
+    }
+    let connected = format!("level=DEBUG message=connected local_addr={local_addr} ");
+    assert_eq!(log.with("=connected"), [connected.clone(), connected]);
+    let bytes = server.stopped().await.bytes;
+    assert_eq!(
+        bytes.received,
+        frame(b"hello").len() as u64 + frame(b"last").len() as u64
+    );
+    assert!(bytes.sent > bytes.received, "{bytes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_cause_one_line_per_second_and_the_next_one_counts_those_left_out() {
+    let (log, _logging) = Log::start();
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send(frame(b"panic a").repeat(5))).await;
+    for _ in 0..5 {
+        assert_eq!(within(peer.hear()).await.kind(), 0x06);
+    }
+    let panics = log.with("panic=a");
+    let levels = |level: &str| panics.iter().filter(|line| line.contains(level)).count();
+    assert_eq!(
+        (levels("level=ERROR"), levels("level=DEBUG")),
+        (1, 4),
+        "{panics:#?}"
+    );
+    assert!(!panics[0].contains("left_out"), "{panics:?}");
+    advance(Duration::from_secs(1)).await;
+    within(peer.send(frame(b"panic b"))).await;
+    assert_eq!(within(peer.hear()).await.kind(), 0x06);
+    let next = log.with("panic=b");
+    assert!(
+        next[0].contains("level=ERROR") && next[0].contains("left_out=4"),
+        "{next:?}"
+    );
+    drop(peer);
+    within(serving).await.expect("no panic");
+}
+
+/// What a terminal would obey: an escape sequence, a line feed, and a character that reverses the line.
+const HOSTILE: &str = "a\u{1b}[2Jb\nc\u{202e}d";
+
+/// Everything that can have text of a peer, or of a type of the user, is hostile.
+struct Hostile;
+
+impl AsyncRead for Hostile {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other(HOSTILE)))
+    }
+}
+
+impl Handshake for Hostile {
+    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+        Err(io::Error::other(HOSTILE))
+    }
+}
+
+impl Listener for Hostile {
+    async fn accept(&mut self) -> io::Result<Option<Incoming>> {
+        Err(io::Error::other(HOSTILE))
+    }
+
+    fn name(&self) -> String {
+        HOSTILE.to_owned()
+    }
+}
+
+impl Encode<Plain> for Hostile {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Err(EncodeError::new(HOSTILE))
+    }
+}
+
+#[derive(Default)]
+struct HostileFraming;
+
+impl Framing for HostileFraming {
+    fn parse(&mut self, _input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        Err(FrameError::malformed(HOSTILE))
+    }
+}
+
+#[server_protocol(framing = Lines)]
+fn cannot_reply(_: &str) -> Hostile {
+    Hostile
+}
+
+#[server_protocol(framing = Lines, reject_with = cannot_reject)]
+fn cannot_say_why(_: u32) -> u32 {
+    0
+}
+
+fn cannot_reject(_: &Rejection) -> Hostile {
+    Hostile
+}
+
+#[tokio::test]
+async fn no_line_has_control_characters_of_a_peer_or_of_a_type_of_the_user() {
+    let (log, _logging) = Log::start();
+    says(tester::<Lines>(&gate()), "panic a\u{1b}[2J\u{202e}\n", b"").await;
+    says(tester::<Lines>(&gate()), "busy a\u{1b}[2J\u{202e}\n", b"").await;
+    says(tester::<HostileFraming>(&gate()), "any", b"").await;
+    says(CannotReply, "any\n", b"").await;
+    says(CannotSayWhy, "a\u{1b}[2J\u{202e}\n", b"").await;
+    let server = || ConcurrentServer::new(tester::<Lines>(&gate()));
+
+    let shaking = start(server().handshake(Hostile)).await;
+    drop(within(shaking.peer().await.try_rest()).await);
+    shaking.stopped().await;
+
+    let listening = server().listener(Hostile).bind().await.expect("no address");
+    let handle = listening.handle();
+    let listening = tokio::spawn(listening.listen());
+    log.until(1, "cannot accept").await;
+    handle.stop();
+    within(listening)
+        .await
+        .expect("no panic")
+        .expect("it was stopped");
+
+    let connection = server().serve_stream(join(Hostile, sink()), Peer::named(HOSTILE));
+    within(connection).await.expect("good settings");
+
+    for line in [
+        "the processing of a request panicked",
+        "closing the connection without a message reason=busy",
+        "closing the connection without a message reason=a",
+        "a reply cannot be encoded",
+        "`reject_with` did not produce",
+        "a handshake has failed",
+        "message=listening",
+        "cannot accept",
+        "message=disconnected reason=a",
+        "span=connection peer=a",
+    ] {
+        let lines = log.with(line);
+        assert!(
+            lines.iter().any(|line| line.contains("a\\u{1b}[2J")),
+            "{line}: {lines:?}"
+        );
+    }
+    for character in ["\u{1b}", "\n", "\u{202e}"] {
+        let lines = log.with(character);
+        assert!(lines.is_empty(), "{lines:?}");
+    }
 }

@@ -1,6 +1,5 @@
 //! Counts allocations: `allocations requests NAME DEPTH [FORM]` for each request,
-//! `allocations calls hand|tcs DEPTH` for each call of a client that many tasks share, and
-//! `allocations idle NAME CONNECTIONS` bytes for each idle connection, before and after a request.
+//! `allocations calls hand|tcs|lasting DEPTH` for each call of a client that many tasks share.
 //! `allocations serve NAME` prints an address, and for each line that it reads the bytes it holds.
 //!
 //! The server runs in this process, in a thread of its own. The client of this thread has its
@@ -13,7 +12,7 @@ use std::{
     error::Error,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::mpsc,
+    sync::{atomic::Ordering, mpsc},
     thread,
     time::Duration,
 };
@@ -22,7 +21,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tcs_benches::{
     load::{Bounds, Work},
     message::Typed,
-    own::{Hand, Library, Message, call_for},
+    own::{Hand, LASTS, Library, Message, call_for},
 };
 
 mod operations;
@@ -46,7 +45,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             requests(name, depth.parse()?, &frame(&message))?;
         }
         ["calls", client, depth] => calls(client, depth.parse()?)?,
-        ["idle", name, connections] => idle(name, connections.parse()?)?,
         ["serve", name] => serve(name)?,
         _ => return Err("see the first lines of the source".into()),
     }
@@ -124,7 +122,10 @@ fn calls(client: &str, depth: usize) -> io::Result<()> {
         let region = Region::new(ALLOCATOR);
         let outcome = match client {
             "hand" => call_for::<Hand>(address, work, letters, bounds)?,
-            "tcs" => call_for::<Library>(address, work, letters, bounds)?,
+            "tcs" | "lasting" => {
+                LASTS.store(client == "lasting", Ordering::Relaxed);
+                call_for::<Library>(address, work, letters, bounds)?
+            }
             _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         let change = region.change();
@@ -140,49 +141,17 @@ fn calls(client: &str, depth: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn idle(name: &str, connections: usize) -> io::Result<()> {
-    let address = start(name)?;
-    let request = frame(&[b'x'; 64]);
-    let mut reply = vec![0; request.len()];
-    // What is made once is made by the first, whatever it is.
-    let mut first = connect(address)?;
-    exchange(&mut first, &request, &mut reply)?;
-    let mut streams = Vec::with_capacity(connections);
-    let region = Region::new(ALLOCATOR);
-    for _ in 0..connections {
-        streams.push(connect(address)?);
-    }
-    settle(address, &request, &mut reply)?;
-    let before = held(&region.change(), connections);
-    for stream in &mut streams {
-        exchange(stream, &request, &mut reply)?;
-    }
-    settle(address, &request, &mut reply)?;
-    let after = held(&region.change(), connections);
-    println!("{{\"before\": {before}, \"after\": {after}}}");
-    Ok(())
-}
-
 fn serve(name: &str) -> io::Result<()> {
     let region = Region::new(ALLOCATOR);
     println!("{{\"address\": \"{}\"}}", start(name)?);
     for line in io::stdin().lines() {
         line?;
-        println!("{{\"bytes\": {}}}", held(&region.change(), 1));
+        let Stats {
+            bytes_allocated,
+            bytes_deallocated,
+            ..
+        } = region.change();
+        println!("{{\"bytes\": {}}}", bytes_allocated - bytes_deallocated);
     }
     Ok(())
-}
-
-/// A connection that is accepted and answered last proves that those before it were.
-///
-/// The sweep of a server, or whatever else it does later, has a moment as well.
-fn settle(address: SocketAddr, request: &[u8], reply: &mut [u8]) -> io::Result<()> {
-    exchange(&mut connect(address)?, request, reply)?;
-    thread::sleep(Duration::from_millis(300));
-    Ok(())
-}
-
-fn held(change: &Stats, connections: usize) -> isize {
-    (change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed())
-        / connections.cast_signed()
 }

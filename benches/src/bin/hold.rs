@@ -1,5 +1,5 @@
-//! Holds idle connections: `hold ADDRESS CONNECTIONS`. Prints a line of JSON when the server has
-//! accepted all of them. For each line that it reads it asks once on each connection, and prints
+//! Holds idle connections: `hold ADDRESS CONNECTIONS [framed|tls]`. Prints a line of JSON when the server
+//! has accepted all of them. For each line that it reads it asks once on each connection, and prints
 //! another; it ends with its input.
 
 use std::{
@@ -7,10 +7,13 @@ use std::{
     error::Error,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
+use tcs_benches::tls::{ClientStream, client_config};
 
 /// How long a server may take for anything.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,15 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let mut next = || arguments.next().ok_or("an argument is missing");
     let (address, count) = (next()?.parse()?, next()?.parse::<usize>()?);
+    let tls = (next().as_deref() == Ok("tls"))
+        .then(client_config)
+        .transpose()?;
     let start = Instant::now();
     let mut streams = Vec::with_capacity(count);
     while streams.len() < count {
         let wave = WAVE.min(count - streams.len());
         for _ in 0..wave {
-            streams.push(open(address, streams.len())?);
+            streams.push(open(address, tls.as_ref(), streams.len())?);
         }
         // A connection that is accepted and answered last proves that those before it were.
-        ask(&mut open(address, count)?)?;
+        ask(&mut open(address, tls.as_ref(), count)?)?;
     }
     tell(count, start);
     for line in io::stdin().lines() {
@@ -45,7 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn open(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
+fn open(
+    address: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
+    number: usize,
+) -> io::Result<ClientStream<TcpStream>> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;
     // A reset leaves no port behind that nobody can use for a minute.
@@ -54,10 +64,13 @@ fn open(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
     let last = u8::try_from(number % ADDRESSES).map_err(io::Error::other)? + 32;
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into())?;
     socket.connect(&address.into())?;
-    Ok(socket.into())
+    let mut stream = ClientStream::new(socket.into(), tls)?;
+    // Performs the handshake.
+    stream.flush()?;
+    Ok(stream)
 }
 
-fn ask(stream: &mut TcpStream) -> io::Result<()> {
+fn ask(stream: &mut ClientStream<TcpStream>) -> io::Result<()> {
     let request = [&[0, 0, 0, 64][..], &[b'x'; 64]].concat();
     let mut reply = vec![0; request.len()];
     stream.write_all(&request)?;

@@ -1,6 +1,6 @@
 //! Sends requests, checks the replies, and prints what it counted as a line of JSON:
 //! `load ADDRESS WORK [--seconds S] [--warm-up S] [--requests N]`
-//! `[--wire framed|http|redis|FRAMING/FORMAT] [--message letters|typed|json|postcard]`
+//! `[--wire framed|tls|http|redis|FRAMING/FORMAT] [--message letters|typed|json|postcard]`
 //! `[--latency yes]`.
 
 use std::{env, error::Error};
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (option, value) in &options.others {
         match (&**option, &**value) {
             ("--wire", "framed") => wire = Wire::Framed,
+            ("--wire", "tls") => wire = Wire::Tls,
             ("--wire", "http") => wire = Wire::Http,
             ("--wire", "redis") => wire = Wire::Redis,
             ("--message", "letters") => message = None,

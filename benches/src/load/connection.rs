@@ -4,17 +4,20 @@ use std::{
     collections::VecDeque,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream as StdStream},
+    sync::Arc,
     time::Instant,
 };
 
 use mio::net::TcpStream;
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use super::pattern::Pattern;
+use crate::tls::ClientStream;
 
 /// A connection with a number of requests in flight.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: ClientStream<TcpStream>,
     /// How many bytes were sent, of how many that are to be.
     sent: usize,
     wanted: usize,
@@ -31,6 +34,7 @@ impl Connection {
     /// closed a moment ago do not use up the ports.
     pub(super) fn open(
         address: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
         number: usize,
         request: &Pattern,
         depth: usize,
@@ -45,7 +49,7 @@ impl Connection {
             _ => {}
         }
         Ok(Self {
-            stream: TcpStream::from_std(StdStream::from(socket)),
+            stream: ClientStream::new(TcpStream::from_std(StdStream::from(socket)), tls)?,
             sent: 0,
             wanted: depth * request.period(),
             received: 0,
@@ -64,7 +68,10 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if !may_wait(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Reads and checks what has arrived, and returns how many replies it completed.
@@ -82,7 +89,7 @@ impl Connection {
             }
             self.received += count;
             // A read that leaves room has taken everything; the next event comes with more.
-            if count < buffer.len() {
+            if count < buffer.len() && self.stream.short_read_is_last() {
                 break;
             }
         }

@@ -15,6 +15,8 @@ pub(super) const CHUNK: usize = 256 * 1024;
 pub enum Wire {
     /// Behind its length, as in `WIRE.md`.
     Framed,
+    /// The same over TLS.
+    Tls,
     /// The body of an HTTP/1.1 POST.
     Http,
     /// The argument of a Redis `ECHO`.
@@ -82,7 +84,7 @@ impl Wire {
     ) -> io::Result<(Pattern, Pattern)> {
         let length = message.len();
         let (request, reply, any) = match self {
-            Self::Framed => {
+            Self::Framed | Self::Tls => {
                 let header = u32::try_from(length).map_err(io::Error::other)?;
                 let frame = [&header.to_be_bytes(), message].concat();
                 (frame.clone(), frame, 0..0)

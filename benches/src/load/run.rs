@@ -3,17 +3,19 @@
 use std::{
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use super::{
     Latencies, Work,
     connection::Connection,
     pattern::{CHUNK, Pattern, Wire},
 };
-use crate::cpu::CpuTime;
+use crate::{cpu::CpuTime, tls::client_config};
 
 /// How long a server may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -76,6 +78,7 @@ pub fn timed(
 struct Generator {
     poll: Poll,
     address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     work: Work,
     request: Pattern,
     reply: Pattern,
@@ -99,6 +102,7 @@ impl Generator {
         let mut generator = Self {
             poll: Poll::new()?,
             address,
+            tls: (wire == Wire::Tls).then(client_config).transpose()?,
             work,
             request,
             reply,
@@ -174,12 +178,13 @@ impl Generator {
     fn open(&mut self, place: usize) -> io::Result<Connection> {
         let (number, depth) = (self.opened, self.work.depth);
         self.opened += 1;
-        let mut connection = Connection::open(self.address, number, &self.request, depth)?;
+        let tls = self.tls.as_ref();
+        let mut connection = Connection::open(self.address, tls, number, &self.request, depth)?;
         if self.latencies.is_some() {
             connection.remember(depth);
         }
         self.poll.registry().register(
-            &mut connection.stream,
+            connection.stream.socket(),
             Token(place),
             Interest::READABLE | Interest::WRITABLE,
         )?;

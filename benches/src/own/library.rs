@@ -1,6 +1,10 @@
 //! The library's clients.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tcs::{Channel, Connection, framing::LengthPrefixed};
 
@@ -9,6 +13,12 @@ use crate::{
     message::Typed,
     servers::ours::{Echo, EchoTyped},
 };
+
+/// Whether channels last (`Channel::connect`), or share one connection (`Connection::into_channel`).
+///
+/// It is no type, because a second use of the calls of a channel would be a call of a function in both, which are inlined
+/// if they are used once.
+pub static LASTS: AtomicBool = AtomicBool::new(false);
 
 /// A `Connection` for one caller, a `Channel` for several, with their defaults.
 #[derive(Debug)]
@@ -25,11 +35,17 @@ pub enum Library {
 
 impl Caller for Library {
     async fn open(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
-        if count == 1 {
+        let channel = if count > 1 && LASTS.load(Ordering::Relaxed) {
+            Channel::connect(address).await
+        } else {
             let connection = Connection::connect(address).await;
-            return Ok(vec![Self::Alone(connection.map_err(io::Error::other)?)]);
-        }
-        let channel = Channel::connect(address).await.map_err(io::Error::other)?;
+            let connection = connection.map_err(io::Error::other)?;
+            if count == 1 {
+                return Ok(vec![Self::Alone(connection)]);
+            }
+            connection.into_channel()
+        };
+        let channel = channel.map_err(io::Error::other)?;
         Ok((0..count).map(|_| Self::Shared(channel.clone())).collect())
     }
 

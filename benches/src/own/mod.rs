@@ -23,7 +23,7 @@ use tokio::{
 };
 
 pub use hand::Hand;
-pub use library::Library;
+pub use library::{LASTS, Library};
 
 use crate::{
     cpu::CpuTime,

@@ -14,8 +14,11 @@ pub mod l1a;
 pub mod l1b;
 pub mod ours;
 pub mod slow;
+pub mod tls;
 
 use slow::Slow;
+
+use crate::tls::identity;
 
 /// Learns the address. In a box, so that all servers are compiled with this crate, and once.
 pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
@@ -24,7 +27,7 @@ pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 pub const MAX_FRAME_LEN: usize = 16 << 20;
 
 /// The names that [`run`] knows, beside those of [`combinations`].
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 22] = [
     "l0",
     "l1a",
     "l1b",
@@ -45,6 +48,8 @@ pub const NAMES: [&str; 20] = [
     "tcs-blocking",
     "tcs-json",
     "tcs-postcard",
+    "l1b-tls",
+    "tcs-tls",
 ];
 
 /// Serves `name` on a loopback port until it fails; `announce` learns the address.
@@ -61,6 +66,10 @@ pub fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Res
     if name == "l0" {
         return l0::serve(port, announce);
     }
+    if name.ends_with("-tls") {
+        // Before a client can know the address: it reads the same files, and would create them at the same time.
+        identity()?;
+    }
     runtime(threads)?.block_on(async {
         // The library takes its port itself.
         match name {
@@ -72,6 +81,7 @@ pub fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Res
             "tcs-blocking" => return ours::serve(slow::AfterBlocking, port, announce).await,
             "tcs-json" => return ours::serve(ours::EchoJson, port, announce).await,
             "tcs-postcard" => return ours::serve(ours::EchoPostcard, port, announce).await,
+            "tcs-tls" => return ours::serve_tls(ours::Echo, port, announce).await,
             _ if combinations::named(name).is_some() => {
                 return combinations::serve(name, port, announce).await;
             }
@@ -82,6 +92,7 @@ pub fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Res
         match name {
             "l1a" => l1a::serve(listener).await,
             "l1b" => l1b::serve(listener, l1b::bytes).await,
+            "l1b-tls" => tls::serve(listener).await,
             "l1b-text" => l1b::serve(listener, l1b::text).await,
             "l1b-typed" => l1b::serve(listener, l1b::typed).await,
             "l1b-sleep" => slow::serve(listener, Slow::Sleep).await,

@@ -7,10 +7,11 @@ use tcs::{
     format::{Json, Postcard},
     protocol::ServerProtocol,
     server_protocol,
+    transport::Tls,
 };
 
 use super::{Announce, MAX_FRAME_LEN};
-use crate::message::Typed;
+use crate::{message::Typed, tls::identity};
 
 /// Borrows and returns.
 #[server_protocol]
@@ -43,13 +44,33 @@ pub fn echo_postcard(message: Typed) -> Typed {
 }
 
 /// Serves until the server fails.
-///
-/// The two settings are documented limits, which many connections and the largest frames need.
 pub async fn serve<P: ServerProtocol>(
     protocol: P,
     port: u16,
     announce: Announce,
 ) -> io::Result<()> {
+    let server = configured(protocol, port, announce)?;
+    server.listen().await.map(drop).map_err(io::Error::other)
+}
+
+/// Does so over TLS.
+pub async fn serve_tls<P: ServerProtocol>(
+    protocol: P,
+    port: u16,
+    announce: Announce,
+) -> io::Result<()> {
+    let (certificate, key) = identity()?;
+    let tls = Tls::from_pem(certificate, key).map_err(io::Error::other)?;
+    let server = configured(protocol, port, announce)?.tls(tls);
+    server.listen().await.map(drop).map_err(io::Error::other)
+}
+
+/// The two settings are documented limits, which many connections and the largest frames need.
+fn configured<P: ServerProtocol>(
+    protocol: P,
+    port: u16,
+    announce: Announce,
+) -> io::Result<ConcurrentServer<P>> {
     let mut server = ConcurrentServer::new(protocol)
         .port(port)
         .max_connections(200_000)
@@ -58,7 +79,7 @@ pub async fn serve<P: ServerProtocol>(
     if let Some(budget) = poll_budget()? {
         server = server.poll_budget(budget);
     }
-    server.listen().await.map(drop).map_err(io::Error::other)
+    Ok(server)
 }
 
 /// Returns the microseconds of `POLL_BUDGET_US`, if that is set.

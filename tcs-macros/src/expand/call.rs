@@ -9,14 +9,14 @@ use crate::{
     library::Library,
     model::{
         Field, generics,
-        handler::{ArgumentSource, CallKind, Handler, Session},
+        handler::{CallKind, Handler, ParameterSource, Session},
         server::ServerImpl,
     },
     spans::start_of,
     syntax::{bare, is_unsized},
 };
 
-/// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take arguments
+/// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values
 /// from the context or return the rejection, and an expression that evaluates to what the function returns.
 pub(super) fn call(
     library: &Library,
@@ -26,16 +26,16 @@ pub(super) fn call(
     let ident = &handler.function.sig.ident;
     let span = start_of(ident);
     let mut extractions = TokenStream::new();
-    let sources = handler.arguments.iter().enumerate();
-    let arguments = sources.map(|(position, source)| match source {
-        ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
-        ArgumentSource::Argument(name) => variable(name).to_token_stream(),
-        ArgumentSource::State(state) => shared_state(server, state),
-        ArgumentSource::Session(Session { ty, mutable, .. }) => {
+    let sources = handler.parameters.iter().enumerate();
+    let values = sources.map(|(position, source)| match source {
+        ParameterSource::Request => Ident::new("request", span).to_token_stream(),
+        ParameterSource::Argument(name) => variable(name).to_token_stream(),
+        ParameterSource::State(state) => shared_state(server, state),
+        ParameterSource::Session(Session { ty, mutable, .. }) => {
             let reborrow = (!mutable).then(|| quote_spanned!(start_of(ty)=> &*));
             quote_spanned!(start_of(ty)=> #reborrow session)
         }
-        ArgumentSource::Context(ty) => {
+        ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);
             let from_context = library.item("FromContext", ty);
             extractions.extend(quote_spanned! {span=>
@@ -44,7 +44,7 @@ pub(super) fn call(
             name.to_token_stream()
         }
     });
-    let call = function_call(ident, &handler.generics, arguments);
+    let call = function_call(ident, &handler.generics, values);
     let private = library.private(span);
     // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
     //
@@ -54,7 +54,7 @@ pub(super) fn call(
     // `await` is in the code of the caller, so that what the future borrows lives in its frame.
     let value = match handler.kind {
         CallKind::Sync => call,
-        CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
+        CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await?),
         CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
     };
     (extractions, value)
@@ -74,14 +74,14 @@ pub(super) fn state_reference(Field { name, ty }: &Field, span: Span) -> TokenSt
     quote_spanned!(span=> &#through self.#name)
 }
 
-/// Calls a function of the user's with its type and const arguments.
+/// Calls a function of the user's with these values, and with its type and const parameters.
 pub(super) fn function_call(
     ident: &Ident,
     generics: &Generics,
-    arguments: impl Iterator<Item = TokenStream>,
+    values: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
-    let (span, names) = (start_of(ident), generics::names(generics));
-    // Only the type says what a parameter is that occurs in no argument, such as a constant.
+    let (span, names) = (start_of(ident), generics::param_idents(generics));
+    // Only the type says what a parameter is that occurs in no value, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
-    quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))
+    quote_spanned!(span=> #ident #turbofish (#(#values,)*))
 }

@@ -1,53 +1,54 @@
 //! Writes the implementation of `ClientProtocol` for a function.
 
+use std::iter;
+
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, ReturnType, Type};
 
 use super::{
     call::function_call,
     encoder::encoder,
-    options::{checks_in_use, type_or},
+    options::{checks_in_use, format, framing},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
-    args::{Args, OptionName},
     model::{
         Field, Model,
         client_function::{ClientFunction, Half},
-        protocol_type::ProtocolType,
     },
+    options::{OptionName, Options},
     spans::start_of,
     syntax::lifetimes,
 };
 
 /// Writes the protocol of a function.
 pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStream {
-    let (args, ty, exchange) = (model.args, &client.ty, &client.exchange);
-    let server = args.server.as_ref();
+    let (options, ty, exchange) = (model.options, &client.ty, &client.exchange);
+    let server = options.server.as_ref();
     let expansion = ClientExpansion {
-        args,
+        options,
         client,
-        ty,
         half: exchange.half.as_ref().filter(|_| model.is_valid),
-        reply: or_unknown(exchange.reply.as_ref(), &args.library, ty.item_name()),
+        reply: or_unknown(exchange.reply.as_ref(), &options.library, ty.item_name),
         // Errors in the type of a server are at one place, so that rustc reports it once.
         span: server.map_or_else(|| start_of(&ty.name), start_of),
     };
     let (reply_alias, reply) = message_item(ty, "Reply", &expansion.reply);
-    let server_alias = expansion.server_alias();
-    let implementation = TraitImpl::new(model, ty, Requirement::SendField);
-    let implementation = implementation.write(expansion.span, &expansion.items(&reply));
-    let items = quote_spanned!(expansion.span=> #server_alias #reply_alias #implementation);
+    // Names the server's type once, so that one that is not found is one error.
+    let (has_alias, span) = (expansion.has_server_alias(), expansion.span);
+    let server_alias = has_alias.then(|| quote_spanned!(span=> type __Server = #server;));
+    let trait_impl = TraitImpl::new(model, ty, Requirement::SEND_FIELD);
+    let implementation = trait_impl.write(span, &expansion.items(&reply));
+    let items = quote_spanned!(span=> #server_alias #reply_alias #implementation);
     declare(ty, &items)
 }
 
 /// Writes the parts of the implementation.
 struct ClientExpansion<'a> {
-    args: &'a Args,
+    options: &'a Options,
     client: &'a ClientFunction<'a>,
-    ty: &'a ProtocolType<'a>,
     /// `None` if there is an error.
     half: Option<&'a Half>,
     reply: Type,
@@ -58,21 +59,21 @@ struct ClientExpansion<'a> {
 impl ClientExpansion<'_> {
     /// Writes what the implementation consists of.
     fn items(&self, reply: &TokenStream) -> TokenStream {
-        let Self { args, ty, span, .. } = *self;
-        let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
-        let format = self.option("Format", args.format.as_ref(), "Plain");
-        let has_greeting = self.of_server("HAS_GREETING", None).unwrap_or_else(|| {
-            let is_given = args.given(OptionName::Greeting).is_some();
-            is_given.into_token_stream()
-        });
+        let (options, ty, span) = (self.options, &self.client.ty, self.span);
+        let at_item = start_of(ty.item_name);
+        let of_server = |item| self.of_server(item, None);
+        let framing = of_server("Framing").unwrap_or_else(|| framing(options, at_item));
+        let format = of_server("Format").unwrap_or_else(|| format(options, at_item));
+        let greeting = options.given(OptionName::Greeting).is_some();
+        let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
-        let checks = self.half.map(|_| checks_in_use(args));
-        let private = args.library.private(span);
+        let checks = self.half.map(|_| checks_in_use(options));
+        let private = options.library.private(span);
         let output = self.client.exchange.output.as_ref();
-        let output = or_unknown(output, &args.library, &ty.name);
+        let output = or_unknown(output, &options.library, &ty.name);
         // That the future is not `Send` is reported where its type is.
         let returned = quote_spanned!(span=> Output = Self::Output);
-        let future = quote_spanned! {start_of(ty.item_name())=>
+        let future = quote_spanned! {at_item=>
             impl ::core::future::Future<#returned> + ::core::marker::Send
         };
         quote_spanned! {span=>
@@ -97,50 +98,42 @@ impl ClientExpansion<'_> {
         }
     }
 
-    /// Writes what an option decides: the server's, or the given type, or the default.
-    fn option(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
-        let of_server = self.of_server(item, None);
-        of_server.unwrap_or_else(|| {
-            let span = start_of(self.ty.item_name());
-            type_or(given, default, &self.args.library, span)
-        })
-    }
-
     /// Writes an item of the contract of the server, if there is one. An error about it is reported at
     /// `written`, or else at the server.
     fn of_server(&self, item: &str, written: Option<&Type>) -> Option<TokenStream> {
-        let server = self.args.server.as_ref()?;
+        let server = self.options.server.as_ref()?;
         let written = written.unwrap_or(server);
-        let path = match self.server_alias() {
-            Some(_) => Ident::new("__Server", start_of(written)).into_token_stream(),
-            None => server.to_token_stream(),
+        let path = if self.has_server_alias() {
+            Ident::new("__Server", start_of(written)).into_token_stream()
+        } else {
+            server.to_token_stream()
         };
-        let contract = self.args.library.item("Contract", written);
+        let contract = self.options.library.item("Contract", written);
         let item = Ident::new(item, start_of(written));
         Some(quote_spanned!(start_of(written)=> <#path as #contract>::#item))
     }
 
-    /// Names the server's type once, so that one that is not found is one error.
-    fn server_alias(&self) -> Option<TokenStream> {
-        let server = self.args.server.as_ref()?;
-        let is_plain = lifetimes::find(server).is_empty() && self.ty.generics.params.is_empty();
-        is_plain.then(|| quote_spanned!(self.span=> type __Server = #server;))
+    /// Returns whether the server's type can have an alias, which has no parameters.
+    fn has_server_alias(&self) -> bool {
+        let server = self.options.server.as_ref();
+        let is_plain = server.is_some_and(|server| lifetimes::find(server).is_empty());
+        is_plain && self.client.ty.generics.params.is_empty()
     }
 
     fn prepare_request(&self) -> TokenStream {
-        let (ty, library) = (self.ty, &self.args.library);
+        let (ty, library) = (&self.client.ty, &self.options.library);
         match self.half {
-            Some(Half::Reply { request, .. }) => self.evaluated(request),
-            Some(Half::Request) => {
+            Some(Half::ProcessReply { request, .. }) => self.evaluated(request),
+            Some(Half::MakeRequest) => {
                 // The fields stay in the protocol, whose `process_reply` may need them.
-                let arguments = ty.fields.iter().map(|Field { name, ty: field }| {
+                let values = ty.fields.iter().map(|Field { name, ty: field }| {
                     let clone = library.item("CloneArgument", field);
-                    let span = start_of(ty.item_name());
+                    let span = start_of(ty.item_name);
                     quote_spanned!(span=> <#field as #clone>::clone_argument(&self.#name))
                 });
-                let call = function_call(ty.item_name(), &ty.generics, arguments);
+                let call = function_call(ty.item_name, &ty.generics, values);
                 match &self.client.function.sig.output {
-                    ReturnType::Default => self.request_encoder(ty.item_name(), call),
+                    ReturnType::Default => self.request_encoder(ty.item_name, call),
                     ReturnType::Type(_, returned) => {
                         // The call is at the function's name, but errors in its value are at its type.
                         let span = start_of(returned);
@@ -162,8 +155,8 @@ impl ClientExpansion<'_> {
     /// Writes the user's expression that makes the request, with the fields in its scope.
     fn evaluated(&self, request: &Expr) -> TokenStream {
         let span = start_of(request);
-        let private = self.args.library.private(span);
-        let names = self.ty.fields.iter().map(|field| &field.name);
+        let private = self.options.library.private(span);
+        let names = self.client.ty.fields.iter().map(|field| &field.name);
         let encoder = self.request_encoder(request, request.to_token_stream());
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
@@ -201,42 +194,51 @@ impl ClientExpansion<'_> {
                 }
             }
         });
-        encoder(&self.args.library, written, &value.unwrap_or(request))
+        encoder(&self.options.library, written, &value.unwrap_or(request))
     }
 
     fn process_reply(&self) -> TokenStream {
-        let Self {
-            args, ty, reply, ..
-        } = self;
-        let received = Ident::new("reply", start_of(reply));
+        let ty = &self.client.ty;
         let (value, span) = match self.half {
-            Some(Half::Reply { arguments, .. }) => {
-                let span = start_of(ty.item_name());
-                let private = args.library.private(span);
-                let fields = arguments.iter();
-                let fields = fields.map(|name| quote_spanned!(span=> self.#name));
-                let arguments = [received.into_token_stream()].into_iter().chain(fields);
-                let call = function_call(ty.item_name(), &ty.generics, arguments);
-                let value = if self.client.function.is_async() {
-                    quote_spanned!(span=> #private::send(#call).await)
-                } else {
-                    call
-                };
-                (value, span)
+            Some(Half::ProcessReply { fields, .. }) => {
+                (self.processed(fields), start_of(ty.item_name))
             }
-            Some(Half::Request) => (received.into_token_stream(), start_of(reply)),
+            Some(Half::MakeRequest) => (self.received(), start_of(&self.reply)),
             None => return quote_spanned!(start_of(&ty.name)=> async { ::core::unimplemented!() }),
         };
-        // The server's reply can be read as the type of this one. It is checked in the body: on the
-        // implementation, it would be an error at each use of the protocol.
-        let check = self.of_server("Reply", Some(reply)).map(|sent| {
-            let assert_reply = args.library.item("assert_reply", reply);
-            let span = start_of(reply);
-            quote_spanned!(span=> #assert_reply::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
-        });
+        let check = self.reply_check();
         quote_spanned! {span=>
             #check
             async move { #value }
         }
+    }
+
+    /// Writes the variable that has the reply.
+    fn received(&self) -> TokenStream {
+        Ident::new("reply", start_of(&self.reply)).into_token_stream()
+    }
+
+    /// Writes the call of a function that processes the reply.
+    fn processed(&self, fields: &[Ident]) -> TokenStream {
+        let ty = &self.client.ty;
+        let span = start_of(ty.item_name);
+        let fields = fields.iter().map(|name| quote_spanned!(span=> self.#name));
+        let values = iter::once(self.received()).chain(fields);
+        let call = function_call(ty.item_name, &ty.generics, values);
+        if !self.client.function.is_async() {
+            return call;
+        }
+        let private = self.options.library.private(span);
+        quote_spanned!(span=> #private::send(#call).await)
+    }
+
+    /// Writes a check that the server's reply can be read as the type of this one. It is in the body: on the
+    /// implementation, it would be an error at each use of the protocol.
+    fn reply_check(&self) -> Option<TokenStream> {
+        let reply = &self.reply;
+        let sent = self.of_server("Reply", Some(reply))?;
+        let assert_reply = self.options.library.item("assert_reply", reply);
+        let types = quote_spanned!(start_of(reply)=> #sent<'_>, Self::Reply<'_>, Self::Format);
+        Some(quote_spanned!(start_of(reply)=> #assert_reply::<#types>();))
     }
 }

@@ -1,27 +1,25 @@
 //! Writes functions and modules as they were, without the helper attributes.
 
-use std::mem::replace;
-
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
-use syn::{Attribute, FnArg, Lit, parse_quote};
+use syn::{FnArg, parse_quote};
 
 use crate::{
-    args::{Args, Side},
     item::{Function, Module, ModuleItem},
-    model::parameter::is_ours,
+    model::{operation_attrs::is_operation_attr, parameter::is_ours},
+    options::{Options, Side},
 };
 
 /// Writes a protocol function.
-pub(super) fn write_function(args: &Args, function: &Function) -> TokenStream {
-    let is_blocking = |attr: &&Attribute| attr.path().is_ident("blocking");
-    let attrs = function.attrs.iter().filter(|attr| !is_blocking(attr));
+pub(super) fn write_function(options: &Options, function: &Function) -> TokenStream {
+    let attrs = function.attrs.iter();
+    let attrs = attrs.filter(|attr| !is_operation_attr(attr));
     // The attribute that is expanded next removes the helper attributes.
     let is_last = function.other_protocol_attrs().next().is_none();
     let (vis, body) = (&function.vis, &function.body);
     let mut sig = function.sig.clone();
     // The expressions of these options have the states and the session in scope.
-    let has_scope = args.session.is_some() || args.greeting.is_some();
+    let has_scope = options.session.is_some() || options.greeting.is_some();
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input {
             let count = parameter.attrs.len();
@@ -47,14 +45,18 @@ pub(super) fn write_function(args: &Args, function: &Function) -> TokenStream {
 
 /// Writes a module, with what is generated in it. A client leaves out the operations, and the functions that only
 /// they call.
-pub(super) fn write_module(args: &Args, module: &Module, generated: &TokenStream) -> TokenStream {
+pub(super) fn write_module(
+    options: &Options,
+    module: &Module,
+    generated: &TokenStream,
+) -> TokenStream {
     let (attrs, inner, vis) = (&module.attrs, &module.inner, &module.vis);
     let (keyword, ident) = (&module.keyword, &module.ident);
-    let items = match args.side {
-        Side::Server => items_at_server(args, module),
-        Side::Client => items_at_client(module),
+    let items = match options.side {
+        Side::Server => items_at_server(options, module),
+        Side::Client => module.items_at_client(),
     };
-    let allowed = (args.side == Side::Client).then(
+    let allowed = (options.side == Side::Client).then(
         || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),
     );
     quote! {
@@ -68,10 +70,10 @@ pub(super) fn write_module(args: &Args, module: &Module, generated: &TokenStream
     }
 }
 
-fn items_at_server(args: &Args, module: &Module) -> TokenStream {
+fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     let items = module.items.iter().map(|item| match item {
         ModuleItem::Operation(function) => {
-            let function = write_function(args, function);
+            let function = write_function(options, function);
             quote! {
                 #[allow(private_interfaces, unreachable_pub, reason = "the module decides the visibility")]
                 #function
@@ -81,50 +83,4 @@ fn items_at_server(args: &Args, module: &Module) -> TokenStream {
         ModuleItem::Other(item) => item.to_token_stream(),
     });
     items.collect()
-}
-
-/// Returns the items of a module that stay at a client: its types, and the private functions that these name.
-fn items_at_client(module: &Module) -> TokenStream {
-    let (mut kept, mut private) = (TokenStream::new(), Vec::new());
-    for item in &module.items {
-        match item {
-            ModuleItem::Operation(_) => {}
-            ModuleItem::PrivateFunction(function) => private.push(function),
-            ModuleItem::Other(item) => item.to_tokens(&mut kept),
-        }
-    }
-    // A function that stays may name another one.
-    let find = |kept: &TokenStream, private: &[&Function]| {
-        let mut private = private.iter();
-        private.position(|function| names(kept.clone(), &function.sig.ident, false))
-    };
-    while let Some(position) = find(&kept, &private) {
-        private.remove(position).to_tokens(&mut kept);
-    }
-    kept
-}
-
-/// Returns the last name of a path, without generic arguments.
-fn path_end(path: &str) -> Option<&str> {
-    path.split("::<").next()?.rsplit("::").next()
-}
-
-/// Returns whether tokens name a function. If `is_attribute`, they are those of an attribute, whose texts may
-/// be paths, as in `#[serde(default = "function")]`.
-fn names(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
-    let mut is_after_hash = false;
-    tokens.into_iter().any(|token| {
-        let is_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
-        let is_attribute = is_attribute || replace(&mut is_after_hash, is_hash);
-        match token {
-            TokenTree::Group(group) => names(group.stream(), name, is_attribute),
-            TokenTree::Ident(word) => word == *name,
-            TokenTree::Literal(literal) if is_attribute => match Lit::new(literal) {
-                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
-                Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
-                _ => false,
-            },
-            _ => false,
-        }
-    })
 }

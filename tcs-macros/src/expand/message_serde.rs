@@ -10,7 +10,7 @@ use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 use super::names::{applied, reply_type, request_type, request_variant, variable};
 use crate::{
     library::Library,
-    model::{Field, operations::Operation},
+    model::operations::{Argument, Operation},
     spans::start_of,
     syntax::lifetimes::{self, DE},
 };
@@ -18,14 +18,9 @@ use crate::{
 /// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
 pub(super) fn expand(list: &[Operation<'_>], library: &Library) -> TokenStream {
     let arguments = list.iter().map(|operation| arguments(operation, library));
-    let requests = implementation(
-        "Request",
-        &request_type(list, DE),
-        list,
-        request_arms,
-        library,
-    );
-    let replies = implementation("Reply", &reply_type(list, DE), list, reply_arms, library);
+    let (request, reply) = (request_type(list, DE), reply_type(list, DE));
+    let requests = implementation("Request", &request, list, request_arms, library);
+    let replies = implementation("Reply", &reply, list, reply_arms, library);
     quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
 }
 
@@ -116,7 +111,7 @@ fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream
 }
 
 /// The name of an argument in a message.
-fn name_of(argument: &Field) -> String {
+fn name_of(argument: &Argument) -> String {
     argument.name.unraw().to_string()
 }
 
@@ -131,11 +126,11 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let private = library.private(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
     let ty = applied(&arguments_name(operation), operation.borrows(), DE);
-    let types = arguments.clone();
-    let types = types.map(|argument| lifetimes::unify(&argument.ty, DE));
+    let read_type = |argument: &Argument| lifetimes::unify(&argument.ty, DE);
+    let types = arguments.clone().map(read_type);
     let names = arguments.clone().map(name_of);
     let positions: Vec<_> = (0..arguments.len()).map(Index::from).collect();
-    let readers = arguments.zip(&positions).map(|(Field { ty, .. }, position)| {
+    let readers = arguments.zip(&positions).map(|(Argument { ty, .. }, position)| {
         let read = method(ty, "Argument", library, "read");
         quote_spanned! {start_of(ty)=>
             #position => #read(from).map(|value| self.#position = ::core::option::Option::Some(value))

@@ -2,32 +2,30 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Generics, ext::IdentExt as _};
+use syn::ext::IdentExt as _;
 
 use super::{
     message_serde,
-    names::{public_name, reply_type, request_type},
-    options::type_or,
-    protocol_type::{allowance, attrs_of, debug},
+    names::{public_name, reply_type, request_type, request_variant, variable},
+    options::framing,
+    protocol_type::{allowance, kept_attrs},
 };
 use crate::{
-    args::{Args, OptionName},
-    model::{
-        Field,
-        operations::{Operation, Operations},
-    },
+    library::Library,
+    model::operations::{Argument, Operation, Operations},
+    options::{OptionName, Options},
     spans::{alias, start_of},
     syntax::lifetimes::{ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
 /// Writes the enums, what they implement, and the contract.
-pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
+pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
-    let (enums, debug) = (enums(list), debug_of_enums(list));
-    let contract = contract(args, operations);
-    let implementations = message_serde::expand(list, &args.library);
+    let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
+    let contract = contract(options, operations);
+    let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
-    let (private, allowance) = (args.library.private(span), allowance(span));
+    let (private, allowance) = (options.library.private(span), allowance(span));
     quote_spanned! {span=>
         #enums
         #debug
@@ -46,9 +44,9 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
 }
 
 /// Returns an associated type of the contract, which is what the options say.
-pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
+pub(super) fn contract_item(options: &Options, item: &str) -> TokenStream {
     let span = Span::mixed_site();
-    let (contract, private) = (public_name("Contract"), args.library.private(span));
+    let (contract, private) = (public_name("Contract"), options.library.private(span));
     let item = Ident::new(item, span);
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
@@ -56,7 +54,7 @@ pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
 /// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
     let docs = format!(" Calls `{}`.", operation.name);
-    attrs_of(operation.function, &docs)
+    kept_attrs(&operation.handler.function.attrs, &docs)
 }
 
 /// Declares the enums.
@@ -64,7 +62,7 @@ fn enums(list: &[Operation<'_>]) -> TokenStream {
     let span = Span::mixed_site();
     let requests = list.iter().map(|operation| {
         let (attrs, variant) = (attrs(operation), &operation.variant);
-        let fields = operation.arguments.iter().map(|Field { name, ty }| {
+        let fields = operation.arguments.iter().map(|Argument { name, ty, .. }| {
             let text = format!(" The argument `{}`.", name.unraw());
             quote_spanned!(span=> #[doc = #text] #name: #ty)
         });
@@ -95,18 +93,58 @@ fn enums(list: &[Operation<'_>]) -> TokenStream {
     }
 }
 
-/// Shows the operation of a message and nothing of its values, which may be secret or have no `Debug`.
-fn debug_of_enums(list: &[Operation<'_>]) -> TokenStream {
+/// Implements `Debug` as a derive would, but for values that are secret, or whose type has no `Debug`.
+fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
     let span = Span::mixed_site();
-    let variants = list.iter().map(|operation| &operation.variant);
-    let names = list.iter().map(|operation| &operation.name);
-    let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let types = [request_type(list, ELIDED), reply_type(list, ELIDED)];
-    let debug = types.map(|ty| debug(&ty, &Generics::default(), &shown));
+    let private = &library.private(span);
+    let shown = |value: &Ident, is_secret: bool| {
+        if is_secret {
+            quote_spanned!(span=> &#private::Hidden::SECRET)
+        } else {
+            quote_spanned!(span=> #private::Shown(#value).get())
+        }
+    };
+    let requests = list.iter().map(|operation| {
+        let (pattern, name) = (request_variant(operation), operation.variant.to_string());
+        let fields = operation.arguments.iter().map(|argument| {
+            let name = argument.name.unraw().to_string();
+            let value = shown(&variable(&argument.name), argument.is_secret);
+            quote_spanned!(span=> .field(#name, #value))
+        });
+        quote_spanned!(span=> Self::#pattern => f.debug_struct(#name) #(#fields)* .finish())
+    });
+    let replies = list.iter().map(|operation| {
+        let (variant, name) = (&operation.variant, operation.variant.to_string());
+        let value = shown(&Ident::new("reply", span), operation.is_reply_secret);
+        quote_spanned!(span=> Self::#variant(reply) => f.debug_tuple(#name).field(#value).finish())
+    });
+    let (request, reply) = (request_type(list, ELIDED), reply_type(list, ELIDED));
+    // An enum without variants is matched by value.
+    let value = if list.is_empty() {
+        quote_spanned!(span=> *self)
+    } else {
+        quote_spanned!(span=> self)
+    };
+    let allowance = allowance(span);
     quote_spanned! {span=>
-        #[allow(deprecated, unreachable_code, reason = "one may be, or there may be none")]
+        #[allow(unused_imports, reason = "all values may have `Debug`")]
+        #allowance
         const _: () = {
-            #(#debug)*
+            use #private::Unshown as _;
+
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #request {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    match #value { #(#requests,)* }
+                }
+            }
+
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #reply {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    match #value { #(#replies,)* }
+                }
+            }
         };
     }
 }
@@ -116,18 +154,18 @@ fn debug_of_enums(list: &[Operation<'_>]) -> TokenStream {
 /// The block imports what is around the module. So a name in an option means what it means there, where
 /// the attribute is, or else what it means in the module. All other names begin with `self`, so that they
 /// are not those around it.
-fn contract(args: &Args, operations: &Operations<'_>) -> TokenStream {
+fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
-    let private = args.library.private(span);
+    let private = options.library.private(span);
     let contract = public_name("Contract");
-    let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
-    let (check, format) = format(args, operations);
+    let framing = framing(options, span);
+    let (check, format) = checked_format(options, operations);
     let list = &operations.list;
     let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
-    let has_greeting = args.given(OptionName::Greeting).is_some();
+    let has_greeting = options.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>
-        /// The messages of all operations: from which [`Client`] is derived.
+        /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
         pub enum #contract {}
@@ -154,15 +192,18 @@ fn contract(args: &Args, operations: &Operations<'_>) -> TokenStream {
 
 /// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,
 /// it is `NoFormat`, in which any type of serde is a message. So there is one error about it.
-fn format(args: &Args, operations: &Operations<'_>) -> (Option<TokenStream>, TokenStream) {
+fn checked_format(
+    options: &Options,
+    operations: &Operations<'_>,
+) -> (Option<TokenStream>, TokenStream) {
     let (list, module_name) = (&operations.list, &operations.module.ident);
-    let Some(format) = &args.format else {
-        return (None, args.library.item("NoFormat", module_name));
+    let Some(format) = &options.format else {
+        return (None, options.library.item("NoFormat", module_name));
     };
-    let private = args.library.private(start_of(format));
+    let private = options.library.private(start_of(format));
     let (declaration, path) = alias(module_name, "__Format", format);
     let (request, reply) = (request_type(list, STATIC), reply_type(list, STATIC));
-    let assert_format = args.library.item("assert_operations_format", format);
+    let assert_format = options.library.item("assert_operations_format", format);
     let messages = quote_spanned!(start_of(format)=> self::#request, self::#reply);
     let check = quote_spanned! {start_of(format)=>
         #[allow(unused_imports, reason = "it is for formats that are not fit")]

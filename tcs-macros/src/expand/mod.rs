@@ -28,16 +28,16 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
         ModelItem::WithoutType(function) => (*function, TokenStream::new()),
         ModelItem::Operations(operations) => return module(model, operations),
     };
-    let mut tokens = item::write_function(model.args, function);
+    let mut tokens = item::write_function(model.options, function);
     tokens.extend(added);
     tokens
 }
 
 /// Writes a module with its messages, their client and, unless the functions are left out, a server.
 fn module(model: &Model<'_>, operations: &Operations<'_>) -> TokenStream {
-    let mut added = messages::expand(model.args, operations);
-    added.extend(operations_client::expand(model.args, operations));
+    let mut added = messages::expand(model.options, operations);
+    added.extend(operations_client::expand(model.options, operations));
     let server = operations.server.as_ref();
     added.extend(server.map(|server| server::expand_module(model, operations, server)));
-    item::write_module(model.args, operations.module, &added)
+    item::write_module(model.options, operations.module, &added)
 }

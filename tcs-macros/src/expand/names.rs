@@ -19,12 +19,8 @@ pub(super) fn request_type(list: &[Operation<'_>], lifetime: &str) -> TokenStrea
 
 /// Returns the enum of replies, with this lifetime if it borrows.
 pub(super) fn reply_type(list: &[Operation<'_>], lifetime: &str) -> TokenStream {
-    let mut replies = list.iter().map(|operation| &operation.reply);
-    applied(
-        &public_name("Reply"),
-        replies.any(lifetimes::borrows),
-        lifetime,
-    )
+    let borrows = |operation: &Operation<'_>| lifetimes::borrows(&operation.reply);
+    applied(&public_name("Reply"), list.iter().any(borrows), lifetime)
 }
 
 /// Returns a generated type, with this lifetime if it borrows.
@@ -41,7 +37,8 @@ pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
 }
 
-/// Returns the variable of an argument, which hides no function that has the argument's name.
+/// Returns the variable of an argument. Generated variables have the same hygiene, so that without the prefix,
+/// arguments called `to` or `session` would hide them.
 pub(super) fn variable(argument: &Ident) -> Ident {
     format_ident!("argument_{}", argument, span = start_of(argument))
 }

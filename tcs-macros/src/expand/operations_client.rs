@@ -9,68 +9,116 @@ use super::{
     names::public_name,
 };
 use crate::{
-    args::Args,
-    model::{
-        Field,
-        operations::{Operation, Operations},
-    },
+    model::operations::{Argument, Operation, Operations},
+    options::Options,
     spans::start_of,
-    syntax::lifetimes::{self, ELIDED},
+    syntax::{
+        is_converted,
+        lifetimes::{self, ELIDED},
+    },
 };
 
-/// Writes `Client`, with its methods over a connection, and those over a channel.
-pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
-    let span = Span::mixed_site();
-    let private = &args.library.private(span);
-    let (framing, client) = (contract_item(args, "Framing"), public_name("Client"));
-    let module = operations.module.ident.unraw();
-    let docs = format!(" Calls the operations of `{module}`: each is a method.");
-    let methods = |is_over_channel| {
-        let list = operations.list.iter();
-        list.map(move |operation| method(operation, private, is_over_channel))
-    };
-    let (over_connection, over_channel) = (methods(false), methods(true));
-    let allowed = quote_spanned! {span=>
-        #[automatically_derived]
-        #[allow(
-            dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
-            clippy::pedantic, clippy::nursery, reason = "their shape follows the signatures"
-        )]
-    };
-    quote_spanned! {span=>
-        #private::operations! {
-            #private::client! { #client, #framing, #docs }
+/// What a client calls over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Connection,
+    Channel,
+    BlockingConnection,
+    BlockingChannel,
+}
 
-            #allowed
-            impl #client<#private::Connection<#framing>> {
-                #(#over_connection)*
-            }
+impl Over {
+    const ALL: [Self; 4] = [
+        Self::Connection,
+        Self::Channel,
+        Self::BlockingConnection,
+        Self::BlockingChannel,
+    ];
 
-            #allowed
-            impl #client<#private::Channel<#framing>> {
-                #(#over_channel)*
-            }
+    /// Whether many tasks or threads call at a time, so that a reply cannot borrow.
+    const fn is_channel(self) -> bool {
+        matches!(self, Self::Channel | Self::BlockingChannel)
+    }
+
+    const fn is_async(self) -> bool {
+        matches!(self, Self::Connection | Self::Channel)
+    }
+
+    /// Returns the type, without its framing.
+    fn ty(self, private: &TokenStream) -> TokenStream {
+        let span = Span::mixed_site();
+        match self {
+            Self::Connection => quote_spanned!(span=> #private::Connection),
+            Self::Channel => quote_spanned!(span=> #private::Channel),
+            Self::BlockingConnection => quote_spanned!(span=> #private::blocking::Connection),
+            Self::BlockingChannel => quote_spanned!(span=> #private::blocking::Channel),
         }
     }
 }
 
-/// Writes a method. Over a `Connection`, the reply may borrow from `self`. Over a `Channel`, it cannot, so a
+/// Writes `Client`, with its methods over each kind of connection.
+pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = &options.library.private(span);
+    let (framing, client) = (contract_item(options, "Framing"), public_name("Client"));
+    let module = operations.module.ident.unraw();
+    let docs = format!(" Calls the operations of `{module}`: each is a method.");
+    let implementations = Over::ALL.map(|over| {
+        let connection = over.ty(private);
+        let list = operations.list.iter();
+        let methods = list.map(|operation| method(operation, private, over));
+        quote_spanned! {span=>
+            #[automatically_derived]
+            #[allow(
+                dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
+                clippy::pedantic, clippy::nursery, reason = "their shape follows the signatures"
+            )]
+            impl #client<#connection<#framing>> {
+                #(#methods)*
+            }
+        }
+    });
+    quote_spanned! {span=>
+        #private::operations! {
+            #private::client! { #client, #framing, #docs }
+
+            #(#implementations)*
+        }
+    }
+}
+
+/// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
-fn method(operation: &Operation<'_>, private: &TokenStream, is_over_channel: bool) -> TokenStream {
-    let ident = &operation.function.sig.ident;
+fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let elided = |ty: &Type| lifetimes::unify(ty, ELIDED);
-    let arguments = operation.arguments.iter();
-    let parameters = arguments.clone().map(|Field { name, ty }| {
-        let ty = elided(ty);
-        quote_spanned!(Span::mixed_site()=> #name: #ty,)
+    let parameters = operation.arguments.iter().map(|Argument { name, ty, .. }| {
+        let elided = elided(ty);
+        if is_converted(ty) {
+            quote_spanned!(start_of(ty)=> #name: impl ::core::convert::Into<#elided>,)
+        } else {
+            quote_spanned!(Span::mixed_site()=> #name: #elided,)
+        }
+    });
+    // Before the call, so that only the request lives while the future waits, whatever it was converted from.
+    let fields = operation.arguments.iter().map(|Argument { name, ty, .. }| {
+        if is_converted(ty) {
+            quote_spanned!(span=> #name: ::core::convert::Into::into(#name))
+        } else {
+            quote_spanned!(span=> #name)
+        }
     });
     let ty = elided(&operation.reply);
-    let (signature, value) = if is_over_channel && lifetimes::borrows(&operation.reply) {
+    let (asyncness, wait) = over
+        .is_async()
+        .then(|| (quote_spanned!(span=> async), quote_spanned!(span=> .await)))
+        .unzip();
+    let (signature, value) = if over.is_channel() && lifetimes::borrows(&operation.reply) {
         let signature = quote_spanned! {span=>
             ///
             /// Returns what `process` makes of the reply, which borrows.
-            pub async fn #ident<__T>(
+            pub #asyncness fn #ident<__T>(
                 &self,
                 #(#parameters)*
                 process: impl ::core::ops::FnOnce(#ty) -> __T,
@@ -78,25 +126,27 @@ fn method(operation: &Operation<'_>, private: &TokenStream, is_over_channel: boo
         };
         (signature, quote_spanned!(span=> process(reply)))
     } else {
-        let mutability = (!is_over_channel).then(|| quote_spanned!(span=> mut));
+        let mutability = (!over.is_channel()).then(|| quote_spanned!(span=> mut));
         let signature = quote_spanned! {span=>
-            pub async fn #ident(&#mutability self, #(#parameters)*) -> #private::Result<#ty>
+            pub #asyncness fn #ident(&#mutability self, #(#parameters)*) -> #private::Result<#ty>
         };
         (signature, quote_spanned!(span=> reply))
     };
     let [request, reply, contract] = ["Request", "Reply", "Contract"].map(public_name);
     let (attrs, variant) = (attrs(operation), &operation.variant);
-    let names = arguments.map(|argument| &argument.name);
+    let may_repeat = (over.is_channel() && operation.is_idempotent)
+        .then(|| quote_spanned!(span=> .idempotent()));
     quote_spanned! {span=>
         #attrs
         #signature {
-            let request = #request::#variant { #(#names),* };
+            let request = #request::#variant { #(#fields),* };
             self.connection
+                #may_repeat
                 .call_for::<#contract, _>(request, |reply| match reply {
                     #reply::#variant(reply) => ::core::option::Option::Some(#value),
                     _ => ::core::option::Option::None,
                 })
-                .await
+                #wait
         }
     }
 }

@@ -5,21 +5,24 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::Type;
 
 use crate::{
-    args::{Args, Side},
-    library::Library,
-    model::{Model, generics::names, protocol_type::ProtocolType},
+    model::{Model, generics::param_idents, protocol_type::ProtocolType},
+    options::{Options, Side},
     spans::start_of,
 };
 
-/// Returns the type that an option gives, or else the library's type of this name, at `span`.
-pub(super) fn type_or(
-    given: Option<&Type>,
-    default: &str,
-    library: &Library,
-    span: Span,
-) -> TokenStream {
+/// Returns the framing that the options give, or the default at `span`.
+pub(super) fn framing(options: &Options, span: Span) -> TokenStream {
+    type_or(options.framing.as_ref(), "LengthPrefixed", options, span)
+}
+
+/// Returns the format that the options give, or the default at `span`.
+pub(super) fn format(options: &Options, span: Span) -> TokenStream {
+    type_or(options.format.as_ref(), "Plain", options, span)
+}
+
+fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -> TokenStream {
     let default = || {
-        let (private, default) = (library.private(span), Ident::new(default, span));
+        let (private, default) = (options.library.private(span), Ident::new(default, span));
         quote_spanned!(span=> #private::#default)
     };
     given.map_or_else(default, ToTokens::to_token_stream)
@@ -35,34 +38,33 @@ pub(super) fn option_checks(
     ty: &ProtocolType<'_>,
     has_kept_checks: bool,
 ) -> Option<TokenStream> {
-    let (args, name) = (model.args, &ty.name);
-    if !model.is_valid || !names(&ty.generics).is_empty() {
+    let (options, name) = (model.options, &ty.name);
+    if !model.is_valid || !param_idents(&ty.generics).is_empty() {
         return None;
     }
     // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
     let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
     let protocol = quote!(#name<#(#lifetimes),*>);
-    let [rejection, pair] = checks(args, &protocol);
-    let pair = pair.filter(|_| args.framing.is_some() || !has_kept_checks);
+    let [rejection, pair] = checks(options, &protocol);
+    let pair = pair.filter(|_| options.framing.is_some() || !has_kept_checks);
     let checks = rejection.iter().chain(&pair);
     Some(quote!(#(const _: () = #checks;)*))
 }
 
 /// Writes the same checks for the body of a method. They are made where a program uses the protocol.
-pub(super) fn checks_in_use(args: &Args) -> TokenStream {
-    let checks = checks(args, &quote!(Self));
-    let checks = checks.iter().flatten();
+pub(super) fn checks_in_use(options: &Options) -> TokenStream {
+    let checks = checks(options, &quote!(Self)).into_iter().flatten();
     quote!(#(const { #checks })*)
 }
 
 /// Writes the check of `reject_with`, and the check that the framing and the format belong together.
-fn checks(args: &Args, protocol: &TokenStream) -> [Option<TokenStream>; 2] {
-    let (side, library) = (args.side, &args.library);
-    let rejection = args.reject_with.as_ref().map(|path| {
+fn checks(options: &Options, protocol: &TokenStream) -> [Option<TokenStream>; 2] {
+    let (side, library) = (options.side, &options.library);
+    let rejection = options.reject_with.as_ref().map(|path| {
         let error = library.item("reject_with_error", path);
         check(path, &quote!(#error::<#protocol>()))
     });
-    let given = args.framing.as_ref().or(args.format.as_ref());
+    let given = options.framing.as_ref().or(options.format.as_ref());
     let pair = given.map(|given| {
         let error = match side {
             Side::Server => library.item("server_error", given),

@@ -2,34 +2,19 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Attribute, Generics, Type, TypeSlice, Visibility, ext::IdentExt as _, parse_quote};
+use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote};
 
 use crate::{
-    item::Function,
     library::Library,
-    model::{
-        Field,
-        protocol_type::{ItemRef, ProtocolType},
-    },
+    model::{Field, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
     syntax::{is_named, lifetimes},
 };
 
 /// Declares the type and implements its trait.
 pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> TokenStream {
-    let (name, generics) = (&ty.name, &ty.generics);
-    let text = ty.item_name().unraw().to_string();
-    let (vis, attrs) = match ty.item {
-        ItemRef::Function(function) => {
-            let docs = format!(" The protocol of [`{text}`](fn@{text}).");
-            (function.vis.clone(), attrs_of(function, &docs))
-        }
-        ItemRef::Module(module) => {
-            let docs =
-                format!(" The protocol of the operations of `{text}`, which a server serves.");
-            (module.vis_inside(), quote!(#[doc = #docs]))
-        }
-    };
+    let (name, generics, vis) = (&ty.name, &ty.generics, &ty.vis);
+    let attrs = kept_attrs(ty.attrs, &ty.docs);
     let fields: Vec<Field> = ty.fields.iter().map(owning_field).collect();
     let span = start_of(name);
     let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
@@ -41,11 +26,11 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
         let text = format!(" The parameter `{}`.", name.unraw());
         quote!(#[doc = #text] #vis #name: #ty)
     });
-    let (body, new) = if fields.is_empty() {
-        (quote!(;), None)
+    let new = (!fields.is_empty()).then(|| new_function(ty, &fields));
+    let body = if fields.is_empty() {
+        quote!(;)
     } else {
-        let new = new_function(ty, &vis, &fields);
-        (quote!({ #(#declared,)* }), Some(new))
+        quote!({ #(#declared,)* })
     };
     let allowance = allowance(span);
     quote_spanned! {span=>
@@ -61,13 +46,13 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     }
 }
 
-fn new_function(ty: &ProtocolType<'_>, vis: &Visibility, fields: &[Field]) -> TokenStream {
-    let (name, span) = (&ty.name, start_of(&ty.name));
-    let [keyword, new] = ["impl", "new"].map(|word| ident_at(ty.item_name(), word));
+fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
+    let (name, vis, span) = (&ty.name, &ty.vis, start_of(&ty.name));
+    let [keyword, new] = ["impl", "new"].map(|word| ident_at(ty.item_name, word));
     let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
     let names = fields.iter().map(|field| &field.name);
-    let parameters = fields.iter();
-    let parameters = parameters.map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
+    let parameter = |Field { name, ty }: &Field| quote_spanned!(span=> #name: #ty);
+    let parameters = fields.iter().map(parameter);
     quote_spanned! {span=>
         #[automatically_derived]
         #[allow(deprecated, reason = "the function may be")]
@@ -99,10 +84,10 @@ fn owning_field(field: &Field) -> Field {
 
 /// Returns the attributes that what is derived from a function has as well: `allow`, `deprecated` and
 /// documentation, which is `docs` if there is none.
-pub(super) fn attrs_of(function: &Function, docs: &str) -> TokenStream {
+pub(super) fn kept_attrs(attrs: &[Attribute], docs: &str) -> TokenStream {
     let names = ["doc", "allow", "deprecated"];
     let is_kept = |attr: &&Attribute| names.iter().any(|name| attr.path().is_ident(name));
-    let kept: Vec<_> = function.attrs.iter().filter(is_kept).collect();
+    let kept: Vec<_> = attrs.iter().filter(is_kept).collect();
     let has_docs = kept.iter().any(|attr| attr.path().is_ident("doc"));
     let docs = (!has_docs).then(|| quote!(#[doc = #docs]));
     quote!(#docs #(#kept)*)
@@ -114,7 +99,7 @@ pub(super) fn or_unknown(message: Option<&Type>, library: &Library, item_name: &
     message.cloned().unwrap_or_else(unknown)
 }
 
-/// Writes the associated type of this name, which is the type of a message. Returns also the declaration of its
+/// Writes the associated type of this name, which is the type of a message. Also returns the declaration of its
 /// alias, if it has one, which belongs outside of the implementation.
 ///
 /// A lifetime that is hidden in the type is then reported as in the function itself ([`alias`]). An
@@ -127,14 +112,12 @@ pub(super) fn message_item(
     // An alias has no parameters, so it cannot name those of the protocol or of an exchange.
     let is_plain = protocol.generics.params.is_empty() && lifetimes::find(message).is_empty();
     let (declaration, path) = is_plain
-        .then(|| alias(protocol.item_name(), &format!("__{name}"), message))
+        .then(|| alias(protocol.item_name, &format!("__{name}"), message))
         .unzip();
     let used = path.unwrap_or_else(|| message.to_token_stream());
     let name = Ident::new(name, start_of(message));
-    (
-        declaration,
-        quote_spanned!(start_of(message)=> type #name<'exchange> = #used;),
-    )
+    let item = quote_spanned!(start_of(message)=> type #name<'exchange> = #used;);
+    (declaration, item)
 }
 
 /// Implements `Debug` by writing the text of an expression.

@@ -9,30 +9,28 @@ use super::{
     encoder::encoder,
     messages::contract_item,
     names::{public_name, request_variant},
-    options::{checks_in_use, type_or},
+    options::{checks_in_use, format, framing},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
-    args::{Args, OptionName},
     model::{
         Field, Model,
-        handler::{Handler, Session},
+        handler::Session,
         operations::{Operation, Operations},
-        protocol_type::ProtocolType,
         server::{ServerFunction, ServerImpl},
     },
+    options::OptionName,
     spans::start_of,
 };
 
 /// Writes the protocol of a function.
 pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) -> TokenStream {
     let expansion = ServerExpansion::new(model, &function.server);
-    let ServerExpansion { args, ty, span, .. } = expansion;
-    let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
-    let format = type_or(args.format.as_ref(), "Plain", &args.library, span);
+    let (options, ty, span) = (model.options, &function.server.ty, expansion.span);
+    let (framing, format) = (framing(options, span), format(options, span));
     let message = |name, message: &Option<Type>| {
-        let message = or_unknown(message.as_ref(), &args.library, ty.item_name());
+        let message = or_unknown(message.as_ref(), &options.library, ty.item_name);
         message_item(ty, name, &message)
     };
     let (request_alias, request) = message("Request", &function.request);
@@ -43,10 +41,11 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
         #request
         #reply
     };
-    let implementation = expansion.implementation(&messages, || {
-        let (extractions, value) = call(&args.library, expansion.server, &function.handler);
-        quote_spanned!(start_of(ty.item_name())=> #extractions ::core::result::Result::Ok(#value))
+    let answer = model.is_valid.then(|| {
+        let (extractions, value) = call(&options.library, expansion.server, &function.handler);
+        quote_spanned!(start_of(ty.item_name)=> #extractions ::core::result::Result::Ok(#value))
     });
+    let implementation = expansion.implementation(&messages, answer);
     declare(ty, &quote!(#request_alias #reply_alias #implementation))
 }
 
@@ -58,30 +57,38 @@ pub(super) fn expand_module(
 ) -> TokenStream {
     let expansion = ServerExpansion::new(model, server);
     let (private, span) = (&expansion.private, expansion.span);
-    let item = |name: &str| contract_item(expansion.args, name);
+    let item = |name: &str| contract_item(model.options, name);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
+    let choice = public_name("Request");
+    let variants = operations.list.iter().map(|operation| &operation.variant);
+    let names = operations.list.iter().map(|operation| &operation.name);
+    let indices = 0..operations.list.len();
     let messages = quote_spanned! {Span::mixed_site()=>
         type Framing = #framing;
         type Format = #format;
         type Request<'exchange> = #request<'exchange>;
         type Reply<'exchange> = #reply<'exchange>;
+
+        const OPERATIONS: &'static [&'static str] = &[#(#names),*];
+
+        #[allow(unreachable_code, reason = "there may be no operation, if there is an error")]
+        fn operation(request: &Self::Request<'_>) -> usize {
+            match *request { #(#choice::#variants { .. } => #indices),* }
+        }
     };
-    let implementation = expansion.implementation(&messages, || {
-        // Without errors, each function is an operation.
-        let list = operations.list.iter().zip(&operations.handlers);
-        let arms = list.map(|(operation, handler)| expansion.answer_arm(operation, handler));
+    let answer = model.is_valid.then(|| {
+        let operations = operations.list.iter();
+        let arms = operations.map(|operation| expansion.answer_arm(operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let declared = declare(expansion.ty, &implementation);
+    let declared = declare(&server.ty, &expansion.implementation(&messages, answer));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
 /// Writes the parts of one implementation.
 struct ServerExpansion<'a> {
     model: &'a Model<'a>,
-    args: &'a Args,
     server: &'a ServerImpl<'a>,
-    ty: &'a ProtocolType<'a>,
     /// The name of the type.
     span: Span,
     /// The module of the library that expansions use, at `span`.
@@ -93,20 +100,19 @@ impl<'a> ServerExpansion<'a> {
         let span = start_of(&server.ty.name);
         Self {
             model,
-            args: model.args,
             server,
-            ty: &server.ty,
             span,
-            private: model.args.library.private(span),
+            private: model.options.library.private(span),
         }
     }
 
     /// Writes the arm that answers the request of an operation.
-    fn answer_arm(&self, operation: &Operation<'_>, handler: &Handler<'_>) -> TokenStream {
+    fn answer_arm(&self, operation: &Operation<'_>) -> TokenStream {
         let [request, reply] = ["Request", "Reply"].map(public_name);
         let (message, variant) = (request_variant(operation), &operation.variant);
-        let (extractions, value) = call(&self.args.library, self.server, handler);
-        quote_spanned! {start_of(&operation.function.sig.ident)=>
+        let (extractions, value) =
+            call(&self.model.options.library, self.server, &operation.handler);
+        quote_spanned! {start_of(&operation.handler.function.sig.ident)=>
             #request::#message => {
                 #extractions
                 ::core::result::Result::Ok(#reply::#variant(#value))
@@ -116,13 +122,9 @@ impl<'a> ServerExpansion<'a> {
 
     /// Writes the implementation, with the associated types of framing, format and messages.
     ///
-    /// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
-    /// scope, which may contain `?` and `.await`. If a function has an error, there are stubs instead.
-    fn implementation(
-        &self,
-        messages: &TokenStream,
-        answer: impl FnOnce() -> TokenStream,
-    ) -> TokenStream {
+    /// `answer` is what answers a request: an expression with `info`, `session` and `request` in scope, which may
+    /// contain `?` and `.await`. If there is an error, it is `None`, and there are stubs instead.
+    fn implementation(&self, messages: &TokenStream, answer: Option<TokenStream>) -> TokenStream {
         // For `fn find(name: &str, #[state] db: &Db) -> String`:
         //
         //     impl ServerProtocol for Find where for<'tcs> Db: State {
@@ -138,32 +140,33 @@ impl<'a> ServerExpansion<'a> {
         //         }
         //     }
         let span = self.span;
-        let mut implementation = TraitImpl::new(self.model, self.ty, Requirement::State);
+        let mut implementation = TraitImpl::new(self.model, &self.server.ty, Requirement::STATE);
         let session = if let Some(Session { ty, .. }) = &self.server.session {
-            implementation.require(ty, Requirement::SendField);
+            implementation.require(ty, Requirement::SEND_FIELD);
             quote_spanned!(start_of(ty)=> type Session = #ty;)
         } else {
             quote_spanned!(span=> type Session = ();)
         };
-        let methods = if self.model.is_valid {
-            self.methods(&answer())
-        } else {
-            let stub = quote_spanned!(start_of(self.ty.item_name())=> ::core::unimplemented!());
-            let open_session = self.open_session(Some(&stub));
-            let process_request = self.process_request(&stub);
-            quote!(#open_session #process_request)
-        };
+        let methods = answer.map_or_else(|| self.stubs(), |answer| self.methods(&answer));
         let items = quote_spanned!(span=> #messages #session #methods);
         implementation.write(span, &items)
     }
 
+    fn stubs(&self) -> TokenStream {
+        let stub = quote_spanned!(start_of(self.server.ty.item_name)=> ::core::unimplemented!());
+        let open_session = self.open_session(Some(&stub));
+        let process_request = self.process_request(None, &stub);
+        quote!(#open_session #process_request)
+    }
+
     fn methods(&self, answer: &TokenStream) -> TokenStream {
         let span = self.span;
-        let half_close = self.args.given(OptionName::HalfClose).is_some();
+        let half_close = self.model.options.given(OptionName::HalfClose).is_some();
         let waits = self.server.waits;
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let process_request = self.process_request(answer);
+        let checks = checks_in_use(self.model.options);
+        let process_request = self.process_request(Some(&checks), answer);
         quote_spanned! {span=>
             const ENDS_AT_HALF_CLOSE: bool = #half_close;
             const WAITS: bool = #waits;
@@ -174,8 +177,8 @@ impl<'a> ServerExpansion<'a> {
         }
     }
 
-    fn process_request(&self, answer: &TokenStream) -> TokenStream {
-        let (private, at_item) = (&self.private, start_of(self.ty.item_name()));
+    fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
+        let (private, at_item) = (&self.private, start_of(self.server.ty.item_name));
         // That the future is not `Send` is reported where its type and the block are.
         let future = quote_spanned! {at_item=>
             impl ::core::future::Future<
@@ -183,7 +186,6 @@ impl<'a> ServerExpansion<'a> {
             > + ::core::marker::Send
         };
         let body = quote_spanned!(at_item=> async move { #answer });
-        let checks = self.model.is_valid.then(|| checks_in_use(self.args));
         quote_spanned! {self.span=>
             fn process_request<'exchange>(
                 &'exchange self,
@@ -208,22 +210,20 @@ impl<'a> ServerExpansion<'a> {
 
     fn initial_session(&self) -> Option<TokenStream> {
         let Session { ty, .. } = self.server.session.as_ref()?;
-        if let Some(expression) = &self.args.session {
+        if let Some(expression) = &self.model.options.session {
             let scope = self.scope();
             return Some(quote_spanned!(start_of(expression)=> #scope #expression));
         }
-        let default = self.args.library.item("DefaultSession", ty);
+        let default = self.model.options.library.item("DefaultSession", ty);
         Some(quote_spanned!(start_of(ty)=> <#ty as #default>::default_session()))
     }
 
     fn greeting(&self) -> Option<TokenStream> {
-        let greeting = self.args.greeting.as_ref()?;
-        let span = start_of(self.ty.item_name());
-        let (private, scope) = (self.args.library.private(span), self.scope());
-        let session = self.server.session.as_ref();
-        let name = session.and_then(|session| session.name.as_ref());
-        let session_variable = name.map(|name| quote_spanned!(span=> let #name = session;));
-        let message = encoder(&self.args.library, greeting, greeting);
+        let greeting = self.model.options.greeting.as_ref()?;
+        let span = start_of(self.server.ty.item_name);
+        let (private, scope) = (self.model.options.library.private(span), self.scope());
+        let session_name = self.server.session.iter().flat_map(|session| &session.name);
+        let message = encoder(&self.model.options.library, greeting, greeting);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
 
@@ -233,18 +233,18 @@ impl<'a> ServerExpansion<'a> {
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 #scope
-                #session_variable
+                #(let #session_name = session;)*
                 ::core::option::Option::Some(#message)
             }
         })
     }
 
     fn reject_with(&self) -> Option<TokenStream> {
-        let path = self.args.reject_with.as_ref()?;
+        let path = self.model.options.reject_with.as_ref()?;
         let span = start_of(path);
-        let private = self.args.library.private(span);
+        let private = self.model.options.library.private(span);
         let words = quote_spanned!(span=> words(rejection));
-        let message = encoder(&self.args.library, path, &words);
+        let message = encoder(&self.model.options.library, path, &words);
         Some(quote_spanned! {span=>
             fn reject_with<'exchange>(
                 &'exchange self,
@@ -258,9 +258,9 @@ impl<'a> ServerExpansion<'a> {
 
     /// Brings the peer and the states into the scope of an expression of the user's.
     fn scope(&self) -> TokenStream {
-        let span = start_of(self.ty.item_name());
+        let span = start_of(self.server.ty.item_name);
         let peer = public_name("peer");
-        let states = self.ty.fields.iter().map(|state| {
+        let states = self.server.ty.fields.iter().map(|state| {
             let value = state_reference(state, span);
             let Field { name, ty } = state;
             quote_spanned!(span=> let #name: &(#ty) = #value;)

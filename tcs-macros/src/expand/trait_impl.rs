@@ -12,23 +12,16 @@ use crate::{
     syntax::lifetimes,
 };
 
-/// What a type that a protocol keeps must be.
+/// What a type that a protocol keeps must be: the names of a trait, and of a function that has the trait as a bound
+/// of its parameter.
 #[derive(Clone, Copy)]
-pub(super) enum Requirement {
-    /// Connections share it.
-    State,
-    /// It moves from thread to thread.
-    SendField,
-}
+pub(super) struct Requirement(&'static str, &'static str);
 
 impl Requirement {
-    /// Returns the names of a trait, and of a function that has the trait as a bound of its parameter.
-    const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::State => ("State", "assert_state"),
-            Self::SendField => ("SendField", "assert_send_field"),
-        }
-    }
+    /// Connections share it.
+    pub(super) const STATE: Self = Self("State", "assert_state");
+    /// It moves from thread to thread.
+    pub(super) const SEND_FIELD: Self = Self("SendField", "assert_send_field");
 }
 
 /// The implementation of the attribute's trait, whose bounds say what the types that a protocol keeps must be.
@@ -55,9 +48,9 @@ impl<'a> TraitImpl<'a> {
         ty: &'a ProtocolType<'a>,
         requirement: Requirement,
     ) -> Self {
-        let (trait_name, _) = requirement.names();
+        let Requirement(trait_name, _) = requirement;
         let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| model.args.library.bound(&param.ident, trait_name);
+        let bound = |param: &TypeParam| model.options.library.bound(&param.ident, trait_name);
         let mut implementation = Self {
             model,
             ty,
@@ -75,8 +68,8 @@ impl<'a> TraitImpl<'a> {
         if !self.model.is_valid || !lifetimes::find(kept).is_empty() {
             return;
         }
-        let library = &self.model.args.library;
-        let (trait_name, check) = requirement.names();
+        let library = &self.model.options.library;
+        let Requirement(trait_name, check) = requirement;
         let bound = library.bound(kept, trait_name);
         if !self.ty.generics.params.is_empty() {
             self.bounds.extend(bound);
@@ -84,7 +77,7 @@ impl<'a> TraitImpl<'a> {
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let (declaration, path) = alias(self.ty.item_name(), &name, kept);
+        let (declaration, path) = alias(self.ty.item_name, &name, kept);
         let check = library.item(check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration
@@ -96,9 +89,9 @@ impl<'a> TraitImpl<'a> {
     pub(super) fn write(&self, span: Span, items: &TokenStream) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
-        let (name, private) = (&ty.name, model.args.library.private(span));
-        let trait_name = Ident::new(model.args.side.trait_name(), span);
-        let keyword = ident_at(ty.item_name(), "impl");
+        let (name, private) = (&ty.name, model.options.library.private(span));
+        let trait_name = Ident::new(model.options.side.trait_name(), span);
+        let keyword = ident_at(ty.item_name, "impl");
         let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
         let predicates = predicates(&ty.generics);
         // Beside the implementation and in the same `const _`, where the aliases are in scope.

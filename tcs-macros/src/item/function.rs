@@ -1,14 +1,14 @@
 //! A function under an attribute: its signature is parsed, its body stays as it is.
 //!
 //! An editor expands functions while they are typed. So a type that does not parse, or a body that is
-//! missing yet, does not take the rest of the function with it.
+//! not there yet, does not take the rest of the function with it.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, FnArg, Lit, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Attribute, FnArg, Ident, Lit, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
     Visibility, parenthesized,
-    parse::{ParseStream, discouraged::Speculative as _},
+    parse::{ParseBuffer, ParseStream, discouraged::Speculative as _},
     parse_quote,
     punctuated::Punctuated,
     token,
@@ -17,7 +17,7 @@ use syn::{
 
 use crate::{
     errors::Errors,
-    syntax::{ParenthesizeGroups, at_comma, at_item, is_one_of, keyword, take_until},
+    syntax::{ParenthesizeGroups, at_element_end, at_item, fork_at_keyword, is_one_of, take_until},
 };
 
 /// A function as it was written.
@@ -25,6 +25,8 @@ pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
+    /// Whether a parameter is left out, because it is incomplete.
+    pub(crate) lacks_parameter: bool,
     /// The block or the `;`.
     pub(crate) body: TokenTree,
 }
@@ -32,21 +34,17 @@ pub(crate) struct Function {
 impl Function {
     /// Returns whether the next item seems to be a function.
     pub(super) fn is_next(input: ParseStream<'_>) -> bool {
-        let qualifiers = |input: ParseStream<'_>| {
-            input.peek(Token![const])
-                || input.peek(Token![async])
-                || input.peek(Token![unsafe])
-                || input.peek(Token![extern])
-                || input.peek(Lit)
-        };
-        keyword(input).is_ok_and(|ahead| {
-            take_until(&ahead, |input| !qualifiers(input));
-            ahead.peek(Token![fn])
-        })
+        fork_at_fn(input).is_ok_and(|ahead| ahead.peek(Token![fn]))
     }
 
-    /// Parses a function; what is missing in it is reported.
-    pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Self> {
+    /// Parses a function; what is missing in it is reported. Returns `None` if it has no name.
+    pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<Self>> {
+        if !fork_at_fn(input)?.peek2(Ident) {
+            // rustc has reported it, because it parses an item before it expands the attribute.
+            errors.leave_to_rustc();
+            input.parse::<TokenStream>()?;
+            return Ok(None);
+        }
         let content;
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
@@ -59,10 +57,13 @@ impl Function {
             ident: input.parse()?,
             generics: input.parse()?,
             paren_token: parenthesized!(content in input),
-            inputs: parse_parameters(&content, errors),
+            inputs: Punctuated::new(),
             variadic: None,
-            output: parse_output(input, errors)?,
+            output: ReturnType::Default,
         };
+        let lacks_parameter;
+        (sig.inputs, lacks_parameter) = parse_parameters(&content, errors);
+        sig.output = parse_output(input, errors)?;
         // syn has it in the generics, but it comes after the return type.
         sig.generics.where_clause = input.parse()?;
         ParenthesizeGroups.visit_signature_mut(&mut sig);
@@ -73,12 +74,13 @@ impl Function {
             errors.leave_to_rustc();
             parse_quote!({ ::core::unimplemented!() })
         };
-        Ok(Self {
+        Ok(Some(Self {
             attrs,
             vis,
             sig,
+            lacks_parameter,
             body,
-        })
+        }))
     }
 
     /// Returns the parameters, without `self`.
@@ -128,14 +130,32 @@ impl ToTokens for Function {
     }
 }
 
-/// Parses parameters. One without a name or a `:` is left out.
-fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<FnArg, Token![,]> {
-    let mut parameters = Punctuated::new();
+/// Returns a fork of the input, from where the `fn` of a function is.
+fn fork_at_fn(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
+    let is_qualifier = |input: ParseStream<'_>| {
+        input.peek(Token![const])
+            || input.peek(Token![async])
+            || input.peek(Token![unsafe])
+            || input.peek(Token![extern])
+            || input.peek(Lit)
+    };
+    let ahead = fork_at_keyword(input)?;
+    take_until(&ahead, |input| !is_qualifier(input));
+    Ok(ahead)
+}
+
+/// Parses parameters. One without a name or a `:` is left out; also returns whether one is.
+fn parse_parameters(
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+) -> (Punctuated<FnArg, Token![,]>, bool) {
+    let (mut parameters, mut lacks_one) = (Punctuated::new(), false);
     while !input.is_empty() {
         let parsed = parse_parameter(input, errors);
-        let parameter = parsed.map_err(|error| errors.push(error)).ok().flatten();
-        take_until(input, at_comma);
+        let parameter = errors.ok(parsed).flatten();
+        take_until(input, at_element_end);
         let comma = input.parse::<Token![,]>();
+        lacks_one |= parameter.is_none();
         if let Some(parameter) = parameter {
             parameters.push_value(parameter);
             if let Ok(comma) = comma {
@@ -143,7 +163,7 @@ fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<F
             }
         }
     }
-    parameters
+    (parameters, lacks_one)
 }
 
 fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
@@ -151,14 +171,14 @@ fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option
     // type has a field of this name; so it is parsed again in pieces.
     let attempt = input.fork();
     if let Ok(parameter) = attempt.parse()
-        && at_comma(&attempt)
+        && at_element_end(&attempt)
     {
         input.advance_to(&attempt);
         return Ok(Some(parameter));
     }
     let attrs = input.call(Attribute::parse_outer)?;
-    let pat = (!at_comma(input)).then(|| Pat::parse_single(input));
-    let Some(pat) = pat.transpose()?.filter(|_| !at_comma(input)) else {
+    let pat = (!at_element_end(input)).then(|| Pat::parse_single(input));
+    let Some(pat) = pat.transpose()?.filter(|_| !at_element_end(input)) else {
         errors.leave_to_rustc();
         return Ok(None);
     };
@@ -166,7 +186,7 @@ fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option
         attrs,
         pat: Box::new(pat),
         colon_token: input.parse()?,
-        ty: Box::new(parse_type(input, at_comma, errors)),
+        ty: Box::new(parse_type(input, at_element_end, errors)),
     })))
 }
 

@@ -13,7 +13,7 @@ pub(crate) use self::{
     function::Function,
     module::{Module, ModuleItem},
 };
-use crate::{args::Side, errors::Errors, syntax::keyword};
+use crate::{errors::Errors, options::Side, syntax::fork_at_keyword};
 
 /// An item under an attribute.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
@@ -23,22 +23,23 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Parses a function or a module. Any other item, or one that does not parse, is reported.
+    /// Parses a function or a module. Any other item, or one that does not parse, is reported. Returns `None`
+    /// for these.
     pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parse = |input: ParseStream<'_>| {
             if Function::is_next(input) {
-                Function::parse(input, errors).map(Self::Function)
-            } else if keyword(input)?.peek(Token![mod]) {
-                Module::parse(input, errors).map(Self::Module)
+                Ok(Function::parse(input, errors)?.map(Self::Function))
+            } else if fork_at_keyword(input)?.peek(Token![mod]) {
+                Ok(Some(Self::Module(Module::parse(input, errors)?)))
             } else {
                 // At the word that says what it is instead: `struct`, `impl`.
-                let keyword = keyword(input)?;
+                let keyword = fork_at_keyword(input)?;
                 keyword.parse::<Option<Token![unsafe]>>()?;
                 let help = "belongs before a function: `fn greet(name: &str) -> String`";
                 Err(keyword.error(format_args!("`{}` {help}", side.attribute())))
             }
         };
         let parsed = parse.parse2(tokens);
-        parsed.map_err(|error| errors.push(error)).ok()
+        errors.ok(parsed).flatten()
     }
 }

@@ -1,8 +1,9 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{
-    Attribute, Error, Item, Result, Token, Visibility, braced,
+    Attribute, Error, Item, Lit, Result, Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote, token,
     visit_mut::VisitMut as _,
@@ -11,7 +12,7 @@ use syn::{
 use super::Function;
 use crate::{
     errors::Errors,
-    syntax::{IntoModule, at_item},
+    syntax::{IntoModule, at_item, with_marks},
 };
 
 /// A module as it was written.
@@ -64,11 +65,31 @@ impl Module {
     }
 
     /// Returns the functions that are operations.
-    pub(crate) fn operations(&self) -> impl Iterator<Item = &Function> {
+    pub(crate) fn operations(&self) -> impl Iterator<Item = &Function> + Clone {
         self.items.iter().filter_map(|item| match item {
             ModuleItem::Operation(function) => Some(function),
             _ => None,
         })
+    }
+
+    /// Returns the items that stay at a client: the types, and the private functions that these name.
+    pub(crate) fn items_at_client(&self) -> TokenStream {
+        let (mut kept, mut private) = (TokenStream::new(), Vec::new());
+        for item in &self.items {
+            match item {
+                ModuleItem::Operation(_) => {}
+                ModuleItem::PrivateFunction(function) => private.push(function),
+                ModuleItem::Other(item) => item.to_tokens(&mut kept),
+            }
+        }
+        // A function that stays may name another one.
+        while let Some(position) = private
+            .iter()
+            .position(|function| mentions(kept.clone(), &function.sig.ident, false))
+        {
+            private.remove(position).to_tokens(&mut kept);
+        }
+        kept
     }
 
     /// Returns the visibility of the module, as an item inside of the module writes it.
@@ -94,23 +115,20 @@ impl ModuleItem {
         // A fork: what an item that fails has taken would be missing from the tokens that are skipped.
         let attempt = input.fork();
         let parsed = if Function::is_next(&attempt) {
-            Function::parse(&attempt, errors).map(|function| match function.vis {
-                Visibility::Public(_) => Self::Operation(function),
-                _ => Self::PrivateFunction(function),
+            Function::parse(&attempt, errors).map(|function| {
+                function.map(|function| match function.vis {
+                    Visibility::Public(_) => Self::Operation(function),
+                    _ => Self::PrivateFunction(function),
+                })
             })
         } else {
-            attempt.parse().map(Self::Other)
+            attempt.parse().map(|item| Some(Self::Other(item)))
         };
-        match parsed {
-            Ok(item) => {
-                input.advance_to(&attempt);
-                item
-            }
-            Err(error) => {
-                errors.push(error);
-                Self::Other(Item::Verbatim(skip_item(input)))
-            }
-        }
+        let Some(item) = errors.ok(parsed).flatten() else {
+            return Self::Other(Item::Verbatim(skip_item(input)));
+        };
+        input.advance_to(&attempt);
+        item
     }
 }
 
@@ -129,4 +147,31 @@ fn skip_item(input: ParseStream<'_>) -> TokenStream {
         }
     }
     skipped
+}
+
+/// Returns the last name of a path, without generic arguments.
+fn path_end(path: &str) -> Option<&str> {
+    path.split("::<").next()?.rsplit("::").next()
+}
+
+/// Returns whether tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
+/// be paths, as in `#[serde(default = "function")]`.
+fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
+    with_marks(tokens).into_iter().any(|(token, marks)| {
+        let is_attribute = is_attribute || marks[1] == '#';
+        match (token, marks) {
+            (TokenTree::Group(group), _) => mentions(group.stream(), name, is_attribute),
+            // A field or a method, but not the end of a range, as in `0..count()`.
+            (TokenTree::Ident(_), [before, '.', ..]) if before != '.' => false,
+            // A field, a variable or a parameter, but not the start of a path.
+            (TokenTree::Ident(_), [.., ':', after]) if after != ':' => false,
+            (TokenTree::Ident(word), _) => word == *name,
+            (TokenTree::Literal(literal), _) if is_attribute => match Lit::new(literal) {
+                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
+                Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
+                _ => false,
+            },
+            _ => false,
+        }
+    })
 }

@@ -7,16 +7,16 @@ use super::{
     Field, generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
-    protocol_type::{ItemRef, ProtocolType},
+    protocol_type::ProtocolType,
 };
 use crate::{
-    args::{Args, OptionName},
     errors::Errors,
     item::Function,
+    options::{OptionName, Options},
     syntax::{
         bare, is_unsized,
         lifetimes::{self, EXCHANGE, FIELD, STATIC},
-        names_one_of, same_tokens,
+        mentions_one_of, same_tokens,
     },
 };
 
@@ -42,28 +42,25 @@ pub(crate) struct Exchange {
 pub(crate) enum Half {
     /// It processes the reply, and is called with the reply and these fields. An expression makes the
     /// request.
-    Reply {
-        request: Expr,
-        arguments: Vec<Ident>,
-    },
+    ProcessReply { request: Expr, fields: Vec<Ident> },
     /// It makes the request, and is called with all fields.
-    Request,
+    MakeRequest,
 }
 
 impl<'a> ClientFunction<'a> {
     /// Resolves a function, and reports all errors in it.
     pub(super) fn resolve(
-        args: &Args,
+        options: &Options,
         name: Ident,
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
-        check_options(args, errors);
+        check_options(options, errors);
         let mut fields = Fields::default();
-        let request = args.given(OptionName::Request);
-        let mut exchange = match (request, args.given(OptionName::Reply)) {
-            (Some(_), None) => resolve_reply_half(args, function, &mut fields, errors),
-            (None, Some(_)) => resolve_request_half(args, function, &mut fields, errors),
+        let request = options.given(OptionName::Request);
+        let mut exchange = match (request, options.given(OptionName::Reply)) {
+            (Some(_), None) => resolve_process_reply(options, function, &mut fields, errors),
+            (None, Some(_)) => resolve_make_request(options, function, &mut fields, errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
@@ -77,22 +74,15 @@ impl<'a> ClientFunction<'a> {
         };
         let Fields(fields) = fields;
         let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
-        for name in &unused {
-            let help = "is in no field: use it in one, or name a type instead";
-            errors.at(name, format_args!("`{name}` {help}"));
-        }
+        generics::check_unused(&unused, "field", errors);
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
         }
         for ty in [&mut exchange.reply, &mut exchange.output] {
-            ty.take_if(|ty| names_one_of(ty, &unused));
+            ty.take_if(|ty| mentions_one_of(ty, &unused));
         }
-        let ty = ProtocolType {
-            item: ItemRef::Function(function),
-            name,
-            generics,
-            fields,
-        };
+        let mut ty = ProtocolType::of_function(function, name);
+        (ty.generics, ty.fields) = (generics, fields);
         Self {
             function,
             ty,
@@ -102,13 +92,13 @@ impl<'a> ClientFunction<'a> {
 }
 
 /// Resolves a function that processes the reply, and adds its fields.
-fn resolve_reply_half(
-    args: &Args,
+fn resolve_process_reply(
+    options: &Options,
     function: &Function,
     fields: &mut Fields,
     errors: &mut Errors,
 ) -> Exchange {
-    let request = match &args.request {
+    let request = match &options.request {
         Some(Expr::Closure(closure)) => {
             fields.add_closure_parameters(closure, errors);
             Some(&*closure.body)
@@ -120,13 +110,13 @@ fn resolve_reply_half(
         parameter::check_no_role(parameter, errors);
         let ty = resolve_message(&parameter.ty, "a reply", errors);
         reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
-    } else if function.sig.inputs.is_empty() {
+    } else if function.sig.inputs.is_empty() && !function.lacks_parameter {
         // With a `self` or a parameter that is incomplete, there is an error already.
         let message = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
         errors.at_span(function.sig.paren_token.span.join(), message);
     }
-    let arguments = fields.add_parameters(function, 1, errors);
-    let half = |request| Half::Reply { request, arguments };
+    let fields = fields.add_parameters(function, 1, errors);
+    let half = |request| Half::ProcessReply { request, fields };
     Exchange {
         reply,
         output: resolve_output_type(function, errors),
@@ -135,8 +125,8 @@ fn resolve_reply_half(
 }
 
 /// Resolves a function that makes the request, and adds its fields.
-fn resolve_request_half(
-    args: &Args,
+fn resolve_make_request(
+    options: &Options,
     function: &Function,
     fields: &mut Fields,
     errors: &mut Errors,
@@ -146,21 +136,19 @@ fn resolve_request_half(
         let message = "a function that makes the request does not wait: remove `async`";
         errors.at(keyword, message);
     }
-    let Some(reply) = &args.reply else {
+    let Some(reply) = &options.reply else {
         return Exchange::default();
     };
     // The caller gets the reply itself, after the buffer that it was read from is gone.
     let borrowed = lifetimes::find_borrowed(reply);
-    for found in &borrowed {
-        let message = "the reply is returned to the caller: own it (`String` for `&str`)";
-        errors.at_span(found.span(), message);
-    }
-    let reply = resolve_type(reply, "a reply", errors).filter(|_| borrowed.is_empty());
+    let message = "the reply is returned to the caller: own it (`String` for `&str`)";
+    let is_owned = errors.at_each(&borrowed, message);
+    let reply = resolve_type(reply, "a reply", errors).filter(|_| is_owned);
     let owned = reply.map(|reply| lifetimes::unify(reply, STATIC));
     Exchange {
         reply: owned.clone(),
         output: owned,
-        half: Some(Half::Request),
+        half: Some(Half::MakeRequest),
     }
 }
 
@@ -247,10 +235,10 @@ impl Fields {
     }
 }
 
-fn check_options(args: &Args, errors: &mut Errors) {
+fn check_options(options: &Options, errors: &mut Errors) {
     use OptionName::{Format, Framing, Greeting, Server};
-    if args.given(Server).is_some() {
-        for option in args.given_of(&[Framing, Format, Greeting]) {
+    if options.given(Server).is_some() {
+        for option in options.given_of(&[Framing, Format, Greeting]) {
             let help = format_args!("`server` decides the {option}: remove `{option}`");
             errors.at(option, help);
         }
@@ -262,19 +250,16 @@ fn resolve_output_type(function: &Function, errors: &mut Errors) -> Option<Type>
     let never = "the exchange ends as the function returns";
     let output = resolve_output(function, "the output", never, errors)?;
     let parameters = function.parameters();
-    let mut parameters = parameters.map(|parameter| lifetimes::find(&parameter.ty));
-    let of_reply = parameters.next().unwrap_or_default();
-    let of_fields = parameters.flatten().count();
+    let mut found = parameters.map(|parameter| lifetimes::find(&parameter.ty));
+    let of_reply = found.next().unwrap_or_default();
+    let of_fields = found.flatten().count();
     let mut borrowed = lifetimes::find_borrowed(&output);
     borrowed.retain(|found| {
         // With others around, rustc asks for a name.
         let is_elided = found.ident == "_" && of_fields == 0 && !of_reply.is_empty();
         is_elided || found.ident != "_" && of_reply.iter().any(|other| other.ident == found.ident)
     });
-    for found in &borrowed {
-        let message = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
-        errors.at_span(found.span(), message);
-    }
-    let is_owned = borrowed.is_empty();
+    let message = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
+    let is_owned = errors.at_each(&borrowed, message);
     is_owned.then(|| lifetimes::unify(&output, FIELD))
 }

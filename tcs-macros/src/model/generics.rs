@@ -1,19 +1,23 @@
 //! The generics of the type, which are derived from those of the functions.
 
 use proc_macro2::{Ident, Span};
+use quote::ToTokens as _;
 use syn::{
     BoundLifetimes, ConstParam, GenericParam, Generics, Lifetime, LifetimeParam, TypeParam,
-    TypeParamBound, WherePredicate, parse_quote, punctuated::Punctuated, visit_mut::VisitMut as _,
+    TypeParamBound, WherePredicate, parse_quote,
 };
 
 use super::Field;
-use crate::syntax::{
-    lifetimes::{EXCHANGE, Walk},
-    names_one_of, same_tokens,
+use crate::{
+    errors::Errors,
+    syntax::{
+        lifetimes::{EXCHANGE, unify_predicate},
+        path_starts, same_tokens,
+    },
 };
 
 /// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
-/// which belong to one exchange. Returns also the type parameters that occur in no field; the type is
+/// which belong to one exchange. Also returns the type parameters that occur in no field; the type is
 /// without them.
 ///
 /// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
@@ -21,34 +25,28 @@ pub(super) fn for_type<'f>(
     function: &Generics,
     fields: impl IntoIterator<Item = &'f Field>,
 ) -> (Generics, Vec<Ident>) {
-    let fields: Vec<_> = fields.into_iter().collect();
-    let is_unused = |name: &Ident| {
-        let name = std::slice::from_ref(name);
-        !fields.iter().any(|field| names_one_of(&field.ty, name))
-    };
+    let types = fields.into_iter().map(|field| field.ty.to_token_stream());
+    let used: Vec<_> = types.flat_map(path_starts).collect();
     let names = function.type_params().map(|param| param.ident.clone());
-    let unused: Vec<Ident> = names.filter(is_unused).collect();
-    let mut params = Punctuated::new();
+    let unused: Vec<_> = names.filter(|name| !used.contains(name)).collect();
+    let mut generics = function.clone();
+    generics.params.clear();
     let mut predicates: Vec<WherePredicate> = Vec::new();
     for param in &function.params {
         match param {
             GenericParam::Type(TypeParam { ident, .. }) if unused.contains(ident) => {}
             GenericParam::Type(TypeParam { ident, bounds, .. }) => {
                 // Bounds move to the where clause, where one rule treats them all.
-                params.push(parse_quote!(#ident));
+                generics.params.push(parse_quote!(#ident));
                 predicates.push(parse_quote!(#ident: #bounds));
             }
             GenericParam::Const(ConstParam { ident, ty, .. }) => {
-                params.push(parse_quote!(const #ident: #ty));
+                generics.params.push(parse_quote!(const #ident: #ty));
             }
             GenericParam::Lifetime(_) => {}
         }
     }
     predicates.extend(self::predicates(function).cloned());
-    let mut generics = Generics {
-        params,
-        ..function.clone()
-    };
     if unused.is_empty() {
         let predicates = predicates.into_iter().filter_map(predicate);
         generics.make_where_clause().predicates = predicates.collect();
@@ -57,6 +55,14 @@ pub(super) fn for_type<'f>(
         generics.where_clause = None;
     }
     (generics, unused)
+}
+
+/// Reports the type parameters that occur in no field, which is `what`.
+pub(super) fn check_unused(params: &[Ident], what: &str, errors: &mut Errors) {
+    let help = format_args!("is in no {what}: use it in one, or name a type instead");
+    for name in params {
+        errors.at(name, format_args!("`{name}` {help}"));
+    }
 }
 
 /// Returns the predicate for the type, or `None` if nothing is left of it without bounds by lifetimes of
@@ -68,7 +74,10 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
     let WherePredicate::Type(mut predicate) = predicate else {
         return None;
     };
-    let is_of_type = |bound: &TypeParamBound| !matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static");
+    let is_of_type = |bound: &TypeParamBound| match bound {
+        TypeParamBound::Lifetime(name) => name.ident == "static",
+        _ => true,
+    };
     let bounds = predicate.bounds.into_iter();
     predicate.bounds = bounds.filter(is_of_type).collect();
     for bound in &mut predicate.bounds {
@@ -81,15 +90,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
         }
     }
     let exchange = Lifetime::new(EXCHANGE, Span::mixed_site());
-    let mut is_of_exchange = false;
-    let mut visit = |found: &mut Lifetime| {
-        if found.ident != "static" {
-            found.clone_from(&exchange);
-            is_of_exchange = true;
-        }
-    };
-    Walk::new(&mut visit).visit_predicate_type_mut(&mut predicate);
-    if is_of_exchange {
+    if unify_predicate(&mut predicate, &exchange) {
         let exchange = GenericParam::Lifetime(LifetimeParam::new(exchange));
         declare(&mut predicate.lifetimes, exchange);
     }
@@ -105,12 +106,13 @@ fn declare(lifetimes: &mut Option<BoundLifetimes>, param: GenericParam) {
 }
 
 /// Returns the names of the type and const parameters.
-pub(crate) fn names(generics: &Generics) -> Vec<Ident> {
-    generics.params.iter().filter_map(name).cloned().collect()
+pub(crate) fn param_idents(generics: &Generics) -> Vec<Ident> {
+    let idents = generics.params.iter().filter_map(param_ident);
+    idents.cloned().collect()
 }
 
 /// Returns the name of a type or const parameter.
-fn name(param: &GenericParam) -> Option<&Ident> {
+fn param_ident(param: &GenericParam) -> Option<&Ident> {
     match param {
         GenericParam::Type(param) => Some(&param.ident),
         GenericParam::Const(param) => Some(&param.ident),
@@ -134,7 +136,8 @@ pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
 /// Adds the generics of another function of the same type: parameters of one name are one.
 pub(super) fn merge(ours: &mut Generics, other: &Generics) {
     for param in &other.params {
-        if ours.params.iter().all(|known| name(known) != name(param)) {
+        let ident = param_ident(param);
+        if ours.params.iter().all(|known| param_ident(known) != ident) {
             ours.params.push(param.clone());
         }
     }

@@ -1,4 +1,4 @@
-//! Resolves a function that a server calls: how it is called, and where each argument comes from.
+//! Resolves a function that a server calls: how it is called, and where the value of each parameter comes from.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -24,7 +24,7 @@ pub(crate) struct Handler<'a> {
     pub(crate) kind: CallKind,
     /// The generics of the type that this function uses.
     pub(crate) generics: Generics,
-    pub(crate) arguments: Arguments,
+    pub(crate) parameters: Parameters,
     /// The type parameters that occur in no state, which the type does not have.
     pub(super) unused_params: Vec<Ident>,
 }
@@ -37,14 +37,14 @@ pub(crate) enum CallKind {
     Async,
 }
 
-/// Where the arguments of a call come from, in the order of the parameters.
+/// Where the values of a function's parameters come from, in their order.
 #[derive(Default)]
-pub(crate) struct Arguments(Vec<ArgumentSource>);
+pub(crate) struct Parameters(Vec<ParameterSource>);
 
-/// Where an argument of a call comes from.
-pub(crate) enum ArgumentSource {
+/// Where the value of a parameter comes from.
+pub(crate) enum ParameterSource {
     Request,
-    /// It is the argument of this name in the request.
+    /// It is the argument of this name in the request of an operation.
     Argument(Ident),
     /// All connections share it; the type is without the `&` of the parameter.
     State(Field),
@@ -62,24 +62,21 @@ pub(crate) struct Session {
 }
 
 impl<'a> Handler<'a> {
-    pub(super) fn new(function: &'a Function, kind: CallKind, arguments: Arguments) -> Self {
-        let states = arguments.states();
+    pub(super) fn new(function: &'a Function, kind: CallKind, parameters: Parameters) -> Self {
+        let states = parameters.states();
         let (generics, unused_params) = generics::for_type(&function.sig.generics, states);
         Self {
             function,
             kind,
             generics,
-            arguments,
+            parameters,
             unused_params,
         }
     }
 
     /// Reports the parameters that occur in no state.
     pub(super) fn check_unused_params(&self, errors: &mut Errors) {
-        for name in &self.unused_params {
-            let help = "is in no `#[state]`: use it in one, or name a type instead";
-            errors.at(name, format_args!("`{name}` {help}"));
-        }
+        generics::check_unused(&self.unused_params, "`#[state]`", errors);
     }
 }
 
@@ -104,66 +101,71 @@ impl CallKind {
     }
 }
 
-impl Arguments {
-    pub(super) fn push(&mut self, source: ArgumentSource) {
+impl Parameters {
+    pub(super) fn push(&mut self, source: ParameterSource) {
         self.0.push(source);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ArgumentSource> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ParameterSource> {
         self.0.iter()
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = &Field> + Clone {
         self.0.iter().filter_map(|source| match source {
-            ArgumentSource::State(state) => Some(state),
+            ParameterSource::State(state) => Some(state),
             _ => None,
         })
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
         self.0.iter().find_map(|source| match source {
-            ArgumentSource::Session(session) => Some(session),
+            ParameterSource::Session(session) => Some(session),
             _ => None,
         })
     }
 
-    /// Finds where each argument of a function that is a protocol comes from, and the type of its request.
-    pub(super) fn of_function(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
-        let mut arguments = Self::default();
+    /// Finds where the parameters of a function that is a protocol come from, and the type of its request.
+    pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
+        let mut parameters = Self::default();
         let mut request = None;
-        let mut has_request = false;
         let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
         let has_plain = function.parameters().any(is_plain);
+        // The first plain parameter is the request; those after it are taken from the context.
+        let mut has_request = false;
         for parameter in function.parameters() {
-            match parameter::resolve_role(parameter, errors) {
+            let role = parameter::resolve_role(parameter, errors);
+            match parameter::check_not_secret(parameter, role, errors) {
                 Role::Plain if !has_request => {
                     has_request = true;
                     if let Some(ty) = resolve_message(&parameter.ty, "a request", errors) {
-                        arguments.push(ArgumentSource::Request);
+                        parameters.push(ParameterSource::Request);
                         request = Some(lifetimes::unify(&ty, EXCHANGE));
                     }
                 }
-                // It was meant as a state, if another parameter is the request. So that the type has the
-                // fields that it is used with, it is one.
-                Role::Unclear if has_plain && !is_plain(parameter) => {
-                    arguments.0.extend(guessed_state(parameter));
+                Role::Unclear => {
+                    if has_plain && !is_plain(parameter) {
+                        // It was probably meant as a state; make it one, so that the type has the field its users
+                        // name.
+                        parameters.0.extend(guessed_state(parameter));
+                    } else {
+                        // It may have been meant as the request, so that one is not reported as missing.
+                        has_request = true;
+                    }
                 }
-                // It may have been meant as the request, so that one is not reported as missing.
-                Role::Unclear => has_request = true,
-                role => arguments.add(role, parameter, errors),
+                role => parameters.resolve_one(role, parameter, errors),
             }
         }
-        if !has_request {
+        if !has_request && !function.lacks_parameter {
             let message =
                 "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
             errors.at_span(function.sig.paren_token.span.join(), message);
         }
-        (arguments, request)
+        (parameters, request)
     }
 
-    /// Adds a parameter that is not part of the request.
-    pub(super) fn add(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
-        use ArgumentSource::{Context, Session, State};
+    /// Finds where a parameter that is not part of the request comes from, and adds it.
+    pub(super) fn resolve_one(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
+        use ParameterSource::{Context, Session, State};
         let source = match role {
             Role::State => self.resolve_state(parameter, errors).map(State),
             Role::Session => self.resolve_session(parameter, errors).map(Session),
@@ -171,7 +173,7 @@ impl Arguments {
                 let ty = resolve_type(&parameter.ty, "what is taken from the context", errors);
                 ty.map(|ty| Context(lifetimes::unify(ty, EXCHANGE)))
             }
-            Role::Unclear => None,
+            Role::Secret | Role::Unclear => None,
         };
         self.0.extend(source);
     }
@@ -182,7 +184,7 @@ impl Arguments {
             errors.at(&parameter.pat, "a state becomes a field: give it a name");
         }
         let by_value = "connections share a state: borrow it with `&`";
-        let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
+        let (borrowed, mutability) = resolve_borrow(&parameter.ty, by_value, errors);
         if let Some(mutability) = mutability {
             let message =
                 "connections share a state: remove `mut` (a `Mutex` inside it can change)";
@@ -207,7 +209,7 @@ impl Arguments {
             return None;
         }
         let by_value = "the connection keeps the session: borrow it with `&mut`";
-        let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
+        let (borrowed, mutability) = resolve_borrow(&parameter.ty, by_value, errors);
         check_static(borrowed, "a session", errors);
         let known = if is_unsized(borrowed) {
             let message = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
@@ -227,19 +229,19 @@ impl Arguments {
 }
 
 /// Returns the state that a parameter is, if its attributes do not say what it is.
-fn guessed_state(parameter: &PatType) -> Option<ArgumentSource> {
+fn guessed_state(parameter: &PatType) -> Option<ParameterSource> {
     let name = parameter::name(&parameter.pat)?.clone();
     let Type::Reference(reference) = bare(&parameter.ty) else {
         return None;
     };
     let ty = lifetimes::unify(bare(&reference.elem), STATIC);
     let is_complete = find_impl(&ty).is_none();
-    is_complete.then_some(ArgumentSource::State(Field { name, ty }))
+    is_complete.then_some(ParameterSource::State(Field { name, ty }))
 }
 
 /// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`: what
 /// functions borrow is owned by the protocol or the connection.
-fn resolve_reference<'t>(
+fn resolve_borrow<'t>(
     ty: &'t Type,
     by_value: &str,
     errors: &mut Errors,
@@ -260,7 +262,6 @@ fn resolve_reference<'t>(
 /// Reports the lifetimes in a type that are not `'static`.
 fn check_static(ty: &Type, what: &str, errors: &mut Errors) {
     let help = "outlives all requests: own what it holds, or write `'static`";
-    for found in lifetimes::find_borrowed(ty) {
-        errors.at_span(found.span(), format_args!("{what} {help}"));
-    }
+    let borrowed = lifetimes::find_borrowed(ty);
+    errors.at_each(&borrowed, format_args!("{what} {help}"));
 }

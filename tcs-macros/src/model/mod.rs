@@ -1,33 +1,35 @@
 //! The protocol that is derived from an item: types, names and enums, but no code.
 //!
-//! A function `check_…` reports errors; a function `resolve_…` also returns what is left without them.
+//! A function `check_…` reports errors, and may return whether there is none; a function `resolve_…` also returns
+//! what is left without them.
 
 pub(crate) mod client_function;
 pub(crate) mod generics;
 pub(crate) mod handler;
 mod message;
 mod name;
+pub(crate) mod operation_attrs;
 pub(crate) mod operations;
 pub(crate) mod parameter;
 pub(crate) mod protocol_type;
 pub(crate) mod server;
 
 use proc_macro2::Ident;
-use syn::{Attribute, Type};
+use syn::Type;
 
 use self::{
-    client_function::ClientFunction, name::resolve_name, operations::Operations,
-    server::ServerFunction,
+    client_function::ClientFunction, name::resolve_name, operation_attrs::check_no_operation_attrs,
+    operations::Operations, server::ServerFunction,
 };
 use crate::{
-    args::{Args, Side},
     errors::Errors,
     item::{Function, Item},
+    options::{Options, Side},
 };
 
 /// An item under an attribute, as it was understood.
 pub(crate) struct Model<'a> {
-    pub(crate) args: &'a Args,
+    pub(crate) options: &'a Options,
     pub(crate) item: ModelItem<'a>,
     /// Whether there is no error; otherwise generated code has stubs, and calls none of the functions.
     pub(crate) is_valid: bool,
@@ -43,7 +45,7 @@ pub(crate) enum ModelItem<'a> {
     WithoutType(&'a Function),
 }
 
-/// A parameter that is a field of the type, or an argument in a message.
+/// A parameter that is a field of the type.
 #[derive(Clone)]
 pub(crate) struct Field {
     pub(crate) name: Ident,
@@ -52,15 +54,15 @@ pub(crate) struct Field {
 
 impl<'a> Model<'a> {
     /// Resolves an item, and reports all errors in it.
-    pub(crate) fn resolve(args: &'a Args, item: &'a Item, errors: &mut Errors) -> Self {
+    pub(crate) fn resolve(options: &'a Options, item: &'a Item, errors: &mut Errors) -> Self {
         let item = match item {
-            Item::Function(function) => resolve_function(args, function, errors),
+            Item::Function(function) => resolve_function(options, function, errors),
             Item::Module(module) => {
-                ModelItem::Operations(Operations::resolve(args, module, errors))
+                ModelItem::Operations(Operations::resolve(options, module, errors))
             }
         };
         Self {
-            args,
+            options,
             item,
             is_valid: errors.may_call_functions(),
         }
@@ -68,24 +70,24 @@ impl<'a> Model<'a> {
 }
 
 fn resolve_function<'a>(
-    args: &'a Args,
+    options: &'a Options,
     function: &'a Function,
     errors: &mut Errors,
 ) -> ModelItem<'a> {
-    check_receiver(args.side, function, errors);
-    check_blocking(args.side, function, errors);
+    check_receiver(options.side, function, errors);
+    check_no_operation_attrs(options.side, function, errors);
     if !function.has_body() {
         let message = "a protocol function has a body: write `{ … }`";
         errors.at(&function.sig.ident, message);
     }
-    let name = resolve_name(args, function, errors);
-    match (name.filter(|_| !function.is_member()), args.side) {
+    let name = resolve_name(options, function, errors);
+    match (name.filter(|_| !function.is_member()), options.side) {
         (None, _) => ModelItem::WithoutType(function),
         (Some(name), Side::Server) => {
-            ModelItem::Server(ServerFunction::resolve(args, name, function, errors))
+            ModelItem::Server(ServerFunction::resolve(options, name, function, errors))
         }
         (Some(name), Side::Client) => {
-            ModelItem::Client(ClientFunction::resolve(args, name, function, errors))
+            ModelItem::Client(ClientFunction::resolve(options, name, function, errors))
         }
     }
 }
@@ -99,18 +101,5 @@ fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
         };
         let message = format_args!("`self` is not possible: {help}");
         errors.at(&receiver.self_token, message);
-    }
-}
-
-/// Reports `#[blocking]` outside of a module.
-fn check_blocking(side: Side, function: &Function, errors: &mut Errors) {
-    let mut paths = function.attrs.iter().map(Attribute::path);
-    if let Some(path) = paths.find(|path| path.is_ident("blocking")) {
-        let help = match side {
-            Side::Server => "write `#[server_protocol(blocking)]`",
-            Side::Client => "remove it",
-        };
-        let message = format_args!("`#[blocking]` is for a function of a module: {help}");
-        errors.at(path, message);
     }
 }

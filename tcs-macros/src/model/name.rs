@@ -4,9 +4,9 @@ use proc_macro2::Ident;
 use syn::{Attribute, Meta, Path, ext::IdentExt as _};
 
 use crate::{
-    args::Args,
     errors::Errors,
     item::Function,
+    options::Options,
     syntax::{is_named, is_type_name, upper_camel},
 };
 
@@ -19,28 +19,32 @@ const PRELUDE: &str = "\
 
 /// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
 /// can have the name, reports it.
-pub(super) fn resolve_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
+pub(super) fn resolve_name(
+    options: &Options,
+    function: &Function,
+    errors: &mut Errors,
+) -> Option<Ident> {
     let ident = &function.sig.ident;
     let written = ident.unraw().to_string();
-    let (name, word, help) = match (&args.name, conflicting_attr(function)) {
-        (Some(name), _) => (name.to_string(), name, "write another name".to_owned()),
-        (None, None) => {
-            let help = format!("write `#[{}(Name)]`", args.side.attribute());
-            (upper_camel(&written), ident, help)
-        }
-        (None, Some(path)) => {
-            let help = format!("write `#[{}(Name, …)]`", path.segments.last()?.ident);
-            let message = format_args!("two attributes make a type of this name: {help}");
-            errors.at(path, message);
-            return None;
-        }
+    if options.name.is_none()
+        && let Some(path) = conflicting_attr(function)
+    {
+        let help = format!("write `#[{}(Name, …)]`", path.segments.last()?.ident);
+        let message = format_args!("two attributes make a type of this name: {help}");
+        errors.at(path, message);
+        return None;
+    }
+    let help = format!("write `#[{}(Name)]`", options.side.attribute());
+    let (name, word, help) = match &options.name {
+        Some(name) => (name.to_string(), name, "write another name".to_owned()),
+        None => (upper_camel(&written), ident, help),
     };
-    let options = [&args.framing, &args.format, &args.server];
+    let types = [&options.framing, &options.format, &options.server];
     let why = if !is_type_name(&written, &name) {
         format!("`{word}` makes no type name")
     } else if PRELUDE.split(' ').any(|known| known == name) {
         format!("the type would hide the prelude's `{name}`")
-    } else if options.into_iter().flatten().any(|ty| is_named(ty, &name)) {
+    } else if types.into_iter().flatten().any(|ty| is_named(ty, &name)) {
         format!("the type would hide the `{name}` of its option")
     } else {
         return Some(Ident::new(&name, word.span()));
@@ -68,5 +72,26 @@ mod tests {
     fn prelude_is_sorted() {
         // So that a name that is missing is seen.
         assert!(PRELUDE.split(' ').is_sorted());
+    }
+
+    #[test]
+    fn prelude_is_that_of_the_edition() {
+        macro_rules! names {
+            ($($name:ident)*) => {{
+                // A name that the prelude does not have does not compile.
+                #[expect(unused_imports, reason = "only their names are needed")]
+                use std::prelude::rust_2024::{$($name),*};
+                [$(stringify!($name)),*]
+            }};
+        }
+        // In the order of the documentation of `std::prelude`.
+        let mut names = names! {
+            Send Sized Sync Unpin Copy Drop Fn FnMut FnOnce AsyncFn AsyncFnMut AsyncFnOnce Box
+            ToOwned Clone PartialEq PartialOrd Eq Ord AsRef AsMut Into From Default Iterator Extend
+            IntoIterator DoubleEndedIterator ExactSizeIterator Option Some None Result Ok Err String
+            ToString Vec TryFrom TryInto FromIterator Future IntoFuture
+        };
+        names.sort_unstable();
+        assert_eq!(PRELUDE.split(' ').collect::<Vec<_>>(), names);
     }
 }

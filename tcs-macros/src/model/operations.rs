@@ -2,24 +2,25 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{PatType, Type, ext::IdentExt as _};
+use syn::{Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    Field, check_receiver, generics,
-    handler::{ArgumentSource, Arguments, CallKind, Handler},
+    check_receiver, generics,
+    handler::{CallKind, Handler, ParameterSource, Parameters},
     message::resolve_message,
+    operation_attrs::OperationAttrs,
     parameter::{self, Role},
-    protocol_type::ItemRef,
-    server::{ServerImpl, check_session_option, resolve_reply},
+    protocol_type::ProtocolType,
+    server::{ServerImpl, check_server_options, resolve_reply},
 };
 use crate::{
-    args::{Args, OptionName, Side},
     errors::Errors,
     item::{Function, Module},
+    options::{OptionName, Options, Side},
     syntax::{
-        added_attrs, is_one_of, is_type_name,
+        is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
-        names_one_of, path_starts, upper_camel,
+        mentions_one_of, path_starts, upper_camel,
     },
 };
 
@@ -27,30 +28,47 @@ use crate::{
 const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
 /// The methods of the generated client that are not operations.
-const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "share"];
+const CLIENT_METHODS: &[&str] = &[
+    "clone",
+    "connect",
+    "deadline",
+    "into_channel",
+    "into_inner",
+    "over",
+];
 
 /// A module of operations.
 pub(crate) struct Operations<'a> {
     pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
-    /// How each function is called, also one that is no operation because of an error.
-    pub(crate) handlers: Vec<Handler<'a>>,
     /// The server's side. There is none if the attribute makes the client alone.
     pub(crate) server: Option<ServerImpl<'a>>,
 }
 
 /// An operation, with its request and its reply.
 pub(crate) struct Operation<'a> {
-    pub(crate) function: &'a Function,
+    pub(crate) handler: Handler<'a>,
     pub(crate) index: usize,
     /// The name in messages and in texts.
     pub(crate) name: String,
     /// The name of the variants in the enums of requests and replies.
     pub(crate) variant: Ident,
     /// The fields of the request; their lifetimes are [`MESSAGE`].
-    pub(crate) arguments: Vec<Field>,
+    pub(crate) arguments: Vec<Argument>,
     /// The return type of the function; its lifetimes are [`MESSAGE`].
     pub(crate) reply: Type,
+    /// Whether `Debug` hides the reply.
+    pub(crate) is_reply_secret: bool,
+    /// Whether executing the operation twice does no harm.
+    pub(crate) is_idempotent: bool,
+}
+
+/// A parameter that is a field of a request.
+pub(crate) struct Argument {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+    /// Whether `Debug` hides it.
+    pub(crate) is_secret: bool,
 }
 
 impl Operation<'_> {
@@ -63,158 +81,188 @@ impl Operation<'_> {
 
 impl<'a> Operations<'a> {
     /// Resolves a module, and reports all errors in it.
-    pub(super) fn resolve(args: &Args, module: &'a Module, errors: &mut Errors) -> Self {
-        check_options(args, errors);
-        if args.given(OptionName::Format).is_none() {
+    pub(super) fn resolve(options: &Options, module: &'a Module, errors: &mut Errors) -> Self {
+        check_options(options, errors);
+        if options.given(OptionName::Format).is_none() {
             let help = "write `format = Json`, `Postcard` or `MessagePack`";
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
-        let (mut list, mut handlers) = (Vec::new(), Vec::new());
+        let mut resolved: Vec<Result<Operation<'_>, Handler<'_>>> = Vec::new();
         for function in module.operations() {
-            let (handler, operation) = resolve_function(args.side, function, &list, errors);
-            handlers.push(handler);
-            list.extend(operation);
+            let others: Vec<_> = resolved.iter().flatten().collect();
+            let operation = resolve_operation(options.side, function, &others, errors);
+            resolved.push(operation);
         }
-        if handlers.is_empty() {
+        if resolved.is_empty() {
             let message = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, message);
         }
-        let server = (args.side == Side::Server).then(|| {
-            check_session_option(args, module.operations(), errors);
-            let name = Ident::new("Protocol", module.ident.span());
-            ServerImpl::of(&handlers, ItemRef::Module(module), name)
+        let server = (options.side == Side::Server).then(|| {
+            check_server_options(options, module.operations(), errors);
+            // A function with an error has its states too, so that the type keeps its fields.
+            let handlers = resolved.iter().map(|operation| match operation {
+                Ok(operation) => &operation.handler,
+                Err(handler) => handler,
+            });
+            ServerImpl::of(handlers, ProtocolType::of_module(module))
         });
         Self {
             module,
-            list,
-            handlers,
+            list: resolved.into_iter().flatten().collect(),
             server,
         }
     }
 }
 
-fn check_options(args: &Args, errors: &mut Errors) {
+fn check_options(options: &Options, errors: &mut Errors) {
     use OptionName::{Blocking, Reply, Request, Server};
-    if let Some(name) = &args.name {
+    if let Some(name) = &options.name {
         let message = "the types in a module have fixed names: remove this one";
         errors.at(name, message);
     }
-    if let Some(option) = args.given(Blocking) {
+    if let Some(option) = options.given(Blocking) {
         let message = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, message);
     }
-    for option in args.given_of(&[Server, Request, Reply]) {
+    for option in options.given_of(&[Server, Request, Reply]) {
         let message = format_args!("a module has both halves: remove `{option}`");
         errors.at(option, message);
     }
 }
 
-/// Returns how a function is called, and the operation that it is unless there is an error in it.
-fn resolve_function<'a>(
+/// Returns the operation that a function is, or only how it is called if there is an error in it.
+#[expect(
+    clippy::result_large_err,
+    reason = "the handler is part of an operation too"
+)]
+fn resolve_operation<'a>(
     side: Side,
     function: &'a Function,
-    others: &[Operation<'a>],
+    others: &[&Operation<'_>],
     errors: &mut Errors,
-) -> (Handler<'a>, Option<Operation<'a>>) {
+) -> Result<Operation<'a>, Handler<'a>> {
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
         // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
     let variant = resolve_variant(function, others, errors);
-    let kind = resolve_kind(function, errors);
-    let (mut call_arguments, request) = resolve_arguments(side, function, errors);
+    let attrs = OperationAttrs::resolve(function, errors);
+    let kind = CallKind::resolve(function, attrs.blocking, errors);
+    let (mut parameters, arguments) = resolve_parameters(side, function, attrs.is_secret, errors);
     let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
-    // They hide types of these names that the module imports by `use super::*`. One at the end of a path is another.
-    let mut generated = path_starts(function.sig.to_token_stream());
-    generated.retain(|word| is_one_of(word, GENERATED));
-    for word in &generated {
-        let help = "is the generated type here: name yours by a path";
-        errors.at(word, format_args!("`{word}` {help}"));
-    }
-    if !generated.is_empty() {
+    let has_own_names = check_generated_names(function, errors);
+    if !has_own_names {
         // A state of such a type would contain itself.
-        call_arguments = Arguments::default();
+        parameters = Parameters::default();
     }
-    let handler = Handler::new(function, kind, call_arguments);
-    let (Some(arguments), Some(reply)) = (request, reply) else {
-        return (handler, None);
+    let handler = Handler::new(function, kind, parameters);
+    let (Some(arguments), Some(reply)) = (arguments, reply) else {
+        return Err(handler);
     };
-    let params = generics::names(&function.sig.generics);
-    let types = arguments.iter().map(|argument| &argument.ty);
-    let types = types.chain([&reply]);
-    let generic: Vec<_> = types.filter(|ty| names_one_of(*ty, &params)).collect();
-    for ty in &generic {
-        let message = "both ends know the messages: name the type instead of a parameter";
-        errors.at(*ty, message);
-    }
-    if !generic.is_empty() || !generated.is_empty() {
-        return (handler, None);
+    let messages = arguments
+        .iter()
+        .map(|argument| &argument.ty)
+        .chain([&reply]);
+    if !check_concrete(messages, &function.sig.generics, errors) || !has_own_names {
+        return Err(handler);
     }
     if side == Side::Server {
         handler.check_unused_params(errors);
     }
-    let operation = variant.map(|variant| Operation {
-        function,
+    let Some(variant) = variant else {
+        return Err(handler);
+    };
+    Ok(Operation {
+        handler,
         index: others.len(),
         name: function.sig.ident.unraw().to_string(),
         variant,
         arguments,
         reply,
-    });
-    (handler, operation)
+        is_reply_secret: attrs.is_secret,
+        is_idempotent: attrs.is_idempotent,
+    })
 }
 
-/// Finds where each argument of an operation comes from. Also returns those in its request, unless there is an
-/// error in a parameter.
-fn resolve_arguments(
+/// Reports the names of generated types in a signature. They hide types of these names that the module imports by
+/// `use super::*`; one at the end of a path is another.
+fn check_generated_names(function: &Function, errors: &mut Errors) -> bool {
+    let params = generics::param_idents(&function.sig.generics);
+    let types = path_starts(function.sig.to_token_stream());
+    // The declaration of a parameter is the mistake, not its uses.
+    let types = types.into_iter().filter(|word| !params.contains(word));
+    let mut found: Vec<_> = params.iter().cloned().chain(types).collect();
+    found.retain(|word| is_one_of(word, GENERATED));
+    for word in &found {
+        let help = if params.contains(word) {
+            "rename the parameter"
+        } else {
+            "name yours by a path"
+        };
+        let message = format_args!("`{word}` is the generated type here: {help}");
+        errors.at(word, message);
+    }
+    found.is_empty()
+}
+
+/// Reports messages whose types depend on a parameter.
+fn check_concrete<'t>(
+    messages: impl Iterator<Item = &'t Type>,
+    generics: &Generics,
+    errors: &mut Errors,
+) -> bool {
+    let params = generics::param_idents(generics);
+    let generic: Vec<_> = messages
+        .filter(|ty| mentions_one_of(*ty, &params))
+        .collect();
+    let message = "both ends know the messages: name the type instead of a parameter";
+    errors.at_each(&generic, message)
+}
+
+/// Finds where the parameters of an operation come from. Also returns the arguments in its request, unless there is
+/// an error in a parameter. If `all_secret`, `Debug` hides each of them.
+fn resolve_parameters(
     side: Side,
     function: &Function,
+    all_secret: bool,
     errors: &mut Errors,
-) -> (Arguments, Option<Vec<Field>>) {
-    let mut arguments = Arguments::default();
-    let mut request = Vec::new();
+) -> (Parameters, Option<Vec<Argument>>) {
+    let mut parameters = Parameters::default();
+    let mut arguments = Vec::new();
     let mut is_valid = function.sig.receiver().is_none();
     for parameter in function.parameters() {
         match parameter::resolve_role(parameter, errors) {
-            Role::Plain => match resolve_argument(parameter, &request, errors) {
-                Some(argument) => {
-                    let name = argument.name.clone();
-                    arguments.push(ArgumentSource::Argument(name));
-                    request.push(argument);
+            role @ (Role::Plain | Role::Secret) => {
+                match resolve_argument(parameter, &arguments, errors) {
+                    Some((name, ty)) => {
+                        parameters.push(ParameterSource::Argument(name.clone()));
+                        let is_secret = all_secret || role == Role::Secret;
+                        arguments.push(Argument {
+                            name,
+                            ty,
+                            is_secret,
+                        });
+                    }
+                    None => is_valid = false,
                 }
-                None => is_valid = false,
-            },
+            }
             Role::Unclear => is_valid = false,
             // A client neither has nor needs them: it may not even know their types.
             Role::State | Role::Session | Role::Context if side == Side::Client => {}
-            role => arguments.add(role, parameter, errors),
+            role => parameters.resolve_one(role, parameter, errors),
         }
     }
-    (arguments, is_valid.then_some(request))
+    (parameters, is_valid.then_some(arguments))
 }
 
-/// Returns how an operation is called, which its attributes say.
-fn resolve_kind(function: &Function, errors: &mut Errors) -> CallKind {
-    let mut blocking = None;
-    for attr in &function.attrs {
-        let path = attr.path();
-        let mut added = added_attrs(&attr.meta).into_iter();
-        if added.any(|attr| attr.path().is_ident("cfg")) {
-            let message =
-                "both ends know the same operations: remove the `#[cfg]`, or reject inside";
-            errors.at(path, message);
-        }
-        if path.is_ident("blocking") {
-            parameter::check_empty(attr, errors);
-            blocking = Some(path);
-        }
-    }
-    CallKind::resolve(function, blocking, errors)
-}
-
-fn resolve_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
+/// Returns the name and the type of an argument.
+fn resolve_argument(
+    parameter: &PatType,
+    others: &[Argument],
+    errors: &mut Errors,
+) -> Option<(Ident, Type)> {
     let ty = resolve_message(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
         let message = "an argument of an operation needs a name: write `name: Type`";
@@ -225,16 +273,13 @@ fn resolve_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) 
         errors.leave_to_rustc();
         return None;
     }
-    Some(Field {
-        name: name.clone(),
-        ty: lifetimes::unify(&ty?, MESSAGE),
-    })
+    Some((name.clone(), lifetimes::unify(&ty?, MESSAGE)))
 }
 
 /// Returns the name of the operation's variants.
 fn resolve_variant(
     function: &Function,
-    others: &[Operation<'_>],
+    others: &[&Operation<'_>],
     errors: &mut Errors,
 ) -> Option<Ident> {
     let ident = &function.sig.ident;

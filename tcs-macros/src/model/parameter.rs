@@ -1,4 +1,4 @@
-//! The helper attributes of parameters: `#[state]`, `#[session]` and `#[context]`.
+//! The helper attributes of parameters: `#[state]`, `#[session]`, `#[context]` and `#[secret]`.
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
@@ -10,7 +10,12 @@ use crate::{
 };
 
 /// The helper attributes.
-const HELPERS: &[&str] = &["state", "session", "context"];
+const HELPERS: &[(&str, Role)] = &[
+    ("state", Role::State),
+    ("session", Role::Session),
+    ("context", Role::Context),
+    ("secret", Role::Secret),
+];
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[
@@ -21,13 +26,16 @@ const BUILTIN: &[&str] = &[
 const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
 
 /// Returns the helper attribute that a word is, or was probably meant to be.
-fn meant(word: &Ident) -> Option<&'static str> {
-    nearest(&word.to_string(), HELPERS)
+fn meant(word: &Ident) -> Option<(&'static str, Role)> {
+    let names: Vec<_> = HELPERS.iter().map(|(name, _)| *name).collect();
+    let nearest = nearest(&word.to_string(), &names)?;
+    HELPERS.iter().copied().find(|(name, _)| *name == nearest)
 }
 
 /// Returns whether an attribute declares a session, misspelt or not.
 pub(super) fn is_session(attr: &Attribute) -> bool {
-    attr.path().get_ident().and_then(meant) == Some("session")
+    let meant = attr.path().get_ident().and_then(meant);
+    meant.is_some_and(|(_, role)| role == Role::Session)
 }
 
 /// What the attributes of a parameter declare it to be.
@@ -39,15 +47,18 @@ pub(crate) enum Role {
     Session,
     /// Taken from the context.
     Context,
+    /// An argument of an operation that `Debug` hides.
+    Secret,
     /// Its attributes have an error, or its type is incomplete; this has been reported.
     Unclear,
 }
 
 /// Returns whether to remove an attribute of a parameter from the function: whether it is one word
-/// that Rust does not know. A misspelt helper is removed too, or rustc would report it a second time.
+/// that Rust does not know, or adds one. A misspelt helper is removed too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
-    let word = attr.path().get_ident();
-    word.is_some_and(|word| !is_one_of(word, BUILTIN))
+    let added = added_attrs(&attr.meta);
+    let mut words = added.iter().filter_map(|attr| attr.path().get_ident());
+    words.any(|word| !is_one_of(word, BUILTIN))
 }
 
 /// Returns what a parameter of a server function is.
@@ -60,6 +71,12 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
         let declared = match attr.path().get_ident() {
             Some(word) if is_conditional(attr) => {
                 errors.at(word, CFG);
+                Role::Unclear
+            }
+            Some(word) if is_ours(attr) && word == "cfg_attr" => {
+                let message =
+                    "a helper attribute cannot be conditional: write it without `cfg_attr`";
+                errors.at(word, message);
                 Role::Unclear
             }
             Some(word) if is_ours(attr) => resolve_helper(attr, word, errors),
@@ -82,7 +99,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
 /// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
 /// was probably meant.
 fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
-    let Some(meant) = meant(word) else {
+    let Some((meant, role)) = meant(word) else {
         let help = "there are `#[state]`, `#[session]` and `#[context]`";
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
         return Role::Unclear;
@@ -93,11 +110,20 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
         let help = format_args!("did you mean `#[{meant}]`?");
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
     }
-    match meant {
-        "state" => Role::State,
-        "session" => Role::Session,
-        _ => Role::Context,
+    role
+}
+
+/// Reports `#[secret]` on a parameter of a function that is not in a module. Returns the role without it.
+pub(super) fn check_not_secret(parameter: &PatType, role: Role, errors: &mut Errors) -> Role {
+    if role != Role::Secret {
+        return role;
     }
+    let mut paths = parameter.attrs.iter().map(Attribute::path);
+    if let Some(path) = paths.find(|path| path.is_ident("secret")) {
+        let message = "`#[secret]` is for an argument of a function of a module: remove it";
+        errors.at(path, message);
+    }
+    Role::Plain
 }
 
 /// Reports a helper attribute with a value.
@@ -130,12 +156,8 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Returns whether an attribute makes a parameter or its role conditional.
-fn is_conditional(attr: &Attribute) -> bool {
-    if !attr.path().is_ident("cfg_attr") {
-        return attr.path().is_ident("cfg");
-    }
+/// Returns whether an attribute makes what it is before conditional.
+pub(super) fn is_conditional(attr: &Attribute) -> bool {
     let added = added_attrs(&attr.meta);
-    let mut words = added.iter().filter_map(|attr| attr.path().get_ident());
-    words.any(|word| word == "cfg" || !is_one_of(word, BUILTIN))
+    added.iter().any(|attr| attr.path().is_ident("cfg"))
 }

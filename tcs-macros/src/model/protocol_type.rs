@@ -1,33 +1,52 @@
 //! The type that an attribute adds, whichever trait it implements.
 
 use proc_macro2::Ident;
-use syn::Generics;
+use syn::{Attribute, Generics, Visibility, ext::IdentExt as _};
 
 use super::Field;
 use crate::item::{Function, Module};
 
 /// The type of a protocol.
 pub(crate) struct ProtocolType<'a> {
-    pub(crate) item: ItemRef<'a>,
+    /// The name of the item, where errors that are about no single token are reported.
+    pub(crate) item_name: &'a Ident,
+    pub(crate) vis: Visibility,
+    /// The attributes of the function, if it is of one.
+    pub(crate) attrs: &'a [Attribute],
+    /// The documentation, unless the function has some.
+    pub(crate) docs: String,
     pub(crate) name: Ident,
     pub(crate) generics: Generics,
     /// The states of a server, with the types that functions borrow, or the fields of a client.
     pub(crate) fields: Vec<Field>,
 }
 
-/// The item that a type is derived from.
-#[derive(Clone, Copy)]
-pub(crate) enum ItemRef<'a> {
-    Function(&'a Function),
-    Module(&'a Module),
-}
-
 impl<'a> ProtocolType<'a> {
-    /// Returns the name of the item, where errors that are about no single token are reported.
-    pub(crate) const fn item_name(&self) -> &'a Ident {
-        match self.item {
-            ItemRef::Function(function) => &function.sig.ident,
-            ItemRef::Module(module) => &module.ident,
+    /// Makes the type of a function, without fields.
+    pub(super) fn of_function(function: &'a Function, name: Ident) -> Self {
+        let text = function.sig.ident.unraw();
+        Self {
+            item_name: &function.sig.ident,
+            vis: function.vis.clone(),
+            attrs: &function.attrs,
+            docs: format!(" The protocol of [`{text}`](fn@{text})."),
+            name,
+            generics: Generics::default(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Makes the type of a module, without fields.
+    pub(super) fn of_module(module: &'a Module) -> Self {
+        let text = module.ident.unraw();
+        Self {
+            item_name: &module.ident,
+            vis: module.vis_inside(),
+            attrs: &[],
+            docs: format!(" The protocol of the operations of `{text}`, which a server serves."),
+            name: Ident::new("Protocol", module.ident.span()),
+            generics: Generics::default(),
+            fields: Vec::new(),
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Resolves a server protocol, which is derived from a function, or from the handlers of several operations.
 
-use std::{cmp::Reverse, slice};
+use std::{cmp::Reverse, iter};
 
 use proc_macro2::Ident;
-use syn::{Generics, Type, visit_mut::VisitMut as _};
+use syn::Type;
 
 use super::{
     Field, generics,
-    handler::{Arguments, CallKind, Handler, Session},
+    handler::{CallKind, Handler, Parameters, Session},
     message::resolve_output,
     parameter::is_session,
-    protocol_type::{ItemRef, ProtocolType},
+    protocol_type::ProtocolType,
 };
 use crate::{
-    args::{Args, OptionName},
     errors::Errors,
     item::Function,
+    options::{OptionName, Options},
     syntax::{
-        lifetimes::{self, EXCHANGE, ElideStatic},
-        names_one_of, same_tokens,
+        lifetimes::{self, EXCHANGE},
+        mentions_one_of, same_tokens,
     },
 };
 
@@ -44,27 +44,21 @@ pub(crate) struct ServerImpl<'a> {
 impl<'a> ServerFunction<'a> {
     /// Resolves a function, and reports all errors in it.
     pub(super) fn resolve(
-        args: &Args,
+        options: &Options,
         name: Ident,
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
-        let (arguments, request) = Arguments::of_function(function, errors);
+        let (parameters, request) = Parameters::resolve(function, errors);
         let reply = resolve_reply(function, errors);
-        let kind = CallKind::resolve(function, args.given(OptionName::Blocking), errors);
-        let handler = Handler::new(function, kind, arguments);
+        let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
+        let handler = Handler::new(function, kind, parameters);
         handler.check_unused_params(errors);
-        check_session_option(args, [function], errors);
-        if !function.is_async()
-            && let Some(option) = args.given(OptionName::HalfClose)
-        {
-            let message =
-                "`half_close` is for an `async fn`: no other function is dropped; remove it";
-            errors.at(option, message);
-        }
-        let is_known = |ty: &Type| !names_one_of(ty, &handler.unused_params);
+        check_server_options(options, iter::once(function), errors);
+        let ty = ProtocolType::of_function(function, name);
+        let is_known = |ty: &Type| !mentions_one_of(ty, &handler.unused_params);
         Self {
-            server: ServerImpl::of(slice::from_ref(&handler), ItemRef::Function(function), name),
+            server: ServerImpl::of(iter::once(&handler), ty),
             request: request.filter(is_known),
             reply: reply.filter(is_known),
             handler,
@@ -72,18 +66,24 @@ impl<'a> ServerFunction<'a> {
     }
 }
 
-/// Reports the option `session` where no function has one.
-pub(super) fn check_session_option<'f>(
-    args: &Args,
-    functions: impl IntoIterator<Item = &'f Function>,
+/// Reports the options that none of the functions needs.
+pub(super) fn check_server_options<'f>(
+    options: &Options,
+    mut functions: impl Iterator<Item = &'f Function> + Clone,
     errors: &mut Errors,
 ) {
-    let parameters = functions.into_iter().flat_map(Function::parameters);
+    let parameters = functions.clone().flat_map(Function::parameters);
     let mut attrs = parameters.flat_map(|parameter| &parameter.attrs);
-    if let Some(option) = args.given(OptionName::Session)
+    if let Some(option) = options.given(OptionName::Session)
         && !attrs.any(is_session)
     {
         let message = "there is no `#[session]` parameter: add one, or remove `session`";
+        errors.at(option, message);
+    }
+    if let Some(option) = options.given(OptionName::HalfClose)
+        && !functions.any(Function::is_async)
+    {
+        let message = "`half_close` is for an `async fn`: no other function is dropped; remove it";
         errors.at(option, message);
     }
 }
@@ -93,38 +93,35 @@ pub(super) fn resolve_reply(function: &Function, errors: &mut Errors) -> Option<
     let never = "a request is answered by what the function returns";
     let mut reply = resolve_output(function, "a reply", never, errors)?;
     // A client reads the reply from what arrived, so a `&'static str` is for it one of the exchange.
-    ElideStatic.visit_type_mut(&mut reply);
+    lifetimes::elide_static(&mut reply);
     Some(lifetimes::unify(&reply, EXCHANGE))
 }
 
 impl<'a> ServerImpl<'a> {
-    /// Makes one implementation of what several functions need.
+    /// Makes one implementation of what several functions need, and gives `ty` its generics and fields.
     ///
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
-    pub(super) fn of(handlers: &[Handler<'_>], item: ItemRef<'a>, name: Ident) -> Self {
-        let mut generics = Generics::default();
-        for handler in handlers {
-            generics::merge(&mut generics, &handler.generics);
+    pub(super) fn of<'h>(
+        handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
+        mut ty: ProtocolType<'a>,
+    ) -> Self {
+        for handler in handlers.clone() {
+            generics::merge(&mut ty.generics, &handler.generics);
         }
-        let mut fields: Vec<Field> = Vec::new();
-        let arguments = handlers.iter().map(|handler| &handler.arguments);
-        let states = arguments.clone().flat_map(Arguments::states);
+        let parameters = handlers.clone().map(|handler| &handler.parameters);
+        let states = parameters.clone().flat_map(Parameters::states);
         for Field { name, .. } in states.clone() {
-            if fields.iter().all(|known| known.name != *name) {
+            if ty.fields.iter().all(|known| known.name != *name) {
                 let named = states.clone().filter(|state| state.name == *name);
-                fields.extend(most_common(named, |state| &state.ty).cloned());
+                ty.fields
+                    .extend(most_common(named, |state| &state.ty).cloned());
             }
         }
-        let sessions = arguments.filter_map(Arguments::session);
-        let mut kinds = handlers.iter().map(|handler| handler.kind);
+        let sessions = parameters.filter_map(Parameters::session);
+        let mut kinds = handlers.map(|handler| handler.kind);
         Self {
-            ty: ProtocolType {
-                item,
-                name,
-                generics,
-                fields,
-            },
+            ty,
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
         }

@@ -5,8 +5,8 @@ use std::mem::{replace, take};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
-    BoundLifetimes, Expr, GenericParam, Lifetime, Macro, ParenthesizedGenericArguments, Type,
-    TypeFnPtr, TypeReference,
+    BoundLifetimes, Expr, GenericParam, Lifetime, Macro, ParenthesizedGenericArguments,
+    PredicateType, Type, TypeFnPtr, TypeReference,
     parse::{ParseStream, Parser as _},
     spanned::Spanned as _,
     visit_mut::{self, VisitMut},
@@ -18,7 +18,7 @@ pub(crate) const FIELD: &str = "'field";
 pub(crate) const EXCHANGE: &str = "'exchange";
 /// What a message of operations borrows from, and the parameter of the enums.
 pub(crate) const MESSAGE: &str = "'message";
-/// What is read borrows from, as serde calls it.
+/// What a value that is read borrows from; serde's name for it.
 pub(crate) const DE: &str = "'de";
 pub(crate) const ELIDED: &str = "'_";
 pub(crate) const STATIC: &str = "'static";
@@ -31,12 +31,29 @@ pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
             *found = Lifetime::new(lifetime, Span::mixed_site().located_at(found.span()));
         }
     };
-    Walk::new(&mut visit).visit_type_mut(&mut ty);
+    FreeLifetimes::new(&mut visit).visit_type_mut(&mut ty);
     ty
 }
 
+/// Writes `lifetime` for all lifetimes of a predicate but `'static`. Returns whether there is one.
+pub(crate) fn unify_predicate(predicate: &mut PredicateType, lifetime: &Lifetime) -> bool {
+    let mut is_found = false;
+    let mut visit = |found: &mut Lifetime| {
+        if found.ident != "static" {
+            found.clone_from(lifetime);
+            is_found = true;
+        }
+    };
+    FreeLifetimes::new(&mut visit).visit_predicate_type_mut(predicate);
+    is_found
+}
+
 /// Lets each reference that is `&'static` live as long as what is around it.
-pub(crate) struct ElideStatic;
+pub(crate) fn elide_static(ty: &mut Type) {
+    ElideStatic.visit_type_mut(ty);
+}
+
+struct ElideStatic;
 
 impl VisitMut for ElideStatic {
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
@@ -49,7 +66,7 @@ impl VisitMut for ElideStatic {
 pub(crate) fn find(ty: &Type) -> Vec<Lifetime> {
     let mut found = Vec::new();
     let mut visit = |lifetime: &mut Lifetime| found.push(lifetime.clone());
-    Walk::new(&mut visit).visit_type_mut(&mut ty.clone());
+    FreeLifetimes::new(&mut visit).visit_type_mut(&mut ty.clone());
     found
 }
 
@@ -67,16 +84,16 @@ pub(crate) fn borrows(ty: &Type) -> bool {
 
 /// Visits the lifetimes that are declared outside of a type or a bound: not those of `for<'a>`, nor the
 /// elided ones in `fn(&T)` and `Fn(&T)`.
-pub(crate) struct Walk<'v> {
+struct FreeLifetimes<'v> {
     visit: &'v mut dyn FnMut(&mut Lifetime),
-    /// Those of each `for<…>` so far. None is removed after its `for`, because Rust rejects a name that hides
-    /// another lifetime.
+    /// The lifetimes of every `for<…>` so far. They stay after it, because Rust rejects a name that shadows another
+    /// lifetime.
     declared: Vec<Ident>,
     in_function: bool,
 }
 
-impl<'v> Walk<'v> {
-    pub(crate) fn new(visit: &'v mut dyn FnMut(&mut Lifetime)) -> Self {
+impl<'v> FreeLifetimes<'v> {
+    fn new(visit: &'v mut dyn FnMut(&mut Lifetime)) -> Self {
         Self {
             visit,
             declared: Vec::new(),
@@ -84,14 +101,14 @@ impl<'v> Walk<'v> {
         }
     }
 
-    fn inside_function(&mut self, walk: impl FnOnce(&mut Self)) {
+    fn inside_function(&mut self, visit: impl FnOnce(&mut Self)) {
         let outside = replace(&mut self.in_function, true);
-        walk(self);
+        visit(self);
         self.in_function = outside;
     }
 }
 
-impl VisitMut for Walk<'_> {
+impl VisitMut for FreeLifetimes<'_> {
     // syn visits the `for<…>` of a type or a bound before what is after it.
     fn visit_bound_lifetimes_mut(&mut self, bound: &mut BoundLifetimes) {
         for param in &bound.lifetimes {
@@ -117,15 +134,15 @@ impl VisitMut for Walk<'_> {
     }
 
     fn visit_type_fn_ptr_mut(&mut self, function: &mut TypeFnPtr) {
-        self.inside_function(|walk| visit_mut::visit_type_fn_ptr_mut(walk, function));
+        self.inside_function(|visitor| visit_mut::visit_type_fn_ptr_mut(visitor, function));
     }
 
     fn visit_parenthesized_generic_arguments_mut(
         &mut self,
         function: &mut ParenthesizedGenericArguments,
     ) {
-        self.inside_function(|walk| {
-            visit_mut::visit_parenthesized_generic_arguments_mut(walk, function);
+        self.inside_function(|visitor| {
+            visit_mut::visit_parenthesized_generic_arguments_mut(visitor, function);
         });
     }
 

@@ -17,13 +17,14 @@ pub(crate) use self::{
     groups::ParenthesizeGroups,
     paths::IntoModule,
     types::{
-        bare, find_impl, has_future, is_named, is_unsized, names_one_of, path_starts, same_tokens,
+        bare, find_impl, has_future, is_converted, is_named, is_unsized, mentions_one_of,
+        path_starts, same_tokens, with_marks,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };
 
-/// Returns whether an element of a comma-separated list ends here.
-pub(crate) fn at_comma(input: ParseStream<'_>) -> bool {
+/// Returns whether an element of a comma-separated list ends here: at a comma, or at the end of the input.
+pub(crate) fn at_element_end(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,])
 }
 
@@ -33,7 +34,7 @@ pub(crate) fn at_item(input: ParseStream<'_>) -> bool {
 }
 
 /// Returns a fork of the input, from the first keyword of an item on.
-pub(crate) fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
+pub(crate) fn fork_at_keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     let ahead = input.fork();
     ahead.call(Attribute::parse_outer)?;
     ahead.parse::<Visibility>()?;
@@ -46,13 +47,13 @@ pub(crate) fn added_attrs(attr: &Meta) -> Vec<Meta> {
         Meta::List(list) if list.path.is_ident("cfg_attr") => list.tokens.clone(),
         _ => return vec![attr.clone()],
     };
-    let added = |input: ParseStream<'_>| {
+    let parse = |input: ParseStream<'_>| {
         // The predicate comes first, and may be a literal.
-        take_until(input, at_comma);
+        take_until(input, at_element_end);
         input.parse::<Option<Token![,]>>()?;
         input.call(Punctuated::<Meta, Token![,]>::parse_terminated)
     };
-    let added = added.parse2(tokens).unwrap_or_default();
+    let added = parse.parse2(tokens).unwrap_or_default();
     added.iter().flat_map(added_attrs).collect()
 }
 

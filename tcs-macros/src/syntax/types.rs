@@ -1,5 +1,7 @@
 //! Questions about the tokens of a type. Which type a name means, only the compiler knows.
 
+use std::array;
+
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
@@ -23,6 +25,16 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.is_ident(name))
 }
 
+/// Returns whether a type is one that owns what literals borrow, by its last name: a caller can then write
+/// `impl Into` of it. Any type can be converted into itself, so one of this name that is another does no harm.
+pub(crate) fn is_converted(ty: &Type) -> bool {
+    let Type::Path(path) = bare(ty) else {
+        return false;
+    };
+    let last = path.path.segments.last().to_token_stream().to_string();
+    ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
+}
+
 /// Returns whether both are written the same.
 pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
@@ -44,27 +56,45 @@ pub(crate) fn has_future(ty: &Type) -> bool {
 }
 
 /// Returns whether one of the names is meant in tokens: `S` is not in `other::S`.
-pub(crate) fn names_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
+pub(crate) fn mentions_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
     let starts = path_starts(tokens.to_token_stream());
     starts.iter().any(|start| names.contains(start))
 }
 
 /// Returns the identifiers in tokens that a scope gives a meaning to. One after `::` is an item of what
-/// is before it, and one after `'` is a lifetime.
+/// is before it, and one after `'` is a lifetime. `Item` in `Iterator<Item = u8>` and `Iterator<Item: Send>` is an
+/// item of the trait.
 pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     let mut found = Vec::new();
-    let mut before = [' '; 2];
-    for token in tokens {
-        let mut mark = ' ';
-        match token {
-            TokenTree::Ident(word) if !matches!(before, [':', ':'] | [_, '\'']) => found.push(word),
-            TokenTree::Punct(punct) => mark = punct.as_char(),
-            TokenTree::Group(group) => found.extend(path_starts(group.stream())),
-            TokenTree::Ident(_) | TokenTree::Literal(_) => {}
+    let mut depth = 0;
+    for (token, marks) in with_marks(tokens) {
+        match (token, marks) {
+            (TokenTree::Ident(_), [':', ':', ..] | [_, '\'', ..] | [.., '=', _]) => {}
+            // Outside of `<…>`, the bound is one of a type, as in `where Item: Send`.
+            (TokenTree::Ident(_), [.., ':', after]) if after != ':' && depth > 0 => {}
+            (TokenTree::Ident(word), _) => found.push(word),
+            (TokenTree::Group(group), _) => found.extend(path_starts(group.stream())),
+            (_, [.., '<', _, _]) => depth += 1,
+            (_, [_, before, '>', ..]) if before != '-' => depth -= 1,
+            _ => {}
         }
-        before = [before[1], mark];
     }
     found
+}
+
+/// Returns the tokens, each with the punctuation of the two before it, its own, and that of the two after it. Of
+/// other tokens, it is a space.
+pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, [char; 5])> {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    // The first two positions are before the tokens, and wrap to ones that no token has.
+    let mark = |position: usize| match tokens.get(position.wrapping_sub(2)) {
+        Some(TokenTree::Punct(punct)) => punct.as_char(),
+        _ => ' ',
+    };
+    let around = |position| array::from_fn(|offset| mark(position + offset));
+    let all = tokens.iter().cloned().enumerate();
+    all.map(|(position, token)| (token, around(position)))
+        .collect()
 }
 
 /// Returns all tokens of a type. A type that did not parse has none, so that it is no second error.
@@ -95,15 +125,23 @@ mod tests {
             ("Vec<(u8, [S; 2])>", true),
             ("<S as Iterator>::Item", true),
             ("S::Item", true),
+            ("Vec<S::Item>", true),
             ("Vec::<S>", true),
             ("other::S", false),
             ("::S", false),
             ("&'S str", false),
+            ("dyn Iterator<S = u8>", false),
+            ("dyn Iterator<Item = S>", true),
+            ("impl Iterator<S: Send>", false),
+            ("impl Iterator<Item: From<S>>", true),
+            ("A<fn() -> u8, S: Send>", false),
+            ("where S: Send", true),
+            ("where A<fn() -> u8>: Send, S: Send", true),
             ("Store", false),
         ] {
             let tokens: TokenStream = written.parse().expect("tokens");
             let name = Ident::new("S", proc_macro2::Span::call_site());
-            assert_eq!(names_one_of(&tokens, &[name]), is_named, "{written}");
+            assert_eq!(mentions_one_of(&tokens, &[name]), is_named, "{written}");
         }
     }
 

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::Instant,
+};
 
 use crate::framing::ReadState;
 
@@ -21,12 +24,30 @@ const READ_AHEAD: usize = 64 * 1024;
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
     has_ended: bool,
+    /// The first and the last read of the bytes, if the caller notes them.
+    reads: Option<(Instant, Instant)>,
 }
 
 impl ReadAhead {
+    /// Returns `true` if there are no bytes, and no end of the input.
     #[inline]
-    pub(crate) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_unused(&self) -> bool {
         self.bytes.is_empty() && !self.has_ended
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Notes that bytes were read.
+    pub(crate) fn note_read(&mut self, now: Instant) {
+        let (first, _) = self.reads.unwrap_or((now, now));
+        self.reads = Some((first, now));
+    }
+
+    /// Returns the time from which the next bytes to move have waited, if it was noted.
+    pub(super) fn first_read(&self) -> Option<Instant> {
+        self.reads.map(|(first, _)| first)
     }
 
     /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
@@ -52,6 +73,11 @@ impl ReadAhead {
         Poll::Pending
     }
 
+    /// Returns the bytes.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Moves as many bytes to `buffer` as it has room for. Returns what is known about the bytes after them.
     ///
     /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
@@ -63,6 +89,9 @@ impl ReadAhead {
         if self.bytes.is_empty() && take(self).has_ended {
             return ReadState::Eof;
         }
+        // The rest arrived later than what has moved. Its exact time is not known, and nothing is rejected for a longer
+        // wait than it had.
+        self.reads = self.reads.map(|(_, last)| (last, last));
         // More may have arrived since.
         ReadState::MaybeMore
     }
@@ -70,7 +99,7 @@ impl ReadAhead {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{task::Waker, time::Duration};
 
     use tokio::io::AsyncWriteExt as _;
 
@@ -101,6 +130,22 @@ mod tests {
             assert_eq!(input.read_state(), ReadState::MaybeMore);
             assert_eq!(buffer.capacity(), NEW_CAPACITY, "it does not grow");
             buffer.consume(&(0..0), NEW_CAPACITY);
+        }
+    }
+
+    #[test]
+    fn rest_has_waited_from_the_last_read_on() {
+        let mut ahead = ReadAhead::default();
+        let mut buffer = Vec::with_capacity(NEW_CAPACITY);
+        let (first, last) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        for now in [first, last] {
+            ahead.bytes.extend([b'x'; NEW_CAPACITY]);
+            ahead.note_read(now);
+        }
+        for waited_from in [Some(first), Some(last), None] {
+            assert_eq!(ahead.first_read(), waited_from);
+            ahead.move_to(&mut buffer);
+            buffer.clear();
         }
     }
 

@@ -5,18 +5,20 @@
 //! them when it waits and they are empty ([`BufferSlot::release`]).
 
 mod ahead;
+mod memory;
 mod pool;
 mod read;
 mod write;
 
 pub(crate) use ahead::ReadAhead;
-pub(crate) use read::{Frames, ReadBuffer};
-pub(crate) use write::{EncodeOutcome, Encoded, WriteBuffer};
+pub(crate) use memory::{MemoryBudget, OverBudget};
+pub(crate) use read::{Arrival, Frames, ReadBuffer, ReadError};
+pub(crate) use write::{EncodeOutcome, Unusual, WriteBuffer};
 
 use pool::{Pool, is_poolable};
 
-/// The buffers of a connection.
-#[derive(Debug, Default)]
+/// The buffers of a connection of a server.
+#[derive(Debug)]
 pub(crate) struct Buffers {
     pub(crate) read: ReadBuffer,
     pub(crate) ahead: ReadAhead,
@@ -50,6 +52,16 @@ impl BufferSlot {
         }
     }
 
+    /// Drops the bytes that were received. Returns how many they were.
+    pub(crate) fn drop_received(&mut self) -> usize {
+        let Buffers { read, ahead, .. } = self.checkout();
+        let dropped = read.unread_len() + ahead.len();
+        read.reset();
+        *ahead = ReadAhead::default();
+        self.release();
+        dropped
+    }
+
     /// Reduces the memory of a waiting connection: empty buffers return to the pool, and the beginning
     /// of a frame that fills at most a quarter of its buffer moves to a smaller one.
     #[inline]
@@ -73,25 +85,35 @@ impl Drop for BufferSlot {
     }
 }
 
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            read: ReadBuffer::within_budget(),
+            ahead: ReadAhead::default(),
+            write: WriteBuffer::default(),
+        }
+    }
+}
+
 impl Buffers {
     #[inline]
     fn are_unused(&self) -> bool {
         !self.read.has_started()
             && !self.read.has_ended()
-            && self.ahead.is_empty()
+            && self.ahead.is_unused()
             && self.write.is_empty()
     }
 }
 
 thread_local! {
-    static UNUSED: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
+    static UNUSED_BUFFERS: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
 }
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
 fn get_buffers() -> Box<Buffers> {
     // The memory of new ones comes from the pool of single buffers when it is needed.
-    pool::get_from(&UNUSED).unwrap_or_default()
+    pool::get_from(&UNUSED_BUFFERS).unwrap_or_default()
 }
 
 /// Returns empty buffers to the pool.
@@ -100,7 +122,7 @@ fn put_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
     let (read, write) = (buffers.read.capacity(), buffers.write.capacity());
     if is_poolable(read) && is_poolable(write) {
-        pool::put_in(&UNUSED, read + write, buffers);
+        pool::put_in(&UNUSED_BUFFERS, read + write, buffers);
     }
 }
 
@@ -120,7 +142,7 @@ mod tests {
             let read = buffers
                 .read
                 .poll_read(&mut ReadAhead::default(), &mut cx, &mut bytes);
-            assert!(matches!(read, Poll::Ready(Ok(()))));
+            assert!(matches!(read, Poll::Ready(Ok(_))));
         }
         slot.release();
         slot
@@ -171,19 +193,52 @@ mod tests {
             let bytes = vec![b'x'; 8 << 20];
             let mut cx = Context::from_waker(Waker::noop());
             let (read, mut rest) = (&mut slot.checkout().read, &bytes[..]);
+            let budget = MemoryBudget::new(1 << 30);
             while !rest.is_empty() {
-                assert!(
-                    read.poll_read(&mut ReadAhead::default(), &mut cx, &mut rest)
-                        .is_ready()
-                );
+                match read.poll_read(&mut ReadAhead::default(), &mut cx, &mut rest) {
+                    Poll::Ready(Err(ReadError::NeedsMemory)) => {
+                        let reserved = budget.try_reserve(1 << 30).expect("it is free");
+                        read.grow_to(1 << 30, reserved);
+                    }
+                    polled => assert!(matches!(polled, Poll::Ready(Ok(1..)))),
+                }
             }
             read.consume(&(0..0), bytes.len() - length);
             slot.release();
             assert!(memory(&slot) <= 2 * length, "{length}");
+            // What may still be large keeps its reservation.
+            let is_free = budget.try_reserve(1 << 30).is_some();
+            assert_eq!(is_free, length <= pool::LARGEST, "{length}");
+            assert_eq!(slot.checkout().read.has_reserved(), !is_free);
             assert_eq!(unread(slot.checkout()), vec![b'x'; length]);
             slot.release();
             assert!(memory(&slot) <= 2 * length, "{length}");
         }
+    }
+
+    #[test]
+    fn reserved_memory_is_given_back_before_a_buffer_goes_to_the_pool() {
+        let budget = MemoryBudget::new(1 << 30);
+        let mut slot = waiting(&vec![b'x'; pool::LARGEST]);
+        let reserved = budget.try_reserve(1 << 30).expect("it is free");
+        let buffers = slot.checkout();
+        buffers.read.grow_to(1 << 30, reserved);
+        buffers.write.prepare();
+        drop(slot);
+        assert!(budget.try_reserve(1 << 30).is_some(), "it is free again");
+        assert!(!BufferSlot::new().checkout().read.has_reserved());
+    }
+
+    #[test]
+    fn bytes_in_both_buffers_are_dropped() {
+        let mut slot = waiting(b"abc");
+        let mut cx = Context::from_waker(Waker::noop());
+        let ahead = &mut slot.checkout().ahead;
+        assert!(ahead.poll_read(&mut cx, &mut &b"de"[..]).is_ready());
+        assert_eq!(slot.drop_received(), 5);
+        assert!(slot.is_released());
+        assert_eq!(unread(slot.checkout()), b"");
+        assert!(slot.checkout().ahead.is_unused());
     }
 
     #[test]
@@ -231,7 +286,15 @@ mod tests {
 
     #[test]
     fn buffers_are_used_again() {
-        let address = |slot: &mut BufferSlot| std::ptr::from_ref(slot.checkout()).addr();
+        let address = |slot: &mut BufferSlot| {
+            let buffers = slot.checkout();
+            let (mut stream, _peer) = tokio::io::duplex(1);
+            let mut cx = Context::from_waker(Waker::noop());
+            let Buffers { read, ahead, write } = buffers;
+            assert!(read.poll_read(ahead, &mut cx, &mut stream).is_pending());
+            write.prepare();
+            std::ptr::from_ref(slot.checkout()).addr()
+        };
         let mut slot = BufferSlot::new();
         let first = address(&mut slot);
         slot.release();

@@ -12,22 +12,23 @@ use std::{
 pub(super) const NEW_CAPACITY: usize = 16 * 1024;
 /// The largest capacity that is kept. A larger buffer is freed, so that a burst of large frames
 /// does not hold memory afterwards.
-const LARGEST: usize = 128 * 1024;
+pub(super) const LARGEST: usize = 128 * 1024;
 
 /// The unused items of one kind in a thread.
 pub(super) type Pool<T> = RefCell<Vec<T>>;
 
 thread_local! {
-    static UNUSED: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
+    static UNUSED_MEMORY: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
-/// The bytes that a pool keeps, if its items are of one size. An item is kept if this many bytes have room for
-/// it and for as many of its size as there are items. So small items do not displace large ones, and a pool has at
-/// most 7 MiB of mixed sizes: 16 items of 128 KiB, and each further one is smaller, down to 16 KiB.
+
+/// The bytes a pool may keep. An item is kept only if the pool, with every item as large as this one, stays within this
+/// bound. So small items do not displace large ones, and a pool has at most 7 MiB of mixed sizes: 16 items of 128 KiB,
+/// and each further one is smaller, down to 16 KiB.
 const POOL_BYTES: usize = 2 * 1024 * 1024;
 
 /// Returns an empty buffer with capacity.
 pub(super) fn get() -> Vec<u8> {
-    get_from(&UNUSED).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
+    get_from(&UNUSED_MEMORY).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
 }
 
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
@@ -36,7 +37,7 @@ pub(super) fn put(buffer: &mut Vec<u8>) {
     let capacity = buffer.capacity();
     if is_poolable(capacity) {
         buffer.clear();
-        put_in(&UNUSED, capacity, buffer);
+        put_in(&UNUSED_MEMORY, capacity, buffer);
     }
 }
 
@@ -87,7 +88,8 @@ mod tests {
 
     #[test]
     fn thread_keeps_a_limited_number_of_bytes() {
-        let kept = || UNUSED.with_borrow(|pool| pool.iter().map(Vec::capacity).sum::<usize>());
+        let kept =
+            || UNUSED_MEMORY.with_borrow(|pool| pool.iter().map(Vec::capacity).sum::<usize>());
         for _ in 0..200 {
             put(&mut Vec::with_capacity(LARGEST));
         }
@@ -96,7 +98,7 @@ mod tests {
             put(&mut Vec::with_capacity(capacity));
         }
         assert!((6 << 20..7 << 20).contains(&kept()), "{}", kept());
-        UNUSED.with_borrow_mut(Vec::clear);
+        UNUSED_MEMORY.with_borrow_mut(Vec::clear);
         for _ in 0..200 {
             put(&mut Vec::with_capacity(NEW_CAPACITY));
         }

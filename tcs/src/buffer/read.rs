@@ -19,10 +19,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     task::coop,
+    time::Instant,
 };
 
 use super::{
     ahead::ReadAhead,
+    memory::{MemoryBudget, Reservation},
     pool::{self, NEW_CAPACITY},
 };
 use crate::{
@@ -45,9 +47,35 @@ pub(crate) struct ReadBuffer {
     buffer: Vec<u8>,
     position: Position,
     read_state: ReadState,
+    /// The capacity up to which the buffer may grow.
+    max_capacity: usize,
+    /// The memory for a capacity beyond what the pool keeps. Without it, the buffer is no larger than that.
+    reserved: Option<Reservation>,
+    /// When the bytes that were read ahead and moved here last were read, if that was noted.
+    read_ahead_at: Option<Instant>,
 }
 
-/// How far frames were taken off.
+/// Why a read failed.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The buffer is full, and must [reserve](ReadBuffer::grow_to) memory to grow.
+    NeedsMemory,
+    /// The system has no memory for more bytes.
+    OutOfMemory,
+    /// The stream failed.
+    Io(io::Error),
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NeedsMemory | ReadError::OutOfMemory => io::ErrorKind::OutOfMemory.into(),
+            ReadError::Io(error) => error,
+        }
+    }
+}
+
+/// How far frames were taken off, and when their bytes arrived.
 #[derive(Debug, Default)]
 struct Position {
     /// The start of the unread bytes.
@@ -56,6 +84,29 @@ struct Position {
     skip: usize,
     /// The number of such bytes dropped so far.
     skipped: usize,
+    last_arrival: Arrival,
+}
+
+impl Position {
+    /// Returns `true` if a part of an unfinished frame is among `bytes`, or is to be dropped.
+    #[inline]
+    fn has_started(&self, bytes: &[u8]) -> bool {
+        self.start != bytes.len() || self.skip > 0
+    }
+
+    /// Returns the unread ones of `bytes`.
+    #[inline]
+    fn unread<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        slice(bytes, self.start..bytes.len())
+    }
+}
+
+/// The last arrival of bytes, for limits of requests. It is noted only for a server that has such limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival {
+    pub(crate) time: Option<Instant>,
+    /// How many requests of the connection had been received before. All of them are answered.
+    pub(crate) received: u64,
 }
 
 impl Default for ReadBuffer {
@@ -64,16 +115,55 @@ impl Default for ReadBuffer {
             buffer: Vec::new(),
             position: Position::default(),
             read_state: ReadState::Idle,
+            max_capacity: usize::MAX,
+            reserved: None,
+            read_ahead_at: None,
         }
     }
 }
 
 impl ReadBuffer {
+    /// Creates a buffer that grows beyond what the pool keeps only once it has [`reserved`](Self::grow_to) memory.
+    pub(super) fn within_budget() -> Self {
+        let mut buffer = Self::default();
+        buffer.max_capacity = pool::LARGEST;
+        buffer
+    }
+
+    /// Returns `true` if the buffer has reserved memory.
+    pub(crate) fn has_reserved(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// Returns `true` if the buffer has reserved memory that others wait for.
+    pub(crate) fn is_contended(&self, budget: &MemoryBudget) -> bool {
+        let reserved = self.reserved.as_ref();
+        reserved.is_some_and(|reserved| budget.is_contended(reserved))
+    }
+
+    /// Lets the buffer grow to a capacity, for which memory was reserved in addition to what it has.
+    pub(crate) fn grow_to(&mut self, capacity: usize, reserved: Reservation) {
+        self.max_capacity = capacity;
+        match &mut self.reserved {
+            Some(earlier) => earlier.merge(reserved),
+            None => self.reserved = Some(reserved),
+        }
+    }
+
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'_> {
-        let unread = self.frame(self.position.start..self.buffer.len());
+        let unread = self.position.unread(&self.buffer);
         Input::new(unread, limit, side, self.read_state)
+    }
+
+    /// Notes that the last read has appended bytes, after this many requests of the connection had been received.
+    pub(crate) fn note_arrival(&mut self, received: u64) {
+        let time = self.read_ahead_at.take().unwrap_or_else(Instant::now);
+        self.position.last_arrival = Arrival {
+            time: Some(time),
+            received,
+        };
     }
 
     /// Returns the unread bytes, to take frames off them.
@@ -102,7 +192,7 @@ impl ReadBuffer {
         self.position.start > 0
     }
 
-    /// Returns the bytes at `range`, a result of `consume` since the last read. Returns no bytes if
+    /// Returns the bytes at a range that [`consume`](Self::consume) returned since the last read. Returns no bytes if
     /// the framing's range was out of bounds.
     #[inline]
     pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
@@ -112,7 +202,7 @@ impl ReadBuffer {
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
-        self.position.start != self.buffer.len() || self.position.skip > 0
+        self.position.has_started(&self.buffer)
     }
 
     /// Returns the number of bytes of an unfinished frame that have arrived.
@@ -134,9 +224,9 @@ impl ReadBuffer {
     }
 
     /// Reads once: first the bytes that were read ahead, then from the stream. On `Ready`, bytes were appended
-    /// or `read_state` changed.
+    /// or `read_state` changed. Returns the number of bytes that were appended.
     ///
-    /// Takes a buffer from the pool. Fails with `OutOfMemory` if there is no memory for more bytes.
+    /// Takes a buffer from the pool.
     ///
     /// Keeps what was transferred: the buffer has all bytes that were read.
     #[inline(always)]
@@ -146,17 +236,16 @@ impl ReadBuffer {
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
         stream: &mut S,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<usize, ReadError>> {
         self.make_room()?;
-        if !ahead.is_empty() {
-            self.take_ahead(ahead);
-            return Poll::Ready(Ok(()));
+        if !ahead.is_unused() {
+            return Poll::Ready(Ok(self.take_ahead(ahead)));
         }
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.read_state == ReadState::MaybeMore {
-            return self.unsure(cx);
+            return self.confirm_pause(cx);
         }
-        let read = ready!(read)?;
+        let read = ready!(read).map_err(ReadError::Io)?;
         self.read_state = match read {
             0 => ReadState::Eof,
             _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
@@ -165,12 +254,12 @@ impl ReadBuffer {
         if self.position.skip > 0 {
             self.skip_arrived();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(read))
     }
 
     /// Decides whether more has arrived after a read that filled the buffer.
     #[cold]
-    fn unsure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn confirm_pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ReadError>> {
         if !coop::has_budget_remaining() {
             // There may be more, but this task must let others run first.
             wake_after_others(cx);
@@ -178,7 +267,7 @@ impl ReadBuffer {
         }
         // The last read filled the buffer exactly.
         self.read_state = ReadState::Idle;
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(0))
     }
 
     /// Drops the bytes that have arrived of a frame that was already handled.
@@ -196,13 +285,24 @@ impl ReadBuffer {
         }
     }
 
-    /// Takes as many of the bytes that were read ahead as there is room for.
+    /// Takes as many of the bytes that were read ahead as there is room for. Returns their number.
     #[cold]
-    fn take_ahead(&mut self, ahead: &mut ReadAhead) {
+    fn take_ahead(&mut self, ahead: &mut ReadAhead) -> usize {
+        let before = self.buffer.len();
+        self.read_ahead_at = ahead.first_read();
         self.read_state = ahead.move_to(&mut self.buffer);
+        let taken = self.buffer.len() - before;
         if self.position.skip > 0 {
             self.skip_arrived();
         }
+        taken
+    }
+
+    /// Returns the unread bytes, and after them those that were read ahead.
+    pub(crate) fn into_unread(mut self, ahead: ReadAhead) -> Vec<u8> {
+        let mut unread = self.buffer.split_off(self.position.start);
+        unread.append(&mut ahead.into_bytes());
+        unread
     }
 
     /// Returns the memory to the pool if no bytes are left in it.
@@ -213,23 +313,37 @@ impl ReadBuffer {
         }
     }
 
-    /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
+    /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one. Keeps the reserved memory if
+    /// the smaller one is still larger than the pool keeps.
     #[cold]
     pub(super) fn compact(&mut self) {
-        let unread = self.buffer.get(self.position.start..).unwrap_or_default();
+        let unread = self.position.unread(&self.buffer);
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
         if capacity > self.buffer.capacity() / 4 {
             return;
         }
-        let mut small = Vec::with_capacity(capacity);
+        let mut small = Vec::new();
+        if small.try_reserve_exact(capacity).is_err() {
+            return;
+        }
         small.extend_from_slice(unread);
         pool::put(&mut self.buffer);
         self.buffer = small;
         self.position.start = 0;
+        if capacity <= pool::LARGEST && self.reserved.is_some() {
+            self.drop_reservation();
+        }
+    }
+
+    /// Gives the reserved memory back. The buffer must not be larger than the pool keeps.
+    #[cold]
+    fn drop_reservation(&mut self) {
+        self.reserved = None;
+        self.max_capacity = pool::LARGEST;
     }
 
     #[cold]
-    fn expand(&mut self) {
+    fn move_to_full_size(&mut self) {
         let small = std::mem::replace(&mut self.buffer, pool::get());
         self.buffer.extend_from_slice(&small);
     }
@@ -240,6 +354,10 @@ impl ReadBuffer {
         self.buffer.clear();
         self.position = Position::default();
         self.read_state = ReadState::Idle;
+        if self.reserved.is_some() {
+            pool::put(&mut self.buffer);
+            self.drop_reservation();
+        }
     }
 
     /// Returns the number of unread bytes.
@@ -254,7 +372,7 @@ impl ReadBuffer {
     }
 
     #[inline]
-    fn make_room(&mut self) -> io::Result<()> {
+    fn make_room(&mut self) -> Result<(), ReadError> {
         if self.position.start == self.buffer.len() {
             self.buffer.clear();
         } else if self.position.start > 0 {
@@ -262,7 +380,7 @@ impl ReadBuffer {
         }
         self.position.start = 0;
         if self.buffer.capacity() < NEW_CAPACITY {
-            self.expand();
+            self.move_to_full_size();
         }
         if self.buffer.len() == self.buffer.capacity() {
             self.grow()?;
@@ -272,11 +390,17 @@ impl ReadBuffer {
 
     /// Grows the buffer in proportion to the bytes that have arrived.
     #[cold]
-    fn grow(&mut self) -> io::Result<()> {
+    fn grow(&mut self) -> Result<(), ReadError> {
         let capacity = self.buffer.capacity();
+        let room = self.max_capacity.saturating_sub(capacity);
+        if room == 0 {
+            return Err(ReadError::NeedsMemory);
+        }
         let divisor = if capacity < LARGE { 1 } else { 2 };
         // The system may refuse the memory for a large frame. That must not end the process.
-        Ok(self.buffer.try_reserve_exact(capacity / divisor)?)
+        let more = room.min(capacity / divisor);
+        let grown = self.buffer.try_reserve_exact(more);
+        grown.map_err(|_| ReadError::OutOfMemory)
     }
 }
 
@@ -301,7 +425,7 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'a> {
-        let unread = slice(self.bytes, self.position.start..self.bytes.len());
+        let unread = self.position.unread(self.bytes);
         Input::new(unread, limit, side, self.read_state)
     }
 
@@ -311,6 +435,11 @@ impl<'a> Frames<'a> {
     pub(crate) fn take(&mut self, input: Input<'a>, parsed: ParsedFrame) -> &'a [u8] {
         self.position.start += parsed.consumed;
         slice(input.bytes(), parsed.payload)
+    }
+
+    /// Returns the last arrival of bytes that was noted.
+    pub(crate) fn last_arrival(&self) -> Arrival {
+        self.position.last_arrival
     }
 
     /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
@@ -331,7 +460,7 @@ impl<'a> Frames<'a> {
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
-        !self.is_empty() || self.position.skip > 0
+        self.position.has_started(self.bytes)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -352,14 +481,14 @@ impl<'a> Frames<'a> {
 fn slice(bytes: &[u8], range: Range<usize>) -> &[u8] {
     match bytes.get(range) {
         Some(slice) => slice,
-        None => nothing(),
+        None => out_of_bounds(),
     }
 }
 
-/// Returns no bytes. It is out of line, so that the compiler makes a branch of it. A conditional move would
+/// Returns no bytes. This is out of line, so that the compiler makes a branch of it. A conditional move would
 /// delay the usual case.
 #[cold]
-fn nothing() -> &'static [u8] {
+fn out_of_bounds() -> &'static [u8] {
     &[]
 }
 
@@ -376,7 +505,7 @@ mod tests {
         read: &mut ReadBuffer,
         cx: &mut Context<'_>,
         stream: &mut S,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<usize, ReadError>> {
         let polled = read.poll_read(&mut ReadAhead::default(), cx, stream);
         if polled.is_pending() {
             read.release();
@@ -387,7 +516,7 @@ mod tests {
     fn fill(read: &mut ReadBuffer, mut bytes: &[u8]) {
         let mut cx = Context::from_waker(Waker::noop());
         match poll_read(read, &mut cx, &mut bytes) {
-            Poll::Ready(filled) => filled.expect("slices have no errors"),
+            Poll::Ready(filled) => drop(filled.expect("slices have no errors")),
             Poll::Pending => panic!("slices are ready"),
         }
     }
@@ -508,7 +637,7 @@ mod tests {
         let read = buffer.poll_read(&mut ahead, &mut cx, &mut &b"never"[..]);
         assert!(read.is_ready());
         assert_eq!((unread(&buffer), buffer.has_ended()), (&b"abcd"[..], true));
-        assert!(ahead.is_empty());
+        assert!(ahead.is_unused());
     }
 
     #[test]

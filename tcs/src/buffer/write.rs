@@ -17,9 +17,12 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::pool::{self, is_poolable};
+use super::{
+    memory::{MemoryBudget, OverBudget, Reservation},
+    pool::{self, is_poolable},
+};
 use crate::{
-    format::{EncodeError, Outcome, Writer},
+    format::{After, EncodeError, Writer, WriterState},
     framing::{FrameError, Framing},
 };
 
@@ -35,25 +38,26 @@ pub(crate) struct WriteBuffer {
     /// The end of the last complete frame. A panic during encoding leaves a partial message after
     /// it.
     committed: usize,
-    /// Whether the connection closes after the message that is being encoded. It is here, because a panic
+    /// What the connection does after the message that is being encoded. It is here, because a panic
     /// during encoding drops the [`Writer`].
-    closes: bool,
+    after: After,
+    /// Memory reserved beyond what the pool keeps. Set only once the peer stops reading.
+    reserved: Option<Reservation>,
 }
 
-/// The result of encoding a message, unless it is an ordinary one, which is in the buffer and leaves the connection
-/// open.
+/// What became of a message, unless it is an ordinary one. An ordinary one is written, and the connection continues.
 #[derive(Debug)]
-pub(crate) struct Encoded {
+pub(crate) struct Unusual {
     pub(crate) outcome: EncodeOutcome,
-    /// Whether the connection closes.
-    pub(crate) closes: bool,
+    /// What the connection does afterwards.
+    pub(crate) after: After,
 }
 
 /// What a message was encoded to.
 #[derive(Debug)]
 pub(crate) enum EncodeOutcome {
-    /// A message, which is in the buffer.
-    Written,
+    /// A message, which is in the buffer from this position on.
+    Written(usize),
     /// Nothing: there is no message.
     Nothing,
     /// The error of a function, with this text.
@@ -64,10 +68,52 @@ pub(crate) enum EncodeOutcome {
     Unsendable(FrameError),
 }
 
+impl Unusual {
+    /// Creates the outcome of a message at `start`, after which the connection continues.
+    pub(crate) fn written(start: usize) -> Self {
+        Self {
+            outcome: EncodeOutcome::Written(start),
+            after: After::Continue,
+        }
+    }
+}
+
 impl WriteBuffer {
+    /// Returns the position of the next frame.
+    pub(crate) fn end(&self) -> usize {
+        self.committed
+    }
+
     /// Returns the number of bytes sent since the buffer was last empty.
     pub(crate) fn sent(&self) -> usize {
         self.sent
+    }
+
+    /// Returns the bytes of all complete frames in the buffer, sent or not.
+    pub(crate) fn frames(&self) -> &[u8] {
+        self.buffer.get(..self.committed).unwrap_or_default()
+    }
+
+    /// Appends frames that were sent, if all in the buffer were, and if there is room. Returns `true` if they were
+    /// appended.
+    pub(crate) fn append_sent(&mut self, frames: &[u8]) -> bool {
+        let room = self.buffer.capacity() - self.buffer.len();
+        let fits = self.sent == self.committed && self.buffer.len() == self.committed;
+        if !fits || frames.len() > room {
+            return false;
+        }
+        self.buffer.extend_from_slice(frames);
+        self.committed = self.buffer.len();
+        self.sent = self.committed;
+        true
+    }
+
+    /// Returns the bytes that are not sent yet.
+    #[inline]
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.buffer
+            .get(self.sent..self.committed)
+            .unwrap_or_default()
     }
 
     /// Returns the number of bytes that are not sent yet.
@@ -102,12 +148,20 @@ impl WriteBuffer {
             self.buffer = pool::get();
         }
         self.buffer.truncate(self.committed);
-        self.closes = false;
+        self.after = After::Continue;
     }
 
-    /// Returns `true` if the connection closes after the message whose encoding panicked.
-    pub(crate) fn closes(&self) -> bool {
-        self.closes
+    /// Returns what the connection does after the message whose encoding panicked.
+    pub(crate) fn after(&self) -> After {
+        self.after
+    }
+
+    /// Appends a frame that the peer skips, if the framing has one.
+    pub(crate) fn ping<F: Framing>(&mut self, framing: &mut F) {
+        self.prepare();
+        if framing.ping(&mut self.buffer) {
+            self.committed = self.buffer.len();
+        }
     }
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer, and the connection
@@ -119,16 +173,16 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Encoded> {
+    ) -> Result<(), Unusual> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
-        writer.set_closes(&mut self.closes);
+        writer.lend_after(&mut self.after);
         if let Some(encoder) = framing.encoder() {
             writer.set_encoder(encoder);
         }
         let encoded = encode(&mut writer);
-        let outcome = if encoded.is_err() || !writer.is_message() {
-            let encoded = encoded.map(|()| writer.into_outcome());
+        let outcome = if encoded.is_err() || !writer.is_ordinary() {
+            let encoded = encoded.map(|()| writer.into_state());
             self.finish_outcome(framing, encoded, limit)
         } else {
             let Err(error) = self.finish(framing) else {
@@ -136,7 +190,7 @@ impl WriteBuffer {
             };
             EncodeOutcome::Unsendable(error)
         };
-        Err(self.remove_partial(outcome))
+        Err(self.unusual(outcome))
     }
 
     #[inline(always)]
@@ -147,20 +201,24 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// Finishes a message that closes the connection. There is no frame for any other outcome.
+    /// Finishes a message after which the connection does not simply continue. There is no frame for any other outcome.
     #[cold]
     fn finish_outcome<F: Framing>(
         &mut self,
         framing: &mut F,
-        encoded: Result<Outcome, EncodeError>,
+        encoded: Result<WriterState, EncodeError>,
         limit: usize,
     ) -> EncodeOutcome {
         match encoded {
-            Ok(Outcome::Message) => self
-                .finish(framing)
-                .map_or_else(EncodeOutcome::Unsendable, |()| EncodeOutcome::Written),
-            Ok(Outcome::Nothing) => EncodeOutcome::Nothing,
-            Ok(Outcome::Error(place)) => {
+            Ok(WriterState::Message) => {
+                let start = self.committed;
+                match self.finish(framing) {
+                    Ok(()) => EncodeOutcome::Written(start),
+                    Err(error) => EncodeOutcome::Unsendable(error),
+                }
+            }
+            Ok(WriterState::Nothing) => EncodeOutcome::Nothing,
+            Ok(WriterState::Error(place)) => {
                 let text = self.buffer.get(place).unwrap_or_default();
                 let mut owned = String::new();
                 if owned.try_reserve_exact(text.len()).is_ok() {
@@ -168,23 +226,29 @@ impl WriteBuffer {
                 }
                 EncodeOutcome::Error(owned)
             }
-            // The writer does not tell them apart, because each message would pay for that.
-            Ok(Outcome::TooLarge(length)) if length <= limit => {
+            // The final length tells them apart: within the limit, only memory was missing.
+            Ok(WriterState::TooLarge(length)) if length <= limit => {
                 EncodeOutcome::Unsendable(FrameError::out_of_memory(length))
             }
-            Ok(Outcome::TooLarge(length)) => {
+            Ok(WriterState::TooLarge(length)) => {
                 EncodeOutcome::Unsendable(FrameError::too_large(length, limit))
             }
             Err(error) => EncodeOutcome::Unencodable(error),
         }
     }
 
-    /// Removes what is not a complete frame.
+    /// Removes what is not a complete frame. Returns the outcome with what the connection does afterwards.
     #[cold]
-    fn remove_partial(&mut self, outcome: EncodeOutcome) -> Encoded {
+    fn unusual(&mut self, outcome: EncodeOutcome) -> Unusual {
         self.buffer.truncate(self.committed);
-        let closes = std::mem::take(&mut self.closes);
-        Encoded { outcome, closes }
+        let after = std::mem::take(&mut self.after);
+        Unusual { outcome, after }
+    }
+
+    /// Removes the frames from a position on that [`message`](Self::message) has returned, before they are sent.
+    pub(crate) fn remove_from(&mut self, start: usize) {
+        self.committed = start;
+        self.buffer.truncate(start);
     }
 
     /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.
@@ -198,7 +262,8 @@ impl WriteBuffer {
         is_written
     }
 
-    /// Sends the buffered frames.
+    /// Sends the buffered frames. Returns the bytes sent since the buffer was last empty, including those of earlier
+    /// calls.
     ///
     /// Keeps what was transferred: bytes that were sent are not sent again.
     pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
@@ -206,22 +271,33 @@ impl WriteBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_write_all(cx, stream))?;
+        let sent = self.sent;
+        if sent > 0 {
+            self.clear();
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Sends the buffered frames, and leaves them in the buffer.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is a part of each flush")]
+    pub(crate) fn poll_write_all<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
         while self.sent < self.committed {
-            let unsent = self
-                .buffer
-                .get(self.sent..self.committed)
-                .unwrap_or_default();
+            let unsent = self.unsent();
             match ready!(Pin::new(&mut *stream).poll_write(cx, unsent))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
         }
-        let sent = self.sent;
-        if sent > 0 {
+        if self.sent > 0 {
             ready!(Pin::new(stream).poll_flush(cx))?;
-            self.clear();
         }
-        Poll::Ready(Ok(sent))
+        Poll::Ready(Ok(()))
     }
 
     /// Removes the bytes that were sent, if they are many.
@@ -238,26 +314,46 @@ impl WriteBuffer {
         }
     }
 
+    /// Reserves memory for a buffer that is larger than the pool keeps, or what it needs beyond its reservation.
+    #[cold]
+    pub(crate) fn reserve(&mut self, budget: &MemoryBudget) -> Result<(), OverBudget> {
+        let capacity = self.buffer.capacity();
+        if capacity > pool::LARGEST {
+            budget.reserve_replies(capacity, &mut self.reserved)?;
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if a part of the reserved memory is beyond the budget.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        let reserved = self.reserved.as_ref();
+        reserved.is_some_and(Reservation::is_overdraft)
+    }
+
     /// Replaces an empty buffer that has grown too large for the pool.
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
-    pub(crate) fn shrink(&mut self) {
+    pub(crate) fn replace_large(&mut self) {
         if self.committed == 0 && !is_poolable(self.buffer.capacity()) {
             self.buffer = pool::get();
+            self.reserved = None;
         }
     }
 
-    /// Drops the buffered frames.
+    /// Drops the buffered frames, and gives the reserved memory back. The buffer reserves it again if the peer stops
+    /// reading again.
     pub(crate) fn clear(&mut self) {
         self.sent = 0;
         self.committed = 0;
         self.buffer.clear();
+        self.reserved = None;
     }
 
     /// Returns the memory to the pool if no frames wait in it.
     pub(crate) fn release(&mut self) {
         if self.committed == 0 && self.buffer.capacity() > 0 {
             pool::put(&mut self.buffer);
+            self.reserved = None;
         }
     }
 }
@@ -266,5 +362,162 @@ impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.clear();
         self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A stream that takes at most this many bytes of each write, and flushes only when it may.
+    struct Slow {
+        taken: Vec<u8>,
+        room: usize,
+        may_flush: bool,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let length = std::mem::take(&mut self.room).min(bytes.len());
+            if length == 0 {
+                return Poll::Pending;
+            }
+            self.taken.extend_from_slice(&bytes[..length]);
+            Poll::Ready(Ok(length))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.may_flush {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn holding(bytes: &[u8]) -> WriteBuffer {
+        let mut write = WriteBuffer::default();
+        assert!(write.append(|out| {
+            out.extend_from_slice(bytes);
+            true
+        }));
+        write
+    }
+
+    fn slow(room: usize) -> Slow {
+        Slow {
+            taken: Vec::new(),
+            room,
+            may_flush: false,
+        }
+    }
+
+    fn flush(write: &mut WriteBuffer, stream: &mut Slow) -> Option<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match write.poll_flush(&mut cx, stream) {
+            Poll::Ready(sent) => Some(sent.expect("it never fails")),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn flush_continues_after_what_was_sent() {
+        let (mut write, mut stream) = (holding(b"abcde"), slow(2));
+        stream.may_flush = true;
+        assert_eq!(flush(&mut write, &mut stream), None);
+        assert_eq!((write.sent(), write.unsent_len()), (2, 3));
+        assert!(write.append(|out| {
+            out.push(b'f');
+            true
+        }));
+        stream.room = 9;
+        assert_eq!(flush(&mut write, &mut stream), Some(6));
+        assert_eq!(stream.taken, b"abcdef");
+        assert!(write.is_empty());
+    }
+
+    #[test]
+    fn buffer_is_not_empty_until_the_stream_is_flushed() {
+        let (mut write, mut stream) = (holding(b"abc"), slow(3));
+        assert_eq!(flush(&mut write, &mut stream), None);
+        assert_eq!((write.unsent_len(), write.is_empty()), (0, false));
+        stream.may_flush = true;
+        assert_eq!(flush(&mut write, &mut stream), Some(3));
+        assert!(write.is_empty());
+        assert_eq!(stream.taken, b"abc");
+    }
+
+    #[test]
+    fn bytes_that_were_sent_are_removed_if_they_are_many() {
+        for (sent, left) in [(FLUSH_THRESHOLD, FLUSH_THRESHOLD), (FLUSH_THRESHOLD + 1, 1)] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(FLUSH_THRESHOLD + 10).collect();
+            let (mut write, mut stream) = (holding(&bytes), slow(sent));
+            assert_eq!(flush(&mut write, &mut stream), None);
+            write.remove_sent();
+            assert_eq!(write.sent(), left);
+            assert_eq!(write.unsent_len(), bytes.len() - sent);
+            (stream.room, stream.may_flush) = (bytes.len(), true);
+            assert!(flush(&mut write, &mut stream).is_some());
+            assert_eq!(stream.taken, bytes);
+        }
+    }
+
+    /// Returns the largest reservation that is possible, in KiB.
+    fn free(budget: &MemoryBudget) -> usize {
+        (0..=1024)
+            .rev()
+            .step_by(4)
+            .find(|kib| budget.try_reserve(kib * 1024).is_some())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn buffer_beyond_the_pool_reserves_memory_until_it_is_released() {
+        let budget = MemoryBudget::new(1 << 20);
+        for (capacity, left) in [(pool::LARGEST, 1024), (pool::LARGEST + 1, 1024 - 132)] {
+            let mut write = WriteBuffer::default();
+            write.buffer = Vec::with_capacity(capacity);
+            write.reserve(&budget).expect("it is free");
+            assert_eq!(free(&budget), left, "{capacity}");
+            write.release();
+            assert_eq!(free(&budget), 1024, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn buffer_that_has_grown_reserves_the_difference_until_it_is_cleared() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut write = holding(b"a");
+        for (kib, left, is_overdrawn) in [
+            (256, 768, false),
+            (256, 768, false),
+            (1024, 0, false),
+            (1100, 0, false),
+        ] {
+            write.buffer.reserve_exact(kib * 1024 - write.buffer.len());
+            write.reserve(&budget).expect("it is free");
+            assert_eq!(free(&budget), left, "{kib}");
+            assert_eq!(write.is_overdrawn(), is_overdrawn, "{kib}");
+        }
+        let mut other = holding(b"b");
+        other.buffer.reserve_exact(200 * 1024);
+        other.reserve(&budget).expect("it may exceed the budget");
+        assert!(other.is_overdrawn());
+        other.buffer.reserve_exact(300 * 1024);
+        assert!(other.reserve(&budget).is_err());
+        write.clear();
+        assert_eq!(free(&budget), 1024);
+        other.clear();
+        assert!(!other.is_overdrawn());
     }
 }

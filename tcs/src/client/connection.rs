@@ -4,56 +4,75 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    mem::take,
     ops::Range,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::unconstrained,
+};
 
 use super::{
-    fault::{Closed, Fault, OUT_OF_STEP},
-    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
-    replies::Incoming,
+    fault::{Fault, OUT_OF_SYNC},
+    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
+    replies::Received,
+    requests::EncodeRequest,
     timer::Timer,
-    wire::{Awaited, EncodeRequest, Wire},
+    wire::{Expected, Wire},
 };
 use crate::{
     Address, Error, Peer, Result,
+    deadline::Deadline,
     format::{Decode, Encode as _, Writer, read},
-    framing::{ConnectionFraming, Framing},
+    framing::{ConnectionFraming, Framing, LengthPrefixed},
     limit::assert_parameters,
     protocol::{CallContract, ClientProtocol},
+    runtime::poll_once,
     transport::Stream,
 };
 
-/// The largest scratch buffer that is kept, as in the pool of buffers: after a large reply, a
-/// connection must not hold its memory.
-const LARGEST_SCRATCH: usize = 128 * 1024;
+/// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
+/// memory of a large reply beyond the next reply.
+const MAX_SCRATCH: usize = 128 * 1024;
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
 /// The compiler infers the framing `F` from the first protocol that is used on the connection, so
 /// mixing framings does not compile.
 ///
-/// A reply never reaches another caller. The connection is closed if the reply timeout passes, if the
-/// future of an exchange is dropped, or if a message arrives that answers no request. The next use
-/// then returns an error that gives the reason. A message answers only a request that was sent before
-/// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
+/// A reply never reaches another caller. The connection is closed if the reply timeout passes, or if a message
+/// arrives that answers no request. The next use then returns an error that gives the reason. A message
+/// answers only a request that was sent before this side began to read the message. To receive a greeting,
+/// call [`receive`](Self::receive).
 ///
 /// # Cancel safety
 ///
-/// If you drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a
-/// [`receive`](Self::receive) after its first poll and before it is ready, for example with `select!` or
-/// `timeout`, the connection is closed: otherwise the next call would get its reply. Later calls return
-/// [`Broken`](crate::ErrorKind::Broken), and whether the dropped request is executed is unknown. Connect
-/// again, or use a [`Channel`](crate::Channel), whose calls can be dropped, or a
-/// [`pipeline`](Self::pipeline), whose `receive` can be.
+/// You can drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a
+/// [`receive`](Self::receive), for example with `select!` or `timeout`, and continue. A call that has timed out, because
+/// its [`deadline`](Self::deadline) has passed, is like one that was dropped:
+///
+/// - If nothing of its request was sent, the request is removed and never executed. (One of a `Codec` is sent all the
+///   same, because the codec may have counted it.)
+/// - Otherwise, whether the request is executed is unknown. A server that has all of it executes it. The next use of the
+///   connection sends the rest of it, and skips its reply, which comes before the next one. So the next call waits until
+///   the server has executed both.
+///
+/// While replies are still to be skipped, the reply timeout continues: it closes the connection if no complete message
+/// arrives within it. So does a further use while more than
+/// [`max_in_flight`](ConnectOptions::max_in_flight) replies are missing, and the next use of a framing with one exchange
+/// per connection.
+///
+/// Do not drop calls of a protocol that leaves requests without a reply
+/// ([`Response::NoReply`](crate::Response::NoReply)): the next reply would be skipped in place of the missing one.
 ///
 /// # Panics
 ///
 /// A method that has to wait panics outside of a tokio runtime with a clock (`enable_time`), unless the
-/// [reply timeout](ConnectOptions::reply_timeout) is `None`.
+/// [reply timeout](ConnectOptions::reply_timeout) is `None`. `start_tls` always needs the clock.
 ///
 /// # Examples
 ///
@@ -77,25 +96,42 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Connection<F> {
-    /// The open connection, or why it is closed.
-    pub(super) wire: Result<Wire, Closed>,
+pub struct Connection<F = LengthPrefixed> {
+    pub(super) wire: Wire,
     pub(super) framing: ConnectionFraming<F>,
-    /// The offsets of the requests of a pipeline, or of the request of a call, oldest first. If any
-    /// are left when the next exchange begins, a pipeline was forgotten.
+    /// The offsets of the requests in flight, oldest first.
     pub(super) in_flight: VecDeque<u64>,
+    /// How many of the oldest in flight were abandoned: their replies are skipped.
+    pub(super) abandoned: usize,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     /// Whether a message was received without a request.
     is_greeted: bool,
-    /// Limits the wait for a message.
+    /// How long the next call may take, from [`deadline`](Self::deadline).
+    next_limit: Option<Duration>,
+    /// Limits the wait for a message. Its wait continues while there are abandoned requests and nothing arrives.
     pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
     pub(super) flush_timer: Timer,
+    /// The end of the requests for which `flush_timer` runs.
+    pub(super) flush_end: u64,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
     /// Whether the last reply was not that of the operation that was called.
-    is_out_of_step: bool,
+    is_out_of_sync: bool,
+}
+
+/// The parts of a [`Connection`], from [`Connection::into_parts`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnectionParts {
+    /// The stream of the connection.
+    pub stream: Stream,
+    /// The bytes that were read from the stream after the last message.
+    ///
+    /// They come before what `stream` returns. Before a handshake such as TLS, make sure that there are
+    /// none: they were not protected.
+    pub read_buf: Vec<u8>,
 }
 
 impl<F: Framing> Connection<F> {
@@ -106,7 +142,11 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`ConnectOptions::connect`].
+    /// The errors of [`ConnectOptions::connect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`ConnectOptions::connect`] does.
     ///
     /// # Cancel safety
     ///
@@ -122,16 +162,19 @@ impl<F: Framing> Connection<F> {
             assert_parameters::<F>();
         }
         Self {
-            wire: Ok(Wire::new(stream, options.max_frame_len)),
+            wire: Wire::new(stream, options.max_frame_len),
             framing: ConnectionFraming::default(),
             in_flight: VecDeque::new(),
+            abandoned: 0,
             peer,
             options,
             is_greeted: false,
+            next_limit: None,
             reply_timer: Timer::default(),
             flush_timer: Timer::default(),
+            flush_end: 0,
             scratch: Vec::new(),
-            is_out_of_step: false,
+            is_out_of_sync: false,
         }
     }
 
@@ -161,6 +204,51 @@ impl<F: Framing> Connection<F> {
     pub const fn peer(&self) -> &Peer {
         &self.peer
     }
+
+    /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
+    /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
+    /// timeout applies.
+    ///
+    /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
+    /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
+    /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a
+    /// [dropped call](Self#cancel-safety). If the [reply timeout](ConnectOptions::reply_timeout) is shorter, it still
+    /// closes the connection. With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
+    ///
+    /// A call that a protocol function makes also ends when the server's
+    /// [`request_timeout`](crate::server::Server::request_timeout) for the function would pass, without a limit of its
+    /// own. The earlier one applies. A task that the function spawns inherits nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use tcs::{ConcurrentServer, Connection, ErrorKind, server_protocol};
+    ///
+    /// #[server_protocol]
+    /// async fn pause(milliseconds: u64) -> u64 {
+    ///     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    ///     milliseconds
+    /// }
+    ///
+    /// let server = ConcurrentServer::new(Pause).port(0).bind().await?;
+    /// let addr = server.local_addr();
+    /// tokio::spawn(server.listen());
+    ///
+    /// let mut connection = Connection::connect(addr).await?;
+    /// let late = connection.deadline(Duration::from_millis(10)).call::<Pause>(50).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// assert_eq!(connection.call::<Pause>(0).await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadline(&mut self, limit: Duration) -> &mut Self {
+        self.next_limit = Some(limit.min(MAX_TIMEOUT));
+        self
+    }
 }
 
 impl<F: Framing> Connection<F> {
@@ -175,14 +263,14 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the reply is processed closes the connection, as that of
-    /// [`call`](Self::call) does.
+    /// As for [`call`](Self::call). If the reply is already being processed, its processing ends.
     pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
     {
+        let deadline = self.take_deadline()?;
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(P::HAS_GREETING, request).await?;
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
         Ok(protocol.process_reply(peer, reply).await)
     }
@@ -202,17 +290,19 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`exchange`](Self::exchange).
+    /// The errors of [`exchange`](Self::exchange).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, and later calls return `Broken`. Whether the request is
-    /// executed is then unknown. To give up a call and go on, use [`Channel::call`](crate::Channel::call).
+    /// Dropping the future drops the request or its reply, and the connection stays usable: see
+    /// [`Connection`](Self#cancel-safety).
     pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let deadline = self.take_deadline()?;
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         self.decode(reply, |reply, _| Ok(reply))
     }
 
@@ -224,16 +314,18 @@ impl<F: Framing> Connection<F> {
     pub async fn call_for<'c, P, T>(
         &'c mut self,
         request: P::Request<'_>,
-        take_out: impl FnOnce(P::Value<'c>) -> Option<T>,
+        extract: impl FnOnce(P::Value<'c>) -> Option<T>,
     ) -> Result<T>
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let deadline = self.take_deadline()?;
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
-        self.is_out_of_step = true;
+        self.is_out_of_sync = true;
         self.decode(reply, |reply, peer| {
-            take_out(reply).ok_or_else(|| Error::wrong_operation(peer))
+            extract(reply).ok_or_else(|| Error::wrong_operation(peer))
         })
     }
 
@@ -254,16 +346,17 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`exchange`](Self::exchange).
+    /// The errors of [`exchange`](Self::exchange).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection.
+    /// Safe: the next use of the connection gets the message.
     pub async fn receive<'a, T, Format>(&'a mut self) -> Result<T>
     where
         T: Decode<'a, Format>,
     {
-        let message = self.receive_message().await?;
+        let deadline = self.take_deadline()?;
+        let message = self.receive_message(deadline).await?;
         let decoded = self.decode(message, |message, _| Ok(message));
         decoded.map_err(Error::not_sent)
     }
@@ -277,90 +370,179 @@ impl<F: Framing> Connection<F> {
     ///
     /// Dropping the future drops the connection.
     pub async fn close(mut self) {
-        self.close_if_left();
-        let shut_down = |it: &mut Self, cx: &mut Context<'_>| match &mut it.wire {
-            Ok(wire) => wire.poll_shutdown(cx),
-            Err(_) => Poll::Ready(()),
+        if self.ensure_idle().is_ok() {
+            let shut_down = |it: &mut Self, cx: &mut Context<'_>| it.wire.poll_shutdown(cx);
+            self.with_timeout(|it| &mut it.reply_timer, shut_down).await;
+        }
+    }
+
+    /// Consumes the connection, returning its stream and the bytes that were read after the last message.
+    ///
+    /// This is for peers that change to another protocol. For TLS, use `start_tls`. After a pipeline, receive all
+    /// replies first. The state of your own framing is dropped. After an exchange with
+    /// [`UntilEof`](crate::framing::UntilEof), the sending half of the stream is shut down.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`](crate::ErrorKind::Broken), [`Closed`](crate::ErrorKind::Closed) or
+    /// [`Io`](crate::ErrorKind::Io) if the connection has failed, if replies are missing, or if a request
+    /// or a reply that was too large has not been transferred to its end. The connection is then closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{Connection, format::Plain, framing::Lines};
+    /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (near, mut far) = duplex(64);
+    /// let mut connection: Connection<Lines> = Connection::over(near);
+    /// far.write_all(b"ready\nraw ").await?;
+    /// assert_eq!(connection.receive::<&str, Plain>().await?, "ready");
+    ///
+    /// let mut parts = connection.into_parts()?;
+    /// far.write_all(b"bytes").await?;
+    /// drop(far);
+    /// let mut received = parts.read_buf;
+    /// parts.stream.read_to_end(&mut received).await?;
+    /// assert_eq!(received, b"raw bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_parts(mut self) -> Result<ConnectionParts> {
+        self.ensure_idle()?;
+        let Some((stream, read_buf)) = self.wire.into_parts() else {
+            let reason = "an earlier message was not sent or received to its end";
+            return Err(Error::broken_before_sent(&self.peer, reason));
         };
-        self.in_time(|it| &mut it.reply_timer, shut_down).await;
+        Ok(ConnectionParts { stream, read_buf })
+    }
+
+    /// Continues over TLS, after a reply that says so (STARTTLS).
+    ///
+    /// `host` is the name that the server's certificate must have, unless `tls` has another. The framing begins anew,
+    /// and the server sends no second greeting. Leave [`ConnectOptions::tls`] unset, which would start TLS while
+    /// connecting. At servers of this library, the reply is a
+    /// [`Response::StartTls`](crate::Response::StartTls).
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`into_parts`](Self::into_parts). [`Broken`](crate::ErrorKind::Broken) if the server has sent more
+    /// than the reply, because an attacker may have added it. [`Connect`](crate::ErrorKind::Connect) if the handshake
+    /// fails, and [`TimedOut`](crate::ErrorKind::TimedOut) if it takes longer than the
+    /// [connect timeout](ConnectOptions::connect_timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tcs::{Connection, format::Plain, framing::CrlfLines, transport::ClientTls};
+    ///
+    /// #[tcs::client_protocol(framing = CrlfLines, request = |line: &str| line.to_owned())]
+    /// fn smtp(reply: String) -> String {
+    ///     reply
+    /// }
+    ///
+    /// # async fn example() -> tcs::Result<()> {
+    /// let mut connection: Connection<CrlfLines> = Connection::connect("mail.example:587").await?;
+    /// let _greeting = connection.receive::<&str, Plain>().await?;
+    /// let reply = connection.exchange(Smtp::new("STARTTLS")).await?;
+    /// assert!(reply.starts_with("220 "));
+    /// let mut connection = connection.start_tls(&ClientTls::new()?, "mail.example").await?;
+    /// let reply = connection.exchange(Smtp::new("NOOP")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub async fn start_tls(self, tls: &crate::transport::ClientTls, host: &str) -> Result<Self> {
+        tls.check()?;
+        let (peer, options) = (self.peer.clone(), self.options.clone());
+        let ConnectionParts { stream, read_buf } = self.into_parts()?;
+        if !read_buf.is_empty() {
+            let reason = "the server sent more than its reply before TLS";
+            return Err(Error::broken_before_sent(&peer, reason));
+        }
+        let limit = options.connect_limit();
+        let opened = tokio::time::timeout(limit, tls.connect(host, stream)).await;
+        let opened = opened.map_err(|_| Error::connect_timed_out(host, limit))?;
+        let stream = opened.map_err(|source| Error::handshake(host, &peer, source))?;
+        let mut connection = Self::new(stream, peer, options);
+        // The greeting came before.
+        connection.is_greeted = true;
+        Ok(connection)
     }
 
     /// Waits for the greeting, if this is the first exchange.
-    pub(super) async fn await_greeting(&mut self) -> Result<()> {
+    pub(super) async fn await_greeting(&mut self, deadline: Option<Deadline>) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
         if F::EXCHANGES.are_many() && self.is_fresh() {
-            self.receive_message().await?;
+            self.receive_message(deadline).await?;
         }
         Ok(())
     }
 
     /// Receives a message without a request.
-    async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.begin_exchange()?;
-        let received = self.exchange_in_time(|it, cx| it.poll_receive(cx, Awaited::ANY));
-        let received = received.await;
+    async fn receive_message(&mut self, deadline: Option<Deadline>) -> Result<Range<usize>> {
+        self.prepare()?;
+        let receive = |it: &mut Self, cx: &mut Context<'_>| it.poll_received(cx, Expected::ANY);
+        let received = self.exchange_in_time(None, deadline, receive).await?;
         self.is_greeted = true;
-        self.message_in(received?).map_err(Error::not_sent)
-    }
-
-    /// Sends a request of the protocol `P` and waits for its reply.
-    async fn reply_to<P>(&mut self, request: P::Request<'_>) -> Result<Range<usize>>
-    where
-        P: CallContract<Framing = F>,
-    {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        self.round_trip(P::HAS_GREETING, request).await
+        self.message_in(received).map_err(Error::not_sent)
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
     async fn round_trip(
         &mut self,
         has_greeting: bool,
+        deadline: Option<Deadline>,
         encode: impl EncodeRequest,
     ) -> Result<Range<usize>> {
         if has_greeting {
-            self.await_greeting().await?;
+            self.await_greeting(deadline).await?;
         }
-        self.begin_exchange()?;
+        self.prepare()?;
+        if self.abandoned > 0 {
+            self.skip_arrived().await?;
+        }
         if !F::EXCHANGES.are_many() && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
-        self.queue_request(encode)?;
+        let offset = self.queue_request(encode)?;
         let mut reply = None;
-        let exchanged = self.exchange_in_time(|it, cx| it.poll_exchanged(cx, &mut reply));
-        let incoming = exchanged.await?;
-        self.message_in(incoming)
+        let exchange = |it: &mut Self, cx: &mut Context<'_>| it.poll_exchanged(cx, &mut reply);
+        let received = self.exchange_in_time(Some(offset), deadline, exchange);
+        let received = received.await?;
+        self.message_in(received)
     }
 
-    /// Waits for a message, as [`Wire::poll_receive`] does.
-    #[inline]
-    pub(super) fn poll_receive(
+    /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes. If there is
+    /// none, waits for a message that is expected without a request.
+    pub(super) fn poll_received(
         &mut self,
         cx: &mut Context<'_>,
-        awaited: Awaited,
-    ) -> Poll<Result<Incoming, Arc<Fault>>> {
-        match &mut self.wire {
-            Ok(wire) => wire.poll_receive(cx, &mut self.framing, awaited),
-            Err(closed) => Poll::Ready(Err(Arc::clone(&closed.fault))),
+        without_request: Expected,
+    ) -> Poll<Result<Received, Arc<Fault>>> {
+        loop {
+            let expected = match self.in_flight.front() {
+                Some(offset) => Expected::reply_to::<F>(Some(*offset)),
+                None => without_request,
+            };
+            let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
+            if !F::EXCHANGES.are_many() && self.wire.is_premature_eof(&received) {
+                return Poll::Ready(Err(self.wire.fault_or(Fault::Eof)));
+            }
+            self.in_flight.pop_front();
+            if self.abandoned == 0 {
+                return Poll::Ready(Ok(received));
+            }
+            self.abandoned -= 1;
+            self.reply_timer.reset();
         }
-    }
-
-    /// Waits for the reply to the oldest request in flight, which it removes.
-    pub(super) fn poll_reply(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Incoming, Arc<Fault>>> {
-        let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
-        let incoming = ready!(self.poll_receive(cx, awaited))?;
-        if !F::EXCHANGES.are_many()
-            && let Ok(wire) = &self.wire
-            && wire.has_ended_unasked(&incoming)
-        {
-            return Poll::Ready(Err(wire.failure()));
-        }
-        self.in_flight.pop_front();
-        Poll::Ready(Ok(incoming))
     }
 
     /// Waits until the reply has arrived and the whole request is sent, unless the server closes first.
@@ -370,136 +552,234 @@ impl<F: Framing> Connection<F> {
     fn poll_exchanged(
         &mut self,
         cx: &mut Context<'_>,
-        reply: &mut Option<Incoming>,
-    ) -> Poll<Result<Incoming, Arc<Fault>>> {
-        let incoming = match reply.take() {
-            Some(incoming) => incoming,
-            None => ready!(self.poll_reply(cx))?,
+        reply: &mut Option<Received>,
+    ) -> Poll<Result<Received, Arc<Fault>>> {
+        let received = match reply.take() {
+            Some(received) => received,
+            None => ready!(self.poll_received(cx, Expected::NOTHING))?,
         };
-        if let Ok(wire) = &mut self.wire
-            && wire.poll_flush(cx).is_pending()
-            && wire.poll_end(cx).is_pending()
-        {
-            *reply = Some(incoming);
+        if self.wire.poll_flush(cx).is_pending() && self.wire.poll_eof(cx).is_pending() {
+            *reply = Some(received);
             return Poll::Pending;
         }
-        Poll::Ready(Ok(incoming))
+        Poll::Ready(Ok(received))
     }
 
-    /// Queues a request, which is then in flight.
-    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<()> {
-        let wire = self.wire.as_mut();
-        let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
-        if wire.unsent() == 0 {
-            // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.flush_timer.reset();
-        }
-        let offset = wire.push(self.framing.get_mut(), encode)?;
+    /// Queues a request, which is then in flight. Returns its offset.
+    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
+        let offset = self.wire.push(self.framing.get_mut(), encode)?;
         self.in_flight.push_back(offset);
-        Ok(())
+        Ok(offset)
     }
 
-    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
+    /// Polls until ready, for at most the reply timeout, which continues if the future is dropped.
     ///
     /// If the timeout passes, nothing more is sent. The next `poll` must be ready, with what has arrived.
-    /// Does not read the clock if the first poll is ready.
-    pub(super) fn in_time<T>(
+    /// Does not read the clock if the first poll is ready. `timer` is no function pointer, for which each reply
+    /// would pay (decision 014).
+    pub(super) fn with_timeout<T>(
         &mut self,
         timer: impl Fn(&mut Self) -> &mut Timer,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> impl Future<Output = T> {
-        let limit = self.options.reply_timeout;
         poll_fn(move |cx| match poll(self, cx) {
             Poll::Ready(output) => {
                 timer(self).reset();
                 Poll::Ready(output)
             }
+            Poll::Pending => self.poll_timeout(&timer, cx),
+        })
+    }
+
+    /// Stops sending when the reply timeout passes. Never ready: what has arrived comes first.
+    fn poll_timeout<T>(
+        &mut self,
+        timer: impl Fn(&mut Self) -> &mut Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<T> {
+        let limit = self.options.reply_timeout;
+        let limit = ready!(timer(self).poll_limit(limit, cx));
+        self.wire.time_out(limit);
+        // Polling again here could find the task's budget of tokio used up, and then miss what has arrived.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Like [`with_timeout`](Self::with_timeout) with the reply timeout, but gives up at `deadline`. A fault closes the
+    /// connection, and becomes the error of the request at `offset`, or of a wait without a request.
+    fn exchange_in_time(
+        &mut self,
+        offset: Option<u64>,
+        deadline: Option<Deadline>,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
+    ) -> impl Future<Output = Result<Received>> {
+        poll_fn(move |cx| match poll(self, cx) {
+            Poll::Ready(received) => {
+                self.reply_timer.reset();
+                Poll::Ready(received.map_err(|fault| self.fail(fault)))
+            }
             Poll::Pending => {
-                let limit = ready!(timer(self).poll_limit(limit, cx));
-                if let Ok(wire) = &mut self.wire {
-                    wire.stop_sending(Fault::TimedOut(limit));
+                if let Some(deadline) = &deadline
+                    && self.reply_timer.poll_until(deadline.at, cx).is_ready()
+                {
+                    return Poll::Ready(Err(self.late(offset, deadline)));
                 }
-                // Polling again here could find the task's budget of tokio used up, and then miss what has arrived.
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                self.poll_timeout(|it| &mut it.reply_timer, cx)
             }
         })
     }
 
-    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection, and so does a
-    /// fault, which becomes the error of the request, or of a wait without a request.
-    async fn exchange_in_time(
-        &mut self,
-        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Arc<Fault>>>,
-    ) -> Result<Incoming> {
-        let mut exchange = CloseUnlessOver {
-            connection: self,
-            is_over: false,
-        };
-        let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
-        let exchanged = exchanged.await;
-        exchange.is_over = true;
-        exchanged.map_err(|fault| exchange.connection.fail(fault))
+    /// Returns the deadline of the call that begins, or an error if it has passed.
+    fn take_deadline(&mut self) -> Result<Option<Deadline>> {
+        match Deadline::of_call(self.next_limit.take()) {
+            Some(deadline) if deadline.has_passed() => {
+                Err(Error::late(&self.peer, &deadline).not_sent())
+            }
+            deadline => Ok(deadline),
+        }
+    }
+
+    /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
+    #[cold]
+    fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
+        let error = Error::late(&self.peer, deadline);
+        match offset {
+            Some(offset) if !self.is_removable(offset) => error,
+            _ => error.not_sent(),
+        }
     }
 
     /// Returns the place of the message, or the error of the request.
-    pub(super) fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
-        incoming.into_range(&self.peer, self.options.max_frame_len)
+    pub(super) fn message_in(&self, received: Received) -> Result<Range<usize>> {
+        received.into_range(&self.peer, self.options.max_frame_len)
     }
 
-    /// Decodes the message at `range`. Returns what `take_out` makes of it.
+    /// Decodes the message at `range`. Returns what `extract` makes of it.
     pub(super) fn decode<'a, Format, M: Decode<'a, Format>, T>(
         &'a mut self,
         range: Range<usize>,
-        take_out: impl FnOnce(M, &'a Peer) -> Result<T>,
+        extract: impl FnOnce(M, &'a Peer) -> Result<T>,
     ) -> Result<T> {
         self.scratch.clear();
-        self.scratch.shrink_to(LARGEST_SCRATCH);
-        // A closed connection has no messages.
-        let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
+        self.scratch.shrink_to(MAX_SCRATCH);
+        let message = self.wire.message(range);
         let decoded = read(message, &mut self.scratch, self.framing.get_mut());
         let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
-        let taken = take_out(decoded, &self.peer)?;
-        self.is_out_of_step = false;
-        Ok(taken)
+        let value = extract(decoded, &self.peer)?;
+        self.is_out_of_sync = false;
+        Ok(value)
     }
 }
 
-impl<F> Connection<F> {
-    /// Closes the connection if a pipeline was dropped or forgotten with requests in flight, or if the
-    /// last reply was not that of its operation.
-    pub(super) fn close_if_left(&mut self) {
+/// What is left of earlier exchanges.
+impl<F: Framing> Connection<F> {
+    /// Abandons the requests in flight, for which nobody waits any more: those of which nothing was sent are removed,
+    /// and the replies to the others are skipped.
+    ///
+    /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
+    pub(super) fn abandon_in_flight(&mut self) {
+        if self.is_out_of_sync {
+            self.close_with(OUT_OF_SYNC);
+        }
         if !self.in_flight.is_empty() {
-            self.in_flight.clear();
-            self.break_off("a pipeline was left before it had received all replies");
+            self.abandon_requests();
         }
-        if self.is_out_of_step {
-            self.break_off(OUT_OF_STEP);
+        if self.in_flight.is_empty() {
+            self.reply_timer.reset();
         }
+    }
+
+    #[cold]
+    fn abandon_requests(&mut self) {
+        if !F::EXCHANGES.are_many() {
+            return self.close_with("its only exchange was not awaited to its end");
+        }
+        while let Some(&offset) = self.in_flight.back()
+            && self.is_removable(offset)
+        {
+            self.wire.truncate_requests(offset);
+            self.in_flight.pop_back();
+        }
+        self.abandoned = self.in_flight.len();
+        // A flush that was dropped could wait for requests that were removed.
+        self.flush_end = 0;
+    }
+
+    /// Returns `true` if the request in flight at `offset` can still be removed: nothing of it was sent.
+    ///
+    /// A codec may count its frames, so what it has encoded is sent.
+    fn is_removable(&self, offset: u64) -> bool {
+        !F::HAS_VALUES && offset >= self.wire.sent()
     }
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    pub(super) fn begin_exchange(&mut self) -> Result<()> {
-        self.close_if_left();
-        if let Some(fault) = self.fault().cloned() {
-            self.close_with(fault);
+    fn prepare(&mut self) -> Result<()> {
+        self.abandon_in_flight();
+        self.close_if_stopped()
+    }
+
+    /// Closes the connection, and returns an error, if it cannot send any more.
+    fn close_if_stopped(&mut self) -> Result<()> {
+        if let Some(fault) = self.wire.stop_reason() {
+            self.wire.close(fault);
         }
         self.ensure_open()
     }
 
+    /// Skips the replies to abandoned requests that have arrived. Never waits.
+    ///
+    /// Closes the connection, and returns an error, if a message has arrived that answers no request, if the server
+    /// has closed, or if replies are missing: too many, or since the reply timeout.
+    pub(super) async fn skip_arrived(&mut self) -> Result<()> {
+        // Without `unconstrained`, a task that has used up its budget of tokio could miss what has arrived.
+        let polled = unconstrained(poll_once(|cx| {
+            let polled = self.poll_received(cx, Expected::NOTHING);
+            if polled.is_pending() && self.abandoned > 0 {
+                let _: Poll<()> = self.poll_timeout(|it| &mut it.reply_timer, cx);
+            }
+            polled
+        }));
+        if let Poll::Ready(Err(fault)) = polled.await {
+            return Err(self.fail(fault));
+        }
+        if self.abandoned > self.options.max_in_flight {
+            self.close_with("too many replies are missing (`max_in_flight`)");
+        }
+        self.close_if_stopped()
+    }
+
+    /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
+    pub(super) fn ensure_idle(&mut self) -> Result<()> {
+        self.abandon_in_flight();
+        if self.abandoned > 0 {
+            self.close_with("replies to earlier requests are missing");
+        }
+        self.ensure_open()
+    }
+
+    /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
+    /// returns its error, or that of a wait without a request.
+    #[cold]
+    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+        self.in_flight.drain(..take(&mut self.abandoned));
+        let offset = self.in_flight.pop_front();
+        let error = fault.error_of(offset, self.wire.sent(), &self.peer);
+        self.wire.close(fault);
+        error
+    }
+}
+
+impl<F> Connection<F> {
     /// Returns an error if the connection is closed, or cannot send any more.
     pub(super) fn ensure_open(&self) -> Result<()> {
-        let fault = self.fault();
+        let fault = self.wire.stop_reason();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
 
-    /// Returns why the connection is closed, or cannot send any more.
-    fn fault(&self) -> Option<&Arc<Fault>> {
-        match &self.wire {
-            Ok(wire) => wire.stop_reason(),
-            Err(closed) => Some(&closed.fault),
-        }
+    /// Returns the number of requests in flight that were not abandoned.
+    pub(super) fn awaited(&self) -> usize {
+        self.in_flight.len() - self.abandoned
     }
 
     /// Returns `true` if no request was made and no greeting received.
@@ -507,51 +787,17 @@ impl<F> Connection<F> {
         !self.is_greeted && !self.is_used()
     }
 
-    /// Returns `true` if the connection is open and a request was made.
+    /// Returns `true` if a request was made.
     fn is_used(&self) -> bool {
-        self.wire.as_ref().is_ok_and(|it| it.written() > 0)
+        self.wire.end_offset() > 0
     }
 
-    /// Closes the connection at this end, for `reason` if it has not failed.
+    /// Closes the connection at this end, for `reason` if it has not failed. Nothing is in flight any more.
     #[cold]
-    fn break_off(&mut self, reason: &'static str) {
-        let fault = self.fault().cloned();
-        self.close_with(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
-    }
-
-    /// Closes the connection, which has failed. Removes the oldest request in flight and returns its
-    /// error, or that of a wait without a request.
-    #[cold]
-    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
-        let offset = self.in_flight.pop_front();
-        self.close_with(fault).error_of(offset, &self.peer)
-    }
-
-    /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
-    #[cold]
-    fn close_with(&mut self, fault: Arc<Fault>) -> Closed {
-        let closed = match &self.wire {
-            Ok(wire) => wire.closed(fault),
-            Err(closed) => closed.clone(),
-        };
-        self.wire = Err(closed.clone());
-        closed
-    }
-}
-
-/// An exchange. Dropping it before it is over closes the connection.
-struct CloseUnlessOver<'a, F> {
-    connection: &'a mut Connection<F>,
-    is_over: bool,
-}
-
-impl<F> Drop for CloseUnlessOver<'_, F> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            let reason = "an earlier exchange was not awaited to its end";
-            self.connection.in_flight.clear();
-            self.connection.break_off(reason);
-        }
+    fn close_with(&mut self, reason: &'static str) {
+        self.in_flight.clear();
+        self.abandoned = 0;
+        self.wire.close(self.wire.fault_or(Fault::Broken(reason)));
     }
 }
 
@@ -559,7 +805,7 @@ impl<F> fmt::Debug for Connection<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("peer", &self.peer)
-            .field("closed", &self.wire.as_ref().err())
+            .field("closed", &self.wire.stop_reason())
             .finish_non_exhaustive()
     }
 }
@@ -579,6 +825,6 @@ mod tests {
         far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
         let message = connection.receive::<&str, Plain>().await;
         assert_eq!(message.expect("a message"), "hi");
-        assert!(connection.scratch.capacity() <= LARGEST_SCRATCH);
+        assert!(connection.scratch.capacity() <= MAX_SCRATCH);
     }
 }

@@ -1,18 +1,26 @@
 //! A client for one exchange.
 
-use tokio::runtime::Builder;
+use std::time::Duration;
 
-use super::ConnectOptions;
+use tokio::{runtime::Builder, time::timeout};
+
+use super::{ConnectOptions, connection::Connection};
 use crate::{
     Address, Result,
+    framing::Framing,
     protocol::ClientProtocol,
     runtime::{Instead, block_on, inside_runtime},
 };
 
+/// How long the output waits until the end of the stream is sent, such as that of TLS. Usually that takes no time,
+/// but a peer that does not read may block it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A client for one exchange: it connects, sends a request, processes the reply, and closes the
 /// connection.
 ///
-/// To keep the connection, use [`Connection`](crate::Connection). To share it among tasks, use [`Channel`](crate::Channel).
+/// To keep the connection, use [`Connection`](crate::Connection). To share it among tasks, use
+/// [`Channel`](crate::Channel).
 ///
 /// # Examples
 ///
@@ -46,7 +54,8 @@ impl<P: ClientProtocol> Client<P> {
         }
     }
 
-    /// Sets the name or IP address of the server. Default: 127.0.0.1.
+    /// Sets the name or IP address of the server, without a port: [`address`](Self::address) sets both. A client
+    /// of an address `tls://…` still uses TLS. Default: 127.0.0.1.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.address.set_host(host.into());
         self
@@ -64,17 +73,24 @@ impl<P: ClientProtocol> Client<P> {
         self
     }
 
-    /// Sets the timeouts and the limits. Default: those of [`ConnectOptions::new`](crate::client::ConnectOptions::new).
+    /// Sets the timeouts and the limits. Default: [`ConnectOptions::new`](crate::client::ConnectOptions::new).
     pub fn options(mut self, options: ConnectOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Runs the exchange on the current runtime. Returns the output of the protocol's `process_reply`.
+    /// Runs the exchange on the current runtime. Returns the output of the protocol's `process_reply`, after at
+    /// most a second more for closing the connection.
     ///
     /// # Errors
     ///
-    /// Those of [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) and of [`Connection::exchange`](crate::Connection::exchange).
+    /// The errors of [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) and of
+    /// [`Connection::exchange`](crate::Connection::exchange). So it is [`Runtime`](crate::ErrorKind::Runtime) outside
+    /// of a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) does.
     ///
     /// # Cancel safety
     ///
@@ -83,7 +99,7 @@ impl<P: ClientProtocol> Client<P> {
         inside_runtime("open()", Instead::Run)?;
         let mut connection = self.options.connect(self.address).await?;
         let output = connection.exchange(self.protocol).await?;
-        connection.close().await;
+        close(connection).await;
         Ok(output)
     }
 
@@ -91,9 +107,72 @@ impl<P: ClientProtocol> Client<P> {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
+    /// The errors of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime.
     pub fn run(self) -> Result<P::Output> {
         block_on("open()", Builder::new_current_thread, self.open())
+    }
+}
+
+/// Closes the connection, or drops it after [`CLOSE_TIMEOUT`].
+async fn close<F: Framing>(connection: Connection<F>) {
+    drop(timeout(CLOSE_TIMEOUT, connection.close()).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::{
+        io::{AsyncRead, AsyncWrite, ReadBuf},
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::framing::Lines;
+
+    /// A stream to a peer that neither sends nor reads.
+    struct Stuck;
+
+    impl AsyncRead for Stuck {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_does_not_wait_for_a_peer_that_does_not_read() {
+        let options = ConnectOptions::new().reply_timeout(None);
+        let connection = options.over::<Lines>(Stuck).expect("valid options");
+        let began = Instant::now();
+        let limit = 2 * CLOSE_TIMEOUT;
+        timeout(limit, close(connection)).await.expect("it ends");
+        assert_eq!(began.elapsed(), CLOSE_TIMEOUT);
     }
 }

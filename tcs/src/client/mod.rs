@@ -1,8 +1,10 @@
 //! Clients, their options, and pipelines.
 //!
 //! [`Client`](crate::Client) is for one exchange, [`Connection`](crate::Connection) for many exchanges of
-//! one task, and [`Channel`](crate::Channel) for a connection that many tasks share.
+//! one task, and [`Channel`](crate::Channel) for many tasks that share its connections, which it makes again when they
+//! end.
 
+pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
@@ -11,8 +13,15 @@ mod fault;
 mod options;
 mod pipeline;
 mod replies;
+mod requests;
+#[cfg(feature = "tower")]
+mod service;
 mod timer;
 mod wire;
 
+pub use channel::{ChannelOptions, ChannelState};
+pub use connection::ConnectionParts;
 pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
+#[cfg(feature = "tower")]
+pub use service::ChannelService;

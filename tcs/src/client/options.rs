@@ -7,10 +7,11 @@ use crate::transport::ClientTls;
 use crate::{
     Result,
     limit::{check_max_frame_len, check_zero},
+    socket::Keepalive,
 };
 
 /// The longest wait, a year: adding it to the clock does not overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The default of `max_frame_len`: 8 MiB.
 pub(super) const DEFAULT_MAX_FRAME_LEN: usize = 8 << 20;
 
@@ -37,10 +38,14 @@ pub(super) const DEFAULT_MAX_FRAME_LEN: usize = 8 << 20;
 pub struct ConnectOptions {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) reply_timeout: Option<Duration>,
+    pub(super) keepalive_timeout: Option<Duration>,
     pub(super) max_frame_len: usize,
     pub(super) max_in_flight: usize,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
+    /// TLS with the roots of the operating system, once a connection has needed it.
+    #[cfg(feature = "tls")]
+    pub(super) platform_tls: std::sync::Arc<tokio::sync::OnceCell<ClientTls>>,
 }
 
 impl Default for ConnectOptions {
@@ -48,10 +53,14 @@ impl Default for ConnectOptions {
         Self {
             connect_timeout: Some(Duration::from_secs(5)),
             reply_timeout: Some(Duration::from_secs(30)),
+            // Long enough for a machine that changes its network.
+            keepalive_timeout: Some(Duration::from_mins(2)),
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_in_flight: 1_024,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            platform_tls: std::sync::Arc::default(),
         }
     }
 }
@@ -62,11 +71,15 @@ impl ConnectOptions {
         Self::default()
     }
 
+    /// Returns how long connecting may take.
+    pub(super) fn connect_limit(&self) -> Duration {
+        self.connect_timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)
+    }
+
     /// Limits how long connecting may take.
     ///
-    /// The limit is for all addresses of a name together: each gets an equal part of the time that is
-    /// left. With `None`, only the limits of the operating system apply. Connecting returns an error for
-    /// zero. Default: 5 s.
+    /// The limit is for all addresses of a name together, which are tried 250 ms apart. With `None`, only the limits of
+    /// the operating system apply. Connecting returns an error for zero. Default: 5 s.
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = limit.into();
         self
@@ -76,12 +89,36 @@ impl ConnectOptions {
     /// wait, from its request to its whole reply.
     ///
     /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
-    /// A [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits forever,
-    /// and needs no tokio runtime with a clock (`enable_time`). Connecting returns an error for zero.
+    /// The connection of a [`Channel`](crate::Channel) stays open, unless nothing at all has arrived. `None` waits
+    /// forever, and needs no tokio runtime with a clock (`enable_time`). Connecting returns an error for zero.
     /// Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.reply_timeout = limit.into();
         self
+    }
+
+    /// Sets how long the machine of the server may not answer, on connections over TCP.
+    ///
+    /// A server whose machine has lost its power or its network says nothing, and an idle connection to it would
+    /// never end. The system sends it probes after half of this time (`SO_KEEPALIVE`, tcp(7)), and the connection
+    /// ends as after a reset. On Linux, it also ends when a request is not acknowledged for this time
+    /// (`TCP_USER_TIMEOUT`), unless [`reply_timeout`](Self::reply_timeout) is longer.
+    ///
+    /// The system counts in whole seconds, from 2 s to about 18 hours. `None` keeps the options of the system.
+    /// Connecting returns an error for zero. Default: 2 minutes.
+    pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.keepalive_timeout = limit.into();
+        self
+    }
+
+    /// Returns the socket options of `keepalive_timeout`.
+    pub(super) fn keepalive(&self) -> Option<Keepalive> {
+        let limit = self.keepalive_timeout?;
+        Some(Keepalive {
+            limit,
+            // It also ends the connection to a server that does not read, which is for `reply_timeout` to decide.
+            is_for_unacknowledged: self.reply_timeout.is_some_and(|reply| reply <= limit),
+        })
     }
 
     /// Limits the size of a message in bytes, in both directions.
@@ -104,10 +141,11 @@ impl ConnectOptions {
     }
 
     /// Connects over TLS, which `tls` sets up. Default: only to an address `tls://host:port`, with the roots of
-    /// the operating system.
+    /// the operating system. These options and their clones read the roots once, so keep them for more
+    /// connections.
     ///
-    /// [`connect_timeout`](Self::connect_timeout) limits the handshake as well. It does not apply to a
-    /// Unix socket, or to [`over`](Self::over).
+    /// [`connect_timeout`](Self::connect_timeout) limits the handshake as well. To connect to a Unix socket is then an
+    /// error, and streams given to [`over`](Self::over) are not encrypted.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
@@ -118,12 +156,15 @@ impl ConnectOptions {
     /// bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len, min_frame_len)?;
+        #[cfg(feature = "tls")]
+        self.tls.as_ref().map_or(Ok(()), ClientTls::check)?;
         let is_zero = |limit| limit == Some(Duration::ZERO);
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),
             ("connect_timeout", is_zero(self.connect_timeout)),
             ("reply_timeout", is_zero(self.reply_timeout)),
+            ("keepalive_timeout", is_zero(self.keepalive_timeout)),
         ];
         check_zero(&zero)
     }
@@ -138,6 +179,7 @@ mod tests {
         let options = ConnectOptions::new();
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(5)));
         assert_eq!(options.reply_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(options.keepalive_timeout, Some(Duration::from_mins(2)));
         assert_eq!(options.max_frame_len, 8 << 20);
         assert_eq!(options.max_in_flight, 1_024);
     }

@@ -2,24 +2,24 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     marker::PhantomData,
     task::{Context, Poll, ready},
 };
 
 use super::{
     connection::Connection,
-    wire::{Awaited, Wire, write_threshold},
+    wire::{Expected, write_threshold},
 };
 use crate::{
     Error, Result,
     framing::Framing,
     protocol::{CallContract, Contract},
+    runtime::poll_once,
 };
 
 /// While this many bytes of requests wait to be sent, a pipeline waits. It stops reading when this
 /// many bytes of replies have arrived.
-const PIPELINE_FULL: usize = 64 * 1024;
+const MAX_BUFFERED: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
@@ -33,9 +33,10 @@ const PIPELINE_FULL: usize = 64 * 1024;
 /// final. If the connection ends, every request in flight gets an error with its own
 /// [`execution`](crate::Error::execution).
 ///
-/// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in flight. Dropping a
-/// pipeline before all replies are received closes the connection, so that no reply reaches another
-/// caller.
+/// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in flight. If you drop a
+/// pipeline before all replies are received, the connection stays usable, as after a
+/// [dropped call](Connection#cancel-safety): requests of which nothing was sent are removed, and the replies to the
+/// others are skipped, so that no reply reaches another caller.
 ///
 /// Do not use pipelines with a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
@@ -69,8 +70,7 @@ const PIPELINE_FULL: usize = 64 * 1024;
 /// }
 /// assert_eq!(sum, 99_990_000);
 ///
-/// // Everything was received, so the connection goes on.
-/// drop(pipeline);
+/// // The connection stays usable.
 /// assert_eq!(connection.call::<Double>(21).await?, 42);
 /// # Ok(())
 /// # }
@@ -92,7 +92,7 @@ const PIPELINE_FULL: usize = 64 * 1024;
 /// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
 pub struct Pipeline<'c, P: Contract> {
-    // All state is in the connection, so that nothing is lost if the pipeline is forgotten.
+    // All state is in the connection, whose next use abandons what is left.
     connection: &'c mut Connection<P::Framing>,
     marker: PhantomData<fn() -> P>,
 }
@@ -112,7 +112,7 @@ impl<F: Framing> Connection<F> {
             );
         }
         // If this closes the connection, the first `send` returns the error.
-        self.close_if_left();
+        self.abandon_in_flight();
         Pipeline {
             connection: self,
             marker: PhantomData,
@@ -139,24 +139,18 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// # Cancel safety
     ///
     /// Once polled, the request is in flight, and [`receive`](Self::receive) returns its result, even
-    /// if the future is dropped. Dropping the future while it waits for a greeting closes the
-    /// connection.
+    /// if the future is dropped. It is not, if the future is dropped while it waits for a greeting.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         self.connection.ensure_open()?;
         if self.in_flight() == 0 {
             if P::HAS_GREETING {
-                self.connection.await_greeting().await?;
+                self.connection.await_greeting(None).await?;
             }
-            self.ensure_idle().await?;
+            // A message that has arrived now answers nothing.
+            self.connection.skip_arrived().await?;
         }
         if self.is_full() {
-            let limit = self.connection.options.max_in_flight;
-            let reason = if self.in_flight() >= limit {
-                format!("at most {limit} in flight, `max_in_flight`")
-            } else {
-                format!("{} KiB of requests wait to be sent", PIPELINE_FULL / 1024)
-            };
-            return Err(Error::full(&reason));
+            return Err(self.full_error());
         }
         self.connection
             .queue_request(|out| P::encode(request, out))?;
@@ -168,18 +162,21 @@ impl<P: CallContract> Pipeline<'_, P> {
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::call`], for the oldest request, which is then no longer in flight. If no
+    /// The errors of [`Connection::call`], for the oldest request, which is then no longer in flight. If no
     /// reply arrives within the reply timeout, the connection is closed.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the reply. The reply timeout goes on until then.
+    /// Safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        let connection = &mut *self.connection;
-        if connection.in_flight.is_empty() {
+        if self.in_flight() == 0 {
             return Ok(None);
         }
-        let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
+        let connection = &mut *self.connection;
+        let received = connection.with_timeout(
+            |it| &mut it.reply_timer,
+            |it, cx| it.poll_received(cx, Expected::NOTHING),
+        );
         let received = received.await.map_err(|fault| connection.fail(fault))?;
         let reply = connection.message_in(received)?;
         connection.decode(reply, |reply, _| Ok(Some(reply)))
@@ -197,16 +194,16 @@ impl<P: CallContract> Pipeline<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
+    /// Safe: requests that were not sent are sent later. The reply timeout continues until they are.
     pub async fn flush(&mut self) -> bool {
         let connection = &mut *self.connection;
-        let flushed = connection.in_time(|it| &mut it.flush_timer, Connection::poll_flush);
+        let flushed = connection.with_timeout(|it| &mut it.flush_timer, Connection::poll_flush);
         flushed.await
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
     pub fn in_flight(&self) -> usize {
-        self.connection.in_flight.len()
+        self.connection.awaited()
     }
 
     /// Returns `true` if a reply must be received before another request can be sent.
@@ -214,38 +211,40 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// A pipeline is full if [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
-        let in_flight = self.in_flight();
-        let is_waiting = |wire: &Wire| wire.unsent() >= PIPELINE_FULL;
         // With nothing in flight, `receive` returns at once, so the caller could only try again.
-        in_flight >= self.connection.options.max_in_flight
-            || in_flight > 0 && self.connection.wire.as_ref().is_ok_and(is_waiting)
+        self.in_flight() > 0
+            && (self.has_most_in_flight() || self.connection.wire.unsent() >= MAX_BUFFERED)
     }
 
-    /// Closes the connection if a message has arrived while no request is in flight, or if the server
-    /// has closed the connection. Never waits.
-    async fn ensure_idle(&mut self) -> Result<()> {
-        let received =
-            poll_fn(|cx| Poll::Ready(self.connection.poll_receive(cx, Awaited::NOTHING)));
-        match received.await {
-            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault)),
-            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
-        }
+    /// Returns `true` if the limit is reached, abandoned requests included.
+    fn has_most_in_flight(&self) -> bool {
+        self.connection.in_flight.len() >= self.connection.options.max_in_flight
     }
 
     /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
     /// of them are queued.
     async fn flush_early(&mut self) {
-        let connection = &mut *self.connection;
-        let Ok(wire) = &mut connection.wire else {
-            return;
-        };
-        let (written, waiting) = (wire.written(), wire.unsent());
-        let oldest = connection.in_flight.front().unwrap_or(&written);
-        if waiting >= PIPELINE_FULL {
+        let Connection {
+            wire, in_flight, ..
+        } = &mut *self.connection;
+        let (end, unsent) = (wire.end_offset(), wire.unsent());
+        let oldest = in_flight.front().unwrap_or(&end);
+        if unsent >= MAX_BUFFERED {
             self.flush().await;
-        } else if waiting as u64 >= write_threshold(written - oldest) {
-            let _: Poll<()> = poll_fn(|cx| Poll::Ready(wire.poll_flush(cx))).await;
+        } else if unsent as u64 >= write_threshold(end - oldest) {
+            let _: Poll<()> = poll_once(|cx| wire.poll_flush(cx)).await;
         }
+    }
+
+    /// Returns which limit a full pipeline has reached.
+    #[cold]
+    fn full_error(&self) -> Error {
+        Error::full(&if self.has_most_in_flight() {
+            let limit = self.connection.options.max_in_flight;
+            format!("at most {limit} in flight, `max_in_flight`")
+        } else {
+            format!("{} KiB of requests wait to be sent", MAX_BUFFERED / 1024)
+        })
     }
 }
 
@@ -254,11 +253,16 @@ impl<F: Framing> Connection<F> {
     /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
     /// reply is received.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let Ok(wire) = &mut self.wire else {
-            return Poll::Ready(true);
-        };
+        let wire = &mut self.wire;
+        if wire.sent() >= self.flush_end {
+            // A flush that was dropped has no deadline any more: something else has sent its requests.
+            self.flush_timer.reset();
+            self.flush_end = wire.end_offset();
+        }
         while wire.poll_flush(cx).is_pending() {
-            if wire.unread() >= PIPELINE_FULL {
+            if wire.unread() >= MAX_BUFFERED {
+                // This wait is over, so the next flush begins another.
+                self.flush_end = 0;
                 return Poll::Ready(false);
             }
             ready!(wire.poll_read(cx));
@@ -267,17 +271,11 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-impl<P: Contract> Drop for Pipeline<'_, P> {
-    fn drop(&mut self) {
-        self.connection.close_if_left();
-    }
-}
-
 impl<P: Contract> fmt::Debug for Pipeline<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("peer", self.connection.peer())
-            .field("in_flight", &self.connection.in_flight.len())
+            .field("in_flight", &self.connection.awaited())
             .finish_non_exhaustive()
     }
 }

@@ -4,11 +4,9 @@ use std::{
     collections::VecDeque,
     io,
     ops::Range,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use super::fault::{Fault, io_error};
 use crate::{
     Error, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadAhead, ReadBuffer},
@@ -16,9 +14,9 @@ use crate::{
     transport::Stream,
 };
 
-/// What a server says.
+/// A message or rejection from the server.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(super) enum Received {
     /// A message, at this place of the read buffer.
     Message(Range<usize>),
     /// A message of this many bytes, beyond the limit, which is skipped.
@@ -27,7 +25,7 @@ pub(super) enum Incoming {
     Rejection(Rejection),
 }
 
-impl Incoming {
+impl Received {
     /// Returns the place of the message, or the error of the request.
     #[inline]
     pub(super) fn into_range(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
@@ -54,20 +52,20 @@ pub(super) struct Replies {
     sent_before: u64,
     /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
     /// none, or one while a frame is incomplete.
-    later: VecDeque<Part>,
+    parts: VecDeque<Part>,
     /// The number of bytes read so far.
-    received: u64,
+    bytes_read: u64,
     /// Whether there may be a complete frame: something was read since the last search found none.
-    is_unparsed: bool,
-    /// Why reading has failed. What arrived before is still delivered.
-    fault: Option<Arc<Fault>>,
+    has_unparsed: bool,
+    /// Whether reading has failed. What arrived before is still delivered.
+    has_failed: bool,
 }
 
 /// A part of the received bytes.
 #[derive(Debug)]
 struct Part {
-    /// The number of bytes that were received before it.
-    received: u64,
+    /// The number of bytes that were read before it.
+    start: u64,
     /// The number of bytes of requests that were sent before it was read.
     sent: u64,
 }
@@ -82,24 +80,31 @@ impl Replies {
         self.buffer.unread_len()
     }
 
-    #[inline]
-    pub(super) const fn is_drained(&self) -> bool {
-        !self.is_unparsed
+    /// Returns `true` if the rest of a frame that was already handled has not arrived.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.buffer.is_skipping()
     }
 
-    /// Returns `true` if all that arrives was read.
-    #[inline]
-    pub(super) fn have_ended(&self) -> bool {
-        self.is_stream_over() && self.ahead.is_empty()
+    /// Returns the bytes that were received after the last frame.
+    pub(super) fn into_unread(self) -> Vec<u8> {
+        self.buffer.into_unread(self.ahead)
     }
 
     #[inline]
-    fn is_stream_over(&self) -> bool {
-        self.fault.is_some() || self.buffer.has_ended()
+    pub(super) const fn has_unparsed(&self) -> bool {
+        self.has_unparsed
     }
 
-    pub(super) const fn fault(&self) -> Option<&Arc<Fault>> {
-        self.fault.as_ref()
+    /// Returns `true` if the end of the input has been reached and nothing is buffered ahead.
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_read_closed() && self.ahead.is_unused()
+    }
+
+    /// Returns `true` if nothing more can be read from the stream.
+    #[inline]
+    fn is_read_closed(&self) -> bool {
+        self.has_failed || self.buffer.has_ended()
     }
 
     /// Reads once, after `sent` bytes of requests were sent. Stays pending after the end of the input.
@@ -109,99 +114,96 @@ impl Replies {
         cx: &mut Context<'_>,
         stream: &mut Stream,
         sent: u64,
-    ) -> Poll<()> {
-        if self.have_ended() {
+    ) -> Poll<io::Result<()>> {
+        if self.has_ended() {
             return Poll::Pending;
         }
         let unread = self.buffer.unread_len();
-        let sent = if self.ahead.is_empty() { sent } else { 0 };
+        let sent = if self.ahead.is_unused() { sent } else { 0 };
         let read = self.buffer.poll_read(&mut self.ahead, cx, stream);
         if read.is_pending() {
             self.buffer.release();
         }
         let read = ready!(read);
-        self.note_read(unread, sent);
-        self.note_result(read);
-        Poll::Ready(())
+        self.record_read(unread, sent);
+        self.has_failed = read.is_err();
+        Poll::Ready(read.map(drop).map_err(io::Error::from))
     }
 
     /// Waits for the end of the input while the last message is in use.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
-        if !self.is_stream_over() {
-            let read = ready!(self.ahead.poll_read(cx, stream));
-            self.note_result(read);
+    pub(super) fn poll_eof(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        if self.is_read_closed() {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(())
-    }
-
-    /// Records the error of a read, if there is one.
-    #[inline]
-    fn note_result(&mut self, read: io::Result<()>) {
-        if let Err(error) = read {
-            self.fault = Some(Fault::Read(io_error(&error)).into());
-        }
+        let read = ready!(self.ahead.poll_read(cx, stream));
+        self.has_failed = read.is_err();
+        Poll::Ready(read)
     }
 
     /// Records a read: before it, there were `unread` bytes, and `sent` bytes of requests had been
     /// sent.
     #[inline]
-    fn note_read(&mut self, unread: usize, sent: u64) {
-        self.is_unparsed = true;
+    fn record_read(&mut self, unread: usize, sent: u64) {
+        self.has_unparsed = true;
         if unread == 0 {
             self.sent_before = sent;
-        } else if self.later.back().map_or(self.sent_before, |last| last.sent) != sent {
-            let received = self.received;
-            self.later.push_back(Part { received, sent });
+        } else if self.parts.back().map_or(self.sent_before, |last| last.sent) != sent {
+            let start = self.bytes_read;
+            self.parts.push_back(Part { start, sent });
         }
-        self.received += (self.buffer.unread_len() - unread) as u64;
+        self.bytes_read += (self.buffer.unread_len() - unread) as u64;
     }
 
     /// Takes the next frame from the received bytes, if one is complete. Returns it with the number of
     /// bytes of requests that were sent before it began to arrive. Does no I/O.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Wire::poll_receive`")]
-    pub(super) fn next<F: Framing>(
+    #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
+    pub(super) fn next_frame<F: Framing>(
         &mut self,
         framing: &mut ConnectionFraming<F>,
         max_frame_len: usize,
-    ) -> Result<Option<(Incoming, u64)>, FrameError> {
+    ) -> Result<Option<(Received, u64)>, FrameError> {
         loop {
             let sent = self.sent_before;
             let input = self.buffer.input(max_frame_len, Side::Client);
             let Some(parsed) = framing.parse(input)? else {
-                self.is_unparsed = false;
-                if !self.later.is_empty() {
+                self.has_unparsed = false;
+                if !self.parts.is_empty() {
                     // All unread bytes are of one frame. The next frame begins after them.
-                    self.later.clear();
+                    self.parts.clear();
                 }
                 return Ok(None);
             };
             let frame = self.buffer.consume(&parsed.payload, parsed.consumed);
-            if !self.later.is_empty() {
-                self.enter_later();
+            if !self.parts.is_empty() {
+                self.enter_next_part();
             }
             if parsed.kind == FrameKind::Message {
-                return Ok(Some((Incoming::Message(frame), sent)));
+                return Ok(Some((Received::Message(frame), sent)));
             }
-            if let Some(incoming) = self.unusual(parsed.kind, parsed.payload.len(), frame) {
-                return Ok(Some((incoming, sent)));
+            if let Some(received) = self.classify(parsed.kind, parsed.oversized_len(), frame) {
+                return Ok(Some((received, sent)));
             }
         }
     }
 
     #[cfg(test)]
-    pub(super) fn parts(&self) -> usize {
-        self.later.len()
+    pub(super) fn part_count(&self) -> usize {
+        self.parts.len()
     }
 
     /// Moves on to the part in which the next frame begins.
     #[cold]
-    fn enter_later(&mut self) {
-        while let Some(part) = self.later.front()
-            && self.received - self.buffer.unread_len() as u64 >= part.received
+    fn enter_next_part(&mut self) {
+        while let Some(part) = self.parts.front()
+            && self.bytes_read - self.buffer.unread_len() as u64 >= part.start
         {
             self.sent_before = part.sent;
-            self.later.pop_front();
+            self.parts.pop_front();
         }
     }
 
@@ -209,20 +211,15 @@ impl Replies {
     ///
     /// Takes the parts of the frame, so that a caller need not store a whole one for a call that is rare.
     #[cold]
-    pub(super) fn unusual(
-        &self,
-        kind: FrameKind,
-        length: usize,
-        frame: Range<usize>,
-    ) -> Option<Incoming> {
+    fn classify(&self, kind: FrameKind, length: usize, frame: Range<usize>) -> Option<Received> {
         match kind {
-            FrameKind::Message => Some(Incoming::Message(frame)),
-            FrameKind::Oversized => Some(Incoming::TooLarge(length)),
+            FrameKind::Message => Some(Received::Message(frame)),
+            FrameKind::Oversized => Some(Received::TooLarge(length)),
             FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;
                 let text = String::from_utf8_lossy(self.message(frame));
-                Some(Incoming::Rejection(Rejection::new(kind, text)))
+                Some(Received::Rejection(Rejection::new(kind, text)))
             }
         }
     }

@@ -11,12 +11,13 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until},
 };
 
-use super::options::LONGEST;
+use super::options::MAX_TIMEOUT;
+use crate::deadline::{Deadline, Late};
 
 /// A timer for many waits, one after the other, most of which end before their deadline.
 ///
 /// It stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
-/// deadline. So a wait reads the clock once, instead of creating and dropping a timer.
+/// deadline, or would fire after it. So a wait reads the clock once, instead of creating and dropping a timer.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     armed: Option<Armed>,
@@ -40,7 +41,7 @@ impl Timer {
 
     /// Waits for `limit`, and returns it. Without a limit, waits forever.
     ///
-    /// The wait begins with its first poll. No limit may be shorter than an earlier one.
+    /// The wait begins with its first poll.
     #[inline]
     pub(super) fn poll_limit(
         &mut self,
@@ -50,18 +51,19 @@ impl Timer {
         let Some(limit) = limit else {
             return Poll::Pending;
         };
-        let new_deadline = || Instant::now() + limit.min(LONGEST);
+        let new_deadline = || Instant::now() + limit.min(MAX_TIMEOUT);
         let deadline = *self.deadline.get_or_insert_with(new_deadline);
         self.poll_until(deadline, cx).map(|()| limit)
     }
 
-    /// Waits until `deadline`, which must not be earlier than any deadline before.
-    fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until `deadline`.
+    pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         // Another task gets a new timer, because it may belong to another runtime. The same waker can
         // also be that of another runtime: then the timer fires when the first one ends, and cannot be
         // set again.
         if let Some(armed) = &self.armed
             && armed.waker.will_wake(cx.waker())
+            && armed.sleep.deadline() <= deadline
             && !armed.sleep.is_elapsed()
         {
             return Poll::Pending;
@@ -73,6 +75,32 @@ impl Timer {
         // Without `unconstrained`, a `Sleep` in a task that has used up its budget wakes the task at
         // once instead of registering the timer.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
+    }
+}
+
+/// A timer for the deadline of one call. Ready when it has passed.
+#[derive(Debug)]
+pub(super) struct DeadlineTimer {
+    late: Late,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl DeadlineTimer {
+    #[cold]
+    pub(super) fn new(deadline: Deadline) -> Self {
+        Self {
+            late: deadline.late(),
+            sleep: Box::pin(sleep_until(deadline.at)),
+        }
+    }
+}
+
+impl Future for DeadlineTimer {
+    type Output = Late;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
+        let late = self.late;
+        self.sleep.as_mut().poll(cx).map(|()| late)
     }
 }
 
@@ -90,7 +118,7 @@ impl Ticker {
     pub(super) fn new(limit: Duration) -> Self {
         let period = limit / ticks_in(limit);
         Self {
-            period: period.clamp(Duration::from_millis(1), LONGEST),
+            period: period.clamp(Duration::from_millis(1), MAX_TIMEOUT),
             interval: None,
         }
     }
@@ -146,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn limit_begins_with_the_first_poll() {
         let mut timer = Timer::default();
-        for limit in [SECOND, SECOND, 5 * SECOND, LONGEST] {
+        for limit in [SECOND, SECOND, 5 * SECOND, MAX_TIMEOUT] {
             let start = Instant::now();
             let end = poll_fn(|cx| timer.poll_limit(Some(limit), cx)).await;
             assert_eq!((end, Instant::now()), (limit, start + limit));

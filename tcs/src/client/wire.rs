@@ -7,44 +7,45 @@
 //!    requests before it.
 //! 2. [`Wire::poll_flush`] sends the queued bytes, and counts them.
 //! 3. [`Wire::poll_read`] receives bytes, and notes how many bytes of requests were sent before.
-//! 4. [`Wire::next_incoming`] takes the next message from them, and checks it against the offset of
-//!    the oldest request in flight, which the caller passes as [`Awaited`].
+//! 4. [`Wire::next_received`] takes the next message from them, and checks it against the offset of
+//!    the oldest request in flight, which the caller passes as [`Expected`].
 //!
 //! Invariants:
 //!
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
 //!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
-//! - A request is certainly not executed if its offset is not below the number of bytes that were
-//!   sent before the connection was closed ([`Closed::error_of`]). Otherwise, that is unknown.
+//! - A request is known not to have been executed if its offset is not below the number of bytes that were
+//!   sent before the connection was closed ([`Fault::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered
 //!   first, then the connection fails.
 
 use std::{
     io,
-    mem::swap,
+    mem::replace,
     ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::AsyncWrite;
 
 use super::{
-    fault::{Closed, Fault, io_error},
-    replies::{Incoming, Replies},
+    fault::{Fault, clone_io_error},
+    replies::{Received, Replies},
+    requests::{EncodeRequest, RequestQueue, SentRequests},
 };
 use crate::{
-    Error, Result,
-    buffer::{EncodeOutcome, Encoded, WriteBuffer},
-    format::{EncodeError, Writer},
+    Result,
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
-    transport::Stream,
+    transport::{Stream, explained},
 };
 
-/// How often a connection reads again after an error of sending. With one read, it could
-/// miss a rejection that another thread of the runtime has not reported yet.
+/// How often a connection yields and reads again after an error of sending. With one read, it could miss a
+/// rejection that another thread of the runtime has not reported yet. This is best effort: no number of
+/// yields is a guarantee.
 const READ_RETRIES: u32 = 64;
 
 /// A stream with its buffers and the state of both directions.
@@ -56,8 +57,12 @@ pub(super) struct Wire {
     max_frame_len: usize,
     /// The requests that wait to be sent.
     requests: RequestQueue,
+    /// Those before them, if they may be sent again.
+    sent_requests: Option<SentRequests>,
     sending: Sending,
     replies: Replies,
+    /// Why reading or sending has failed, or the connection is closed.
+    fault: Option<Arc<Fault>>,
 }
 
 /// Whether requests can be sent.
@@ -67,20 +72,21 @@ enum Sending {
     /// The request that waits is the last one: the sending half is shut down after it.
     ShuttingDown,
     ShutDown,
-    /// Sending has failed, or has taken too long. The server may have sent the reason, or earlier
+    /// Sending has failed, or a wait has timed out. The server may have sent the reason, or earlier
     /// replies: the connection reads `retries` more times.
     Stopped {
-        fault: Arc<Fault>,
         retries: u32,
     },
+    /// The connection is closed. Its stream and its buffers are gone.
+    Closed,
 }
 
 /// Which messages are accepted: those of which the first byte was read after this many bytes of
 /// requests were sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Awaited(u64);
+pub(super) struct Expected(u64);
 
-impl Awaited {
+impl Expected {
     /// Any message, such as a greeting.
     pub(super) const ANY: Self = Self(0);
     /// No message: no request is in flight.
@@ -105,8 +111,10 @@ impl Wire {
             stream,
             max_frame_len,
             requests: RequestQueue::new(0),
+            sent_requests: None,
             sending: Sending::Open,
             replies: Replies::default(),
+            fault: None,
         }
     }
 
@@ -119,31 +127,69 @@ impl Wire {
         let offset = self.requests.push(framing, self.max_frame_len, encode)?;
         if F::EXCHANGES.end_at_half_close() {
             self.sending = Sending::ShuttingDown;
+        } else if !F::EXCHANGES.are_many() && self.unsent() == 0 {
+            // Of an empty request, nothing is ever sent.
+            self.requests.count_empty_request();
         }
         Ok(offset)
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
-        if self.unsent() == 0 && queue.waiting() > 0 {
-            swap(&mut self.requests.buffer, &mut queue.buffer);
-            self.requests.offset = queue.offset;
-            queue.offset = self.written();
+        if self.unsent() == 0 && queue.unsent() > 0 {
+            let next = RequestQueue::new(queue.end_offset());
+            self.requests = replace(queue, next);
+        }
+    }
+
+    /// Drops the queued requests from `offset` on, of which nothing was sent.
+    pub(super) fn truncate_requests(&mut self, offset: u64) {
+        self.requests.truncate(offset);
+    }
+
+    /// Keeps each request from now on until [`forget_requests`](Self::forget_requests).
+    pub(super) fn keep_requests(&mut self) {
+        self.sent_requests = Some(SentRequests::default());
+    }
+
+    /// Drops the kept requests before `offset`, which are answered.
+    pub(super) fn forget_requests(&mut self, offset: u64) {
+        if let Some(sent) = &mut self.sent_requests {
+            sent.forget_before(offset);
+        }
+    }
+
+    /// Returns the bytes of the kept request at `offset`, and of those after it.
+    pub(super) fn request_bytes(&self, offset: u64) -> &[u8] {
+        match self.requests.bytes_from(offset) {
+            [] => self
+                .sent_requests
+                .as_ref()
+                .map_or(&[], |sent| sent.bytes_from(offset)),
+            bytes => bytes,
+        }
+    }
+
+    /// Sends no more requests.
+    fn drop_requests(&mut self) {
+        match &mut self.sent_requests {
+            Some(sent) => sent.keep(&mut self.requests),
+            None => self.requests.clear(),
         }
     }
 
     /// Returns the number of bytes of requests that were sent.
     pub(super) const fn sent(&self) -> u64 {
-        self.requests.offset
+        self.requests.offset()
     }
 
-    /// Returns the number of bytes of requests that wait to be sent.
+    /// Returns the number of bytes of queued requests that were not sent yet.
     pub(super) fn unsent(&self) -> usize {
-        self.requests.waiting()
+        self.requests.unsent()
     }
 
-    /// Returns the number of bytes of all requests, sent or not.
-    pub(super) fn written(&self) -> u64 {
+    /// Returns the offset of the next request: the number of bytes of all requests, sent or not.
+    pub(super) fn end_offset(&self) -> u64 {
         self.requests.end_offset()
     }
 
@@ -157,110 +203,119 @@ impl Wire {
         self.replies.unread()
     }
 
-    /// Returns `true` if the received bytes were searched to their end.
-    pub(super) const fn is_drained(&self) -> bool {
-        self.replies.is_drained()
+    /// Returns `true` if the received bytes may have a complete frame.
+    pub(super) const fn has_unparsed(&self) -> bool {
+        self.replies.has_unparsed()
     }
 
     /// Returns `true` if nothing more arrives and all messages were taken.
-    pub(super) fn has_ended(&self) -> bool {
-        self.is_drained() && self.replies.have_ended()
+    pub(super) fn is_exhausted(&self) -> bool {
+        !self.has_unparsed() && self.replies.has_ended()
     }
 
-    /// Ends sending, because it has taken too long. What has arrived can still be received.
+    /// Ends sending, because a wait has reached its limit. What has arrived can still be received.
     #[cold]
-    pub(super) fn stop_sending(&mut self, timed_out: Fault) {
-        self.requests.clear();
-        self.stop(timed_out, 0);
+    pub(super) fn time_out(&mut self, limit: Duration) {
+        let fault = match self.unsent() {
+            0 => Fault::ReadTimedOut(limit),
+            _ => Fault::WriteTimedOut(limit),
+        };
+        self.drop_requests();
+        self.stop(fault, 0);
     }
 
     #[cold]
     fn stop(&mut self, fault: Fault, retries: u32) {
-        let fault = fault.into();
-        self.sending = Sending::Stopped { fault, retries };
+        self.fault = Some(self.fault_or(fault));
+        self.sending = Sending::Stopped { retries };
+    }
+
+    /// Closes the connection: drops its stream and frees its buffers. Each later wait returns `fault`.
+    #[cold]
+    pub(super) fn close(&mut self, fault: Arc<Fault>) {
+        self.fault = Some(fault);
+        self.sending = Sending::Closed;
+        drop(self.stream.take_inner());
+        self.drop_requests();
+        self.replies = Replies::default();
+    }
+
+    /// Returns the stream, and the bytes that were received after the last message. Returns `None` in the
+    /// middle of a message.
+    pub(super) fn into_parts(self) -> Option<(Stream, Vec<u8>)> {
+        let is_within_message = self.unsent() > 0 || self.replies.is_skipping();
+        (!is_within_message).then(|| (self.stream, self.replies.into_unread()))
     }
 
     /// Returns why no more requests can be sent, once no retries are left.
-    pub(super) const fn stop_reason(&self) -> Option<&Arc<Fault>> {
-        match &self.sending {
-            Sending::Stopped { fault, retries: 0 } => Some(fault),
+    pub(super) fn stop_reason(&self) -> Option<Arc<Fault>> {
+        match self.sending {
+            Sending::Stopped { retries: 0 } | Sending::Closed => self.fault.clone(),
             _ => None,
         }
     }
 
-    /// Returns `true` if the input has ended without a byte in `incoming`, before anything was sent.
+    /// Returns why the connection has failed, or else `fault`.
+    #[cold]
+    pub(super) fn fault_or(&self, fault: Fault) -> Arc<Fault> {
+        self.fault.as_ref().map_or_else(|| fault.into(), Arc::clone)
+    }
+
+    /// Returns `true` if the input has ended without a byte in `received`, before all of the request was sent.
     ///
-    /// With a framing of one exchange, the end of the input is a message, though an empty one.
-    pub(super) fn has_ended_unasked(&self, incoming: &Incoming) -> bool {
-        let is_empty = matches!(incoming, Incoming::Message(range) if range.is_empty());
-        is_empty && self.replies.have_ended() && self.sent() == 0
-    }
-
-    /// Returns why nothing more arrives, or is sent.
-    #[cold]
-    pub(super) fn failure(&self) -> Arc<Fault> {
-        let fault = match &self.sending {
-            // If the server closes the connection while requests are sent, both directions can fail.
-            // Report the error of sending.
-            Sending::Stopped { fault, .. } => Some(fault),
-            _ => self.replies.fault(),
-        };
-        fault.map_or_else(|| Fault::Eof.into(), Arc::clone)
-    }
-
-    /// Returns what is left of the connection if it is closed for this reason.
-    #[cold]
-    pub(super) const fn closed(&self, fault: Arc<Fault>) -> Closed {
-        let sent = self.sent();
-        Closed { fault, sent }
+    /// With a framing of one exchange, the end of the input is a message, though an empty one. But a server
+    /// that closes before it has the whole request has not answered it.
+    pub(super) fn is_premature_eof(&self, received: &Received) -> bool {
+        let is_empty = matches!(received, Received::Message(range) if range.is_empty());
+        let is_sent =
+            self.unsent() == 0 && matches!(self.sending, Sending::Open | Sending::ShutDown);
+        is_empty && self.replies.has_ended() && !is_sent
     }
 
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
     ///
-    /// The connection fails if the message answers no request, if the rejection is final, or if the
-    /// bytes are not a frame.
+    /// Returns the fault, with which the caller must close the connection, if the message answers no request,
+    /// if the rejection is final, or if the bytes are not a frame.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `poll_receive`")]
-    pub(super) fn next_incoming<F: Framing>(
+    #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
+    pub(super) fn next_received<F: Framing>(
         &mut self,
         framing: &mut ConnectionFraming<F>,
-        awaited: Awaited,
-    ) -> Result<Option<Incoming>, Arc<Fault>> {
-        let next = self.replies.next(framing, self.max_frame_len);
+        expected: Expected,
+    ) -> Result<Option<Received>, Arc<Fault>> {
+        let next = self.replies.next_frame(framing, self.max_frame_len);
         match next.map_err(Fault::Frame)? {
-            Some((Incoming::Rejection(rejection), _)) if rejection.kind().is_final() => {
+            Some((Received::Rejection(rejection), _)) if rejection.kind().is_final() => {
                 Err(Fault::Rejected(rejection).into())
             }
-            Some((_, sent)) if sent < awaited.0 => {
+            Some((_, sent)) if sent < expected.0 => {
                 let reason = "the server sent an unexpected message";
                 Err(Fault::Broken(reason).into())
             }
-            next => Ok(next.map(|(incoming, _)| incoming)),
+            next => Ok(next.map(|(received, _)| received)),
         }
     }
-}
 
-impl Wire {
     /// Waits for a message. Meanwhile, sends the queued requests.
     ///
     /// Reads before it sends, so that what has arrived already is not taken for a reply.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs 87 of 3,130 instructions of a lone call"
-    )]
+    #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
     pub(super) fn poll_receive<F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
         framing: &mut ConnectionFraming<F>,
-        awaited: Awaited,
-    ) -> Poll<Result<Incoming, Arc<Fault>>> {
+        expected: Expected,
+    ) -> Poll<Result<Received, Arc<Fault>>> {
+        if let (Sending::Closed, Some(fault)) = (&self.sending, &self.fault) {
+            return Poll::Ready(Err(Arc::clone(fault)));
+        }
         loop {
-            if let Some(incoming) = self.next_incoming(framing, awaited)? {
-                return Poll::Ready(Ok(incoming));
+            if let Some(received) = self.next_received(framing, expected)? {
+                return Poll::Ready(Ok(received));
             }
-            if self.replies.have_ended() {
-                return Poll::Ready(Err(self.failure()));
+            if self.replies.has_ended() {
+                return Poll::Ready(Err(self.fault_or(Fault::Eof)));
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
@@ -272,23 +327,42 @@ impl Wire {
     /// Reads once. Stays pending after the end of the input.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let sent = self.sent();
-        self.replies.poll_read(cx, &mut self.stream, sent)
+        let read = self.replies.poll_read(cx, &mut self.stream, sent);
+        read.map(|read| self.record(read))
     }
 
     /// Waits for the end of the input while the last message is in use.
     #[cold]
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.replies.poll_end(cx, &mut self.stream)
+    pub(super) fn poll_eof(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let read = self.replies.poll_eof(cx, &mut self.stream);
+        read.map(|read| self.record(read))
+    }
+
+    /// Records the error of a read. An earlier error of sending says more.
+    #[inline]
+    fn record(&mut self, read: io::Result<()>) {
+        if let Err(error) = read {
+            self.fault = Some(self.fault_or(Fault::Read(clone_io_error(&explained(error)))));
+        }
     }
 
     /// Sends the queued requests. Ready when all are sent, or if sending has ended.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.sending, Sending::Stopped { .. }) {
+        if matches!(self.sending, Sending::Stopped { .. } | Sending::Closed) {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.requests.poll_send(cx, &mut self.stream)) {
-            self.stop(Fault::Write(io_error(&error)), READ_RETRIES);
+        if let Err(error) = ready!(self.requests.poll_send(
+            cx,
+            &mut self.stream,
+            self.sent_requests.as_mut()
+        )) {
+            self.stop(
+                Fault::Write(clone_io_error(&explained(error))),
+                READ_RETRIES,
+            );
         } else if matches!(self.sending, Sending::ShuttingDown) {
+            // The end completes the request, and the first poll may send it.
+            self.requests.count_empty_request();
             // If the connection has failed, reading reports the error.
             drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
             self.sending = Sending::ShutDown;
@@ -296,8 +370,8 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// Shuts the sending half down after all requests are answered. Some streams say goodbye then, such as
-    /// TLS with `close_notify`. Ready when that is done, or if sending has ended.
+    /// Shuts the sending half down after all requests are answered. Some streams have a closing message, such
+    /// as `close_notify` of TLS. Ready when that is done, or if sending has ended.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.sending, Sending::Open) {
             // An error makes no difference: the stream is dropped next.
@@ -308,15 +382,14 @@ impl Wire {
 
     /// Waits until nothing more is sent, and nothing has arrived in the retries since. Returns why.
     pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
-        match &mut self.sending {
-            Sending::Open | Sending::ShuttingDown | Sending::ShutDown => Poll::Pending,
-            Sending::Stopped { fault, retries: 0 } => Poll::Ready(Arc::clone(fault)),
-            Sending::Stopped { retries, .. } => {
-                *retries -= 1;
-                wake_after_others(cx);
-                Poll::Pending
-            }
+        if let Some(fault) = self.stop_reason() {
+            return Poll::Ready(fault);
         }
+        if let Sending::Stopped { retries } = &mut self.sending {
+            *retries -= 1;
+            wake_after_others(cx);
+        }
+        Poll::Pending
     }
 }
 
@@ -329,110 +402,17 @@ pub(super) fn write_threshold(bytes_in_flight: u64) -> u64 {
     (bytes_in_flight / 4).clamp(1024, 32 * 1024)
 }
 
-/// What writes a request.
-pub(super) trait EncodeRequest: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError> {}
-
-impl<E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>> EncodeRequest for E {}
-
-/// Encoded requests that wait, and their offsets in the bytes of all requests of the connection.
-///
-/// They wait in the queue of a [`Wire`] to be sent. The callers of a channel share another one, whose
-/// requests the wire takes when it has sent its own.
-#[derive(Debug)]
-pub(super) struct RequestQueue {
-    buffer: WriteBuffer,
-    /// The offset of the first byte that waits. In a wire, the number of bytes that were sent.
-    offset: u64,
-}
-
-impl RequestQueue {
-    /// Creates a queue whose first request has the offset `offset`.
-    pub(super) fn new(offset: u64) -> Self {
-        let buffer = WriteBuffer::default();
-        Self { buffer, offset }
-    }
-
-    /// Adds a request, whole or not at all. Returns its offset.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
-    pub(super) fn push<F: Framing>(
-        &mut self,
-        framing: &mut F,
-        max_frame_len: usize,
-        encode: impl EncodeRequest,
-    ) -> Result<u64> {
-        let offset = self.end_offset();
-        self.buffer.prepare();
-        if let Err(Encoded { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode) {
-            not_encoded(outcome)?;
-        }
-        if !F::EXCHANGES.are_many() && self.end_offset() == offset {
-            // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
-            // so that it is never reported as not sent.
-            self.offset += 1;
-        }
-        Ok(offset)
-    }
-
-    /// Sends the requests.
-    #[inline]
-    pub(super) fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut Stream,
-    ) -> Poll<io::Result<()>> {
-        let end = self.end_offset();
-        let flushed = self.buffer.poll_flush(cx, stream);
-        self.offset = end - self.waiting() as u64;
-        if flushed.is_pending() {
-            self.buffer.remove_sent();
-        }
-        ready!(flushed)?;
-        self.buffer.release();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Drops the requests.
-    pub(super) fn clear(&mut self) {
-        self.buffer.clear();
-        self.buffer.release();
-    }
-
-    /// Returns the offset of the next request: the number of bytes of all requests so far.
-    #[inline]
-    fn end_offset(&self) -> u64 {
-        self.offset + self.waiting() as u64
-    }
-
-    /// Returns the number of bytes that wait.
-    #[inline]
-    pub(super) fn waiting(&self) -> usize {
-        self.buffer.unsent_len()
-    }
-}
-
-/// Returns an error if a request is not in the buffer.
-#[cold]
-fn not_encoded(outcome: EncodeOutcome) -> Result<()> {
-    Err(match outcome {
-        EncodeOutcome::Written => return Ok(()),
-        EncodeOutcome::Nothing => {
-            Error::encode(EncodeError::new("the function returned no request"))
-        }
-        EncodeOutcome::Error(text) => Error::encode(EncodeError::new(text)),
-        EncodeOutcome::Unencodable(error) => Error::encode(error),
-        EncodeOutcome::Unsendable(error) => Error::unsendable(error),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{future::poll_fn, task::Waker};
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::framing::LengthPrefixed;
+    use crate::{
+        format::Writer,
+        framing::{LengthPrefixed, Raw},
+    };
 
     /// Reads a message byte by byte, and sends one byte of a request before each if `sends`. Returns
     /// the most parts that were kept apart.
@@ -454,9 +434,9 @@ mod tests {
             }
             far.write_u8(byte).await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
-            most = most.max(wire.replies.parts());
+            most = most.max(wire.replies.part_count());
             if sends {
-                let next = wire.next_incoming(&mut framing, Awaited::ANY);
+                let next = wire.next_received(&mut framing, Expected::ANY);
                 assert!(matches!(next, Ok(None)));
             }
         }
@@ -487,35 +467,20 @@ mod tests {
             assert!(wire.poll_read(&mut cx).is_ready());
         }
         for offset in in_flight {
-            let awaited = Awaited::reply_to::<LengthPrefixed>(Some(offset));
-            let next = wire.next_incoming(&mut framing, awaited);
-            assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
+            let expected = Expected::reply_to::<LengthPrefixed>(Some(offset));
+            let next = wire.next_received(&mut framing, expected);
+            assert!(matches!(next, Ok(Some(Received::Message(_)))), "{next:?}");
         }
     }
 
     #[tokio::test]
-    async fn requests_that_were_sent_leave_the_buffer_though_others_always_wait() {
-        let (near, mut far) = duplex(1_000);
-        let mut near = Stream::new(near);
-        let mut queue = RequestQueue::new(0);
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut taken = [0; 1_000];
-        for _ in 0..1_000 {
-            // The pipe takes part in the budget of tasks.
-            tokio::task::yield_now().await;
-            let request = |out: &mut Writer<'_>| {
-                out.put(&[0; 996]);
-                Ok(())
-            };
-            let pushed = queue.push(&mut LengthPrefixed, 1 << 10, request);
-            pushed.expect("it fits");
-            if queue.poll_send(&mut cx, &mut near).is_pending() {
-                far.read_exact(&mut taken).await.expect("it was sent");
-            }
-        }
-        assert!(queue.waiting() > 0);
-        let kept = queue.buffer.capacity();
-        assert!(kept < 300_000, "{kept}");
-        assert_eq!(queue.end_offset(), 1_000_000);
+    async fn closed_wire_returns_its_fault_though_the_end_of_its_input_would_be_a_message() {
+        let (near, _far) = duplex(1);
+        let mut wire = Wire::new(Stream::new(near), 1 << 10);
+        let mut framing = ConnectionFraming::new(Raw);
+        wire.close(Fault::Broken("why").into());
+        let received = poll_fn(|cx| wire.poll_receive(cx, &mut framing, Expected::ANY)).await;
+        let fault = received.expect_err("it is closed");
+        assert!(matches!(*fault, Fault::Broken("why")), "{fault:?}");
     }
 }

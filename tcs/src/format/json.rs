@@ -105,7 +105,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         let bytes = frame.bytes();
         // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes,
         // may be between them.
-        let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
+        let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH).with_memory(frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let value = guard.deserialize(&mut deserializer);
         value
@@ -146,7 +146,7 @@ mod tests {
 
     use super::Json;
     use crate::format::{
-        Decode, Encode, Frame, Outcome, Writer,
+        Decode, Encode, Frame, Writer, WriterState,
         test_support::{
             assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
@@ -211,13 +211,13 @@ mod tests {
         let expected = serde_json::to_vec(&value).expect("encodes");
         assert_eq!(encode::<Json, _>(&value), expected);
         for (limit, outcome) in [
-            (expected.len(), Outcome::Message),
-            (expected.len() - 1, Outcome::TooLarge(expected.len())),
+            (expected.len(), WriterState::Message),
+            (expected.len() - 1, WriterState::TooLarge(expected.len())),
         ] {
             let mut buffer = Vec::new();
             let mut writer = Writer::new(&mut buffer, limit);
             Encode::<Json>::encode(&value, &mut writer).expect("encodes");
-            assert_eq!(writer.into_outcome(), outcome);
+            assert_eq!(writer.into_state(), outcome);
             assert!(buffer.len() <= limit);
         }
     }

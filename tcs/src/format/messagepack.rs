@@ -61,6 +61,9 @@ use super::{
 /// Types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]` get bytes as an array
 /// of numbers. So `Vec<u8>` can be read in them, and `&[u8]` cannot.
 ///
+/// Text can be read as `&[u8]` and as a borrowed `Cow<[u8]>`, also if it is not UTF-8, but not as `Vec<u8>`.
+/// In the types above, text that is not UTF-8 is an array of numbers, as bytes are.
+///
 /// If a list begins with a `u8` and continues with another type, as a list of an untagged enum may,
 /// the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these, and
 /// `&[u8]` is not.
@@ -73,11 +76,17 @@ use super::{
 /// - A message may nest 128 [levels](crate::format#nesting).
 /// - The lists and maps of a message may claim at most as many elements as it has bytes.
 /// - A number that is too large for an `f32` is an error.
+/// - Types may ignore the errors of fewer than 65,000 lists, maps and other nested values.
 /// - The message of an error has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("msgpack", "rmp"))]
 pub enum MessagePack {}
+
+/// The number of failed values with which a message is rejected. `rmp-serde` has 65,535 levels, and loses one
+/// with each list or map that fails. Without levels, it would fail at the beginning of a right list, and read
+/// its elements as the values that follow the list.
+const MAX_FAILURES: usize = 65_000;
 
 impl<T: Serialize> Encode<MessagePack> for T {
     #[inline]
@@ -101,10 +110,10 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
+        let guard = Guard::new(bytes.len(), MAX_DEPTH).with_max_failures(MAX_FAILURES);
         let mut deserializer = Deserializer::from_read_ref(bytes);
         // The guard limits the depth. `rmp-serde` counts each error that a type ignores as a level that never
-        // ends, so its own limit would reject a message with 1,024 of them.
+        // ends, so its own limit would reject a message with 1,024 of them. This sets the maximum, 65,535.
         deserializer.set_max_depth(usize::MAX);
         let value = guard.deserialize(&mut deserializer);
         let value = value.map_err(|error| decode_error(&error, &guard))?;
@@ -124,9 +133,10 @@ impl<'a, T: ReplyValue<'a, MessagePack>> ReplyValue<'a, MessagePack> for Respons
 #[cold]
 fn decode_error(error: &Error, guard: &Guard<'_>) -> DecodeError {
     let path = guard.context.path();
+    // The crate's own texts speak of its reader and its markers, which mean nothing to a peer.
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
-        Error::TypeMismatch(marker) => format!("unexpected {marker:?}").into(),
+        Error::TypeMismatch(marker) => format!("unexpected {}", kind_of(marker.to_u8())).into(),
         Error::OutOfRange => "a number is too large for its type".into(),
         Error::LengthMismatch(_) => "a list or map has another length than its type".into(),
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
@@ -135,16 +145,31 @@ fn decode_error(error: &Error, guard: &Guard<'_>) -> DecodeError {
     DecodeError::malformed("MessagePack", &format!(" at {path}"), &reason)
 }
 
+/// Returns the kind of value that begins with this byte.
+const fn kind_of(marker: u8) -> &'static str {
+    match marker {
+        0x00..=0x7f | 0xcc..=0xd3 | 0xe0..=0xff => "integer",
+        0x80..=0x8f | 0xde..=0xdf => "map",
+        0x90..=0x9f | 0xdc..=0xdd => "list",
+        0xa0..=0xbf | 0xd9..=0xdb => "text",
+        0xc0 => "nil",
+        0xc2..=0xc3 => "boolean",
+        0xc4..=0xc6 => "bytes",
+        0xca..=0xcb => "float",
+        0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => "extension",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{borrow::Cow, collections::BTreeMap};
+    use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
     use proptest::prelude::*;
     use serde::{Deserialize, Deserializer};
 
     use super::MessagePack;
     use crate::format::{
-        Encode, Outcome, Writer,
+        Encode, Writer, WriterState,
         test_support::{
             assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
@@ -209,11 +234,11 @@ mod tests {
             let mut writer = Writer::new(&mut buffer, limit);
             writer.put(b"1");
             Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
-            let outcome = writer.into_outcome();
+            let outcome = writer.into_state();
             if limit < 8 {
-                assert_eq!(outcome, Outcome::TooLarge(8));
+                assert_eq!(outcome, WriterState::TooLarge(8));
             } else {
-                assert_eq!(outcome, Outcome::Message);
+                assert_eq!(outcome, WriterState::Message);
                 assert_eq!(buffer, [b"before1".as_slice(), expected].concat());
             }
         }
@@ -229,7 +254,7 @@ mod tests {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, 30);
         Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
-        assert_eq!(writer.into_outcome(), Outcome::Message);
+        assert_eq!(writer.into_state(), WriterState::Message);
         assert_eq!(buffer.len(), 26);
     }
 
@@ -266,7 +291,7 @@ mod tests {
             ),
             (
                 decode_err::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
-                "/1: unexpected FixStr(1)",
+                "/1: unexpected text",
             ),
             (
                 decode_err::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
@@ -274,7 +299,7 @@ mod tests {
             ),
             (
                 decode_err::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
-                "/: it claims 4294967295 elements, which is more than its bytes",
+                "/: its lists claim 4294967295 elements, more than its length in bytes (6)",
             ),
         ] {
             assert_eq!(rejection, format!("invalid MessagePack at {expected}"));
@@ -364,6 +389,59 @@ mod tests {
             decode_err::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes),
             "invalid MessagePack at /1/0: invalid type: integer `1`, expected a boolean"
         );
+    }
+
+    #[test]
+    fn message_with_too_many_ignored_errors_is_rejected() {
+        let lists = |count: u32, list: &[u8]| {
+            let [header, count_bytes] = [b"\xdd".as_slice(), &count.to_be_bytes()];
+            [header, count_bytes, &list.repeat(count as usize)].concat()
+        };
+        let read = decode::<MessagePack, Vec<Lenient>>(&lists(64_999, b"\x91\x01"));
+        assert_eq!(read.map(|lists| lists.len()), Ok(64_999));
+        let too_many = "invalid MessagePack at /: it has too many errors that its types ignore";
+        for count in [65_000, 65_600, 140_000] {
+            let bytes = lists(count, b"\x91\x01");
+            assert_eq!(decode_err::<MessagePack, Vec<Lenient>>(&bytes), too_many);
+            // The list ignores this error as well.
+            assert_eq!(
+                decode_err::<MessagePack, Ignoring<Vec<Lenient>>>(&bytes),
+                too_many
+            );
+        }
+        // A map without a field of its struct has no element that is wrong.
+        let maps = lists(140_000, b"\x80");
+        assert_eq!(
+            decode_err::<MessagePack, Vec<Ignoring<Borrowing<'_>>>>(&maps),
+            too_many
+        );
+        let right = decode::<MessagePack, Vec<Lenient>>(&lists(70_000, b"\x91\xc3"));
+        assert!(right.is_ok_and(|lists| lists.iter().all(|list| list.0 == [true])));
+    }
+
+    /// Ignores whether a `T` arrives.
+    #[derive(Debug)]
+    struct Ignoring<T>(PhantomData<T>);
+
+    impl<'a, T: Deserialize<'a>> Deserialize<'a> for Ignoring<T> {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            drop(T::deserialize(deserializer));
+            Ok(Self(PhantomData))
+        }
+    }
+
+    /// The specification lets a reader get the bytes of such a text, which a type must ask for.
+    #[test]
+    fn text_that_is_not_utf8_is_read_as_bytes_only() {
+        let text = b"\xa3a\xffb".as_slice();
+        let not_text = "invalid MessagePack at /: a text is not UTF-8";
+        assert_eq!(decode::<MessagePack, &[u8]>(text), Ok(b"a\xffb".as_slice()));
+        assert_eq!(decode_err::<MessagePack, String>(text), not_text);
+        assert_eq!(decode_err::<MessagePack, Vec<u8>>(text), not_text);
+        assert_eq!(decode_err::<MessagePack, Map<String>>(text), not_text);
+        // A type that takes any value gets it as it gets bytes.
+        let raw = Kept::Raw(b"a\xffb".to_vec());
+        assert_eq!(decode::<MessagePack, Kept>(text), Ok(raw));
     }
 
     #[test]

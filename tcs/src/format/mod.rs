@@ -82,8 +82,8 @@ pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
 pub use protobuf::Protobuf;
 use response::Response;
-pub(crate) use writer::Outcome;
 pub use writer::Writer;
+pub(crate) use writer::{After, WriterState};
 
 /// A message that can be sent in a format.
 ///

@@ -209,7 +209,7 @@ plain! {
 mod tests {
     use super::*;
     use crate::format::{
-        Outcome,
+        WriterState,
         test_support::{decode, encode, encode_within},
     };
 
@@ -228,11 +228,11 @@ mod tests {
 
     #[test]
     fn error_is_no_message() {
-        let error = (b"no".to_vec(), Outcome::Error(6..8));
+        let error = (b"no".to_vec(), WriterState::Error(6..8));
         assert_eq!(encode_within::<Plain, _>(Err::<u8, _>("no"), 10), error);
         assert_eq!(
             encode_within::<Plain, _>(Ok::<_, &str>(7), 10),
-            (b"7".to_vec(), Outcome::Message)
+            (b"7".to_vec(), WriterState::Message)
         );
     }
 

@@ -75,7 +75,7 @@ pub enum Protobuf {}
 impl<T: Message> Encode<Protobuf> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        match out.reserve(self.encoded_len()) {
+        match out.room_for(self.encoded_len()) {
             Some(buffer) => Message::encode(&self, buffer).map_err(EncodeError::new),
             None => Ok(()),
         }
@@ -104,6 +104,7 @@ impl<'a, T: ReplyValue<'a, Protobuf>> ReplyValue<'a, Protobuf> for Response<T> {
 #[cold]
 fn decode_error(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
+    // `malformed` names the format.
     let reason = text.strip_prefix("failed to decode Protobuf message: ");
     DecodeError::malformed("Protobuf", "", reason.unwrap_or(&text))
 }
@@ -115,7 +116,7 @@ mod tests {
 
     use super::Protobuf;
     use crate::format::{
-        Outcome,
+        WriterState,
         test_support::{decode, decode_err, encode, encode_within},
     };
 
@@ -181,14 +182,14 @@ mod tests {
         };
         assert_eq!(
             encode_within::<Protobuf, _>(message.clone(), 100).1,
-            Outcome::Message
+            WriterState::Message
         );
         assert_eq!(
             encode_within::<Protobuf, _>(message.clone(), 101).0.len(),
             100
         );
         let (bytes, outcome) = encode_within::<Protobuf, _>(message, 99);
-        assert_eq!((bytes.len(), outcome), (0, Outcome::TooLarge(100)));
+        assert_eq!((bytes.len(), outcome), (0, WriterState::TooLarge(100)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Encode, EncodeError, Writer};
 
-/// The return type of a protocol function that can close the connection, or send no reply.
+/// The return type of a protocol function that can close the connection, send no reply, or start TLS.
 ///
 /// The caller receives `T`.
 ///
@@ -22,13 +22,22 @@ use super::{Encode, EncodeError, Writer};
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "there are no other responses")]
+#[non_exhaustive]
 pub enum Response<T> {
     /// A reply, after which the connection goes on.
     Reply(T),
     /// A reply, after which the server closes the connection. Later requests are not executed, even
     /// if the reply cannot be sent.
     ReplyAndClose(T),
+    /// A reply, after which the connection continues over TLS (STARTTLS). The server performs the handshake of
+    /// [`Server::start_tls`](crate::server::Server::start_tls), within `handshake_timeout`. If it fails, the
+    /// connection is dropped.
+    ///
+    /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
+    /// have added it. The session stays: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
+    /// the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
+    /// exchange, the request fails and the connection closes.
+    StartTls(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
     /// whose peers know which requests get no reply.
     NoReply,
@@ -39,11 +48,15 @@ pub enum Response<T> {
 
 impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        if matches!(self, Self::ReplyAndClose(_) | Self::Close) {
-            out.close_after();
+        match self {
+            Self::ReplyAndClose(_) | Self::Close => out.close_after(),
+            Self::StartTls(_) => out.start_tls_after(),
+            Self::Reply(_) | Self::NoReply => {}
         }
         match self {
-            Self::Reply(reply) | Self::ReplyAndClose(reply) => reply.encode(out),
+            Self::Reply(reply) | Self::ReplyAndClose(reply) | Self::StartTls(reply) => {
+                reply.encode(out)
+            }
             Self::NoReply | Self::Close => {
                 out.send_nothing();
                 Ok(())

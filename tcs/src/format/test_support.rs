@@ -3,21 +3,21 @@
 
 use std::fmt::Debug;
 
-use super::{Decode, Encode, Frame, Outcome, Writer};
+use super::{Decode, Encode, Frame, Writer, WriterState};
 
 /// Encodes a message of at most `limit` bytes. Fails if bytes that precede it change.
-pub(super) fn encode_within<F, T: Encode<F>>(message: T, limit: usize) -> (Vec<u8>, Outcome) {
+pub(super) fn encode_within<F, T: Encode<F>>(message: T, limit: usize) -> (Vec<u8>, WriterState) {
     let mut buffer = b"before".to_vec();
     let mut writer = Writer::new(&mut buffer, limit);
     message.encode(&mut writer).expect("encodes");
-    let outcome = writer.into_outcome();
+    let outcome = writer.into_state();
     assert!(buffer.starts_with(b"before"));
     (buffer.split_off(6), outcome)
 }
 
 pub(super) fn encode<F, T: Encode<F>>(message: T) -> Vec<u8> {
     let (bytes, outcome) = encode_within(message, usize::MAX);
-    assert_eq!(outcome, Outcome::Message);
+    assert_eq!(outcome, WriterState::Message);
     bytes
 }
 

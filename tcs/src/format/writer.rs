@@ -18,16 +18,15 @@ pub struct Writer<'a> {
     /// The number of bytes that may still be put. It becomes 0 if a part of the message is missing, so
     /// that nothing follows it.
     room: usize,
-    outcome: Outcome,
-    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives
-    /// a panic.
-    closes: Option<&'a mut bool>,
+    state: WriterState,
+    /// What the connection does afterwards. It is in the send buffer, which outlives a panic.
+    after: Option<&'a mut After>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
 /// What has been written so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum WriterState {
     /// A message: the bytes that are put.
     Message,
     /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
@@ -40,6 +39,15 @@ pub(crate) enum Outcome {
     Error(Range<usize>),
 }
 
+/// What the connection does after a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum After {
+    #[default]
+    Continue,
+    Close,
+    StartTls,
+}
+
 impl<'a> Writer<'a> {
     /// Creates a writer that appends one message of at most `limit` bytes to `buffer`.
     #[inline]
@@ -48,16 +56,16 @@ impl<'a> Writer<'a> {
             buffer,
             limit,
             room: limit,
-            outcome: Outcome::Message,
-            closes: None,
+            state: WriterState::Message,
+            after: None,
             encoder: None,
         }
     }
 
-    /// Adds the flag that [`close_after`](Self::close_after) sets.
+    /// Lends the place that [`close_after`](Self::close_after) and [`start_tls_after`](Self::start_tls_after) set.
     #[inline]
-    pub(crate) fn set_closes(&mut self, closes: &'a mut bool) {
-        self.closes = Some(closes);
+    pub(crate) fn lend_after(&mut self, after: &'a mut After) {
+        self.after = Some(after);
     }
 
     /// Adds the encoder of the framing.
@@ -74,15 +82,15 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        if let Some(buffer) = self.reserve(bytes.len()) {
+        if let Some(buffer) = self.room_for(bytes.len()) {
             buffer.extend_from_slice(bytes);
         }
     }
 
-    /// Counts `length` bytes and returns the buffer, to which the caller appends them. Returns
+    /// Returns the buffer with room for `length` bytes, which the caller must append. They count from now on. Returns
     /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
-    pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
+    pub(super) fn room_for(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         // The system may refuse the memory for a large message, which must not end the process.
         if length <= self.room && has_capacity(self.buffer, length) {
             self.room -= length;
@@ -95,12 +103,13 @@ impl<'a> Writer<'a> {
     /// Notes that `length` more bytes do not fit. Nothing is appended from here on.
     #[cold]
     fn refuse(&mut self, length: usize) {
-        let before = match self.outcome {
-            Outcome::Message => self.limit - self.room,
-            Outcome::TooLarge(before) => before,
-            Outcome::Nothing | Outcome::Error(_) => return,
+        // The parts that follow are still counted, so that the error can say how long the message is.
+        let before = match self.state {
+            WriterState::Message => self.limit - self.room,
+            WriterState::TooLarge(before) => before,
+            WriterState::Nothing | WriterState::Error(_) => return,
         };
-        self.outcome = Outcome::TooLarge(before.saturating_add(length));
+        self.state = WriterState::TooLarge(before.saturating_add(length));
         self.room = 0;
     }
 
@@ -111,11 +120,12 @@ impl<'a> Writer<'a> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (end, room, outcome) = (self.buffer.len(), self.room, self.outcome.clone());
+        let (end, room, state) = (self.buffer.len(), self.room, self.state.clone());
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
             self.room = room;
-            self.outcome = outcome;
+            // What is removed may have been beyond the limit, and what replaces it within.
+            self.state = state;
         })
     }
 
@@ -135,7 +145,7 @@ impl<'a> Writer<'a> {
             self.buffer.truncate(start);
             self.buffer.extend_from_slice(DISPLAY_FAILED.as_bytes());
         }
-        self.outcome = Outcome::Error(start..self.buffer.len());
+        self.state = WriterState::Error(start..self.buffer.len());
     }
 
     /// Writes the value, or declares that the function has failed.
@@ -155,25 +165,36 @@ impl<'a> Writer<'a> {
     /// Declares that the connection closes after this message or error, or without one after
     /// [`send_nothing`](Self::send_nothing).
     pub fn close_after(&mut self) {
-        if let Some(closes) = &mut self.closes {
-            **closes = true;
+        self.set_after(After::Close);
+    }
+
+    /// Declares that the connection continues over TLS after this message, as after
+    /// [`Response::StartTls`](crate::Response::StartTls).
+    pub fn start_tls_after(&mut self) {
+        self.set_after(After::StartTls);
+    }
+
+    fn set_after(&mut self, after: After) {
+        if let Some(place) = &mut self.after {
+            **place = after;
         }
     }
 
     /// Declares that there is no message. Nothing is sent.
     pub fn send_nothing(&mut self) {
-        self.outcome = Outcome::Nothing;
+        self.state = WriterState::Nothing;
     }
 
-    /// Returns `true` if the outcome is an ordinary message.
+    /// Returns `true` if there is a message, and the connection continues after it.
     #[inline]
-    pub(crate) fn is_message(&self) -> bool {
-        matches!(self.outcome, Outcome::Message) && self.closes.as_deref() != Some(&true)
+    pub(crate) fn is_ordinary(&self) -> bool {
+        matches!(self.state, WriterState::Message)
+            && matches!(self.after.as_deref(), None | Some(After::Continue))
     }
 
-    /// Returns the outcome.
-    pub(crate) fn into_outcome(self) -> Outcome {
-        self.outcome
+    /// Returns what has been written.
+    pub(crate) fn into_state(self) -> WriterState {
+        self.state
     }
 }
 
@@ -195,6 +216,7 @@ impl fmt::Write for ErrorText<'_> {
             self.buffer.extend_from_slice(fitting.as_bytes());
             self.room = self.room.saturating_sub(text.len());
         } else {
+            // An error with a part of its text says more than one about memory.
             self.room = 0;
         }
         Ok(())
@@ -225,6 +247,7 @@ impl io::Write for Writer<'_> {
         Ok(bytes.len())
     }
 
+    // The provided method would loop, because `write` may append a part in general.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes);
@@ -242,10 +265,14 @@ fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
     length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
 }
 
-/// Grows, out of the way of the many small parts of a message, for which there is room.
+/// Grows, out of the way of the many small parts of a message, for which there is room. After a large part, there is room
+/// for what the framing appends, which would double the buffer otherwise.
 #[cold]
 fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
-    buffer.try_reserve(length).is_ok()
+    const LARGE: usize = 64 << 10;
+    const ROOM_OF_FRAMING: usize = 64;
+    let room = if length > LARGE { ROOM_OF_FRAMING } else { 0 };
+    buffer.try_reserve(length.saturating_add(room)).is_ok()
 }
 
 #[cfg(test)]
@@ -253,18 +280,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn large_message_leaves_room_for_its_delimiter() {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, usize::MAX);
+        writer.put(&vec![b'x'; 100_000]);
+        assert_eq!(writer.into_state(), WriterState::Message);
+        buffer.extend_from_slice(b"\r\n");
+        assert!(buffer.capacity() < 101_000, "{}", buffer.capacity());
+    }
+
+    #[test]
     fn message_beyond_the_limit_is_not_stored() {
         for (length, fits) in [(9, true), (10, true), (11, false)] {
             let mut buffer = b"before".to_vec();
             let mut writer = Writer::new(&mut buffer, 10);
             writer.put(&vec![b'x'; length]);
-            let outcome = writer.into_outcome();
+            let state = writer.into_state();
             let expected = if fits {
-                Outcome::Message
+                WriterState::Message
             } else {
-                Outcome::TooLarge(length)
+                WriterState::TooLarge(length)
             };
-            assert_eq!(outcome, expected);
+            assert_eq!(state, expected);
             assert_eq!(buffer.len(), 6 + if fits { length } else { 0 });
         }
     }
@@ -274,22 +311,22 @@ mod tests {
         type Step = fn(&mut Writer<'_>);
         let error: Step = |out| out.fail("no");
         for (step, expected) in [
-            (error, Outcome::Error(0..2)),
-            (|out| out.send_nothing(), Outcome::Nothing),
-            (|out| out.put(b"a"), Outcome::Message),
+            (error, WriterState::Error(0..2)),
+            (|out| out.send_nothing(), WriterState::Nothing),
+            (|out| out.put(b"a"), WriterState::Message),
         ] {
             let last: Step = |out| out.close_after();
             for steps in [[step, last], [last, step]] {
                 let mut buffer = Vec::new();
-                let mut closes = false;
+                let mut after = After::Continue;
                 let mut writer = Writer::new(&mut buffer, 10);
-                writer.set_closes(&mut closes);
+                writer.lend_after(&mut after);
                 for step in steps {
                     step(&mut writer);
                 }
-                assert!(!writer.is_message());
-                assert_eq!(writer.into_outcome(), expected);
-                assert!(closes);
+                assert!(!writer.is_ordinary());
+                assert_eq!(writer.into_state(), expected);
+                assert_eq!(after, After::Close);
             }
         }
     }
@@ -310,7 +347,7 @@ mod tests {
         let mut buffer = b"before".to_vec();
         let mut writer = Writer::new(&mut buffer, limit);
         writer.fail(Shown(text.to_owned(), result));
-        assert_eq!(writer.into_outcome(), Outcome::Error(6..buffer.len()));
+        assert_eq!(writer.into_state(), WriterState::Error(6..buffer.len()));
         String::from_utf8(buffer.split_off(6)).expect("it is a text")
     }
 
@@ -343,9 +380,10 @@ mod tests {
         writer.put(b"abc");
         writer.put(b"a");
         writer.close_after();
-        assert_eq!(writer.into_outcome(), Outcome::TooLarge(4));
+        assert_eq!(writer.into_state(), WriterState::TooLarge(4));
         assert!(buffer.is_empty());
     }
+
     #[test]
     fn error_after_a_message_that_is_too_large_is_whole() {
         let mut buffer = Vec::new();
@@ -353,7 +391,7 @@ mod tests {
         writer.put(&[b'a'; 9_000]);
         writer.fail("x".repeat(8_000));
         writer.put(b"a");
-        assert_eq!(writer.into_outcome(), Outcome::Error(0..8_000));
+        assert_eq!(writer.into_state(), WriterState::Error(0..8_000));
         assert_eq!(buffer, b"x".repeat(8_000));
     }
 
@@ -362,10 +400,13 @@ mod tests {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, usize::MAX);
         // No allocation is that large.
-        assert!(writer.reserve(usize::MAX / 2 + 1).is_none());
+        assert!(writer.room_for(usize::MAX / 2 + 1).is_none());
         writer.put(b"a");
-        assert!(!writer.is_message());
-        assert_eq!(writer.into_outcome(), Outcome::TooLarge(usize::MAX / 2 + 2));
+        assert!(!writer.is_ordinary());
+        assert_eq!(
+            writer.into_state(),
+            WriterState::TooLarge(usize::MAX / 2 + 2)
+        );
         assert!(buffer.is_empty());
     }
 }

@@ -4,17 +4,19 @@
 //! bytes ─► Framing::parse ─► check of its rules ─► first frame? ── no ──► the connection
 //!                                                      │ yes
 //!                                                      ▼
-//!                                Detection::must_hold_request or must_hold_reply
-//!                                 false: it goes to the connection
-//!                                 true: it waits here for the bytes that decide
-//!                                 an error: it is replaced, the peer speaks another protocol
+//!                                Detection::decide_request or decide_reply
+//!                                 Deliver: it goes to the connection
+//!                                 Hold: it waits here for the bytes that decide
+//!                                 Replace: an error takes its place, the peer speaks another protocol
 //! ```
 //!
 //! This works around every framing, because it depends only on the bytes and on the end of the frame.
 //! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with
 //! them, `detection` decides, and this module holds the frame that waits.
 
-use super::{FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side};
+use super::{
+    FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side, detection::Decision,
+};
 use crate::Rejection;
 
 /// The framing of a connection, at a server or a client.
@@ -24,8 +26,8 @@ use crate::Rejection;
 /// only on the bytes, and not on how the network, or an attacker, split them into reads. `Raw` is the
 /// exception, because its first read is its frame.
 ///
-/// At a client, what a server of this library says to a peer of another framing is an error, and an
-/// error about the first bytes names the protocol that the server seems to speak.
+/// At a client, the beginning of another protocol is an error, and so is what a server of this library says to
+/// a peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
 ///
 /// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
@@ -76,6 +78,16 @@ impl<F: Framing> ConnectionFraming<F> {
         &mut self.inner
     }
 
+    /// Returns the length of the frame at the start of `bytes`, or an upper bound for messages within `limit`.
+    pub fn frame_len_bound(&self, bytes: &[u8], limit: usize) -> usize {
+        /// Allowance for what a framing adds to a message.
+        const OVERHEAD: usize = 1024;
+        let most = limit.saturating_add(OVERHEAD);
+        self.inner
+            .frame_len(bytes)
+            .map_or(most, |length| length.min(most))
+    }
+
     /// Appends a frame with a rejection. Returns `true` if the framing has one for it.
     pub fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         self.inner.reject(out, rejection)
@@ -111,16 +123,21 @@ impl<F: Framing> ConnectionFraming<F> {
             Some(held) => held.map(Some),
             None => self.parse_checked(input),
         };
-        let must_hold = match side {
-            Side::Server => F::DETECTION.must_hold_request(input, &parsed, F::EXCHANGES)?,
-            Side::Client => F::DETECTION.must_hold_reply(input, &parsed)?,
+        let decision = match side {
+            Side::Server => F::DETECTION.decide_request(input, &parsed, F::EXCHANGES),
+            Side::Client => F::DETECTION.decide_reply(input, &parsed),
         };
-        if must_hold || parsed == Ok(None) {
-            self.held = parsed.transpose().map(Box::new);
-            return Ok(None);
+        match decision {
+            Decision::Replace(error) => Err(error),
+            Decision::Deliver if parsed != Ok(None) => {
+                self.is_first = false;
+                parsed
+            }
+            Decision::Deliver | Decision::Hold => {
+                self.held = parsed.transpose().map(Box::new);
+                Ok(None)
+            }
         }
-        self.is_first = false;
-        parsed
     }
 
     /// Parses a frame, and checks that it is possible.

@@ -2,7 +2,7 @@
 
 use memchr::memmem::find;
 
-use super::{FrameError, Framing, Input, ParsedFrame};
+use super::{Detection, FrameError, Framing, Input, ParsedFrame};
 use crate::text::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.
@@ -74,6 +74,7 @@ impl<const D: u128> Delimited<D> {
 }
 
 impl<const D: u128> Framing for Delimited<D> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const PARAMETER_ERROR: Option<&'static str> = {
         let [count, ..] = D.to_be_bytes();
         match count {
@@ -82,6 +83,11 @@ impl<const D: u128> Framing for Delimited<D> {
             1..15 if D << (8 * (count as u32 + 1)) == 0 => None,
             _ => Some("this number is not a delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
         }
+    };
+    const DETECTION: Detection = Detection {
+        // A path can contain any other delimiter, and a long one would hold the frame until its end.
+        frames_are_lines: D == delimiter(b"\n") || D == delimiter(b"\r\n"),
+        ..Detection::ON
     };
 
     #[inline]

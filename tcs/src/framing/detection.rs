@@ -16,40 +16,48 @@ pub struct Detection {
     pub(super) reject_foreign_start: fn(Input<'_>) -> Result<(), FrameError>,
 }
 
+/// What becomes of the first frame of a connection, or the error in its place.
+pub(super) enum Decision {
+    /// It is delivered.
+    Deliver,
+    /// It waits for the bytes after it, which decide whether the peer speaks another protocol.
+    Hold,
+    /// The error takes its place, because the peer speaks another protocol.
+    Replace(FrameError),
+}
+
 impl Detection {
-    /// A server detects other protocols.
+    /// A server detects other protocols, and so does a client, if the first bytes of its server are a status line of
+    /// HTTP, a version of SSH, or an alert of TLS.
     pub const ON: Self = Self {
         is_on: true,
         frames_are_lines: false,
         reject_foreign_start: |_| Ok(()),
     };
 
-    /// A server detects nothing. For framings that carry other protocols, or whose first message may
+    /// Servers and clients detect nothing. For framings that carry other protocols, or whose first message may
     /// begin like one.
     ///
-    /// At a client, errors do not guess the protocol of the server, and the answer that a server gives
+    /// At a client, errors do not guess the protocol of the server either, and the answer that a server gives
     /// to one of these protocols can be a reply.
     pub const OFF: Self = Self {
         is_on: false,
         ..Self::ON
     };
 
-    /// Returns `true` if the first frame of a client, or the error in its place, must be held until
-    /// the bytes after it decide whether the client speaks another protocol.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the client speaks another protocol.
-    pub(super) fn must_hold_request(
+    /// Decides about the first frame of a client, or the error in its place: the client may speak another protocol.
+    pub(super) fn decide_request(
         &self,
         input: Input<'_>,
         parsed: &Result<Option<ParsedFrame>, FrameError>,
         exchanges: Exchanges,
-    ) -> Result<bool, FrameError> {
+    ) -> Decision {
         if !self.is_on {
-            return Ok(false);
+            return Decision::Deliver;
         }
-        (self.reject_foreign_start)(input)?;
+        if let Err(error) = (self.reject_foreign_start)(input) {
+            return Decision::Replace(error);
+        }
         let bytes = input.bytes();
         let found = match whole_frame(bytes, parsed) {
             Some(frame) => self.match_frame(frame, bytes, exchanges),
@@ -58,12 +66,12 @@ impl Detection {
         // With one exchange, the client waits for its reply and may send nothing more.
         let is_last = exchanges == Exchanges::One && parsed.is_err();
         match found {
-            Match::Full(protocol) => Err(FrameError::other_protocol(protocol)),
+            Match::Full(protocol) => Decision::Replace(FrameError::other_protocol(protocol)),
             // A line can be long text. Its end shows whether it is a request line.
-            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(true),
-            Match::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
-            Match::Partial(_) => Ok(input.read_state() != ReadState::Eof && !is_last),
-            Match::No => Ok(false),
+            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Decision::Hold,
+            Match::LongPath => Decision::Replace(FrameError::other_protocol(OtherProtocol::Http)),
+            Match::Partial(_) if input.read_state() != ReadState::Eof && !is_last => Decision::Hold,
+            Match::Partial(_) | Match::No => Decision::Deliver,
         }
     }
 
@@ -80,38 +88,47 @@ impl Detection {
         }
     }
 
-    /// Returns `true` if the first frame of a server, or the error in its place, must be held until
-    /// the bytes after it decide whether they are an answer to another framing or protocol.
+    /// Decides about the first frame of a server, or the error in its place.
     ///
-    /// # Errors
-    ///
-    /// Returns an error for what a server of this library says to a client of another framing or
-    /// protocol, because most framings would take it for a reply. An error of the framing names the
-    /// protocol that the server seems to speak.
-    pub(super) fn must_hold_reply(
+    /// It is replaced if it is what a server of this library says to a client of another framing or protocol, or the
+    /// beginning of another protocol, because most framings would take that for a reply. An error of the framing then
+    /// names the protocol that the server seems to speak.
+    pub(super) fn decide_reply(
         &self,
         input: Input<'_>,
         parsed: &Result<Option<ParsedFrame>, FrameError>,
-    ) -> Result<bool, FrameError> {
+    ) -> Decision {
         let bytes = input.bytes();
         if matches!(parsed, Ok(Some(frame)) if matches!(frame.kind, FrameKind::Control(_))) {
-            return Ok(false);
+            return Decision::Deliver;
         }
-        let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
-        (self.reject_foreign_start)(input).map_err(|error| error.with_guess(server))?;
-        let may_be_answer = self.check_answer(bytes)?;
-        // A short reply must not wait, as a short request must not.
-        let can_wait = whole_frame(bytes, parsed).map_or(!bytes.is_empty(), is_distinctive);
-        if may_be_answer && can_wait && input.read_state() != ReadState::Eof {
-            return Ok(true);
+        let guess = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
+        if let Err(error) = (self.reject_foreign_start)(input) {
+            return Decision::Replace(error.with_guess(guess));
         }
-        match parsed {
-            Err(error) => Err(error.clone().with_guess(server)),
-            Ok(Some(frame)) if frame.kind == FrameKind::Oversized && server.is_some() => {
-                let error = FrameError::too_large(frame.payload.len(), input.limit());
-                Err(error.with_guess(server))
+        let may_be_answer = match self.check_answer(bytes) {
+            Ok(may_be_answer) => may_be_answer,
+            Err(error) => return Decision::Replace(error),
+        };
+        // A short reply must not wait, as a short request must not. So the bytes after it do not count either.
+        let is_short = whole_frame(bytes, parsed).is_some_and(|frame| frame.len() < 4);
+        let can_wait = !is_short && !bytes.is_empty() && input.read_state() != ReadState::Eof;
+        let found = if self.is_on && !is_short {
+            Match::of_server(bytes)
+        } else {
+            Match::No
+        };
+        match (found, parsed) {
+            // The end of the answer says what this client spoke, which is more than what the server speaks.
+            _ if may_be_answer && can_wait => Decision::Hold,
+            (Match::Full(protocol), _) => Decision::Replace(FrameError::server_speaks(protocol)),
+            (Match::Partial(_), _) if can_wait => Decision::Hold,
+            (_, Err(error)) => Decision::Replace(error.clone().with_guess(guess)),
+            (_, Ok(Some(frame))) if frame.kind == FrameKind::Oversized && guess.is_some() => {
+                let error = FrameError::too_large(frame.oversized_len(), input.limit());
+                Decision::Replace(error.with_guess(guess))
             }
-            Ok(_) => Ok(false),
+            _ => Decision::Deliver,
         }
     }
 
@@ -138,8 +155,7 @@ impl Detection {
     }
 }
 
-/// Returns the bytes of the frame, if all of them have arrived, so that its sender may be waiting for the
-/// response. Nobody waits for one to bytes that are skipped.
+/// Returns the whole frame if it has arrived: its sender may be waiting for a response. Skipped bytes never get one.
 fn whole_frame<'a>(
     bytes: &'a [u8],
     parsed: &Result<Option<ParsedFrame>, FrameError>,

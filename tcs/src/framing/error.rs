@@ -25,9 +25,10 @@ struct Inner {
 enum Cause {
     /// The peer sent bytes that are not of this framing.
     Malformed,
-    /// The peer speaks another protocol, in which it is sent this. If it is empty, the protocol has no
-    /// answer, and the peer is sent the text.
-    OtherProtocol { answer: &'static [u8] },
+    /// The peer closed the connection in the middle of a frame.
+    Truncated,
+    /// The peer speaks another protocol, and is sent the protocol's answer, or the text if it has none.
+    OtherProtocol { answer: Option<&'static [u8]> },
     /// This end has no memory for a message.
     OutOfMemory,
     /// This end failed: its message is not one of the framing, or its framing is wrong.
@@ -42,7 +43,8 @@ impl FrameError {
 
     /// Creates an error for input that ended in the middle of a frame.
     pub fn truncated() -> Self {
-        Self::malformed("the connection ended in the middle of a frame")
+        let text = format_args!("the connection ended in the middle of a frame");
+        Self::new(Cause::Truncated, &text)
     }
 
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
@@ -69,7 +71,7 @@ impl FrameError {
     /// Creates an error for a message of `length` bytes, if its length does not fit in `bits` bits. `max` is
     /// the maximum.
     #[cold]
-    pub(super) fn beyond_length(length: usize, max: usize, bits: usize) -> Self {
+    pub(super) fn length_overflow(length: usize, max: usize, bits: usize) -> Self {
         Self::unsendable(format_args!(
             "a message of {length} bytes exceeds {max}, the maximum length that fits in {bits} bits"
         ))
@@ -82,8 +84,8 @@ impl FrameError {
     }
 
     /// Creates an error for a peer of another protocol or framing. The peer receives `answer`, or the
-    /// text if that is empty.
-    pub(super) fn with_answer(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
+    /// text if there is none.
+    pub(super) fn with_answer(answer: Option<&'static [u8]>, text: &dyn fmt::Display) -> Self {
         Self::new(Cause::OtherProtocol { answer }, text)
     }
 
@@ -95,13 +97,32 @@ impl FrameError {
         Self::new(Cause::Failed, &text)
     }
 
-    /// Adds the protocol that the peer seems to speak, if any.
+    /// Creates an error for the first bytes of a server that speaks another protocol.
+    pub(super) fn server_speaks(protocol: OtherProtocol) -> Self {
+        match protocol {
+            OtherProtocol::Tls => {
+                Self::malformed("the server speaks TLS at this port: connect to `tls://host:port`")
+            }
+            _ => Self::malformed(format_args!(
+                "the server speaks {protocol}: check the address, or use a framing with `Detection::OFF` to speak \
+                 {protocol}"
+            )),
+        }
+    }
+
+    /// Adds the protocol that the server seems to speak, if any.
     pub(super) fn with_guess(self, protocol: Option<OtherProtocol>) -> Self {
         let Some(protocol) = protocol else {
             return self;
         };
-        let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
-        Self::new(self.inner.cause, &text)
+        let text = self.inner.text.raw();
+        let text = format_args!("{text}; that looks like {protocol}");
+        let cause = match self.inner.cause {
+            // Another connection would end like this one.
+            Cause::Truncated => Cause::Malformed,
+            cause => cause,
+        };
+        Self::new(cause, &text)
     }
 
     #[cold]
@@ -117,10 +138,15 @@ impl FrameError {
         matches!(self.inner.cause, Cause::OtherProtocol { .. })
     }
 
+    /// Returns `true` if the connection ended in the middle of a frame.
+    pub(crate) fn is_truncated(&self) -> bool {
+        matches!(self.inner.cause, Cause::Truncated)
+    }
+
     /// Returns the answer to a peer of another protocol, if there is one.
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
         match self.inner.cause {
-            Cause::OtherProtocol { answer } if !answer.is_empty() => Some(answer),
+            Cause::OtherProtocol { answer } => answer,
             _ => None,
         }
     }
@@ -128,7 +154,9 @@ impl FrameError {
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self.inner.cause {
-            Cause::Malformed | Cause::OtherProtocol { .. } => RejectionKind::ProtocolError,
+            Cause::Malformed | Cause::Truncated | Cause::OtherProtocol { .. } => {
+                RejectionKind::ProtocolError
+            }
             Cause::OutOfMemory => RejectionKind::Busy,
             Cause::Failed => RejectionKind::Failed,
         };

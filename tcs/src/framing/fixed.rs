@@ -49,6 +49,7 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 pub struct Fixed<const N: usize>;
 
 impl<const N: usize> Framing for Fixed<N> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const MIN_MESSAGE_LEN: usize = N;
     const PARAMETER_ERROR: Option<&'static str> = match N {
         0 => Some("`Fixed<0>` has no messages: write `Fixed<1>` or more"),
@@ -64,6 +65,10 @@ impl<const N: usize> Framing for Fixed<N> {
             return ParsedFrame::incomplete(input);
         }
         Ok(Some(ParsedFrame::message(0..N, N)))
+    }
+
+    fn frame_len(&self, _bytes: &[u8]) -> Option<usize> {
+        Some(N)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {

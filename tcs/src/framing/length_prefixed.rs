@@ -2,7 +2,7 @@
 
 use super::{
     Detection, FrameError, FrameKind, Framing, Input, OtherProtocol, ParsedFrame, ReadState, Side,
-    other_protocol::EXPECTS_LENGTH, parsed::beyond_limit,
+    other_protocol::EXPECTS_LENGTH, parsed::skip_or_reject,
 };
 use crate::{Rejection, text::Escaped};
 
@@ -16,7 +16,9 @@ use crate::{Rejection, text::Escaped};
 /// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
 ///
 /// A message beyond `max_frame_len` is rejected in its place, and the connection continues, if it is at
-/// most four times the limit. If it is larger, the connection closes.
+/// most four times the limit. If it is larger, the connection closes. So it does if the four bytes of the
+/// first length are text, which only those of messages of more than 512 MiB can be. With a limit below 208 MiB,
+/// no message within it begins like one of the [other protocols](super::OtherProtocol) that a server detects.
 ///
 /// # Examples
 ///
@@ -46,12 +48,15 @@ pub struct LengthPrefixed;
 
 /// The length in bytes of the header of a frame.
 const HEADER: usize = 4;
+/// The notice that a client sends while it has nothing to say.
+const PING: u8 = 0x80;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.
 const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
 
 impl Framing for LengthPrefixed {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
     const IS_STATELESS: bool = true;
     const DETECTION: Detection = Detection {
@@ -82,6 +87,11 @@ impl Framing for LengthPrefixed {
         Ok(Some(ParsedFrame::message(HEADER..end, end)))
     }
 
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let header = u32::from_be_bytes(*bytes.first_chunk()?);
+        Some(HEADER.saturating_add(header as usize))
+    }
+
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[0; HEADER]);
@@ -102,7 +112,7 @@ impl Framing for LengthPrefixed {
             }
             _ => {
                 let length = out.len().saturating_sub(start + HEADER);
-                Err(FrameError::beyond_length(length, MAX_LENGTH, 31))
+                Err(FrameError::length_overflow(length, MAX_LENGTH, 31))
             }
         }
     }
@@ -115,6 +125,12 @@ impl Framing for LengthPrefixed {
         out.extend_from_slice(&(CONTROL | length).to_be_bytes());
         out.push(rejection.kind().code());
         out.extend_from_slice(text.as_bytes());
+        true
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(&(CONTROL | 1).to_be_bytes());
+        out.push(PING);
         true
     }
 }
@@ -133,7 +149,7 @@ fn other_frame(
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
     if header & CONTROL == 0 {
-        return beyond_limit(length, input.limit(), end, input.ends_before(end));
+        return skip_or_reject(length, input.limit(), end, input.ends_before(end));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
@@ -148,8 +164,9 @@ fn other_frame(
 
 /// Rejects text in place of the first length: four bytes, or a line if it is shorter.
 ///
-/// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
-/// so text is not a length.
+/// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`, so text
+/// is not the length of a message within the limit. With a limit above 128 MiB, it can be that of a message
+/// to skip. It is rejected as text all the same: a client that types is likelier than such a message.
 fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     let start = bytes.get(..HEADER).unwrap_or(bytes);
@@ -171,7 +188,7 @@ fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
         )),
         (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
         (Side::Server, None) => FrameError::with_answer(
-            EXPECTS_LENGTH,
+            Some(EXPECTS_LENGTH),
             &"that looks like text, and this port expects length-prefixed frames",
         ),
     })

@@ -83,6 +83,7 @@ pub struct CrlfLines {
 }
 
 impl Framing for Lines {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const DETECTION: Detection = Detection {
         frames_are_lines: true,
         reject_foreign_start: reject_length,
@@ -119,6 +120,7 @@ impl Framing for Lines {
 }
 
 impl Framing for CrlfLines {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const DETECTION: Detection = Lines::DETECTION;
 
     #[inline]
@@ -142,7 +144,7 @@ impl Framing for CrlfLines {
 fn reject_length(input: Input<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
         return Err(FrameError::with_answer(
-            EXPECTS_LINES,
+            Some(EXPECTS_LINES),
             &"that looks like length-prefixed frames, and this port expects lines of text",
         ));
     }

@@ -86,7 +86,8 @@ use crate::Rejection;
 ///
 /// Each connection has one value of its framing, for both directions, so a framing may keep state that
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
-/// requests are written before the replies to earlier ones are read.
+/// requests are written before the replies to earlier ones are read. A request that was written is removed again
+/// if its call is dropped before anything of it is sent.
 ///
 /// The [module](self) lists the framings of this library.
 ///
@@ -99,17 +100,23 @@ use crate::Rejection;
 /// ([`Detection::OFF`]), as `Codec` does.
 ///
 /// A client never accepts these answers as a reply, nor the notice that a server expects length-prefixed
-/// frames or lines of text. Both are errors of the kind [`Reply`](crate::ErrorKind::Reply). The exception
-/// is the alert that answers TLS, because servers of other protocols send it as well.
+/// frames or lines of text. If its server speaks HTTP, SSH or TLS, it does not accept the status line
+/// (`HTTP/1.1 400 `), the version (`SSH-2.0-`) or the alert either. All of these are errors of the kind
+/// [`Reply`](crate::ErrorKind::Reply) that name the protocol. A client that wants them as replies needs a framing
+/// that opts out.
 ///
 /// So the first message of a connection cannot begin like these protocols. If its bytes can still
 /// become one of them, it is processed when the next bytes show that they do not, or when the peer
-/// closes its sending half. This can happen to a first frame of four bytes or more that begins like
-/// `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
-/// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame does not wait once it
-/// is complete, nor does that of a framing with one exchange, because nothing follows it. So if all
-/// messages are that short, another protocol passes for messages. A client's first reply of four bytes or
-/// more waits in the same way if it can still become one of these answers, such as `This`.
+/// closes its sending half:
+///
+/// - A first frame of four bytes or more can wait if it begins like `GET /`.
+/// - One of two bytes or more can wait if it begins with a control character, such as the empty line
+///   `\r\n`, because PROXY headers of version 2 begin like that.
+/// - A shorter frame does not wait once it is complete. So if all messages are that short, another
+///   protocol passes for messages.
+/// - The frame of a framing with one exchange does not wait, because nothing follows it.
+/// - A client's first reply of four bytes or more waits in the same way if it can still become one of
+///   these, such as `This` or `HTTP`.
 ///
 /// # Values
 ///
@@ -170,15 +177,24 @@ pub trait Framing: Default + Send + 'static {
     /// `#[server_protocol(reject_with = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
-    /// How a server detects other protocols in the first bytes of a connection.
+    /// How other protocols are detected in the first bytes of a connection.
     ///
     /// Default: [`Detection::ON`]. Override it with [`Detection::OFF`] if your framing carries one of
     /// these protocols, or if a first message may begin like one.
     const DETECTION: Detection = Detection::ON;
 
+    /// Whether each frame is independent of those before it, so that a new value of the framing reads it.
+    ///
+    /// Set it to `true` if this framing has no state, or only notes how far it has searched. A
+    /// [`Channel`](crate::Channel) reads a request back out of its frame to send it again, and so it sends requests again
+    /// only if this is `true`.
+    ///
+    /// Default: `false`.
+    const HAS_INDEPENDENT_FRAMES: bool = false;
+
+    /// Whether this framing has no state, so that it can parse a frame twice.
     // If `true`, `ConnectionFraming` parses the first frame a second time, which saves 30 instructions
     // (a fifth, with many in flight) for each later request.
-    /// Whether this framing has no state, so that it can parse a frame twice.
     #[doc(hidden)]
     const IS_STATELESS: bool = false;
 
@@ -194,11 +210,30 @@ pub trait Framing: Default + Send + 'static {
     /// [values](Self::HAS_VALUES) need no bytes; and the reply of a framing with
     /// [one exchange](Self::EXCHANGES) may be empty.
     ///
+    /// # Limits
+    ///
+    /// The framing itself enforces [`Input::limit`], which is `max_frame_len`, on messages that are read.
+    /// As soon as it knows that a message is longer, it returns [`ParsedFrame::oversized`], or
+    /// [`FrameError::too_large`] if it cannot skip the message. Nothing else bounds a frame: the read buffer
+    /// grows with the bytes that arrive while this method returns `None`, until `frame_timeout`. The library
+    /// checks the length of messages that are written.
+    ///
     /// # Errors
     ///
     /// Returns an error if no frame can follow any more. The connection then closes, and this
     /// method is not called again.
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError>;
+
+    /// Returns the length of the frame at the start of `bytes`, or `None` if the bytes do not say.
+    ///
+    /// A server calls it for a frame of more than 128 KiB, and reserves as much of its
+    /// [memory budget](crate::server::Server::memory_budget).
+    ///
+    /// Default: `None`. The server then reserves as much as the largest message takes.
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let _ = bytes;
+        None
+    }
 
     /// Appends the bytes that precede a message.
     ///
@@ -228,6 +263,17 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let _ = (out, rejection);
+        false
+    }
+
+    /// Appends a frame that the peer skips. A client sends it so that whatever is between the two, such as a balancer,
+    /// does not take the connection for a dead one.
+    ///
+    /// Returns `true` if the frame was appended, and `false` if this framing has none.
+    ///
+    /// Default: `false`.
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        let _ = out;
         false
     }
 

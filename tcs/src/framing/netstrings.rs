@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{
     FrameError, FrameKind, Framing, Input, ParsedFrame,
-    parsed::{SKIP_FACTOR, beyond_limit},
+    parsed::{SKIP_FACTOR, skip_or_reject},
 };
 use crate::text::Escaped;
 
@@ -44,6 +44,7 @@ pub struct Netstrings {
 }
 
 impl Framing for Netstrings {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.comma_is_due {
             // At the end of the input, a missing comma is no error: the message was rejected before, and a
@@ -61,6 +62,11 @@ impl Framing for Netstrings {
         let parsed = parse_message(input, start, length)?;
         self.comma_is_due = matches!(&parsed, Some(frame) if frame.kind == FrameKind::Oversized);
         Ok(parsed)
+    }
+
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let (length, start) = parse_length(bytes, usize::MAX).ok()??;
+        Some(length.saturating_add(start + 1))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -113,7 +119,7 @@ fn parse_message(
     };
     if length > limit {
         // The comma is read on its own, because it has not arrived yet if the message is long.
-        return beyond_limit(length, limit, end, input.ends_before(end + 1));
+        return skip_or_reject(length, limit, end, input.ends_before(end + 1));
     }
     match input.bytes().get(end) {
         Some(byte) => {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::signatures::{Match, is_distinctive};
-
 /// A protocol that a peer speaks by mistake.
 ///
 /// A server detects it in the first bytes of each connection, unless its framing opts out
@@ -54,29 +52,6 @@ impl fmt::Display for OtherProtocol {
 }
 
 impl OtherProtocol {
-    /// Detects a protocol by the first bytes that a client has sent.
-    ///
-    /// Detection is strict, so that nothing else is taken for a protocol. It requires a whole HTTP
-    /// request line up to its version, a client hello with lengths that agree, `SSH-2.0-`, a RESP
-    /// array up to the length of its first string, or a PROXY header.
-    #[must_use]
-    pub fn detect(bytes: &[u8]) -> Option<Self> {
-        match Match::of(bytes) {
-            Match::Full(protocol) => Some(protocol),
-            Match::LongPath => Some(Self::Http),
-            Match::No | Match::Partial(_) => None,
-        }
-    }
-
-    /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
-    /// understand an answer in the framing of this server.
-    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
-        match Match::of(bytes) {
-            Match::Partial(protocol) if is_distinctive(bytes) => Some(protocol),
-            _ => Self::detect(bytes),
-        }
-    }
-
     /// Guesses the protocol of a server whose first bytes are not a frame.
     pub(super) fn guess_server(bytes: &[u8]) -> Option<Self> {
         match bytes {
@@ -86,31 +61,32 @@ impl OtherProtocol {
             [b'-', b'E', b'R', b'R', ..]
             | [b'-', b'N', b'O', b'A', ..]
             | [b'-', b'D', b'E', b'N', ..] => Some(Self::Redis),
-            // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section
-            // 5.1).
-            [0x15, 3, 0..=4, 0, 2, ..] => Some(Self::Tls),
             _ => None,
         }
     }
 
-    /// Returns what a server sends to a client of this protocol. It is empty for a PROXY header, which
-    /// has no answer.
-    pub(super) const fn answer(self) -> &'static [u8] {
+    /// Returns what a server sends to a client of this protocol, or `None` for a PROXY header, which has
+    /// no answer.
+    pub(super) const fn answer(self) -> Option<&'static [u8]> {
         match self {
-            // RFC 9112, section 3: a server that cannot parse the request line answers 400.
-            Self::Http => {
-                b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
-                Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n"
-            }
+            Self::Http => Some(HTTP_ANSWER),
             // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
-            Self::Tls => b"\x15\x03\x03\x00\x02\x02\x0a",
-            // Lines may precede a server's version (RFC 4253, section 4.2).
-            Self::Ssh => b"This port does not speak SSH.\r\n",
-            Self::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
-            Self::Proxy => b"",
+            Self::Tls => Some(b"\x15\x03\x03\x00\x02\x02\x0a"),
+            Self::Ssh => Some(SSH_ANSWER),
+            Self::Redis => Some(REDIS_ANSWER),
+            Self::Proxy => None,
         }
     }
 }
+
+/// RFC 9112, section 3: a server that cannot parse the request line answers 400.
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n";
+
+/// Lines may precede a server's version (RFC 4253, section 4.2).
+const SSH_ANSWER: &[u8] = b"This port does not speak SSH.\r\n";
+
+const REDIS_ANSWER: &[u8] = b"-ERR this port does not speak the protocol of Redis\r\n";
 
 /// What a server of length-prefixed frames sends to a client whose text is where a length is expected.
 pub(super) const EXPECTS_LENGTH: &[u8] =
@@ -132,7 +108,7 @@ pub(super) const ANSWERS_TO_FRAMINGS: [(&[u8], &str); 2] = [
 ///
 /// The alert is not one of them, because any server of TLS sends the same.
 pub(super) const ANSWERS_TO_PROTOCOLS: [(&[u8], &str); 3] = [
-    (OtherProtocol::Http.answer(), "does not speak HTTP"),
-    (OtherProtocol::Ssh.answer(), "does not speak SSH"),
-    (OtherProtocol::Redis.answer(), "does not speak Redis"),
+    (HTTP_ANSWER, "does not speak HTTP"),
+    (SSH_ANSWER, "does not speak SSH"),
+    (REDIS_ANSWER, "does not speak Redis"),
 ];

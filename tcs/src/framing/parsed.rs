@@ -76,7 +76,10 @@ impl ParsedFrame {
     }
 
     /// Returns all bytes as one message, if it is complete.
-    pub(super) fn all(input: Input<'_>, is_complete: bool) -> Result<Option<Self>, FrameError> {
+    pub(super) fn whole_input(
+        input: Input<'_>,
+        is_complete: bool,
+    ) -> Result<Option<Self>, FrameError> {
         let length = input.bytes().len();
         if length > input.limit() {
             return Err(FrameError::too_large(length, input.limit()));
@@ -95,6 +98,12 @@ impl ParsedFrame {
         self.payload.start..self.payload.end
     }
 
+    /// Returns the length of a message beyond the limit, which has no place in the input.
+    #[inline]
+    pub(crate) fn oversized_len(&self) -> usize {
+        self.payload.len()
+    }
+
     /// Returns the length of the whole frame in bytes.
     pub const fn consumed(&self) -> usize {
         self.consumed
@@ -110,7 +119,7 @@ pub(super) const SKIP_FACTOR: usize = 4;
 ///
 /// Returns an error if the message is too large to be skipped, or if its frame is truncated.
 #[cold]
-pub(super) fn beyond_limit(
+pub(super) fn skip_or_reject(
     length: usize,
     limit: usize,
     consumed: usize,

@@ -1,6 +1,6 @@
 //! Messages with a length before each, as in existing protocols.
 
-use super::{FrameError, Framing, Input, ParsedFrame, parsed::beyond_limit};
+use super::{FrameError, Framing, Input, ParsedFrame, parsed::skip_or_reject};
 
 /// A length of `WIDTH` bytes, then the message, without control frames: for existing protocols.
 ///
@@ -63,28 +63,40 @@ impl<const WIDTH: usize, const OPTIONS: u8> Prefixed<WIDTH, OPTIONS> {
         WIDTH
     };
 
+    /// Returns the number in a header.
+    #[inline]
+    fn number(header: &[u8]) -> usize {
+        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
+        if Self::IS_LITTLE_ENDIAN {
+            header.iter().rev().fold(0, push)
+        } else {
+            header.iter().fold(0, push)
+        }
+    }
+
     /// The largest number that fits.
     const MAX: usize = usize::MAX >> (8 * (size_of::<usize>() - WIDTH));
 }
 
 impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
     const PARAMETER_ERROR: Option<&'static str> = match (WIDTH, OPTIONS) {
         (1..=4, 0..=3) => None,
         (1..=4, _) => Some("the options of `Prefixed` are `LITTLE_ENDIAN` and `INCLUDES_HEADER`"),
         _ => Some("the length in `Prefixed` has 1 to 4 bytes: write `Prefixed<4>` or less"),
     };
 
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let length = Self::number(bytes.get(..WIDTH)?).checked_sub(Self::COUNTED)?;
+        Some(WIDTH.saturating_add(length))
+    }
+
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some((header, rest)) = input.bytes().split_at_checked(WIDTH) else {
             return ParsedFrame::incomplete(input);
         };
-        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
-        let number = if Self::IS_LITTLE_ENDIAN {
-            header.iter().rev().fold(0, push)
-        } else {
-            header.iter().fold(0, push)
-        };
+        let number = Self::number(header);
         let Some(length) = number.checked_sub(Self::COUNTED) else {
             return Err(FrameError::malformed(format_args!(
                 "a length of {number}, which counts its own {WIDTH} bytes"
@@ -92,7 +104,7 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         };
         let end = WIDTH.saturating_add(length);
         if length > input.limit() {
-            return beyond_limit(length, input.limit(), end, input.ends_before(end));
+            return skip_or_reject(length, input.limit(), end, input.ends_before(end));
         }
         if rest.len() < length {
             return ParsedFrame::incomplete(input);
@@ -112,7 +124,7 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         let number = length + Self::COUNTED;
         if number > Self::MAX {
             let max = Self::MAX - Self::COUNTED;
-            return Err(FrameError::beyond_length(length, max, 8 * WIDTH));
+            return Err(FrameError::length_overflow(length, max, 8 * WIDTH));
         }
         let header = out.get_mut(start..end).unwrap_or_default();
         for (place, byte) in header.iter_mut().zip(number.to_le_bytes()) {

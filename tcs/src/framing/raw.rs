@@ -46,6 +46,6 @@ impl Framing for Raw {
             Side::Server => input.read_state() != ReadState::MaybeMore && !input.bytes().is_empty(),
             Side::Client => input.read_state() == ReadState::Eof,
         };
-        ParsedFrame::all(input, is_complete)
+        ParsedFrame::whole_input(input, is_complete)
     }
 }

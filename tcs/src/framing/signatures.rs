@@ -5,7 +5,7 @@
 
 use super::OtherProtocol;
 
-/// How the first bytes of a client match the signatures of other protocols.
+/// How the first bytes of a peer match the signatures of other protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     /// The bytes are of no detected protocol.
@@ -47,11 +47,71 @@ impl Match {
         let fixed = SIGNATURES.iter();
         let fixed = fixed.map(|(signature, protocol)| compare(bytes, signature, *protocol));
         let variable = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
-        let signatures = variable.into_iter().chain(fixed);
-        signatures.fold(Self::No, |found, other| match (found, other) {
+        Self::best(variable.into_iter().chain(fixed))
+    }
+
+    /// Compares the first bytes of a server with those signatures that no other text begins with by chance.
+    ///
+    /// Redis is not among them, because a reply of POP3 begins with `-ERR` too.
+    pub(super) fn of_server(bytes: &[u8]) -> Self {
+        Self::best([
+            // A status line up to the end of the code (RFC 9112, section 4).
+            compare_bounds(
+                bytes,
+                b"HTTP/1.0 100\n",
+                b"HTTP/1.1 599 ",
+                OtherProtocol::Http,
+            ),
+            compare(bytes, b"SSH-2.0-", OtherProtocol::Ssh),
+            compare(bytes, b"SSH-1.", OtherProtocol::Ssh),
+            // An alert, which is the answer to a client that does not speak TLS (RFC 8446, sections 5.1 and 6): the
+            // type, the version, the length, the level and the reason.
+            compare_bounds(
+                bytes,
+                &[21, 3, 0, 0, 2, 1, 0],
+                &[21, 3, 4, 0, 2, 2, 255],
+                OtherProtocol::Tls,
+            ),
+        ])
+    }
+
+    /// Returns the match that says the most.
+    fn best(matches: impl IntoIterator<Item = Self>) -> Self {
+        let matches = matches.into_iter();
+        matches.fold(Self::No, |found, other| match (found, other) {
             (Self::No, _) | (Self::Partial(_), Self::LongPath | Self::Full(_)) => other,
             _ => found,
         })
+    }
+}
+
+impl OtherProtocol {
+    /// Detects a protocol by the first bytes that a client has sent.
+    ///
+    /// Detection is strict, so that nothing else is taken for a protocol. It requires an HTTP request line
+    /// up to its version, a client hello with lengths that agree, `SSH-2.0-` or `SSH-1.`, a RESP array up
+    /// to the length of its first string, or a PROXY header.
+    ///
+    /// There is one exception: an HTTP method and the first 512 bytes of a path are enough, because the end
+    /// of a longer path may arrive much later. So text that begins with `GET /` and 511 bytes without a space
+    /// is detected too. If each frame is a line, as with [`Lines`](super::Lines), a server compares the whole
+    /// line instead.
+    #[must_use]
+    pub fn detect(bytes: &[u8]) -> Option<Self> {
+        match Match::of(bytes) {
+            Match::Full(protocol) => Some(protocol),
+            Match::LongPath => Some(Self::Http),
+            Match::No | Match::Partial(_) => None,
+        }
+    }
+
+    /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
+    /// understand an answer in the framing of this server.
+    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
+        match Match::of(bytes) {
+            Match::Partial(protocol) if is_distinctive(bytes) => Some(protocol),
+            _ => Self::detect(bytes),
+        }
     }
 }
 
@@ -78,6 +138,18 @@ fn compare(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Match {
         Match::Partial(protocol)
     } else {
         Match::No
+    }
+}
+
+/// Compares the bytes that have arrived with the least and the most that each can be.
+fn compare_bounds(bytes: &[u8], least: &[u8], most: &[u8], protocol: OtherProtocol) -> Match {
+    let mut bounded = bytes.iter().zip(least.iter().zip(most));
+    if !bounded.all(|(byte, (least, most))| (least..=most).contains(&byte)) {
+        Match::No
+    } else if bytes.len() < least.len() {
+        Match::Partial(protocol)
+    } else {
+        Match::Full(protocol)
     }
 }
 
@@ -113,8 +185,6 @@ fn tls(bytes: &[u8]) -> Match {
     // the hello. The second bytes of versions count from SSL 3.0 to TLS 1.3.
     const LEAST: &[u8] = &[22, 3, 0, 0, 0, 1, 0, 0, 0, 3, 0];
     const MOST: &[u8] = &[22, 3, 4, 255, 255, 1, 0, 255, 255, 3, 4];
-    let mut bounded = bytes.iter().zip(LEAST.iter().zip(MOST));
-    let fits = bounded.all(|(byte, (least, most))| (least..=most).contains(&byte));
     let agree = match bytes {
         [_, _, _, record_high, record_low, _, _, high, low, ..] => {
             let record = u16::from_be_bytes([*record_high, *record_low]);
@@ -123,10 +193,10 @@ fn tls(bytes: &[u8]) -> Match {
         }
         _ => true,
     };
-    match bytes.len() {
-        _ if !fits || !agree => Match::No,
-        11.. => Match::Full(OtherProtocol::Tls),
-        _ => Match::Partial(OtherProtocol::Tls),
+    if agree {
+        compare_bounds(bytes, LEAST, MOST, OtherProtocol::Tls)
+    } else {
+        Match::No
     }
 }
 

@@ -44,6 +44,6 @@ impl Framing for UntilEof {
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_message = !input.bytes().is_empty() || input.side() == Side::Client;
-        ParsedFrame::all(input, input.read_state() == ReadState::Eof && is_message)
+        ParsedFrame::whole_input(input, input.read_state() == ReadState::Eof && is_message)
     }
 }

@@ -26,15 +26,41 @@ macro_rules! __operations {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __client {
+    (@deadline &mut $client:ident, $connection:ty) => {
+        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
+        impl $client<$connection> {
+            /// Limits the next call, as in `client.deadline(limit).operation()`.
+            pub fn deadline(&mut self, limit: ::core::time::Duration) -> &mut Self {
+                self.connection.deadline(limit);
+                self
+            }
+        }
+    };
+    (@deadline & $client:ident, $connection:ty) => {
+        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
+        impl $client<$connection> {
+            /// Returns a client each of whose calls has this limit, as in
+            /// `client.deadline(limit).operation()`.
+            pub fn deadline(&self, limit: ::core::time::Duration) -> Self {
+                let connection = self.connection.deadline(limit);
+                Self { connection }
+            }
+        }
+    };
     ($client:ident, $framing:ty, $docs:literal) => {
         #[doc = $docs]
         ///
         /// Over a `Connection`, as `connect` makes it, one call follows the other, and a reply may
-        /// borrow from the connection. Over a `Channel`, as `share` makes it, many tasks call at a
-        /// time, each with a clone; a reply that borrows is processed by a closure.
+        /// borrow from the connection. Over a `Channel`, many tasks call at a time, each with a clone; a
+        /// reply that borrows is processed by a closure. A channel of `Channel::connect` or
+        /// `ChannelOptions` reconnects; that of `into_channel` does not.
         ///
         /// A server's greeting is waited for and dropped by the first call over a `Connection`; so call
-        /// before you `share`, or receive it yourself and hand the connection to `over`.
+        /// once before `into_channel`, or receive it yourself and hand the connection to `over`.
+        ///
+        /// Over a `blocking::Connection` or a `blocking::Channel`, calls block their thread.
+        ///
+        /// An `impl Into<…>` argument is converted before the request is sent.
         ///
         /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what
         /// the function returned, which may be a `Result` of its own.
@@ -81,18 +107,26 @@ macro_rules! __client {
 
         #[allow(dead_code, unreachable_pub, reason = "each client has it")]
         impl $client<$crate::__private::Connection<$framing>> {
-            /// Lets many tasks call, each with a clone.
+            /// Lets many tasks call over this connection, each with a clone.
+            ///
+            /// It does not reconnect: once the connection has ended, all calls fail. For a client that
+            /// does, use [`over`](Self::over) with a channel of `Channel::connect` or `ChannelOptions`.
             ///
             /// # Errors
             ///
             /// Those of `Connection::into_channel`.
-            pub fn share(
+            pub fn into_channel(
                 self,
             ) -> $crate::__private::Result<$client<$crate::__private::Channel<$framing>>> {
                 let connection = self.connection.into_channel()?;
                 ::core::result::Result::Ok($client { connection })
             }
         }
+
+        $crate::__client! { @deadline &mut $client, $crate::__private::Connection<$framing> }
+        $crate::__client! { @deadline & $client, $crate::__private::Channel<$framing> }
+        $crate::__client! { @deadline &mut $client, $crate::__private::blocking::Connection<$framing> }
+        $crate::__client! { @deadline & $client, $crate::__private::blocking::Channel<$framing> }
     };
 }
 

@@ -1,6 +1,10 @@
 //! What the expansions of the attributes need besides the public interface.
 //!
 //! Expansions name these items by `tcs::__private`, which re-exports them.
+//!
+//! Four of them ask the compiler something about a type: `Pair`, `FormatCheck`, `FieldValue` and `Shown`. An inherent
+//! item is preferred to a trait's of the same name, and exists only where its bounds hold. So the trait's is the answer
+//! for all other types. The technique is also called autoref specialization.
 
 #![allow(
     missing_docs,

@@ -125,9 +125,7 @@ where
 /// Checks that a format carries operations.
 pub const fn assert_operations_format<F: OperationsFormat<Request, Reply>, Request, Reply>() {}
 
-/// Asks whether a format carries operations.
-///
-/// Where the type has a constant of its own, the compiler prefers it to that of [`UnfitFormat`].
+/// Asks whether a format carries operations. The inherent constant is preferred to that of [`UnfitFormat`].
 #[derive(Debug)]
 pub struct FormatCheck<F, Request, Reply>(PhantomData<(F, Request, Reply)>);
 
@@ -172,7 +170,7 @@ pub trait Message<'de>: Sized {
 
 /// Reads a message.
 #[inline]
-pub fn read<'de, M: Message<'de>, D: Deserializer<'de>>(from: D) -> Result<M, D::Error> {
+pub fn read_message<'de, M: Message<'de>, D: Deserializer<'de>>(from: D) -> Result<M, D::Error> {
     from.deserialize_enum(M::NAME, M::OPERATIONS, OperationVisitor(PhantomData))
 }
 
@@ -209,7 +207,7 @@ pub trait Arguments<'de>: Sized {
 
 /// Reads arguments into a value that has none yet.
 #[inline]
-pub fn arguments<'de, T, A>(none: T, from: A) -> Result<T, A::Error>
+pub fn read_arguments<'de, T, A>(none: T, from: A) -> Result<T, A::Error>
 where
     T: Arguments<'de>,
     A: VariantAccess<'de>,

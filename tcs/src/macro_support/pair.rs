@@ -2,9 +2,7 @@
 
 use std::marker::PhantomData;
 
-/// Two types, to ask whether they are one.
-///
-/// Where the type has a constant of its own, the compiler prefers it to that of [`OtherPair`].
+/// Two types, to ask whether they are one. The inherent constant is preferred to that of [`OtherPair`].
 #[derive(Debug)]
 pub struct Pair<A, B>(PhantomData<(A, B)>);
 

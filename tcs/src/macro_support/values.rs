@@ -1,5 +1,7 @@
 //! Values and functions that expansions use.
 
+use std::fmt::{self, Debug};
+
 use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 
 /// A message that is made when it is encoded.
@@ -45,9 +47,7 @@ impl<Format> Decode<'_, Format> for Unknown {
 }
 
 /// A field as the request expression of a client sees it: a copy where its type is `Copy`, else a
-/// reference.
-///
-/// Where the bound of the method holds, the compiler prefers it to that of [`FieldReference`].
+/// reference. The inherent method is preferred to that of [`FieldReference`].
 #[derive(Debug)]
 pub struct FieldValue<'a, T>(pub &'a T);
 
@@ -67,6 +67,41 @@ pub trait FieldReference<'a, T> {
 impl<'a, T> FieldReference<'a, T> for FieldValue<'a, T> {
     fn get(&self) -> &'a T {
         self.0
+    }
+}
+
+/// A value of a message as its `Debug` shows it: as its own `Debug` does, if it has one. The inherent method is
+/// preferred to that of [`Unshown`].
+#[derive(Debug)]
+pub struct Shown<'a, T>(pub &'a T);
+
+impl<'a, T: Debug> Shown<'a, T> {
+    /// Returns the value.
+    pub fn get(&self) -> &'a dyn Debug {
+        self.0
+    }
+}
+
+/// What [`Shown`] is where its own bound does not hold.
+pub trait Unshown {
+    /// Returns what is shown in place of the value.
+    fn get(&self) -> &'static dyn Debug {
+        &Hidden("_")
+    }
+}
+
+impl<T> Unshown for Shown<'_, T> {}
+
+/// What `Debug` of a message shows in place of a value.
+pub struct Hidden(&'static str);
+
+impl Hidden {
+    pub const SECRET: Self = Self("***");
+}
+
+impl Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
     }
 }
 

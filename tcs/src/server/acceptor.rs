@@ -3,105 +3,97 @@
 //! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
 //! [`SpawnConnection`] hides its type, so that everything outside of a connection is compiled once.
 
-use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+};
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    connection::{Connection, NewConnection},
+    addresses::PeerUsage,
+    admission::Admission,
+    capacity::{AtCapacity, Capacity},
+    connection::{Connection, NewConnection, rejection_frames},
+    handshakes::{Handshakes, shake_hands},
     listeners::Listeners,
-    registry::{Deadline, Registry},
+    log_limiter::LogLimiter,
+    metrics::count_rejection,
+    registry::Registry,
+    rejected::{LAST_REJECT_TIMEOUT, REJECT_TIMEOUT, send_rejection},
     shared::Shared,
 };
-use crate::{
-    ConnectionInfo,
-    panics::{panic_text, poll_caught},
-    protocol::ServerProtocol,
-    text::Text,
-    transport::{DynHandshake, Incoming, Stream},
-};
+use crate::{Peer, Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
 
 /// The shared state without its protocol type.
 pub(super) trait SpawnConnection: Send + Sync {
     fn listeners(&self) -> &Listeners;
 
-    /// Serves a connection in its own task, after its handshakes.
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<Stream>>, handshakes: Handshakes);
-}
+    /// Returns the frames with which a peer is told that its connection is rejected.
+    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
 
-type Handshakes = Vec<Arc<dyn DynHandshake>>;
+    /// Serves a connection in its own task, after its handshakes.
+    fn spawn_connection(
+        self: Arc<Self>,
+        new: Box<NewConnection>,
+        handshakes: Handshakes,
+        admission: Arc<Admission>,
+    );
+}
 
 impl<P: ServerProtocol> SpawnConnection for Shared<P> {
     fn listeners(&self) -> &Listeners {
         &self.listeners
     }
 
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<Stream>>, handshakes: Handshakes) {
-        let serve = |new: Box<NewConnection<Stream>>| {
-            let span = info_span!("connection", peer = %new.info.peer(), id = new.info.id());
-            async move { Connection::open(self, new).serve().await }.instrument(span)
+    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer {
+        rejection_frames(self, rejection, log_limiter)
+    }
+
+    fn spawn_connection(
+        self: Arc<Self>,
+        mut new: Box<NewConnection>,
+        handshakes: Handshakes,
+        admission: Arc<Admission>,
+    ) {
+        let serve = |shared, new: Box<NewConnection>| {
+            let span = new.span();
+            async move { Connection::open(shared, new).serve().await }.instrument(span)
         };
         if handshakes.is_empty() {
-            tokio::spawn(serve(new));
+            tokio::spawn(serve(self, new));
         } else {
             tokio::spawn(async move {
+                let NewConnection {
+                    stream,
+                    info,
+                    registration,
+                    address,
+                    ..
+                } = &mut *new;
+                // The peer as it was accepted. A handshake may replace it.
+                let span = info_span!("handshake", peer = %info.peer(), id = info.id());
+                let shaking = shake_hands(stream, info.peer_mut(), &handshakes, registration);
                 // Boxed, so that its memory is freed before the connection is served.
-                let opened = Box::pin(shake_hands(new, handshakes)).await;
-                if let Some(new) = opened {
-                    serve(new).await;
+                if !Box::pin(shaking.instrument(span)).await {
+                    return;
+                }
+                drop(handshakes);
+                let admitted = admission.admit(info.peer(), address, registration.log_limiter());
+                drop(admission);
+                match admitted {
+                    Ok(()) => serve(self, new).await,
+                    Err(rejection) => {
+                        record_rejected(info.peer(), &rejection);
+                        let frames = self.rejection_frames(&rejection, registration.log_limiter());
+                        let sending = send_rejection(stream.take_inner(), frames, REJECT_TIMEOUT);
+                        Box::pin(sending).await;
+                    }
                 }
             });
         }
     }
-}
-
-/// Performs the handshakes of a new connection, within their limit. Returns `None` if the connection is over.
-async fn shake_hands(
-    mut new: Box<NewConnection<Stream>>,
-    handshakes: Handshakes,
-) -> Option<Box<NewConnection<Stream>>> {
-    match open_stream(&mut new, &handshakes).await {
-        Ok(()) => Some(new),
-        Err(reason) => {
-            // The peer as the last handshake has left it.
-            let peer = new.info.peer();
-            tracing::info!(%peer, reason = %Text::new(reason), "a handshake has failed");
-            None
-        }
-    }
-}
-
-/// Performs the handshakes of a new connection. Returns the reason why it is over as an error.
-async fn open_stream(
-    new: &mut NewConnection<Stream>,
-    handshakes: &Handshakes,
-) -> Result<(), String> {
-    let (registration, info) = (&mut new.registration, &mut new.info);
-    let limit = registration.limits().handshake;
-    let deadline = Deadline::after(registration.now(), limit);
-    let mut opening = pin!(async {
-        for handshake in handshakes {
-            let opening = handshake.open_boxed(new.stream.take_inner(), info.peer_mut());
-            new.stream = opening.await?;
-        }
-        io::Result::Ok(())
-    });
-    poll_fn(|cx| {
-        let wakeup = registration.poll_deadline(deadline, cx);
-        if registration.is_draining() {
-            return Poll::Ready(Err("the server is stopping".to_owned()));
-        }
-        if wakeup.is_ready() {
-            let reason = format!("it took longer than {limit} (`handshake_timeout`)");
-            return Poll::Ready(Err(reason));
-        }
-        poll_caught(opening.as_mut(), cx).map(|opened| match opened {
-            Ok(opened) => opened.map_err(|error| error.to_string()),
-            Err(payload) => Err(format!("a panic: {}", panic_text(payload))),
-        })
-    })
-    .await
 }
 
 /// Accepts the connections of a server.
@@ -110,7 +102,10 @@ async fn open_stream(
 pub(super) struct Acceptor {
     pub(super) shared: Arc<dyn SpawnConnection>,
     pub(super) registry: Arc<Registry>,
-    pub(super) blocking: Arc<Semaphore>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) at_capacity: AtCapacity,
+    /// The permits of connections that are being rejected.
+    pub(super) rejecting: Arc<Semaphore>,
     /// The maximum number of open connections.
     pub(super) max_connections: usize,
 }
@@ -129,48 +124,112 @@ impl Acceptor {
     ///
     /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
-        let permits = self.max_connections.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(permits));
-        let mut was_full = false;
+        let listeners = self.shared.listeners();
+        let mut capacity = Capacity::new(self.max_connections, self.at_capacity);
         loop {
-            // With a limit of one, the server is full whenever it serves.
-            let is_full = self.max_connections > 1 && permits.available_permits() == 0;
-            if is_full && !was_full {
-                let most = self.max_connections;
-                tracing::warn!(
-                    "{most} connections are open (`max_connections`); further peers wait"
-                );
-            }
-            was_full = is_full;
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            let was_full = capacity.is_full();
+            let permit = capacity.wait().await;
+            let mut has_waited = false;
+            let accepted = poll_fn(|cx| {
+                let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
+                has_waited |= accepted.is_pending();
+                accepted
+            });
+            let Some(incoming) = accepted.await? else {
                 return Ok(());
             };
-            let listeners = self.shared.listeners();
-            match poll_fn(|cx| listeners.poll_accept(cx)).await? {
-                Some(incoming) => self.spawn(incoming, permit),
-                None => return Ok(()),
+            if was_full && permit.is_some() && !has_waited {
+                // The peer has waited instead.
+                capacity.warn();
+            }
+            if !listeners.restore_descriptor() {
+                let text = "the server has no descriptors left";
+                let rejection = Rejection::too_many_connections(text);
+                record_rejected(&incoming.peer, &rejection);
+                // Nobody is accepted before it is closed: it has the last descriptor.
+                self.send_rejection(incoming, &rejection, LAST_REJECT_TIMEOUT)
+                    .await;
+                listeners.restore_descriptor();
+                continue;
+            }
+            let admitted = match self
+                .admission
+                .at_accept(&incoming, self.registry.log_limiter())
+            {
+                // Last, so that whoever is rejected evicts nobody.
+                Ok(address) => {
+                    let permit = capacity.make_room(permit, &self.registry).await;
+                    permit.map(|permit| (address, permit))
+                }
+                Err(rejection) => Err(rejection),
+            };
+            match admitted {
+                Ok((address, permit)) => self.spawn(incoming, address, permit),
+                Err(rejection) => {
+                    self.reject(incoming, &rejection);
+                    // A listener of the user's may always be ready.
+                    yield_now().await;
+                }
             }
         }
     }
 
-    fn spawn(&self, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    /// Rejects a connection in a task of its own. Drops it if too many are being rejected.
+    fn reject(&self, incoming: Incoming, rejection: &Rejection) {
+        record_rejected(&incoming.peer, rejection);
+        if let Ok(permit) = Arc::clone(&self.rejecting).try_acquire_owned() {
+            let sending = self.send_rejection(incoming, rejection, REJECT_TIMEOUT);
+            tokio::spawn(async move {
+                sending.await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Returns a future that sends a peer why its connection is rejected, and closes it.
+    fn send_rejection(
+        &self,
+        incoming: Incoming,
+        rejection: &Rejection,
+        limit: Duration,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let log_limiter = self.registry.log_limiter();
+        let frames = self.shared.rejection_frames(rejection, log_limiter);
+        async move {
+            // A peer that begins with a handshake would not understand it.
+            if incoming.handshakes.is_empty() {
+                send_rejection(incoming.stream, frames, limit).await;
+            }
+        }
+    }
+
+    fn spawn(
+        &self,
+        incoming: Incoming,
+        address: Option<Arc<PeerUsage>>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let registration = self.registry.register();
         let Incoming {
             stream,
             peer,
             local_addr,
-            closes_on_drop,
             handshakes,
         } = incoming;
-        let blocking = Arc::clone(&self.blocking);
         let new = Box::new(NewConnection {
             stream,
-            closes_on_drop: closes_on_drop && handshakes.is_empty(),
-            info: ConnectionInfo::of(peer, local_addr, registration.id(), blocking),
+            info: registration.info(peer, local_addr),
             registration,
+            address,
             permit: Some(permit),
         });
-        Arc::clone(&self.shared).spawn_connection(new, handshakes);
+        let admission = Arc::clone(&self.admission);
+        Arc::clone(&self.shared).spawn_connection(new, handshakes, admission);
     }
+}
+
+/// Counts and logs a rejected connection.
+fn record_rejected(peer: &Peer, reason: &Rejection) {
+    count_rejection(reason.kind());
+    tracing::debug!(%peer, %reason, "a connection is rejected");
 }

@@ -1,20 +1,27 @@
 //! A server without its types, before and after it binds its port.
 
-use std::{io::ErrorKind, mem::take, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    mem::take,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+};
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use super::{
     acceptor::{Acceptor, SpawnConnection},
-    config::{Settings, Systemd},
+    config::{Limit, Limits, Settings, Systemd},
     listeners::DynListener,
     registry::Registry,
+    rejected::MAX_REJECTING,
     report::Report,
-    stop::{Order, ServerHandle},
+    stop::{Order, ServerHandle, StopOnDrop},
 };
 use crate::{
     Error, Result,
-    socket::listen,
+    socket::{Keepalive, listen},
     transport::{AddressListener, WithHandshake},
 };
 
@@ -27,20 +34,26 @@ pub(super) struct ServerPlan {
 impl ServerPlan {
     /// Binds the port.
     pub(super) async fn bind(mut self) -> Result<BoundServer> {
+        let listens_at_address = self.settings.listens_at_address();
         let mut listeners = take(&mut self.settings.listeners);
-        if self.settings.has_address || listeners.is_empty() {
+        if listens_at_address {
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
+            let keepalive = self.settings.keepalive();
             let at_address = WithHandshake {
-                listener: AddressListener::new(listen_at_any(&addrs, self.settings.reuse_port)?),
+                listener: AddressListener::new(
+                    listen_at_any(&addrs, self.settings.reuse_port, keepalive)?,
+                    keepalive,
+                ),
                 handshakes: take(&mut self.settings.handshakes),
             };
             listeners.insert(0, Box::new(at_address));
         }
+        let handle = ServerHandle::new(Registry::new(&self.settings));
         Ok(BoundServer {
             plan: self,
             listeners,
-            handle: ServerHandle::new(),
+            handle: StopOnDrop(handle),
         })
     }
 }
@@ -80,7 +93,7 @@ impl ServerPlan {
 pub struct BoundServer {
     plan: ServerPlan,
     listeners: Vec<Box<dyn DynListener>>,
-    handle: ServerHandle,
+    handle: StopOnDrop,
 }
 
 impl BoundServer {
@@ -105,9 +118,9 @@ impl BoundServer {
             .filter_map(|listener| listener.local_addr())
     }
 
-    /// Returns a handle that stops the server.
+    /// Returns a handle that observes and stops the server.
     pub fn handle(&self) -> ServerHandle {
-        self.handle.clone()
+        self.handle.0.clone()
     }
 
     /// Serves until the server is done or a [`ServerHandle`] stops it.
@@ -133,17 +146,25 @@ impl BoundServer {
         if let Some(on_listening) = self.plan.settings.on_listening.take() {
             on_listening(&self);
         }
-        let ServerPlan { shared, settings } = self.plan;
-        shared.listeners().open(self.listeners);
+        let ServerPlan {
+            shared,
+            mut settings,
+        } = self.plan;
+        let handle = &self.handle.0;
+        shared.listeners().start(self.listeners);
         let acceptor = Acceptor {
             shared,
-            registry: Registry::new(settings.limits),
-            blocking: settings.blocking(),
+            admission: Arc::new(settings.admission(max_connections)),
+            at_capacity: settings.at_capacity,
+            rejecting: Arc::new(Semaphore::new(MAX_REJECTING)),
+            registry: Arc::clone(handle.registry()),
             max_connections,
         };
+        let _probe = acceptor.registry.start_probe();
         settings.systemd.notify("READY=1");
-        let (drain, systemd) = (settings.drain, settings.systemd);
-        let until_drained = accept_then_drain(&acceptor, &self.handle, drain, systemd);
+        // Pinned here, so that what runs beside it does not hold it twice.
+        let (limits, systemd) = (settings.limits, settings.systemd);
+        let until_drained = pin!(accept_then_drain(&acceptor, handle, limits, systemd));
         acceptor.registry.sweeping(until_drained).await
     }
 
@@ -170,24 +191,16 @@ impl std::fmt::Debug for BoundServer {
     }
 }
 
-/// Accepts until the server is done or stopped, then drains.
+/// Accepts until the server is done, or its lame-duck phase is over, then drains.
 async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    drain: Option<Duration>,
+    limits: Limits,
     systemd: Systemd,
 ) -> Result<Report> {
-    let accepted = tokio::select! {
-        biased;
-        () = handle.wait_for(Order::Stop) => Ok(()),
-        accepted = acceptor.accept_all() => accepted,
-    };
+    let accepted = accept(acceptor, handle, limits.lame_duck, systemd).await;
     acceptor.shared.listeners().close();
-    systemd.notify("STOPPING=1");
-    let abort = timeout(
-        drain.unwrap_or(Duration::MAX),
-        handle.wait_for(Order::Abort),
-    );
+    let abort = timeout(limits.drain.as_duration(), handle.wait_for(Order::Abort));
     let report = acceptor.registry.drain(abort).await;
     let aborted = report.requests.aborted;
     if aborted > 0 {
@@ -202,14 +215,46 @@ async fn accept_then_drain(
     Ok(report)
 }
 
+/// Accepts until no listener is left, or the server was stopped and its lame-duck phase is over.
+async fn accept(
+    acceptor: &Acceptor,
+    handle: &ServerHandle,
+    lame_duck: Limit,
+    systemd: Systemd,
+) -> io::Result<()> {
+    // One future for both phases, because it has the permits of the connections.
+    let mut accepting = pin!(acceptor.accept_all());
+    let ended = tokio::select! {
+        biased;
+        () = handle.wait_for(Order::Stop) => None,
+        accepted = &mut accepting => Some(accepted),
+    };
+    // A server without listeners is stopped as well, for whoever asks its handle.
+    handle.stop();
+    systemd.notify("STOPPING=1");
+    match ended {
+        Some(accepted) => accepted,
+        None if lame_duck.is_zero() => Ok(()),
+        None => tokio::select! {
+            biased;
+            _ = timeout(lame_duck.as_duration(), handle.wait_for(Order::Abort)) => Ok(()),
+            accepted = accepting => accepted,
+        },
+    }
+}
+
 /// Listens on the first address that this machine has.
 ///
 /// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
 /// listen on the other IP version, and its peers would reach the first server.
-fn listen_at_any(addrs: &[SocketAddr], reuse_port: bool) -> Result<TcpListener> {
+fn listen_at_any(
+    addrs: &[SocketAddr],
+    reuse_port: bool,
+    keepalive: Option<Keepalive>,
+) -> Result<TcpListener> {
     let mut failure = Error::setting("address", "has no socket address");
     for addr in addrs {
-        match listen(*addr, reuse_port) {
+        match listen(*addr, reuse_port, keepalive) {
             Ok(listener) => return Ok(listener),
             Err(source) => {
                 let is_in_use = source.kind() == ErrorKind::AddrInUse;
@@ -229,6 +274,7 @@ mod tests {
     use std::{
         net::{Shutdown, TcpStream},
         os::fd::AsFd as _,
+        time::Duration,
     };
 
     use crate::{
@@ -259,7 +305,7 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn server_ends_when_its_listener_is_dead() {
-        let listener = listen(([127, 0, 0, 1], 0).into(), false).expect("a free port");
+        let listener = listen(([127, 0, 0, 1], 0).into(), false, None).expect("a free port");
         let descriptor = listener.as_fd().try_clone_to_owned();
         let server = ConcurrentServer::new(Silent).listener(listener);
         // After shutdown(2), accept(2) fails with EINVAL.
@@ -276,19 +322,19 @@ mod tests {
         // TEST-NET-1 (RFC 5737), which no machine has.
         let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let listener = listen_at_any(&[elsewhere, any], false).expect("a free port");
+        let listener = listen_at_any(&[elsewhere, any], false, None).expect("a free port");
         let addr = listener.local_addr().expect("it listens");
         assert!(addr.ip().is_loopback() && addr.port() != 0);
-        let error = listen_at_any(&[elsewhere, elsewhere], false).expect_err("not here");
+        let error = listen_at_any(&[elsewhere, elsewhere], false, None).expect_err("not here");
         assert_eq!(error.peer_addr(), Some(elsewhere));
     }
 
     #[tokio::test]
     async fn address_in_use_is_an_error_even_if_another_is_free() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let first = listen_at_any(&[any], false).expect("a free port");
+        let first = listen_at_any(&[any], false, None).expect("a free port");
         let taken = first.local_addr().expect("it listens");
-        let error = listen_at_any(&[taken, any], false).expect_err("in use");
+        let error = listen_at_any(&[taken, any], false, None).expect_err("in use");
         assert_eq!(error.peer_addr(), Some(taken));
     }
 }

@@ -3,9 +3,11 @@
 use std::{marker::PhantomData, pin::pin, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::Instrument as _;
 
 use super::{
     bound::{BoundServer, ServerPlan},
+    capacity::AtCapacity,
     config::{Concurrent, Iterative, Mode, Once, Settings},
     connection::{Connection, NewConnection},
     registry::Registry,
@@ -14,7 +16,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Address, ConnectionInfo, Peer, Result,
+    Address, Peer, Rejection, Result,
     framing::Framing as _,
     limit::assert_parameters,
     protocol::ServerProtocol,
@@ -48,13 +50,37 @@ pub struct Server<P, M> {
 impl<P: ServerProtocol> ConcurrentServer<P> {
     /// Sets the maximum number of open connections.
     ///
-    /// At the maximum, the server stops accepting, and further peers wait in the backlog of the
-    /// operating system. [`bind`](Self::bind) rejects zero. Default: 1,024, or the descriptor limit
+    /// At the maximum, further peers wait in the backlog of the operating system, unless you set
+    /// [`at_capacity`](Self::at_capacity). [`bind`](Self::bind) rejects zero. Default: 1,024, or the descriptor limit
     /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 if that is lower. The 100 are reserved for the rest of
     /// the program. If the limit leaves room for less than half of the maximum, a warning is logged.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self.settings.is_default_max = false;
+        self
+    }
+
+    /// Sets what the server does with further peers when it has
+    /// [`max_connections`](Self::max_connections) open connections.
+    ///
+    /// The first peer in 10 seconds that finds the server full is logged as a warning. Default:
+    /// [`AtCapacity::Wait`].
+    pub fn at_capacity(mut self, policy: AtCapacity) -> Self {
+        self.settings.at_capacity = policy;
+        self
+    }
+
+    /// Sets the maximum number of open connections of one address. `None` is no limit.
+    ///
+    /// Addresses are counted by IPv4 address and by IPv6 network (/64). A further peer of the address receives *too many
+    /// connections*, if the framing can carry it, and is closed. Behind a balancer that sends PROXY headers
+    /// (`ProxyHeader` in [`transport`](crate::transport)), the address is that of its client, and without them that of
+    /// the balancer: set `None`. Loopback addresses and peers without an address, as over a Unix socket, are not
+    /// limited. [`bind`](Self::bind) rejects zero. Default: a quarter of `max_connections`, at least 1, so that no address can
+    /// take the whole server.
+    pub fn max_connections_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
+        let limit = limit.into().unwrap_or(usize::MAX);
+        self.settings.max_connections_per_address = Some(limit);
         self
     }
 }
@@ -90,11 +116,12 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Adds a listener, such as a [`UnixSocket`](crate::transport::UnixSocket) or a [`tokio::net::TcpListener`]
+    /// Adds a listener, such as a [`UnixSocketListener`](crate::transport::UnixSocketListener) or a [`tokio::net::TcpListener`]
     /// that exists already. See [`transport`](crate::transport).
     ///
-    /// A server with listeners of its own listens at an address as well only if you set
-    /// [`address`](Self::address) or [`port`](Self::port).
+    /// The server then no longer listens at its default address. To listen there too, set
+    /// [`address`](Self::address) or [`port`](Self::port). The handshakes and the TLS of the server are for the
+    /// connections to that address. Give this listener its own with [`Listener::with_handshake`].
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
@@ -113,7 +140,21 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Tells systemd when the server accepts connections (`READY=1`), and when it drains (`STOPPING=1`), for services
+    /// Sets how long the machine of a peer may not answer, on connections to [`address`](Self::address).
+    ///
+    /// A peer whose machine has lost its power or its network says nothing, and would hold its connection until
+    /// `idle_timeout`, or while a function waits. The system sends it probes after half of this time
+    /// (`SO_KEEPALIVE`, tcp(7)), and the connection ends as after a reset. On Linux, it also ends when a reply is not
+    /// acknowledged for this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer.
+    ///
+    /// The system counts in whole seconds, from 2 s to about 18 hours. Other listeners keep the options of their
+    /// sockets. Default: 2 minutes.
+    pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.keepalive = limit.into();
+        self
+    }
+
+    /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for services
     /// with `Type=notify`. See `sd_notify(3)`. Without systemd it has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
@@ -124,10 +165,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Adds a handshake to the connections of [`address`](Self::address). It runs after those that were added
     /// before.
     ///
-    /// Other listeners have their own: see [`Listener::with_handshake`].
+    /// Other listeners have their own: see [`Listener::with_handshake`]. So [`bind`](Self::bind) rejects a server
+    /// with other listeners and a handshake, unless you set [`address`](Self::address) or [`port`](Self::port).
     pub fn handshake(mut self, handshake: impl Handshake) -> Self {
         self.settings.handshakes.push(Arc::new(handshake));
-        self.settings.has_address = true;
         self
     }
 
@@ -150,10 +191,41 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.handshake(tls)
     }
 
-    /// Sets how long the handshakes of a connection may take together.
+    /// Sets the handshake that a connection continues with after [`Response::StartTls`](crate::Response::StartTls),
+    /// such as `Tls` of [`transport`](crate::transport). Default: none.
     ///
-    /// Then the connection is dropped. A server that is stopped drops connections in their handshake at once.
-    /// Default: 10 s.
+    /// # Examples
+    ///
+    #[cfg_attr(feature = "tls", doc = "```no_run")]
+    #[cfg_attr(not(feature = "tls"), doc = "```ignore")]
+    /// use tcs::{ConcurrentServer, Response, framing::CrlfLines, server_protocol, transport::{Tls, TlsInfo}};
+    ///
+    /// #[server_protocol(framing = CrlfLines, greeting = "220 ready")]
+    /// fn smtp(line: &str, tls: Option<&TlsInfo>) -> Response<&'static str> {
+    ///     match (line, tls) {
+    ///         ("STARTTLS", None) => Response::StartTls("220 go ahead"),
+    ///         ("STARTTLS", Some(_)) => Response::Reply("503 this is TLS"),
+    ///         ("QUIT", _) => Response::ReplyAndClose("221 bye"),
+    ///         (_, None) => Response::Reply("530 start TLS first"),
+    ///         (_, Some(_)) => Response::Reply("250 ok"),
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> tcs::Result<()> {
+    /// // SMTP needs more: its reply to EHLO has a line for each extension.
+    /// ConcurrentServer::new(Smtp).start_tls(Tls::from_pem("cert.pem", "key.pem")?).run()
+    /// # }
+    /// ```
+    pub fn start_tls(mut self, handshake: impl Handshake) -> Self {
+        self.settings.start_tls = Some(Arc::new(handshake));
+        self
+    }
+
+    /// Sets how long the handshakes of a connection may take together, and the one after
+    /// [`Response::StartTls`](crate::Response::StartTls).
+    ///
+    /// Then the connection is dropped. A server that is stopped lets handshakes go on for a second, and then tells
+    /// their peers *going away*. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.handshake = limit.into().into();
         self
@@ -163,12 +235,32 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// A larger request is rejected. A larger reply is replaced by a failure. Memory is allocated
     /// only for bytes that have arrived, never for a length that a peer claims. The request itself may take more
-    /// memory: an element of a list takes the size of its type, and as little as a byte of the message (two in
-    /// `Json` and `Protobuf`).
+    /// memory: an element of a list takes the size of its type, up to three times while the list grows, and as little
+    /// as a byte of the message (two in `Json` and `Protobuf`).
     /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
     /// message ([`Fixed`](crate::framing::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
+        self
+    }
+
+    /// Sets how many bytes the large buffers of all connections may take together.
+    ///
+    /// A buffer of at most 128 KiB does not count, so small requests are served whatever others send. Once 128 KiB of a
+    /// longer message have arrived, the server reserves memory for all of it, and reads on when the budget has room.
+    /// Connections that have not sent a complete request yet can have at most a half of the budget together, unless one
+    /// message alone is longer.
+    ///
+    /// While a message waits for room, each incomplete message that holds memory must be complete within 2 s, plus 1 s
+    /// for each 4 MiB that has arrived. A message for which there is no room in time is rejected as *busy*.
+    ///
+    /// Replies count as soon as their peer does not read them. Beyond the budget, they may take a quarter of it more, and
+    /// their peers have 2 s instead of [`write_timeout`](Self::write_timeout). Beyond that, the connection is dropped.
+    ///
+    /// Default: 512 MiB, or a quarter of the memory that the process may use if that is less (`RLIMIT_AS`, and
+    /// `memory.max` of the control group on Linux). A message that is larger than the budget waits for all of it.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.settings.memory = Some(bytes);
         self
     }
 
@@ -198,8 +290,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a protocol function may take, counted from its first wait.
     ///
     /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
-    /// connection closes if it has a session. A function that does not wait, or is `blocking`, is
-    /// not dropped. Default: `None`, because only you know where a transaction may be
+    /// connection closes if it has a session. A function that does not wait, or runs under `blocking`, is
+    /// not dropped. The calls that any function makes with a [`Connection`](crate::Connection) end in time by
+    /// themselves: their [`deadline`](crate::Connection::deadline) is that of the function. Those of tasks that it spawns
+    /// do not. Default: `None`, because only you know where a transaction may be
     /// interrupted.
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.request = limit.into().into();
@@ -240,12 +334,103 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
+    /// Sets how long a stopped server goes on as before, until it drains. Default: `None`, which drains at once.
+    ///
+    /// In this time, known as the lame-duck phase, the server accepts and serves connections, but
+    /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
+    /// the health of the server sees the stop before the listeners close, and no connection is lost: see
+    /// `docs/deploy.md`. [`drain_timeout`](Self::drain_timeout) begins after it. A second signal and
+    /// [`ServerHandle::abort`](super::ServerHandle::abort) end the server at once.
+    ///
+    /// An [`IterativeServer`] also serves one connection after the other in this time, and a [`OnceServer`] waits for its
+    /// request. A server that is done, such as a [`OnceServer`] after its reply, does not wait for the end of the phase.
+    pub fn lame_duck(mut self, time: impl Into<Option<Duration>>) -> Self {
+        // No time means no phase, as zero does.
+        self.settings.limits.lame_duck = Some(time.into().unwrap_or_default()).into();
+        self
+    }
+
     /// Sets how long a stopped server waits for the requests in flight. The rest is then aborted.
     ///
     /// A function that computes or blocks cannot be interrupted. The server returns without it, and it runs
     /// until it or its process ends. Default: 30 s.
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.drain = limit.into();
+        self.settings.limits.drain = limit.into().into();
+        self
+    }
+
+    /// Sets how old a connection may become. Default: `None`.
+    ///
+    /// Then the connection drains as that of a stopped server: it processes the requests that have arrived, receives
+    /// *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout) more, it is
+    /// aborted. So clients that keep their connections forever are distributed anew, as over servers that were added to
+    /// a balancer. The age of each connection differs by up to a tenth, so that those of a restart do not end together.
+    pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.age = limit.into().into();
+        self
+    }
+
+    /// Sets the maximum number of requests of a connection. Default: `None`.
+    ///
+    /// After the response to the last, the peer receives *going away*, if the framing can carry it, and the connection
+    /// closes. Requests after the last are not executed. [`bind`](Self::bind) rejects zero.
+    pub fn max_requests_per_connection(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.settings.limits.requests = limit.into().unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Sets the maximum number of requests in flight of all connections of one address. Default: `None`.
+    ///
+    /// A further request is answered *busy* and not executed, and the connection goes on, if the framing or
+    /// `reject_with` can carry it. Each connection has one request in flight, so this limits how many functions of an
+    /// address wait, or run under `blocking`. Addresses are counted as for
+    /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
+    /// zero.
+    pub fn max_in_flight_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.settings.limits.in_flight_per_address = limit.into().unwrap_or(usize::MAX);
+        self
+    }
+
+    /// Sets how many requests per second all connections of one address may send. Default: `None`.
+    ///
+    /// A further request is answered as in [`max_in_flight_per_address`](Self::max_in_flight_per_address). It is a token
+    /// bucket with room for the requests of one second, and it stays when the peer reconnects.
+    /// [`bind`](Self::bind) rejects zero.
+    pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
+        self.settings.limits.rate_per_address = per_second.into().unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Sets how long a request may wait before it starts. Default: `None`.
+    ///
+    /// A request that has waited longer is answered *busy* and not executed, and the connection goes on, if the framing
+    /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on those whose
+    /// clients still wait. Set it to a part of the time after which your clients give up.
+    ///
+    /// Three waits are compared, each by itself:
+    ///
+    /// - for earlier requests of the same connection and their replies, from the read on
+    /// - for the tasks of other connections, once such waits have been long for 100 ms, so that a burst may pass
+    /// - for a permit of [`max_blocking`](Self::max_blocking), with the same allowance
+    ///
+    /// The wait of a request that is not read yet is not known: a connection reads 16 KiB at a time, unless a request is
+    /// longer. A [`serve_stream`](Self::serve_stream) does not compare the second. `docs/overload.md` has figures.
+    /// A limit of less than 5 ms gives no allowance for bursts, because timers have a resolution of 1 ms.
+    /// [`bind`](Self::bind) rejects zero.
+    pub fn max_queue_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.queue = limit.into().into();
+        self
+    }
+
+    /// Sets how many requests of a connection may wait for their replies. Default: `None`.
+    ///
+    /// A further request is answered as in [`max_queue_time`](Self::max_queue_time). A peer that never has more than this
+    /// many requests without a reply does not exceed it. Requests that get no reply
+    /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Without this limit, requests wait, too: a connection
+    /// processes one at a time, and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
+    /// how many small requests are read together. [`bind`](Self::bind) rejects zero.
+    pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.settings.limits.pipelined = limit.into().unwrap_or(u64::MAX);
         self
     }
 
@@ -259,6 +444,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets the maximum number of `blocking` functions that run at the same time. Further ones wait.
     ///
+    /// tokio starts their threads, and may keep more of them than this.
+    ///
     /// [`bind`](Self::bind) rejects zero. Default: 512.
     pub fn max_blocking(mut self, limit: usize) -> Self {
         self.settings.max_blocking = limit;
@@ -270,6 +457,34 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// It receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
         self.settings.on_listening = Some(Box::new(function));
+        self
+    }
+
+    /// Sets a function that is called with each peer after its handshakes, and can reject it. Default: none.
+    ///
+    /// The peer receives the rejection, if the framing can carry it, and is closed. A rejection of a kind that is not
+    /// [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. The
+    /// function is called in the accept loop if the listener has no handshakes, so it must not block. If it panics, the
+    /// peer is rejected. It is not called by [`serve_stream`](Self::serve_stream).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// use tcs::{ConcurrentServer, Rejection, RejectionKind};
+    ///
+    /// let server = ConcurrentServer::new(Greet).on_accept(|peer| match peer.addr() {
+    ///     Some(addr) if addr.ip().is_loopback() => Ok(()),
+    ///     _ => Err(Rejection::new(RejectionKind::GoingAway, "only from this machine")),
+    /// });
+    /// # drop(server);
+    /// ```
+    pub fn on_accept<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&Peer) -> std::result::Result<(), Rejection> + Send + Sync + 'static,
+    {
+        self.settings.on_accept = Some(Box::new(function));
         self
     }
 
@@ -319,7 +534,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.plan()?.bind().await?.listen().await
     }
 
-    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
+    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready. Dropping the future is the same, too.
     ///
     /// # Examples
     ///
@@ -386,8 +601,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Serves one connection over any stream that you have connected or accepted.
     ///
-    /// The loop and the limits are those of other connections, and a [`OnceServer`] serves one request. Returns
-    /// when the connection has ended. To accept connections, write a [`Listener`].
+    /// The loop and the limits are those of other connections, except the limits per address, and a [`OnceServer`] serves
+    /// one request. Returns when the connection has ended. To accept connections, write a [`Listener`].
     ///
     /// # Errors
     ///
@@ -410,26 +625,35 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         peer: Peer,
     ) -> Result<Report> {
         inside_runtime("serve_stream()", Instead::Nothing)?;
+        let instead = "call `perform` of the handshake before";
+        self.settings.check_handshakes(false, instead)?;
         let (shared, settings) = self.shared()?;
-        let registry = Registry::new(settings.limits);
+        let registry = Registry::new(&settings);
         let registration = registry.register();
-        let blocking = settings.blocking();
         let new = Box::new(NewConnection {
             stream: Stream::new(stream),
-            closes_on_drop: false,
-            info: ConnectionInfo::of(peer, None, registration.id(), blocking),
+            info: registration.info(peer, None),
             registration,
+            address: None,
             permit: None,
         });
-        let mut connection = Connection::open(shared, new);
-        registry.sweeping(pin!(connection.serve())).await;
-        // The connection ends when it is dropped, so the report is made after that.
-        drop(connection);
+        let span = new.span();
+        // The connection ends when it is dropped, at the end of the block. What is reported comes after that.
+        let served = pin!(
+            async {
+                Connection::open(shared, new).serve().await;
+            }
+            .instrument(span)
+        );
+        registry.sweeping(served).await;
         Ok(registry.report())
     }
 
     /// Erases the types of the server.
     fn plan(self) -> Result<ServerPlan> {
+        let instead = "give each listener its own with `with_handshake`";
+        let has_address = self.settings.listens_at_address();
+        self.settings.check_handshakes(has_address, instead)?;
         let (shared, settings) = self.shared()?;
         Ok(ServerPlan { shared, settings })
     }
@@ -438,7 +662,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         const { assert_parameters::<P::Framing>() };
         self.settings.check(P::Framing::MIN_MESSAGE_LEN)?;
-        let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);
+        let shared = Shared::new(self.protocol, &self.settings, M::IS_ONCE);
         Ok((Arc::new(shared), self.settings))
     }
 }

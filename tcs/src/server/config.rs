@@ -3,12 +3,19 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use super::{bound::BoundServer, listeners::DynListener};
+use super::{
+    addresses::Addresses,
+    admission::{Admission, OnAccept},
+    bound::BoundServer,
+    capacity::AtCapacity,
+    listeners::DynListener,
+};
 use crate::{
     Address, Error,
     limit::{check_max_frame_len, check_zero},
+    socket::Keepalive,
     transport::DynHandshake,
 };
 
@@ -76,15 +83,24 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<Box<dyn DynListener>>,
     /// The handshakes of connections to `address`.
     pub(super) handshakes: Vec<Arc<dyn DynHandshake>>,
+    /// The handshake after `Response::StartTls`.
+    pub(super) start_tls: Option<Arc<dyn DynHandshake>>,
     /// Whether other servers can listen at the same address.
     pub(super) reuse_port: bool,
+    /// How long the machine of a peer may not answer.
+    pub(super) keepalive: Option<Duration>,
     pub(super) systemd: Systemd,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
     pub(super) is_default_max: bool,
+    pub(super) at_capacity: AtCapacity,
+    /// `None`: the default.
+    pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_blocking: usize,
-    pub(super) drain: Option<Duration>,
+    /// The memory budget in bytes. `None`: what [`default_memory`] says.
+    pub(super) memory: Option<usize>,
     pub(super) limits: Limits,
+    pub(super) on_accept: Option<OnAccept>,
     pub(super) on_listening: Option<OnListening>,
 }
 
@@ -122,6 +138,19 @@ pub(super) struct Limits {
     pub(super) half_close: Limit,
     pub(super) write: Limit,
     pub(super) linger: Limit,
+    pub(super) drain: Limit,
+    /// How long a stopped server goes on before it drains.
+    pub(super) lame_duck: Limit,
+    pub(super) age: Limit,
+    /// How long a request may wait before it starts.
+    pub(super) queue: Limit,
+    /// How many requests a connection may have.
+    pub(super) requests: u64,
+    /// How many requests of a connection may wait for their replies.
+    pub(super) pipelined: u64,
+    pub(super) in_flight_per_address: usize,
+    /// In requests per second. With the largest number, a request takes no time.
+    pub(super) rate_per_address: u32,
     /// How long a connection may process requests within one poll of its task.
     pub(super) poll_nanos: u64,
 }
@@ -141,6 +170,10 @@ impl Limit {
     #[inline]
     pub(super) const fn as_millis(self) -> u64 {
         self.0
+    }
+
+    pub(super) const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0)
     }
 
     pub(super) const fn is_zero(self) -> bool {
@@ -164,7 +197,7 @@ impl From<Option<Duration>> for Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", Duration::from_millis(self.0))
+        write!(f, "{:?}", self.as_duration())
     }
 }
 
@@ -174,14 +207,19 @@ impl Settings {
             address: Address::localhost(),
             has_address: false,
             reuse_port: false,
+            // Shorter than `idle_timeout`, and long enough for a machine that changes its network.
+            keepalive: Some(Duration::from_mins(2)),
             systemd: Systemd::default(),
             listeners: Vec::new(),
             handshakes: Vec::new(),
+            start_tls: None,
             max_connections: M::MAX_CONNECTIONS,
             is_default_max: true,
+            at_capacity: AtCapacity::default(),
+            max_connections_per_address: None,
             // The size of tokio's own pool of blocking threads.
             max_blocking: 512,
-            drain: Some(Duration::from_secs(30)),
+            memory: None,
             limits: Limits {
                 // The default of tokio-util's length-delimited codec. Memory follows the bytes that
                 // arrive, not the claimed length.
@@ -197,9 +235,20 @@ impl Settings {
                 half_close: Limit::from_secs(30),
                 write: Limit::from_secs(30),
                 linger: Limit::from_secs(2),
+                drain: Limit::from_secs(30),
+                // Only a balancer needs it, and how long depends on its checks.
+                lame_duck: Limit::from_secs(0),
+                // These six depend on the service: what its peers do is not known here.
+                age: Limit::NONE,
+                queue: Limit::NONE,
+                requests: u64::MAX,
+                pipelined: u64::MAX,
+                in_flight_per_address: usize::MAX,
+                rate_per_address: u32::MAX,
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
+            on_accept: None,
             on_listening: None,
         }
     }
@@ -221,32 +270,109 @@ impl Settings {
         }
     }
 
-    /// Returns the semaphore that limits `blocking` functions.
-    pub(super) fn blocking(&self) -> Arc<Semaphore> {
-        let permits = self.max_blocking.min(Semaphore::MAX_PERMITS);
-        Arc::new(Semaphore::new(permits))
+    /// Returns the memory budget in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.unwrap_or_else(default_memory)
+    }
+
+    /// Returns the conditions under which a server for this number of connections serves a peer.
+    pub(super) fn admission(&mut self, max_connections: usize) -> Admission {
+        // A peer that takes a quarter leaves room for others, and most peers behind one NAT need less.
+        let default = (max_connections / 4).max(1);
+        Admission {
+            addresses: Addresses::new(self.max_connections_per_address.unwrap_or(default)),
+            on_accept: self.on_accept.take(),
+        }
     }
 
     /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
         let limits = &self.limits;
-        // `linger` is not checked: zero means no wait.
+        // `linger`, `lame_duck` and `drain_timeout` are not checked: zero means no wait.
         check_zero(&[
             ("max_frame_len", limits.frame_len == 0),
             ("max_connections", self.max_connections == 0),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address == Some(0),
+            ),
             ("max_blocking", self.max_blocking == 0),
+            ("memory_budget", self.memory == Some(0)),
+            ("keepalive_timeout", self.keepalive == Some(Duration::ZERO)),
             ("handshake_timeout", limits.handshake.is_zero()),
             ("idle_timeout", limits.idle.is_zero()),
             ("frame_timeout", limits.frame.is_zero()),
             ("request_timeout", limits.request.is_zero()),
             ("half_close_timeout", limits.half_close.is_zero()),
             ("write_timeout", limits.write.is_zero()),
+            ("max_connection_age", limits.age.is_zero()),
+            ("max_queue_time", limits.queue.is_zero()),
+            ("max_requests_per_connection", limits.requests == 0),
+            ("max_pipelined_requests", limits.pipelined == 0),
+            (
+                "max_in_flight_per_address",
+                limits.in_flight_per_address == 0,
+            ),
+            ("max_request_rate_per_address", limits.rate_per_address == 0),
         ])?;
         check_max_frame_len(limits.frame_len, min_frame_len)
+    }
+
+    /// Returns the socket options of `keepalive_timeout`.
+    pub(super) fn keepalive(&self) -> Option<Keepalive> {
+        let limit = self.keepalive?;
+        Some(Keepalive {
+            limit,
+            // It also ends the connection of a peer that does not read, which is for `write_timeout` to decide. On
+            // Linux, it takes the place of the number of probes, so a longer one would make those wait as well.
+            is_for_unacknowledged: self.limits.write <= Some(limit).into(),
+        })
+    }
+
+    /// Returns `true` if the server listens at its address.
+    pub(super) fn listens_at_address(&self) -> bool {
+        self.has_address || self.listeners.is_empty()
+    }
+
+    /// Rejects handshakes without connections that they are for: what should be encrypted would not be.
+    pub(super) fn check_handshakes(
+        &self,
+        has_connections: bool,
+        instead: &str,
+    ) -> Result<(), Error> {
+        if has_connections || self.handshakes.is_empty() {
+            return Ok(());
+        }
+        let reason =
+            format!("and `tls` are for the connections to `address`, and there is none; {instead}");
+        Err(Error::setting("handshake", reason))
     }
 }
 
 impl Limits {
+    /// Returns the deadline of a function that is called now. It comes before the end of `request_timeout`, which
+    /// begins later.
+    pub(super) fn request_deadline(&self) -> Option<Instant> {
+        if self.request == Limit::NONE {
+            return None;
+        }
+        Instant::now().checked_add(self.request.as_duration())
+    }
+
+    /// Returns `max_queue_time`.
+    pub(super) fn queue_time(&self) -> Option<Duration> {
+        (self.queue != Limit::NONE).then(|| self.queue.as_duration())
+    }
+
+    /// Returns `true` if something is checked at each request.
+    pub(super) fn check_requests(&self) -> bool {
+        self.queue != Limit::NONE
+            || self.requests != u64::MAX
+            || self.pipelined != u64::MAX
+            || self.in_flight_per_address != usize::MAX
+            || self.rate_per_address != u32::MAX
+    }
+
     /// Returns the shortest time limit. It sets the interval between sweeps.
     pub(super) fn shortest(&self) -> Limit {
         let Self {
@@ -258,15 +384,53 @@ impl Limits {
             half_close,
             write,
             linger,
+            drain: _,
+            lame_duck: _,
+            age,
+            queue: _,
+            requests: _,
+            pipelined: _,
+            in_flight_per_address: _,
+            rate_per_address: _,
             poll_nanos: _,
         } = *self;
-        [handshake, idle, frame, request, half_close, write, linger]
-            .into_iter()
-            // `linger` may be zero, which means no wait.
-            .filter(|limit| !limit.is_zero())
-            .min()
-            .unwrap_or(Limit::NONE)
+        [
+            handshake, idle, frame, request, half_close, write, linger, age,
+        ]
+        .into_iter()
+        // `linger` may be zero, which means no wait.
+        .filter(|limit| !limit.is_zero())
+        .min()
+        .unwrap_or(Limit::NONE)
     }
+}
+
+/// Returns 512 MiB, or a quarter of what the process may use.
+fn default_memory() -> usize {
+    memory_of([address_space(), control_group()])
+}
+
+fn memory_of(limits: [Option<u64>; 2]) -> usize {
+    let usable = limits.into_iter().flatten().min().unwrap_or(u64::MAX);
+    let quarter = usize::try_from(usable / 4).unwrap_or(usize::MAX);
+    quarter.min(512 << 20)
+}
+
+/// Returns the soft limit of the address space (`RLIMIT_AS`, getrlimit(2)), if there is one.
+fn address_space() -> Option<u64> {
+    #[cfg(unix)]
+    return rlimit::Resource::AS.get_soft().ok();
+    #[cfg(not(unix))]
+    return None;
+}
+
+/// Returns the limit of the control group, as a container sees its own (cgroups(7), version 2), if there is one.
+fn control_group() -> Option<u64> {
+    std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Returns the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)).
@@ -291,9 +455,12 @@ mod tests {
     #[test]
     fn defaults_that_no_test_waits_for() {
         let settings = Settings::new::<Iterative>();
-        assert_eq!(settings.drain, Some(Duration::from_secs(30)));
+        assert_eq!(settings.limits.drain, Limit::from_secs(30));
         assert_eq!(settings.max_blocking, 512);
+        assert_eq!(settings.at_capacity, AtCapacity::Wait);
         assert_eq!(settings.limits.request, Limit::NONE);
+        assert_eq!(settings.limits.age, Limit::NONE);
+        assert!(!settings.limits.check_requests());
     }
 
     #[cfg(unix)]
@@ -308,6 +475,19 @@ mod tests {
             number => number.parse().expect("a number"),
         };
         assert_eq!(descriptor_limit(), descriptors);
+    }
+
+    #[test]
+    fn default_budget_is_a_quarter_of_what_the_process_may_use() {
+        const GIB: u64 = 1 << 30;
+        for (limits, mebibytes) in [
+            ([None, None], 512),
+            ([Some(u64::MAX), Some(8 * GIB)], 512),
+            ([Some(8 * GIB), Some(GIB)], 256),
+            ([Some(GIB / 8), None], 32),
+        ] {
+            assert_eq!(memory_of(limits), mebibytes << 20, "{limits:?}");
+        }
     }
 
     #[test]

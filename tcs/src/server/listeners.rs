@@ -5,11 +5,15 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use super::{
+    descriptors::ReservedDescriptor,
+    log_limiter::{LogLimiter, log_limited},
+};
 use crate::{
     panics::{panic_text, poll_caught},
     runtime::wake_after_others,
@@ -44,7 +48,7 @@ impl<L: Listener> DynListener for L {
     }
 
     fn name(&self) -> String {
-        Listener::name(self)
+        Text::new(Listener::name(self)).to_string()
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -64,11 +68,14 @@ struct Open {
     queue: VecDeque<OpenListener>,
     /// The error of the last listener that has failed.
     failure: Option<io::Error>,
+    reserve: ReservedDescriptor,
 }
 
 struct OpenListener {
     name: String,
     accepting: Accepting,
+    /// Whether descriptors or memory ran out, which is logged once until there are enough again.
+    is_exhausted: bool,
 }
 
 impl Listeners {
@@ -77,15 +84,23 @@ impl Listeners {
         Self(Mutex::default())
     }
 
-    pub(super) fn open(&self, listeners: Vec<Box<dyn DynListener>>) {
+    pub(super) fn start(&self, listeners: Vec<Box<dyn DynListener>>) {
         let opened = listeners.into_iter().map(|listener| OpenListener {
             name: listener.name(),
             accepting: listener.accept_owned(Duration::ZERO),
+            is_exhausted: false,
         });
         self.set(Open {
             queue: opened.collect(),
-            failure: None,
+            ..Open::default()
         });
+        self.restore_descriptor();
+    }
+
+    /// Takes a descriptor into reserve, unless it is there. Returns `false` if the process has none left. The
+    /// connection that was accepted last then has what was in reserve.
+    pub(super) fn restore_descriptor(&self) -> bool {
+        self.lock().reserve.restore()
     }
 
     /// Stops listening. Peers that wait in a backlog are reset.
@@ -101,23 +116,31 @@ impl Listeners {
     ///
     /// Returns `None` when the listeners were closed or no more connections come, and an error if one of them has
     /// failed and none is left.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Accepted> {
+    pub(super) fn poll_accept(
+        &self,
+        log_limiter: &LogLimiter,
+        cx: &mut Context<'_>,
+    ) -> Poll<Accepted> {
         // Taken out, because no lock is held while foreign code runs.
         let mut open = self.set(Open::default());
-        let result = open.poll_accept(cx);
+        let result = open.poll_accept(log_limiter, cx);
         self.set(open);
         result
     }
 
     /// Replaces the listeners. Returns the earlier ones, so that they are dropped without the lock.
     fn set(&self, open: Open) -> Open {
-        let mut replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *replaced, open)
+        std::mem::replace(&mut *self.lock(), open)
+    }
+
+    /// Ignores poisoning, because no code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Accepted> {
+    fn poll_accept(&mut self, log_limiter: &LogLimiter, cx: &mut Context<'_>) -> Poll<Accepted> {
         for _ in 0..self.queue.len() {
             let Some(mut listener) = self.queue.pop_front() else {
                 break;
@@ -133,31 +156,21 @@ impl Open {
                     continue;
                 }
             };
-            let (result, pause) = match accepted {
-                Ok(Some(incoming)) => (Poll::Ready(Ok(Some(incoming))), Duration::ZERO),
-                Ok(None) => continue,
-                Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Connection => {
-                        let (listener, error) = (&listener.name, Text::new(error));
-                        tracing::debug!(%listener, %error, "a connection was gone before it was accepted");
-                        (Poll::Pending, Duration::ZERO)
-                    }
-                    AcceptError::Exhausted => {
-                        let (listener, error) = (&listener.name, Text::new(error));
-                        tracing::error!(%listener, %error, "cannot accept a connection now; trying again soon");
-                        (Poll::Pending, RETRY_DELAY)
-                    }
-                    AcceptError::Listener => {
-                        self.failed(&listener, error);
-                        continue;
-                    }
-                },
+            let accepted =
+                accepted.map_err(|error| self.pause_after(&mut listener, error, log_limiter));
+            let pause = match &accepted {
+                Ok(Some(_)) => Duration::ZERO,
+                Err(Some(pause)) => *pause,
+                // It is dropped.
+                Ok(None) | Err(None) => continue,
             };
             listener.accepting = idle.accept_owned(pause);
-            self.queue.push_back(listener);
-            if result.is_ready() {
-                return result;
+            if let Ok(incoming) = accepted {
+                listener.is_exhausted &= !self.reserve.is_held();
+                self.queue.push_back(listener);
+                return Poll::Ready(Ok(incoming));
             }
+            self.queue.push_back(listener);
             // Other tasks run first, because a listener could always return an error.
             wake_after_others(cx);
         }
@@ -165,6 +178,39 @@ impl Open {
             return Poll::Ready(self.failure.take().map_or(Ok(None), Err));
         }
         Poll::Pending
+    }
+
+    /// Logs an error. Returns the pause before the listener is asked again, or `None` if it has failed.
+    fn pause_after(
+        &mut self,
+        listener: &mut OpenListener,
+        error: io::Error,
+        log_limiter: &LogLimiter,
+    ) -> Option<Duration> {
+        let (name, text) = (&listener.name, Text::new(&error));
+        match AcceptError::of(&error) {
+            AcceptError::Connection => {
+                tracing::debug!(listener = %name, error = %text, "a connection was gone before it was accepted");
+                Some(Duration::ZERO)
+            }
+            AcceptError::Exhausted => {
+                let is_released = self.reserve.release(&error);
+                if !listener.is_exhausted {
+                    // Peers that come and go could begin many episodes.
+                    log_limited!(log_limiter, error, { listener = %name, error = %text, }, "cannot accept connections now");
+                }
+                listener.is_exhausted = true;
+                Some(if is_released {
+                    Duration::ZERO
+                } else {
+                    RETRY_DELAY
+                })
+            }
+            AcceptError::Listener => {
+                self.failed(listener, error);
+                None
+            }
+        }
     }
 
     fn failed(&mut self, listener: &OpenListener, error: io::Error) {
@@ -190,20 +236,21 @@ impl AcceptError {
         use io::ErrorKind as Kind;
         match (error.kind(), error.raw_os_error()) {
             // EINVAL: it does not listen. Without a number, a listener of the user's own has another reason.
-            (Kind::InvalidInput, Some(_)) => Self::Listener,
-            // EBADF and ENOTSOCK.
-            (_, Some(9 | 88)) if cfg!(target_os = "linux") => Self::Listener,
+            // With `NotConnected`, which accept(2) does not return, it says that it is closed.
+            (Kind::InvalidInput, Some(_)) | (Kind::NotConnected, _) => Self::Listener,
+            // EBADF, ENOSYS and ENOTSOCK.
+            (_, Some(9 | 38 | 88)) if cfg!(target_os = "linux") => Self::Listener,
             (
                 Kind::ConnectionAborted
                 | Kind::ConnectionReset
                 | Kind::HostUnreachable
                 | Kind::Interrupted
                 | Kind::NetworkDown
-                | Kind::NetworkUnreachable
-                | Kind::TimedOut
-                | Kind::Unsupported,
+                | Kind::NetworkUnreachable,
                 _,
-            ) => Self::Connection,
+            )
+            // Without a number, a listener of the user's own may return it again at once.
+            | (Kind::TimedOut | Kind::Unsupported, Some(_)) => Self::Connection,
             // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
             (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Connection,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, and EACCES of a security policy, which leaves the
@@ -217,6 +264,19 @@ impl AcceptError {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_of_a_listener_of_ones_own_is_retried_after_a_pause_unless_it_is_of_a_connection() {
+        for (kind, class) in [
+            (io::ErrorKind::ConnectionAborted, AcceptError::Connection),
+            (io::ErrorKind::TimedOut, AcceptError::Exhausted),
+            (io::ErrorKind::Unsupported, AcceptError::Exhausted),
+            (io::ErrorKind::InvalidInput, AcceptError::Exhausted),
+            (io::ErrorKind::Other, AcceptError::Exhausted),
+        ] {
+            assert_eq!(AcceptError::of(&kind.into()), class, "{kind}");
+        }
+    }
 
     #[test]
     fn accept_errors_come_in_three_classes() {
@@ -237,6 +297,8 @@ mod tests {
             ("EBADF", 9, AcceptError::Listener),
             ("EINVAL", 22, AcceptError::Listener),
             ("ENOTSOCK", 88, AcceptError::Listener),
+            ("ENOSYS", 38, AcceptError::Listener),
+            ("ENOTCONN", 107, AcceptError::Listener),
         ] {
             let error = io::Error::from_raw_os_error(code);
             assert_eq!(AcceptError::of(&error), class, "{name}");

@@ -17,7 +17,8 @@
 //! | no memory for a large request | the connection; the peer receives *busy* |
 //! | no memory for a large reply | the request, which failed |
 //! | a handshake that fails, or takes longer than `handshake_timeout` | the connection |
-//! | no descriptors or memory for a new connection | nothing: accepting is retried every 100 ms |
+//! | no descriptors for a new connection | the new connection; the peer receives *too many connections* |
+//! | no memory for a new connection | nothing: accepting is retried every 100 ms |
 //! | a listener fails | the listener; the server, after a drain, if no other is left |
 //!
 //! # What becomes of a function
@@ -31,7 +32,10 @@
 //! | the peer closes its sending half, or closes the connection gracefully | after [`half_close_timeout`](Server::half_close_timeout) (30 s); at once with `half_close = ends` | its reply is sent |
 //! | the peer does not read | when earlier replies wait longer than [`write_timeout`](Server::write_timeout) (30 s) | its reply is sent, within the same limit |
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
-//! | the server stops | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
+//! | the server drains | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
+//!
+//! A server that is stopped drains at once, or after [`lame_duck`](Server::lame_duck). A function that takes
+//! [`Draining`](crate::protocol::Draining) as a parameter knows when the drain begins, and can return before it is dropped.
 //!
 //! A reply counts as sent once the operating system has accepted it. A peer that leaves without
 //! reading loses it. If that matters, have the protocol acknowledge replies.
@@ -56,12 +60,25 @@
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 
 mod acceptor;
+mod addresses;
+mod admission;
 mod bound;
 pub(crate) mod builder;
+mod capacity;
 mod config;
 mod connection;
+mod descriptors;
+mod handshakes;
 mod listeners;
+mod log_limiter;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
+mod metrics;
+mod probe;
 mod registry;
+mod rejected;
 mod report;
 mod run;
 mod shared;
@@ -69,7 +86,8 @@ mod stop;
 
 pub use bound::BoundServer;
 pub use builder::Server;
+pub use capacity::AtCapacity;
 pub use config::{Concurrent, Iterative, Mode, Once};
-pub use report::{Connections, Report, Requests};
+pub use report::{Bytes, Connections, Report, Requests};
 pub use run::ServerThread;
 pub use stop::{ServerHandle, stop_signal};

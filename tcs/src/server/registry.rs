@@ -10,12 +10,13 @@
 //! that time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    net::SocketAddr,
     num::NonZero,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -23,19 +24,30 @@ use std::{
 
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    config::{Limit, Limits},
+    config::{Limit, Limits, Settings},
+    log_limiter::LogLimiter,
+    metrics::publishing,
+    probe::SchedulerProbe,
     report::{Report, Tally},
 };
-use crate::runtime::wait_until;
+use crate::{
+    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, runtime::wait_until,
+};
 
 /// The open connections of one server.
 #[derive(Debug)]
 pub(super) struct Registry {
     limits: Limits,
+    log_limiter: LogLimiter,
+    memory: Arc<MemoryBudget>,
+    context: Arc<ServerContext>,
+    /// Measures how long tasks wait, for `max_queue_time`.
+    probe: Option<Arc<SchedulerProbe>>,
     inner: Mutex<Inner>,
     /// Notified whenever a connection opens or ends.
     changed: Notify,
@@ -49,6 +61,8 @@ pub(super) struct Registry {
 struct Inner {
     /// Keyed by connection number.
     slots: BTreeMap<u64, Arc<Slot>>,
+    /// When the connections retire, with their numbers, if their age has a limit.
+    retirements: BTreeSet<(Deadline, u64)>,
     /// The totals of the ended connections, and the number of accepted ones.
     totals: Report,
     /// The flags set for all connections, including those that open later.
@@ -61,6 +75,8 @@ struct Slot {
     /// The time in milliseconds at which the connection stops waiting.
     deadline: AtomicU64,
     flags: AtomicU8,
+    /// When the connection began to wait for a request, or [`NOT_IDLE`]: the low bits of the time in milliseconds.
+    idle_since: AtomicU32,
     waker: Mutex<Waker>,
     tally: Tally,
 }
@@ -71,6 +87,13 @@ const DRAIN: u8 = 1;
 const EXPIRED: u8 = 2;
 /// Flag: end at once.
 const ABORT: u8 = 4;
+/// Flag: close if no request has arrived.
+const EVICT: u8 = 8;
+/// Flag: finish the requests in flight and close, because of the age of the connection.
+const RETIRE: u8 = 16;
+
+/// The connection does not wait for a request.
+const NOT_IDLE: u32 = 0;
 
 /// The time in milliseconds at which a wait began; see [`Registration::now`]. It is never 0, so that an `Option` of
 /// it is no larger.
@@ -110,13 +133,21 @@ pub(super) enum Wakeup {
 const SLACK: u32 = 2;
 
 impl Registry {
-    /// Creates a registry for connections with these limits.
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    /// Creates a registry for connections with the limits of these settings.
+    pub(super) fn new(settings: &Settings) -> Arc<Self> {
+        let limits = settings.limits;
         // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
+            log_limiter: LogLimiter::default(),
+            memory: MemoryBudget::new(settings.memory()),
+            context: Arc::new(ServerContext::new(
+                settings.max_blocking,
+                limits.queue_time(),
+            )),
+            probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
             changed: Notify::new(),
             now: AtomicU64::new(0),
@@ -132,10 +163,15 @@ impl Registry {
         let slot = Arc::new(Slot {
             deadline: AtomicU64::new(Deadline::NEVER.0),
             flags: AtomicU8::new(inner.flags),
+            idle_since: AtomicU32::new(NOT_IDLE),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
         });
         inner.slots.insert(id, Arc::clone(&slot));
+        let retires = self.retirement(id);
+        if self.limits.age != Limit::NONE {
+            inner.retirements.insert((retires, id));
+        }
         drop(inner);
         self.changed.notify_waiters();
         Registration {
@@ -143,14 +179,24 @@ impl Registry {
             slot,
             waker: Waker::noop().clone(),
             id,
+            retires,
         }
     }
 
-    /// Runs `future`, and sweeps meanwhile if connections are open.
+    pub(super) const fn log_limiter(&self) -> &LogLimiter {
+        &self.log_limiter
+    }
+
+    /// Measures how long tasks wait, if that has a limit, until the result is dropped.
+    pub(super) fn start_probe(&self) -> Option<JoinSet<Infallible>> {
+        self.probe.as_ref().map(SchedulerProbe::start)
+    }
+
+    /// Runs `future`. Meanwhile, sweeps if connections are open, and publishes the numbers.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
         tokio::select! {
             biased;
-            output = future => output,
+            output = publishing(self, future) => output,
             never = self.sweep() => match never {},
         }
     }
@@ -166,7 +212,44 @@ impl Registry {
             let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Ordering::Relaxed);
             self.set_flag(EXPIRED, now);
+            if self.limits.age != Limit::NONE {
+                self.retire(now);
+            }
         }
+    }
+
+    /// Returns the end of the age of a connection, which is up to a tenth later than its limit.
+    fn retirement(&self, id: u64) -> Deadline {
+        let age = self.limits.age;
+        // The golden ratio spreads successive numbers evenly.
+        let spread = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        // A tenth of the age, times the spread, which is less than 1,024.
+        let later = age.as_millis().saturating_mul(spread) / 10_240;
+        Deadline(self.latest().saturating_add(later)).plus(age)
+    }
+
+    /// Signals connections to finish whose age is over, and aborts them after the time for a drain.
+    fn retire(&self, now: u64) {
+        let (mut retired, mut aborted) = (Vec::new(), Vec::new());
+        let inner = self.lock();
+        for (deadline, id) in inner.retirements.range(..=(Deadline(now), u64::MAX)) {
+            let Some(slot) = inner.slots.get(id) else {
+                continue;
+            };
+            if !slot.has(RETIRE) {
+                retired.push(Arc::clone(slot));
+            }
+            if deadline.plus(self.limits.drain).0 <= now {
+                aborted.push(Arc::clone(slot));
+            }
+        }
+        drop(inner);
+        if !retired.is_empty() {
+            set_flag(RETIRE, &retired);
+            // Once for each, because it wakes the functions of all connections.
+            self.context.drain.raise(now);
+        }
+        set_flag(ABORT, &aborted);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -199,33 +282,69 @@ impl Registry {
     fn set_flag_for_all(&self, flag: u8) {
         self.lock().flags |= flag;
         self.set_flag(flag, u64::MAX);
+        self.context.drain.raise_for_all();
+    }
+
+    /// Wakes all connections.
+    fn wake_all(&self) {
+        self.set_flag(0, u64::MAX);
     }
 
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
-        let mut reached = Vec::new();
-        for slot in self.lock().slots.values() {
-            if slot.deadline.load(Ordering::Relaxed) <= latest {
-                slot.flags.fetch_or(flag, Ordering::AcqRel);
-                reached.push(Arc::clone(slot));
-            }
-        }
-        // The lock is released first: wakers are foreign code, which might end connections.
-        for slot in reached {
-            let waker = slot.waker().clone();
-            waker.wake();
-        }
+        let inner = self.lock();
+        let is_reached = |slot: &&Arc<Slot>| slot.deadline.load(Ordering::Relaxed) <= latest;
+        let reached: Vec<_> = inner.slots.values().filter(is_reached).cloned().collect();
+        drop(inner);
+        set_flag(flag, &reached);
     }
 
-    /// Returns the totals so far. Open connections count as aborted.
-    pub(super) fn report(&self) -> Report {
+    /// Signals the connection that waits longest for a request to close. Returns `false` if none waits.
+    ///
+    /// The connection may receive a request before it sees the signal. Then it goes on.
+    pub(super) fn evict_longest_idle(&self) -> bool {
+        let now = self.latest();
         let inner = self.lock();
-        let mut report = inner.totals;
-        report.connections.aborted += inner.slots.len() as u64;
+        let evictable = inner.slots.values().rev().filter(|slot| {
+            slot.idle_since.load(Ordering::Relaxed) != NOT_IDLE && !slot.has(!EXPIRED)
+        });
+        // Of several, it returns the last, which is the oldest.
+        let longest = evictable.max_by_key(|slot| slot.idle_time(now)).cloned();
+        drop(inner);
+        longest.is_some_and(|slot| {
+            slot.flags.fetch_or(EVICT, Ordering::AcqRel);
+            slot.wake();
+            true
+        })
+    }
+
+    /// Returns the latest time that it can be, because the clock may lag.
+    #[inline]
+    fn latest(&self) -> u64 {
+        self.now.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
+    }
+
+    /// Returns the totals so far.
+    pub(super) fn stats(&self) -> Report {
+        let inner = self.lock();
+        let mut stats = inner.totals;
+        stats.connections.open = inner.slots.len() as u64;
         for slot in inner.slots.values() {
-            report.requests += slot.tally.requests();
+            stats.requests += slot.tally.requests();
+            stats.bytes += slot.tally.bytes();
         }
-        report
+        stats
+    }
+
+    /// Returns how much memory large buffers have reserved.
+    #[cfg(feature = "metrics")]
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        self.memory.reserved_bytes()
+    }
+
+    /// Returns the totals of a server that has ended. Connections that are still open count as aborted.
+    pub(super) fn report(&self) -> Report {
+        self.stats().ended()
     }
 
     /// Ignores poisoning, because no code panics while it holds the lock.
@@ -234,10 +353,41 @@ impl Registry {
     }
 }
 
+/// Sets a flag for connections, and wakes them. The lock is not held: wakers are foreign code, which might end
+/// connections.
+fn set_flag(flag: u8, slots: &[Arc<Slot>]) {
+    for slot in slots {
+        slot.flags.fetch_or(flag, Ordering::AcqRel);
+        slot.wake();
+    }
+}
+
 impl Slot {
     fn waker(&self) -> MutexGuard<'_, Waker> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns `true` if one of the flags is set.
+    #[inline]
+    fn has(&self, flags: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Wakes the task of the connection, without a lock, because wakers are foreign code.
+    fn wake(&self) {
+        let waker = self.waker().clone();
+        waker.wake();
+    }
+
+    /// Returns for how many milliseconds the connection has waited for a request.
+    fn idle_time(&self, now: u64) -> u32 {
+        low_bits(now).wrapping_sub(self.idle_since.load(Ordering::Relaxed))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only differences are used")]
+const fn low_bits(milliseconds: u64) -> u32 {
+    milliseconds as u32
 }
 
 /// A connection's entry in the registry. Dropping it removes the connection.
@@ -248,12 +398,15 @@ pub(super) struct Registration {
     /// A copy of the waker in the slot.
     waker: Waker,
     id: u64,
+    /// The end of `max_connection_age`.
+    retires: Deadline,
 }
 
 impl Registration {
-    /// Returns the number of this connection. The first is 1.
-    pub(super) const fn id(&self) -> u64 {
-        self.id
+    /// Creates the properties of the connection, for its functions.
+    pub(super) fn info(&self, peer: Peer, local_addr: Option<SocketAddr>) -> ConnectionInfo {
+        let server = Arc::clone(&self.registry.context);
+        ConnectionInfo::of(peer, local_addr, self.id, self.retires.0, server)
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -265,14 +418,30 @@ impl Registration {
         &self.registry.limits
     }
 
+    pub(super) fn log_limiter(&self) -> &LogLimiter {
+        self.registry.log_limiter()
+    }
+
+    pub(super) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.registry.memory
+    }
+
+    /// Returns what measures how long requests wait, if that has a limit.
+    pub(super) fn probe(&self) -> Option<&SchedulerProbe> {
+        self.registry.probe.as_deref()
+    }
+
+    /// Wakes all connections of the server, whose deadlines may have changed.
+    pub(super) fn wake_others(&self) {
+        self.registry.wake_all();
+    }
+
     /// Returns the time for a wait that begins now.
     ///
     /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
     #[inline]
     pub(super) fn now(&self) -> Millis {
-        let now = self.registry.now.load(Ordering::Relaxed);
-        let latest = now + self.registry.tick * u64::from(SLACK);
-        NonZero::new(latest).unwrap_or(Millis::MIN)
+        NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
@@ -283,13 +452,36 @@ impl Registration {
 
     /// Returns `true` if the server ends at once.
     pub(super) fn is_aborted(&self) -> bool {
-        self.slot.flags.load(Ordering::Relaxed) & ABORT != 0
+        self.slot.has(ABORT)
     }
 
-    /// Returns `true` if the server drains or ends.
+    /// Returns `true` if the server drains or ends, or the connection is too old.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.slot.flags.load(Ordering::Relaxed) & (DRAIN | ABORT) != 0
+        self.slot.has(DRAIN | ABORT | RETIRE)
+    }
+
+    /// Returns `true` if the connection is too old.
+    pub(super) fn is_retired(&self) -> bool {
+        self.slot.has(RETIRE)
+    }
+
+    /// Returns `true` if the connection must close, at once or when it is idle.
+    #[inline]
+    pub(super) fn must_close(&self) -> bool {
+        self.slot.has(!EXPIRED)
+    }
+
+    /// Returns `true` if the connection was chosen to be evicted, once.
+    pub(super) fn take_eviction(&self) -> bool {
+        self.slot.flags.fetch_and(!EVICT, Ordering::AcqRel) & EVICT != 0
+    }
+
+    /// Sets when the connection began to wait for a request, until its next wait.
+    #[inline]
+    pub(super) fn set_idle_since(&self, began: Millis) {
+        let began = low_bits(began.get());
+        self.slot.idle_since.store(began, Ordering::Relaxed);
     }
 
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
@@ -301,6 +493,7 @@ impl Registration {
     #[inline]
     pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);
+        self.slot.idle_since.store(NOT_IDLE, Ordering::Relaxed);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
@@ -338,11 +531,13 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut inner = self.registry.lock();
         inner.slots.remove(&self.id);
-        inner.totals.requests += self.slot.tally.requests();
-        if self.slot.flags.load(Ordering::Relaxed) & ABORT == 0 {
-            inner.totals.connections.closed += 1;
-        } else {
+        inner.retirements.remove(&(self.retires, self.id));
+        inner.totals.requests += self.slot.tally.requests().ended();
+        inner.totals.bytes += self.slot.tally.bytes();
+        if self.is_aborted() {
             inner.totals.connections.aborted += 1;
+        } else {
+            inner.totals.connections.closed += 1;
         }
         drop(inner);
         self.registry.changed.notify_waiters();
@@ -358,10 +553,7 @@ mod tests {
         task::Wake,
     };
 
-    use super::{
-        super::config::{Concurrent, Settings},
-        *,
-    };
+    use super::{super::config::Concurrent, *};
 
     /// Counts how often it is woken.
     #[derive(Default)]
@@ -374,7 +566,7 @@ mod tests {
     }
 
     fn registry() -> Arc<Registry> {
-        Registry::new(Settings::new::<Concurrent>().limits)
+        Registry::new(&Settings::new::<Concurrent>())
     }
 
     /// Sweeps as if `now` had come.
@@ -420,6 +612,21 @@ mod tests {
         assert_eq!(stop, Poll::Ready(Wakeup::Expired));
     }
 
+    #[test]
+    fn connections_of_the_same_time_retire_at_different_times() {
+        let mut settings = Settings::new::<Concurrent>();
+        settings.limits.age = Limit::from_secs(5);
+        let registry = Registry::new(&settings);
+        let retired: Vec<_> = (1..=8).map(|id| registry.retirement(id).0).collect();
+        let (first, last) = (retired.iter().min(), retired.iter().max());
+        let earliest = Deadline(registry.latest()).plus(settings.limits.age).0;
+        assert!(first >= Some(&earliest) && last <= Some(&(earliest + 500)));
+        assert!(
+            last > first.map(|first| first + 200).as_ref(),
+            "{retired:?}"
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn aborted_connections_have_a_second_to_end() {
         let registry = registry();
@@ -429,6 +636,27 @@ mod tests {
         let waited = began.elapsed().as_millis();
         assert!((1_000..1_010).contains(&waited), "{waited}");
         assert_eq!(report.connections.aborted, 1);
+    }
+
+    #[test]
+    fn connections_that_wait_for_a_request_are_evicted_the_longest_first() {
+        let registry = registry();
+        let mut connections = [20, 10, 5].map(|since| (since, registry.register()));
+        let cx = Context::from_waker(Waker::noop());
+        for (since, registration) in &mut connections {
+            let wait = registration.poll_deadline(Deadline::NEVER, &cx);
+            assert!(wait.is_pending());
+            registration.set_idle_since(NonZero::new(*since).expect("not zero"));
+        }
+        let [(_, first), (_, second), (_, busy)] = &mut connections;
+        // It waits for something else now.
+        assert!(busy.poll_deadline(Deadline::NEVER, &cx).is_pending());
+        assert!(registry.evict_longest_idle());
+        assert!(second.must_close() && !first.must_close());
+        assert!(registry.evict_longest_idle());
+        assert!(first.must_close());
+        assert!(!registry.evict_longest_idle());
+        assert!(first.take_eviction() && !first.take_eviction() && !busy.take_eviction());
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The report of a server.
+//! The numbers of a server.
 
 use std::{
     fmt,
+    mem::take,
     ops::AddAssign,
     sync::atomic::{
         AtomicU64,
@@ -11,13 +12,13 @@ use std::{
 
 use crate::RejectionKind;
 
-/// The report of a server, from its start to its end.
+/// The numbers of a server since its start.
 ///
-/// It exists when the server has ended. [Rejecting requests](crate#what-the-client-and-the-report-say) says which
-/// event is in which number.
+/// `listen` returns it when the server has ended, and [`ServerHandle::stats`](super::ServerHandle::stats) at any time.
+/// [Rejecting requests](crate#what-the-client-and-the-report-say) says which event is in which number.
 ///
-/// The numbers add up: `received = served + failed + rejected + aborted` for requests, and
-/// `accepted = closed + aborted` for connections.
+/// The numbers add up: `received = served + failed + rejected + aborted + in_flight` for requests, and
+/// `accepted = closed + aborted + open` for connections. When the server has ended, `in_flight` and `open` are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -25,6 +26,8 @@ pub struct Report {
     pub requests: Requests,
     /// The number of connections, by outcome.
     pub connections: Connections,
+    /// The number of bytes, by direction.
+    pub bytes: Bytes,
 }
 
 /// The number of requests, by outcome.
@@ -38,12 +41,14 @@ pub struct Requests {
     /// Failed: the function panicked or exceeded `request_timeout` or `half_close_timeout`, or the
     /// framing could not carry its reply. The peer received a failure, if the framing can carry one.
     pub failed: u64,
-    /// Invalid, too large, or rejected by the protocol or by [`FromContext`](crate::FromContext).
+    /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::FromContext).
     pub rejected: u64,
     /// Started, but the reply was not sent, because the drain timeout expired, or the peer reset the
     /// connection or stopped reading.
     /// Replies that were to leave in one write count together.
     pub aborted: u64,
+    /// Received, and the reply is not handed to the operating system yet.
+    pub in_flight: u64,
 }
 
 /// The number of connections, by outcome.
@@ -56,6 +61,35 @@ pub struct Connections {
     pub closed: u64,
     /// Still open when the drain timeout expired or the server was aborted.
     pub aborted: u64,
+    /// Accepted and not ended yet, including those in their handshakes.
+    pub open: u64,
+}
+
+/// The number of bytes of all connections, by direction: frames, without those of handshakes and of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bytes {
+    /// Received, and looked at for frames. Those that a closing connection drops do not count.
+    pub received: u64,
+    /// Handed to the operating system.
+    pub sent: u64,
+}
+
+impl Report {
+    /// Counts what is still open or in flight as aborted.
+    pub(super) fn ended(mut self) -> Self {
+        self.requests = self.requests.ended();
+        self.connections.aborted += take(&mut self.connections.open);
+        self
+    }
+}
+
+impl Requests {
+    /// Counts the requests in flight as aborted.
+    pub(super) fn ended(mut self) -> Self {
+        self.aborted += take(&mut self.in_flight);
+        self
+    }
 }
 
 impl fmt::Display for Report {
@@ -74,7 +108,16 @@ impl fmt::Display for Report {
             connections.accepted,
             connections.closed,
             connections.aborted,
-        )
+        )?;
+        // Both are 0 when the server has ended.
+        if connections.open > 0 {
+            write!(
+                f,
+                "; now {} connections open, {} requests in flight",
+                connections.open, requests.in_flight
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -86,16 +129,27 @@ impl AddAssign for Requests {
         self.failed += other.failed;
         self.rejected += other.rejected;
         self.aborted += other.aborted;
+        self.in_flight += other.in_flight;
     }
 }
 
-/// The requests of one connection. Its task counts, and the report reads.
+/// Adds field by field.
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}
+
+/// The requests and bytes of one connection. Its task counts, and the report reads.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     received: AtomicU64,
     served: AtomicU64,
     failed: AtomicU64,
     rejected: AtomicU64,
+    bytes_received: AtomicU64,
+    bytes_sent: AtomicU64,
 }
 
 impl Tally {
@@ -111,27 +165,47 @@ impl Tally {
         self.received.load(Relaxed)
     }
 
+    /// Counts bytes that have arrived.
+    #[inline]
+    pub(super) fn count_bytes_received(&self, bytes: usize) {
+        add(&self.bytes_received, bytes as u64);
+    }
+
+    /// Counts bytes that were handed to the operating system.
+    #[inline]
+    pub(super) fn count_bytes_sent(&self, bytes: usize) {
+        add(&self.bytes_sent, bytes as u64);
+    }
+
+    /// Returns the number of bytes.
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes {
+            received: self.bytes_received.load(Relaxed),
+            sent: self.bytes_sent.load(Relaxed),
+        }
+    }
+
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn count_sent(&self, unsent: &mut Unsent) {
-        add(&self.served, std::mem::take(&mut unsent.served));
+        add(&self.served, take(&mut unsent.served).into());
         if unsent.failed | unsent.rejected != 0 {
-            self.others_sent(std::mem::take(unsent));
+            self.others_sent(take(unsent));
         }
     }
 
     #[cold]
     fn others_sent(&self, unsent: Unsent) {
-        add(&self.failed, unsent.failed);
-        add(&self.rejected, unsent.rejected);
+        add(&self.failed, unsent.failed.into());
+        add(&self.rejected, unsent.rejected.into());
     }
 
     /// Returns the number of received requests whose response was not sent.
     pub(super) fn unanswered(&self) -> u64 {
-        self.requests().aborted
+        self.requests().in_flight
     }
 
-    /// Returns the totals. Requests received and not answered count as aborted.
+    /// Returns the totals. Requests received and not answered are in flight.
     pub(super) fn requests(&self) -> Requests {
         let (served, failed) = (self.served.load(Acquire), self.failed.load(Acquire));
         let rejected = self.rejected.load(Acquire);
@@ -142,7 +216,8 @@ impl Tally {
             served,
             failed,
             rejected,
-            aborted: received.saturating_sub(served + failed + rejected),
+            aborted: 0,
+            in_flight: received.saturating_sub(served + failed + rejected),
         }
     }
 }
@@ -152,19 +227,22 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed) + more, Release);
 }
 
-/// Responses that are written but not sent yet.
+/// Responses that are written but not sent yet. Few, so an idle connection holds 32 bits for each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unsent {
-    pub(super) served: u64,
-    pub(super) failed: u64,
-    pub(super) rejected: u64,
+    pub(super) served: u32,
+    pub(super) failed: u32,
+    pub(super) rejected: u32,
 }
 
 impl Unsent {
     /// Returns the number of responses.
     #[inline]
-    pub(super) const fn sum(&self) -> u64 {
-        self.served + self.failed + self.rejected
+    pub(super) fn sum(&self) -> u64 {
+        [self.served, self.failed, self.rejected]
+            .map(u64::from)
+            .iter()
+            .sum()
     }
 
     /// Counts the response to a request that is rejected with `kind`.

@@ -11,7 +11,7 @@ use std::{
 use tokio::runtime::Builder;
 
 use super::{
-    bound::ServerPlan,
+    bound::{BoundServer, ServerPlan},
     report::Report,
     stop::{ServerHandle, Signals},
 };
@@ -23,22 +23,8 @@ use crate::{
 impl ServerPlan {
     /// Serves until the server is done. The first signal stops it, the second aborts it.
     pub(super) async fn listen_until_signal(self) -> Result<Report> {
-        let mut signals = Signals::catch().map_err(Error::signals)?;
-        let bound = self.bind().await?;
-        let handle = bound.handle();
-        let stop_at_signals = async {
-            signals.next().await;
-            tracing::info!("stopping; a second signal ends the server at once");
-            handle.stop();
-            signals.next().await;
-            handle.abort();
-            pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            report = bound.listen() => report,
-            never = stop_at_signals => match never {},
-        }
+        let signals = Signals::catch().map_err(Error::signals)?;
+        self.bind().await?.listen_until_signals(signals).await
     }
 
     /// Serves on a new runtime until the server is done or a signal stops it.
@@ -63,6 +49,35 @@ impl ServerPlan {
             handle,
             thread: thread.map_err(Error::thread)?,
         })
+    }
+}
+
+impl BoundServer {
+    /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
+    ///
+    /// See [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until_signal().await`"]
+    pub async fn listen_until_signal(self) -> Result<Report> {
+        let signals = Signals::catch().map_err(Error::signals)?;
+        self.listen_until_signals(signals).await
+    }
+
+    /// Serves until the server is done. The first signal stops it, the second aborts it.
+    async fn listen_until_signals(self, mut signals: Signals) -> Result<Report> {
+        let handle = self.handle();
+        let stop_at_signals = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends the server at once");
+            handle.stop();
+            signals.next().await;
+            handle.abort();
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            report = self.listen() => report,
+            never = stop_at_signals => match never {},
+        }
     }
 }
 
@@ -115,7 +130,7 @@ impl ServerThread {
             .expect("no listener of this server has a socket address")
     }
 
-    /// Returns a handle that stops the server.
+    /// Returns a handle that observes and stops the server.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
@@ -137,7 +152,7 @@ impl ServerThread {
 
     /// Stops the server, waits until it is done, and returns the report.
     ///
-    /// Requests in flight are finished, within the drain timeout.
+    /// Requests in flight are finished, within the drain timeout, after the lame-duck phase if there is one.
     ///
     /// # Errors
     ///

@@ -1,24 +1,48 @@
 //! The state shared by all connections of a server.
 
-use super::{config::Limits, listeners::Listeners};
+use std::sync::Arc;
+
+use super::{
+    config::{Limits, Settings},
+    listeners::Listeners,
+    metrics::Metrics,
+};
+use crate::{protocol::ServerProtocol, transport::DynHandshake};
 
 /// The state shared by all connections of a server.
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
+    /// A copy of the registry's, one pointer nearer.
     pub(super) limits: Limits,
     /// Whether the server answers only one request. The first request then closes the listeners.
     pub(super) is_once: bool,
+    /// Whether `Io::begin_request` must be called for each request. Requests of other servers pay only for this.
+    pub(super) checks_requests: bool,
     pub(super) listeners: Listeners,
+    pub(super) metrics: Metrics,
+    /// The handshake after `Response::StartTls`.
+    pub(super) start_tls: Option<Arc<dyn DynHandshake>>,
 }
 
-impl<P> Shared<P> {
+impl<P: ServerProtocol> Shared<P> {
     /// Creates the shared state of a server that does not listen yet.
-    pub(super) fn new(protocol: P, limits: Limits, is_once: bool) -> Self {
+    pub(super) fn new(protocol: P, settings: &Settings, is_once: bool) -> Self {
         Self {
             protocol,
-            limits,
+            limits: settings.limits,
             is_once,
+            checks_requests: is_once || settings.limits.check_requests(),
             listeners: Listeners::new(),
+            metrics: Metrics::new(P::OPERATIONS),
+            start_tls: settings.start_tls.clone(),
+        }
+    }
+
+    /// Closes the listeners of a once server, whose request has arrived.
+    #[inline]
+    pub(super) fn close_if_once(&self) {
+        if self.is_once {
+            self.listeners.close();
         }
     }
 }

@@ -1,9 +1,9 @@
-//! TLS at clients.
+//! Client-side TLS.
 
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -17,13 +17,13 @@ use tokio_rustls::TlsConnector;
 use super::{
     Stream,
     tls::{provider, read_certificates, read_identity, read_roots},
-    tls_error::explained,
+    tls_error::{NotPinned, explained},
 };
 use crate::{Error, Result};
 
-/// TLS at a client: which servers it trusts, and its own certificate. Needs the feature `tls`.
+/// TLS at a client: which servers it trusts, and its own certificate.
 ///
-/// An address `tls://host:port` uses [`new`](Self::new). To use another value, set it with
+/// Needs the feature `tls`. An address `tls://host:port` uses [`new`](Self::new). To use another value, set it with
 /// [`ConnectOptions::tls`](crate::client::ConnectOptions::tls).
 ///
 /// # Examples
@@ -72,7 +72,7 @@ impl ClientTls {
     }
 
     /// Trusts exactly the server that has the first certificate of a PEM file, whatever its name, its issuer and
-    /// its dates are.
+    /// its dates are. The certificate must be of X.509 version 3.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl ClientTls {
         }))
     }
 
-    /// Uses a configuration of `rustls`, for what the other methods do not offer.
+    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self {
             config,
@@ -94,6 +94,8 @@ impl ClientTls {
     }
 
     /// Sets the client's own certificate and key, in PEM files, for servers that require one (mutual TLS).
+    ///
+    /// With TLS 1.3, a server that does not accept it says so after the client has connected: the first call fails.
     ///
     /// # Errors
     ///
@@ -119,7 +121,8 @@ impl ClientTls {
         self
     }
 
-    /// Sets the name that the server's certificate must have. Default: the host of the address.
+    /// Sets the name that the server's certificate must have. Connecting returns an error for a name that no
+    /// certificate can have. Default: the host of the address.
     #[must_use]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
@@ -136,14 +139,34 @@ impl ClientTls {
         Ok(Self::from_config(Arc::new(config)))
     }
 
+    /// Returns an error for an invalid name.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.server_name.as_deref().map(server_name) {
+            Some(Err(error)) => Err(Error::tls("`server_name`", error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Performs the handshake with the server at `host`.
-    pub(crate) async fn open(&self, host: &str, stream: Stream) -> io::Result<Stream> {
-        let name = self.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    pub(crate) async fn connect(&self, host: &str, stream: Stream) -> io::Result<Stream> {
+        let name = server_name(self.server_name.as_deref().unwrap_or(host))?;
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let stream = connector.connect(name, stream).await.map_err(explained)?;
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| explained(error, "server"))?;
         Ok(Stream::new(stream))
     }
+}
+
+/// Returns the name that the certificate of a server must have.
+fn server_name(name: &str) -> io::Result<ServerName<'static>> {
+    // The interface of a link-local address is that of this machine (RFC 4007), so no certificate has it.
+    let without_interface = name.split_once('%').map_or(name, |(addr, _)| addr);
+    ServerName::try_from(without_interface.to_owned()).map_err(|error| {
+        let reason = format!("no certificate has the name `{name}`: {error}");
+        io::Error::new(io::ErrorKind::InvalidInput, reason)
+    })
 }
 
 /// Accepts one certificate. That the server has its key is verified by the signature of the handshake.
@@ -165,7 +188,7 @@ impl ServerCertVerifier for Pinned {
         if *certificate == self.certificate {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+            Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into())
         }
     }
 
@@ -192,5 +215,26 @@ impl ServerCertVerifier for Pinned {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificate_has_the_address_without_its_interface() {
+        for (name, expected) in [
+            ("localhost", "localhost"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("fe80::1%2", "fe80::1"),
+        ] {
+            let name = server_name(name).expect(name);
+            assert_eq!(name.to_str(), expected);
+        }
+        let error = server_name("a b").expect_err("no name").to_string();
+        assert!(error.contains("`a b`"), "{error}");
     }
 }

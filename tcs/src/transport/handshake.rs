@@ -9,8 +9,9 @@ use crate::Peer;
 ///
 /// It runs in the task of the connection, so a slow one delays no other connection. The connection counts
 /// against `max_connections` meanwhile. After
-/// [`handshake_timeout`](crate::server::Server::handshake_timeout), or when the server is stopped, the handshake
-/// and the stream are dropped.
+/// [`handshake_timeout`](crate::server::Server::handshake_timeout), or a second after the server is stopped, the
+/// handshake and the stream are dropped. Clients have no handshakes: perform yours on a connected
+/// stream, and pass it to [`Connection::over`](crate::Connection::over).
 ///
 /// # Examples
 ///
@@ -26,7 +27,7 @@ use crate::Peer;
 /// struct ReadModel;
 ///
 /// impl Handshake for ReadModel {
-///     async fn open(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+///     async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
 ///         // A protocol function finds it with `peer.get::<Model>()`.
 ///         peer.insert(Model(stream.read_u8().await?));
 ///         Ok(stream)
@@ -36,34 +37,63 @@ use crate::Peer;
 pub trait Handshake: Send + Sync + 'static {
     /// Performs the handshake. Returns the stream that the protocol is spoken on.
     ///
+    /// Read only the bytes of the handshake. If you read with a [`BufReader`](tokio::io::BufReader), which reads more,
+    /// return the reader itself: `Ok(Stream::new(reader))`.
+    ///
     /// # Errors
     ///
-    /// An error closes the connection, and is logged. To tell the peer, write to the stream before, shut it down, and
+    /// An error closes the connection, and is logged: at DEBUG if its kind is
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), for a peer that has left without sending a byte, as a
+    /// health check does, and at INFO otherwise. To tell the peer, write to the stream before, shut it down, and
     /// read what the peer sends for a moment: a socket that is closed with unread bytes is reset, and the peer may lose
     /// what you wrote.
-    fn open(
+    fn perform(
         &self,
         stream: Stream,
         peer: &mut Peer,
     ) -> impl Future<Output = io::Result<Stream>> + Send;
+
+    /// Returns `true` if the handshake may set another address for this peer, which is as it was accepted. Default:
+    /// `true`.
+    ///
+    /// The limits per address, such as
+    /// [`max_connections_per_address`](crate::server::Server::max_connections_per_address), then apply after the
+    /// handshakes, and before them otherwise.
+    fn may_change_addr(&self, peer: &Peer) -> bool {
+        let _ = peer;
+        true
+    }
+}
+
+/// Returns the error of a peer that has left before the first byte of its handshake.
+#[cfg(any(feature = "proxy", feature = "tls"))]
+pub(super) fn nothing_sent() -> io::Error {
+    let reason = "the peer closed before the first byte";
+    io::Error::new(io::ErrorKind::ConnectionAborted, reason)
 }
 
 /// A [`Handshake`] of any type.
 pub(crate) trait DynHandshake: Send + Sync {
-    fn open_boxed<'a>(
+    fn perform_boxed<'a>(
         &'a self,
         stream: Stream,
         peer: &'a mut Peer,
     ) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send + 'a>>;
+
+    fn may_change_addr(&self, peer: &Peer) -> bool;
 }
 
 impl<H: Handshake> DynHandshake for H {
-    fn open_boxed<'a>(
+    fn perform_boxed<'a>(
         &'a self,
         stream: Stream,
         peer: &'a mut Peer,
     ) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send + 'a>> {
-        Box::pin(self.open(stream, peer))
+        Box::pin(self.perform(stream, peer))
+    }
+
+    fn may_change_addr(&self, peer: &Peer) -> bool {
+        Handshake::may_change_addr(self, peer)
     }
 }
 

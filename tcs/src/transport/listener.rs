@@ -48,9 +48,9 @@ use crate::Peer;
 /// # }
 /// ```
 pub trait Listener: Send + 'static {
-    /// Waits for the next connection. `None` means that no more come: when all listeners of a server have
-    /// returned it, the server drains and returns. Wait for the connections first if the drain should not end
-    /// them.
+    /// Waits for the next connection. Return `None` when no more will come: once every listener of a server has, the
+    /// server drains and returns. A drain closes idle connections, so if they should go on, wait for them before you
+    /// return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
     ///
     /// The server calls this method when it has room for a connection. It polls the future until it is ready,
     /// or drops it with the listener. So it need not be cancel safe.
@@ -59,7 +59,8 @@ pub trait Listener: Send + 'static {
     ///
     /// An error is logged, and the server calls this method again: at once if the connection was gone before it
     /// was accepted, after 100 ms otherwise. It stops calling it after an error that says that the descriptor does
-    /// not listen (`EBADF`, `EINVAL`, `ENOTSOCK`), and after a panic. When no listener is left, the server drains
+    /// not listen (`EINVAL`; on Linux also `EBADF`, `ENOSYS` and `ENOTSOCK`), after one of the kind
+    /// [`NotConnected`](io::ErrorKind::NotConnected), and after a panic. When no listener is left, the server drains
     /// and returns the last of these errors.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Incoming>>> + Send;
 
@@ -106,7 +107,12 @@ impl<S, L: Listener> Unregistered<S, L> {
 
     pub(super) async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         if let Some(socket) = self.socket.take() {
-            self.listener = Some((self.register)(socket)?);
+            let registered = (self.register)(socket);
+            // The socket is closed, so the server must not try again. This kind says so.
+            self.listener = Some(registered.map_err(|error| {
+                let reason = format!("cannot register the socket with the runtime: {error}");
+                io::Error::new(io::ErrorKind::NotConnected, reason)
+            })?);
         }
         match &mut self.listener {
             Some(listener) => listener.accept().await,
@@ -122,8 +128,6 @@ pub struct Incoming {
     pub(crate) stream: Stream,
     pub(crate) peer: Peer,
     pub(crate) local_addr: Option<SocketAddr>,
-    /// Whether dropping the stream closes it, as with a socket.
-    pub(crate) closes_on_drop: bool,
     pub(crate) handshakes: Vec<Arc<dyn DynHandshake>>,
 }
 
@@ -134,7 +138,6 @@ impl Incoming {
             stream: Stream::new(stream),
             peer,
             local_addr: None,
-            closes_on_drop: false,
             handshakes: Vec::new(),
         }
     }
@@ -176,5 +179,19 @@ impl<L: fmt::Debug> fmt::Debug for WithHandshake<L> {
         f.debug_struct("WithHandshake")
             .field("listener", &self.listener)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn socket_that_cannot_be_registered_is_reported_as_closed() {
+        let register = |()| Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        let mut listener = Unregistered::<(), tokio::net::TcpListener>::new((), register);
+        let error = listener.accept().await.expect_err("it is not registered");
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        assert!(error.to_string().ends_with("permission denied"), "{error}");
     }
 }

@@ -90,3 +90,22 @@ impl MemoryConnector {
         Ok(near)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::runtime::poll_once;
+
+    #[tokio::test]
+    async fn one_connection_can_wait() {
+        let (mut listener, connector) = memory();
+        let _first = connector.connect().await.expect("there is room");
+        let mut second = pin!(connector.connect());
+        let early = poll_once(|cx| second.as_mut().poll(cx)).await;
+        assert!(early.is_pending(), "{early:?}");
+        listener.accept().await.expect("the first waits");
+        second.await.expect("there is room");
+    }
+}

@@ -7,9 +7,9 @@
 //! | transport | listener | peer |
 //! |---|---|---|
 //! | TCP | [`tokio::net::TcpListener`]; [`Server::address`](crate::server::Server::address) binds one | [`Peer::addr`](crate::Peer::addr) |
-//! | Unix sockets | [`UnixSocket`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](crate::Peer::get) |
+//! | Unix sockets | [`UnixSocketListener`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](crate::Peer::get) |
 //! | memory | [`memory`] | unnamed |
-//! | stdin and stdout | [`Stdio`] | unnamed |
+//! | stdin and stdout | [`StdioListener`] | unnamed |
 //! | one of your own | a type with [`Listener`] | as you set it |
 //!
 #![cfg_attr(
@@ -23,6 +23,39 @@
 //!
 //! A [`Handshake`] runs before the first byte of the protocol, in the task of its connection.
 //! [`Listener::with_handshake`] adds one to a listener.
+//!
+//! # Examples
+//!
+//! Plaintext for this machine, and TLS for others:
+//!
+//! ```no_run
+//! # #[cfg(all(unix, feature = "tls"))]
+//! # mod example {
+//! use tcs::{
+//!     ConcurrentServer, server_protocol,
+//!     transport::{Listener as _, Tls, UnixSocketListener},
+//! };
+//! use tokio::net::TcpListener;
+//!
+//! #[server_protocol]
+//! fn greet(name: &str) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let tls = Tls::from_pem("cert.pem", "key.pem")?;
+//!     ConcurrentServer::new(Greet)
+//!         .listener(UnixSocketListener::bind("/run/greet.sock", 0o660)?)
+//!         .listener(TcpListener::bind("127.0.0.1:7000").await?)
+//!         .listener(TcpListener::bind("0.0.0.0:7443").await?.with_handshake(tls))
+//!         .listen_until_signal()
+//!         .await?;
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
 
 #[cfg(feature = "tls")]
 mod client_tls;
@@ -54,16 +87,42 @@ pub use memory::{MemoryConnector, MemoryListener, memory};
 pub use proxy::{ProxyHeader, ProxyInfo};
 #[cfg(feature = "self-signed")]
 pub use self_signed::create_self_signed;
-pub use stdio::Stdio;
+pub use stdio::StdioListener;
 pub use stream::Stream;
 #[cfg(all(unix, feature = "systemd"))]
-pub use systemd::{SystemdSocket, systemd_sockets};
+pub use systemd::{SystemdListener, systemd_sockets};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsInfo};
 #[cfg(unix)]
-pub use unix::UnixSocket;
+pub use unix::UnixSocketListener;
 
 pub(crate) use handshake::DynHandshake;
+pub(crate) use stream::close;
 pub(crate) use tcp::AddressListener;
 
 pub use crate::address::Address;
+
+/// Adds what to do to an error of a client's stream, if that is TLS. A server with TLS 1.3 rejects the certificate of a
+/// client after the handshake.
+pub(crate) fn explained(error: std::io::Error) -> std::io::Error {
+    #[cfg(feature = "tls")]
+    let error = tls_error::explained(error, "server");
+    error
+}
+
+/// A fact of a peer whose connection has performed the handshake of `Server::start_tls`, of whatever type.
+pub(crate) struct StartedTls;
+
+/// Returns `true` if the peer is connected over [`Tls`], or has performed the handshake of `Server::start_tls`.
+pub(crate) fn is_over_tls(peer: &crate::Peer) -> bool {
+    if peer.get::<StartedTls>().is_some() {
+        return true;
+    }
+    #[cfg(feature = "tls")]
+    return peer.get::<TlsInfo>().is_some();
+    #[cfg(not(feature = "tls"))]
+    return {
+        _ = peer;
+        false
+    };
+}

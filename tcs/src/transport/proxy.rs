@@ -6,19 +6,21 @@ use ipnet::IpNet;
 use proxy_header::{ParseConfig, ProxyHeader as Header};
 use tokio::io::AsyncReadExt as _;
 
-use super::{Handshake, Stream};
+use super::{Handshake, Stream, handshake::nothing_sent};
 use crate::{Error, Peer, Result, socket::canonical};
 
-/// Reads the PROXY header (version 1 or 2) with which a balancer such as `HAProxy` begins each connection. Needs the feature `proxy`.
+/// Reads the PROXY header (version 1 or 2) with which a balancer such as `HAProxy` begins each connection.
 ///
-/// The peer then has the address of the balancer's client, everywhere: in
+/// Needs the feature `proxy`. The peer then has the address of the balancer's client, everywhere: in
 /// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. A
-/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address.
+/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address, and so
+/// does that of a client that reached the balancer over a Unix socket.
 ///
 /// Only trusted peers may send a header, because it is not authenticated. A connection of another peer is closed,
 /// and so is one that begins without a header. With TLS, add this handshake first: the header comes before TLS.
 ///
-/// The format is that of [HAProxy's specification](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+/// The format is that of [HAProxy's specification](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). Of the
+/// optional fields (TLVs), only the lengths are verified, and no checksum.
 ///
 /// # Examples
 ///
@@ -40,7 +42,8 @@ pub struct ProxyHeader {
     trusted: Vec<IpNet>,
 }
 
-/// What a PROXY header says besides the address of the client. A [fact](Peer::get) of the peer.
+/// What a PROXY header says besides the address of the client. A [fact](Peer::get) of the peer, unless the header names
+/// no client (`LOCAL`, `UNKNOWN`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyInfo {
     balancer: Option<SocketAddr>,
@@ -50,7 +53,7 @@ pub struct ProxyInfo {
 
 impl ProxyHeader {
     /// Trusts the balancers with addresses in these networks, such as `"10.0.0.0/8"`, and peers without an address,
-    /// as over a Unix socket.
+    /// as over a Unix socket. A network of IPv4 can have the form of IPv6, such as `"::ffff:10.0.0.0/104"`.
     ///
     /// # Errors
     ///
@@ -58,7 +61,7 @@ impl ProxyHeader {
     pub fn from_networks(trusted: &[&str]) -> Result<Self> {
         let parse = |text: &&str| {
             let parsed = text.parse::<IpNet>();
-            parsed.map_err(|_| {
+            parsed.map(canonical_network).map_err(|_| {
                 let reason =
                     format!("trusts `{text}`, which is not a network such as `10.0.0.0/8`");
                 Error::setting("the PROXY header", reason)
@@ -69,9 +72,20 @@ impl ProxyHeader {
     }
 
     fn trusts(&self, peer: &Peer) -> bool {
-        let contains = |addr: SocketAddr| self.trusted.iter().any(|net| net.contains(&addr.ip()));
-        peer.addr().is_none_or(contains)
+        let addr = peer.addr().map(|addr| addr.ip().to_canonical());
+        addr.is_none_or(|addr| self.trusted.iter().any(|net| net.contains(&addr)))
     }
+}
+
+/// Returns the network of IPv4 that has the form of IPv6 as the peers have it, in its own form.
+fn canonical_network(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let mapped = v6
+        .addr()
+        .to_ipv4_mapped()
+        .zip(v6.prefix_len().checked_sub(96));
+    let mapped = mapped.and_then(|(addr, len)| IpNet::new(addr.into(), len).ok());
+    mapped.unwrap_or(net)
 }
 
 impl ProxyInfo {
@@ -92,7 +106,7 @@ impl ProxyInfo {
 }
 
 impl Handshake for ProxyHeader {
-    async fn open(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+    async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         if !self.trusts(peer) {
             return Err(invalid(
                 "a PROXY header is expected, and the peer is not a trusted balancer",
@@ -110,6 +124,10 @@ impl Handshake for ProxyHeader {
             peer.set_addr(canonical(addresses.source));
         }
         Ok(stream)
+    }
+
+    fn may_change_addr(&self, peer: &Peer) -> bool {
+        self.trusts(peer)
     }
 }
 
@@ -131,7 +149,7 @@ const V2_LOCAL: u8 = 0x20;
 ///
 /// Checks what the parser accepts and the specification does not.
 async fn read_header(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    match stream.read_u8().await? {
+    match stream.read_u8().await.map_err(|_| nothing_sent())? {
         b'\r' => read_v2(stream).await,
         first => read_v1(first, stream).await,
     }

@@ -4,11 +4,12 @@ use std::{fs, io::Write as _, path::Path};
 
 use crate::{Error, Result};
 
-/// Creates a self-signed certificate and its key in PEM files, unless both exist already. For development. Needs the feature `self-signed`.
+/// Creates a self-signed certificate and its key in PEM files, unless both exist already. For development.
 ///
-/// The certificate is for `localhost`, `127.0.0.1` and `::1`. The key is readable by its owner alone. A server reads
-/// both with [`Tls::from_pem`](super::Tls::from_pem); a client trusts the certificate with
-/// [`ClientTls::pinned`](super::ClientTls::pinned).
+/// Needs the feature `self-signed`. The certificate is for `localhost`, `127.0.0.1` and `::1`. The key is readable by its
+/// owner alone. A server reads both with [`Tls::from_pem`](super::Tls::from_pem); a client trusts the certificate with
+/// [`ClientTls::pinned`](super::ClientTls::pinned). Let one process create them before others start: two that do so at
+/// the same time do not wait for each other.
 ///
 /// # Errors
 ///
@@ -42,8 +43,12 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     #[cfg(not(unix))]
     let _ = mode;
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Error::tls(path.display(), error))
+    let failed = |error| Error::tls(path.display(), error);
+    let mut file = options.open(path).map_err(failed)?;
+    let written = file.write_all(text.as_bytes());
+    // The next call would take a part of a file, as of a full disk, for the whole.
+    written.map_err(|error| {
+        drop(fs::remove_file(path));
+        failed(error)
+    })
 }

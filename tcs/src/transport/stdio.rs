@@ -22,19 +22,19 @@ use crate::Peer;
 /// that thread. A runtime of your own waits for it when you drop it, so after a signal call
 /// [`shutdown_background`](tokio::runtime::Runtime::shutdown_background) or [`std::process::exit`].
 #[derive(Debug, Default)]
-pub struct Stdio {
+pub struct StdioListener {
     /// Resolves when the connection has ended.
     ended: Option<oneshot::Receiver<()>>,
 }
 
-impl Stdio {
+impl StdioListener {
     /// Creates the listener.
     pub const fn new() -> Self {
         Self { ended: None }
     }
 }
 
-impl Listener for Stdio {
+impl Listener for StdioListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         if let Some(ended) = &mut self.ended {
             // `None` drains the server, so it must not come before. The sender is dropped, which is an error.

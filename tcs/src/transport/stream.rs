@@ -7,13 +7,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, empty, join};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy, empty, join, sink},
+    net::TcpStream,
+};
 
 /// The stream of a connection, over any transport.
 ///
 /// A server's connections have one type, whatever carries their bytes. So a protocol is compiled once, and a
 /// handshake can replace the stream by another.
-pub struct Stream(Box<dyn Io>);
+pub struct Stream {
+    io: Box<dyn Io>,
+    closes_on_drop: bool,
+}
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -22,7 +28,23 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 impl Stream {
     /// Creates a stream from any stream of bytes.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self(Box::new(stream))
+        Self {
+            io: Box::new(stream),
+            closes_on_drop: false,
+        }
+    }
+
+    /// Creates a stream from a socket, which says all that there is to say when it is dropped.
+    pub(crate) fn socket(stream: TcpStream) -> Self {
+        Self {
+            closes_on_drop: true,
+            ..Self::new(stream)
+        }
+    }
+
+    /// Returns `true` if dropping the stream closes it. TLS has a closing message of its own.
+    pub(crate) const fn closes_on_drop(&self) -> bool {
+        self.closes_on_drop
     }
 
     /// Takes the stream, and leaves one without bytes.
@@ -32,6 +54,14 @@ impl Stream {
     }
 }
 
+/// Closes the sending half, and drops what the peer sends until it closes.
+///
+/// A socket that is closed with unread bytes is reset, and the peer could lose what it was told before.
+pub(crate) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    stream.shutdown().await?;
+    copy(&mut stream, &mut sink()).await.map(drop)
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(
@@ -39,7 +69,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buffer)
+        Pin::new(&mut *self.io).poll_read(cx, buffer)
     }
 }
 
@@ -50,7 +80,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        Pin::new(&mut *self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -58,20 +88,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, slices)
+        Pin::new(&mut *self.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.io).poll_shutdown(cx)
     }
 }
 

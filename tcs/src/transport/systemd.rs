@@ -1,16 +1,26 @@
 //! Sockets that systemd, or another supervisor, has opened.
 
-use std::{io, net::SocketAddr, os::unix::net, path::Path};
+use std::{
+    io,
+    net::SocketAddr,
+    os::{fd::AsFd, unix::net},
+    path::Path,
+};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{Incoming, Listener, listener::Unregistered};
 use crate::{Error, Result};
 
-/// Returns the listening sockets that this process was started with, in the order of their `ListenStream=` lines. Needs the feature `systemd`.
+/// Returns the listening sockets that this process was started with, at least one, in the order of their
+/// `ListenStream=` lines.
 ///
-/// It is empty for a process that was started without any. A socket that the supervisor keeps loses no connection
-/// while the process is replaced: peers wait in its backlog. See `sd_listen_fds(3)`.
+/// Needs the feature `systemd`. A socket that the supervisor keeps loses no connection while the process is replaced:
+/// peers wait in its backlog. See `sd_listen_fds(3)`.
+///
+/// Call it once, at the start of the program: it removes the environment variables that it has read, so that child
+/// processes do not take the sockets as well.
 ///
 /// # Examples
 ///
@@ -33,31 +43,50 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// Returns [`Setting`](crate::ErrorKind::Setting) if a descriptor is not a listening socket of TCP or Unix.
-pub fn systemd_sockets() -> Result<Vec<SystemdSocket>> {
+/// Returns [`Setting`](crate::ErrorKind::Setting) if the process was started without sockets (the environment variable
+/// `LISTEN_FDS` is not set, or `LISTEN_PID` is that of another process), and if a descriptor is a connection, or is not
+/// a socket of TCP or Unix.
+pub fn systemd_sockets() -> Result<Vec<SystemdListener>> {
     let mut passed = listenfd::ListenFd::from_env();
     let count = passed.len();
+    if count == 0 {
+        // A server without other listeners would listen at its address, which nobody asked for.
+        let reason =
+            "has no sockets for this process; start it with systemd or `systemd-socket-activate`";
+        return Err(Error::setting("LISTEN_FDS", reason));
+    }
     let mut take = |index| {
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
-            return SystemdSocket::tcp(socket);
+            return SystemdListener::tcp(socket);
         }
         let socket = passed.take_unix_listener(index)?;
-        SystemdSocket::unix(socket.ok_or(io::ErrorKind::NotFound)?)
+        SystemdListener::unix(socket.ok_or(io::ErrorKind::NotFound)?)
     };
     let sockets = (0..count).map(|index| {
         take(index).map_err(|error: io::Error| {
             Error::setting(
                 "LISTEN_FDS",
-                format!("has something else than a socket at {index}: {error}"),
+                format!("has no listening socket at index {index}: {error}"),
             )
         })
     });
     sockets.collect()
 }
 
+/// Returns an error for a connection, which systemd passes with `Accept=yes`. Nothing would ever be accepted from it.
+fn check_listens(socket: &impl AsFd) -> io::Result<()> {
+    match SockRef::from(socket).peer_addr() {
+        Ok(_) => Err(io::Error::other(
+            "it is a connection, as with `Accept=yes`; serve `StdioListener` instead",
+        )),
+        // It has no peer.
+        Err(_) => Ok(()),
+    }
+}
+
 /// A listening socket that was passed to the process. See [`systemd_sockets`].
 #[derive(Debug)]
-pub struct SystemdSocket {
+pub struct SystemdListener {
     name: String,
     local_addr: Option<SocketAddr>,
     kind: Kind,
@@ -69,8 +98,9 @@ enum Kind {
     Unix(Unregistered<net::UnixListener, UnixListener>),
 }
 
-impl SystemdSocket {
+impl SystemdListener {
     fn tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        check_listens(&socket)?;
         socket.set_nonblocking(true)?;
         let addr = socket.local_addr()?;
         Ok(Self {
@@ -81,6 +111,7 @@ impl SystemdSocket {
     }
 
     fn unix(socket: net::UnixListener) -> io::Result<Self> {
+        check_listens(&socket)?;
         socket.set_nonblocking(true)?;
         let addr = socket.local_addr()?;
         let path = addr.as_pathname().unwrap_or(Path::new("Unix socket"));
@@ -92,7 +123,7 @@ impl SystemdSocket {
     }
 }
 
-impl Listener for SystemdSocket {
+impl Listener for SystemdListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         match &mut self.kind {
             Kind::Tcp(listener) => listener.accept().await,

@@ -1,4 +1,4 @@
-//! TLS at servers.
+//! Server-side TLS.
 
 use std::{
     fmt, io,
@@ -11,21 +11,20 @@ use rustls::{
     RootCertStore, ServerConfig, ServerConnection,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    server::{Acceptor, WebPkiClientVerifier},
 };
 use tokio::{
-    io::{AsyncWriteExt as _, copy, sink},
+    io::{AsyncBufReadExt as _, BufReader},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use super::{Handshake, Stream, tls_error::explained};
+use super::{Handshake, Stream, close, handshake::nothing_sent, tls_error::explained};
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
 
-/// TLS at a server: its certificate and key, and what it requires of its clients. Needs the feature `tls`.
+/// TLS at a server: its certificate and key, and what it requires of its clients.
 ///
-/// Versions 1.2 and 1.3, with the cipher suites of `rustls`. Each [`Peer`] has a [`TlsInfo`]. Clones share the
-/// certificate, so a clone that you keep can [`reload`](Self::reload) it.
+/// Needs the feature `tls`. Versions 1.2 and 1.3, with the cipher suites of `rustls`. Each [`Peer`] has a [`TlsInfo`].
 ///
 /// # Examples
 ///
@@ -74,7 +73,8 @@ impl Tls {
         })
     }
 
-    /// Uses a configuration of `rustls`, for what the other methods do not offer.
+    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer, such as certificates of clients
+    /// that may be missing.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(Inner {
             files: None,
@@ -82,9 +82,9 @@ impl Tls {
         }))
     }
 
-    /// Requires a certificate of each client, signed by a root in this PEM file (mutual TLS).
+    /// Requires a certificate from each client, signed by a root in this PEM file (mutual TLS).
     ///
-    /// A protocol function gets it from [`TlsInfo::peer_certificates`].
+    /// A client without one is not served. With TLS 1.3, its connect succeeds, and its first call fails. A protocol function gets it from [`TlsInfo::peer_certificates`].
     ///
     /// # Errors
     ///
@@ -112,19 +112,52 @@ impl Tls {
         })
     }
 
-    /// Reads the files again. New connections get the new certificate; open ones keep theirs.
+    /// Reads all files again: the certificate, the key, and the roots of client certificates. New connections get
+    /// them; open ones keep theirs.
+    ///
+    /// Clones share what was read, so reload a clone of the value that the server has. Make it after the calls of
+    /// [`alpn`](Self::alpn) and [`require_client_certificates`](Self::require_client_certificates): each returns a value
+    /// that shares nothing with earlier clones.
+    ///
+    /// # Examples
+    ///
+    /// On SIGHUP:
+    ///
+    /// ```no_run
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// use tcs::{ConcurrentServer, transport::Tls};
+    ///
+    /// # #[cfg(unix)]
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     use tokio::signal::unix::{SignalKind, signal};
+    ///
+    ///     let tls = Tls::from_pem("cert.pem", "key.pem")?.require_client_certificates("clients.pem")?;
+    ///     let served = tls.clone();
+    ///     let mut hang_up = signal(SignalKind::hangup())?;
+    ///     tokio::spawn(async move {
+    ///         while hang_up.recv().await.is_some() {
+    ///             if let Err(error) = tls.reload() {
+    ///                 eprintln!("the earlier certificate stays in use: {error}");
+    ///             }
+    ///         }
+    ///     });
+    ///     ConcurrentServer::new(Greet).tls(served).listen_until_signal().await?;
+    ///     Ok(())
+    /// }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Errors
     ///
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid, and on a value of
     /// [`from_config`](Self::from_config). The earlier certificate stays in use.
     pub fn reload(&self) -> Result<()> {
-        let config = self.files()?.read()?;
-        *self
-            .0
-            .config
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = config;
+        let read = self.files()?.read()?;
+        let config = self.0.config.write();
+        *config.unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
 
@@ -193,7 +226,8 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(failed)?;
     if certificates.is_empty() {
-        return Err(failed(rustls::pki_types::pem::Error::NoItemsFound));
+        let reason = "it has no certificate in PEM";
+        return Err(Error::tls(path.display(), reason));
     }
     Ok(certificates)
 }
@@ -213,30 +247,35 @@ pub(super) fn read_roots(path: &Path) -> Result<RootCertStore> {
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Handshake for Tls {
-    async fn open(&self, stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
-        let acceptor = TlsAcceptor::from(self.config());
-        let (error, stream) = match acceptor.accept(stream).into_fallible().await {
-            Ok(stream) => {
-                peer.insert(TlsInfo::of(stream.get_ref().1));
-                return Ok(Stream::new(stream));
+    async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+        // The shortest buffer: it shows that there is a first byte, and later reads go past it.
+        let mut hello = BufReader::with_capacity(1, &mut stream);
+        if !matches!(hello.fill_buf().await, Ok([_])) {
+            return Err(nothing_sent());
+        }
+        let accepted = LazyConfigAcceptor::new(Acceptor::default(), hello).await;
+        let (error, stream) = match accepted.map(|start| start.accepted) {
+            Ok(accepted) => {
+                // Without the buffer, which each read of the connection would pay for.
+                let start = StartHandshake::from_parts(accepted, stream);
+                match start.into_stream(self.config()).into_fallible().await {
+                    Ok(stream) => {
+                        peer.insert(TlsInfo::of(stream.get_ref().1));
+                        return Ok(Stream::new(stream));
+                    }
+                    Err(failed) => failed,
+                }
             }
-            Err(failed) => failed,
+            Err(error) => (error, stream),
         };
-        linger(stream).await;
-        Err(explained(error))
+        // The alert says what is wrong. An error says that the peer is gone.
+        timeout(LINGER, close(stream)).await.ok();
+        Err(explained(error, "client"))
     }
-}
 
-/// Closes the sending half, and drops what the peer sends until it closes.
-///
-/// A socket that is closed with unread bytes is reset, and the peer could lose the alert, which says what is wrong.
-async fn linger(mut stream: Stream) {
-    let closed = async {
-        stream.shutdown().await?;
-        copy(&mut stream, &mut sink()).await
-    };
-    // An error says that the peer is gone.
-    timeout(LINGER, closed).await.ok();
+    fn may_change_addr(&self, _peer: &Peer) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for Tls {
@@ -280,8 +319,10 @@ impl TlsInfo {
         }
     }
 
-    /// Returns the certificates of the peer in DER, its own first. Empty unless
-    /// [`require_client_certificates`](Tls::require_client_certificates) is set.
+    /// Returns the certificates of the peer in DER, its own first. Empty if it has sent none: a server asks for them
+    /// only with [`require_client_certificates`](Tls::require_client_certificates), or as its configuration says.
+    ///
+    /// To read the subject of one, use a parser such as the crate `x509-parser`.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         &self.peer_certificates
     }

@@ -1,15 +1,53 @@
-//! Errors of TLS in words that say what to do.
+//! Explains errors of TLS, and says what to do.
 
-use std::io;
+use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Adds what to do to an error of a handshake.
-pub(super) fn explained(error: io::Error) -> io::Error {
+/// Adds what to do to an error of a handshake with a `peer`: `client` or `server`.
+pub(super) fn explained(error: io::Error, peer: &str) -> io::Error {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
-    match source.and_then(advice) {
+    let advice = match source {
+        Some(Error::InvalidCertificate(error)) => {
+            Some(format!("the {peer}'s certificate {}", problem(error)))
+        }
+        Some(other) => advice(other).map(str::to_owned),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Some(format!("the {peer} closed in the middle of the handshake"))
+        }
+        None => None,
+    };
+    match advice {
         Some(advice) => io::Error::new(error.kind(), format!("{advice} ({error})")),
         None => error,
+    }
+}
+
+/// Also what an old client gets: TLS 1.0 and 1.1 are not spoken.
+const NOTHING_IN_COMMON: &str =
+    "client and server have no version or cipher suite of TLS in common";
+
+/// Says what is wrong with a certificate.
+fn problem(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer => {
+            "is not signed by a trusted root; a private root must be set"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired, or a clock is wrong"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet, or a clock is wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name"
+        }
+        CertificateError::Other(other) if other.0.is::<NotPinned>() => "is not the pinned one",
+        // An error of webpki, whose type rustls does not export.
+        CertificateError::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => {
+            "is an authority's: sign another with it, or pin it (`ClientTls::pinned`)"
+        }
+        _ => "was not accepted",
     }
 }
 
@@ -20,25 +58,13 @@ fn advice(error: &Error) -> Option<&'static str> {
             "the client has no certificate, which the server requires"
         }
         Error::NoApplicationProtocol => "client and server have no protocol of ALPN in common",
-        Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => {
-                "the certificate is not signed by a trusted root; a private root must be set"
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the certificate has expired, or a clock is wrong"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the certificate is not valid yet, or a clock is wrong"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the certificate is for another name"
-            }
-            _ => "the certificate was not accepted",
-        },
+        Error::PeerIncompatible(_) => NOTHING_IN_COMMON,
         Error::AlertReceived(alert) => match alert {
-            AlertDescription::UnknownCA | AlertDescription::BadCertificate => {
-                "the peer does not trust the certificate"
-            }
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            // A client with a pinned certificate sends this.
+            | AlertDescription::AccessDenied => "the peer does not trust the certificate",
             AlertDescription::CertificateExpired => {
                 "the peer says that the certificate has expired"
             }
@@ -48,12 +74,25 @@ fn advice(error: &Error) -> Option<&'static str> {
             AlertDescription::NoApplicationProtocol => {
                 "client and server have no protocol of ALPN in common"
             }
+            AlertDescription::ProtocolVersion => NOTHING_IN_COMMON,
             AlertDescription::UnexpectedMessage => "the peer may not speak TLS at this port",
             _ => "the peer ended the handshake",
         },
         _ => return None,
     })
 }
+
+/// The server has another certificate than the pinned one.
+#[derive(Debug)]
+pub(super) struct NotPinned;
+
+impl fmt::Display for NotPinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is not the pinned one")
+    }
+}
+
+impl std::error::Error for NotPinned {}
 
 #[cfg(test)]
 mod tests {
@@ -68,19 +107,19 @@ mod tests {
             ),
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
-                "the certificate is not signed by a trusted root; a private root must be set (",
+                "the client's certificate is not signed by a trusted root; a private root must be set (",
             ),
             (
                 Error::InvalidCertificate(CertificateError::Expired),
-                "the certificate has expired, or a clock is wrong (",
+                "the client's certificate has expired, or a clock is wrong (",
             ),
             (
                 Error::InvalidCertificate(CertificateError::NotValidYet),
-                "the certificate is not valid yet, or a clock is wrong (",
+                "the client's certificate is not valid yet, or a clock is wrong (",
             ),
             (
                 Error::InvalidCertificate(CertificateError::NotValidForName),
-                "the certificate is for another name (",
+                "the client's certificate is for another name (",
             ),
             (
                 Error::AlertReceived(AlertDescription::CertificateRequired),
@@ -91,19 +130,35 @@ mod tests {
                 "the peer may not speak TLS at this port (",
             ),
             (
+                Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered),
+                "client and server have no version or cipher suite of TLS in common (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::ProtocolVersion),
+                "client and server have no version or cipher suite of TLS in common (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::AccessDenied),
+                "the peer does not trust the certificate (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateUnknown),
+                "the peer does not trust the certificate (",
+            ),
+            (
                 Error::AlertReceived(AlertDescription::HandshakeFailure),
                 "the peer ended the handshake (",
             ),
             (Error::DecryptError, ""),
         ] {
             let text = error.to_string();
-            let explained = explained(io::Error::new(io::ErrorKind::InvalidData, error));
+            let explained = explained(io::Error::new(io::ErrorKind::InvalidData, error), "client");
             assert_eq!(explained.kind(), io::ErrorKind::InvalidData);
             let explained = explained.to_string();
             let rest = explained.strip_prefix(advice).expect(advice);
             assert_eq!(rest.trim_end_matches(')'), text.trim_end_matches(')'));
         }
-        let other = explained(io::Error::from(io::ErrorKind::ConnectionReset));
+        let other = explained(io::Error::from(io::ErrorKind::ConnectionReset), "client");
         assert_eq!(other.to_string(), "connection reset");
     }
 }

@@ -20,7 +20,7 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 /// # Examples
 ///
 /// ```no_run
-/// use tcs::{ConcurrentServer, server_protocol, transport::UnixSocket};
+/// use tcs::{ConcurrentServer, server_protocol, transport::UnixSocketListener};
 /// use tokio::net::unix::UCred;
 ///
 /// #[server_protocol]
@@ -29,13 +29,13 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let socket = UnixSocket::bind("/run/greet.sock", 0o660)?;
+/// let socket = UnixSocketListener::bind("/run/greet.sock", 0o660)?;
 /// ConcurrentServer::new(Greet).listener(socket).run()?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct UnixSocket {
+pub struct UnixSocketListener {
     /// Dropped first: nobody takes the file for a stale one while the socket listens.
     file: SocketFile,
     listener: Unregistered<net::UnixListener, UnixListener>,
@@ -51,12 +51,12 @@ struct SocketFile {
 /// The device and the inode of a file. The socket keeps the inode, so no other file gets it.
 type FileId = (u64, u64);
 
-impl UnixSocket {
+impl UnixSocketListener {
     /// Listens at `path`. The file gets the permissions `mode`, such as `0o660`, before anyone can connect.
     ///
     /// A socket file that a server left is replaced. When this value is dropped, the file is removed, unless another
     /// server has put its own in its place. To connect, a peer needs write permission for the file
-    /// (unix(7)).
+    /// (unix(7)). Abstract names have no file and no permissions, and are an error.
     ///
     /// # Errors
     ///
@@ -68,7 +68,8 @@ impl UnixSocket {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = SocketFile {
-            path: path.to_owned(),
+            // The process may change its folder before the file is removed.
+            path: std::path::absolute(path)?,
             id: file_id(path)?,
         };
         // A socket that is bound and does not listen refuses its peers, so none comes in before this.
@@ -117,7 +118,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Listener for UnixSocket {
+impl Listener for UnixSocketListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         self.listener.accept().await
     }

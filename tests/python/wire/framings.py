@@ -49,25 +49,31 @@ class Framing:
 
     def read(self, data, reading):
         """Cuts a frame, unless one end speaks something else."""
-        if not reading.server and reading.first and not self.has_control and other_protocols.is_answer(data):
-            raise Broken
-        if not (reading.server and reading.first):
+        if not reading.first:
             return self.cut(data, reading)
+        if not reading.server and not self.has_control and other_protocols.is_answer(data):
+            raise Broken
         try:
             found, error = self.cut(data, reading), None
         except Broken as broken:
             found, error = None, broken
             if broken.args:
                 raise
-        if found and found[0][0] != "skip":
+        if not reading.server:
+            is_short = found and found[1] < 4
+            seen = None if is_short else other_protocols.recognise_server(data)
+            if seen == "other":
+                raise Broken
+        elif found and found[0][0] != "skip":
             # A frame is judged by its own bytes; only if they leave it open, those behind it count.
             own = data[: found[1]]
             seen = other_protocols.recognise(own)
             if seen is None or (seen == "maybe" and (self.at_once or not other_protocols.is_telling(own))):
                 return found
-        seen = other_protocols.recognise(data)
-        if seen not in [None, "maybe"]:
-            raise Broken(seen)
+        if reading.server:
+            seen = other_protocols.recognise(data)
+            if seen not in [None, "maybe"]:
+                raise Broken(seen)
         if seen == "maybe" and not reading.ended:
             return None
         if error:
@@ -130,7 +136,7 @@ class LengthPrefixed(Counted):
         is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
         whole = len(start) == 4 or b"\n" in start or reading.ended
         if start and is_text and whole and start[0] >= 32:
-            raise Broken(*([other_protocols.of_text(start)] if reading.server else []))
+            raise Broken(other_protocols.of_text(start) if reading.server else None)
 
 
 class Prefixed(Counted):

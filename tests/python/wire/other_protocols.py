@@ -84,6 +84,18 @@ def answer(name):
     return ANSWERS.get(name)
 
 
+def recognise_server(data):
+    """Returns `other` if the first bytes of a server are of another protocol, `maybe` if more of them can tell."""
+    digits = b"0123456789"
+    status = [*(bytes([byte]) for byte in b"HTTP/1."), b"01", b" ", b"12345", digits, digits, range(10, 33)]
+    alert = [[21], [3], range(5), [0], [2], [1, 2], range(256)]
+    versions = [[bytes([byte]) for byte in start] for start in [b"SSH-2.0-", b"SSH-1."]]
+    allowed = [each for each in [status, alert, *versions] if all(map(lambda byte, of: byte in of, data, each))]
+    if any(len(data) >= len(each) for each in allowed):
+        return "other"
+    return "maybe" if allowed else None
+
+
 def is_answer(data):
     """Returns whether a server says that its client speaks something else."""
     return any(data.startswith(answer) for name, answer in ANSWERS.items() if name != "TLS")

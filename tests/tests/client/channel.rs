@@ -325,3 +325,19 @@ async fn message_that_was_not_asked_for_ends_the_channel() {
         ["the connection to unnamed peer is closed: the server sent an unexpected message"]
     );
 }
+
+#[tokio::test]
+async fn state_says_whether_a_shared_connection_is_open() {
+    let (channel, mut peer) = memory(64);
+    let mut watch = channel.watch();
+    let state = channel.state();
+    assert_eq!((state.connected, state.connects, state.losses), (1, 1, 0));
+    let one = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    watch.mark_unchanged();
+    drop(peer);
+    drop(one.error().await);
+    within(watch.changed()).await.expect("the channel is there");
+    let state = channel.state();
+    assert_eq!((state.connected, state.connects), (0, 1));
+}

@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tcs::{
@@ -43,11 +44,11 @@ async fn server_that_closes_before_its_reply_is_an_error() {
         let mut connection = connect(addr).await;
         let error = within(connection.call::<Prefixed>("x")).await;
         let error = error.expect_err("half a reply");
-        assert_eq!(told(&error), (ErrorKind::Reply, Execution::Unknown));
+        assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
         assert_eq!(
             chain(&error),
             [
-                format!("cannot read what {addr} sent"),
+                format!("{addr} closed the connection before it replied"),
                 "the connection ended in the middle of a frame".to_owned()
             ]
         );
@@ -64,6 +65,21 @@ async fn reset_is_an_error_of_the_operating_system() {
     assert_eq!(told(&error), (ErrorKind::Io, Execution::Unknown));
     assert_eq!(error.peer_addr(), Some(addr));
     server.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_whose_request_the_server_does_not_read_says_so() {
+    let (near, _far) = tokio::io::duplex(64);
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let large = "x".repeat(100);
+    let error = within(connection.call::<Prefixed>(&large)).await;
+    let error = error.expect_err("it is not sent");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(
+        error.to_string(),
+        "cannot send to unnamed peer within 3s (`reply_timeout`): it does not read"
+    );
 }
 
 /// Its end was sent, although it has no bytes.
@@ -206,6 +222,7 @@ async fn server_that_closed_before_one_exchange_has_sent_no_reply() {
     let asked = [
         ask_closed::<Raw>(b"", "x").await,
         ask_closed::<UntilEof>(b"", "x").await,
+        ask_closed::<UntilEof>(b"", "").await,
     ];
     for error in asked.map(|reply| reply.expect_err("nothing was sent")) {
         let expected = (ErrorKind::Closed, Execution::NotSent);
@@ -213,6 +230,31 @@ async fn server_that_closed_before_one_exchange_has_sent_no_reply() {
     }
     let greeted = ask_closed::<UntilEof>(b"hello", "x").await;
     assert_eq!(greeted.expect("a greeting"), "hello");
+}
+
+#[tokio::test]
+async fn server_that_closes_before_all_of_one_request_is_sent_has_sent_no_reply() {
+    // The end of the request is never sent, though all its bytes are.
+    for request in ["", "x"] {
+        let (stream, far) = tokio::io::duplex(64);
+        let mut connection = Connection::over(with_shutdown(stream, |_, _| Poll::Pending));
+        let server = async {
+            let mut peer = RawPeer::over(far);
+            assert_eq!(peer.receive(request.len()).await, request.as_bytes());
+        };
+        let call = connection.call::<Text<UntilEof>>(request);
+        let (reply, ()) = within(async { tokio::join!(call, server) }).await;
+        let error = reply.expect_err("the request has no end");
+        assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
+    }
+    let (stream, far) = tokio::io::duplex(64);
+    let mut connection = Connection::over(stream);
+    let request = "x".repeat(100);
+    let call = connection.call::<Text<Raw>>(&request);
+    let server = async { RawPeer::over(far).receive(1).await };
+    let (reply, _) = within(async { tokio::join!(call, server) }).await;
+    let error = reply.expect_err("the request is not all sent");
+    assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
 }
 
 #[test]

@@ -5,8 +5,11 @@
 use std::borrow::Cow;
 
 use tcs::{
-    Connection, Rejection, Response, client_protocol, format::Plain, framing::LengthPrefixed,
-    protocol::Contract, server_protocol,
+    Connection, Rejection, Response, client_protocol,
+    format::Plain,
+    framing::LengthPrefixed,
+    protocol::{Context, Contract, Middleware, ServerProtocol, Wrapped},
+    server_protocol,
 };
 use tcs_tests::{
     Gate, RawPeer, control, frame, gate,
@@ -39,6 +42,43 @@ async fn client_function_processes_the_reply() {
     let (mut connection, server) = replying("Ann", "abc");
     let output = within(connection.exchange(Length)).await;
     assert_eq!(output.expect("a reply"), 3);
+    server.finished().await;
+}
+
+#[server_protocol]
+fn shout(text: &str) -> String {
+    text.to_uppercase()
+}
+
+/// Lets every request pass.
+struct Pass;
+
+impl<P: ServerProtocol> Middleware<P> for Pass {
+    async fn process_request<'a>(
+        &'a self,
+        inner: &'a P,
+        context: Context<'a, P::Session>,
+        request: P::Request<'a>,
+    ) -> Result<P::Reply<'a>, Rejection> {
+        inner.process_request(context, request).await
+    }
+}
+
+#[client_protocol(server = Wrapped<Shout, Pass>, request = "Ann")]
+fn wrapped_length(reply: String) -> usize {
+    reply.len()
+}
+
+#[tokio::test]
+async fn wrapped_protocol_is_called_by_either_name() {
+    let steps = ["Ann", "Bob", "Ann"].map(|name| [expects(frame(name)), sends(frame("Hi"))]);
+    let (mut connection, server) = serving(steps.into_iter().flatten());
+    let output = within(connection.exchange(WrappedLength)).await;
+    assert_eq!(output.expect("a reply"), 2);
+    let reply = within(connection.call::<Wrapped<Shout, Pass>>("Bob")).await;
+    assert_eq!(reply.expect("a reply"), "Hi");
+    let reply = within(connection.call::<Shout>("Ann")).await;
+    assert_eq!(reply.expect("a reply"), "Hi");
     server.finished().await;
 }
 

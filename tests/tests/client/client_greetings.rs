@@ -276,7 +276,7 @@ async fn client_without_the_server_knows_of_the_greeting() {
         .await
         .expect("it listens");
     assert_eq!(within(bank.double(2)).await.expect("a reply"), 4);
-    let bank = bank.share().expect("it is usable");
+    let bank = bank.into_channel().expect("it is usable");
     assert_eq!(within(bank.double(3)).await.expect("a reply"), 6);
     server.finished().await;
 
@@ -295,7 +295,10 @@ fn noop(reply: String) -> String {
 async fn channel_of_operations_needs_the_greeting_before() {
     let (addr, server) = serve([expects_end()]).await;
     let bank = within(greeted_bank::Client::connect(addr)).await;
-    let bank = bank.expect("it listens").share().expect("it is usable");
+    let bank = bank
+        .expect("it listens")
+        .into_channel()
+        .expect("it is usable");
     let error = within(bank.double(2))
         .await
         .expect_err("it was not greeted");

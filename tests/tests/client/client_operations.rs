@@ -79,7 +79,7 @@ async fn panic_while_a_reply_is_read_closes_the_connection() {
 #[tokio::test]
 async fn panic_while_a_reply_is_processed_closes_the_channel() {
     let (client, server) = replying(r#"{"word":{}}"#, r#"{"word":"word"}"#).await;
-    let client = client.share().expect("it is usable");
+    let client = client.into_channel().expect("it is usable");
     panics(client.word(|word| assert_eq!(word, "", "on purpose"))).await;
     server.finished().await;
     let error = within(client.word(str::len)).await;

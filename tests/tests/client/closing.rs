@@ -64,7 +64,6 @@ async fn connection_that_has_failed_is_not_shut_down() {
     let mut pipeline = connection.pipeline::<Prefixed>();
     within(pipeline.send("x")).await.expect("in flight");
     assert!(within(pipeline.flush()).await);
-    drop(pipeline);
     within(connection.close()).await;
     assert_eq!(rest(&mut peer).await, frame("x"));
 }

@@ -1,6 +1,10 @@
 //! Where nobody can be reached, the client says so in time.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tcs::{Client, Connection, ErrorKind, Execution, client::ConnectOptions, framing::Lines};
 use tcs_tests::{client::ask, within};
@@ -39,7 +43,7 @@ async fn host_that_does_not_resolve_is_told() {
     let error = within(Client::new(ask::<Lines>("x")).address("a:b").open()).await;
     assert_eq!(
         error.expect_err("no port").to_string(),
-        "cannot read the address `a:b`: the port is no number from 0 to 65535"
+        "cannot read the address `a:b`: the port is not a number from 0 to 65535"
     );
 }
 
@@ -80,6 +84,10 @@ fn settings_that_make_no_sense_are_named() {
             ConnectOptions::new().connect_timeout(Duration::ZERO),
             "connect_timeout",
         ),
+        (
+            ConnectOptions::new().keepalive_timeout(Duration::ZERO),
+            "keepalive_timeout",
+        ),
         (ConnectOptions::new().max_frame_len(0), "max_frame_len"),
         (ConnectOptions::new().max_in_flight(0), "max_in_flight"),
         (
@@ -93,4 +101,19 @@ fn settings_that_make_no_sense_are_named() {
         assert_eq!(error.kind(), ErrorKind::Setting);
         assert!(error.to_string().starts_with(setting), "{error}");
     }
+}
+
+#[test]
+fn connecting_outside_of_a_runtime_is_an_error() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let connecting = pin!(Connection::<Lines>::connect("localhost:1"));
+    let Poll::Ready(Err(error)) = connecting.poll(&mut cx) else {
+        panic!("it waits");
+    };
+    assert_eq!(error.kind(), ErrorKind::Runtime);
+    let opening = pin!(Client::new(ask::<Lines>("x")).open());
+    let Poll::Ready(Err(error)) = opening.poll(&mut cx) else {
+        panic!("it waits");
+    };
+    assert_eq!(error.kind(), ErrorKind::Runtime);
 }

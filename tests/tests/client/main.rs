@@ -1,6 +1,7 @@
 //! What clients promise, with servers of raw bytes.
 
 mod backpressure;
+mod blocking;
 mod channel;
 mod channel_failures;
 mod client;
@@ -11,9 +12,19 @@ mod client_operations;
 mod client_rejections;
 mod closing;
 mod connecting;
+mod lasting;
+mod lasting_ends;
+mod lasting_soak;
+mod late_calls;
+mod nested_deadlines;
+mod parts;
 mod pipelining;
 mod pipelining_failures;
+mod pool;
+mod retries;
 mod stale_replies;
+#[cfg(target_os = "linux")]
+mod start_tls;
 #[cfg(target_os = "linux")]
 mod tls;
 #[cfg(unix)]

@@ -35,7 +35,6 @@ async fn replies_come_in_the_order_of_the_requests() {
     }
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
     // Everything was received, so the connection goes on.
-    drop(pipeline);
     let reply = within(connection.call::<Prefixed>("five")).await;
     assert_eq!(reply.expect("a reply"), "5");
     server.finished().await;

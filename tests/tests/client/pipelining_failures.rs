@@ -5,17 +5,16 @@ use std::time::Duration;
 use tcs::{
     ErrorKind, Execution,
     client::{ConnectOptions, Pipeline},
-    framing::LengthPrefixed,
 };
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, chain, connected, hears, told},
     control, frame, patiently,
-    pipeline::{failure, memory, receive, send, waits},
+    pipeline::{failure, memory, memory_with, receive, send, waits},
     script::{closes, expects, play, receives, sends},
     within,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test]
 async fn final_rejection_leaves_all_that_is_open_unexecuted() {
@@ -34,7 +33,6 @@ async fn final_rejection_leaves_all_that_is_open_unexecuted() {
     let error = within(pipeline.send("later")).await.expect_err("it ended");
     let ended = ["unnamed peer ended the connection", "going away: stopping"];
     assert_eq!(chain(&error), ended);
-    drop(pipeline);
     let error = within(connection.call::<Prefixed>("later")).await;
     assert_eq!(chain(&error.expect_err("it ended")), ended);
 }
@@ -101,28 +99,23 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
 }
 
 #[tokio::test]
-async fn pipeline_left_with_replies_to_come_closes_the_connection() {
-    let left = "the connection to unnamed peer is closed: a pipeline was left before it had \
-                received all replies";
-    for is_forgotten in [false, true] {
-        let (mut connection, mut peer) = memory(1 << 10);
-        let mut pipeline = connection.pipeline::<Prefixed>();
-        send(&mut pipeline, &["one", "two"]).await;
-        within(peer_replies(&mut pipeline, &mut peer)).await;
-        if is_forgotten {
-            #[expect(clippy::mem_forget, reason = "safe code may do it")]
-            std::mem::forget(pipeline);
-        } else {
-            drop(pipeline);
-            hears(&mut peer, "two").await;
-            assert_eq!(within(peer.hear()).await, Heard::End);
-        }
-        let error = within(connection.call::<Prefixed>("x")).await;
-        let error = error.expect_err("the second reply would be taken for its own");
-        let told = (error.kind(), error.execution(), error.to_string());
-        let broken = (ErrorKind::Broken, Execution::NotSent, left.to_owned());
-        assert_eq!(told, broken);
-    }
+async fn replies_that_a_pipeline_has_not_received_are_skipped() {
+    let (mut connection, mut peer) = memory(1 << 10);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one", "two"]).await;
+    within(peer_replies(&mut pipeline, &mut peer)).await;
+    // Nothing of it is sent.
+    send(&mut pipeline, &["three"]).await;
+
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    assert_eq!(pipeline.in_flight(), 0);
+    send(&mut pipeline, &["four"]).await;
+    assert!(within(pipeline.flush()).await);
+    hears(&mut peer, "two").await;
+    hears(&mut peer, "four").await;
+    within(peer.send([frame("2"), frame("4")].concat())).await;
+    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "4");
+    assert_eq!(pipeline.in_flight(), 0);
 }
 
 /// Lets the server reply to the first of two requests, and receives that.
@@ -135,10 +128,8 @@ async fn peer_replies(pipeline: &mut Pipeline<'_, Prefixed>, peer: &mut RawPeer)
 
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_ends_all_that_is_open() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", &"x".repeat(80), "four"]).await;
     let before = Instant::now();
@@ -173,16 +164,13 @@ async fn message_before_its_request_is_no_reply() {
         error.to_string(),
         "the connection to unnamed peer is closed: the server sent an unexpected message"
     );
-    drop(pipeline);
     assert_eq!(within(peer.hear()).await, Heard::End);
 }
 
 #[tokio::test]
 async fn reply_that_is_too_large_or_no_text_fails_alone() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100);
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
@@ -195,10 +183,8 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
 
 #[tokio::test]
 async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100_000);
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     within(pipeline.flush()).await;
@@ -223,10 +209,8 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
 
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     for reply in [Some("1"), None] {
@@ -258,10 +242,8 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(80);
     send(&mut pipeline, &[&large]).await;
@@ -280,6 +262,73 @@ async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
     let impatient = async { while timeout(two_seconds, pipeline.flush()).await.is_err() {} };
     within(impatient).await;
     assert_eq!(began.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_flush_leaves_no_deadline_once_its_requests_are_sent_though_others_wait() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let (mut connection, mut peer) = memory_with(&options, 64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let large = "x".repeat(80);
+    send(&mut pipeline, &[&large]).await;
+    let dropped = timeout(Duration::from_secs(2), pipeline.flush()).await;
+    dropped.expect_err("nobody reads");
+    // The first request is sent, and only a part of the second.
+    send(&mut pipeline, &[&large]).await;
+    let server = async {
+        hears(&mut peer, &large).await;
+        peer.send(frame(b"1")).await;
+    };
+    let (received, ()) = tokio::join!(receive(&mut pipeline), server);
+    assert_eq!(received.expect("a reply"), "1");
+    let began = Instant::now();
+    within(pipeline.flush()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_that_ended_early_gives_a_dropped_one_no_more_time() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let (mut connection, mut peer) = memory_with(&options, 64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let large = "x".repeat(80);
+    send(&mut pipeline, &[&large]).await;
+    // The server does not read, and replies with more than a flush reads.
+    let reply = "y".repeat(70_000);
+    let server = async { peer.send(frame(&reply)).await };
+    let client = async {
+        assert!(!within(pipeline.flush()).await);
+        assert_eq!(receive(&mut pipeline).await.expect("a reply"), reply);
+    };
+    tokio::join!(client, server);
+    send(&mut pipeline, &[&large]).await;
+    let dropped = timeout(Duration::from_secs(2), pipeline.flush());
+    let server = async {
+        sleep(Duration::from_secs(1)).await;
+        hears(&mut peer, &large).await;
+    };
+    let (dropped, ()) = tokio::join!(dropped, server);
+    dropped.expect_err("only a part of the second request is sent");
+    let began = Instant::now();
+    within(pipeline.flush()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_that_times_out_says_that_requests_were_not_sent() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let (mut connection, _peer) = memory_with(&options, 64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one", &"x".repeat(80), "three"]).await;
+    within(pipeline.flush()).await;
+    for execution in [Execution::Unknown, Execution::Unknown, Execution::NotSent] {
+        let error = failure(&mut pipeline).await;
+        assert_eq!(told(&error), (ErrorKind::TimedOut, execution));
+        assert_eq!(
+            error.to_string(),
+            "cannot send to unnamed peer within 3s (`reply_timeout`): it does not read"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

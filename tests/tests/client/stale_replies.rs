@@ -41,28 +41,6 @@ async fn reply_timeout_closes_the_connection_and_says_so() {
 }
 
 #[tokio::test]
-async fn dropped_call_closes_the_connection_so_that_its_reply_reaches_nobody() {
-    let (mut connection, server) = connected([expects(frame("first")), expects_end()]).await;
-    {
-        let mut call = Box::pin(connection.call::<Prefixed>("first"));
-        let once = std::future::poll_fn(|cx| {
-            assert!(call.as_mut().poll(cx).is_pending());
-            std::task::Poll::Ready(())
-        });
-        once.await;
-    }
-    let text = format!(
-        "the connection to {} is closed: an earlier exchange was not awaited to its end",
-        connection.peer()
-    );
-    let error = within(connection.call::<Prefixed>("second")).await;
-    let error = error.expect_err("closed");
-    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
-    assert_eq!(error.to_string(), text);
-    server.finished().await;
-}
-
-#[tokio::test]
 async fn second_exchange_over_raw_is_an_error_that_says_so() {
     let (mut connection, server) = connected([expects("Ann"), sends("once"), closes()]).await;
     let reply = within(connection.exchange(ask::<Raw>("Ann"))).await;

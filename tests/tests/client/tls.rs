@@ -17,7 +17,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        version::{TLS12, TLS13},
+    },
+    server::TlsStream,
+};
 
 type Accepted = JoinHandle<std::io::Result<TlsStream<TcpStream>>>;
 
@@ -61,6 +68,12 @@ async fn fails(options: &ConnectOptions, address: String) -> Error {
     let connected = within(options.connect::<LengthPrefixed>(address)).await;
     let error = connected.expect_err("the handshake fails");
     assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot connect to localhost:"),
+        "{error}"
+    );
     assert_eq!(error.execution(), Execution::NotSent);
     assert!(error.peer_addr().is_some());
     error
@@ -117,7 +130,7 @@ async fn certificate_must_have_the_name_that_was_connected_to() {
     let error = fails(&with(trusting.clone()), tls(addr)).await;
     let text = all_of(&error);
     assert!(
-        text.contains("the certificate is for another name"),
+        text.contains("the server's certificate is for another name"),
         "{text}"
     );
     assert!(text.contains("other.example"), "{text}");
@@ -140,6 +153,42 @@ async fn certificate_that_has_expired_is_rejected() {
     assert!(text.contains("has expired"), "{text}");
 }
 
+/// As `openssl req -x509` makes one by default.
+#[tokio::test]
+async fn certificate_of_an_authority_is_rejected_with_the_cure() {
+    let identity = Root::new().issue_with("localhost", |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let options = with(ClientTls::with_roots(&identity.certificate).expect("a root"));
+    let (addr, _accepting) = raw_server(identity.raw_server(None)).await;
+    let text = all_of(&fails(&options, tls(addr)).await);
+    let cure = "is an authority's: sign another with it, or pin it (`ClientTls::pinned`)";
+    assert!(text.contains(cure), "{text}");
+
+    let options = with(ClientTls::pinned(&identity.certificate).expect("a certificate"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    works(&options, tls(addr), accepting).await;
+}
+
+#[tokio::test]
+async fn name_that_no_certificate_has_is_an_invalid_setting() {
+    let named = ClientTls::with_roots(Root::new().file()).expect("a root");
+    let options = with(named.clone().server_name("a b"));
+    let is_setting = |error: &Error| {
+        assert_eq!(error.kind(), ErrorKind::Setting, "{error}");
+        assert!(error.to_string().contains("`a b`"), "{error}");
+    };
+    // Nobody listens, which would be an error of another kind.
+    let connected = within(options.connect::<LengthPrefixed>("127.0.0.1:1")).await;
+    is_setting(&connected.expect_err("an invalid name"));
+    let (near, _far) = tokio::io::duplex(1);
+    let connection = ConnectOptions::new().over::<LengthPrefixed>(near);
+    let connection = connection.expect("good options");
+    let tls = named.server_name("a b");
+    let continued = within(connection.start_tls(&tls, "localhost")).await;
+    is_setting(&continued.expect_err("an invalid name"));
+}
+
 #[tokio::test]
 async fn pinned_certificate_is_the_only_one() {
     let root = Root::new();
@@ -153,17 +202,30 @@ async fn pinned_certificate_is_the_only_one() {
     works(&options, tls(addr), accepting).await;
 
     let other = root.issue("localhost");
+    // The rest of the chain is not pinned.
+    let [own, issuer] = [&identity, &other]
+        .map(|identity| std::fs::read_to_string(&identity.certificate).expect("a file"));
+    std::fs::write(&identity.certificate, own + &issuer).expect("a writable folder");
+    let options = with(ClientTls::pinned(&identity.certificate).expect("a certificate"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    works(&options, tls(addr), accepting).await;
+
     let (addr, _accepting) = raw_server(other.raw_server(None)).await;
     let text = all_of(&fails(&options, tls(addr)).await);
-    assert!(text.contains("the certificate was not accepted"), "{text}");
+    assert!(
+        text.contains("the server's certificate is not the pinned one"),
+        "{text}"
+    );
 
     // The certificate is public. Who shows it must have its key.
     let thief = Identity {
         certificate: identity.certificate.clone(),
         key: other.key,
     };
-    let (addr, _accepting) = raw_server(thief.raw_server_unchecked()).await;
-    fails(&options, tls(addr)).await;
+    for version in [&TLS12, &TLS13] {
+        let (addr, _accepting) = raw_server(thief.raw_server_unchecked(version)).await;
+        fails(&options, tls(addr)).await;
+    }
 }
 
 #[tokio::test]
@@ -196,7 +258,8 @@ async fn client_without_the_required_certificate_is_told() {
         Err(error) => error,
     };
     let text = all_of(&error);
-    assert!(text.contains("CertificateRequired"), "{text}");
+    let why = "the server requires a certificate of the client (received fatal alert: CertificateRequired)";
+    assert!(text.contains(why), "{text}");
 }
 
 #[tokio::test]

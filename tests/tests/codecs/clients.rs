@@ -1,5 +1,7 @@
 //! Codecs of `tokio_util` at the client, which a raw server answers.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use tcs::{
     Client, Connection, ErrorKind, Execution, client_protocol, framing::Codec, protocol::Contract,
@@ -84,7 +86,31 @@ async fn pipeline_returns_items_in_their_order() {
         let reply = within(pipeline.receive()).await.expect("a reply");
         assert_eq!(reply, Some(Balance(number * 2)));
     }
-    drop(pipeline);
+    server.finished().await;
+}
+
+/// The codec may have counted what it has encoded, so it is sent, though its call was dropped.
+#[tokio::test(start_paused = true)]
+async fn reply_of_a_dropped_call_is_skipped() {
+    // There is room for one request.
+    let (near, far) = tokio::io::duplex(1);
+    let mut connection = Connection::over(near);
+    for request in [Entry::Total, Entry::Add(5)] {
+        let call = connection
+            .deadline(Duration::from_secs(1))
+            .call::<Book>(request);
+        let error = within(call).await.expect_err("no reply comes");
+        assert_eq!(error.execution(), Execution::Unknown);
+    }
+    let steps = [
+        expects("t"),
+        expects(entry(&Entry::Add(5))),
+        expects("t"),
+        sends([balance(1, 0), balance(2, 5), balance(3, 7)].concat()),
+    ];
+    let server = play(RawPeer::over(far), steps);
+    let reply = within(connection.call::<Book>(Entry::Total)).await;
+    assert_eq!(reply.expect("a reply"), Balance(7));
     server.finished().await;
 }
 

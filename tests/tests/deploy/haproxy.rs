@@ -117,7 +117,7 @@ async fn server_behind_haproxy_is_restarted_under_load_without_a_failed_request(
     let balancer = Balancer::start(&checked, "");
 
     let mut executed = Executed::default();
-    let load = Load::start(balancer.addr);
+    let load = Load::start(balancer.addr).await;
     // All three serve; then the second is stopped, and another process takes its place.
     for server in [&mut first, &mut second, &mut third] {
         for _ in 0..REQUESTS {

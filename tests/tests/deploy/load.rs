@@ -46,7 +46,8 @@ pub(crate) struct Outcome {
 }
 
 impl Load {
-    pub(crate) fn start(server: SocketAddr) -> Self {
+    /// Connects those that last first, so that a balancer gives each of its servers one of them.
+    pub(crate) async fn start(server: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             server,
             next: AtomicU64::new(0),
@@ -54,8 +55,12 @@ impl Load {
             outcome: Mutex::default(),
         });
         let mut clients = JoinSet::new();
-        for index in 0..CONNECTIONS {
-            clients.spawn(Arc::clone(&shared).client(index % 2 == 0));
+        for _ in 0..CONNECTIONS / 2 {
+            let peer = shared.connect().await;
+            clients.spawn(Arc::clone(&shared).client(Some(peer)));
+        }
+        for _ in 0..CONNECTIONS / 2 {
+            clients.spawn(Arc::clone(&shared).client(None));
         }
         Self { shared, clients }
     }
@@ -77,10 +82,15 @@ impl Load {
 }
 
 impl Shared {
-    async fn client(self: Arc<Self>, stays: bool) {
+    /// Sends batches, all over one connection if it begins with one.
+    async fn client(self: Arc<Self>, mut first: Option<RawPeer>) {
+        let stays = first.is_some();
         let mut unanswered = VecDeque::new();
         while !self.is_stopped.load(Relaxed) || !unanswered.is_empty() {
-            let mut peer = self.connect().await;
+            let mut peer = match first.take() {
+                Some(peer) => peer,
+                None => self.connect().await,
+            };
             loop {
                 let is_open = self.batch(&mut peer, &mut unanswered).await;
                 if !is_open || !stays || self.is_stopped.load(Relaxed) {

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod haproxy;
+mod keepalive;
 mod load;
 mod own_addrs;
 mod pages;

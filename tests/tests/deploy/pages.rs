@@ -38,7 +38,7 @@ fn program_behind_a_balancer_is_that_of_the_example() {
 #[test]
 fn managers_wait_longer_than_a_server_takes_to_stop() {
     assert!(number_after(PAGE, "TimeoutStopSec=") > DRAIN_TIMEOUT);
-    let lame_duck = number_after(PAGE, "Set `LAME_DUCK` to ");
+    let lame_duck = number_after(PAGE, "Set `lame_duck` to ");
     let kubernetes = number_after(PAGE, "terminationGracePeriodSeconds: ");
     assert!(kubernetes > lame_duck + DRAIN_TIMEOUT);
     assert!(number_after(PAGE, "docker stop --time ") > DRAIN_TIMEOUT);
@@ -46,7 +46,7 @@ fn managers_wait_longer_than_a_server_takes_to_stop() {
 
 #[test]
 fn lame_duck_is_longer_than_the_checks_take_to_fail() {
-    let seconds = number_after(PAGE, "LAME_DUCK: Duration = Duration::from_secs(");
+    let seconds = number_after(PAGE, ".lame_duck(Duration::from_secs(");
     let [haproxy, _] = blocks("haproxy")[..] else {
         panic!("another number of blocks");
     };

@@ -1,7 +1,7 @@
 //! PROXY headers, sent as raw bytes: `ProxyHeader`.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -11,9 +11,9 @@ use tcs::{
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
-    transport::{Listener as _, ProxyHeader, ProxyInfo, UnixSocket},
+    transport::{Listener as _, ProxyHeader, ProxyInfo, UnixSocketListener},
 };
-use tcs_tests::{Heard, LONG, RawPeer, Running, scratch_path, start, tls, within};
+use tcs_tests::{Heard, LONG, Log, RawPeer, Running, scratch_path, start, tls, within};
 use tokio::net::{TcpStream, UnixStream};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -254,6 +254,8 @@ async fn malformed_header_closes_the_connection() {
         // One more than the longest line.
         format!("PROXY UNKNOWN {}\r\n", "x".repeat(108 - 16)).into_bytes(),
         b"GET / HTTP/1.1\r\n".to_vec(),
+        // Closed before the end of the line arrives.
+        b"PROXX".to_vec(),
         [SIGNATURE, &[0x11, 0x11, 0, 12], IPV4].concat(),
         v2(0x22, 0x11, &[IPV4]),
         v2(0x2f, 0x11, &[IPV4]),
@@ -299,6 +301,25 @@ async fn header_that_is_cut_at_any_byte_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn peer_that_sends_nothing_is_logged_at_debug() {
+    let (log, _logging) = Log::start();
+    let server = start(server(&["127.0.0.0/8"]).tls(tls::server())).await;
+    // A check of a balancer before the header, and one after it.
+    closes(&server, b"", true).await;
+    log.until(1, "a handshake has failed").await;
+    closes(&server, &v2(0x20, 0, &[]), true).await;
+    log.until(2, "a handshake has failed").await;
+    closes(&server, b"\r", true).await;
+    log.until(3, "a handshake has failed").await;
+    server.stopped().await;
+    let logged = log.with("a handshake has failed");
+    let levels = ["level=DEBUG ", "level=DEBUG ", "level=INFO "];
+    for (event, level) in logged.iter().zip(levels) {
+        assert!(event.starts_with(level), "{logged:?}");
+    }
+}
+
+#[tokio::test]
 async fn header_of_a_peer_that_is_not_trusted_is_not_read() {
     let server = start(server(&["192.0.2.0/24", "2001:db8::/32"])).await;
     // Closed without a byte.
@@ -313,6 +334,19 @@ async fn header_of_a_peer_that_is_not_trusted_is_not_read() {
 }
 
 #[tokio::test]
+async fn network_of_ipv4_in_the_form_of_ipv6_is_one_of_ipv4() {
+    for network in ["::ffff:127.0.0.0/104", "::ffff:127.0.0.1/128"] {
+        let server = start(server(&[network])).await;
+        let header = v2(0x20, 0, &[]);
+        says(&server, &header, "BALANCER", usize::MAX).await;
+        server.stopped().await;
+    }
+    let server = start(server(&["::ffff:10.0.0.0/104", "::/0"])).await;
+    closes(&server, &v2(0x20, 0, &[]), false).await;
+    assert_eq!(server.stopped().await.requests.received, 0);
+}
+
+#[tokio::test]
 async fn network_that_is_none_is_an_error_that_shows_it() {
     let error = ProxyHeader::from_networks(&["10.0.0.0/8", "10.0.0.0/33"]);
     let error = error.expect_err("it is no network").to_string();
@@ -323,7 +357,7 @@ async fn network_that_is_none_is_an_error_that_shows_it() {
 async fn balancer_on_a_unix_socket_is_trusted_and_has_no_address() {
     let path = scratch_path("sock");
     let header = ProxyHeader::from_networks(&[]).expect("no networks");
-    let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
+    let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
     let server = ConcurrentServer::new(WhoAmI).listener(socket.with_handshake(header));
     let server = within(server.bind()).await.expect("it is bound");
     let handle = server.handle();
@@ -354,27 +388,26 @@ async fn header_comes_before_tls() {
     server.stopped().await;
 }
 
-/// Keeps the field `peer` of each span.
+/// Keeps the name of each span, and its fields.
 #[derive(Clone, Default)]
-struct Peers(Arc<Mutex<Vec<String>>>);
+struct Spans(Arc<Mutex<Vec<String>>>);
 
-impl Visit for Peers {
+impl Visit for Spans {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "peer" {
-            self.0
-                .lock()
-                .expect("nobody panics")
-                .push(format!("{value:?}"));
-        }
+        let mut spans = self.0.lock().expect("nobody panics");
+        let span = spans.last_mut().expect("it has begun");
+        write!(span, " {field}={value:?}").expect("a `String` takes all");
     }
 }
 
-impl Subscriber for Peers {
+impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span() && metadata.target().starts_with("tcs")
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let name = span.metadata().name().to_owned();
+        self.0.lock().expect("nobody panics").push(name);
         span.record(&mut self.clone());
         Id::from_u64(1)
     }
@@ -391,13 +424,24 @@ impl Subscriber for Peers {
 }
 
 #[tokio::test]
-async fn span_of_a_connection_has_the_address_of_the_client() {
-    let peers = Peers::default();
-    let _logging = tracing::subscriber::set_default(peers.clone());
+async fn spans_of_a_connection_have_one_id_and_the_peer_as_it_is_known_then() {
+    // With another subscriber, `tracing` does not let a thread without any decide for this one.
+    let (_, _another) = Log::start();
+    let spans = Spans::default();
+    let _logging = tracing::subscriber::set_default(spans.clone());
     let server = started().await;
     let header = v2(0x21, 0x11, &[IPV4]);
     let expected = format!("{OVER_IPV4} over BALANCER for -");
     says(&server, &header, &expected, usize::MAX).await;
     server.stopped().await;
-    assert_eq!(*peers.0.lock().expect("nobody panics"), ["192.0.2.7:4711"]);
+    let spans = spans.0.lock().expect("nobody panics");
+    let [handshake, connection] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    assert!(
+        handshake.starts_with("handshake peer=127.0.0.1:"),
+        "{handshake}"
+    );
+    assert!(handshake.ends_with(" id=1"), "{handshake}");
+    assert_eq!(connection, "connection peer=192.0.2.7:4711 id=1");
 }

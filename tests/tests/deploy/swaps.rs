@@ -1,7 +1,13 @@
 //! A worker is replaced while clients are served: `examples/upgrade.rs`.
 
 use std::{
-    collections::HashSet, fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process, thread,
+    collections::HashSet,
+    fs,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process, thread,
+    time::{Duration, Instant},
 };
 
 use tcs_tests::{
@@ -67,16 +73,56 @@ impl Upgrade {
 /// The process id of the last worker, which a test that fails ends.
 struct Worker(String);
 
+impl Worker {
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.0);
+        let mut shell = process::Command::new("sh");
+        shell.args(["-c", &script]).status().expect("a shell");
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         if thread::panicking() {
-            let script = format!("kill -KILL {}", self.0);
-            process::Command::new("sh")
-                .args(["-c", &script])
-                .status()
-                .ok();
+            self.signal("KILL");
         }
     }
+}
+
+/// A copy of the example, which can be replaced as by a deployment.
+struct Program(PathBuf);
+
+impl Program {
+    async fn copy() -> Self {
+        let path = scratch_path("upgrade");
+        copy(&example_path("upgrade"), &path).await;
+        Self(path)
+    }
+
+    /// Replaces the program as `mv` does: the file of one that runs stays what it is.
+    fn replace(&self, new: &Path) {
+        fs::rename(new, &self.0).expect("the same folder");
+    }
+
+    /// Replaces the program by one that fails at once.
+    fn replace_by_broken(&self) {
+        let broken = scratch_path("broken");
+        symlink("/bin/false", &broken).expect("a writable folder");
+        self.replace(&broken);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+/// This process writes no program itself: while it does, a child that another test starts can have the file open, and
+/// then it is "text file busy".
+async fn copy(from: &Path, to: &Path) {
+    let copied = Process::start("cp", [from, to]);
+    copied.finished().await.succeeded();
 }
 
 /// Returns the number of a request, if a worker says that it executes one.
@@ -88,7 +134,7 @@ fn executed(line: &str) -> Option<u64> {
 #[tokio::test]
 async fn swaps_under_load_refuse_no_connect_and_lose_and_double_no_reply() {
     let mut upgrade = Upgrade::start(&example_path("upgrade")).await;
-    let load = Load::start(upgrade.addr);
+    let load = Load::start(upgrade.addr).await;
     let mut workers = HashSet::new();
     for _ in 0..SWAPS {
         upgrade.supervisor.signal("HUP").await;
@@ -108,18 +154,11 @@ async fn swaps_under_load_refuse_no_connect_and_lose_and_double_no_reply() {
 
 #[tokio::test]
 async fn worker_that_fails_to_start_does_not_replace_the_one_that_serves() {
-    // A copy, which can be replaced as by a deployment. This process writes no program itself: while it does, a child
-    // that another test starts can have the file open, and then it is "text file busy".
-    let program = scratch_path("upgrade");
-    let copied = Process::start("cp", [&example_path("upgrade"), &program]);
-    copied.finished().await.succeeded();
-    let mut upgrade = Upgrade::start(&program).await;
+    let program = Program::copy().await;
+    let mut upgrade = Upgrade::start(&program.0).await;
     let mut peer = RawPeer::connect(upgrade.addr).await;
 
-    // As `mv` does: the file of the running program stays what it is.
-    let broken = scratch_path("broken");
-    symlink("/bin/false", &broken).expect("a writable folder");
-    fs::rename(&broken, &program).expect("the same folder");
+    program.replace_by_broken();
     upgrade.supervisor.signal("HUP").await;
     let complaint = upgrade.line().await;
     assert!(
@@ -133,5 +172,67 @@ async fn worker_that_fails_to_start_does_not_replace_the_one_that_serves() {
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     drop(peer);
     upgrade.supervisor.finished().await.succeeded();
-    fs::remove_file(&program).expect("it is ours");
+}
+
+#[tokio::test]
+async fn worker_that_crashes_is_replaced_while_the_one_before_finishes() {
+    let mut upgrade = Upgrade::start(&example_path("upgrade")).await;
+    let mut peer = RawPeer::connect(upgrade.addr).await;
+    within(peer.ask("Ann")).await;
+    // The first worker is told to drain, and cannot yet.
+    let before = Worker(upgrade.worker.0.clone());
+    before.signal("STOP");
+    upgrade.supervisor.signal("HUP").await;
+    upgrade.new_worker(0).await;
+
+    upgrade.worker.signal("KILL");
+    upgrade.new_worker(0).await;
+    before.signal("CONT");
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+    let mut peer = RawPeer::connect(upgrade.addr).await;
+    let expected = format!("Hello, Ann! I am worker {}.", upgrade.worker.0);
+    assert_eq!(within(peer.ask("Ann")).await, Heard::message(&expected));
+    drop(peer);
+    upgrade.supervisor.signal("TERM").await;
+    upgrade.supervisor.finished().await.succeeded();
+}
+
+#[tokio::test]
+async fn worker_that_crashes_is_replaced_as_soon_as_one_starts_without_spinning() {
+    let program = Program::copy().await;
+    let good = scratch_path("good");
+    copy(&program.0, &good).await;
+    let mut upgrade = Upgrade::start(&program.0).await;
+
+    program.replace_by_broken();
+    let crashed = Instant::now();
+    upgrade.worker.signal("KILL");
+    for _ in 0..2 {
+        while !upgrade.line().await.contains("is not replaced: ") {}
+    }
+    let passed = crashed.elapsed();
+    assert!(passed >= Duration::from_secs(1), "{passed:?}");
+    program.replace(&good);
+    upgrade.new_worker(0).await;
+    upgrade.supervisor.signal("TERM").await;
+    upgrade.supervisor.finished().await.succeeded();
+}
+
+#[tokio::test]
+async fn supervisor_stops_at_once_while_a_new_worker_is_not_ready() {
+    let program = Program::copy().await;
+    let mut upgrade = Upgrade::start(&program.0).await;
+    // Written by a shell for the reason of `copy`.
+    let never_ready = scratch_path("never-ready");
+    let script = r#"printf '#!/bin/sh\necho waiting\nexec sleep 60\n' > "$0" && chmod +x "$0""#;
+    let written = Process::start(
+        "sh",
+        ["-c".as_ref(), script.as_ref(), never_ready.as_os_str()],
+    );
+    written.finished().await.succeeded();
+    program.replace(&never_ready);
+    upgrade.supervisor.signal("HUP").await;
+    assert_eq!(upgrade.line().await, "waiting");
+    upgrade.supervisor.signal("TERM").await;
+    upgrade.supervisor.finished().await.succeeded();
 }

@@ -209,7 +209,6 @@ async fn clients_take_replies_with_escapes() {
         let reply = within(pipeline.receive()).await;
         assert_eq!(reply.expect("it is open"), Some("Zoë"));
     }
-    drop(pipeline);
 
     let channel = connection.into_channel().expect("it is open");
     let reply = within(channel.call_with::<Plain, _>("Ann", str::to_owned)).await;
@@ -233,7 +232,7 @@ async fn client_of_operations_takes_replies_with_escapes() {
         .expect("it listens");
     let found = within(client.find("Zoë")).await;
     assert_eq!(found.expect("a reply"), "Zoë");
-    let client = client.share().expect("it is open");
+    let client = client.into_channel().expect("it is open");
     let found = within(client.find("Zoë", str::len)).await;
     assert_eq!(found.expect("a reply"), 4);
     server.finished().await;

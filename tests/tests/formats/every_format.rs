@@ -330,7 +330,6 @@ async fn channel_and_pipeline_speak_a_format() {
         let reply = within(pipeline.receive()).await.expect("it is open");
         assert_eq!(reply, Some(expected));
     }
-    drop(pipeline);
     let channel = connection.into_channel().expect("it is open");
     let (some, none) = tokio::join!(
         within(channel.call::<Total>(vec![u32::MAX, 1])),

@@ -322,7 +322,7 @@ async fn connection_closes_after_a_message_that_is_no_reply_of_its_operation() {
 async fn channel_closes_after_a_message_that_is_no_reply_of_its_operation() {
     for (reply, text) in OF_NO_LIST {
         let (client, server) = replying(reply).await;
-        let client = client.share().expect("it is usable");
+        let client = client.into_channel().expect("it is usable");
         let error = within(client.list()).await.expect_err("no reply of this");
         let cause = &*chain(&error)[1];
         assert_eq!((error.kind(), cause), (ErrorKind::Reply, *text));

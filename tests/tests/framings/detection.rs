@@ -3,8 +3,8 @@
 use tcs::{
     __private::ConnectionFraming,
     framing::{
-        CrlfLines, Fixed, FrameError, FrameKind, Framing, Input, Lines, Netstrings, ParsedFrame,
-        Prefixed, Raw, ReadState, Side, UntilEof,
+        CrlfLines, Fixed, FrameError, FrameKind, Framing, Input, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof,
     },
 };
 use tcs_tests::cutting::read;
@@ -69,6 +69,26 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     assert_ne!(
         error.expect("83 bytes do not follow").to_string(),
         "that looks like SSH"
+    );
+}
+
+/// At the largest limit, no length within it begins with a printable character.
+#[test]
+fn length_within_the_limit_is_not_taken_for_text() {
+    let largest = 512 << 20;
+    for length in [largest, largest - 1, 0x1f7e_7e7e, 0x0d0a_0d0a, 0x0a0a_0a0a] {
+        let header = u32::try_from(length).expect("31 bits").to_be_bytes();
+        let parsed = first_within::<LengthPrefixed>(&header, largest);
+        assert_eq!(parsed, Ok(None), "{length:x}");
+    }
+    // Within four times the limit, this is a message to skip. But text is more likely.
+    let parsed = first_within::<LengthPrefixed>(b"    ", largest);
+    let error = parsed.expect_err("it is text").to_string();
+    assert!(error.starts_with("that looks like text"), "{error}");
+    let parsed = first_within::<LengthPrefixed>(b"   \0", largest);
+    assert_eq!(
+        parsed.expect("it is a length").map(|frame| frame.kind()),
+        Some(FrameKind::Oversized)
     );
 }
 

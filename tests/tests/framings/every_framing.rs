@@ -114,6 +114,21 @@ fn limits_hold<F: Framing>(naive: Naive) {
     }
 }
 
+/// A frame that begins with a header tells its length as soon as that is complete.
+fn tells_its_length<F: Framing>(naive: Naive) {
+    for message in examples(naive) {
+        let frame = write_one::<F>(&message).expect("it can be sent");
+        let input = Input::new(&frame, LIMIT, Side::Server, ReadState::Eof);
+        let parsed = F::default().parse(input).expect("it is a frame");
+        let header = parsed.map_or(0, |frame| frame.payload().start);
+        for end in 0..=frame.len() {
+            let length = F::default().frame_len(&frame[..end]);
+            let is_told = end >= header && (header > 0 || F::MIN_MESSAGE_LEN == frame.len());
+            assert_eq!(length, is_told.then_some(frame.len()), "{end} of {frame:?}");
+        }
+    }
+}
+
 macro_rules! properties {
     ($($name:ident: $framing:ty, $naive:ident;)*) => { $(
         mod $name {
@@ -166,6 +181,11 @@ macro_rules! properties {
             #[test]
             fn limits_hold_to_the_byte_in_both_directions() {
                 limits_hold::<Tested>(NAIVE);
+            }
+
+            #[test]
+            fn length_of_a_frame_is_known_after_its_header() {
+                tells_its_length::<Tested>(NAIVE);
             }
         }
     )* };

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
     framing::{
-        CrlfLines, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN, LengthPrefixed,
-        Lines, Netstrings, Prefixed, Raw, Side, UntilEof,
+        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        LengthPrefixed, Lines, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
     },
     server::Requests,
 };
@@ -437,6 +437,8 @@ fn request_line_of_any_length_is_no_line() {
     }
     is_recognised::<Lines>();
     is_recognised::<CrlfLines>();
+    is_recognised::<Delimited<{ delimiter(b"\n") }>>();
+    is_recognised::<Delimited<{ delimiter(b"\r\n") }>>();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tcs::{
 };
 use tcs_tests::{
     client::connected,
-    cutting::{Found, every_split_gives},
+    cutting::{Found, every_split_gives, messages, read, write},
     script::{closes, sends},
     within,
 };
@@ -34,21 +34,81 @@ async fn error_of<F: Framing>(bytes: &'static [u8]) -> String {
 
 #[tokio::test]
 async fn client_is_told_what_its_server_speaks() {
-    let http = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-    for error in [
-        error_of::<LengthPrefixed>(http).await,
-        error_of::<Prefixed<4>>(http).await,
-        error_of::<Prefixed<2>>(http).await,
-        error_of::<Netstrings>(http).await,
-    ] {
-        assert!(error.ends_with("; that looks like HTTP"), "{error}");
+    for (bytes, speaks) in SERVERS {
+        for error in heard_by_all(bytes).await {
+            assert_eq!(error, format!("the server speaks {speaks}"));
+        }
     }
+    // Its errors come first.
+    let http = error_of::<LengthPrefixed>(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    assert!(http.ends_with("; that looks like HTTP"), "{http}");
     let ssh = error_of::<LengthPrefixed>(b"SSH-2.0-OpenSSH_9.6\r\n").await;
     assert!(ssh.ends_with("; that looks like SSH"), "{ssh}");
     let redis = error_of::<Netstrings>(b"-ERR unknown command\r\n").await;
     assert!(redis.ends_with("; that looks like Redis"), "{redis}");
-    let tls = error_of::<LengthPrefixed>(b"\x15\x03\x01\0\x02\x02\x46").await;
-    assert!(tls.ends_with("; that looks like TLS"), "{tls}");
+}
+
+const HTTP: &str = "HTTP: check the address, or use a framing with `Detection::OFF` to speak HTTP";
+const SSH: &str = "SSH: check the address, or use a framing with `Detection::OFF` to speak SSH";
+const TLS: &str = "TLS at this port: connect to `tls://host:port`";
+
+/// The first bytes of servers of other protocols, and what a client is told.
+const SERVERS: [(&[u8], &str); 6] = [
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", HTTP),
+    (b"HTTP/1.0 200\r\n\r\n", HTTP),
+    (b"SSH-2.0-OpenSSH_9.6\r\n", SSH),
+    (b"SSH-1.99-x\n", SSH),
+    (b"\x15\x03\x01\0\x02\x02\x46", TLS),
+    (b"\x15\x03\x03\0\x02\x01\0", TLS),
+];
+
+#[test]
+fn beginning_of_another_protocol_is_no_reply_in_pieces() {
+    fn check<F: Framing>() {
+        for (bytes, speaks) in SERVERS {
+            let error = FrameError::malformed(format_args!("the server speaks {speaks}"));
+            let expected = (Vec::new(), Some(error));
+            every_split_gives::<F>(Side::Client, bytes, 1 << 20, &expected);
+        }
+    }
+    check::<Lines>();
+    check::<CrlfLines>();
+    check::<Semicolons>();
+    check::<Delimited<{ delimiter(b" ") }>>();
+    check::<Delimited<{ delimiter(b"-") }>>();
+    check::<Fixed<4>>();
+    check::<Fixed<8>>();
+    check::<Prefixed<1>>();
+    check::<Prefixed<2>>();
+    check::<Prefixed<4>>();
+    check::<Netstrings>();
+    check::<Raw>();
+    check::<UntilEof>();
+    let alert = FrameError::malformed(format_args!("the server speaks {TLS}"));
+    let expected = (Vec::new(), Some(alert));
+    every_split_gives::<LengthPrefixed>(Side::Client, SERVERS[4].0, 1 << 20, &expected);
+}
+
+/// A client waits for no more bytes than it needs, as the server may have nothing else to say.
+#[test]
+fn other_protocol_is_named_before_the_end_of_a_message() {
+    for (bytes, needed) in [
+        (&b"HTTP/1.1 200 OK"[..], b"HTTP/1.1 200 ".len()),
+        (b"SSH-2.0-OpenSSH_9.6", b"SSH-2.0-".len()),
+        (b"\x15\x03\x01\0\x02\x02\x46", 7),
+    ] {
+        let mut framing = ConnectionFraming::<UntilEof>::default();
+        let mut parse = |length| {
+            framing.parse(Input::new(
+                &bytes[..length],
+                100,
+                Side::Client,
+                ReadState::Idle,
+            ))
+        };
+        assert_eq!(parse(needed - 1), Ok(None));
+        assert!(parse(needed).is_err());
+    }
 }
 
 /// What servers of this library say to a peer that speaks another framing.
@@ -71,7 +131,6 @@ async fn heard_by_all(bytes: &'static [u8]) -> Vec<String> {
         error_of::<Netstrings>(bytes).await,
         error_of::<Raw>(bytes).await,
         error_of::<UntilEof>(bytes).await,
-        error_of::<Threes>(bytes).await,
     ]
 }
 
@@ -82,6 +141,7 @@ async fn what_a_server_says_to_a_client_of_another_framing_is_no_reply() {
         (EXPECTS_LINES, "expects lines of text"),
     ] {
         let mut errors = heard_by_all(bytes).await;
+        errors.push(error_of::<Threes>(bytes).await);
         // They may carry what looks like other protocols, but not this.
         errors.push(error_of::<OptedOut>(bytes).await);
         for error in errors {
@@ -161,17 +221,29 @@ fn short_reply_does_not_wait_for_what_decides_about_the_bytes_after_it() {
     assert_eq!(lengths::<1>(b"This"), [1; 4]);
     assert_eq!(lengths::<2>(b"HTTP"), [2; 2]);
     assert_eq!(lengths::<3>(b"-ERR t"), [3; 2]);
+    assert_eq!(lengths::<2>(b"SSH-2.0-"), [2; 4]);
+    assert_eq!(lengths::<3>(b"HTTP/1.1 200 "), [3; 4]);
+    assert_eq!(lengths::<3>(b"\x15\x03\x01\0\x02\x02\x46"), [3; 2]);
     assert_eq!(lengths::<4>(b"HTTP/1.1"), [0; 0]);
 }
 
 /// An error is of use here, and a rejection of one reply is not: the lengths are text.
 #[test]
 fn reply_beyond_the_limit_names_the_protocol_of_its_server() {
-    let error =
-        "a message of 18516 bytes exceeds `max_frame_len` of 5000 bytes; that looks like HTTP";
-    let found = (Vec::new(), Some(FrameError::malformed(error)));
-    let response = b"HTTP/1.0 404 Not Found\r\n";
-    every_split_gives::<Prefixed<2>>(Side::Client, response, 5_000, &found);
+    for (response, error) in [
+        (
+            &b"HTTP/1.0 404 Not Found\r\n"[..],
+            format!("the server speaks {HTTP}"),
+        ),
+        (
+            b"-ERR unknown command\r\n",
+            "a message of 11589 bytes exceeds `max_frame_len` of 5000 bytes; that looks like Redis"
+                .to_owned(),
+        ),
+    ] {
+        let found = (Vec::new(), Some(FrameError::malformed(error)));
+        every_split_gives::<Prefixed<2>>(Side::Client, response, 5_000, &found);
+    }
     // A length that is no text.
     let found = (vec![Found::Oversized(5)], None);
     every_split_gives::<Prefixed<2>>(Side::Client, b"\0\x05abcde", 4, &found);
@@ -187,18 +259,68 @@ async fn what_a_server_says_to_another_protocol_is_no_reply() {
             "Redis",
         ),
     ] {
-        for error in heard_by_all(bytes).await {
+        let mut errors = heard_by_all(bytes).await;
+        errors.push(error_of::<Threes>(bytes).await);
+        for error in errors {
             let told = format!("the server answers that it does not speak {protocol}");
             assert_eq!(error, told);
         }
     }
 }
 
-/// Where anything is a reply, nothing is guessed.
+/// A client of SSH can be written with a framing that opts out.
 #[tokio::test]
-async fn reply_may_be_anything() {
-    let (mut connection, server) = connected::<Lines>([sends("SSH-2.0-OpenSSH_9.6\r\n")]).await;
+async fn framing_that_opts_out_may_have_any_reply() {
+    let (mut connection, server) = connected::<OptedOut>([sends("SSH-2.0-OpenSSH_9.6\n")]).await;
     let version = within(connection.receive::<&str, Plain>()).await;
     assert_eq!(version.expect("a line"), "SSH-2.0-OpenSSH_9.6");
     server.finished().await;
+    for (bytes, _) in SERVERS {
+        let reply = [bytes.trim_ascii_end(), b"\n"].concat();
+        let read = read::<OptedOut>(Side::Client, &[&reply], 100);
+        assert_eq!(read, (messages(&[bytes.trim_ascii_end().to_vec()]), None));
+    }
+}
+
+#[test]
+fn first_reply_that_only_resembles_another_protocol_is_one() {
+    fn check<F: Framing>(reply: &[u8]) {
+        let stream = write::<F>(&[reply.to_vec(), b"next".to_vec()]);
+        let expected = (messages(&[reply.to_vec(), b"next".to_vec()]), None);
+        every_split_gives::<F>(Side::Client, &stream, 1 << 20, &expected);
+    }
+    for reply in [
+        &b"220 mail.example ESMTP"[..],
+        b"* OK IMAP4rev1 ready",
+        b"+OK POP3 server ready",
+        b"-ERR unknown command",
+        b"-NOAUTH Authentication required.",
+        b"HTTP",
+        b"HTTP is not spoken here",
+        b"HTTP/1.1",
+        b"HTTP/1.1 is old",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000",
+        b"HTTP/1.1 600 x",
+        b"HTTP/1.1 200\tOK",
+        b"HTTP/2 200 OK",
+        b"http/1.1 200 ok",
+        b"SSH",
+        b"SSH-2.0",
+        b"SSH is spoken here",
+        b"SSH-3.0-x",
+        b"\x15\x03",
+        b"\x15\x03\x01",
+        b"\x15\x03\x01\0\x02\x03\x46",
+        b"\x15\x03\x01\0\x03\x02\x46",
+        b"",
+        b"G",
+    ] {
+        check::<Lines>(reply);
+        check::<CrlfLines>(reply);
+        check::<Semicolons>(reply);
+        check::<Prefixed<1>>(reply);
+        check::<Netstrings>(reply);
+        check::<LengthPrefixed>(reply);
+    }
 }

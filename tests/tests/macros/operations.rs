@@ -121,7 +121,7 @@ async fn operations_are_called_by_their_names() {
     );
     assert_eq!(within(bank.wait((1, 2))).await.expect("a reply"), 3);
 
-    let bank = bank.share().expect("it is usable");
+    let bank = bank.into_channel().expect("it is usable");
     let tasks = (0..10).map(|_| {
         let bank = bank.clone();
         tokio::spawn(async move { bank.withdraw(100).await })
@@ -161,10 +161,9 @@ async fn clients_call_over_what_is_there() {
         let reply = within(pipeline.receive()).await.expect("a reply");
         assert!(matches!(reply, Some(bank::Reply::Withdraw(Ok(found))) if found == left));
     }
-    drop(pipeline);
 
     let bank = bank::Client::over(connection)
-        .share()
+        .into_channel()
         .expect("it is usable");
     assert_eq!(format!("{bank:?}").split(' ').next(), Some("Client"));
     assert_eq!(within(bank.balance()).await.expect("a reply"), Ok(4));

@@ -3,13 +3,15 @@
 #[cfg(unix)]
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use tcs_tests::scratch_path;
 use tcs_tests::{
-    process::{Process, ask, connect, is_missing, port_1234},
+    process::{Process, ask, connect, example_path, is_missing, port_1234},
     within,
 };
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[cfg(unix)]
-use tokio::{io::AsyncWriteExt as _, net::UnixStream};
+use tokio::net::UnixStream;
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
@@ -39,13 +41,24 @@ async fn hello_prints_the_response_and_ends() {
 #[tokio::test]
 async fn programs_print_what_their_header_says() {
     for (example, source) in [
+        ("blocking", include_str!("../../../examples/blocking.rs")),
+        ("deadlines", include_str!("../../../examples/deadlines.rs")),
         (
             "operations",
             include_str!("../../../examples/operations.rs"),
         ),
         (
+            "production_client",
+            include_str!("../../../examples/production_client.rs"),
+        ),
+        (
             "rejections",
             include_str!("../../../examples/rejections.rs"),
+        ),
+        ("tower", include_str!("../../../examples/tower.rs")),
+        (
+            "tower_client",
+            include_str!("../../../examples/tower_client.rs"),
         ),
         ("world", include_str!("../../../examples/world.rs")),
     ] {
@@ -60,6 +73,41 @@ async fn programs_print_what_their_header_says() {
 }
 
 #[tokio::test]
+async fn resilient_fails_no_call_while_its_server_is_restarted() {
+    let printed = Process::example("resilient").finished().await.succeeded();
+    let answered: Vec<u64> = printed
+        .iter()
+        .filter_map(|line| line.strip_prefix("answered in a second: "))
+        .map(|number| number.parse().expect(number))
+        .collect();
+    let has_answered: Vec<bool> = answered.iter().map(|number| *number > 0).collect();
+    assert_eq!(
+        has_answered,
+        [true, false, true, false, true],
+        "{printed:?}"
+    );
+    let others: Vec<&String> = printed
+        .iter()
+        .filter(|line| !line.starts_with("answered"))
+        .collect();
+    assert_eq!(
+        others,
+        [
+            "connected",
+            "the server stops",
+            "lost",
+            "the server starts",
+            "connected",
+            "the server stops",
+            "lost",
+            "the server starts",
+            "connected",
+            "connections: 3, failed calls: 0"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn greet_client_is_greeted_by_greet_server() {
     let _port = port_1234().await;
     let server = Process::example("greet_server");
@@ -68,6 +116,11 @@ async fn greet_client_is_greeted_by_greet_server() {
     assert_eq!(
         client.finished().await.succeeded(),
         ["Response: Hello, Ann!"]
+    );
+    let client = Process::example("channel");
+    assert_eq!(
+        client.finished().await.succeeded(),
+        ["Hello, Ann!", "Hello, Bob!"]
     );
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
@@ -100,6 +153,32 @@ async fn lines_answers_each_line() {
     assert_eq!(replies, "Hello, Ann!\nHello, Bob!\n");
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn middleware_logs_each_request() {
+    let _port = port_1234().await;
+    let mut server = Process::example("middleware");
+    let replies = ask(connect(ADDRESS).await, "Ann\n").await;
+    assert_eq!(replies, "Hello, Ann!\n");
+    let line = server.line().await;
+    assert!(line.starts_with("127.0.0.1:"), "{line}");
+    assert!(line.contains(" waited for "), "{line}");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn adaptive_answers_each_line() {
+    let _port = port_1234().await;
+    let server = Process::example("adaptive");
+    let replies = ask(connect(ADDRESS).await, "a\nb\n").await;
+    assert_eq!(replies, "done\ndone\n");
+    server.interrupt().await;
+    let [report] = &*server.finished().await.succeeded() else {
+        panic!("one line");
+    };
+    assert!(report.contains("2 served"), "{report}");
 }
 
 #[tokio::test]
@@ -169,6 +248,84 @@ async fn telemetry_answers_questions_only() {
 }
 
 #[tokio::test]
+async fn prometheus_serves_the_numbers_as_text() {
+    let _port = port_1234().await;
+    let mut server = Process::start(example_path("prometheus"), ["127.0.0.1:0"]);
+    let line = server.line().await;
+    let numbers = line
+        .strip_prefix("numbers on http://")
+        .and_then(|rest| rest.strip_suffix("/metrics"))
+        .expect("an address");
+    let mut open = connect(ADDRESS).await;
+    within(open.write_all(b"hello\n"))
+        .await
+        .expect("it is open");
+    let mut reply = [0; 6];
+    within(open.read_exact(&mut reply)).await.expect("a reply");
+    assert_eq!(&reply, b"HELLO\n");
+
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // The reply may be read before it is counted.
+    let response = within(async {
+        loop {
+            let response = ask(connect(numbers).await, request).await;
+            if response.contains("{outcome=\"served\"} 1") {
+                break response;
+            }
+        }
+    });
+    let response = response.await;
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let length = format!("\r\nContent-Length: {}\r\n", body.len());
+    assert!(head.contains(&length), "{head}");
+    for line in [
+        "# TYPE tcs_connections_open gauge",
+        "tcs_connections_open 1",
+        "# TYPE tcs_requests_total counter",
+        "tcs_requests_total{outcome=\"failed\"} 0",
+        "tcs_received_bytes_total 6",
+        "tcs_sent_bytes_total 6",
+    ] {
+        let count = body.lines().filter(|other| *other == line).count();
+        assert_eq!(count, 1, "{line} in {body}");
+    }
+    drop(open);
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn json_logs_are_an_object_for_each_line() {
+    let _port = port_1234().await;
+    let server = Process::example("json_logs");
+    assert_eq!(ask(connect(ADDRESS).await, "4\n0\n").await, "25\n");
+    server.interrupt().await;
+    let logged = server.finished().await.succeeded();
+    let event = |message: &str| -> serde_json::Value {
+        let lines: Vec<_> = logged
+            .iter()
+            .filter(|line| line.contains(message))
+            .collect();
+        let [line] = lines.as_slice() else {
+            panic!("one {message}: {logged:#?}");
+        };
+        serde_json::from_str(line).expect("JSON")
+    };
+    let panic = event("the processing of a request panicked");
+    assert_eq!(panic["level"], "ERROR");
+    assert_eq!(panic["fields"]["panic"], "attempt to divide by zero");
+    let end = event("\"disconnected\"");
+    assert_eq!(end["fields"]["requests"], 2);
+    assert_eq!(end["fields"]["bytes_received"], 4);
+    assert_eq!(end["fields"]["bytes_sent"], 3);
+    assert!(end["fields"]["seconds"].is_f64(), "{end}");
+    assert_eq!(end["span"]["id"], 1);
+    assert!(end["span"]["peer"].is_string(), "{end}");
+    event("\"stopped\"");
+}
+
+#[tokio::test]
 async fn json_answers_the_python_client() {
     if is_missing("python3") {
         return;
@@ -230,6 +387,24 @@ async fn tls_answers_its_client_and_the_command_of_its_header() {
     assert!(client.stderr.contains("verify failed"), "{client:?}");
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+/// A part of a key would otherwise be taken for the whole at the next start.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn tls_leaves_no_part_of_a_certificate_on_a_full_disk() {
+    let folder = scratch_path("folder");
+    std::fs::create_dir(&folder).expect("a writable folder");
+    let program = example_path("tls");
+    // Nothing can be written to a file.
+    let script = format!("trap '' XFSZ; ulimit -f 0; exec {}", program.display());
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", &script]).env("TMPDIR", &folder);
+    let finished = Process::run(&mut command).finished().await;
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("key.pem"), "{finished:?}");
+    let left = std::fs::read_dir(folder.join("tcs-example-tls")).expect("it was created");
+    assert_eq!(left.count(), 0);
 }
 
 #[cfg(unix)]

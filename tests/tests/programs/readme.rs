@@ -38,6 +38,7 @@ fn programs_are_those_of_the_examples() {
             README,
             vec![
                 include_str!("../../../examples/greet_server.rs"),
+                include_str!("../../../examples/channel.rs"),
                 include_str!("../../../examples/greet_client.rs"),
             ],
         ),
@@ -46,7 +47,11 @@ fn programs_are_those_of_the_examples() {
             vec![
                 include_str!("../../../examples/count.rs"),
                 world,
+                include_str!("../../../examples/production_client.rs"),
+                include_str!("../../../examples/deadlines.rs"),
+                include_str!("../../../examples/blocking.rs"),
                 include_str!("../../../examples/lines.rs"),
+                include_str!("../../../examples/middleware.rs"),
             ],
         ),
         (

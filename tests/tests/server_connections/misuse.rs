@@ -153,6 +153,26 @@ async fn setting_that_makes_no_sense_is_named() {
         ),
         (server().max_blocking(0), format!("max_blocking {zero}")),
         (
+            server().max_connections_per_address(0),
+            format!("max_connections_per_address {zero}"),
+        ),
+        (
+            server().max_in_flight_per_address(0),
+            format!("max_in_flight_per_address {zero}"),
+        ),
+        (
+            server().max_request_rate_per_address(0),
+            format!("max_request_rate_per_address {zero}"),
+        ),
+        (
+            server().max_requests_per_connection(0),
+            format!("max_requests_per_connection {zero}"),
+        ),
+        (
+            server().max_connection_age(Duration::ZERO),
+            format!("max_connection_age {zero}"),
+        ),
+        (
             server().idle_timeout(Duration::ZERO),
             format!("idle_timeout {zero}"),
         ),
@@ -186,12 +206,20 @@ async fn setting_that_makes_no_sense_is_named() {
         server()
             .max_blocking(usize::MAX)
             .max_connections(usize::MAX),
+        server()
+            .max_connections_per_address(usize::MAX)
+            .max_in_flight_per_address(usize::MAX)
+            .max_request_rate_per_address(u32::MAX)
+            .max_requests_per_connection(u64::MAX)
+            .max_connection_age(Duration::MAX),
         server().max_frame_len(512 << 20),
         server().linger(Duration::ZERO),
         server().drain_timeout(Duration::ZERO),
+        server().lame_duck(Duration::ZERO),
         server()
             .idle_timeout(Duration::MAX)
-            .drain_timeout(Duration::MAX),
+            .drain_timeout(Duration::MAX)
+            .lame_duck(Duration::MAX),
     ] {
         server.bind().await.expect("it makes sense");
     }

@@ -3,6 +3,7 @@
 mod batches;
 mod blocking;
 mod greetings;
+mod middleware;
 mod panics;
 mod read_ahead;
 mod server_functions;

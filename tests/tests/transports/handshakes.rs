@@ -12,15 +12,15 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ErrorKind, Peer, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
     transport::{Handshake, Listener as _, MemoryConnector, Stream, memory},
 };
 use tcs_tests::{
-    Heard, Log, RawPeer, Tester, adds_up, ended_in_time, frame, gate, patiently, start, tester,
-    within,
+    Heard, Log, RawPeer, Tester, adds_up, code, ended_in_time, frame, gate, patiently, start,
+    tester, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -36,7 +36,7 @@ struct Step(u8);
 struct Steps(String);
 
 impl Handshake for Step {
-    async fn open(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+    async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         let byte = stream.read_u8().await?;
         if byte != self.0 {
             return Err(io::Error::other(format!(
@@ -56,7 +56,7 @@ impl Handshake for Step {
 struct Readdress(SocketAddr);
 
 impl Handshake for Readdress {
-    async fn open(&self, stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+    async fn perform(&self, stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         peer.set_addr(self.0);
         Ok(stream)
     }
@@ -66,7 +66,7 @@ impl Handshake for Readdress {
 struct Panics;
 
 impl Handshake for Panics {
-    async fn open(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
         panic!("a handshake\u{1b}")
     }
 }
@@ -99,13 +99,20 @@ impl Stalls {
 }
 
 impl Handshake for Stalls {
-    async fn open(&self, mut stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
-        if stream.read_u8().await? == b's' {
-            let _gone = Gone(&self.0);
-            self.0.waits.add_permits(1);
-            return pending().await;
+    async fn perform(&self, mut stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+        match stream.read_u8().await? {
+            b's' => {
+                let _gone = Gone(&self.0);
+                self.0.waits.add_permits(1);
+                pending().await
+            }
+            b'w' => {
+                self.0.waits.add_permits(1);
+                stream.read_u8().await?;
+                Ok(stream)
+            }
+            _ => Ok(stream),
         }
-        Ok(stream)
     }
 }
 
@@ -179,6 +186,38 @@ async fn handshakes_run_in_order_and_before_the_session_is_opened() {
         assert_eq!(within(peer.hear()).await, said);
     }
     assert_eq!(server.stopped().await.requests.served, 2);
+}
+
+/// Otherwise the connections of the other listener would be served without it.
+#[tokio::test]
+async fn handshake_without_connections_that_it_is_for_is_an_error() {
+    let reason = "handshake and `tls` are for the connections to `address`, and there is none; ";
+    let (listener, connector) = memory();
+    let server = ConcurrentServer::new(Knows)
+        .listener(listener)
+        .handshake(real());
+    let error = server
+        .bind()
+        .await
+        .expect_err("its peers would be unencrypted");
+    let expected = format!("{reason}give each listener its own with `with_handshake`");
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Setting, expected)
+    );
+    assert!(patiently(connector.connect()).await.is_err());
+
+    let (_near, far) = tokio::io::duplex(1);
+    let server = ConcurrentServer::new(Knows).handshake(real()).port(0);
+    let serving = server.serve_stream(far, Peer::unnamed());
+    let error = within(serving)
+        .await
+        .expect_err("its peer would be unencrypted");
+    let expected = format!("{reason}call `perform` of the handshake before");
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Setting, expected)
+    );
 }
 
 /// A fact replaces that of the same type, and stands beside those of others.
@@ -261,7 +300,7 @@ async fn handshakes_of_a_connection_share_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stop_drops_a_handshake_at_once() {
+async fn stop_drops_a_stalled_handshake_a_second_later() {
     let (log, _logging) = Log::start();
     let (stalls, (listener, connector)) = (Stalls::new(), memory());
     let server = server().listener(listener.with_handshake(stalls.clone()));
@@ -277,13 +316,44 @@ async fn stop_drops_a_handshake_at_once() {
         .await
         .expect("no panic")
         .expect("it ends");
-    assert_eq!((began.elapsed(), stalls.gone()), (Duration::ZERO, 1));
+    let waited = began.elapsed();
+    assert!((1_000..=1_250).contains(&waited.as_millis()), "{waited:?}");
+    assert_eq!(stalls.gone(), 1);
     adds_up(&report);
     assert_eq!(
         (report.connections.closed, report.connections.aborted),
         (1, 0)
     );
     assert_eq!(log.with("reason=the server is stopping").len(), 1);
+}
+
+/// Over TLS 1.3, a request can arrive together with the end of the handshake. If the connection were dropped, its
+/// peer could not know whether the request was executed.
+#[tokio::test(start_paused = true)]
+async fn peer_in_its_handshake_at_a_stop_is_told() {
+    let (stalls, (listener, connector)) = (Stalls::new(), memory());
+    let server = server().listener(listener.with_handshake(stalls.clone()));
+    let bound = server.bind().await.expect("good settings");
+    let (handle, serving) = (bound.handle(), tokio::spawn(bound.listen()));
+    let mut peer = connect(&connector).await;
+    patiently(peer.send("w")).await;
+    patiently(stalls.stalled()).await;
+    handle.stop();
+    // The listener is dropped when the drain begins.
+    while patiently(connector.connect()).await.is_ok() {}
+    patiently(peer.send("x\0\0\0\0")).await;
+    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+    assert_eq!(patiently(peer.rest()).await, b"");
+    drop(peer);
+    let report = patiently(serving)
+        .await
+        .expect("no panic")
+        .expect("it ends");
+    adds_up(&report);
+    assert_eq!(
+        (report.connections.closed, report.requests.received),
+        (1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,7 +459,7 @@ async fn span_names_the_peer_that_the_handshakes_have_found() {
 async fn handshake_can_tell_the_peer_why_it_fails() {
     struct Tells;
     impl Handshake for Tells {
-        async fn open(&self, mut stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+        async fn perform(&self, mut stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
             stream.write_all(b"no").await?;
             Err(io::Error::other("told"))
         }

@@ -308,6 +308,19 @@ async fn accept_goes_on_while_others_are_accepted() {
     assert_eq!(report.requests.served, 11);
 }
 
+#[tokio::test]
+async fn listener_that_says_that_it_is_not_connected_has_failed() {
+    let (log, _logging) = Log::start();
+    let listener = Calls(async || Err(io::Error::new(IoErrorKind::NotConnected, "gone")));
+    let (_, serving) = run(server(&gate()).listener(listener)).await;
+    let error = within(serving).await.expect("no panic");
+    let error = error.expect_err("nothing listens");
+    assert_eq!(error.kind(), ErrorKind::Accept);
+    let source = std::error::Error::source(&error).expect("the reason");
+    assert_eq!(source.to_string(), "gone");
+    assert_eq!(log.with("a listener has failed").len(), 1);
+}
+
 /// Returns an error without a number, and keeps when it was asked.
 fn misses(asked: &Arc<Mutex<Vec<Instant>>>) -> impl Listener {
     let asked = Arc::clone(asked);
@@ -336,8 +349,8 @@ async fn error_without_a_number_is_no_failure_and_is_retried_after_a_pause() {
         let pause = (pair[1] - pair[0]).as_millis();
         assert!(pauses.contains(&pause), "{pause}");
     }
-    let logged = log.with("cannot accept a connection now");
-    assert_eq!(logged.len(), 11);
+    let logged = log.with("cannot accept connections now");
+    assert_eq!(logged.len(), 1);
     assert!(logged[0].contains("listener=calls"), "{logged:?}");
 }
 

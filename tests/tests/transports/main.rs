@@ -3,6 +3,8 @@
 mod handshakes;
 mod listeners;
 #[cfg(target_os = "linux")]
+mod start_tls;
+#[cfg(target_os = "linux")]
 mod tls;
 #[cfg(unix)]
 mod unix;

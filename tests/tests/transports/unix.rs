@@ -16,7 +16,7 @@ use tcs::{
     protocol::ServerProtocol,
     server::{Report, ServerHandle},
     server_protocol,
-    transport::UnixSocket,
+    transport::{Listener, UnixSocketListener},
 };
 use tcs_tests::{Heard, RawPeer, adds_up, code, gate, scratch_path, start, tester, within};
 use tokio::{
@@ -34,7 +34,7 @@ struct Served {
 }
 
 async fn serve<P: ServerProtocol>(protocol: P, path: PathBuf) -> Served {
-    let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
+    let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
     let bound = ConcurrentServer::new(protocol).listener(socket).bind();
     let bound = bound.await.expect("good settings");
     Served {
@@ -84,13 +84,13 @@ async fn socket_file_that_a_server_left_is_replaced() {
 async fn file_of_another_kind_is_kept() {
     let path = scratch_path("txt");
     fs::write(&path, "mine").expect("a writable folder");
-    let error = UnixSocket::bind(&path, 0o600).expect_err("it is not a socket");
+    let error = UnixSocketListener::bind(&path, 0o600).expect_err("it is not a socket");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "mine");
 
     let link = scratch_path("link");
     std::os::unix::fs::symlink(&path, &link).expect("a free path");
-    UnixSocket::bind(&link, 0o600).expect_err("it is a link");
+    UnixSocketListener::bind(&link, 0o600).expect_err("it is a link");
     assert!(link.is_symlink());
     for path in [path, link] {
         fs::remove_file(path).expect("it is there");
@@ -100,7 +100,7 @@ async fn file_of_another_kind_is_kept() {
 #[tokio::test]
 async fn socket_of_another_server_is_in_use() {
     let server = serve(echo(), scratch_path("sock")).await;
-    let error = UnixSocket::bind(&server.path, 0o600).expect_err("in use");
+    let error = UnixSocketListener::bind(&server.path, 0o600).expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     // The attempt has neither removed the file nor ended the server.
     assert_eq!(
@@ -133,7 +133,7 @@ async fn socket_of_a_server_with_a_full_backlog_is_in_use() {
     thread::spawn(move || {
         let _entered = runtime.enter();
         sender
-            .send(UnixSocket::bind(bound_at, 0o600).map(drop))
+            .send(UnixSocketListener::bind(bound_at, 0o600).map(drop))
             .ok();
     });
     let error = within(bound).await.expect("no panic").expect_err("in use");
@@ -142,10 +142,20 @@ async fn socket_of_a_server_with_a_full_backlog_is_in_use() {
 }
 
 #[tokio::test]
+async fn many_peers_can_wait_until_they_are_accepted() {
+    let path = scratch_path("sock");
+    let _socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        waiting.push(connect(&path).await);
+    }
+}
+
+#[tokio::test]
 async fn file_has_its_permissions_whatever_they_are() {
     for mode in [0o600, 0o660, 0o666, 0o777] {
         let path = scratch_path("sock");
-        let _socket = UnixSocket::bind(&path, mode).expect("a free path");
+        let _socket = UnixSocketListener::bind(&path, mode).expect("a free path");
         let permissions = fs::metadata(&path).expect("it is there").permissions();
         assert_eq!(permissions.mode() & 0o7777, mode);
     }
@@ -167,7 +177,7 @@ async fn file_is_removed_when_the_server_ends() {
     );
     assert!(!path.exists());
 
-    drop(UnixSocket::bind(&path, 0o600).expect("a free path"));
+    drop(UnixSocketListener::bind(&path, 0o600).expect("a free path"));
     assert!(!path.exists());
 }
 
@@ -263,7 +273,7 @@ fn socket_is_bound_before_there_is_a_runtime() {
     use std::io::{Read as _, Write as _};
 
     let path = scratch_path("sock");
-    let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
+    let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
     let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).listener(socket);
     let server = server.start().expect("it starts");
     let mut peer = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
@@ -273,4 +283,21 @@ fn socket_is_bound_before_there_is_a_runtime() {
     assert_eq!(reply, *b"\0\0\0\x03Ann");
     drop(peer);
     assert_eq!(server.stop().expect("it stops").requests.served, 1);
+}
+
+#[test]
+fn file_of_a_relative_path_is_removed_wherever_the_process_is_then() {
+    let path = scratch_path("sock");
+    let depth = std::env::current_dir()
+        .expect("a folder")
+        .components()
+        .count();
+    let relative = "../".repeat(depth) + path.to_str().expect("UTF-8").trim_start_matches('/');
+    let socket = UnixSocketListener::bind(relative, 0o600).expect("a free path");
+    // This process does not change its folder, because other tests run in it.
+    let name = Listener::name(&socket);
+    assert!(Path::new(&name).is_absolute(), "{name}");
+    assert!(path.exists());
+    drop(socket);
+    assert!(!path.exists());
 }

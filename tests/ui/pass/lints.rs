@@ -245,8 +245,16 @@ pub mod several {
         value.get(list.len() + many).map(ToString::to_string)
     }
 
+    /// Hides what it takes.
+    #[idempotent]
+    #[must_use]
+    pub fn hidden(name: String, #[secret] password: &str) -> bool {
+        name == password
+    }
+
     /// Blocks.
     #[deprecated]
+    #[secret]
     #[blocking]
     pub fn blocks(number: u64, #[session] sum: &u64) -> u64 {
         number + *sum
@@ -296,7 +304,7 @@ fn main() {
             alone::Request::Nothing {},
             alone::Reply::Nothing(())
         ),
-        "nothing nothing"
+        "Nothing Nothing(())"
     );
     assert_eq!(
         format!("{:?}", several::generic(&[1], 0, vec![])),
@@ -304,7 +312,7 @@ fn main() {
     );
     assert_eq!(
         format!("{:?}", contract::Request::Borrowed { text: "a" }),
-        "borrowed"
+        r#"Borrowed { text: "a" }"#
     );
     assert_eq!(Blocked::new(1, "a".into()).small, 1);
     assert_eq!(Fields::new(1, "a", 2).only_here, 2);

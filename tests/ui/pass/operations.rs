@@ -271,6 +271,37 @@ mod defaults {
     }
 }
 
+/// Associated types may have the names of generated types.
+pub trait Service: Send + Sync {
+    type Request;
+    type Reply;
+    fn reply(&self) -> Self::Reply;
+}
+
+impl Service for u8 {
+    type Request = Self;
+    type Reply = Self;
+    fn reply(&self) -> Self {
+        *self
+    }
+}
+
+#[server_protocol(format = Json)]
+mod associated {
+    use super::Service;
+
+    pub fn reply(#[state] one: &dyn Service<Request = u8, Reply = String>) -> String {
+        one.reply()
+    }
+
+    pub fn other<S>(#[state] other: &S) -> u8
+    where
+        S: Service<Request: Send, Reply = u8>,
+    {
+        other.reply()
+    }
+}
+
 /// A macro may write a type.
 macro_rules! text {
     ($lifetime:lifetime) => {
@@ -297,6 +328,25 @@ type Framing = tcs::framing::Lines;
 #[server_protocol(format = Format, framing = Framing)]
 mod aliases {
     pub fn none() {}
+}
+
+/// Messages need no `Debug`. Their types may be generic, or borrow.
+mod without_debug {
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub struct Key<T>(T);
+
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub struct Lent<'a>(&'a str);
+
+    #[tcs::client_protocol(format = tcs::format::Json)]
+    pub mod keys {
+        use super::{Key, Lent};
+
+        #[idempotent]
+        pub fn open<'a>(key: Key<u8>, #[secret] more: Vec<Key<String>>, lent: Option<Lent<'a>>) -> Lent<'a>;
+        #[secret]
+        pub async fn close(get: Key<Vec<u8>>) -> Result<Key<u8>, Box<str>>;
+    }
 }
 
 /// A format with the name of one that carries no operations.
@@ -338,7 +388,7 @@ fn main() {
     let _ = async |mut client: constants::Client| {
         let _: &str = client.version().await?;
         let _: Result<u8, &str> = client.check(1).await?;
-        let channel = client.share()?;
+        let channel = client.into_channel()?;
         let _: usize = channel.version(str::len).await?;
         let _: Cow<'static, str> = channel.owned().await?;
         Ok::<(), tcs::Error>(())
@@ -351,11 +401,14 @@ fn main() {
     let protocol = generic::Protocol::new(Nothing, vec![[1, 2]], debug, String::new());
     let _ = ConcurrentServer::new(protocol);
     let _ = async |client: names::Client| {
-        let names = client.share()?.clone();
+        let names = client.into_channel()?.clone();
         let length = names.session("a", "b", "c".into(), |text: Cow<'_, str>| text.len()).await?;
         let contract = names_contract::Client::over(names.into_inner());
         let _ = contract.type_().await? + length as u8;
         Ok::<(), tcs::Error>(())
+    };
+    let _ = |request: without_debug::keys::Request, reply: without_debug::keys::Reply| {
+        format!("{request:?}{reply:?}")
     };
     let _ = generic::three();
     let _: fn(imported::other::Client) -> tcs::Connection<tcs::framing::CrlfLines> =
@@ -364,6 +417,6 @@ fn main() {
         |connection| drop(qualified::here::Client::over(connection)),
         |connection| drop(qualified::inner::far::Client::over(connection)),
     ];
-    let _ = (qualified::sized::Protocol, macros::Protocol, Single);
+    let _ = (qualified::sized::Protocol, macros::Protocol, Single, associated::Protocol::<u8>::new);
     let _ = async |mut client: defaults::Client, order| client.order(order).await;
 }

@@ -1,73 +1,223 @@
 //! A call, from its request to its reply.
 
 use std::{
-    future::poll_fn,
-    mem::take,
-    task::{Context, Poll, Waker},
+    future::{pending, poll_fn},
+    mem::replace,
+    ops::ControlFlow,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, Waker, ready},
 };
 
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{
-    super::wire::EncodeRequest,
+    Channel,
+    metrics::Start,
+    reconnector::Reconnector,
     reply::Reply,
-    shared::{Lifecycle, Shared},
+    slots::Failure,
+    subchannel::{Link, State, Subchannel},
 };
-use crate::{Error, Result, framing::Framing};
+use crate::{
+    Error, Result,
+    client::{requests::EncodeRequest, timer::DeadlineTimer},
+    deadline::Late,
+    framing::Framing,
+    runtime::{Instead, inside_runtime, poll_once},
+};
 
 /// A call whose request is queued. Dropping it frees its slot.
-#[derive(Debug)]
-struct Call<'s, F: Framing> {
-    shared: &'s Shared<F>,
+pub(super) struct Call<'s, F: Framing> {
+    subchannel: &'s Subchannel<F>,
     /// Its slot, until the result is taken.
     slot: Option<usize>,
-    /// Whether the request was queued in this poll, which has registered the waker.
-    is_new: bool,
 }
 
-impl<F: Framing> Shared<F> {
-    /// Sends a request and returns its reply. Returns an error if a greeting is still to come.
-    pub(super) async fn round_trip(
+impl<F: Framing> Channel<F> {
+    /// Sends a request, and returns its reply with the connection that it came from.
+    ///
+    /// Every call runs it, so it is no `async fn`. The rare paths are in [`repeat`](Self::repeat), which is boxed.
+    pub(super) fn round_trip<E: EncodeRequest>(
         &self,
         has_greeting: bool,
-        encode: impl EncodeRequest,
-    ) -> Result<Reply> {
-        if has_greeting && !self.is_greeted {
-            return Err(Error::not_greeted());
-        }
-        let mut encode = Some(encode);
-        let mut call = None;
-        if !self.is_waited_for() {
-            call = poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), &mut encode))).await?;
-        }
-        let mut call = match (call, self.options.reply_timeout) {
-            (Some(call), _) => call,
-            (None, None) => self.wait_for_room(&mut encode).await?,
-            (None, Some(limit)) => timeout(limit, self.wait_for_room(&mut encode))
-                .await
-                .unwrap_or_else(|_| Err(Error::no_room(&self.peer, limit)))?,
-        };
-        poll_fn(|cx| call.poll_reply(cx)).await
+        encode: E,
+    ) -> impl Future<Output = Result<(Reply, &Subchannel<F>)>> + use<'_, F, E> {
+        let (start, subchannel) = (Start::now(), &**self.connection());
+        let (mut encode, mut call, mut repeated) = (Some(encode), None, None);
+        poll_fn(move |cx| {
+            let mut failure = None;
+            if let Some(sent) = &mut call {
+                match ready!(Call::poll_reply(sent, cx)) {
+                    Ok(reply) => {
+                        subchannel.stats.record_answer(start);
+                        return Poll::Ready(Ok((reply, subchannel)));
+                    }
+                    Err(failed) => failure = Some((subchannel, failed)),
+                }
+                call = None;
+            } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
+            {
+                let pushed = subchannel.try_push(cx.waker(), has_greeting, &mut encode);
+                call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
+                if call.is_some() {
+                    return Poll::Pending;
+                }
+            }
+            let repeat = || in_box(self.repeat(has_greeting, encode.take(), failure, start));
+            poll_in_box(repeated.get_or_insert_with(repeat), cx)
+        })
     }
+}
 
-    /// Waits until there is room, after those who wait already, and queues the request.
-    async fn wait_for_room<E: EncodeRequest>(&self, encode: &mut Option<E>) -> Result<Call<'_, F>> {
-        // When this is dropped, the next caller is admitted, and looks for room as well.
-        let _admitted = self.admission.acquire().await;
-        loop {
-            if let Some(call) = poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), encode))).await? {
+/// Puts a future in a box, outside of the code of its caller.
+#[cold]
+#[inline(never)]
+fn in_box<R>(future: R) -> Pin<Box<R>> {
+    Box::pin(future)
+}
+
+/// Polls a future, outside of the code of its caller.
+#[cold]
+#[inline(never)]
+fn poll_in_box<R: Future>(future: &mut Pin<Box<R>>, cx: &mut Context<'_>) -> Poll<R::Output> {
+    future.as_mut().poll(cx)
+}
+
+impl<F: Framing> Channel<F> {
+    /// Waits for room, for at most the reply timeout, and queues the request. Changes `subchannel` if another connection is
+    /// there first.
+    #[cold]
+    pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
+        &'s self,
+        subchannel: &mut &'s Arc<Subchannel<F>>,
+        has_greeting: bool,
+        encode: &mut Option<E>,
+        deadline: Option<&mut DeadlineTimer>,
+    ) -> Result<Call<'s, F>> {
+        if !subchannel.has_waiters() {
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), has_greeting, encode);
+            if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
-            self.room.notified().await;
         }
+        let limit = subchannel.options.reply_timeout;
+        let timeout = async {
+            match limit {
+                Some(limit) => {
+                    sleep(limit).await;
+                    Late::reply_timeout(limit)
+                }
+                None => pending().await,
+            }
+        };
+        let deadline = async {
+            match deadline {
+                Some(deadline) => deadline.await,
+                None => pending().await,
+            }
+        };
+        let late = tokio::select! {
+            biased;
+            call = self.push_in_turn(subchannel, has_greeting, encode) => return call,
+            late = deadline => late,
+            late = timeout => late,
+        };
+        Err(subchannel.no_room(late))
+    }
+
+    /// Queues the request once there is room, after those who wait already.
+    async fn push_in_turn<'s, E: EncodeRequest>(
+        &'s self,
+        subchannel: &mut &'s Arc<Subchannel<F>>,
+        has_greeting: bool,
+        encode: &mut Option<E>,
+    ) -> Result<Call<'s, F>> {
+        loop {
+            match self.push_or_move(subchannel, has_greeting, encode).await? {
+                ControlFlow::Break(call) => return Ok(call),
+                ControlFlow::Continue(other) => *subchannel = other,
+            }
+        }
+    }
+
+    /// Queues the request at `current` once there is room, or returns another connection that is there before.
+    async fn push_or_move<'s, E: EncodeRequest>(
+        &'s self,
+        current: &'s Arc<Subchannel<F>>,
+        has_greeting: bool,
+        encode: &mut Option<E>,
+    ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
+        let mut changes = self.watch();
+        // When this is dropped, the next caller is admitted, and looks for room as well.
+        let _first = current.waiters.acquire().await;
+        loop {
+            changes.mark_unchanged();
+            if !current.is_connected()
+                && let other = self.connection()
+                && other.is_connected()
+            {
+                return Ok(ControlFlow::Continue(other));
+            }
+            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), has_greeting, encode);
+            if let Some(call) = poll_once(push).await? {
+                return Ok(ControlFlow::Break(call));
+            }
+            current.ask_for_connection()?;
+            tokio::select! {
+                () = current.room.notified() => {}
+                // Another connection of the channel may be there.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+}
+
+impl<F: Framing> Subchannel<F> {
+    /// Returns the error of a request for which there was no room in time.
+    fn no_room(&self, late: Late) -> Error {
+        let state = self.lock();
+        match &state.link {
+            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
+            _ => Error::no_room(&state.peer, late),
+        }
+    }
+
+    /// Asks for a connection, though no call waits for it.
+    pub(super) fn want(self: &Arc<Self>) {
+        self.was_passed_over.store(true, Relaxed);
+        // Without a runtime, the call fails over the other connection.
+        drop(self.ask_for_connection());
+    }
+
+    /// Wakes the task that connects, and starts it if there is none.
+    fn ask_for_connection(self: &Arc<Self>) -> Result<()> {
+        let Some(connector) = &self.connector else {
+            return Ok(());
+        };
+        if !replace(&mut self.lock().has_task, true) {
+            let started = inside_runtime("call()", Instead::Nothing);
+            if let Err(error) = started {
+                self.lock().has_task = false;
+                return Err(error);
+            }
+            let reconnector = Reconnector::new(Arc::clone(self), Arc::clone(connector));
+            if reconnector.spawn(None).is_finished() {
+                // A runtime that ends has dropped the task.
+                return Err(Error::outside_runtime("call()", ""));
+            }
+        }
+        self.wanted.notify_one();
+        Ok(())
     }
 
     /// Takes a slot and queues the request. Returns `None` if there is no room.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "outlined, a call costs 7 % more")]
-    fn enter<E: EncodeRequest>(
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn try_push<E: EncodeRequest>(
         &self,
         waker: &Waker,
+        has_greeting: bool,
         encode: &mut Option<E>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
@@ -75,21 +225,18 @@ impl<F: Framing> Shared<F> {
         let waker = waker.clone();
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Lifecycle::Closed(closed) = &state.lifecycle {
-            return Err(closed.fault.later_error(&self.peer));
+        if !state.has_room(&self.options) || has_greeting && !state.is_greeted {
+            return state.check_waiting(has_greeting).map(|()| None);
         }
-        if state.has_room(&self.options)
-            && let Some(encode) = encode.take()
-        {
+        if let Some(encode) = encode.take() {
             let max_frame_len = self.options.max_frame_len;
             let framing = state.framing.get_mut();
             let offset = state.queue.push(framing, max_frame_len, encode)?;
-            let slot = Some(state.slots.insert(offset, waker));
+            let slot = state.slots.insert(offset, waker);
             Self::unlock_and_wake_driver(guard);
             return Ok(Some(Call {
-                shared: self,
-                slot,
-                is_new: true,
+                subchannel: self,
+                slot: Some(slot),
             }));
         }
         Ok(None)
@@ -100,7 +247,7 @@ impl<F: Framing> Shared<F> {
     fn abandon(&self, slot: usize) {
         let mut state = self.lock();
         let waker = state.slots.abandon(slot);
-        self.unlock_and_offer_room(state);
+        self.unlock_and_notify_waiter(state);
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
     }
@@ -117,26 +264,29 @@ impl<F: Framing> Shared<F> {
     }
 }
 
-impl<F: Framing> Call<'_, F> {
+impl<'s, F: Framing> Call<'s, F> {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let Self { shared, .. } = *self;
-        if !take(&mut self.is_new)
-            && let Some(slot) = self.slot
-        {
-            let mut state = shared.lock();
-            let limit = || shared.options.reply_timeout.unwrap_or_default();
-            let timed_out = || Error::reply_timed_out(&shared.peer, limit());
-            if let Some(result) = state.slots.take_result(slot, timed_out) {
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
+        let Self { subchannel, .. } = *self;
+        if let Some(slot) = self.slot {
+            let mut state = subchannel.lock();
+            let limit = || subchannel.options.reply_timeout.unwrap_or_default();
+            let State { slots, peer, .. } = &mut *state;
+            let timed_out = || Error::reply_timed_out(peer, Late::reply_timeout(limit()));
+            if let Some(result) = slots.take_result(slot, timed_out) {
                 self.slot = None;
-                shared.unlock_and_offer_room(state);
+                subchannel.unlock_and_notify_waiter(state);
                 return Poll::Ready(result);
             }
             drop(state);
-            shared.set_waker(slot, cx.waker());
+            subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
+    }
+
+    pub(super) const fn subchannel(&self) -> &'s Subchannel<F> {
+        self.subchannel
     }
 }
 
@@ -144,7 +294,7 @@ impl<F: Framing> Drop for Call<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.shared.abandon(slot);
+            self.subchannel.abandon(slot);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    mem::replace,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -10,58 +9,92 @@ use std::{
 
 use super::{
     super::{
+        connection::Connection,
         fault::Fault,
         timer::{Ticker, Timer},
-        wire::{Awaited, Wire, write_threshold},
+        wire::{Expected, Wire, write_threshold},
     },
-    shared::{Lifecycle, Shared, State},
+    reencode::payload,
+    slots::Failure,
+    subchannel::{Link, State, Subchannel},
+    upkeep::{Due, Upkeep},
 };
-use crate::framing::Framing;
+use crate::{Error, Execution, framing::Framing};
 
 /// The task that reads and writes for all callers of a channel.
-#[derive(Debug)]
 pub(super) struct Driver<F: Framing> {
-    shared: Arc<Shared<F>>,
+    subchannel: Arc<Subchannel<F>>,
     wire: Wire,
     /// Whether the last turn woke callers, and yielded to them. Callers that get a reply often call again at
     /// once: their requests join the write of this turn. It does not yield again, because a caller that is
     /// not polled must not delay the others.
     has_woken_callers: bool,
-    /// Why calls fail when this is dropped.
-    fault: Arc<Fault>,
     /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
     /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
     ticker: Option<Ticker>,
+    /// Ends a lasting connection that is idle or old, and sends pings.
+    upkeep: Option<Upkeep>,
+    /// The number of calls that were answered.
+    answers: u64,
+}
+
+/// How a connection has ended.
+pub(super) struct End {
+    pub(super) fault: Arc<Fault>,
+    /// Whether a call was answered.
+    pub(super) has_answered: bool,
+    /// Whether no call was in flight.
+    pub(super) was_idle: bool,
 }
 
 impl<F: Framing> Driver<F> {
-    pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire) -> Self {
-        let ticker = shared.options.reply_timeout.map(Ticker::new);
+    /// Lets calls use `connection`, which the driver then serves.
+    pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
+        let subchannel = Arc::clone(subchannel);
+        let ticker = subchannel.options.reply_timeout.map(Ticker::new);
+        let connector = subchannel.connector.as_ref();
+        let upkeep = connector.and_then(|connector| Upkeep::new(&connector.upkeep));
+        let mut wire = subchannel.attach(connection);
+        if subchannel.keeps_requests {
+            wire.keep_requests();
+        }
         Self {
-            shared,
+            subchannel,
             wire,
             has_woken_callers: false,
-            fault: Fault::Broken("the task that serves it was ended").into(),
             wakers: Vec::new(),
             ticker,
+            upkeep,
+            answers: 0,
         }
     }
 
     /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> End {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
-            Poll::Pending => self.poll_ticks(cx),
+            Poll::Pending => match self.poll_ticks(cx) {
+                Poll::Ready(fault) => Poll::Ready(fault),
+                Poll::Pending => self.poll_upkeep(cx),
+            },
         });
-        self.fault = fault.await;
-        if matches!(self.shared.lock().lifecycle, Lifecycle::Released) {
-            let (limit, mut timer) = (self.shared.options.reply_timeout, Timer::default());
+        let fault = fault.await;
+        let was_idle = self.subchannel.lock().is_idle();
+        if was_idle && matches!(*fault, Fault::Broken(_)) {
+            let (limit, mut timer) = (self.subchannel.options.reply_timeout, Timer::default());
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
                 Poll::Pending => timer.poll_limit(limit, cx).map(drop),
                 Poll::Ready(()) => Poll::Ready(()),
             });
             shut_down.await;
+        }
+        self.wire.close(Arc::clone(&fault));
+        let has_answered = self.answers > 0;
+        End {
+            fault,
+            has_answered,
+            was_idle,
         }
     }
 
@@ -70,10 +103,10 @@ impl<F: Framing> Driver<F> {
         loop {
             // Read before sending: a message that is already there must not pass for a reply. Only what a
             // full buffer leaves in the socket can.
-            if self.wire.is_drained() {
+            if !self.wire.has_unparsed() {
                 let _: Poll<()> = self.wire.poll_read(cx);
             }
-            let has_arrived = !self.wire.is_drained();
+            let has_arrived = self.wire.has_unparsed();
             let was_sending = self.wire.unsent() > 0;
             if let Err(fault) = self.serve_callers(cx) {
                 return Poll::Ready(fault);
@@ -95,36 +128,43 @@ impl<F: Framing> Driver<F> {
 
     /// Does the part of a turn that needs the lock: delivers replies, or else takes requests.
     fn serve_callers(&mut self, cx: &Context<'_>) -> Result<(), Arc<Fault>> {
-        let Self { shared, wire, .. } = self;
+        let Self {
+            subchannel, wire, ..
+        } = self;
         // Declared before the guard, so that it is dropped without the lock.
-        let mut waker = Some(cx.waker().clone());
-        let mut guard = shared.lock();
+        let waker = cx.waker().clone();
+        let mut guard = subchannel.lock();
         let state = &mut *guard;
-        if let Some(reason) = state.end_reason() {
-            return Err(Fault::Broken(reason).into());
+        if let Some(fault) = state.end_reason() {
+            return Err(fault);
         }
-        if !self.has_woken_callers && !wire.is_drained() {
-            deliver(shared, state, wire, &mut self.wakers)?;
+        if !self.has_woken_callers && wire.has_unparsed() {
+            let (answers, delivered) = deliver(subchannel, state, wire, &mut self.wakers);
+            self.answers += answers;
+            if let Some(budget) = subchannel.stats.budget() {
+                budget.deposit(answers);
+            }
+            delivered?;
         }
-        if wire.has_ended() {
-            return Err(wire.failure());
+        if wire.is_exhausted() {
+            return Err(wire.fault_or(Fault::Eof));
         }
         self.has_woken_callers = !self.wakers.is_empty();
-        if !self.has_woken_callers {
+        let former = if self.has_woken_callers {
+            // The driver wakes itself, so the callers need not wake it.
+            state.driver.take()
+        } else {
             wire.take_requests(&mut state.queue);
-        }
-        // Registered also while requests are sent: the server may never read again, and then the first call
-        // must start the ticker, and the last handle must end the driver.
-        let former = replace(
-            &mut state.driver,
-            waker.take_if(|_| !self.has_woken_callers),
-        );
+            // Registered also while requests are sent: the server may never read again, and then the first call
+            // must start the ticker, and the last clone must end the driver.
+            state.driver.replace(waker)
+        };
         if let Some(ticker) = &mut self.ticker
             && state.slots.len() > 0
         {
             ticker.start();
         }
-        shared.unlock_and_offer_room(guard);
+        subchannel.unlock_and_notify_waiter(guard);
         drop(former);
         Ok(())
     }
@@ -136,10 +176,11 @@ impl<F: Framing> Driver<F> {
         };
         loop {
             ready!(ticker.poll_tick(cx));
-            let mut state = self.shared.lock();
+            let mut state = self.subchannel.lock();
             if !state.slots.tick(&mut self.wakers) {
-                let limit = self.shared.options.reply_timeout.unwrap_or_default();
-                return Poll::Ready(Fault::TimedOut(limit).into());
+                let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
+                self.wire.time_out(limit);
+                return self.wire.poll_stopped(cx);
             }
             if state.slots.len() == 0 {
                 ticker.stop();
@@ -148,34 +189,89 @@ impl<F: Framing> Driver<F> {
             wake(&mut self.wakers);
         }
     }
+
+    /// Gives up a connection that is idle or old, once all requests are answered, and sends pings.
+    fn poll_upkeep(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
+        let Some(upkeep) = &mut self.upkeep else {
+            return Poll::Pending;
+        };
+        loop {
+            let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
+            let mut state = self.subchannel.lock();
+            if due == Due::Ping {
+                let State { framing, queue, .. } = &mut *state;
+                queue.ping(framing.get_mut());
+                upkeep.note_ping(queue.end_offset());
+            } else if due == Due::Replacement || state.is_idle() {
+                // The calls that come now wait for another connection.
+                state.link = Link::Disconnected(None);
+            }
+            drop(state);
+            // The next poll sends the ping, or ends the connection.
+            cx.waker().wake_by_ref();
+        }
+    }
 }
 
-/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
+/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time. Returns how many were answered.
 fn deliver<F: Framing>(
-    shared: &Shared<F>,
+    subchannel: &Subchannel<F>,
     state: &mut State<F>,
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
-) -> Result<(), Arc<Fault>> {
-    let (peer, max_frame_len) = (&shared.peer, shared.options.max_frame_len);
-    state.slots.note_arrival();
+) -> (u64, Result<(), Arc<Fault>>) {
+    let max_frame_len = subchannel.options.max_frame_len;
+    let State {
+        slots,
+        peer,
+        framing,
+        ..
+    } = state;
+    slots.record_arrival();
     let sent = wire.sent();
-    let mut oldest = state.slots.oldest_offset();
+    let mut oldest = slots.oldest_offset();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    while let Some(incoming) =
-        wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
-    {
-        let range = incoming.into_range(peer, max_frame_len);
-        let reply = range.map(|range| wire.message(range));
-        state.slots.complete(reply, peer, wakers);
-        oldest = state.slots.oldest_offset();
+    let mut answers = 0;
+    let delivered = loop {
+        let received = match wire.next_received(framing, Expected::reply_to::<F>(oldest)) {
+            Ok(Some(received)) => received,
+            Ok(None) => break Ok(()),
+            Err(fault) => break Err(fault),
+        };
+        let reply = match received.into_range(peer, max_frame_len) {
+            Ok(range) => {
+                answers += 1;
+                Ok(wire.message(range))
+            }
+            Err(error) => {
+                // The error of a function is an answer.
+                answers += u64::from(error.execution() == Execution::Executed);
+                Err(failure(subchannel, wire, oldest, error).into())
+            }
+        };
+        slots.complete(reply, peer, wakers);
+        oldest = slots.oldest_offset();
         if oldest.is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
-            break;
+            break Ok(());
         }
-    }
-    Ok(())
+    };
+    wire.forget_requests(oldest.unwrap_or(sent));
+    (answers, delivered)
+}
+
+/// Returns the failure of a call with its request at `offset`.
+#[cold]
+fn failure<F: Framing>(
+    subchannel: &Subchannel<F>,
+    wire: &Wire,
+    offset: Option<u64>,
+    error: Error,
+) -> Failure {
+    let offset = offset.filter(|_| subchannel.keeps_requests && error.is_retryable());
+    let request = offset.and_then(|offset| payload::<F>(wire.request_bytes(offset)));
+    Failure { error, request }
 }
 
 fn wake(wakers: &mut Vec<Waker>) {
@@ -188,20 +284,11 @@ fn wake(wakers: &mut Vec<Waker>) {
 impl<F: Framing> Drop for Driver<F> {
     /// Tells all callers why the connection is closed, also if the runtime ends before it.
     fn drop(&mut self) {
-        let Self { shared, wire, .. } = self;
-        let closed = wire.closed(Arc::clone(&self.fault));
-        let mut state = shared.lock();
-        while let Some(offset) = state.slots.oldest_offset() {
-            let error = closed.error_of(Some(offset), &shared.peer);
-            state
-                .slots
-                .complete(Err(error), &shared.peer, &mut self.wakers);
-        }
-        state.queue.clear();
-        state.lifecycle = Lifecycle::Closed(closed);
-        drop(state);
+        let Self {
+            subchannel, wire, ..
+        } = self;
+        let fault = wire.fault_or(Fault::Broken("the task that serves it was ended"));
+        subchannel.detach(&fault, wire, &mut self.wakers);
         wake(&mut self.wakers);
-        // The caller with the permit of `admission` passes it on, so that each of them gets its error.
-        self.shared.room.notify_one();
     }
 }

@@ -1,4 +1,4 @@
-//! A connection that many tasks share.
+//! A client that many tasks share.
 //!
 //! 1. A call takes a slot, encodes its request into the shared queue, leaves its waker, and wakes the driver
 //!    if that waits ([`call`]): one lock, no allocation.
@@ -7,58 +7,126 @@
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
 //!    ([`slots`]).
 
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, sync::Arc, time::Duration};
 
-use self::{
-    driver::Driver,
-    reply::Reply,
-    shared::{Lifecycle, Shared},
-};
-use super::{connection::Connection, options::ConnectOptions};
+use tokio::sync::watch;
+
+use self::{driver::Driver, reply::Reply, state::ChannelStats, subchannel::Subchannel};
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use super::fault::{Fault, OUT_OF_SYNC};
+use super::{connection::Connection, options::MAX_TIMEOUT};
 use crate::{
     Address, Error, Peer, Result,
+    deadline::inherited,
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
     runtime::{Instead, inside_runtime},
 };
 
-mod call;
-mod driver;
-mod reply;
-mod shared;
-mod slots;
+pub use options::ChannelOptions;
+pub use state::ChannelState;
 
-/// A connection that many tasks share. It is cheap to clone, and each clone can call at any time.
+mod budget;
+mod call;
+mod connector;
+mod driver;
+mod hedge;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
+mod metrics;
+mod options;
+mod reconnector;
+mod reencode;
+mod reply;
+mod retry;
+mod servers;
+mod slots;
+mod state;
+mod subchannel;
+mod upkeep;
+
+/// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
+/// any time.
 ///
-/// Requests are sent in the order in which they are made. The requests of many tasks are sent in one
-/// write. Each caller gets the reply to its own request. One task drives the connection. It ends when
-/// the last clone is dropped and all requests are answered.
+/// A channel has one connection, or [several](ChannelOptions::connections), also to [several
+/// servers](ChannelOptions::address). Each is made when a call needs it, and made again when it has ended. On a
+/// connection, requests are sent in the order in which they are made, and the requests of many tasks in one write. Each
+/// caller gets the reply to its own request. The connections are closed when the last clone is dropped and all requests
+/// are answered.
 ///
-/// **Limits.** At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight,
-/// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
-/// most the [`reply_timeout`](crate::client::ConnectOptions::reply_timeout). A call that has room waits for its
-/// reply for that time again, and up to an eighth or 2 ms more, because one timer serves all calls.
-/// Replies that were not collected have no limit of their own: each has at most
+/// [`Connection::into_channel`] shares one connection. Such a channel does not reconnect: once its connection has ended,
+/// all calls fail. [`connect`](Self::connect) and [`ChannelOptions`] make a channel that does.
+///
+/// # An unavailable server
+///
+/// Calls use the connections that are open. While none is, they wait for one, each for at most the
+/// [`reply_timeout`](crate::client::ConnectOptions::reply_timeout). Attempts to connect follow each other with
+/// growing, random waits ([`backoff`](ChannelOptions::backoff)), one at a time for each connection. If another attempt
+/// would most likely fail as well, because a certificate is wrong or a login was rejected, calls return that error
+/// instead of waiting. [`state`](Self::state) says what is open, and what has failed.
+///
+/// # Retries
+///
+/// What a failed call does depends on whether the server can have executed its request
+/// ([`Error::execution`]):
+///
+/// | the request | the channel |
+/// |---|---|
+/// | was not sent, because the connection was lost | sends it over the next connection |
+/// | was rejected: the server is busy, going away, or has too many connections | sends it again after a random wait, of up to 10 ms at first and up to 1 s later |
+/// | was sent, and the connection was lost | returns the error, unless the call is [`idempotent`](Self::idempotent) |
+/// | was executed, or rejected because of its contents | returns the reply or the error |
+/// | may have been executed, and its reply timed out | returns the error |
+///
+/// No retry begins later than the reply timeout after the first failure. The retries of the second and third row are at
+/// most 100 at first, ten more for each second, and a fifth of the calls that are answered: beyond that, a server that
+/// fails would get even more load. *Going away* counts as well. So if a server restarts while hundreds of calls are in
+/// flight, and few were answered before, the calls beyond 100 return the rejection.
+/// [`ChannelOptions::retries`] turns all retries off.
+///
+/// # How long a call can take
+///
+/// With a [`deadline`](Self::deadline), that long: it limits the whole call. [`ChannelOptions::deadline`] sets one for
+/// all calls. Without one, the [`reply_timeout`](crate::client::ConnectOptions::reply_timeout) limits each step:
+///
+/// | step | limit | with the default of 30 s |
+/// |---|---|---|
+/// | wait for a connection, or for room on one | `reply_timeout` | 30 s |
+/// | wait for the reply | `reply_timeout`, and an eighth of it or 2 ms more, whichever is longer, because one timer serves all calls | 33.75 s |
+/// | retries | the last one begins within `reply_timeout` after the first failure, and takes both steps again | 93.75 s |
+///
+/// So a call whose request is never sent again takes up to 63.75 s, and any other one up to 157.5 s. The earlier limit
+/// ends a call, so a longer deadline does not extend a step.
+///
+/// # Limits
+///
+/// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight on a connection,
+/// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order. Replies that were not
+/// collected have no limit of their own: each has at most
 /// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
-/// **Encoding.** Requests are encoded while the channel is locked. `encode` and `prepare_request` must
+/// # Encoding
+///
+/// Requests are encoded while the channel is locked. `encode` and `prepare_request` must
 /// not wait for another call of the same channel.
 ///
-/// **Late and dropped calls.** Replies come in the order of the requests, so a call that is late or
-/// was dropped keeps its place. Its reply is dropped when it arrives, and reaches no other caller. The
-/// other calls go on. The connection is closed only if nothing at all arrives during the whole time of
-/// a call. A slow function delays the calls after it: use several channels if that matters.
+/// # Calls that time out or are dropped
 ///
-/// **Failures.** If the connection fails, or the server ends it, all calls return an error, each with
-/// its own [`execution`](crate::Error::execution), and so does every later call. A channel does not
-/// reconnect: connect a new one.
+/// Replies come in the order of the requests, so a call that has timed out or was dropped keeps its place. Its reply is
+/// dropped when it arrives, and reaches no other caller. Other calls are not affected. The connection is closed only if
+/// nothing at all arrives during the whole time of a call. The server still executes a request that was sent, and the
+/// calls after it on the same connection wait for that, as they do for any slow function: use several
+/// [`connections`](ChannelOptions::connections) if that matters.
 ///
-/// **The framing.** Like any connection, a channel has one value of its framing. The callers write
+/// # The framing
+///
+/// Like any connection, a channel has one value of its framing. The callers write
 /// requests with it, and the task reads replies, in any order. So your own framing may keep state for
-/// both directions.
+/// both directions. Requests are sent again only if it has
+/// [independent frames](crate::framing::Framing::HAS_INDEPENDENT_FRAMES).
 ///
 /// Do not use channels with a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
@@ -104,52 +172,204 @@ mod slots;
 /// ```
 pub struct Channel<F: Framing = LengthPrefixed> {
     handle: Arc<Handle<F>>,
+    options: CallOptions,
 }
 
-/// Shared by all clones. It is dropped with the last one, which ends the driver.
-struct Handle<F: Framing>(Arc<Shared<F>>);
+/// Shared by all clones. It is dropped with the last one, which ends the tasks of the connections.
+struct Handle<F: Framing> {
+    connections: Box<[Arc<Subchannel<F>>]>,
+    stats: Arc<ChannelStats>,
+}
+
+/// What [`Channel::deadline`] and its like set.
+#[derive(Clone, Copy, Debug, Default)]
+struct CallOptions {
+    /// Whether there is a deadline or a delay. Each call looks at it.
+    is_timed: bool,
+    deadline: Option<Duration>,
+    is_idempotent: bool,
+    hedge_after: Option<Duration>,
+}
+
+impl CallOptions {
+    /// Returns `true` if a call has a deadline, or a second request after a while.
+    #[inline]
+    fn needs_timer(&self) -> bool {
+        self.is_timed || inherited().is_some()
+    }
+}
 
 impl<F: Framing> Channel<F> {
-    /// Connects with the default [`ConnectOptions`].
+    /// Connects with the default [`ChannelOptions`].
     ///
     /// # Errors
     ///
-    /// Those of [`ConnectOptions::connect`].
+    /// The errors of [`ChannelOptions::connect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`ChannelOptions::connect`] does.
     ///
     /// # Cancel safety
     ///
     /// Safe: dropping the future closes the connection.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().channel(address).await
+        ChannelOptions::new(address).connect().await
+    }
+
+    /// Returns a clone whose calls take at most `limit`, each with all its waits and retries.
+    ///
+    /// A call that takes longer returns [`TimedOut`](crate::ErrorKind::TimedOut). Its
+    /// [`execution`](crate::Error::execution) says whether its request was sent. If so, the server still executes it, and
+    /// the reply is dropped when it comes. The connection stays open.
+    ///
+    /// The limit replaces [`ChannelOptions::deadline`], and may be longer. It does not extend the
+    /// [`reply_timeout`](crate::client::ConnectOptions::reply_timeout): [the earlier one](#how-long-a-call-can-take)
+    /// ends the call.
+    ///
+    /// A call that a protocol function makes also ends with the
+    /// [`request_timeout`](crate::server::Server::request_timeout) of that function, without a limit of its own. The
+    /// earlier one applies. A task that the function spawns inherits nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// # async fn example(channel: tcs::Channel) -> tcs::Result<()> {
+    /// let limit = Duration::from_millis(200);
+    /// let reply = channel.deadline(limit).call::<Greet>("Ann").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn deadline(&self, limit: Duration) -> Self {
+        let mut channel = self.clone();
+        channel.options.deadline = Some(limit.min(MAX_TIMEOUT));
+        channel.options.is_timed = true;
+        channel
+    }
+
+    /// Returns a clone whose requests are safe to execute more than once. They are also sent again if a connection is
+    /// lost after they were sent.
+    #[must_use]
+    pub fn idempotent(&self) -> Self {
+        let mut channel = self.clone();
+        channel.options.is_idempotent = true;
+        channel
+    }
+
+    /// Returns a clone whose requests are sent a second time, over another connection, if there is no reply after
+    /// `delay`. The first reply of the two is returned. So one slow server or connection delays fewer calls.
+    ///
+    /// The server may execute each request twice, as with [`idempotent`](Self::idempotent), which this includes. It holds
+    /// for every call of the clone: over the `Client` of a [module of functions](crate::server_protocol), also for
+    /// operations that are not marked `#[idempotent]`. So use it only for a client all of whose calls are safe to
+    /// execute twice.
+    ///
+    /// The second request counts as a retry in the [budget](Self#retries), and
+    /// [`retries(false)`](ChannelOptions::retries) turns it off. A channel with one connection sends no second request,
+    /// because replies come in order.
+    #[must_use]
+    pub fn hedge(&self, delay: Duration) -> Self {
+        let mut channel = self.idempotent();
+        channel.options.hedge_after = Some(delay);
+        channel.options.is_timed = true;
+        channel
+    }
+
+    /// Returns what is known of the connections.
+    ///
+    /// It sends nothing, so it does not say whether the server is available now. [`connected`](ChannelState::connected)
+    /// is 0 for a channel that has not been used or was idle, too, and an open connection may be to a server that no
+    /// longer answers. What it can tell is that attempts fail, and why: `failed_attempts` grows while calls wait, and
+    /// `last_error` is the reason. To find out whether the server answers, make a call with a
+    /// [`deadline`](Self::deadline).
+    pub fn state(&self) -> ChannelState {
+        self.watch().borrow().clone()
+    }
+
+    /// Returns a receiver that is told when the [`state`](Self::state) changes. Changes that follow each other quickly
+    /// are seen as one.
+    ///
+    /// Do not keep what `borrow` returns while you wait for something, such as a call: it blocks the tasks of the
+    /// connections when they change the state. Clone what you need.
+    pub fn watch(&self) -> watch::Receiver<ChannelState> {
+        self.handle.stats.watch()
+    }
+
+    fn with_connections(
+        connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
+        stats: Arc<ChannelStats>,
+    ) -> Self {
+        let connections = connections.into_iter().collect();
+        Self {
+            handle: Arc::new(Handle { connections, stats }),
+            options: CallOptions::default(),
+        }
+    }
+
+    /// Returns the connection for a call: the less loaded one of two that are chosen at random.
+    #[inline]
+    fn connection(&self) -> &Arc<Subchannel<F>> {
+        match &*self.handle.connections {
+            [only] => only,
+            many => less_loaded(many),
+        }
+    }
+
+    /// Returns the least loaded connection that is open, other than `first`.
+    fn other_connection(&self, first: &Subchannel<F>) -> Option<&Arc<Subchannel<F>>> {
+        let others = self.handle.connections.iter();
+        let others = others.filter(|other| other.index != first.index);
+        let others = others.filter_map(|other| Some((other.load()?, other)));
+        others.min_by_key(|(load, _)| *load).map(|(_, other)| other)
+    }
+
+    fn max_frame_len(&self) -> usize {
+        self.connection().options.max_frame_len
+    }
+
+    const fn assert_framing() {
+        assert!(
+            F::EXCHANGES.are_many(),
+            "this framing has one exchange per connection, so it has no channels"
+        );
+        assert!(
+            !F::HAS_VALUES,
+            "a `Codec` has no channels: use `Connection::pipeline`"
+        );
     }
 
     /// Sends a request of the protocol `P` and returns the reply.
     ///
-    /// The reply is owned, because the buffer of the connection is reused. If the reply type borrows, the
-    /// compiler reports that an implementation of `Decode` is not general enough: use
+    /// The reply is owned, because the buffer of the connection is reused. For a reply type that borrows, use
     /// [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::exchange`]; `TimedOut` if there was no room in time; and `Request` if the
-    /// protocol has a greeting and none was received before the connection was shared.
+    /// The errors of [`Connection::exchange`]; `TimedOut` if there was no connection or no room in time; `Request` if the
+    /// protocol has a greeting and none was received before the connection was shared; and
+    /// [`Runtime`](crate::ErrorKind::Runtime) if a connection is to be made outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If the channel is full, has a reply timeout, and is called outside of a tokio runtime with a
-    /// clock (`enable_time`).
+    /// Outside of a tokio runtime with a clock (`enable_time`), if the call needs the clock: it has a
+    /// [`deadline`](Self::deadline) or is [hedged](Self::hedge), it waits for a connection or for room and there is a
+    /// reply timeout, or it sends its request again after a wait.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the reply. Whether the request is executed is then unknown, and the
-    /// other calls go on.
+    /// Dropping the future drops the reply, and does not affect other calls. A request that was queued or sent is still
+    /// executed, and the requests after it on the same connection wait for it. Whether it was is unknown to the caller.
     pub async fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
         P: CallOwned<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let (reply, subchannel) = self.reply_to::<P>(request).await?;
         let frame = Frame::new(&reply.0);
-        P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
+        P::decode_owned(frame).map_err(|source| Error::decode(&subchannel.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply.
@@ -157,11 +377,15 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`call`](Self::call).
+    /// The errors of [`call`](Self::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call) does.
     ///
     /// # Cancel safety
     ///
-    /// That of [`call`](Self::call).
+    /// As for [`call`](Self::call).
     ///
     /// # Examples
     ///
@@ -185,10 +409,9 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let (reply, subchannel) = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        self.decode::<P::Format, _>(&reply, &mut scratch)
-            .map(process)
+        decode::<P::Format, _, _>(&reply, &mut scratch, subchannel).map(process)
     }
 
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
@@ -204,69 +427,80 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let (reply, subchannel) = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        let processed = catch_unwind(AssertUnwindSafe(|| {
-            self.decode::<P::Format, _>(&reply, &mut scratch)
-                .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
-        }));
         // Also after a panic: nobody knows of which operation that reply was.
-        if !matches!(processed, Ok(Ok(_))) {
-            self.handle.0.close(Lifecycle::OutOfStep);
-        }
-        processed.unwrap_or_else(|panic| resume_unwind(panic))
+        let mut guard = FailOnDrop {
+            subchannel,
+            is_complete: false,
+        };
+        let reply = decode::<P::Format, _, _>(&reply, &mut scratch, subchannel)?;
+        let output = process(reply).ok_or_else(|| Error::wrong_operation(&subchannel.peer()))?;
+        guard.is_complete = true;
+        Ok(output)
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///
     /// # Errors
     ///
-    /// Those of [`call`](Self::call).
+    /// The errors of [`call`](Self::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call) does.
     ///
     /// # Cancel safety
     ///
-    /// That of [`call`](Self::call). If the reply is already being processed, its processing ends.
+    /// As for [`call`](Self::call). If the reply is already being processed, its processing ends.
     pub async fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        let (reply, subchannel) = self.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
-        let decoded = self.decode::<P::Format, _>(&reply, &mut scratch)?;
-        Ok(protocol.process_reply(self.peer(), decoded).await)
+        let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, subchannel)?;
+        Ok(protocol.process_reply(&subchannel.peer(), decoded).await)
     }
 
-    /// Returns the server's end of the connection.
-    pub fn peer(&self) -> &Peer {
-        &self.handle.0.peer
+    /// Returns the server's end of the first connection, or of the last one that there was in its place.
+    pub fn peer(&self) -> Peer {
+        let first = self.handle.connections.first();
+        first.map_or_else(Peer::unnamed, |subchannel| subchannel.peer())
     }
 
     /// Sends a request of the protocol `P` and returns its reply.
     ///
-    /// Not `async`: a future around that of `round_trip` would cost each call 20 instructions.
-    fn reply_to<P>(&self, request: P::Request<'_>) -> impl Future<Output = Result<Reply>>
+    /// Not `async`, because each call would pay for a future around that of `round_trip` (decision 014).
+    fn reply_to<P>(
+        &self,
+        request: P::Request<'_>,
+    ) -> impl Future<Output = Result<(Reply, &Subchannel<F>)>>
     where
         P: CallContract<Framing = F>,
     {
         let request = move |out: &mut Writer<'_>| P::encode(request, out);
-        self.handle.0.round_trip(P::HAS_GREETING, request)
+        self.round_trip(P::HAS_GREETING, request)
     }
+}
 
-    /// Decodes a reply, which may also borrow what its format writes to `scratch`.
-    fn decode<'a, Format, T: Decode<'a, Format>>(
-        &self,
-        reply: &'a Reply,
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<T> {
-        let frame = Frame::new(&reply.0).with_scratch(scratch);
-        T::decode(frame).map_err(|source| Error::decode(self.peer(), source))
-    }
+/// Decodes a reply, which may also borrow what its format writes to `scratch`.
+fn decode<'a, Format, T: Decode<'a, Format>, F: Framing>(
+    reply: &'a Reply,
+    scratch: &'a mut Vec<u8>,
+    subchannel: &Subchannel<F>,
+) -> Result<T> {
+    let frame = Frame::new(&reply.0).with_scratch(scratch);
+    T::decode(frame).map_err(|source| Error::decode(&subchannel.peer(), source))
 }
 
 impl<F: Framing> Connection<F> {
     /// Turns the connection into a channel, which many tasks can share, for example after a greeting
     /// was received.
+    ///
+    /// The channel does not reconnect: once this connection has ended, all calls fail. For a channel that does, use
+    /// [`Channel::connect`], or [`ChannelOptions`] with [`on_connect`](ChannelOptions::on_connect) for the greeting.
     ///
     /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
     ///
@@ -277,48 +511,95 @@ impl<F: Framing> Connection<F> {
     /// without a clock (`enable_time`), all calls return `Broken`, unless the reply timeout is `None`.
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
-            assert!(
-                F::EXCHANGES.are_many(),
-                "this framing has one exchange per connection, so it has no channels"
-            );
-            assert!(
-                !F::HAS_VALUES,
-                "a `Codec` has no channels: use `Connection::pipeline`"
-            );
+            Channel::<F>::assert_framing();
         }
-        self.begin_exchange()?;
+        self.ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let is_greeted = !self.is_fresh();
-        let wire = self.wire;
-        let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
-        let (framing, written) = (self.framing, wire.written());
-        let shared = Shared::new(self.peer, self.options, is_greeted, framing, written);
-        let shared = Arc::new(shared);
-        let driver = Driver::new(Arc::clone(&shared), wire);
+        let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
+        let subchannel = Arc::new(Subchannel::new(options, 0, Arc::clone(&stats), None));
+        let driver = Driver::attach(&subchannel, self);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        let handle = Arc::new(Handle(shared));
-        Ok(Channel { handle })
+        Ok(Channel::with_connections([subchannel], stats))
     }
 }
 
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
-        let handle = Arc::clone(&self.handle);
-        Self { handle }
+        Self {
+            handle: Arc::clone(&self.handle),
+            options: self.options,
+        }
     }
 }
 
 impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
-        self.0.close(Lifecycle::Released);
+        for subchannel in &self.connections {
+            subchannel.release();
+        }
+    }
+}
+
+/// The use of the reply to an operation. Dropping it before that is complete closes the channel.
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+struct FailOnDrop<'a, F: Framing> {
+    subchannel: &'a Subchannel<F>,
+    is_complete: bool,
+}
+
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+impl<F: Framing> Drop for FailOnDrop<'_, F> {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.subchannel.fail(Fault::Broken(OUT_OF_SYNC));
+        }
     }
 }
 
 impl<F: Framing> fmt::Debug for Channel<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
-            .field("peer", self.peer())
+            .field("peer", &self.peer())
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns the connection with fewer calls in flight of two that are chosen at random. If neither is open, returns the
+/// one with the fewest of all that are.
+///
+/// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "both indices are less than the length"
+)]
+fn less_loaded<F: Framing>(connections: &[Arc<Subchannel<F>>]) -> &Arc<Subchannel<F>> {
+    let first = fastrand::usize(..connections.len());
+    let second = (first + fastrand::usize(1..connections.len())) % connections.len();
+    let (first, second) = (&connections[first], &connections[second]);
+    match (first.load(), second.load()) {
+        (Some(of_first), Some(of_second)) if of_second < of_first => second,
+        (Some(_), Some(_)) => first,
+        (Some(_), None) => {
+            second.want();
+            first
+        }
+        (None, Some(_)) => {
+            first.want();
+            second
+        }
+        (None, None) => {
+            let connected = connections.iter();
+            let connected =
+                connected.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
+            let Some((_, least)) = connected.min_by_key(|(load, _)| *load) else {
+                // A connection for which a call can wait, if there is one.
+                let waits = |subchannel: &&Arc<Subchannel<F>>| !subchannel.is_rejected();
+                let others = iter::once(first).chain(connections);
+                return others.into_iter().find(waits).unwrap_or(first);
+            };
+            first.want();
+            least
+        }
     }
 }

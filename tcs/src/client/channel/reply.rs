@@ -3,7 +3,7 @@
 use std::{cell::Cell, mem::take};
 
 /// The largest capacity that is kept. The buffer of a larger reply is freed with it.
-const LARGEST_SPARE: usize = 4 * 1024;
+const MAX_SPARE: usize = 4 * 1024;
 
 thread_local! {
     /// The buffer of the last reply that was read on this thread.
@@ -23,7 +23,7 @@ pub(super) fn take_spare() -> Vec<u8> {
 impl Drop for Reply {
     #[inline]
     fn drop(&mut self) {
-        if (1..=LARGEST_SPARE).contains(&self.0.capacity()) {
+        if (1..=MAX_SPARE).contains(&self.0.capacity()) {
             let buffer = take(&mut self.0);
             // At the end of a thread there may be no spare buffer any more.
             let _ = SPARE.try_with(|spare| spare.set(buffer));

@@ -8,14 +8,14 @@ use crate::{Error, Peer, framing::FrameError};
 /// The index of no slot.
 const NONE: usize = usize::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
-const KEPT_WITHOUT_TICKS: usize = 64;
+const MAX_IDLE_SLOTS: usize = 64;
 
 /// The calls of a channel, each in a slot with an index.
 ///
 /// A freed slot is reused with its buffer, so that a call allocates nothing. Two lists are linked
 /// through the slots: the free slots, and the calls whose replies are still to come. A call that is
-/// complete, but whose result was not taken, is in neither. `slab` and a queue of indices would cost a tenth of a
-/// call (decision 014).
+/// complete, but whose result was not taken, is in neither. Decision 014 says why this is not `slab` and a queue of
+/// indices.
 #[derive(Debug)]
 pub(super) struct Slots {
     entries: Vec<Slot>,
@@ -32,7 +32,31 @@ pub(super) struct Slots {
     /// The number of ticks so far.
     now: u32,
     /// The tick in which something arrived last.
-    arrived: u32,
+    last_arrival: u32,
+}
+
+/// Why a call has no reply.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// The request without its frame, if it can be sent again.
+    pub(super) request: Option<Vec<u8>>,
+}
+
+impl Failure {
+    #[cold]
+    fn no_memory(peer: &Peer, length: usize) -> Self {
+        Self::without_retry(Error::no_frame(peer, FrameError::out_of_memory(length)))
+    }
+
+    /// Creates the failure of a call whose request may have been executed, and is not sent again.
+    #[cold]
+    pub(super) const fn without_retry(error: Error) -> Self {
+        Self {
+            error,
+            request: None,
+        }
+    }
 }
 
 /// A call. It fills one cache line, so that a call costs the same among many as among few.
@@ -40,13 +64,13 @@ pub(super) struct Slots {
 #[repr(align(64))]
 struct Slot {
     stage: Stage,
-    /// The buffer that the reply is copied to, or the error of the call.
-    result: Result<Vec<u8>, Error>,
+    /// The buffer that the reply is copied to, or why there is none.
+    result: Result<Vec<u8>, Box<Failure>>,
     waker: Option<Waker>,
     /// The offset of its request in the bytes of all requests.
     offset: u64,
-    /// The tick in which it was made.
-    made: u32,
+    /// The tick in which it was queued.
+    started: u32,
     /// The next slot in its list.
     next: usize,
 }
@@ -55,9 +79,9 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The reply is still to come.
-    Open,
+    Pending,
     /// The reply is still to come, but too late. The caller does not know that yet.
-    Late,
+    TimedOut,
     /// The reply is still to come, and nobody waits for it.
     Abandoned,
     /// The result is there. The caller has not taken it yet.
@@ -75,20 +99,20 @@ impl Slots {
             used: 0,
             max_ticks,
             now: 0,
-            arrived: 0,
+            last_arrival: 0,
         }
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> usize {
         let index = match self.entries.get_mut(self.free) {
             Some(slot) => {
-                slot.stage = Stage::Open;
+                slot.stage = Stage::Pending;
                 slot.waker = Some(waker);
                 slot.offset = offset;
-                slot.made = self.now;
+                slot.started = self.now;
                 mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
             }
             None => self.add(offset, waker),
@@ -106,11 +130,11 @@ impl Slots {
     #[cold]
     fn add(&mut self, offset: u64, waker: Waker) -> usize {
         self.entries.push(Slot {
-            stage: Stage::Open,
+            stage: Stage::Pending,
             result: Ok(Vec::new()),
             waker: Some(waker),
             offset,
-            made: self.now,
+            started: self.now,
             next: NONE,
         });
         self.entries.len() - 1
@@ -118,12 +142,12 @@ impl Slots {
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn take_result(
         &mut self,
         index: usize,
         timed_out: impl FnOnce() -> Error,
-    ) -> Option<Result<Reply, Error>> {
+    ) -> Option<Result<Reply, Box<Failure>>> {
         let slot = self.entries.get_mut(index)?;
         match slot.stage {
             Stage::Complete => {
@@ -131,11 +155,12 @@ impl Slots {
                 self.release(index);
                 Some(result.map(Reply))
             }
-            Stage::Late => {
+            Stage::TimedOut => {
                 slot.stage = Stage::Abandoned;
-                Some(Err(timed_out()))
+                slot.result = Ok(Vec::new());
+                Some(Err(Failure::without_retry(timed_out()).into()))
             }
-            Stage::Open | Stage::Abandoned => None,
+            Stage::Pending | Stage::Abandoned => None,
         }
     }
 
@@ -143,7 +168,7 @@ impl Slots {
     #[cold]
     pub(super) fn set_waker(&mut self, index: usize, waker: &mut Option<Waker>) -> bool {
         match self.entries.get_mut(index) {
-            Some(slot) if slot.stage == Stage::Open => {
+            Some(slot) if slot.stage == Stage::Pending => {
                 mem::swap(&mut slot.waker, waker);
                 true
             }
@@ -173,10 +198,10 @@ impl Slots {
 
     /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn complete(
         &mut self,
-        result: Result<&[u8], Error>,
+        result: Result<&[u8], Box<Failure>>,
         peer: &Peer,
         wakers: &mut Vec<Waker>,
     ) {
@@ -184,7 +209,7 @@ impl Slots {
             return;
         };
         let copied = result.and_then(|reply| {
-            let no_memory = |_| Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
+            let no_memory = |_| Box::new(Failure::no_memory(peer, reply.len()));
             if let Ok(buffer) = &mut slot.result {
                 buffer.clear();
                 buffer.try_reserve(reply.len()).map_err(no_memory)?;
@@ -192,8 +217,8 @@ impl Slots {
             }
             Ok(())
         });
-        if let Err(error) = copied {
-            slot.result = Err(error);
+        if let Err(failure) = copied {
+            slot.result = Err(failure);
         }
     }
 
@@ -224,24 +249,24 @@ impl Slots {
             slot.next = self.free;
             self.free = index;
             self.used -= 1;
-            if self.used == 0 && self.max_ticks == 0 && self.entries.len() > KEPT_WITHOUT_TICKS {
+            if self.used == 0 && self.max_ticks == 0 && self.entries.len() > MAX_IDLE_SLOTS {
                 // No tick comes that would do it.
-                self.free_all();
+                self.free_memory();
             }
         }
     }
 
     /// Frees the memory of a burst.
     #[cold]
-    fn free_all(&mut self) {
+    fn free_memory(&mut self) {
         self.entries = Vec::new();
         self.free = NONE;
     }
 
     /// Records that something has arrived.
     #[inline]
-    pub(super) const fn note_arrival(&mut self) {
-        self.arrived = self.now;
+    pub(super) const fn record_arrival(&mut self) {
+        self.last_arrival = self.now;
     }
 
     /// Begins the next tick and ends the wait of each call that is late. Its reply is still to come.
@@ -254,19 +279,19 @@ impl Slots {
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = self.oldest;
         while let Some(slot) = self.entries.get_mut(index)
-            && is_late(slot.made)
+            && is_late(slot.started)
         {
-            if is_late(self.arrived) {
+            if is_late(self.last_arrival) {
                 return false;
             }
-            if slot.stage == Stage::Open {
-                slot.stage = Stage::Late;
+            if slot.stage == Stage::Pending {
+                slot.stage = Stage::TimedOut;
                 wakers.extend(slot.waker.take());
             }
             index = slot.next;
         }
         if self.used == 0 {
-            self.free_all();
+            self.free_memory();
         }
         true
     }
@@ -407,7 +432,7 @@ mod tests {
                     }
                     _ => {
                         now += 1;
-                        slots.note_arrival();
+                        slots.record_arrival();
                         prop_assert!(slots.tick(&mut wakers));
                         for known in &mut in_flight {
                             known.is_late = now - known.made > 1;
@@ -476,7 +501,7 @@ mod tests {
         }
         // With nothing from the server, the connection is given up instead.
         assert!(!slots.tick(&mut wakers) && wakers.is_empty());
-        slots.note_arrival();
+        slots.record_arrival();
         assert!(slots.tick(&mut wakers));
         assert_eq!(wakers.len(), 2);
         assert!(matches!(slots.take_result(first, error), Some(Err(_))));
@@ -496,7 +521,7 @@ mod tests {
                 slots.abandon(first);
             }
             for _ in 0..=LIMIT {
-                slots.note_arrival();
+                slots.record_arrival();
                 assert!(slots.tick(&mut Vec::new()));
             }
             if is_late {
@@ -513,7 +538,11 @@ mod tests {
     fn slot_of_a_failed_call_is_used_again() {
         let mut slots = Slots::new(LIMIT);
         let index = open(&mut slots, 0);
-        slots.complete(Err(error()), &Peer::unnamed(), &mut Vec::new());
+        slots.complete(
+            Err(Failure::without_retry(error()).into()),
+            &Peer::unnamed(),
+            &mut Vec::new(),
+        );
         assert!(matches!(slots.take_result(index, error), Some(Err(_))));
         let index = open(&mut slots, 1);
         reply(&mut slots, b"1", &mut Vec::new());

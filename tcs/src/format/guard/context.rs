@@ -13,6 +13,8 @@ pub(in crate::format) struct ErrorContext {
     /// The elements that the error is in, each with its level and index, from the innermost to the
     /// outermost. `rmp-serde` does not report where an error is.
     path: Cell<Vec<(u32, usize)>>,
+    /// Whether there is an error, which a type may ignore. This is quicker to check than the path.
+    has_error: Cell<bool>,
     /// The text of the last error that the guard or a type returned. `postcard` drops it.
     reason: Cell<Option<Text>>,
 }
@@ -33,10 +35,15 @@ impl ErrorContext {
         self.reason.take()
     }
 
-    /// Forgets the path of an error that a type has ignored.
+    /// Forgets an error that a type has ignored. Returns `true` if there was one.
     #[inline]
-    pub(super) fn clear_path(&self) {
-        drop(self.path.take());
+    pub(super) fn clear_error(&self) -> bool {
+        let had_error = self.has_error.get();
+        if had_error {
+            self.has_error.set(false);
+            drop(self.path.take());
+        }
+        had_error
     }
 
     /// Adds an element that the error is in.
@@ -50,11 +57,13 @@ impl ErrorContext {
         }
         path.push((depth, index));
         self.path.set(path);
+        self.has_error.set(true);
     }
 
     /// Converts an error to one of the format, and records the text if it is the error of a type.
     #[cold]
     pub(super) fn format_error<E: Error>(&self, error: GuardError<E>) -> E {
+        self.has_error.set(true);
         match error {
             GuardError::Format(error) => error,
             GuardError::Custom(reason) => {

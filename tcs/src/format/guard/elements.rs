@@ -1,6 +1,6 @@
 //! The wrapper of lists and maps.
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
 
 use super::{Guard, GuardError, guarded::Guarded};
 
@@ -15,11 +15,12 @@ pub(super) struct GuardedElements<'g, 'de, A> {
 impl<A> GuardedElements<'_, '_, A> {
     /// Records where the error is if the next element, or a part of it, cannot be read.
     #[inline]
-    fn element<T, E>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
+    fn element<T, E: Error>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
         let guard = self.guard;
         match &result {
             // If there was an error inside, a type has ignored it.
-            Ok(_) => guard.context.clear_path(),
+            Ok(_) if guard.context.clear_error() => guard.check_failures::<E>()?,
+            Ok(_) => {}
             Err(_) => guard.context.add_element(guard.depth.get(), self.index),
         }
         Ok(result?)

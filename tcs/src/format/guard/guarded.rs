@@ -34,7 +34,9 @@ macro_rules! deserialize {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
     type Error = GuardError<D::Error>;
 
-    deserialize! { SelfDescribing: deserialize_any(), deserialize_seq(), deserialize_map() }
+    deserialize! { Any: deserialize_any() }
+
+    deserialize! { Collection: deserialize_seq(), deserialize_map() }
 
     deserialize! { Bytes: deserialize_bytes(), deserialize_byte_buf() }
 
@@ -54,6 +56,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
         deserialize_enum(name: &'static str, variants: &'static [&'static str]),
     }
 
+    // By this, types such as `IpAddr` choose between text and bytes.
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }

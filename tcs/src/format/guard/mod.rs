@@ -6,7 +6,8 @@
 //!   claim billions of elements, and elements such as `()` take no bytes.
 //! - Text that the format had to rewrite is borrowed from memory that the guard lends.
 //! - A float that is too large for an `f32` is an error. serde would round it to infinity.
-//! - Bytes are visited as a list if the type did not ask for bytes, and an empty list as bytes if it did.
+//! - Bytes are visited as a list if the type takes any value, and an empty list as bytes if it did.
+//! - Types ignore a limited number of errors, because `rmp-serde` does not recover from them completely.
 //! - The path and the text of an error are recorded, because some formats do not report them.
 //!
 //! A format and a type call each other on each level of a message. The type calls a deserializer
@@ -46,23 +47,42 @@ pub(super) struct Guard<'de> {
     /// The number of elements that the lists of the message may still claim. It begins with the
     /// length of the message, because elements take a byte at least, with few exceptions.
     element_budget: Cell<usize>,
+    /// The number of lists, maps and other nested values that may still fail. A type may ignore their errors.
+    failure_budget: Cell<usize>,
     scratch: Scratch<'de>,
     pub(super) context: ErrorContext,
 }
 
 impl<'de> Guard<'de> {
     /// Creates a guard for a message of `length` bytes, whose values nest at most `max_depth`
-    /// levels deep. The value may borrow text that the format had to rewrite from `memory`.
+    /// levels deep.
     #[inline]
-    pub(super) fn new(length: usize, max_depth: u32, memory: Option<&'de mut Vec<u8>>) -> Self {
+    pub(super) fn new(length: usize, max_depth: u32) -> Self {
         Self {
             length,
             max_depth,
             depth: Cell::new(0),
             element_budget: Cell::new(length),
-            scratch: Scratch::new(memory, length),
+            failure_budget: Cell::new(usize::MAX),
+            scratch: Scratch::new(None, length),
             context: ErrorContext::default(),
         }
+    }
+
+    /// Lets the value borrow text that the format had to rewrite from `memory`.
+    #[cfg(feature = "json")]
+    #[inline]
+    pub(super) fn with_memory(mut self, memory: Option<&'de mut Vec<u8>>) -> Self {
+        self.scratch = Scratch::new(memory, self.length);
+        self
+    }
+
+    /// Rejects the message once as many nested values have failed.
+    #[cfg(feature = "messagepack")]
+    #[inline]
+    pub(super) fn with_max_failures(mut self, failures: usize) -> Self {
+        self.failure_budget = Cell::new(failures);
+        self
     }
 
     /// Reads the value.
@@ -71,15 +91,29 @@ impl<'de> Guard<'de> {
         &self,
         deserializer: D,
     ) -> Result<T, D::Error> {
-        self.to_format(T::deserialize(Guarded::new(deserializer, self)))
+        let value = self.to_format(T::deserialize(Guarded::new(deserializer, self)))?;
+        self.check_failures()?;
+        Ok(value)
+    }
+
+    /// Returns an error if too many nested values have failed.
+    #[inline]
+    fn check_failures<E: Error>(&self) -> Result<(), E> {
+        if self.failure_budget.get() == 0 {
+            return Err(self.reject(format_args!("it has too many errors that its types ignore")));
+        }
+        Ok(())
     }
 
     /// Counts the elements that a list claims.
     #[inline]
     fn claim<E: Error>(&self, count: usize) -> Result<(), E> {
         let Some(left) = self.element_budget.get().checked_sub(count) else {
+            let length = self.length;
+            // With the lists before, which have taken the rest of the budget.
+            let total = (length - self.element_budget.get()).saturating_add(count);
             return Err(self.reject(format_args!(
-                "it claims {count} elements, which is more than its bytes"
+                "its lists claim {total} elements, more than its length in bytes ({length})"
             )));
         };
         self.element_budget.set(left);
@@ -100,6 +134,10 @@ impl<'de> Guard<'de> {
         let visited = visit();
         // After an error as well: the type that the value is in may ignore it.
         self.depth.set(depth);
+        if visited.is_err() {
+            let left = self.failure_budget.get().saturating_sub(1);
+            self.failure_budget.set(left);
+        }
         self.to_format(visited)
     }
 

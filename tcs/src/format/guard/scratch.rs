@@ -32,6 +32,7 @@ impl<'a> Scratch<'a> {
     pub(super) fn copy(&self, bytes: &[u8]) -> Option<&'a [u8]> {
         if let Some(memory) = self.unused.take() {
             memory.clear();
+            // Without memory, text is owned as without a scratch, and a type that borrows reports an error.
             memory.try_reserve_exact(self.length).ok()?;
             memory.resize(self.length, 0);
             self.free.set(memory);

@@ -18,8 +18,10 @@ pub(super) struct GuardedVisitor<'g, 'de, V> {
 /// What the type expects. serde calls the methods of deserializers *hints*.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// A list, a map, or any value. The message says what it is, or how long.
-    SelfDescribing,
+    /// Any value. The message says what it is.
+    Any,
+    /// A list or a map. The message says how long it is.
+    Collection,
     /// Bytes.
     Bytes,
     /// An `f32`, for which a format may have a larger number.
@@ -36,7 +38,7 @@ impl<'g, 'de, V> GuardedVisitor<'g, 'de, V> {
         access: A,
         count: Option<usize>,
     ) -> Result<GuardedElements<'g, 'de, A>, E> {
-        if self.hint == Hint::SelfDescribing {
+        if matches!(self.hint, Hint::Any | Hint::Collection) {
             self.guard.claim(count.unwrap_or_default())?;
         }
         Ok(GuardedElements {
@@ -86,12 +88,15 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
         self.guard.to_format(self.visitor.visit_f64(value))
     }
 
-    /// Visits bytes of the message, as a list of numbers if the type did not ask for bytes. Types
-    /// with `#[serde(untagged)]` and the like keep what comes. They would read kept bytes as text,
-    /// and not as a list.
+    /// Visits bytes of the message, as a list of numbers if the type takes any value. Types with
+    /// `#[serde(untagged)]` and the like keep what comes. They would read kept bytes as text, and not
+    /// as a list.
+    ///
+    /// For a collection, `rmp-serde` visits bytes only if they are text that is not UTF-8. As a list,
+    /// they would be read where other text is an error.
     #[inline]
     fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<V::Value, E> {
-        if self.hint == Hint::SelfDescribing {
+        if self.hint == Hint::Any {
             return self.visit_seq(SeqDeserializer::new(value.iter().copied()));
         }
         self.guard
@@ -108,6 +113,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
             })
     }
 
+    // `serde_json` visits text with escapes so, if the type asked for bytes.
     #[inline]
     fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<V::Value, E> {
         self.guard.to_format(match self.guard.scratch.copy(value) {
@@ -128,6 +134,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
         let value = Guarded::new(value, self.guard);
+        // A level, because options can nest without taking bytes.
         self.guard.nested(|| self.visitor.visit_some(value))
     }
 

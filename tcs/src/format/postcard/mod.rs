@@ -101,9 +101,10 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
-        let mut deserializer = Deserializer::from_flavor(Input(bytes));
+        let guard = Guard::new(bytes.len(), MAX_DEPTH);
+        let mut deserializer = Deserializer::from_flavor(Remaining(bytes));
         let value = guard.deserialize(&mut deserializer);
+        // `Remaining` always returns what it has left, also after an error.
         let rest = deserializer.finalize().unwrap_or_default();
         let place = bytes.len() - rest.len();
         match value {
@@ -141,9 +142,9 @@ fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> Decod
 /// The crate's own type withholds the length of a list that claims more than the bytes that are
 /// left. The guard needs the length, because a list of values that take no bytes never ends too
 /// early.
-struct Input<'a>(&'a [u8]);
+struct Remaining<'a>(&'a [u8]);
 
-impl<'a> Flavor<'a> for Input<'a> {
+impl<'a> Flavor<'a> for Remaining<'a> {
     type Remainder = &'a [u8];
     type Source = &'a [u8];
 
@@ -182,7 +183,7 @@ mod tests {
 
     use super::Postcard;
     use crate::format::{
-        Encode, Outcome, Writer,
+        Encode, Writer, WriterState,
         test_support::{
             assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
@@ -224,13 +225,13 @@ mod tests {
         let value = (vec![1_u8; 300], u64::MAX, "text");
         let expected = postcard::to_allocvec(&value).expect("encodes");
         for (limit, outcome) in [
-            (expected.len(), Outcome::Message),
-            (expected.len() - 1, Outcome::TooLarge(expected.len())),
+            (expected.len(), WriterState::Message),
+            (expected.len() - 1, WriterState::TooLarge(expected.len())),
         ] {
             let mut buffer = Vec::new();
             let mut writer = Writer::new(&mut buffer, limit);
             Encode::<Postcard>::encode(&value, &mut writer).expect("encodes");
-            assert_eq!(writer.into_outcome(), outcome);
+            assert_eq!(writer.into_state(), outcome);
             assert!(buffer.len() <= limit);
         }
     }
@@ -292,7 +293,7 @@ mod tests {
             b"\x01\x02",
             b"\x80\x80\x80\x80\x10\0",
         ] {
-            assert!(claims(bytes).ends_with("which is more than its bytes"));
+            assert!(claims(bytes).contains("more than its length in bytes"));
         }
     }
 
@@ -303,7 +304,12 @@ mod tests {
         assert_eq!(decode::<Postcard, BTreeMap<(), ()>>(b"\x01"), Ok(map));
         assert_eq!(
             decode_err::<Postcard, BTreeMap<(), ()>>(b"\x02"),
-            "invalid Postcard at byte 1: it claims 2 elements, which is more than its bytes"
+            "invalid Postcard at byte 1: its lists claim 2 elements, more than its length in bytes (1)"
+        );
+        // The second list claims fewer elements than the message has bytes, but not together with the first.
+        assert_eq!(
+            decode_err::<Postcard, (Vec<u8>, Vec<u8>)>(b"\x03abc\x04d"),
+            "invalid Postcard at byte 5: its lists claim 7 elements, more than its length in bytes (6)"
         );
     }
 
@@ -394,7 +400,7 @@ mod tests {
             ),
             (
                 decode_err::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),
-                "byte 5: it claims 4294967295 elements, which is more than its bytes",
+                "byte 5: its lists claim 4294967295 elements, more than its length in bytes (5)",
             ),
             (
                 decode_err::<Postcard, Kind>(b"\x04"),

@@ -14,6 +14,10 @@ pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);
 /// If the clock restarted with each byte instead, a peer that transfers a byte now and then could hold its
 /// connection forever.
 const BYTES_PER_SECOND: usize = 64 * 1024;
+/// How long a connection may hold memory that others wait for.
+pub(super) const CONTENDED: Limit = Limit::from_secs(2);
+/// `CONTENDED` grows by a second for each of this many bytes of a frame that have arrived.
+const BYTES_PER_SECOND_OF_MEMORY: usize = 4 << 20;
 /// An initial congestion window (RFC 6928).
 const WINDOW: usize = 14_600;
 
@@ -34,6 +38,8 @@ pub(super) struct Clocks {
     /// sending half. Never stopped: all further functions share the time of `half_close_timeout`.
     pub(super) half_close: Stopwatch,
     pub(super) stall: StallClock,
+    /// Runs while this connection holds memory that others wait for.
+    pub(super) memory: Stopwatch,
     pub(super) send_queue: SendQueueEstimate,
 }
 
@@ -46,6 +52,11 @@ impl Clocks {
         self.idle.start(now)
     }
 
+    /// Returns `true` if no request has been received since the idle clock was started.
+    pub(super) fn is_idle(&self, received: u64) -> bool {
+        received == self.idle_after && self.idle.is_running()
+    }
+
     /// Stops the idle clock if requests have been received since it was started.
     #[inline]
     fn stop_idle_after_requests(&mut self, received: u64) {
@@ -53,6 +64,14 @@ impl Clocks {
             self.idle_after = received;
             self.idle.stop();
         }
+    }
+
+    /// Returns when the frame in `read` must be complete because others wait for its memory.
+    #[cold]
+    pub(super) fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
+        self.memory.start(now);
+        let seconds = read.arrived_of_frame() / BYTES_PER_SECOND_OF_MEMORY;
+        self.memory.deadline(CONTENDED.plus_seconds(seconds as u64))
     }
 
     /// Returns when the frame in `read`, which has arrived in part, must be complete.

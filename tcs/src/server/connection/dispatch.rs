@@ -10,17 +10,19 @@ use std::{
     task::{Context as TaskContext, Poll, Waker},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::{
-    super::shared::Shared,
+    super::{
+        metrics::{Timer, record_call},
+        shared::Shared,
+    },
     clocks::Stopwatch,
     io::{Gone, Interrupt, Io},
-    respond::{Flow, Responder},
+    respond::{Exit, Flow, Responder},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
+    deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol},
@@ -29,14 +31,14 @@ use crate::{
 /// The requests that have been read, and what processing them needs.
 ///
 /// The session is not here, because a function borrows it while the connection uses the rest.
-pub(super) struct Batch<'a, P: ServerProtocol, S> {
+pub(super) struct Batch<'a, P: ServerProtocol> {
     pub(super) shared: &'a Shared<P>,
     pub(super) info: &'a ConnectionInfo,
     pub(super) framing: &'a mut ConnectionFraming<P::Framing>,
     pub(super) frames: Frames<'a>,
     pub(super) ahead: &'a mut ReadAhead,
     pub(super) write: &'a mut WriteBuffer,
-    pub(super) io: &'a mut Io<S>,
+    pub(super) io: &'a mut Io,
 }
 
 /// What the connection does when it has taken the requests that it can take now.
@@ -48,14 +50,14 @@ pub(super) enum Next {
     Flush,
     /// Flushes and yields: the budget of this poll is spent.
     Yield,
-    /// Flushes and closes.
-    Close,
+    /// Takes no further requests.
+    Exit(Exit),
 }
 
 /// The outcome of taking the next request.
 enum Step<F> {
-    /// The future of the function that was called.
-    Call(F),
+    /// The future of the function that was called, and when.
+    Call(F, Timer),
     /// The request was rejected.
     Rejected(Flow),
     /// There is no request to process now.
@@ -68,7 +70,7 @@ enum Called<R> {
     Interrupted(Interrupt),
 }
 
-impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
+impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Processes requests with a function that never waits. Its future lives on the stack, so the task
     /// needs no room for it.
     #[inline(never)]
@@ -77,14 +79,16 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             // Each request has its own, so that a large one does not outlive its request.
             let mut scratch = Vec::new();
             let flow = match self.step(session, &mut scratch) {
-                Step::Call(function) => {
+                Step::Call(function, timer) => {
                     let mut cx = TaskContext::from_waker(Waker::noop());
                     // The function is dropped before its request is answered.
                     let polled = pin!(function).poll(&mut cx);
-                    match polled {
+                    let flow = match polled {
                         Poll::Ready(result) => self.respond(result),
                         Poll::Pending => self.responder().must_not_wait(),
-                    }
+                    };
+                    record_call(&self.shared.metrics, timer);
+                    flow
                 }
                 Step::Rejected(flow) => flow,
                 Step::Next(next) => return next,
@@ -97,19 +101,20 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
 
     /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
     /// are read ahead.
-    pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Result<Next, Gone>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Result<Next, Gone> {
         if self.frames.has_ended() {
             self.io.start_half_close();
         }
         loop {
             let mut scratch = Vec::new();
+            let timer;
             let called = {
                 // Nothing else may hold the future, or the task would have room for two.
                 let mut function = pin!(match self.step(session, &mut scratch) {
-                    Step::Call(function) => function,
+                    Step::Call(function, began) => {
+                        timer = began;
+                        function
+                    }
                     Step::Rejected(flow) => match self.next_after(flow) {
                         Some(next) => return Ok(next),
                         None => continue,
@@ -117,13 +122,16 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     Step::Next(next) => return Ok(next),
                 });
                 let mut clock = Stopwatch::default();
-                poll_fn(|cx| match function.as_mut().poll(cx) {
-                    Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
-                    Poll::Pending => self
-                        .io
-                        .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
-                        .map_ok(Called::Interrupted),
-                })
+                let deadline = self.shared.limits.request_deadline();
+                poll_fn(
+                    |cx| match with_inherited(deadline, || function.as_mut().poll(cx)) {
+                        Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
+                        Poll::Pending => self
+                            .io
+                            .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
+                            .map_ok(Called::Interrupted),
+                    },
+                )
                 .await?
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
@@ -132,6 +140,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 Called::Returned(result) => self.respond(result),
                 Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
             };
+            record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
                 return Ok(next);
             }
@@ -141,10 +150,9 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Returns what the connection does after a response, if it takes no further request now.
     #[inline]
     fn next_after(&self, flow: Flow) -> Option<Next> {
-        if flow.is_break() {
-            Some(Next::Close)
-        } else {
-            self.write.is_full().then_some(Next::Flush)
+        match flow {
+            Flow::Break(exit) => Some(Next::Exit(exit)),
+            Flow::Continue(()) => self.write.is_full().then_some(Next::Flush),
         }
     }
 
@@ -156,7 +164,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P, S>>
+    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
@@ -164,10 +172,21 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             Ok(frame) => frame,
             Err(next) => return Step::Next(next),
         };
+        if self.shared.checks_requests
+            && let Err(rejection) = self
+                .io
+                .begin_request(self.shared, self.frames.last_arrival())
+        {
+            return Step::Rejected(self.responder().reject(&rejection));
+        }
         match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
             Ok(request) => {
                 let context = Context::new(self.info, session);
-                Step::Call(self.shared.protocol.process_request(context, request))
+                let operation = P::operation(&request);
+                let timer =
+                    Timer::start(&self.shared.metrics, self.frames.last_arrival(), operation);
+                let function = self.shared.protocol.process_request(context, request);
+                Step::Call(function, timer)
             }
             Err(error) => {
                 let rejection = Rejection::bad_request(error.to_string());
@@ -195,7 +214,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 .input(self.shared.limits.frame_len, Side::Server);
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if self.frames.has_ended() => return Err(Next::Close),
+                Ok(None) if self.frames.has_ended() => return Err(Next::Exit(Exit::Eof)),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
                     if self.frames.has_started() {
@@ -208,10 +227,10 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.io.count_received(self.shared);
+                self.io.count_request();
                 return Ok(frame);
             }
-            let (kind, length) = (parsed.kind, parsed.payload.len());
+            let (kind, length) = (parsed.kind, parsed.oversized_len());
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
             if let Some(next) = self.handle_other_frame(kind, length) {
@@ -223,9 +242,9 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Counts bytes that are not a frame in the place of a request, and answers them.
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.count_received(self.shared);
+        self.io.count_unreadable(self.shared);
         self.responder().bad_frame(error, unread);
-        Next::Close
+        Next::Exit(Exit::Close)
     }
 
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
@@ -234,7 +253,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
             FrameKind::Oversized => {
-                self.io.count_received(self.shared);
+                self.io.count_unreadable(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
@@ -266,17 +285,19 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
-            return self.responder().unusual_reply(encoded);
+            let peer = self.info.peer();
+            return self.responder().unusual_reply(encoded, peer);
         }
         self.io.count_reply();
-        if P::Framing::EXCHANGES.are_many() && !self.shared.is_once {
+        if P::Framing::EXCHANGES.are_many() && !self.shared.checks_requests {
             return Flow::Continue(());
         }
         self.responder().after_response()
     }
 
-    /// Lends what any other response needs.
-    #[inline]
+    /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.
+    #[cold]
+    #[inline(never)]
     fn responder(&mut self) -> Responder<'_, P> {
         Responder::new(self.shared, self.framing, self.write, self.io)
     }

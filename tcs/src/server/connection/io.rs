@@ -8,28 +8,40 @@ use std::{
     fmt,
     future::poll_fn,
     io,
+    mem::take,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::AsyncWrite as _,
     task::{coop, yield_now},
+    time::Instant,
 };
 
 use super::{
     super::{
+        addresses::PeerUsage,
+        handshakes::shake_hands,
+        log_limiter::log_limited,
+        metrics::NEEDS_ARRIVALS,
         registry::{Deadline, Registration, Wakeup},
-        report::{Tally, Unsent},
+        report::Unsent,
         shared::Shared,
     },
     budget::Budget,
-    clocks::{Clocks, DRAINED_FRAME, Stopwatch},
+    clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch},
 };
 use crate::{
-    buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
+    Peer, Rejection,
+    buffer::{
+        Arrival, BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer,
+    },
     protocol::ServerProtocol,
     runtime::wake_after_others,
+    text::Text,
+    transport::{DynHandshake, StartedTls, Stream},
 };
 
 /// The stream of a connection, the clocks of its waits, and the budget of its polls.
@@ -37,10 +49,8 @@ use crate::{
     clippy::struct_excessive_bools,
     reason = "each is about another part of the connection"
 )]
-pub(super) struct Io<S> {
-    stream: S,
-    /// Whether dropping the stream closes it, as with a socket. TLS has a closing message of its own.
-    closes_on_drop: bool,
+pub(super) struct Io {
+    stream: Stream,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
@@ -48,10 +58,14 @@ pub(super) struct Io<S> {
     ends_with_function: bool,
     /// Whether a panic now is one of the stream.
     is_polling_stream: bool,
+    /// Whether the address of the peer counts a request of this connection.
+    is_in_flight: bool,
     budget: Budget,
     /// The responses in the write buffer. They count once they are sent.
     unsent: Unsent,
     clocks: Clocks,
+    /// Counts the connection among those of its address.
+    address: Option<Arc<PeerUsage>>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
 }
@@ -67,15 +81,27 @@ pub(super) enum Gone {
     HalfClosed,
     /// The server ends at once.
     Aborted,
+    /// The peer does not read, and there is no memory for what it does not read.
+    OverBudget,
+    /// The handshake after `Response::StartTls` has failed, which is logged.
+    NoTls,
+    /// A function that was dropped has panicked, which is logged.
+    Panicked,
 }
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) => error.fmt(f),
+            // The stream may be of the user, and its error may quote the peer.
+            Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
             Self::Aborted => f.write_str("the server ended"),
+            Self::OverBudget => f.write_str(
+                "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
+            ),
+            Self::NoTls => f.write_str("TLS did not start"),
+            Self::Panicked => f.write_str("a function panicked as it was dropped"),
         }
     }
 }
@@ -84,6 +110,8 @@ impl fmt::Display for Gone {
 pub(super) enum Input {
     /// Bytes have arrived, or the end of the input.
     Arrived,
+    /// The read buffer must reserve memory before more is read.
+    NeedsMemory,
     /// The connection stops waiting.
     Ended(WaitEnd),
 }
@@ -98,8 +126,14 @@ pub(super) enum WaitEnd {
     TimedOut,
     /// The server drains. No frame has started, or it was not complete in time.
     Draining,
-    /// There is no memory for the rest of a frame.
+    /// The connection drains because of its age.
+    Retired,
+    /// The system has no memory for the rest of a frame.
     OutOfMemory,
+    /// The memory budget has none for it, or others wait for what this frame has.
+    OverBudget,
+    /// The server needs the place of an idle connection.
+    Evicted,
 }
 
 /// Why a waiting function is dropped although its peer can still be written to.
@@ -116,21 +150,22 @@ pub(super) enum Interrupt {
 /// How many reads of a closing connection are discarded within one poll.
 const LINGER_READS: usize = 16;
 
-impl<S> Io<S> {
+impl Io {
     pub(super) fn new<P: ServerProtocol>(
-        stream: S,
-        closes_on_drop: bool,
+        stream: Stream,
+        address: Option<Arc<PeerUsage>>,
         registration: Registration,
     ) -> Self {
         Self {
             stream,
-            closes_on_drop,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
             is_polling_stream: false,
+            is_in_flight: false,
             budget: Budget::new(),
             unsent: Unsent::default(),
             clocks: Clocks::default(),
+            address,
             registration,
         }
     }
@@ -152,19 +187,64 @@ impl<S> Io<S> {
         self.budget.count(has_more);
     }
 
-    /// Returns the counters of the connection's requests, and the responses that are written and not sent.
+    /// Returns the entry in the registry, and the responses that are written and not sent.
     #[inline]
-    pub(super) fn counters(&mut self) -> (&Tally, &mut Unsent) {
-        (self.registration.tally(), &mut self.unsent)
+    pub(super) fn counters(&mut self) -> (&Registration, &mut Unsent) {
+        (&self.registration, &mut self.unsent)
     }
 
-    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
+    /// Returns the entry in the registry.
+    pub(super) const fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
     #[inline]
-    pub(super) fn count_received<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
+    pub(super) fn count_request(&self) {
         self.registration.tally().count_received();
-        if shared.is_once {
-            shared.listeners.close();
+    }
+
+    /// Begins a request, unless it has waited too long or exceeds a limit of its connection or its address. Closes the
+    /// listener of a once server.
+    #[cold]
+    pub(super) fn begin_request<P: ServerProtocol>(
+        &mut self,
+        shared: &Shared<P>,
+        arrival: Arrival,
+    ) -> Result<(), Rejection> {
+        shared.close_if_once();
+        let (most, received) = (
+            shared.limits.pipelined,
+            self.registration.tally().received(),
+        );
+        if received - arrival.received > most {
+            let text =
+                format!("{most} requests of this connection wait (`max_pipelined_requests`)");
+            return Err(Rejection::busy(text));
         }
+        if let Some(probe) = self.registration.probe() {
+            probe.check(arrival.time, Instant::now())?;
+        }
+        if let Some(address) = &self.address {
+            address.begin_request(&shared.limits)?;
+            self.is_in_flight = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the request in flight, if one was begun.
+    pub(super) fn end_request(&mut self) {
+        if take(&mut self.is_in_flight)
+            && let Some(address) = &self.address
+        {
+            address.end_request();
+        }
+    }
+
+    /// Counts a bad frame in the place of a request. Closes the listener of a once server.
+    pub(super) fn count_unreadable<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
+        self.registration.tally().count_received();
+        shared.close_if_once();
     }
 
     /// Counts a frame that is not a request: the connection is idle.
@@ -192,7 +272,7 @@ impl<S> Io<S> {
     /// Polls the stream, and notes it if that panics.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
-    fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut S) -> Poll<T>) -> Poll<T> {
+    fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut Stream) -> Poll<T>) -> Poll<T> {
         self.is_polling_stream = true;
         let polled = poll(&mut self.stream);
         self.is_polling_stream = false;
@@ -205,7 +285,14 @@ impl<S> Io<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+/// The function of a request in flight is dropped before.
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.end_request();
+    }
+}
+
+impl Io {
     /// Waits for input: flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
@@ -263,8 +350,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let sent = ready!(self.poll_stream(|stream| write.poll_flush(cx, stream)))?;
+        let before = write.sent();
+        let flushed = self.poll_stream(|stream| write.poll_flush(cx, stream));
         let registration = &self.registration;
+        let Poll::Ready(sent) = flushed else {
+            registration.tally().count_bytes_sent(write.sent() - before);
+            return Poll::Pending;
+        };
+        let sent = sent?;
+        registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
         registration.tally().count_sent(&mut self.unsent);
         self.clocks.stall.stop();
@@ -273,8 +367,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Waits for a peer that does not read.
     #[cold]
-    fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        let deadline = self.start_stall(write);
+    fn poll_stalled(
+        &mut self,
+        write: &mut WriteBuffer,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
+        let deadline = self.start_stall(write)?;
         Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
             Wakeup::Expired => Gone::Stalled,
             Wakeup::Aborted => Gone::Aborted,
@@ -282,10 +380,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
-    fn start_stall(&mut self, write: &WriteBuffer) -> Deadline {
+    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Gone> {
+        let mut limit = self.registration.limits().write;
+        let reserved = write.reserve(self.registration.memory());
+        reserved.map_err(|OverBudget| Gone::OverBudget)?;
+        if write.is_overdrawn() {
+            limit = limit.min(CONTENDED);
+        }
         let (stall, sent) = (&mut self.clocks.stall, write.sent());
         stall.start(self.registration.now(), sent);
-        stall.deadline(self.registration.limits().write, sent)
+        Ok(stall.deadline(limit, sent))
     }
 
     /// Reads once.
@@ -297,31 +401,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before each read, because a peer may never stop sending.
-        if self.registration.is_draining() {
-            let deadline = self.start_drain();
-            let is_idle = !read.has_started() && ahead.is_empty();
-            if is_idle || self.registration.has_passed(deadline) {
-                return Poll::Ready(Ok(Input::Ended(WaitEnd::Draining)));
+        if self.registration.must_close() {
+            let is_idle = !read.has_started() && ahead.is_unused();
+            if let Some(why) = self.end_of_closing(is_idle) {
+                return Poll::Ready(Ok(Input::Ended(why)));
             }
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
         match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(Input::Arrived)),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+            Poll::Ready(Ok(bytes)) => {
+                self.registration.tally().count_bytes_received(bytes);
+                Poll::Ready(Ok(Input::Arrived))
+            }
+            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(Input::NeedsMemory)),
+            Poll::Ready(Err(ReadError::OutOfMemory)) => {
                 Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_read_deadline(read, cx),
         }
     }
 
-    /// Starts the clock of a frame that has started in a drain, unless it runs. Returns when the frame must be
-    /// complete.
+    /// Returns why a connection that must close stops waiting, if it does so now. A frame that has started in a drain
+    /// has some time to complete.
     #[cold]
-    fn start_drain(&mut self) -> Deadline {
+    fn end_of_closing(&mut self, is_idle: bool) -> Option<WaitEnd> {
+        let received = self.registration.tally().received();
+        // It goes on if it has received a request since it was chosen.
+        if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
+            return Some(WaitEnd::Evicted);
+        }
+        if !self.registration.is_draining() {
+            return None;
+        }
         self.clocks.drain.start(self.registration.now());
-        self.clocks.drain.deadline(DRAINED_FRAME)
+        let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
+        let is_over = is_idle || self.registration.has_passed(deadline);
+        is_over.then(|| self.end_of_drain())
+    }
+
+    fn end_of_drain(&self) -> WaitEnd {
+        if self.registration.is_retired() {
+            WaitEnd::Retired
+        } else {
+            WaitEnd::Draining
+        }
     }
 
     /// Waits for bytes that have not arrived.
@@ -329,28 +454,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
         let received = self.registration.tally().received();
+        let mut contended = Deadline::NEVER;
+        let mut idle_since = None;
         let timed_out = if read.has_started() {
-            self.clocks.frame_deadline(limits, read, now, received)
+            if !self.clocks.frame.is_running() {
+                // Another frame than that of the last wait.
+                self.clocks.memory.stop();
+            }
+            let deadline = self.clocks.frame_deadline(limits, read, now, received);
+            if read.is_contended(self.registration.memory()) {
+                contended = self.clocks.memory_deadline(read, now);
+            } else {
+                self.clocks.memory.stop();
+            }
+            deadline
         } else {
-            Deadline::after(self.clocks.start_idle(now, received), limits.idle)
+            let began = self.clocks.start_idle(now, received);
+            idle_since = Some(began);
+            Deadline::after(began, limits.idle)
         };
-        let mut deadline = timed_out;
+        let mut deadline = timed_out.min(contended);
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
             deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
         }
         let wakeup = self.poll_deadline(deadline, cx);
-        if wakeup.is_pending() && !is_draining && self.registration.is_draining() {
-            // The drain began between the check in `poll_read` and the setting of the waker.
+        if let Some(began) = idle_since {
+            self.registration.set_idle_since(began);
+        }
+        if wakeup.is_pending() && !is_draining && self.registration.must_close() {
+            // It was told so between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
         wakeup.map(|wakeup| match wakeup {
-            Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(WaitEnd::Draining)),
+            Wakeup::Expired if deadline == contended => Ok(Input::Ended(WaitEnd::OverBudget)),
+            Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(self.end_of_drain())),
             Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
             Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(WaitEnd::Draining)),
             Wakeup::Aborted => Err(Gone::Aborted),
         })
+    }
+
+    /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
+    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+        let input = ready!(self.poll_read_deadline(read, cx))?;
+        Poll::Ready(Ok(match input {
+            Input::Ended(WaitEnd::TimedOut) => Input::Ended(WaitEnd::OverBudget),
+            other => other,
+        }))
     }
 
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
@@ -380,10 +532,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(Gone::Error)?;
-                write.shrink();
+                write.replace_large();
                 Deadline::NEVER
             }
-            Poll::Pending => self.start_stall(write),
+            Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
         let limits = self.registration.limits();
@@ -402,13 +554,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Reads ahead. Returns an error if the peer is gone.
     fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
-        match self.poll_stream(|stream| ahead.poll_read(cx, stream)) {
+        match self.poll_ahead(ahead, cx) {
             Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
             Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
         Ok(())
+    }
+
+    /// Reads ahead, and notes when, for limits of requests.
+    fn poll_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = ahead.len();
+        let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
+        if ahead.len() > before && (NEEDS_ARRIVALS || self.registration.probe().is_some()) {
+            ahead.note_read(Instant::now());
+        }
+        read
     }
 
     /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
@@ -422,11 +584,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             return Err(Gone::Aborted);
         }
         // A half-close is left to the next wait: what arrived before it is processed.
-        let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
-        if let Poll::Ready(Err(error)) = read {
+        if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
             return Err(Gone::Error(error));
         }
         Ok(())
+    }
+
+    /// Flushes the write buffer, drops what was read, and performs the handshakes.
+    pub(super) async fn start_tls(
+        &mut self,
+        slot: &mut BufferSlot,
+        handshakes: &[Arc<dyn DynHandshake>],
+        peer: &mut Peer,
+    ) -> Result<(), Gone> {
+        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
+        let dropped = slot.drop_received();
+        if dropped > 0 {
+            // Whoever can change what is not encrypted could let the peer send these requests over TLS
+            // (CVE-2011-0411).
+            let limiter = self.registration.log_limiter();
+            log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
+        }
+        self.clocks.frame.stop();
+        let shaking = shake_hands(&mut self.stream, peer, handshakes, &mut self.registration);
+        if shaking.await {
+            peer.insert(StartedTls);
+            Ok(())
+        } else {
+            Err(Gone::NoTls)
+        }
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it
@@ -438,13 +624,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             yield_now().await;
         }
         // The input is not needed while the peer takes what is left.
-        let Buffers { read, ahead, .. } = slot.checkout();
-        let has_ended = read.has_ended();
-        read.reset();
-        *ahead = ReadAhead::default();
-        slot.release();
+        let has_ended = slot.checkout().read.has_ended();
+        slot.drop_received();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        if has_ended && self.closes_on_drop {
+        if has_ended && self.stream.closes_on_drop() {
             return Ok(());
         }
         self.shutdown().await;
@@ -482,7 +665,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             for _ in 0..LINGER_READS {
                 read.reset();
                 match read.poll_read(ahead, cx, &mut self.stream) {
-                    Poll::Ready(Ok(())) if !read.has_ended() => may_leave = false,
+                    Poll::Ready(Ok(_)) if !read.has_ended() => may_leave = false,
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending if may_leave && coop::has_budget_remaining() => {
                         return Poll::Ready(());

@@ -8,31 +8,35 @@
 //! | 64 KiB wait to be sent ([`Next::Flush`]) | flushes, and goes on |
 //! | the budget of the poll is spent ([`Next::Yield`]) | flushes, yields to other tasks, and goes on |
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
-//! | the connection ends ([`Next::Close`]) | flushes, and closes |
+//! | the connection ends, or goes on over TLS ([`Next::Exit`]) | flushes, and closes or shakes hands |
 
 use std::{
+    fmt,
     future::poll_fn,
-    mem::take,
+    mem::{replace, take},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
-    task::yield_now,
-};
+use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
-use super::{registry::Registration, shared::Shared};
+use super::{
+    addresses::PeerUsage,
+    metrics::{NEEDS_ARRIVALS, record_connection},
+    registry::Registration,
+    shared::Shared,
+};
 use crate::{
     ConnectionInfo,
-    buffer::{BufferSlot, Buffers},
-    framing::ConnectionFraming,
+    buffer::{BufferSlot, Buffers, ReadBuffer},
+    framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
     protocol::ServerProtocol,
+    runtime::poll_once,
+    transport::Stream,
 };
 
 mod budget;
@@ -43,12 +47,13 @@ mod respond;
 
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
-use respond::{Flow, Responder, log_panic};
+use respond::{Exit, Flow, Responder};
+pub(super) use respond::{log_panic, rejection_frames};
 
 /// One connection of a server.
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
-pub(super) struct Connection<P: ServerProtocol, S> {
+pub(super) struct Connection<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
     session: P::Session,
@@ -56,34 +61,38 @@ pub(super) struct Connection<P: ServerProtocol, S> {
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
     has_unprocessed: bool,
-    io: Io<S>,
-    /// Released last, however the connection ends.
-    _permit: Option<OwnedSemaphorePermit>,
+    io: Io,
+    /// Released last, however the connection ends. That of an evicted connection is released at once.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A connection whose session is not open yet.
 ///
 /// Boxed, because a task keeps room for what it captures even after that was moved out.
 #[derive(Debug)]
-pub(super) struct NewConnection<S> {
-    pub(super) stream: S,
-    pub(super) closes_on_drop: bool,
+pub(super) struct NewConnection {
+    pub(super) stream: Stream,
     pub(super) info: ConnectionInfo,
     pub(super) registration: Registration,
+    pub(super) address: Option<Arc<PeerUsage>>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<P, S> Connection<P, S>
-where
-    P: ServerProtocol,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+impl NewConnection {
+    /// Creates the span of the connection's events.
+    pub(super) fn span(&self) -> tracing::Span {
+        let info = &self.info;
+        tracing::info_span!("connection", peer = %info.peer(), id = info.id())
+    }
+}
+
+impl<P: ServerProtocol> Connection<P> {
     /// Opens the session of a new connection.
     #[expect(
         clippy::boxed_local,
         reason = "the box is how it came, and is freed here"
     )]
-    pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
+    pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
             // Whether a codec is also the format, only the attributes can compare.
             assert_no_error(server_error::<P>(true));
@@ -95,40 +104,79 @@ where
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new::<P>(new.stream, new.closes_on_drop, new.registration),
-            _permit: new.permit,
+            io: Io::new::<P>(new.stream, new.address, new.registration),
+            permit: new.permit,
         }
     }
 
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
+        let local_addr = self.info.local_addr().map(tracing::field::display);
+        tracing::debug!(local_addr, "connected");
         let mut flow = self.greet();
         let ended = loop {
-            if flow.is_break() {
-                break Ok(false);
-            }
-            let ran = {
-                let mut running = pin!(self.run());
-                // One guard for all requests. One per request costs 37 instructions.
-                poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
-            };
-            match ran {
-                Ok(ended) => break ended,
-                // As in a panic while the connection closes, which is not caught.
-                Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
-                Err(payload) if self.io.ends_with_function() => {
-                    return log_panic("the drop of a function", payload);
+            flow = match flow {
+                Flow::Continue(()) => {
+                    let ran = {
+                        let mut running = pin!(self.run());
+                        // One guard for all requests. One per request costs 37 instructions.
+                        poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
+                    };
+                    match ran {
+                        Ok(Ok(exit)) => Flow::Break(exit),
+                        Ok(Err(gone)) => break Err(gone),
+                        // As in a panic while the connection closes, which is not caught.
+                        Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
+                        Err(payload) if self.io.ends_with_function() => {
+                            log_panic(
+                                self.io.registration().log_limiter(),
+                                "the drop of a function",
+                                payload,
+                            );
+                            break Err(Gone::Panicked);
+                        }
+                        Err(payload) => self.recover_from_panic(payload),
+                    }
                 }
-                Err(payload) => flow = self.recover_from_panic(payload),
-            }
+                // Boxed, because hardly a connection needs room for a handshake.
+                Flow::Break(Exit::StartTls) => match Box::pin(self.start_tls()).await {
+                    Ok(()) => Flow::Continue(()),
+                    Err(gone) => break Err(gone),
+                },
+                Flow::Break(exit) => break Ok(exit),
+            };
         };
         let closed = match ended {
-            Ok(is_idle) => self.io.close(&mut self.buffers, is_idle).await,
+            Ok(exit) => {
+                let is_idle = exit == Exit::Idle;
+                self.io
+                    .close(&mut self.buffers, is_idle)
+                    .await
+                    .map(|()| exit)
+            }
             Err(gone) => Err(gone),
         };
-        if let Err(gone) = closed {
-            tracing::debug!(%gone, "the connection was given up");
-        }
+        self.record_end(match &closed {
+            Ok(Exit::Eof) => &"the peer has closed",
+            Ok(_) => &"the server has closed",
+            Err(gone) => gone,
+        });
+    }
+
+    /// Logs and records the end of the connection, with its totals.
+    #[cold]
+    fn record_end(&self, reason: &dyn fmt::Display) {
+        let tally = self.io.registration().tally();
+        let duration = self.info.opened().elapsed();
+        record_connection(duration);
+        tracing::debug!(
+            %reason,
+            requests = tally.received(),
+            bytes_received = tally.bytes().received,
+            bytes_sent = tally.bytes().sent,
+            seconds = duration.as_secs_f64(),
+            "disconnected"
+        );
     }
 
     /// Writes the greeting, if the protocol has one.
@@ -142,13 +190,22 @@ where
         }
     }
 
-    /// Processes requests until the connection ends. Returns `true` if it is idle.
-    async fn run(&mut self) -> Result<bool, Gone> {
+    /// Processes requests until the connection takes no more.
+    async fn run(&mut self) -> Result<Exit, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
                 let input = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
-                if let Input::Ended(why) = input.await? {
-                    return Ok(self.stop_waiting(why));
+                match input.await? {
+                    Input::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
+                        self.note_arrival();
+                    }
+                    Input::Arrived => {}
+                    Input::Ended(why) => return Ok(self.stop_waiting(why)),
+                    // Boxed, because hardly a connection needs room for it.
+                    Input::NeedsMemory => match Box::pin(self.reserve_memory()).await? {
+                        Input::Ended(why) => return Ok(self.stop_waiting(why)),
+                        _ => continue,
+                    },
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -170,7 +227,7 @@ where
                 };
                 match next {
                     Next::Read => break,
-                    Next::Close => return Ok(false),
+                    Next::Exit(exit) => return Ok(exit),
                     Next::Flush | Next::Yield => {}
                 }
                 poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
@@ -178,24 +235,89 @@ where
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_fn(|cx| Poll::Ready(batch.io.resume(batch.ahead, cx))).await?;
+                    poll_once(|cx| batch.io.resume(batch.ahead, cx)).await?;
                 }
             }
         }
     }
 
-    /// Tells the peer why the connection stops waiting. Returns `true` if it is idle.
+    /// Notes when the requests in the read buffer began to wait.
     #[cold]
-    fn stop_waiting(&mut self, why: WaitEnd) -> bool {
+    fn note_arrival(&mut self) {
+        let received = self.io.registration().tally().received();
+        self.buffers.checkout().read.note_arrival(received);
+    }
+
+    /// Reserves memory for the frame in the read buffer, once for all of it.
+    async fn reserve_memory(&mut self) -> Result<Input, Gone> {
+        let Self {
+            io,
+            buffers,
+            framing,
+            shared,
+            ..
+        } = self;
+        let read = &mut buffers.checkout().read;
+        let limit = shared.limits.frame_len;
+        let unread = read.input(limit, Side::Server).bytes();
+        let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
+        let memory = Arc::clone(io.registration().memory());
+        let is_newcomer = io.registration().tally().received() == 0;
+        // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
+        // could wait for that.
+        if read.has_reserved() || length <= arrived {
+            let length = length.max(arrived.saturating_mul(2));
+            return Ok(match memory.try_reserve(length - arrived) {
+                Some(reserved) => {
+                    read.grow_to(length, reserved);
+                    Input::Arrived
+                }
+                None => Input::Ended(WaitEnd::OverBudget),
+            });
+        }
+        let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
+        let share = match wait_for_memory(io, read, share).await? {
+            Ok(share) => share,
+            Err(ended) => return Ok(ended),
+        };
+        let reserving = memory.reserve(length, share);
+        Ok(match wait_for_memory(io, read, reserving).await? {
+            Ok(reserved) => {
+                read.grow_to(length, reserved);
+                Input::Arrived
+            }
+            Err(ended) => ended,
+        })
+    }
+
+    /// Tells the peer why the connection stops waiting.
+    #[cold]
+    fn stop_waiting(&mut self, why: WaitEnd) -> Exit {
+        if why == WaitEnd::Evicted {
+            // The new connection need not wait until the peer has taken what it is told.
+            self.permit = None;
+        }
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
-            self.io.count_received(&self.shared);
+            self.io.count_unreadable(&self.shared);
             self.io.counters().1.rejected += 1;
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         responder.wait_ended(read, why);
-        !read.has_started() && ahead.is_empty()
+        if read.has_started() || !ahead.is_unused() {
+            Exit::Close
+        } else {
+            Exit::Idle
+        }
+    }
+
+    /// Continues over TLS, with nothing but the session of what came before.
+    async fn start_tls(&mut self) -> Result<(), Gone> {
+        self.framing = ConnectionFraming::new(self.shared.protocol.framing());
+        let handshake = self.shared.start_tls.as_slice();
+        let peer = self.info.peer_mut();
+        self.io.start_tls(&mut self.buffers, handshake, peer).await
     }
 
     /// Responds to the request whose processing panicked.
@@ -206,10 +328,31 @@ where
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
-            log_panic("the framing", payload);
-            Flow::Break(())
+            log_panic(self.io.registration().log_limiter(), "the framing", payload);
+            Flow::Break(Exit::Close)
         })
     }
+}
+
+/// Waits for memory for the rest of the frame in `read`, unless the connection must stop waiting.
+async fn wait_for_memory<T>(
+    io: &mut Io,
+    read: &ReadBuffer,
+    reserving: impl Future<Output = T>,
+) -> Result<Result<T, Input>, Gone> {
+    let mut reserving = pin!(reserving);
+    let mut has_waited = false;
+    let waited = poll_fn(|cx| match reserving.as_mut().poll(cx) {
+        Poll::Ready(reserved) => Poll::Ready(Ok(Ok(reserved))),
+        Poll::Pending => {
+            if !replace(&mut has_waited, true) {
+                // Those with memory have less time from now on.
+                io.registration().wake_others();
+            }
+            io.poll_no_memory(read, cx).map_ok(Err)
+        }
+    });
+    waited.await
 }
 
 #[cfg(test)]
@@ -224,7 +367,7 @@ mod tests {
     };
 
     use tokio::{
-        io::{AsyncReadExt as _, ReadBuf, duplex, join, sink},
+        io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, duplex, join, sink},
         sync::Semaphore,
         time::timeout,
     };
@@ -264,7 +407,7 @@ mod tests {
     impl Drop for Socket {
         fn drop(&mut self) {
             let held = Held {
-                open_connections: self.registry.report().connections.aborted,
+                open_connections: self.registry.stats().connections.open,
                 free_permits: self.permits.available_permits(),
             };
             *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
@@ -282,7 +425,7 @@ mod tests {
             closed: Arc::clone(&closed),
         };
         let permit = Arc::clone(&permits).try_acquire_owned().ok();
-        let mut connection = open::<0, _>(&registry, join(socket, sink()), permit);
+        let mut connection = open::<0>(&registry, join(socket, sink()), permit);
         connection.serve().await;
         drop(connection);
         let held = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -327,7 +470,7 @@ mod tests {
                 registry: Arc::clone(&registry),
                 stop,
             };
-            let mut connection = open::<0, _>(&registry, join(stops, out), None);
+            let mut connection = open::<0>(&registry, join(stops, out), None);
             // Nothing sweeps, so only the connection itself can notice.
             let served = timeout(Duration::from_mins(1), connection.serve());
             served.await.expect("it ends");
@@ -336,6 +479,47 @@ mod tests {
             peer.read_to_end(&mut told).await.expect("a pipe in memory");
             assert!(told.ends_with(b"the server is stopping"), "{told:?}");
         }
+    }
+
+    /// An input that is chosen to be evicted when its request arrives.
+    struct Late {
+        registry: Arc<Registry>,
+        reads: u32,
+    }
+
+    impl AsyncRead for Late {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut TaskContext<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            match self.reads {
+                1 => cx.waker().wake_by_ref(),
+                2 => {
+                    assert!(self.registry.evict_longest_idle());
+                    buffer.put_slice(b"\0\0\0\0");
+                    return Poll::Ready(Ok(()));
+                }
+                _ => {}
+            }
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_receives_a_request_is_not_evicted() {
+        let registry = registry();
+        let late = Late {
+            registry: Arc::clone(&registry),
+            reads: 0,
+        };
+        let mut connection = open::<0>(&registry, join(late, sink()), None);
+        // Nothing sweeps, so it waits for the next request without end.
+        let served = timeout(Duration::from_mins(1), connection.serve()).await;
+        assert!(served.is_err());
+        drop(connection);
+        assert_eq!(registry.report().requests.served, 1);
     }
 
     /// An input of two reads that never ends.
@@ -362,7 +546,7 @@ mod tests {
         // A request, and a control frame that clients do not send. The rest is read while the function waits.
         let reads = Reads([b"\0\0\0\0\x80\0\0\x01\x01", b"read ahead"]);
         let registry = registry();
-        let mut connection = open::<0, _>(&registry, join(reads, sink()), None);
+        let mut connection = open::<0>(&registry, join(reads, sink()), None);
         // Nothing sweeps, so it lingers without end.
         let served = timeout(Duration::from_mins(1), connection.serve()).await;
         assert!(served.is_err());
@@ -391,32 +575,31 @@ mod tests {
     }
 
     /// Opens a connection of a concurrent server, as if it were accepted with `permit`.
-    fn open<const N: usize, S: AsyncRead + AsyncWrite + Unpin>(
+    fn open<const N: usize>(
         registry: &Arc<Registry>,
-        stream: S,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> Connection<Keeps<N>, S> {
+    ) -> Connection<Keeps<N>> {
         let settings = Settings::new::<Concurrent>();
         let registration = registry.register();
-        let id = registration.id();
         let new = Box::new(NewConnection {
-            stream,
-            closes_on_drop: false,
-            info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
+            stream: Stream::new(stream),
+            info: registration.info(Peer::unnamed(), None),
             registration,
+            address: None,
             permit,
         });
-        let shared = Arc::new(Shared::new(Keeps::<N>, settings.limits, false));
+        let shared = Arc::new(Shared::new(Keeps::<N>, &settings, false));
         Connection::open(shared, new)
     }
 
     fn registry() -> Arc<Registry> {
-        Registry::new(Settings::new::<Concurrent>().limits)
+        Registry::new(&Settings::new::<Concurrent>())
     }
 
     fn task_size<const N: usize>() -> usize {
         let stream = join(tokio::io::empty(), sink());
-        size_of_val(&open::<N, _>(&registry(), stream, None).serve())
+        size_of_val(&open::<N>(&registry(), stream, None).serve())
     }
 
     #[test]

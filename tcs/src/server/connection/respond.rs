@@ -14,12 +14,13 @@ use std::{
     fmt::{self, Write as _},
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    thread,
 };
 
 use super::{
     super::{
         config::Limits,
+        log_limiter::{LogLimiter, log_limited},
+        metrics::count_rejection,
         report::{Tally, Unsent},
         shared::Shared,
     },
@@ -27,17 +28,31 @@ use super::{
     io::{Interrupt, Io, WaitEnd},
 };
 use crate::{
-    Rejection, RejectionKind,
-    buffer::{EncodeOutcome, Encoded, ReadBuffer, WriteBuffer},
-    format::{Encode, EncodeError, Writer},
+    Peer, Rejection, RejectionKind,
+    buffer::{EncodeOutcome, ReadBuffer, Unusual, WriteBuffer},
+    format::{After, Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::ServerProtocol,
-    text::Escaped,
+    text::{Escaped, MAX_SHOWN},
+    transport::is_over_tls,
 };
 
-/// Whether the connection goes on (`Continue`) or closes (`Break`).
-pub(super) type Flow = ControlFlow<()>;
+/// Whether the loop of requests goes on.
+pub(super) type Flow = ControlFlow<Exit>;
+
+/// Why the loop of requests ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It waited for a request of which nothing has arrived.
+    Idle,
+    /// It closes, after what is in the write buffer.
+    Close,
+    /// The same, because the peer has closed its sending half and all requests are answered.
+    Eof,
+    /// It continues over TLS.
+    StartTls,
+}
 
 /// Writes and counts responses other than ordinary replies. A connection makes one whenever it has something to
 /// write.
@@ -46,39 +61,27 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
     framing: &'a mut ConnectionFraming<P::Framing>,
     write: &'a mut WriteBuffer,
     tally: &'a Tally,
+    log_limiter: &'a LogLimiter,
     unsent: &'a mut Unsent,
-}
-
-/// The result of writing a rejection.
-#[derive(Debug, PartialEq, Eq)]
-enum WrittenRejection {
-    /// There is neither a frame nor a message for it.
-    Unavailable,
-    Written {
-        closes: bool,
-    },
-    /// The protocol chose to send nothing.
-    Nothing {
-        closes: bool,
-    },
-    /// The protocol's message cannot be sent.
-    Failed,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
     #[inline]
-    pub(super) fn new<S>(
+    pub(super) fn new(
         shared: &'a Shared<P>,
         framing: &'a mut ConnectionFraming<P::Framing>,
         write: &'a mut WriteBuffer,
-        io: &'a mut Io<S>,
+        io: &'a mut Io,
     ) -> Self {
-        let (tally, unsent) = io.counters();
+        // A response ends its request. Ordinary replies come here, too, if requests are limited.
+        io.end_request();
+        let (registration, unsent) = io.counters();
         Self {
             shared,
             framing,
             write,
-            tally,
+            tally: registration.tally(),
+            log_limiter: registration.log_limiter(),
             unsent,
         }
     }
@@ -86,88 +89,118 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
         self.write.prepare();
-        let Err(Encoded { outcome, closes }) = self.message(|out| greeting.encode(out)) else {
+        let Err(Unusual { outcome, after }) = self.message(|out| greeting.encode(out)) else {
             return Flow::Continue(());
         };
         let why = match outcome {
-            EncodeOutcome::Written => "this was the greeting of a server that closes".to_owned(),
-            EncodeOutcome::Nothing if closes => return Flow::Break(()),
-            EncodeOutcome::Nothing => return Flow::Continue(()),
+            EncodeOutcome::Written(_) => "this was the greeting of a server that closes".to_owned(),
+            EncodeOutcome::Nothing if after == After::Continue => return Flow::Continue(()),
+            EncodeOutcome::Nothing => return Flow::Break(Exit::Close),
             EncodeOutcome::Error(text) => text,
-            EncodeOutcome::Unencodable(error) => cannot_encode("greeting", &error),
-            EncodeOutcome::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
+            EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
+            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", &error),
         };
         self.close_with(&going_away(&why));
-        Flow::Break(())
+        Flow::Break(Exit::Close)
     }
 
     /// Responds to a request whose reply is not an ordinary message.
     #[cold]
-    pub(super) fn unusual_reply(&mut self, Encoded { outcome, closes }: Encoded) -> Flow {
+    pub(super) fn unusual_reply(&mut self, reply: Unusual, peer: &Peer) -> Flow {
+        let Unusual { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
-            EncodeOutcome::Written => {
+            EncodeOutcome::Written(start) if after == After::StartTls => {
+                return self.start_tls_after_reply(start, peer);
+            }
+            EncodeOutcome::Written(_) => {
                 self.unsent.served += 1;
                 return self.close_after_reply();
             }
             EncodeOutcome::Nothing => {
                 self.unsent.served += 1;
-                if closes {
+                if after != After::Continue {
                     // A final rejection would say that this request was not executed.
-                    return Flow::Break(());
+                    return Flow::Break(Exit::Close);
                 }
                 return self.after_response();
             }
             EncodeOutcome::Error(text) => Rejection::error(text),
-            EncodeOutcome::Unencodable(error) => failed(cannot_encode("reply", &error)),
-            EncodeOutcome::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
+            EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
+            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", &error)),
         };
         self.reject(&rejection)?;
-        if closes {
+        if after == After::Close {
             return self.close_after_reply();
         }
         Flow::Continue(())
+    }
+
+    /// Continues over TLS after the reply at `start` of the write buffer, or rejects its request and closes.
+    fn start_tls_after_reply(&mut self, start: usize, peer: &Peer) -> Flow {
+        let why = if self.shared.start_tls.is_none() {
+            "the server has no TLS to start; it is set with `start_tls`"
+        } else if is_over_tls(peer) {
+            "the connection is over TLS already"
+        } else if self.shared.is_once || !P::Framing::EXCHANGES.are_many() {
+            "the connection has one exchange"
+        } else {
+            self.unsent.served += 1;
+            self.after_response()?;
+            return Flow::Break(Exit::StartTls);
+        };
+        log_limited!(self.log_limiter, error, { reason = why, }, "TLS cannot start");
+        // The peer would begin its handshake after this reply.
+        self.write.remove_from(start);
+        self.reject(&Rejection::new(RejectionKind::Failed, why))?;
+        self.close_with_frame(&going_away("TLS did not start"));
+        Flow::Break(Exit::Close)
     }
 
     /// Responds to a request with a rejection.
     #[cold]
     pub(super) fn reject(&mut self, rejection: &Rejection) -> Flow {
         let kind = rejection.kind();
+        count_rejection(kind);
         if kind.is_final() {
             self.unsent.count(kind);
             self.close_with(rejection);
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
-        if is_error && written == WrittenRejection::Unavailable {
-            return self.error_as_reply(rejection);
-        }
-        let is_lost = is_error && written == WrittenRejection::Failed;
-        let counted = if is_lost { RejectionKind::Failed } else { kind };
+        let Some(Unusual { outcome, after }) = written else {
+            if is_error {
+                return self.error_as_reply(rejection);
+            }
+            self.unsent.count(kind);
+            self.log_unsent(rejection);
+            // Without a response to this request, the peer would match the next reply to it.
+            return Flow::Break(Exit::Close);
+        };
+        let is_told = matches!(outcome, EncodeOutcome::Written(_) | EncodeOutcome::Nothing);
+        let counted = if is_error && !is_told {
+            RejectionKind::Failed
+        } else {
+            kind
+        };
         self.unsent.count(counted);
-        match written {
-            WrittenRejection::Written { closes: false }
-            | WrittenRejection::Nothing { closes: false } => {
-                tracing::debug!(reason = %rejection, "answered without a reply");
+        match outcome {
+            _ if is_told && after == After::Continue => {
+                tracing::debug!(reason = %rejection, "answered with a rejection");
                 self.after_response()
             }
-            // If this request got no response, the peer would match the next reply to it.
-            WrittenRejection::Unavailable => {
-                log_unsent(rejection);
-                Flow::Break(())
-            }
-            WrittenRejection::Written { .. } => self.close_after_reply(),
-            WrittenRejection::Nothing { .. } | WrittenRejection::Failed => Flow::Break(()),
+            EncodeOutcome::Written(_) => self.close_after_reply(),
+            _ => Flow::Break(Exit::Close),
         }
     }
 
     /// Sends the text of a function's error as its reply, where the framing has no control frames.
     fn error_as_reply(&mut self, rejection: &Rejection) -> Flow {
         if P::Framing::HAS_VALUES {
-            log_unsent(rejection);
+            self.log_unsent(rejection);
             self.unsent.failed += 1;
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
         }
         let text = rejection.text().as_bytes();
         let sent = self.message(|out| {
@@ -179,9 +212,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         let sent =
             sent.or_else(|_| self.message(|out| write!(out, "{text}").map_err(EncodeError::new)));
         if sent.is_err() {
-            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
+            log_limited!(self.log_limiter, error, { reason = %rejection, }, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
             self.unsent.failed += 1;
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
         }
         self.unsent.served += 1;
         self.after_response()
@@ -199,15 +232,23 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         self.write_frame(rejection);
     }
 
-    /// Returns whether the connection goes on after a response. Closes that of a once server.
+    /// Returns whether the connection goes on after a response. Closes that of a once server, and after the last
+    /// request of a connection.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
         if !P::Framing::EXCHANGES.are_many() {
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
         }
         if self.shared.is_once {
             self.close_with_frame(&going_away("this server answers one request"));
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
+        }
+        let most = self.shared.limits.requests;
+        if self.tally.received() >= most {
+            let text =
+                format!("the connection had {most} requests (`max_requests_per_connection`)");
+            self.close_with_frame(&going_away(&text));
+            return Flow::Break(Exit::Close);
         }
         Flow::Continue(())
     }
@@ -215,7 +256,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Closes the connection, as the protocol function or its reply asks.
     fn close_after_reply(&mut self) -> Flow {
         self.close_with_frame(&going_away("this was the last reply"));
-        Flow::Break(())
+        Flow::Break(Exit::Close)
     }
 
     /// Closes the connection if it has a session, which may be half changed by a function that did not
@@ -225,7 +266,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             return Flow::Continue(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
-        Flow::Break(())
+        Flow::Break(Exit::Close)
     }
 }
 
@@ -237,6 +278,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         let rejection = error.rejection();
         self.unsent.count(rejection.kind());
+        count_rejection(rejection.kind());
         // The framing is wrong, or has no memory. The peer did nothing wrong.
         let is_ours = !rejection.kind().is_final();
         // A peer of another protocol would take the protocol's message for a reply.
@@ -244,16 +286,15 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let is_answered = self
             .write
             .append(|out| self.framing.answer_error(out, error));
-        let is_written = is_answered
-            || (!is_other
-                && self.write_protocol_rejection(&rejection) != WrittenRejection::Unavailable);
+        let is_written =
+            is_answered || (!is_other && self.write_protocol_rejection(&rejection).is_some());
         if is_ours {
-            tracing::error!(reason = %error, "the framing failed");
+            log_limited!(self.log_limiter, error, { reason = %error, }, "the framing failed");
             self.close_with_frame(&going_away("the server failed"));
         } else if is_written {
             tracing::debug!(reason = %error, "the peer sent no valid frame");
         } else {
-            log_unsent(error);
+            self.log_unsent(error);
         }
     }
 
@@ -285,7 +326,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.close_with_frame(&going_away("the server ended"));
             }
         }
-        Flow::Break(())
+        Flow::Break(Exit::Close)
     }
 
     /// Writes why the connection stops waiting for a request, or for the rest of one.
@@ -293,6 +334,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {
         let limits = &self.shared.limits;
         let rejection = wait_end_rejection(limits, read, why);
+        count_rejection(rejection.kind());
         let unread = read.input(limits.frame_len, Side::Server);
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);
@@ -307,18 +349,18 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Responds to the request whose processing panicked.
     #[cold]
     pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
-        let closes = self.write.closes();
+        let after = self.write.after();
         self.write.prepare();
         if self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
-            log_panic("the framing", payload);
+            log_panic(self.log_limiter, "the framing", payload);
             self.close_with(&going_away("the server failed"));
-            return Flow::Break(());
+            return Flow::Break(Exit::Close);
         }
-        log_panic("the processing of a request", payload);
+        log_panic(self.log_limiter, "the processing of a request", payload);
         let text = "the function panicked";
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
-        if closes {
+        if after != After::Continue {
             return self.close_after_reply();
         }
         self.close_if_session_poisoned()
@@ -334,7 +376,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
     fn seems_other(&self, unread: &[u8]) -> bool {
-        self.tally.requests().received <= 1 && OtherProtocol::guess(unread).is_some()
+        self.tally.received() <= 1 && OtherProtocol::guess(unread).is_some()
     }
 }
 
@@ -344,15 +386,17 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Encoded> {
+    ) -> Result<(), Unusual> {
         let limit = self.shared.limits.frame_len;
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
-    /// Writes a rejection as the framing's frame for it, or as the protocol's message.
-    fn write_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
+    /// Writes a rejection as the framing's frame for it, or as the protocol's message. Returns `None` if there is
+    /// neither.
+    fn write_rejection(&mut self, rejection: &Rejection) -> Option<Unusual> {
+        let start = self.write.end();
         if self.write_frame(rejection) {
-            return WrittenRejection::Written { closes: false };
+            return Some(Unusual::written(start));
         }
         self.write_protocol_rejection(rejection)
     }
@@ -362,38 +406,93 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.write.append(|out| self.framing.reject(out, rejection))
     }
 
-    /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
-    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
+    /// Writes a rejection as the protocol's message for it. Returns `None` if there is none. Catches a panic of the
+    /// protocol.
+    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> Option<Unusual> {
         let written = catch_unwind(AssertUnwindSafe(|| {
             self.write.prepare();
             let message = self.shared.protocol.reject_with(rejection)?;
-            Some(self.message(|out| message.encode(out)))
+            let start = self.write.end();
+            let encoded = self.message(|out| message.encode(out));
+            Some(encoded.err().unwrap_or(Unusual::written(start)))
         }));
-        if written.is_err() {
+        let encoded = written.unwrap_or_else(|payload| {
             self.write.prepare();
-        }
-        WrittenRejection::of(written, rejection)
+            let text = format!("panic: {}", panic_text(payload));
+            Some(Unusual {
+                outcome: EncodeOutcome::Error(text),
+                after: After::Continue,
+            })
+        })?;
+        let why = match &encoded.outcome {
+            EncodeOutcome::Written(_) | EncodeOutcome::Nothing => return Some(encoded),
+            EncodeOutcome::Error(text) => text.clone(),
+            EncodeOutcome::Unencodable(error) => error.to_string(),
+            EncodeOutcome::Unsendable(error) => error.to_string(),
+        };
+        let why = Escaped::up_to(why.as_bytes(), MAX_SHOWN);
+        log_limited!(self.log_limiter, error, { reason = %rejection, %why, }, "`reject_with` did not produce a message that can be sent");
+        Some(encoded)
     }
 }
 
-impl WrittenRejection {
-    /// Classifies the result of encoding the protocol's message, or the panic it ended in.
-    fn of(written: thread::Result<Option<Result<(), Encoded>>>, rejection: &Rejection) -> Self {
-        let why = match written {
-            Ok(None) => return Self::Unavailable,
-            Ok(Some(Ok(()))) => return Self::Written { closes: false },
-            Ok(Some(Err(Encoded { outcome, closes }))) => match outcome {
-                EncodeOutcome::Written => return Self::Written { closes },
-                EncodeOutcome::Nothing => return Self::Nothing { closes },
-                EncodeOutcome::Error(text) => text,
-                EncodeOutcome::Unencodable(error) => error.to_string(),
-                EncodeOutcome::Unsendable(error) => error.to_string(),
-            },
-            Err(payload) => format!("panic: {}", panic_text(payload)),
-        };
-        let why = Escaped::all(why.as_bytes());
-        tracing::error!(reason = %rejection, %why, "`reject_with` did not produce a message that can be sent");
-        Self::Failed
+/// Returns the frames with which a peer is told that its connection is rejected before it is served.
+///
+/// Catches a panic of the protocol, because the accept loop of all connections calls it.
+#[cold]
+pub(in super::super) fn rejection_frames<P: ServerProtocol>(
+    shared: &Shared<P>,
+    rejection: &Rejection,
+    log_limiter: &LogLimiter,
+) -> WriteBuffer {
+    let frames = catch_unwind(AssertUnwindSafe(|| {
+        let mut write = WriteBuffer::default();
+        Responder {
+            shared,
+            framing: &mut ConnectionFraming::new(shared.protocol.framing()),
+            write: &mut write,
+            tally: &Tally::default(),
+            log_limiter,
+            unsent: &mut Unsent::default(),
+        }
+        .close_with(rejection);
+        write
+    }));
+    frames.unwrap_or_else(|payload| {
+        log_panic(log_limiter, "the framing", payload);
+        WriteBuffer::default()
+    })
+}
+
+/// Logging. Peers can cause these lines, so they are limited.
+impl<P: ServerProtocol> Responder<'_, P> {
+    /// Logs why a value cannot be encoded. Returns a text for the peer, without the cause.
+    fn cannot_encode(&self, what: &'static str, error: &EncodeError) -> String {
+        log_limited!(self.log_limiter, error, what, { %error, }, "a {what} cannot be encoded");
+        format!("the {what} cannot be encoded")
+    }
+
+    /// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
+    fn cannot_send(&self, what: &str, error: &FrameError) -> String {
+        let limiter = self.log_limiter;
+        let text = format!("the {what} cannot be sent: {error}");
+        if P::Framing::HAS_REJECTION_FRAME {
+            log_limited!(limiter, error, {}, "{text}");
+        } else {
+            log_limited!(
+                limiter,
+                error,
+                {},
+                "{text}; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer"
+            );
+        }
+        text
+    }
+
+    /// Logs why the connection closes where the framing has no control frames, and the protocol no message for
+    /// it.
+    fn log_unsent(&self, reason: &dyn fmt::Display) {
+        log_limited!(self.log_limiter, info, { %reason, }, "closing the connection without a message");
     }
 }
 
@@ -405,8 +504,17 @@ fn wait_end_rejection(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejec
             going_away("the server is stopping, and the frame was not complete")
         }
         WaitEnd::Draining => going_away("the server is stopping"),
+        WaitEnd::Retired => {
+            going_away("the connection has reached its maximum age (`max_connection_age`)")
+        }
+        WaitEnd::Evicted => {
+            idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
+        }
         WaitEnd::OutOfMemory => {
             Rejection::busy("the server has no memory for a frame of this size")
+        }
+        WaitEnd::OverBudget => {
+            Rejection::busy("the memory for large frames is in use (`memory_budget`)")
         }
         WaitEnd::TimedOut if read.has_started() => {
             let limit = frame_limit(limits, read.arrived_of_frame());
@@ -426,34 +534,9 @@ fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
 }
 
-/// Logs why a value cannot be encoded. Returns a text for the peer, without the cause.
-fn cannot_encode(what: &str, error: &EncodeError) -> String {
-    tracing::error!(%error, "a {what} cannot be encoded");
-    format!("the {what} cannot be encoded")
-}
-
-/// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
-fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
-    let text = format!("the {what} cannot be sent: {error}");
-    if F::HAS_REJECTION_FRAME {
-        tracing::error!("{text}");
-    } else {
-        tracing::error!(
-            "{text}; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer"
-        );
-    }
-    text
-}
-
 /// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
-pub(super) fn log_panic(what: &str, payload: Payload) {
+pub(in super::super) fn log_panic(log_limiter: &LogLimiter, what: &'static str, payload: Payload) {
     let text = panic_text(payload);
-    let text = Escaped::all(text.as_bytes());
-    tracing::error!(panic = %text, "{what} panicked");
-}
-
-/// Logs why the connection closes where the framing has no control frames, and the protocol no message for
-/// it.
-fn log_unsent(reason: &dyn fmt::Display) {
-    tracing::info!(%reason, "closing the connection without a message");
+    let panic = Escaped::up_to(text.as_bytes(), MAX_SHOWN);
+    log_limited!(log_limiter, error, what, { %panic, }, "{what} panicked");
 }

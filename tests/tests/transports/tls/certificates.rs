@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -92,11 +93,56 @@ async fn client_certificate_is_required_and_known() {
     assert_eq!(logged.len(), 2, "{logged:?}");
     for (event, reason) in logged.iter().zip([
         "reason=the client has no certificate, which the server requires",
-        "reason=the certificate is not signed by a trusted root; a private root must be set",
+        "reason=the client's certificate is not signed by a trusted root; a private root must be set",
     ]) {
         assert!(event.contains("peer=127.0.0.1:"), "{event}");
         assert!(event.contains(reason), "{event}");
     }
+}
+
+#[tokio::test]
+async fn client_certificates_and_protocols_are_set_in_any_order() {
+    let root = Root::new();
+    let client = root.issue("client");
+    let tls = || root.issue("localhost").server();
+    let require = |tls: Tls| tls.require_client_certificates(root.file());
+    for tls in [
+        tls().alpn(["a"]).and_then(require),
+        require(tls()).and_then(|tls| tls.alpn(["a"])),
+    ] {
+        let server = serve(tls.expect("good files")).await;
+        let mut config = root.client(Some(&client));
+        config.alpn_protocols = vec![b"a".to_vec()];
+        let stream = connect(&server, config).await;
+        let mut peer = RawPeer::over(stream.expect("its root is trusted"));
+        let said = format!("{} a localhost", der(&client).len());
+        assert_eq!(within(peer.ask("")).await, Heard::message(&said));
+        drop(peer);
+        is_rejected(&server, root.client(None)).await;
+        assert_eq!(server.stopped().await.requests.served, 1);
+    }
+}
+
+#[tokio::test]
+async fn all_certificates_of_a_file_are_used() {
+    let append = |to: &Path, from: &Path| {
+        let both = [to, from].map(|path| fs::read_to_string(path).expect("a file"));
+        fs::write(to, both.concat()).expect("a writable file");
+    };
+    let (root, clients) = (Root::new(), Root::new());
+    let authority = root.intermediate();
+    let (own, client) = (authority.issue("localhost"), clients.issue("client"));
+    append(&own.certificate, &authority.file());
+    let roots = Root::new().file();
+    append(&roots, &clients.file());
+    let tls = own.server().require_client_certificates(roots);
+    let server = serve(tls.expect("roots")).await;
+    let stream = connect(&server, root.client(Some(&client))).await;
+    let mut peer = RawPeer::over(stream.expect("the root is trusted"));
+    let said = format!("{} - localhost", der(&client).len());
+    assert_eq!(within(peer.ask("")).await, Heard::message(&said));
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 /// In TLS 1.3 the client sends its first requests before it is rejected.

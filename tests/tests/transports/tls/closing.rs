@@ -139,9 +139,10 @@ async fn request_until_the_end_is_executed_only_if_the_end_is_announced() {
     let requests = server.stopped().await.requests;
     assert_eq!(*calls.lock().expect("no panic"), ["whole"]);
     assert_eq!((requests.received, requests.served), (1, 1));
-    let given_up = log.with("the connection was given up");
-    assert_eq!(given_up.len(), 1, "{given_up:?}");
-    assert!(given_up[0].contains("close_notify"), "{given_up:?}");
+    let ends = log.with("message=disconnected");
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert!(ends[0].contains("close_notify"), "{ends:?}");
+    assert!(ends[1].contains("reason=the server has closed"), "{ends:?}");
 }
 
 #[tokio::test]

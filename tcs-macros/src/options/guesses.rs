@@ -1,30 +1,42 @@
 //! What was probably meant by a word that is not an option.
 
+use proc_macro2::Ident;
 use syn::parse::ParseStream;
 
-use super::options::Side;
-use crate::syntax::{at_comma, nearest, upper_camel};
+use super::spec::Side;
+use crate::syntax::{at_element_end, nearest, upper_camel};
 
 /// What is set by methods of servers and clients.
 const SETTINGS: &str = "\
-    address connect_timeout drain_timeout frame_timeout half_close_timeout handshake \
-    handshake_timeout host idle_timeout linger listener max_blocking max_connections max_frame_len \
-    max_in_flight notify_systemd on_listening options poll_budget port reply_timeout \
-    request_timeout reuse_port tls write_timeout";
+    address at_capacity connect_timeout drain_timeout frame_timeout half_close_timeout handshake \
+    handshake_timeout host idle_timeout keepalive_timeout lame_duck linger listener max_blocking \
+    max_connection_age max_connections max_connections_per_address max_frame_len max_in_flight \
+    max_in_flight_per_address max_pipelined_requests max_queue_time max_request_rate_per_address \
+    max_requests_per_connection \
+    memory_budget notify_systemd on_accept on_listening options poll_budget port reply_timeout request_timeout \
+    reuse_port start_tls tls write_timeout";
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
 
-/// Says what to write instead of a word that is neither an option nor the name, before `rest`.
-pub(super) fn unknown(side: Side, word: &str, rest: ParseStream<'_>) -> String {
+/// Says what to write instead of a word that is neither an option nor the name, before `rest`. `name` is what was
+/// given as the name before.
+pub(super) fn unknown(
+    side: Side,
+    name: Option<&Ident>,
+    word: &str,
+    rest: ParseStream<'_>,
+) -> String {
     let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
-    let is_alone = at_comma(rest);
+    let (is_alone, attribute) = (at_element_end(rest), side.attribute());
     if is_alone && let Some((option, ty)) = library_type(word) {
         format!("`{ty}` is a {option}: write `{option} = {ty}`")
     } else if is_alone && word.starts_with(char::is_uppercase) {
-        let name = side.attribute();
-        format!("the name comes first: write `{name}({word}, …)`")
+        match name {
+            Some(name) => format!("the type has the name `{name}` already: remove this one"),
+            None => format!("the name comes first: write `{attribute}({word}, …)`"),
+        }
     } else if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if let Some(meant) = nearest(word, &options) {

@@ -1,7 +1,7 @@
 //! Parses the options, which are in the parentheses of an attribute.
 
 mod guesses;
-mod options;
+mod spec;
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{
@@ -12,19 +12,22 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-pub(crate) use self::options::{OptionName, Side};
+pub(crate) use self::spec::{OptionName, Side};
 use self::{
     guesses::{library_type, unknown},
-    options::{OptionSpec, Value},
+    spec::{OptionSpec, ValueKind},
 };
 use crate::{
     errors::Errors,
     library::Library,
-    syntax::{IntoModule, ParenthesizeGroups, at_comma, take_until},
+    syntax::{IntoModule, ParenthesizeGroups, at_element_end, take_until},
 };
 
 /// The options of an attribute. One that could not be parsed is `None`.
-pub(crate) struct Args {
+///
+/// `given` is for errors and for options without a value; the fields are for code.
+#[derive(Default)]
+pub(crate) struct Options {
     pub(crate) side: Side,
     pub(crate) name: Option<Ident>,
     pub(crate) framing: Option<Type>,
@@ -41,27 +44,17 @@ pub(crate) struct Args {
     given: Vec<(OptionName, Ident)>,
 }
 
-impl Args {
+impl Options {
     /// Parses all options; an error in one does not hide those in others.
     pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut args = Self {
+        let mut options = Self {
             side,
-            name: None,
-            framing: None,
-            format: None,
-            session: None,
-            greeting: None,
-            reject_with: None,
-            server: None,
-            request: None,
-            reply: None,
-            library: Library::default(),
-            given: Vec::new(),
+            ..Self::default()
         };
-        let parse = |input: ParseStream<'_>| args.parse_all(input, errors);
+        let parse = |input: ParseStream<'_>| options.parse_all(input, errors);
         // The loop ends at the end of the tokens, so no other error is possible.
         parse.parse2(tokens).ok();
-        args
+        options
     }
 
     /// Returns the name of an option as it is written, if the option is given.
@@ -89,11 +82,11 @@ impl Args {
         while !input.is_empty() {
             if let Err(error) = self.parse_one(input) {
                 errors.push(error);
-            } else if !at_comma(input) {
+            } else if !at_element_end(input) {
                 errors.push(input.error("expected `,` before this"));
             }
             // The rest of an option with an error is skipped, so that the next one is parsed all the same.
-            take_until(input, at_comma);
+            take_until(input, at_element_end);
             input.parse::<Option<Token![,]>>()?;
         }
         Ok(())
@@ -108,14 +101,15 @@ impl Args {
         if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, &word, input);
         }
-        // A word in capitals that is a type of the library is a forgotten `format =`, not a name.
+        // A capitalized word that is a type of the library is a forgotten `format =`, not a name.
         let is_first = self.name.is_none() && self.given.is_empty();
-        let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
+        let is_name = at_element_end(input) && text.starts_with(char::is_uppercase);
         if is_first && is_name && library_type(&text).is_none() {
             self.name = Some(word);
             return Ok(());
         }
-        Err(Error::new(word.span(), unknown(self.side, &text, input)))
+        let message = unknown(self.side, self.name.as_ref(), &text, input);
+        Err(Error::new(word.span(), message))
     }
 
     fn parse_option(
@@ -130,19 +124,19 @@ impl Args {
         }
         self.given.push((option.name, word.clone()));
         match option.value {
-            Value::Type(field) => *field(self) = Some(parse_type(option, word, input)?),
-            Value::Path(field) => {
+            ValueKind::Type(field) => *field(self) = Some(parse_type(option, word, input)?),
+            ValueKind::Path(field) => {
                 *field(self) = Some(parse_value(option, word, input, Path::parse_mod_style)?);
             }
-            Value::Expression(field) => *field(self) = Some(parse_expression(option, word, input)?),
-            Value::Word(known) => {
+            ValueKind::Expression(field) => *field(self) = Some(parse_expr(option, word, input)?),
+            ValueKind::Word(known) => {
                 let value = parse_value(option, word, input, Ident::parse)?;
                 if value != known {
                     return Err(Error::new(value.span(), option.help()));
                 }
             }
-            Value::Nothing if at_comma(input) => {}
-            Value::Nothing => return Err(input.error(option.help())),
+            ValueKind::Nothing if at_element_end(input) => {}
+            ValueKind::Nothing => return Err(input.error(option.help())),
         }
         Ok(())
     }
@@ -151,13 +145,13 @@ impl Args {
 /// Parses the `=` of an option, which is written as `word`, before a value.
 fn parse_equals(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<()> {
     let write = option.write();
-    if !at_comma(input) {
+    if !at_element_end(input) {
         if !input.peek(Token![=]) || input.peek(Token![==]) {
             return Err(input.error(format!("expected `=` after `{}`: {write}", option.text)));
         }
         input.parse::<Token![=]>()?;
     }
-    if at_comma(input) {
+    if at_element_end(input) {
         let message = format_args!("`{}` needs a value: {write}", option.text);
         return Err(Error::new(word.span(), message));
     }
@@ -175,6 +169,7 @@ fn parse_value<T>(
     // Made before parsing, so that it is at the beginning of the value.
     let wrong = input.error(option.help());
     let value = parse(input).ok();
+    // `path(…)` is a call, whose name alone has been parsed.
     value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
 }
 
@@ -193,7 +188,7 @@ fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
 }
 
 /// Parses an expression. Errors inside of it are reported in the words of its parser.
-fn parse_expression(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+fn parse_expr(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Expr> {
     parse_equals(option, word, input)?;
     let (start, wrong) = (input.cursor(), input.error(option.help()));
     // If not one token was taken, the parser says only "expected an expression", and ours is more help.

@@ -2,7 +2,7 @@
 
 use syn::{Expr, Path, Type};
 
-use super::Args;
+use super::Options;
 
 /// The name of an option of either attribute.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,18 +21,19 @@ pub(crate) enum OptionName {
 }
 
 /// The side of a connection that an attribute writes the protocol of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Side {
+    #[default]
     Server,
     Client,
 }
 
 /// What comes after the `=` of an option, and the field that it is stored in.
 #[derive(Clone, Copy)]
-pub(super) enum Value {
-    Type(fn(&mut Args) -> &mut Option<Type>),
-    Expression(fn(&mut Args) -> &mut Option<Expr>),
-    Path(fn(&mut Args) -> &mut Option<Path>),
+pub(super) enum ValueKind {
+    Type(fn(&mut Options) -> &mut Option<Type>),
+    Expression(fn(&mut Options) -> &mut Option<Expr>),
+    Path(fn(&mut Options) -> &mut Option<Path>),
     /// This word, which no field stores: that the option is given says it.
     Word(&'static str),
     Nothing,
@@ -43,7 +44,7 @@ pub(super) struct OptionSpec {
     pub(super) name: OptionName,
     /// The name as it is written.
     pub(super) text: &'static str,
-    pub(super) value: Value,
+    pub(super) value: ValueKind,
     /// The example that error messages show.
     pub(super) example: &'static str,
 }
@@ -61,24 +62,24 @@ macro_rules! options {
 }
 
 const SERVER: &[OptionSpec] = options! {
-    Framing "framing", Value::Type(|args| &mut args.framing), "framing = Lines";
-    Format "format", Value::Type(|args| &mut args.format), "format = Json";
-    Session "session", Value::Expression(|args| &mut args.session), "session = User::guest()";
-    Greeting "greeting", Value::Expression(|args| &mut args.greeting), "greeting = \"hello\"";
-    RejectWith "reject_with", Value::Path(|args| &mut args.reject_with), "reject_with = in_words";
-    Blocking "blocking", Value::Nothing, "blocking";
-    HalfClose "half_close", Value::Word("ends"), "half_close = ends";
-    Crate "crate", Value::Path(|args| &mut args.library.0), "crate = path::to::tcs";
+    Framing "framing", ValueKind::Type(|options| &mut options.framing), "framing = Lines";
+    Format "format", ValueKind::Type(|options| &mut options.format), "format = Json";
+    Session "session", ValueKind::Expression(|options| &mut options.session), "session = User::guest()";
+    Greeting "greeting", ValueKind::Expression(|options| &mut options.greeting), "greeting = \"hello\"";
+    RejectWith "reject_with", ValueKind::Path(|options| &mut options.reject_with), "reject_with = in_words";
+    Blocking "blocking", ValueKind::Nothing, "blocking";
+    HalfClose "half_close", ValueKind::Word("ends"), "half_close = ends";
+    Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 
 const CLIENT: &[OptionSpec] = options! {
-    Server "server", Value::Type(|args| &mut args.server), "server = Greet";
-    Request "request", Value::Expression(|args| &mut args.request), "request = \"Ann\"";
-    Reply "reply", Value::Type(|args| &mut args.reply), "reply = String";
-    Framing "framing", Value::Type(|args| &mut args.framing), "framing = Lines";
-    Format "format", Value::Type(|args| &mut args.format), "format = Json";
-    Greeting "greeting", Value::Nothing, "greeting";
-    Crate "crate", Value::Path(|args| &mut args.library.0), "crate = path::to::tcs";
+    Server "server", ValueKind::Type(|options| &mut options.server), "server = Greet";
+    Request "request", ValueKind::Expression(|options| &mut options.request), "request = \"Ann\"";
+    Reply "reply", ValueKind::Type(|options| &mut options.reply), "reply = String";
+    Framing "framing", ValueKind::Type(|options| &mut options.framing), "framing = Lines";
+    Format "format", ValueKind::Type(|options| &mut options.format), "format = Json";
+    Greeting "greeting", ValueKind::Nothing, "greeting";
+    Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 
 impl Side {
@@ -114,11 +115,11 @@ impl OptionSpec {
     /// Says what must come after the `=`.
     pub(super) fn help(&self) -> String {
         let takes = match self.value {
-            Value::Type(_) => "a type",
-            Value::Expression(_) => "an expression",
-            Value::Path(_) => "a path",
-            Value::Word(_) => "a word",
-            Value::Nothing => "no value",
+            ValueKind::Type(_) => "a type",
+            ValueKind::Expression(_) => "an expression",
+            ValueKind::Path(_) => "a path",
+            ValueKind::Word(_) => "a word",
+            ValueKind::Nothing => "no value",
         };
         format!("`{}` takes {takes}: {}", self.text, self.write())
     }

@@ -1,0 +1,438 @@
+//! Clients for programs without `async`.
+//!
+//! [`Connection`] and [`Channel`] are like their namesakes in the root of the crate, with methods that block their
+//! thread. They bring their own tokio runtime, so there is nothing to set up. The client of a [module of
+//! functions](crate::server_protocol) has its methods over both.
+//!
+//! Their methods return an error of the kind [`Runtime`](crate::ErrorKind::Runtime) in `async` code, where they would
+//! stop all other tasks of the thread. On a thread that may block, they work: in
+//! [`spawn_blocking`](tokio::task::spawn_blocking), [`block_in_place`](tokio::task::block_in_place), and protocol
+//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere.
+//!
+//! # What is missing
+//!
+//! A blocking connection has no pipeline: threads that share a [`Channel`] have many requests in flight. Nor has it
+//! `over`, `into_parts`, `into_channel` and `start_tls`. A blocking channel has no `watch`, `peer` and `service`. For
+//! these, for a channel over your own streams, and for one that connects when it is first used, create a
+//! [`tcs::Channel`](crate::Channel) with [`connect_lazily`](crate::client::ChannelOptions::connect_lazily), keep a
+//! clone if you need one, and convert it with `from`.
+//!
+//! # Threads
+//!
+//! A call runs on the thread that makes it. The connections of all channels are served by one thread, `tcs-blocking`. The
+//! function of [`on_connect`](crate::client::ChannelOptions::on_connect) is `async` here, too: it prepares a
+//! [`tcs::Connection`](crate::Connection). It runs on `tcs-blocking`, except that
+//! [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it for the first connection on the thread
+//! that calls it. It must not block: all channels would wait.
+//!
+//! Do not use them in a child process of `fork`: it has no copy of the thread that serves the channels.
+//!
+//! # Examples
+//!
+//! ```
+//! use tcs::{ConcurrentServer, blocking::Connection, server_protocol};
+//!
+//! #[server_protocol]
+//! fn double(n: u32) -> u64 {
+//!     u64::from(n) * 2
+//! }
+//!
+//! # fn main() -> tcs::Result<()> {
+//! let server = ConcurrentServer::new(Double).port(0).start()?;
+//!
+//! let mut connection = Connection::connect(server.local_addr())?;
+//! assert_eq!(connection.call::<Double>(21)?, 42);
+//! assert_eq!(connection.call::<Double>(4)?, 8);
+//! # server.stop()?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::coop,
+};
+
+use super::{ChannelOptions, ChannelState, ConnectOptions};
+use crate::{
+    Address, Error, Peer, Result,
+    format::Decode,
+    framing::{Framing, LengthPrefixed},
+    protocol::{CallContract, CallOwned, ClientProtocol},
+};
+
+/// A connection to a server, for any number of exchanges, one after the other.
+///
+/// This is [`tcs::Connection`](crate::Connection) without `async`. Each connection has a runtime of its own, with four
+/// descriptors. Between calls, nothing runs.
+pub struct Connection<F = LengthPrefixed> {
+    runtime: OwnRuntime,
+    connection: crate::Connection<F>,
+}
+
+/// A runtime that does not wait for its blocking tasks when it is dropped. Dropped otherwise in `async` code, it panics.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    /// Runs a future. `call` is the method that was called.
+    fn block_on<T>(
+        &self,
+        call: &'static str,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        ensure_may_block(call)?;
+        match &self.0 {
+            Some(runtime) => runtime.block_on(future),
+            None => Err(Error::outside_runtime(call, "")),
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl<F: Framing> Connection<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ConnectOptions::connect_blocking`].
+    pub fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().connect_blocking(address)
+    }
+
+    /// Returns the server's end of the connection.
+    pub const fn peer(&self) -> &Peer {
+        self.connection.peer()
+    }
+
+    /// Limits the next call. See [`tcs::Connection::deadline`](crate::Connection::deadline).
+    pub fn deadline(&mut self, limit: Duration) -> &mut Self {
+        self.connection.deadline(limit);
+        self
+    }
+
+    /// Sends a request of the protocol `P` and returns the reply, which may borrow from the connection.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`tcs::Connection::call`](crate::Connection::call), and [`Runtime`](crate::ErrorKind::Runtime) in
+    /// `async` code.
+    pub fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        self.runtime
+            .block_on("call()", self.connection.call::<P>(request))
+    }
+
+    /// Sends the request of `protocol`, and returns the output of its `process_reply`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`call`](Self::call).
+    pub fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
+    where
+        P: ClientProtocol<Framing = F>,
+    {
+        self.runtime
+            .block_on("exchange()", self.connection.exchange(protocol))
+    }
+
+    /// Receives a message without a request, such as a server's greeting before the first request.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`call`](Self::call).
+    pub fn receive<'a, T, Format>(&'a mut self) -> Result<T>
+    where
+        T: Decode<'a, Format>,
+    {
+        self.runtime
+            .block_on("receive()", self.connection.receive())
+    }
+
+    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub fn call_for<'c, P, T>(
+        &'c mut self,
+        request: P::Request<'_>,
+        extract: impl FnOnce(P::Value<'c>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let call = self.connection.call_for::<P, T>(request, extract);
+        self.runtime.block_on("call()", call)
+    }
+
+    /// Closes the connection after its last exchange. See [`tcs::Connection::close`](crate::Connection::close).
+    ///
+    /// # Errors
+    ///
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code. The connection is closed all the same.
+    pub fn close(self) -> Result<()> {
+        let Self {
+            runtime,
+            connection,
+        } = self;
+        runtime.block_on("close()", async {
+            connection.close().await;
+            Ok(())
+        })
+    }
+}
+
+impl ConnectOptions {
+    /// Connects like [`connect`](Self::connect), for a program without `async`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// runtime can be created.
+    pub fn connect_blocking<F: Framing>(
+        &self,
+        address: impl Into<Address>,
+    ) -> Result<Connection<F>> {
+        ensure_may_block("connect()")?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = OwnRuntime(Some(runtime.map_err(Error::start)?));
+        let connection = runtime.block_on("connect()", self.connect(address))?;
+        Ok(Connection {
+            runtime,
+            connection,
+        })
+    }
+}
+
+/// A client that many threads share. It is cheap to clone.
+///
+/// This is [`tcs::Channel`](crate::Channel) without `async`: it reconnects, and sends requests again that are known not
+/// to have been executed. The connections of all channels are served by one thread of the process, which starts with
+/// the first channel and never ends.
+///
+/// # Examples
+///
+/// A [`tcs::Channel`](crate::Channel) becomes one with `from`:
+///
+/// ```
+/// use tcs::{ConcurrentServer, blocking, client::ChannelOptions, server_protocol};
+///
+/// #[server_protocol]
+/// fn double(n: u32) -> u64 {
+///     u64::from(n) * 2
+/// }
+///
+/// # fn main() -> tcs::Result<()> {
+/// let server = ConcurrentServer::new(Double).port(0).start()?;
+///
+/// let lazy = ChannelOptions::new(server.local_addr()).connect_lazily()?;
+/// let channel = blocking::Channel::from(lazy);
+/// assert_eq!(channel.call::<Double>(21)?, 42);
+/// # server.stop()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Channel<F: Framing = LengthPrefixed> {
+    channel: crate::Channel<F>,
+}
+
+impl<F: Framing> Channel<F> {
+    /// Connects with the default [`ChannelOptions`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ChannelOptions::connect_blocking`].
+    pub fn connect(address: impl Into<Address>) -> Result<Self> {
+        ChannelOptions::new(address).connect_blocking()
+    }
+
+    /// Sends a request of the protocol `P` and returns the reply.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`tcs::Channel::call`](crate::Channel::call), and [`Runtime`](crate::ErrorKind::Runtime) in
+    /// `async` code.
+    pub fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
+    where
+        P: CallOwned<Framing = F>,
+    {
+        block_on("call()", self.channel.call::<P>(request))
+    }
+
+    /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply. The reply may
+    /// borrow.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`call`](Self::call).
+    pub fn call_with<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> T,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        block_on(
+            "call_with()",
+            self.channel.call_with::<P, T>(request, process),
+        )
+    }
+
+    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the type of all.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub fn call_for<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        block_on("call()", self.channel.call_for::<P, T>(request, process))
+    }
+
+    /// Sends the request of `protocol`, and returns the output of its `process_reply`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`call`](Self::call).
+    pub fn exchange<P>(&self, protocol: P) -> Result<P::Output>
+    where
+        P: ClientProtocol<Framing = F>,
+    {
+        block_on("exchange()", self.channel.exchange(protocol))
+    }
+
+    /// Returns a clone whose calls take at most `limit`. See [`tcs::Channel::deadline`](crate::Channel::deadline).
+    #[must_use]
+    pub fn deadline(&self, limit: Duration) -> Self {
+        Self {
+            channel: self.channel.deadline(limit),
+        }
+    }
+
+    /// Returns a clone whose requests are safe to execute more than once. See
+    /// [`tcs::Channel::idempotent`](crate::Channel::idempotent).
+    #[must_use]
+    pub fn idempotent(&self) -> Self {
+        Self {
+            channel: self.channel.idempotent(),
+        }
+    }
+
+    /// Returns a clone that sends a request a second time if its reply takes long. See
+    /// [`tcs::Channel::hedge`](crate::Channel::hedge).
+    #[must_use]
+    pub fn hedge(&self, delay: Duration) -> Self {
+        Self {
+            channel: self.channel.hedge(delay),
+        }
+    }
+
+    /// Returns what is known of the connections.
+    pub fn state(&self) -> ChannelState {
+        self.channel.state()
+    }
+}
+
+impl<F: Framing> ChannelOptions<F> {
+    /// Creates the channel like [`connect`](Self::connect), for a program without `async`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// runtime can be created.
+    pub fn connect_blocking(self) -> Result<Channel<F>> {
+        let channel = block_on("connect()", self.connect())?;
+        Ok(Channel { channel })
+    }
+}
+
+impl<F: Framing> From<crate::Channel<F>> for Channel<F> {
+    /// New connections are served by the thread of all blocking channels. Connections that are open stay with the runtime
+    /// in which they were made.
+    fn from(channel: crate::Channel<F>) -> Self {
+        Self { channel }
+    }
+}
+
+impl<F: Framing> Clone for Channel<F> {
+    fn clone(&self) -> Self {
+        Self {
+            channel: self.channel.clone(),
+        }
+    }
+}
+
+/// Runs a future on this thread, in the process's runtime. `call` is the method that was called.
+fn block_on<T>(call: &'static str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    ensure_may_block(call)?;
+    process_runtime()?.block_on(future)
+}
+
+/// Returns the runtime that serves the connections of all channels. The first call creates it.
+fn process_runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(1)
+        .thread_name("tcs-blocking")
+        .enable_all();
+    let runtime = builder.build().map_err(Error::start)?;
+    // Another thread may have been faster. Then this one's runtime ends here, which has no tasks yet.
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// Returns an error in `async` code, where blocking would stop the other tasks of the thread. There, tokio panics.
+fn ensure_may_block(call: &'static str) -> Result<()> {
+    match Handle::try_current() {
+        Ok(_) => {}
+        Err(error) if error.is_thread_local_destroyed() => {
+            return Err(Error::outside_runtime(call, ", while its thread ended"));
+        }
+        Err(_) => return Ok(()),
+    }
+    // Only code that a runtime polls has a budget that ends. A thread of `spawn_blocking` is in a runtime, too, but may
+    // block.
+    let mut cx = Context::from_waker(Waker::noop());
+    let is_polled = (0..=u8::MAX).any(|_| {
+        let proceed = coop::poll_proceed(&mut cx);
+        proceed.map(|restore| restore.made_progress()).is_pending()
+    });
+    if is_polled {
+        return Err(Error::blocking_in_async(call));
+    }
+    Ok(())
+}
+
+impl<F> fmt::Debug for Connection<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.connection.fmt(f)
+    }
+}
+
+impl<F: Framing> fmt::Debug for Channel<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.channel.fmt(f)
+    }
+}

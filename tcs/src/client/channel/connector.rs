@@ -1,0 +1,120 @@
+//! How a channel makes its connections.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{servers::Servers, upkeep::UpkeepSettings};
+use crate::{
+    Address, Error, Result,
+    client::{connection::Connection, options::ConnectOptions},
+    framing::Framing,
+    panics::{panic_text, poll_caught},
+    transport::Stream,
+};
+
+/// A future in a box.
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Opens a stream to a server.
+pub(super) type Open = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
+
+/// What a new connection says first.
+pub(super) type OnConnect<F> =
+    Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>;
+
+/// Where the connections of a channel go.
+pub(super) enum Target {
+    Address(Address),
+    /// A stream of the user's.
+    Stream(Open),
+}
+
+/// Makes the connections of a channel.
+pub(super) struct Connector<F: Framing> {
+    pub(super) options: ConnectOptions,
+    pub(super) targets: Vec<Target>,
+    pub(super) on_connect: Option<OnConnect<F>>,
+    pub(super) upkeep: UpkeepSettings,
+    pub(super) min_backoff: Duration,
+    pub(super) max_backoff: Duration,
+    pub(super) servers: Servers,
+}
+
+impl<F: Framing> Connector<F> {
+    /// Returns the name of the server of the connection `index`, for logs.
+    pub(super) fn server(&self, index: usize) -> String {
+        match self.target(index) {
+            Some(Target::Address(address)) => address.text(),
+            Some(Target::Stream(_)) | None => "a stream".to_owned(),
+        }
+    }
+
+    fn target(&self, index: usize) -> Option<&Target> {
+        self.targets.get(index.checked_rem(self.targets.len())?)
+    }
+
+    /// Makes a connection, for the channel's connection `index`. A panic of the user's code is an error.
+    pub(super) async fn connect(&self, index: usize) -> Result<Connection<F>> {
+        let mut attempt = pin!(self.try_connect(index));
+        match poll_fn(|cx| poll_caught(attempt.as_mut(), cx)).await {
+            Ok(connected) => connected,
+            Err(payload) => Err(Error::connect_panicked(&panic_text(payload))),
+        }
+    }
+
+    async fn try_connect(&self, index: usize) -> Result<Connection<F>> {
+        let connection = match self.target(index) {
+            Some(Target::Address(address)) => {
+                // Several attempts may begin at the same time, so each connection has another first address.
+                let place = index.checked_div(self.targets.len()).unwrap_or(0);
+                let order = |addrs: &mut [SocketAddr]| {
+                    addrs.rotate_left(place.checked_rem(addrs.len()).unwrap_or(0));
+                    self.servers.sort(addrs);
+                };
+                let connected = self.options.connect_in_order(address.clone(), order);
+                connected.await?
+            }
+            Some(Target::Stream(open)) => {
+                let limit = self.options.connect_limit();
+                let opened = timeout(limit, open()).await;
+                let opened = opened.map_err(|_| Error::connect_timed_out("the server", limit))?;
+                self.options.over(opened.map_err(Error::open)?)?
+            }
+            None => return Err(Error::setting("addresses", "has none")),
+        };
+        let Some(on_connect) = &self.on_connect else {
+            return Ok(connection);
+        };
+        let (peer, limit) = (connection.peer().clone(), self.options.connect_limit());
+        let connected = timeout(limit, on_connect(connection)).await;
+        connected
+            .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
+            .and_then(|mut connection| {
+                // A reply that is still to come would be taken for that of a call.
+                connection.ensure_idle()?;
+                Ok(connection)
+            })
+            .map_err(|source| Error::on_connect(&peer, source))
+    }
+
+    /// Returns the wait before the next attempt, after `failures` failures in a row.
+    ///
+    /// It is random, so that the clients of a server that restarts do not all come back at the same time. From a quarter
+    /// on: from half on, nearly twice as many come back at the same time, and from zero on, the last one comes much later.
+    pub(super) fn backoff(&self, failures: u32) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        let most = self
+            .min_backoff
+            .saturating_mul(doubled)
+            .min(self.max_backoff);
+        most.mul_f64(fastrand::f64().mul_add(0.75, 0.25))
+    }
+}

@@ -1,0 +1,97 @@
+//! The second request of a call whose reply takes long.
+
+use std::{
+    mem::swap,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Channel, call::Call, reencode::again, reply::Reply, slots::Failure};
+use crate::{Execution, client::options::MAX_TIMEOUT, framing::Framing};
+
+/// The second request of a call, over another connection.
+pub(super) struct Hedge<'c, 'r, F: Framing> {
+    channel: &'c Channel<F>,
+    request: &'r [u8],
+    /// Until the request is sent.
+    delay: Option<Pin<Box<Sleep>>>,
+    second: Option<Call<'c, F>>,
+    was_sent: bool,
+}
+
+impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
+    #[cold]
+    pub(super) fn new(channel: &'c Channel<F>, delay: Duration, request: &'r [u8]) -> Self {
+        let end = Instant::now() + delay.min(MAX_TIMEOUT);
+        Self {
+            channel,
+            request,
+            delay: Some(Box::pin(sleep_until(end))),
+            second: None,
+            was_sent: false,
+        }
+    }
+
+    /// Waits for the first reply of the two, after `first` was polled. If one call fails, the other one goes on.
+    #[cold]
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply: Poll<Result<Reply, Box<Failure>>>,
+        first: &mut Call<'c, F>,
+    ) -> Poll<Result<Reply, Box<Failure>>> {
+        if let Poll::Ready(reply) = reply {
+            match self.second.take() {
+                Some(second) if !is_answer(&reply) => *first = second,
+                _ => return Poll::Ready(reply),
+            }
+            // It has been polled in its own turn, or is polled in the next.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(delay) = &mut self.delay {
+            ready!(delay.as_mut().poll(cx));
+            self.delay = None;
+            self.second = self.send(cx, first);
+            self.was_sent = self.second.is_some();
+        }
+        let Some(second) = &mut self.second else {
+            return Poll::Pending;
+        };
+        let reply = ready!(second.poll_reply(cx));
+        if is_answer(&reply) {
+            swap(first, second);
+            return Poll::Ready(reply);
+        }
+        self.second = None;
+        Poll::Pending
+    }
+
+    /// Returns `true` if the request was sent a second time.
+    pub(super) const fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
+    /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
+    fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
+        let subchannel = self.channel.other_connection(first.subchannel())?;
+        let stats = &self.channel.handle.stats;
+        if !stats.budget()?.withdraw() {
+            return None;
+        }
+        stats.note_retry();
+        let mut encode = Some(again(self.request));
+        subchannel.try_push(cx.waker(), false, &mut encode).ok()?
+    }
+}
+
+/// Returns `true` if the function was executed to its end: its error is an answer, too.
+fn is_answer(reply: &Result<Reply, Box<Failure>>) -> bool {
+    match reply {
+        Ok(_) => true,
+        Err(failure) => failure.error.execution() == Execution::Executed,
+    }
+}

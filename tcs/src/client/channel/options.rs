@@ -1,0 +1,481 @@
+//! The settings of a channel.
+
+use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Channel,
+    budget::RetryBudget,
+    connector::{Connector, OnConnect, Target},
+    driver::Driver,
+    reconnector::Reconnector,
+    servers::Servers,
+    state::ChannelStats,
+    subchannel::Subchannel,
+    upkeep::UpkeepSettings,
+};
+use crate::{
+    Address, Error, Result,
+    client::{
+        connection::Connection,
+        options::{ConnectOptions, MAX_TIMEOUT},
+    },
+    framing::{Framing, LengthPrefixed},
+    limit::check_zero,
+    runtime::{Instead, inside_runtime},
+    transport::Stream,
+};
+
+/// The most connections to each address.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// The settings of a [`Channel`]: where it connects to, how many connections it has, and whether it sends requests again.
+///
+/// # Examples
+///
+/// In the format `Plain`, the `Err` of a function is an error of the call, so `?` is enough for the login. In `Json`,
+/// `MessagePack` and `Postcard`, the call returns `Ok(Err(…))`, and a login that checks only the outer result ignores
+/// that it has failed. See the example of [`on_connect`](Self::on_connect).
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use tcs::{Channel, Connection, client::ChannelOptions};
+///
+/// # async fn example() -> tcs::Result<()> {
+/// # #[tcs::server_protocol]
+/// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+/// # #[tcs::server_protocol]
+/// # fn log_in(token: &str) -> Result<(), &'static str> { Ok(()) }
+/// let channel: Channel = ChannelOptions::new("one.example:7000")
+///     .address("two.example:7000")
+///     .connections(2)
+///     .deadline(Duration::from_secs(2))
+///     .on_connect(|mut connection: Connection| async move {
+///         connection.call::<LogIn>("token").await?;
+///         Ok(connection)
+///     })
+///     .connect()
+///     .await?;
+/// let reply = channel.call::<Greet>("Ann").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "options do nothing until `connect`, `connect_lazily` or `connect_blocking` uses them"]
+pub struct ChannelOptions<F: Framing = LengthPrefixed> {
+    targets: Vec<Target>,
+    options: ConnectOptions,
+    connections: usize,
+    on_connect: Option<OnConnect<F>>,
+    upkeep: UpkeepSettings,
+    min_backoff: Duration,
+    max_backoff: Duration,
+    retries: bool,
+    deadline: Option<Duration>,
+    marker: PhantomData<fn() -> F>,
+}
+
+impl<F: Framing> ChannelOptions<F> {
+    /// Creates options for a channel to the server at `address`, with the defaults.
+    pub fn new(address: impl Into<Address>) -> Self {
+        Self::with_target(Target::Address(address.into()))
+    }
+
+    /// Creates options for a channel over streams that `open` returns, such as a transport of your own.
+    ///
+    /// `open` is called for each connection, and has the [connect timeout](ConnectOptions::connect_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// use tcs::{Channel, ConcurrentServer, client::ChannelOptions, server_protocol, transport::memory};
+    ///
+    /// #[server_protocol]
+    /// fn double(n: u32) -> u64 {
+    ///     u64::from(n) * 2
+    /// }
+    ///
+    /// let (listener, connector) = memory();
+    /// tokio::spawn(ConcurrentServer::new(Double).listener(listener).listen());
+    ///
+    /// let channel: Channel = ChannelOptions::over(move || {
+    ///     let connector = connector.clone();
+    ///     async move { connector.connect().await }
+    /// })
+    /// .connect()
+    /// .await?;
+    /// assert_eq!(channel.call::<Double>(21).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn over<S, Fut>(open: impl Fn() -> Fut + Send + Sync + 'static) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+    {
+        Self::with_target(Target::Stream(Box::new(move || {
+            let opened = open();
+            Box::pin(async move { opened.await.map(Stream::new) })
+        })))
+    }
+
+    fn with_target(target: Target) -> Self {
+        Self {
+            targets: vec![target],
+            options: ConnectOptions::new(),
+            connections: 1,
+            on_connect: None,
+            upkeep: UpkeepSettings {
+                // A minute less than the server's.
+                idle_timeout: Some(Duration::from_mins(4)),
+                ping_interval: None,
+                max_age: None,
+            },
+            min_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+            retries: true,
+            deadline: None,
+            marker: PhantomData,
+        }
+    }
+
+    /// Adds the address of another server that answers the same requests.
+    ///
+    /// Each address has its own [`connections`](Self::connections). A call takes two connections at random, and uses the
+    /// one with fewer calls in flight. One that is not open connects meanwhile, and calls use the others. They wait only
+    /// if none is open.
+    ///
+    /// [`connect`](Self::connect) makes one connection, to any of the addresses, and fails if no server answers. To start
+    /// without one, use [`connect_lazily`](Self::connect_lazily).
+    pub fn address(mut self, address: impl Into<Address>) -> Self {
+        self.targets.push(Target::Address(address.into()));
+        self
+    }
+
+    /// Sets the number of connections to each address. A connection is made when a call would use it.
+    ///
+    /// A name is resolved for each connection. If it has several addresses, a new connection goes to the one with the
+    /// fewest connections of this channel. So with as many connections as there are servers behind a name, calls spread
+    /// over all of them.
+    ///
+    /// Replies come in the order of the requests of a connection, so a slow request delays only the requests after it
+    /// on the same one. Creating the channel returns an error for zero, and for more than 65,536. Default: 1.
+    pub fn connections(mut self, number: usize) -> Self {
+        self.connections = number;
+        self
+    }
+
+    /// Sets the timeouts and limits of each connection, and TLS. Default: [`ConnectOptions::new`].
+    pub fn connect_options(mut self, options: ConnectOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Prepares each new connection before calls use it: logs in, or receives the greeting.
+    ///
+    /// The function gets the connection, and returns it. It runs for each connection, so it clones what its future owns,
+    /// as in the example. It may take the [connect timeout](ConnectOptions::connect_timeout), in addition to connecting,
+    /// which has this timeout as well. Default: nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the function returns an error, takes too long or panics, the connection is closed. While another connection of
+    /// the channel is open, calls use that. If none is, it depends on the error:
+    ///
+    /// | the function | calls |
+    /// |---|---|
+    /// | returns an error that [can be retried](crate::Error::is_retryable) or says that the connection was lost; takes too long | wait for the next attempt |
+    /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
+    ///
+    /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
+    ///
+    /// The error that calls return has the kind of the function's error, such as [`Other`](crate::ErrorKind::Other) or
+    /// [`Rejected`](crate::ErrorKind::Rejected), and [`NotSent`](crate::Execution::NotSent), because their own requests
+    /// were not sent. Its text is *no connection*. Its [source](std::error::Error::source) names the server, and the
+    /// source of that is the function's error. [`connect`](Self::connect) returns the error that names the server.
+    /// [`ChannelState::last_error`](crate::client::ChannelState::last_error) has it in both cases.
+    ///
+    /// # Examples
+    ///
+    /// The client of a [module of functions](crate::server_protocol) that reconnects, and logs in on each connection:
+    ///
+    #[cfg_attr(feature = "json", doc = "```")]
+    #[cfg_attr(not(feature = "json"), doc = "```ignore")]
+    /// use std::time::Duration;
+    ///
+    /// use tcs::{Channel, Error, client::ChannelOptions, server_protocol};
+    ///
+    /// #[server_protocol(format = tcs::format::Json)]
+    /// mod bank {
+    ///     pub fn log_in(password: &str, #[session] is_in: &mut bool) -> Result<(), String> {
+    ///         *is_in = password == "1234";
+    ///         is_in.then_some(()).ok_or("wrong password".to_owned())
+    ///     }
+    ///
+    ///     pub fn balance(#[session] is_in: &bool) -> Option<u64> {
+    ///         is_in.then_some(5_000)
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// # let server = tcs::ConcurrentServer::new(bank::Protocol).port(0).bind().await?;
+    /// # let (one, two) = (server.local_addr(), server.local_addr());
+    /// # tokio::spawn(server.listen());
+    /// let password = String::from("1234");
+    /// let channel = ChannelOptions::new(one)
+    ///     .address(two)
+    ///     .deadline(Duration::from_secs(2))
+    ///     .on_connect(move |connection| {
+    ///         let password = password.clone();
+    ///         async move {
+    ///             let mut client = bank::Client::over(connection);
+    ///             client.log_in(&password).await?.map_err(Error::other)?;
+    ///             Ok(client.into_inner())
+    ///         }
+    ///     })
+    ///     .connect()
+    ///     .await?;
+    /// let bank: bank::Client<Channel> = bank::Client::over(channel);
+    /// assert_eq!(bank.balance().await?, Some(5_000));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_connect<Fut>(
+        mut self,
+        prepare: impl Fn(Connection<F>) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<Connection<F>>> + Send + 'static,
+    {
+        self.on_connect = Some(Box::new(move |connection| Box::pin(prepare(connection))));
+        self
+    }
+
+    /// Limits how long each call takes, with all waits and retries. Default: `None`.
+    ///
+    /// [`Channel::deadline`] replaces it for single calls, and explains it. Creating the channel returns an error for
+    /// zero.
+    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.deadline = clamped(limit);
+        self
+    }
+
+    /// Sets whether calls send their requests again, as the [table of `Channel`](Channel#retries) says. Default: `true`.
+    ///
+    /// `false` turns all of it off: no request is sent twice, also if it was not sent at all because the connection was
+    /// lost, if it is [idempotent](Channel::idempotent), or if it is to be [hedged](Channel::hedge). Calls still wait
+    /// for a connection. The number of retries cannot be set.
+    ///
+    /// For its retries, the channel keeps each request that it has sent until the reply has arrived, also if the call
+    /// was dropped.
+    pub fn retries(mut self, enabled: bool) -> Self {
+        self.retries = enabled;
+        self
+    }
+
+    /// Sets the wait before the second and before later attempts to connect. The wait begins with `min` and doubles with
+    /// each failed attempt, up to `max`. It is a random part of that, from a quarter to the whole, so that the clients of
+    /// a server that restarts do not all come back at the same time. The first attempt after a loss has no wait.
+    ///
+    /// If 1,000 clients with the defaults lose their server while each of them calls it, they connect so often (measured
+    /// in a simulation, `tests/tests/resilience/stampede.rs`):
+    ///
+    /// | the server is unavailable for | attempts in all | most in 100 ms meanwhile | most in 100 ms after its return |
+    /// |---|---|---|---|
+    /// | 1 s | 5,619 | 668 | 173 |
+    /// | 5 s | 7,905 | 671 | 41 |
+    /// | 30 s | 12,111 | 681 | 29 |
+    ///
+    /// The first 100 ms, in which each client makes two or three attempts, are left out.
+    ///
+    /// Creating the channel returns an error for zero, and if `min` is longer than `max`. Default: 100 ms and 10 s.
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        (self.min_backoff, self.max_backoff) = (min.min(MAX_TIMEOUT), max.min(MAX_TIMEOUT));
+        self
+    }
+
+    /// Closes a connection on which no call was made for this time. The next call makes another.
+    ///
+    /// It should be shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no request
+    /// is sent while the server closes the connection. The time is accurate to within one eighth. Creating the
+    /// channel returns an error for zero. Default: 4 minutes. `None` leaves it to the server.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.upkeep.idle_timeout = clamped(limit);
+        self
+    }
+
+    /// Sends a ping when nothing has been sent for this time, so that a balancer or a router between the two ends keeps
+    /// the connection.
+    ///
+    /// A ping is a frame that the server skips. [`LengthPrefixed`] has one; with other framings, this setting does
+    /// nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
+    /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`], which is on by default.
+    /// Creating the channel returns an error for zero. Default: `None`.
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.upkeep.ping_interval = clamped(interval);
+        self
+    }
+
+    /// Replaces each connection after this time, or up to a tenth earlier. So new servers behind a name get a share of
+    /// the connections.
+    ///
+    /// The calls in flight are answered first, and then the next connection is made. On a channel with one connection,
+    /// new calls wait for both. With two [`connections`](Self::connections) or more, they use the others meanwhile.
+    /// Creating the channel returns an error for zero. Default: `None`.
+    pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.upkeep.max_age = clamped(limit);
+        self
+    }
+
+    /// Creates the channel, and makes its first connection.
+    ///
+    /// The connection is to any of the addresses: they are tried in their order, one after the other, each within the
+    /// [connect timeout](ConnectOptions::connect_timeout). To have no connection is an error only here: later, calls wait
+    /// for one.
+    ///
+    /// # Errors
+    ///
+    /// If no address answers, the error of the first one: an error of [`ConnectOptions::connect`], or of the function of
+    /// [`on_connect`](Self::on_connect). [`Setting`](crate::ErrorKind::Setting) for an invalid value.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConnectOptions::connect`] does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(self) -> Result<Channel<F>> {
+        let number = self.targets.len();
+        let channel = self.connect_lazily()?;
+        inside_runtime("connect()", Instead::Nothing)?;
+        let mut failure = None;
+        // The first connection to each address.
+        for subchannel in channel.handle.connections.iter().take(number) {
+            let Some(connector) = &subchannel.connector else {
+                continue;
+            };
+            match connector.connect(subchannel.index).await {
+                Ok(connection) => {
+                    subchannel.lock().has_task = true;
+                    let driver = Driver::attach(subchannel, connection);
+                    Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
+                        .spawn(Some(driver));
+                    return Ok(channel);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(channel), Err)
+    }
+
+    /// Creates the channel without a connection. The first call makes one.
+    ///
+    /// It can be called outside of a runtime. If the runtime in which a connection was made ends, the next call makes
+    /// another one in its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
+    /// invalid address.
+    pub fn connect_lazily(self) -> Result<Channel<F>> {
+        const {
+            Channel::<F>::assert_framing();
+        }
+        self.check()?;
+        let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
+        let connector = Arc::new(Connector {
+            options: self.options,
+            targets: self.targets,
+            on_connect: self.on_connect,
+            upkeep: self.upkeep,
+            min_backoff: self.min_backoff,
+            max_backoff: self.max_backoff,
+            servers: Servers::default(),
+        });
+        let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
+        let connections = (0..number).map(|index| {
+            let connector = Arc::clone(&connector);
+            let (options, stats) = (options.clone(), Arc::clone(&stats));
+            Arc::new(Subchannel::new(options, index, stats, Some(connector)))
+        });
+        let mut channel = Channel::with_connections(connections, Arc::clone(&stats));
+        channel.options.deadline = self.deadline;
+        channel.options.is_timed = self.deadline.is_some();
+        Ok(channel)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.options.check(F::MIN_MESSAGE_LEN)?;
+        for target in &self.targets {
+            if let Target::Address(address) = target {
+                address.check()?;
+            }
+        }
+        if self.connections > MAX_CONNECTIONS {
+            return Err(Error::setting(
+                "connections",
+                format_args!("is more than {MAX_CONNECTIONS}"),
+            ));
+        }
+        if self.min_backoff > self.max_backoff {
+            return Err(Error::setting(
+                "backoff",
+                "has a longer first wait than the longest one",
+            ));
+        }
+        let is_zero = |limit| limit == Some(Duration::ZERO);
+        check_zero(&[
+            ("connections", self.connections == 0),
+            ("deadline", is_zero(self.deadline)),
+            (
+                "backoff",
+                self.min_backoff.is_zero() || self.max_backoff.is_zero(),
+            ),
+            ("idle_timeout", is_zero(self.upkeep.idle_timeout)),
+            ("ping_interval", is_zero(self.upkeep.ping_interval)),
+            ("max_age", is_zero(self.upkeep.max_age)),
+        ])
+    }
+}
+
+impl ConnectOptions {
+    /// Connects like [`connect`](Self::connect), and returns a channel, which many tasks can share. It reconnects when
+    /// the connection has ended. [`ChannelOptions`] has the other settings of channels.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ChannelOptions::connect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect) does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
+        ChannelOptions::new(address)
+            .connect_options(self.clone())
+            .connect()
+            .await
+    }
+}
+
+/// Returns a limit that can be added to the clock.
+fn clamped(limit: impl Into<Option<Duration>>) -> Option<Duration> {
+    limit.into().map(|limit| limit.min(MAX_TIMEOUT))
+}
+
+impl<F: Framing> fmt::Debug for ChannelOptions<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelOptions")
+            .field("connections", &self.connections)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! The task that keeps one connection of a channel: it connects when a call needs it, drives the connection, and connects
+//! again when that has ended.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, thread::panicking, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tracing::{Instrument as _, info_span};
+
+use super::{
+    connector::Connector,
+    driver::{Driver, End},
+    subchannel::{Link, Subchannel},
+};
+use crate::{
+    Error, ErrorKind, Execution,
+    client::{connection::Connection, fault::Fault},
+    framing::Framing,
+    panics::{panic_text, poll_caught},
+    runtime::wait_until,
+};
+
+/// A connection that ends sooner without an answer counts as an attempt that has failed, so that a server that accepts and
+/// closes at once is not asked again at once.
+const MIN_LIFE: Duration = Duration::from_secs(1);
+
+/// Keeps one connection of a channel.
+pub(super) struct Reconnector<F: Framing> {
+    subchannel: Arc<Subchannel<F>>,
+    connector: Arc<Connector<F>>,
+    /// The number of attempts that have failed since a call was answered.
+    failures: u32,
+}
+
+impl<F: Framing> Reconnector<F> {
+    pub(super) const fn new(subchannel: Arc<Subchannel<F>>, connector: Arc<Connector<F>>) -> Self {
+        Self {
+            subchannel,
+            connector,
+            failures: 0,
+        }
+    }
+
+    /// Spawns a task that serves the channel until its last clone is dropped. Begins with the connection of `driver`, if
+    /// there is one.
+    pub(super) fn spawn(self, driver: Option<Driver<F>>) -> JoinHandle<()> {
+        let span = info_span!(parent: None, "channel", server = self.connector.server(self.subchannel.index));
+        tokio::spawn(self.run(driver).instrument(span))
+    }
+
+    async fn run(mut self, mut driver: Option<Driver<F>>) {
+        loop {
+            let next = match driver.take() {
+                Some(next) => next,
+                None => match self.next_connection().await {
+                    Some(connection) => Driver::attach(&self.subchannel, connection),
+                    None => return,
+                },
+            };
+            self.drive(next).await;
+        }
+    }
+
+    /// Waits until a call needs a connection, and makes one. Returns `None` if no call ever will.
+    async fn next_connection(&mut self) -> Option<Connection<F>> {
+        let Self {
+            subchannel,
+            connector,
+            ..
+        } = self;
+        let is_released = || subchannel.lock().is_released;
+        loop {
+            if self.failures > 0 {
+                tokio::select! {
+                    () = sleep(connector.backoff(self.failures)) => {}
+                    () = wait_until(&subchannel.wanted, is_released) => return None,
+                }
+                subchannel.forget_rejection();
+            }
+            wait_until(&subchannel.wanted, || {
+                subchannel.is_wanted() || is_released()
+            })
+            .await;
+            if is_released() {
+                return None;
+            }
+            let connected = tokio::select! {
+                biased;
+                connected = connector.connect(subchannel.index) => connected,
+                () = wait_until(&subchannel.wanted, is_released) => return None,
+            };
+            match connected {
+                Ok(connection) if !is_released() => return Some(connection),
+                Ok(_) => return None,
+                Err(error) => {
+                    self.failures = self.failures.saturating_add(1);
+                    let error = Arc::new(error);
+                    if self.failures == 1 {
+                        tracing::warn!(error = ?error, "cannot connect; trying again");
+                    } else {
+                        tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
+                    }
+                    subchannel.stats.note_failure(&error);
+                    subchannel.set_link(if is_permanent(&error) {
+                        Link::Rejected(error)
+                    } else {
+                        Link::Disconnected(Some(error))
+                    });
+                }
+            }
+        }
+    }
+
+    /// Serves calls over a connection until it ends.
+    async fn drive(&mut self, driver: Driver<F>) {
+        let Self {
+            subchannel,
+            connector,
+            ..
+        } = self;
+        let (peer, start) = (subchannel.peer(), Instant::now());
+        if self.failures > 0 {
+            tracing::info!(%peer, failures = self.failures, "connected again");
+        } else {
+            tracing::debug!(%peer, "connected");
+        }
+        let mut run = pin!(driver.run());
+        // A panic of the framing ends the connection.
+        let ended = poll_fn(|cx| poll_caught(run.as_mut(), cx)).await;
+        let End {
+            fault,
+            has_answered,
+            was_idle,
+        } = ended.unwrap_or_else(|payload| {
+            tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
+            End {
+                fault: Fault::Broken("its framing panicked").into(),
+                has_answered: false,
+                was_idle: false,
+            }
+        });
+        let error = fault.later_error(&peer);
+        if has_answered {
+            self.failures = 0;
+            connector.servers.note(peer.addr(), true);
+        } else if !was_idle || start.elapsed() < MIN_LIFE {
+            self.failures = self.failures.saturating_add(1);
+            connector.servers.note(peer.addr(), false);
+        }
+        if was_idle {
+            tracing::debug!(%peer, reason = %error, "disconnected");
+        } else {
+            tracing::info!(%peer, reason = %error, "connection lost with calls in flight");
+            subchannel.stats.note_loss(error);
+        }
+    }
+}
+
+/// Returns `true` if another attempt would most likely fail as well, so that calls need not wait for it: a setting or a
+/// certificate is wrong, or the server does not like what `on_connect` told it.
+fn is_permanent(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
+    // What `on_connect` has returned.
+    let error = cause.unwrap_or(error);
+    let is_lost = error.is_connection_lost() || error.kind() == ErrorKind::TimedOut;
+    !(error.is_retryable() || error.execution() == Execution::Unknown && is_lost)
+}
+
+impl<F: Framing> Drop for Reconnector<F> {
+    /// Lets the next call start another task, if the runtime has ended.
+    fn drop(&mut self) {
+        if !panicking() {
+            // The outcome of the last attempt would keep calls from starting a task. After a panic, which is that of a
+            // runtime without a clock, it keeps them from panics without end.
+            self.subchannel.set_link(Link::Disconnected(None));
+        }
+        self.subchannel.lock().has_task = false;
+        self.subchannel.room.notify_one();
+    }
+}

@@ -1,0 +1,47 @@
+//! Requests that are encoded once, and sent several times.
+
+use crate::{
+    Error, Result,
+    client::requests::{EncodeRequest, RequestQueue},
+    format::EncodeError,
+    framing::{Framing, Input, ReadState, Side},
+};
+
+/// Returns the message in the first frame of `frame`, or `None` if there is none.
+///
+/// Only for framings with [`HAS_INDEPENDENT_FRAMES`](Framing::HAS_INDEPENDENT_FRAMES).
+pub(super) fn payload<F: Framing>(frame: &[u8]) -> Option<Vec<u8>> {
+    let input = Input::new(frame, usize::MAX, Side::Server, ReadState::Idle);
+    let parsed = F::default().parse(input).ok()??;
+    frame.get(parsed.payload).map(<[u8]>::to_vec)
+}
+
+/// Writes a request that was sent before.
+pub(super) fn again(request: &[u8]) -> impl EncodeRequest {
+    move |out| {
+        out.put(request);
+        Ok(())
+    }
+}
+
+/// Writes a request for the first time, or, if that is over, as it was encoded then.
+pub(super) fn write_first_or_again<E: EncodeRequest>(
+    first: Option<E>,
+    encoded: Option<&[u8]>,
+) -> impl EncodeRequest {
+    move |out| match first {
+        Some(encode) => encode(out),
+        None => again(encoded.unwrap_or_default())(out),
+    }
+}
+
+/// Encodes a request without its frame.
+pub(super) fn encode_alone<F: Framing>(
+    encode: impl EncodeRequest,
+    max_frame_len: usize,
+) -> Result<Vec<u8>> {
+    let mut queue = RequestQueue::new(0);
+    queue.push(&mut F::default(), max_frame_len, encode)?;
+    let unreadable = || Error::encode(EncodeError::new("its framing cannot read it back"));
+    payload::<F>(queue.bytes_from(0)).ok_or_else(unreadable)
+}

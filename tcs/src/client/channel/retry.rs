@@ -1,0 +1,234 @@
+//! When a call is made again.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Channel,
+    call::Call,
+    hedge::Hedge,
+    metrics::Start,
+    reencode::{encode_alone, write_first_or_again},
+    reply::Reply,
+    slots::Failure,
+    subchannel::Subchannel,
+};
+use crate::{
+    Error, Execution, Result,
+    client::{options::MAX_TIMEOUT, requests::EncodeRequest, timer::DeadlineTimer},
+    deadline::Deadline,
+    framing::Framing,
+};
+
+/// The wait before the first retry of a request that the server has rejected or lost. It doubles with each retry.
+const MIN_WAIT: Duration = Duration::from_millis(10);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether a request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    Never,
+    /// Nothing of it was sent, so a retry is no load for the server.
+    AtOnce,
+    /// After a wait, and within the budget.
+    Later,
+}
+
+impl Retry {
+    /// Decides about a request that has failed with `error`, by whether it can have been executed.
+    pub(super) fn after(error: &Error, is_idempotent: bool) -> Self {
+        match error.execution() {
+            Execution::NotSent => Self::AtOnce,
+            Execution::NotExecuted if error.is_retryable() => Self::Later,
+            Execution::Unknown if is_idempotent && error.is_connection_lost() => Self::Later,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// Returns the wait before the retry `number`, counted from 0.
+pub(super) fn wait_before(number: u32) -> Duration {
+    let doubled = MIN_WAIT.saturating_mul(1_u32.checked_shl(number).unwrap_or(u32::MAX));
+    doubled.min(MAX_WAIT).mul_f64(fastrand::f64())
+}
+
+impl<F: Framing> Channel<F> {
+    /// Does what [`round_trip`](Self::round_trip) does, with all waits. Begins with the retry of a request that has failed,
+    /// if there is one. Sends a request again if that is certainly harmless.
+    #[cold]
+    pub(super) async fn repeat<'c, E: EncodeRequest>(
+        &'c self,
+        has_greeting: bool,
+        mut encode: Option<E>,
+        mut failure: Option<(&'c Subchannel<F>, Box<Failure>)>,
+        start: Start,
+    ) -> Result<(Reply, &'c Subchannel<F>)> {
+        let deadline = self.deadline_timer();
+        let mut deadline = deadline.inspect_err(|_| self.handle.stats.count_failure())?;
+        let (mut retries, mut was_hedged) = (Retries::default(), false);
+        let mut encoded = None;
+        if F::HAS_INDEPENDENT_FRAMES
+            && self.options.hedge_after.is_some()
+            && let Some(encode) = encode.take()
+        {
+            encoded = Some(encode_alone::<F>(encode, self.max_frame_len())?);
+        }
+        loop {
+            if let Some((subchannel, failure)) = failure.take() {
+                let is_idempotent = self.options.is_idempotent;
+                retries.note(&failure.error, was_hedged);
+                let next = retries.next(subchannel, *failure, is_idempotent, deadline.as_mut());
+                let next = next.await;
+                encoded = Some(next.map_err(|error| retries.failed(subchannel, error))?);
+            }
+            let mut subchannel = self.connection();
+            let mut write = Some(write_first_or_again(encode.take(), encoded.as_deref()));
+            let room =
+                self.wait_for_room(&mut subchannel, has_greeting, &mut write, deadline.as_mut());
+            let mut call = room
+                .await
+                .map_err(|error| retries.failed(subchannel, error))?;
+            let mut hedge = match (self.options.hedge_after, &encoded) {
+                (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request)),
+                _ => None,
+            };
+            match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
+                Ok(reply) => {
+                    subchannel.stats.record_answer(start);
+                    return Ok((reply, call.subchannel()));
+                }
+                Err(failed) => {
+                    was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
+                    failure = Some((call.subchannel(), failed));
+                }
+            }
+        }
+    }
+
+    /// Returns the timer of a call that begins now, if it has a deadline.
+    fn deadline_timer(&self) -> Result<Option<DeadlineTimer>> {
+        match Deadline::of_call(self.options.deadline) {
+            Some(deadline) if deadline.has_passed() => {
+                Err(Error::late(&self.peer(), &deadline).not_sent())
+            }
+            deadline => Ok(deadline.map(DeadlineTimer::new)),
+        }
+    }
+}
+
+/// Waits for the reply to a call, or to its second request, until the deadline.
+async fn wait_for_reply<'c, F: Framing>(
+    call: &mut Call<'c, F>,
+    mut hedge: Option<&mut Hedge<'c, '_, F>>,
+    mut deadline: Option<&mut DeadlineTimer>,
+) -> Result<Reply, Box<Failure>> {
+    poll_fn(|cx| {
+        let reply = call.poll_reply(cx);
+        let reply = match &mut hedge {
+            Some(hedge) => hedge.poll(cx, reply, call),
+            None => reply,
+        };
+        match (reply, &mut deadline) {
+            (Poll::Pending, Some(deadline)) => {
+                let late = ready!(Pin::new(deadline).poll(cx));
+                let error = Error::reply_timed_out(&call.subchannel().peer(), late);
+                Poll::Ready(Err(Failure::without_retry(error).into()))
+            }
+            (reply, _) => reply,
+        }
+    })
+    .await
+}
+
+/// The retries of one call.
+#[derive(Default)]
+struct Retries {
+    count: u32,
+    /// No retry begins later.
+    end: Option<Instant>,
+    /// Whether an earlier attempt may have been executed.
+    is_unknown: bool,
+}
+
+impl Retries {
+    /// Notes how an attempt has failed. If the request was sent twice, nothing is known of the other one.
+    fn note(&mut self, error: &Error, was_hedged: bool) {
+        self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
+    }
+
+    /// Returns the error of the call, of which `error` is that of the last attempt.
+    fn failed<F: Framing>(&self, subchannel: &Subchannel<F>, error: Error) -> Error {
+        subchannel.stats.count_failure();
+        match error.execution() {
+            Execution::NotSent | Execution::NotExecuted if self.is_unknown => error.unknown(),
+            _ => error,
+        }
+    }
+
+    /// Waits until a request that has failed at `subchannel` may be sent again, and returns it. Returns the error if it may
+    /// not.
+    async fn next<F: Framing>(
+        &mut self,
+        subchannel: &Subchannel<F>,
+        failure: Failure,
+        is_idempotent: bool,
+        deadline: Option<&mut DeadlineTimer>,
+    ) -> Result<Vec<u8>> {
+        let Failure { error, request } = failure;
+        let stats = &subchannel.stats;
+        let (Some(budget), Some(request)) = (stats.budget(), request) else {
+            return Err(error);
+        };
+        let now = Instant::now();
+        let limit = subchannel.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
+        let end = *self.end.get_or_insert(now + limit.min(MAX_TIMEOUT));
+        let retry = Retry::after(&error, is_idempotent);
+        let wait = match retry {
+            Retry::Later => wait_before(self.count),
+            Retry::AtOnce | Retry::Never => Duration::ZERO,
+        };
+        if now + wait >= end || retry == Retry::Never || retry == Retry::Later && !budget.withdraw()
+        {
+            return Err(error);
+        }
+        if retry == Retry::Later {
+            let wait = sleep(wait);
+            match deadline {
+                Some(deadline) => tokio::select! {
+                    // If both end at the same time, nothing is sent any more.
+                    biased;
+                    // The error says more than that the deadline has passed.
+                    _ = deadline => return Err(error),
+                    () = wait => {}
+                },
+                None => wait.await,
+            }
+        }
+        self.count += 1;
+        stats.note_retry();
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_doubles_up_to_a_second() {
+        for (number, most) in [(0, 10), (1, 20), (6, 640), (7, 1_000), (40, 1_000)] {
+            let waits = (0..1_000).map(|_| wait_before(number));
+            let longest = waits.max().expect("some").as_millis();
+            assert!(
+                (most * 9 / 10..=most).contains(&longest),
+                "{number}: {longest}"
+            );
+        }
+    }
+}

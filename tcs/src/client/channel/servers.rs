@@ -1,0 +1,102 @@
+//! Which addresses of a name a channel connects to.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The most addresses that are noted as not answering: those of a name may change for ever.
+const MAX_FAILED: usize = 64;
+
+/// Which addresses of a name are better than others.
+#[derive(Debug, Default)]
+pub(super) struct Servers(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The addresses of the open connections, each as often as it has one.
+    used: Vec<SocketAddr>,
+    /// The addresses whose last connection ended without an answer.
+    failed: Vec<SocketAddr>,
+}
+
+impl Servers {
+    /// Sorts the addresses of a name: those that work first, and of these the ones with the fewest connections, so that the
+    /// connections of a channel spread over all of them.
+    pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
+        let known = self.lock();
+        addrs.sort_by_key(|addr| {
+            let used = known.used.iter().filter(|used| *used == addr).count();
+            (known.failed.contains(addr), used)
+        });
+    }
+
+    pub(super) fn add(&self, addr: Option<SocketAddr>) {
+        self.lock().used.extend(addr);
+    }
+
+    pub(super) fn remove(&self, addr: Option<SocketAddr>) {
+        let used = &mut self.lock().used;
+        if let Some(place) = used.iter().position(|used| Some(*used) == addr) {
+            used.swap_remove(place);
+        }
+    }
+
+    /// Notes whether the last connection to `addr` has answered.
+    pub(super) fn note(&self, addr: Option<SocketAddr>, has_answered: bool) {
+        let failed = &mut self.lock().failed;
+        failed.retain(|failed| Some(*failed) != addr);
+        if !has_answered {
+            if failed.len() >= MAX_FAILED {
+                failed.remove(0);
+            }
+            failed.extend(addr);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_with_the_fewest_connections_comes_first() {
+        let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
+        let servers = Servers::default();
+        let sorted = || {
+            let mut addrs = [a, b, c];
+            servers.sort(&mut addrs);
+            addrs
+        };
+        assert_eq!(sorted(), [a, b, c]);
+        for addr in [Some(a), Some(a), Some(b), None] {
+            servers.add(addr);
+        }
+        assert_eq!(sorted(), [c, b, a]);
+        servers.remove(Some(a));
+        servers.remove(None);
+        assert_eq!(sorted(), [c, a, b]);
+        servers.remove(Some(a));
+        assert_eq!(sorted(), [a, c, b]);
+    }
+
+    #[test]
+    fn address_that_does_not_answer_comes_last_until_it_does() {
+        let [a, b] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
+        let servers = Servers::default();
+        let sorted = || {
+            let mut addrs = [a, b];
+            servers.sort(&mut addrs);
+            addrs
+        };
+        servers.note(Some(a), false);
+        servers.add(Some(b));
+        assert_eq!(sorted(), [b, a]);
+        servers.note(Some(a), true);
+        assert_eq!(sorted(), [a, b]);
+    }
+}

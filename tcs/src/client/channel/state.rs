@@ -1,0 +1,111 @@
+//! What a channel tells about its connections.
+
+use std::{mem::swap, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    budget::RetryBudget,
+    metrics::{Metrics, Start},
+};
+use crate::Error;
+
+/// The connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
+///
+/// The numbers are for all connections to all addresses together. Except `connected`, they are totals since the
+/// channel was created.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ChannelState {
+    /// The number of connections that are open now. It is 0 also if no call has needed one yet, or if they were idle.
+    pub connected: usize,
+    /// The number of connections that were made.
+    pub connects: u64,
+    /// The number of connections that ended while calls were in flight. Connections that end while they are idle do
+    /// not count.
+    pub losses: u64,
+    /// The number of attempts to connect that have failed.
+    pub failed_attempts: u64,
+    /// The number of times that a request was sent again.
+    pub retries: u64,
+    /// Why the last attempt to connect has failed, or the last connection was lost. It stays when a later attempt
+    /// succeeds: [`connected`](Self::connected) says whether there is a connection.
+    pub last_error: Option<Arc<Error>>,
+}
+
+/// The numbers of a channel: its state, its metrics, and how many retries it has left.
+pub(super) struct ChannelStats {
+    state: watch::Sender<ChannelState>,
+    metrics: Metrics,
+    /// What limits retries, if there are any.
+    budget: Option<RetryBudget>,
+}
+
+impl ChannelStats {
+    pub(super) fn new(budget: Option<RetryBudget>) -> Self {
+        Self {
+            state: watch::Sender::new(ChannelState::default()),
+            metrics: Metrics::new(),
+            budget,
+        }
+    }
+
+    pub(super) const fn budget(&self) -> Option<&RetryBudget> {
+        self.budget.as_ref()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<ChannelState> {
+        self.state.subscribe()
+    }
+
+    /// Records a call that began at `start` and was answered.
+    #[inline]
+    pub(super) fn record_answer(&self, start: Start) {
+        self.metrics.record_answer(start);
+    }
+
+    #[cold]
+    pub(super) fn count_failure(&self) {
+        self.metrics.count_failure();
+    }
+
+    pub(super) fn note_connected(&self) {
+        self.metrics.count_connect();
+        self.state.send_modify(|state| {
+            state.connected += 1;
+            state.connects += 1;
+        });
+    }
+
+    pub(super) fn note_disconnected(&self) {
+        self.metrics.count_end();
+        self.state.send_modify(|state| state.connected -= 1);
+    }
+
+    /// Notes that a request is sent again.
+    pub(super) fn note_retry(&self) {
+        self.metrics.count_retry();
+        self.state.send_modify(|state| state.retries += 1);
+    }
+
+    /// Notes an attempt that has failed.
+    pub(super) fn note_failure(&self, error: &Arc<Error>) {
+        self.metrics.count_failed_connect();
+        let mut last = Some(Arc::clone(error));
+        self.state.send_modify(|state| {
+            state.failed_attempts += 1;
+            swap(&mut state.last_error, &mut last);
+        });
+        // The former one is dropped here, outside of the lock: it may have an error of the user's type.
+    }
+
+    /// Notes that a connection was lost.
+    pub(super) fn note_loss(&self, error: Error) {
+        self.metrics.count_loss();
+        let mut last = Some(Arc::new(error));
+        self.state.send_modify(|state| {
+            state.losses += 1;
+            swap(&mut state.last_error, &mut last);
+        });
+    }
+}

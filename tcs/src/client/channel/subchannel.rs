@@ -1,0 +1,387 @@
+//! A connection of a channel and its successors: what their callers and their driver share.
+
+use std::{
+    mem::replace,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Waker,
+    thread::panicking,
+};
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::{
+    super::{
+        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        timer::ticks_in, wire::Wire,
+    },
+    connector::Connector,
+    reencode::payload,
+    slots::{Failure, Slots},
+    state::ChannelStats,
+};
+use crate::{
+    Error, Peer, Result,
+    framing::{ConnectionFraming, Framing},
+};
+
+/// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
+const MAX_QUEUED: usize = 1 << 20;
+
+/// A connection of a channel, which is made when a call needs it, and made again when it has ended. Its callers and its
+/// driver share it.
+pub(super) struct Subchannel<F: Framing> {
+    pub(super) options: ConnectOptions,
+    /// Which of the channel's connections it is.
+    pub(super) index: usize,
+    /// Makes the next connection. Without it, the channel ends with its connection.
+    pub(super) connector: Option<Arc<Connector<F>>>,
+    /// The numbers of the whole channel.
+    pub(super) stats: Arc<ChannelStats>,
+    /// Whether each request is kept until its reply, so that it can be sent again.
+    pub(super) keeps_requests: bool,
+    /// Its one permit is held by the first of the callers that wait for room. The others wait for it, in order.
+    pub(super) waiters: Semaphore,
+    /// Tells the caller with the permit of `waiters` that there may be room.
+    pub(super) room: Notify,
+    /// Tells the task that connects that somebody waits, or that nobody ever will.
+    pub(super) wanted: Notify,
+    /// Whether a call would have used the connection if there had been one.
+    pub(super) was_passed_over: AtomicBool,
+    state: Mutex<State<F>>,
+}
+
+#[derive(Debug)]
+pub(super) struct State<F> {
+    /// The framing of both directions: callers write with it, and the driver reads.
+    pub(super) framing: ConnectionFraming<F>,
+    /// The requests that the driver has not taken yet.
+    pub(super) queue: RequestQueue,
+    pub(super) slots: Slots,
+    /// The waker of the driver, if it waits for a request.
+    pub(super) driver: Option<Waker>,
+    /// Whether the last clone of the channel was dropped. The connection ends once all requests are answered.
+    pub(super) is_released: bool,
+    pub(super) link: Link,
+    /// Why the driver must end, if a caller has found that.
+    fault: Option<Arc<Fault>>,
+    /// The server's end of the connection, or of the last one.
+    pub(super) peer: Peer,
+    /// Whether a message was received, or a request made, before the connection was shared.
+    pub(super) is_greeted: bool,
+    /// Whether a task makes connections.
+    pub(super) has_task: bool,
+}
+
+/// Whether requests can be sent.
+///
+/// | from | to | set by |
+/// |---|---|---|
+/// | any | `Connected` | `attach`: a connection was made |
+/// | `Connected` | `Disconnected(None)` | `detach`: it has ended; `Driver::poll_upkeep`: it is idle or old; `fail` |
+/// | `Connected` | `Closed` | `detach` and `fail`, if there is no connector |
+/// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
+/// | `Rejected` | `Disconnected(Some)` | `forget_rejection`: the next attempt is due |
+/// | `Disconnected`, `Rejected` | `Disconnected(None)` | `Reconnector`: its runtime has ended |
+#[derive(Debug)]
+pub(super) enum Link {
+    Connected,
+    /// There is no connection. The error is that of the last attempt. Callers wait for the next one.
+    Disconnected(Option<Arc<Error>>),
+    /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
+    Rejected(Arc<Error>),
+    /// The connection has ended, and there is no other.
+    Closed(Arc<Fault>),
+}
+
+impl<F: Framing> Subchannel<F> {
+    pub(super) fn new(
+        options: ConnectOptions,
+        index: usize,
+        stats: Arc<ChannelStats>,
+        connector: Option<Arc<Connector<F>>>,
+    ) -> Self {
+        let ticks = options.reply_timeout.map_or(0, ticks_in);
+        Self {
+            options,
+            index,
+            keeps_requests: F::HAS_INDEPENDENT_FRAMES && stats.budget().is_some(),
+            stats,
+            connector,
+            waiters: Semaphore::new(1),
+            room: Notify::new(),
+            wanted: Notify::new(),
+            was_passed_over: AtomicBool::new(false),
+            state: Mutex::new(State {
+                framing: ConnectionFraming::default(),
+                queue: RequestQueue::new(0),
+                slots: Slots::new(ticks),
+                driver: None,
+                is_released: false,
+                link: Link::Disconnected(None),
+                fault: None,
+                peer: Peer::unnamed(),
+                is_greeted: false,
+                has_task: false,
+            }),
+        }
+    }
+
+    /// Lets callers send their requests over `connection`. Returns its wire, which is for the driver.
+    pub(super) fn attach(&self, connection: Connection<F>) -> Wire {
+        let is_greeted = !connection.is_fresh();
+        let Connection {
+            wire,
+            framing,
+            peer,
+            ..
+        } = connection;
+        let addr = peer.addr();
+        self.was_passed_over.store(false, Relaxed);
+        let mut state = self.lock();
+        state.framing = framing;
+        state.queue = RequestQueue::new(wire.end_offset());
+        let link = replace(&mut state.link, Link::Connected);
+        state.fault = None;
+        let former = replace(&mut state.peer, peer);
+        state.is_greeted = is_greeted;
+        self.unlock_and_notify_waiter(state);
+        // Dropped without the lock: both may hold values of the user's types.
+        drop((link, former));
+        if let Some(connector) = &self.connector {
+            // After the link, because calls that wait for other connections look at it then.
+            connector.servers.add(addr);
+        }
+        self.stats.note_connected();
+        wire
+    }
+
+    /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too.
+    pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
+        if let Some(connector) = &self.connector {
+            connector.servers.remove(self.peer().addr());
+        }
+        self.stats.note_disconnected();
+        let link = self.link_after(fault);
+        let mut guard = self.lock();
+        let State {
+            slots, queue, peer, ..
+        } = &mut *guard;
+        while let Some(offset) = slots.oldest_offset() {
+            let error = fault.error_of(Some(offset), wire.sent(), peer);
+            let bytes = match wire.request_bytes(offset) {
+                [] => queue.bytes_from(offset),
+                bytes => bytes,
+            };
+            let can_parse = self.keeps_requests && !panicking();
+            let request = can_parse.then(|| payload::<F>(bytes)).flatten();
+            slots.complete(Err(Failure { error, request }.into()), peer, wakers);
+        }
+        queue.clear();
+        guard.link = link;
+        drop(guard);
+        // Each caller with the permit of `waiters` passes it on, so that each of them learns of the change.
+        self.room.notify_one();
+    }
+
+    fn link_after(&self, fault: &Arc<Fault>) -> Link {
+        match self.connector {
+            Some(_) => Link::Disconnected(None),
+            None => Link::Closed(Arc::clone(fault)),
+        }
+    }
+
+    /// Sets whether requests can be sent after an attempt has failed, and tells those who wait.
+    pub(super) fn set_link(&self, link: Link) {
+        self.was_passed_over.store(false, Relaxed);
+        let former = replace(&mut self.lock().link, link);
+        drop(former);
+        self.room.notify_one();
+    }
+
+    /// Lets calls wait for the next attempt to connect.
+    pub(super) fn forget_rejection(&self) {
+        let mut state = self.lock();
+        if let Link::Rejected(error) = &state.link {
+            state.link = Link::Disconnected(Some(Arc::clone(error)));
+        }
+    }
+
+    /// Tells the driver that no more calls are made, so that it ends once all requests are answered.
+    #[cold]
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.is_released = true;
+        Self::unlock_and_wake_driver(state);
+        self.wanted.notify_one();
+    }
+
+    /// Ends the driver, which then fails all calls. Calls to come fail, too, if there is no other connection.
+    #[cold]
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    pub(super) fn fail(&self, fault: Fault) {
+        let fault = Arc::new(fault);
+        let mut state = self.lock();
+        if let Link::Connected = state.link {
+            state.link = self.link_after(&fault);
+        }
+        state.fault.get_or_insert(fault);
+        Self::unlock_and_wake_driver(state);
+    }
+
+    /// Returns `true` if calls fail until the next attempt to connect.
+    pub(super) fn is_rejected(&self) -> bool {
+        matches!(self.lock().link, Link::Rejected(_))
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.load().is_some()
+    }
+
+    /// Returns how many calls are in flight, or `None` if there is no connection.
+    pub(super) fn load(&self) -> Option<usize> {
+        let state = self.lock();
+        let is_connected = matches!(state.link, Link::Connected);
+        is_connected.then(|| state.slots.len())
+    }
+
+    /// Returns `true` if calls wait for the connection, or would use it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.has_waiters() || self.was_passed_over.load(Relaxed)
+    }
+
+    /// Returns the server's end of the connection, or of the last one.
+    pub(super) fn peer(&self) -> Peer {
+        self.lock().peer.clone()
+    }
+
+    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
+    /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
+    ///
+    /// A panic in that code does no harm: the next request removes what is half written.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unlocks the state, and wakes the driver if it waits for a request.
+    pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn unlock_and_notify_waiter(&self, state: MutexGuard<'_, State<F>>) {
+        let is_offer = self.has_waiters() && state.has_room(&self.options);
+        drop(state);
+        if is_offer {
+            self.room.notify_one();
+        }
+    }
+
+    /// Returns `true` if callers wait for room.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.available_permits() == 0
+    }
+}
+
+impl<F> State<F> {
+    pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
+        matches!(self.link, Link::Connected)
+            && self.slots.len() < options.max_in_flight
+            && self.queue.unsent() < MAX_QUEUED
+    }
+
+    /// Returns the error of a request that cannot be sent now, unless it can wait.
+    #[cold]
+    pub(super) fn check_waiting(&self, has_greeting: bool) -> Result<()> {
+        match &self.link {
+            Link::Connected if has_greeting && !self.is_greeted => Err(Error::not_greeted()),
+            Link::Connected | Link::Disconnected(_) => Ok(()),
+            Link::Rejected(error) => Err(Error::not_connected(error)),
+            Link::Closed(fault) => Err(fault.later_error(&self.peer)),
+        }
+    }
+
+    /// Returns `true` if no call is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.slots.oldest_offset().is_none() && self.queue.unsent() == 0
+    }
+
+    /// Returns why the driver must end, if it must.
+    pub(super) fn end_reason(&self) -> Option<Arc<Fault>> {
+        if self.fault.is_some() || self.slots.oldest_offset().is_some() {
+            return self.fault.clone();
+        }
+        let reason = match self.link {
+            _ if self.is_released => "all its clones were dropped",
+            Link::Connected => return None,
+            // No more requests come, because the driver has asked for another connection.
+            _ => "it is replaced by another connection",
+        };
+        Some(Fault::Broken(reason).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::{Context, Wake},
+    };
+
+    use super::*;
+    use crate::{Channel, format::Writer, framing::LengthPrefixed};
+
+    /// A waker whose drop runs code that would wait for the lock for ever.
+    struct Waiter {
+        subchannel: Arc<Subchannel<LengthPrefixed>>,
+        dropped: Arc<AtomicUsize>,
+    }
+
+    impl Wake for Waiter {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Waiter {
+        fn drop(&mut self) {
+            drop(self.subchannel.state.try_lock().expect("it is not locked"));
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn waker_of_a_former_poll_is_dropped_without_the_lock() {
+        let (near, _far) = tokio::io::duplex(64);
+        let stats = Arc::new(ChannelStats::new(None));
+        let subchannel = Subchannel::new(ConnectOptions::new(), 0, Arc::clone(&stats), None);
+        let subchannel = Arc::new(subchannel);
+        let _wire = subchannel.attach(Connection::over(near));
+        let channel = Channel::with_connections([Arc::clone(&subchannel)], stats);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let request = |out: &mut Writer<'_>| {
+            out.put(b"x");
+            Ok(())
+        };
+        {
+            let mut call = pin!(channel.round_trip(false, request));
+            for number in 0..3 {
+                let waker = Waker::from(Arc::new(Waiter {
+                    subchannel: Arc::clone(&subchannel),
+                    dropped: Arc::clone(&dropped),
+                }));
+                let mut cx = Context::from_waker(&waker);
+                assert!(call.as_mut().poll(&mut cx).is_pending());
+                assert_eq!(dropped.load(Relaxed), number);
+            }
+        }
+        assert_eq!(dropped.load(Relaxed), 3);
+    }
+}

@@ -1,0 +1,110 @@
+//! When a lasting connection is replaced though it works, and when it is pinged.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::client::timer::Timer;
+
+/// How many times a timeout is checked while it runs.
+const CHECKS: u32 = 8;
+
+/// The settings of lasting connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UpkeepSettings {
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) max_age: Option<Duration>,
+}
+
+/// What a connection needs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A ping, because nothing was sent for a while.
+    Ping,
+    /// To be closed, because nobody has used it for a while.
+    Close,
+    /// To be replaced, because it is old.
+    Replacement,
+}
+
+/// Checks now and then whether a connection is in use, so that a call reads no clock.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    settings: UpkeepSettings,
+    /// The time between two checks.
+    period: Duration,
+    timer: Timer,
+    next_check: Instant,
+    /// When the connection is old.
+    end: Option<Instant>,
+    /// The number of bytes of requests at the last check.
+    last_offset: u64,
+    /// When the last request was found, and when the last bytes were.
+    last_request: Instant,
+    last_sent: Instant,
+}
+
+impl Upkeep {
+    /// Begins with a new connection. Returns `None` if it needs no upkeep.
+    pub(super) fn new(settings: &UpkeepSettings) -> Option<Self> {
+        let UpkeepSettings {
+            idle_timeout,
+            ping_interval,
+            max_age,
+        } = *settings;
+        let limits = [idle_timeout, ping_interval, max_age];
+        let shortest = limits.into_iter().flatten().min()?;
+        let (now, period) = (
+            Instant::now(),
+            (shortest / CHECKS).max(Duration::from_millis(1)),
+        );
+        Some(Self {
+            settings: *settings,
+            period,
+            timer: Timer::default(),
+            next_check: now + period,
+            // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
+            end: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
+            last_offset: 0,
+            last_request: now,
+            last_sent: now,
+        })
+    }
+
+    /// Waits until something is due. `offset` is the number of bytes of all requests so far.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<Due> {
+        loop {
+            ready!(self.timer.poll_until(self.next_check, cx));
+            let now = Instant::now();
+            self.next_check = now + self.period;
+            if offset != self.last_offset {
+                self.last_offset = offset;
+                (self.last_request, self.last_sent) = (now, now);
+            }
+            let has_passed = |limit: Option<Duration>, since| {
+                limit.is_some_and(|limit| now.duration_since(since) >= limit)
+            };
+            if self.end.is_some_and(|end| now >= end) {
+                self.end = None;
+                return Poll::Ready(Due::Replacement);
+            }
+            // Before the end of an idle connection, which is due again and again while a call is in flight.
+            if has_passed(self.settings.ping_interval, self.last_sent) {
+                self.last_sent = now;
+                return Poll::Ready(Due::Ping);
+            }
+            if has_passed(self.settings.idle_timeout, self.last_request) {
+                return Poll::Ready(Due::Close);
+            }
+        }
+    }
+
+    /// Notes the bytes of a ping, which is no request.
+    pub(super) const fn note_ping(&mut self, offset: u64) {
+        self.last_offset = offset;
+    }
+}

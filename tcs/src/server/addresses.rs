@@ -1,0 +1,186 @@
+//! Limits per address of a peer, so that no address takes the whole server.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::config::Limits;
+use crate::{Peer, Rejection};
+
+/// The addresses of the open connections.
+pub(super) struct Addresses {
+    /// How many connections each address may have.
+    max_connections: usize,
+    known: Mutex<HashMap<IpAddr, Arc<PeerUsage>>>,
+}
+
+/// What the peers of an address use. Each of its open connections holds it, so its references are counted, not its
+/// connections.
+#[derive(Debug)]
+pub(super) struct PeerUsage(Mutex<RequestUsage>);
+
+#[derive(Debug)]
+struct RequestUsage {
+    in_flight: usize,
+    /// When the token bucket is full again. It has room for a second's worth of requests.
+    full_at: Instant,
+}
+
+impl Addresses {
+    pub(super) fn new(max_connections: usize) -> Self {
+        Self {
+            max_connections,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection, for as long as it holds the result. Returns `None` for a peer whose address is not
+    /// limited, and an error if the address has too many connections.
+    pub(super) fn connect(&self, peer: &Peer) -> Result<Option<Arc<PeerUsage>>, Rejection> {
+        let Some(key) = peer.addr().and_then(|addr| limited(addr.ip())) else {
+            return Ok(None);
+        };
+        // No code panics while it holds the lock.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the map grows, so that what it does for each connection does not depend on its size.
+        if known.len() == known.capacity() {
+            // Whoever reconnects does not get a full bucket.
+            let now = Instant::now();
+            known.retain(|_, address| {
+                Arc::strong_count(address) > 1 || address.lock().full_at > now
+            });
+        }
+        let address = known
+            .entry(key)
+            .or_insert_with(|| Arc::new(PeerUsage::new()));
+        // The map has one of the references. Others can only be dropped meanwhile.
+        if Arc::strong_count(address) > self.max_connections {
+            let limit = self.max_connections;
+            let text = format!(
+                "this address has {limit} open connections (`max_connections_per_address`)"
+            );
+            return Err(Rejection::too_many_connections(text));
+        }
+        Ok(Some(Arc::clone(address)))
+    }
+}
+
+impl PeerUsage {
+    fn new() -> Self {
+        Self(Mutex::new(RequestUsage {
+            in_flight: 0,
+            full_at: Instant::now(),
+        }))
+    }
+
+    /// Counts a request that begins, unless it exceeds a limit.
+    pub(super) fn begin_request(&self, limits: &Limits) -> Result<(), Rejection> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let (most, rate) = (limits.in_flight_per_address, limits.rate_per_address);
+        let (mut requests, now) = (self.lock(), Instant::now());
+        let full_at = requests.full_at.max(now) + SECOND / rate;
+        Err(Rejection::busy(if requests.in_flight >= most {
+            format!("this address has {most} requests in flight (`max_in_flight_per_address`)")
+        } else if full_at > now + SECOND {
+            format!(
+                "this address sends more than {rate} requests per second (`max_request_rate_per_address`)"
+            )
+        } else {
+            requests.in_flight += 1;
+            requests.full_at = full_at;
+            return Ok(());
+        }))
+    }
+
+    /// Counts the end of a request that has begun.
+    pub(super) fn end_request(&self) {
+        self.lock().in_flight -= 1;
+    }
+
+    /// Ignores poisoning, because no code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, RequestUsage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the address by which a peer is counted, or `None` if it is not.
+///
+/// An IPv6 peer usually has a network of 64 bits, and can use any address of it.
+fn limited(ip: IpAddr) -> Option<IpAddr> {
+    match ip.to_canonical() {
+        // Also every peer of a proxy on this machine.
+        ip if ip.is_loopback() => None,
+        IpAddr::V4(ip) => Some(ip.into()),
+        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RejectionKind;
+
+    fn peer(addr: &str) -> Peer {
+        Peer::at(addr.parse().expect("an address"))
+    }
+
+    #[test]
+    fn addresses_are_counted_by_ipv4_address_and_ipv6_network() {
+        let addresses = Addresses::new(2);
+        for [first, second, third, other] in [
+            [
+                "192.0.2.1:1",
+                "192.0.2.1:2",
+                "[::ffff:192.0.2.1]:3",
+                "192.0.2.2:1",
+            ],
+            [
+                "[2001:db8::1]:1",
+                "[2001:db8::2]:1",
+                "[2001:db8::ffff:0:0:1]:1",
+                "[2001:db8:0:1::1]:1",
+            ],
+        ] {
+            let first = addresses.connect(&peer(first)).expect("room");
+            let _second = addresses.connect(&peer(second)).expect("room");
+            let rejection = addresses.connect(&peer(third)).expect_err("too many");
+            assert_eq!(rejection.kind(), RejectionKind::TooManyConnections);
+            addresses.connect(&peer(other)).expect("another address");
+            drop(first);
+            addresses.connect(&peer(third)).expect("room again");
+        }
+    }
+
+    #[test]
+    fn peers_of_this_machine_and_without_an_address_are_not_counted() {
+        let addresses = Addresses::new(1);
+        let unnamed = Peer::unnamed();
+        for peer in [
+            peer("127.0.0.2:1"),
+            peer("[::1]:1"),
+            peer("[::ffff:127.0.0.1]:1"),
+            unnamed,
+        ] {
+            assert!(addresses.connect(&peer).expect("no limit").is_none());
+        }
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let addresses = Addresses::new(1);
+        let kept = addresses.connect(&peer("192.0.2.1:1")).expect("room");
+        for last in 0..10_000 {
+            let ip = u32::from_be_bytes([10, 0, 0, 0]) + last;
+            let peer = Peer::at((std::net::Ipv4Addr::from_bits(ip), 1).into());
+            addresses.connect(&peer).expect("room");
+        }
+        let known = addresses.known.lock().expect("no panic");
+        assert!(known.len() < 10, "{}", known.len());
+        assert!(kept.is_some() && known.contains_key(&IpAddr::from([192, 0, 2, 1])));
+    }
+}

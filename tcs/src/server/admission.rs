@@ -1,0 +1,80 @@
+//! Whether a peer is served, once it is known which one it is.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use super::{
+    addresses::{Addresses, PeerUsage},
+    connection::log_panic,
+    log_limiter::LogLimiter,
+};
+use crate::{Peer, Rejection, RejectionKind, transport::Incoming};
+
+/// The conditions under which a peer is served.
+pub(super) struct Admission {
+    pub(super) addresses: Addresses,
+    pub(super) on_accept: Option<OnAccept>,
+}
+
+/// The user's condition.
+pub(super) type OnAccept = Box<dyn Fn(&Peer) -> Result<(), Rejection> + Send + Sync>;
+
+impl Admission {
+    /// Admits a peer at its accept, unless its handshakes can still change its address.
+    pub(super) fn at_accept(
+        &self,
+        incoming: &Incoming,
+        log_limiter: &LogLimiter,
+    ) -> Result<Option<Arc<PeerUsage>>, Rejection> {
+        let Incoming {
+            peer, handshakes, ..
+        } = incoming;
+        let mut address = None;
+        if handshakes.is_empty() {
+            self.admit(peer, &mut address, log_limiter)?;
+        } else if !handshakes
+            .iter()
+            .any(|handshake| handshake.may_change_addr(peer))
+        {
+            address = self.addresses.connect(peer)?;
+        }
+        Ok(address)
+    }
+
+    /// Admits a peer after its handshakes.
+    pub(super) fn admit(
+        &self,
+        peer: &Peer,
+        address: &mut Option<Arc<PeerUsage>>,
+        log_limiter: &LogLimiter,
+    ) -> Result<(), Rejection> {
+        if address.is_none() {
+            *address = self.addresses.connect(peer)?;
+        }
+        match &self.on_accept {
+            Some(on_accept) => ask(on_accept, peer, log_limiter),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Asks the user's condition. Catches its panic, because the accept loop of all connections calls it.
+fn ask(on_accept: &OnAccept, peer: &Peer, log_limiter: &LogLimiter) -> Result<(), Rejection> {
+    let answer = catch_unwind(AssertUnwindSafe(|| on_accept(peer)));
+    let rejection = match answer {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(rejection)) => rejection,
+        Err(payload) => {
+            log_panic(log_limiter, "`on_accept`", payload);
+            Rejection::new(RejectionKind::GoingAway, "the server failed")
+        }
+    };
+    // The peer would take any other kind for the reply to its first request.
+    Err(if rejection.kind().is_final() {
+        rejection
+    } else {
+        Rejection::new(RejectionKind::GoingAway, rejection.text())
+    })
+}

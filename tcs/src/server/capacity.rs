@@ -1,0 +1,151 @@
+//! What a server does when it has its maximum number of connections.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use super::registry::Registry;
+use crate::Rejection;
+
+/// What a server with [`max_connections`](super::Server::max_connections) open connections does with further peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AtCapacity {
+    /// They wait in the backlog of the operating system until a connection ends.
+    #[default]
+    Wait,
+    /// They receive *too many connections*, and are closed. A peer that begins with a handshake, such as TLS, is closed
+    /// without a message, and so is one that comes while 64 others are being told.
+    Reject,
+    /// The connection that waits longest for a request receives *idle*, and is closed. The new one is served. If none
+    /// waits for a request, the new one is rejected.
+    EvictIdle,
+}
+
+/// How many connections are told to end for a new one. One that has just received a request goes on.
+const EVICTIONS: usize = 8;
+/// How long each of them has to end.
+const EVICTION_TIME: Duration = Duration::from_millis(50);
+/// A new warning needs this long without being full.
+const EPISODE: Duration = Duration::from_secs(10);
+
+/// The permits of a server's connections.
+pub(super) struct Capacity {
+    permits: Arc<Semaphore>,
+    max_connections: usize,
+    policy: AtCapacity,
+    /// When the server was last found full.
+    full: Option<Instant>,
+}
+
+impl Capacity {
+    pub(super) fn new(max_connections: usize, policy: AtCapacity) -> Self {
+        let permits = max_connections.min(Semaphore::MAX_PERMITS);
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            max_connections,
+            policy,
+            full: None,
+        }
+    }
+
+    /// Returns `true` if there is no permit left.
+    pub(super) fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
+    /// Waits for a permit, if peers wait in the backlog when there is none. Otherwise [`make_room`](Self::make_room)
+    /// takes one when a peer was accepted.
+    pub(super) async fn wait(&mut self) -> Option<OwnedSemaphorePermit> {
+        if self.policy != AtCapacity::Wait {
+            return None;
+        }
+        // With a limit of one, the server is full whenever it serves. Whether a peer waits is known later.
+        let was_full = self.max_connections > 1 && self.is_full();
+        if was_full {
+            self.warn();
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        if was_full {
+            // It was full until now.
+            self.full = Some(Instant::now());
+        }
+        permit
+    }
+
+    /// Returns the permit of a peer that was accepted, or takes one, or rejects the peer.
+    pub(super) async fn make_room(
+        &mut self,
+        permit: Option<OwnedSemaphorePermit>,
+        registry: &Registry,
+    ) -> Result<OwnedSemaphorePermit, Rejection> {
+        let free = || Arc::clone(&self.permits).try_acquire_owned().ok();
+        if let Some(permit) = permit.or_else(free) {
+            return Ok(permit);
+        }
+        self.warn();
+        for _ in 0..EVICTIONS {
+            if self.policy != AtCapacity::EvictIdle || !registry.evict_longest_idle() {
+                break;
+            }
+            let freed = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(EVICTION_TIME, freed).await {
+                return Ok(permit);
+            }
+        }
+        let most = self.max_connections;
+        let text = format!("{most} connections are open (`max_connections`)");
+        Err(Rejection::too_many_connections(text))
+    }
+
+    /// Logs that the server is full, once until it was not for a while.
+    pub(super) fn warn(&mut self) {
+        let last = self.full.replace(Instant::now());
+        if last.is_none_or(|last| last.elapsed() > EPISODE) {
+            let most = self.max_connections;
+            let peers = match self.policy {
+                AtCapacity::Wait => "further peers wait",
+                AtCapacity::Reject => "further peers are rejected",
+                AtCapacity::EvictIdle => "further peers replace idle ones",
+            };
+            tracing::warn!("{most} connections are open (`max_connections`); {peers}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Returns whether a warning would be logged now.
+    fn would_warn(capacity: &Capacity) -> bool {
+        capacity.full.is_none_or(|last| last.elapsed() > EPISODE)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_stays_full_warns_once() {
+        let mut capacity = Capacity::new(2, AtCapacity::Wait);
+        let mut open = vec![capacity.wait().await, capacity.wait().await];
+        assert!(would_warn(&capacity));
+        for _ in 0..10 {
+            let ended = open.remove(0);
+            let next = capacity.wait();
+            let ending = async {
+                advance(3 * EPISODE).await;
+                drop(ended);
+            };
+            open.push(tokio::join!(next, ending).0);
+            assert!(!would_warn(&capacity));
+        }
+        open.clear();
+        advance(EPISODE + Duration::from_millis(1)).await;
+        open.push(capacity.wait().await);
+        assert!(would_warn(&capacity));
+    }
+}

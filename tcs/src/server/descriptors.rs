@@ -1,0 +1,53 @@
+//! A descriptor in reserve, so that a peer can be told that the process has no other.
+
+use std::io;
+#[cfg(unix)]
+use std::os::unix::net::UnixDatagram as Socket;
+
+/// A descriptor that is released when there is no other for a connection.
+///
+/// Without it, peers wait in the backlog, and are not told, for as long as the process has no descriptor.
+#[derive(Debug, Default)]
+pub(super) struct ReservedDescriptor(Option<Socket>);
+
+/// Elsewhere, descriptors have no limit that a server meets.
+#[cfg(not(unix))]
+#[derive(Debug)]
+struct Socket;
+
+#[cfg(not(unix))]
+impl Socket {
+    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+    const fn unbound() -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl ReservedDescriptor {
+    pub(super) const fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Releases the descriptor if `error` says that there is no other. Returns `false` if it does not release one.
+    pub(super) fn release(&mut self, error: &io::Error) -> bool {
+        is_out_of_descriptors(error) && self.0.take().is_some()
+    }
+
+    /// Takes a descriptor if none is held. Returns `false` if there is none to take.
+    pub(super) fn restore(&mut self) -> bool {
+        if self.0.is_none() {
+            // An unbound socket needs no file, which a `chroot` may not have.
+            match Socket::unbound() {
+                Ok(socket) => self.0 = Some(socket),
+                // With any other error, such as that of a sandbox, the server goes on without a reserve.
+                Err(error) => return !is_out_of_descriptors(&error),
+            }
+        }
+        true
+    }
+}
+
+/// Returns `true` for ENFILE and EMFILE, which have these numbers on every Unix.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}

@@ -1,0 +1,88 @@
+//! The handshakes of a connection: those of its listener, and the one of `Response::StartTls`.
+
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
+
+use super::{
+    config::Limit,
+    log_limiter::log_limited,
+    metrics::count_failed_handshake,
+    registry::{Deadline, Registration},
+};
+use crate::{
+    Peer,
+    panics::{panic_text, poll_caught},
+    text::Text,
+    transport::{DynHandshake, Stream},
+};
+
+pub(super) type Handshakes = Vec<Arc<dyn DynHandshake>>;
+
+/// How long a handshake may go on once a drain has begun. Its peer may have sent a request already, as the client of
+/// TLS 1.3 does with the end of its handshake. The connection tells it that the request was not executed.
+const DRAINED_HANDSHAKE: Limit = Limit::from_secs(1);
+
+/// Performs handshakes one after another, within `handshake_timeout`. Returns `false` if one of them failed, which is
+/// logged. The connection is then over.
+///
+/// The registration wakes the task when the time is over or the server stops.
+pub(super) async fn shake_hands(
+    stream: &mut Stream,
+    peer: &mut Peer,
+    handshakes: &[Arc<dyn DynHandshake>],
+    registration: &mut Registration,
+) -> bool {
+    let Err(error) = perform_all(stream, peer, handshakes, registration).await else {
+        return true;
+    };
+    let reason = Text::new(&error);
+    // The peer as the last handshake has left it.
+    count_failed_handshake();
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        tracing::debug!(%peer, %reason, "a handshake has failed");
+    } else {
+        let limiter = registration.log_limiter();
+        log_limited!(limiter, info, { %peer, %reason, }, "a handshake has failed");
+    }
+    false
+}
+
+/// Performs handshakes. Returns the reason why the connection is over as an error.
+async fn perform_all(
+    stream: &mut Stream,
+    peer: &mut Peer,
+    handshakes: &[Arc<dyn DynHandshake>],
+    registration: &mut Registration,
+) -> io::Result<()> {
+    let limit = registration.limits().handshake;
+    let mut deadline = Deadline::after(registration.now(), limit);
+    let mut is_draining = false;
+    let mut opening = pin!(async {
+        for handshake in handshakes {
+            *stream = handshake.perform_boxed(stream.take_inner(), peer).await?;
+        }
+        io::Result::Ok(())
+    });
+    poll_fn(|cx| {
+        let mut wakeup = registration.poll_deadline(deadline, cx);
+        // After the waker was set, so that no drain is missed.
+        if !is_draining && registration.is_draining() {
+            is_draining = true;
+            deadline = deadline.min(Deadline::after(registration.now(), DRAINED_HANDSHAKE));
+            wakeup = registration.poll_deadline(deadline, cx);
+        }
+        if wakeup.is_ready() {
+            return Poll::Ready(Err(io::Error::other(if is_draining {
+                "the server is stopping".to_owned()
+            } else {
+                format!("it took longer than {limit} (`handshake_timeout`)")
+            })));
+        }
+        poll_caught(opening.as_mut(), cx).map(|opened| {
+            opened.unwrap_or_else(|payload| {
+                let reason = format!("a panic: {}", panic_text(payload));
+                Err(io::Error::other(reason))
+            })
+        })
+    })
+    .await
+}

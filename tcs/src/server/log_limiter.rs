@@ -1,0 +1,96 @@
+//! Limits the log lines that peers can cause, so that a stranger cannot fill a disk.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long lines with the same message are left out after one of them.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The lines that the peers of one server can cause at `INFO` and above, by their message.
+#[derive(Debug, Default)]
+pub(super) struct LogLimiter(Mutex<BTreeMap<&'static str, Recent>>);
+
+/// The last line with a message.
+#[derive(Debug)]
+struct Recent {
+    logged: Instant,
+    /// The number of lines left out since.
+    left_out: u64,
+}
+
+impl LogLimiter {
+    /// Returns how many lines with `message` were left out since the last one, or `None` if this one is left out as
+    /// well.
+    pub(super) fn pass(&self, message: &'static str) -> Option<u64> {
+        let now = Instant::now();
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match lines.entry(message) {
+            Entry::Vacant(new) => {
+                let left_out = 0;
+                new.insert(Recent {
+                    logged: now,
+                    left_out,
+                });
+                Some(left_out)
+            }
+            Entry::Occupied(mut recent) => {
+                let recent = recent.get_mut();
+                if now.duration_since(recent.logged) < INTERVAL {
+                    recent.left_out += 1;
+                    return None;
+                }
+                recent.logged = now;
+                Some(std::mem::take(&mut recent.left_out))
+            }
+        }
+    }
+}
+
+/// Logs an event that a peer can cause, at most once per second and message. In between, it is logged at `DEBUG`.
+///
+/// The next line has the number of those that were left out as the field `left_out`.
+macro_rules! log_limited {
+    ($limiter:expr, $level:ident, { $($fields:tt)* }, $message:literal) => {
+        log_limited!($limiter, $level, $message, { $($fields)* }, $message)
+    };
+    // With a key, where texts of several kinds have one literal.
+    ($limiter:expr, $level:ident, $key:expr, { $($fields:tt)* }, $message:literal) => {
+        match $limiter.pass($key) {
+            Some(left_out) => {
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::$level!($($fields)* left_out, $message);
+            }
+            None => tracing::debug!($($fields)* $message),
+        }
+    };
+}
+
+pub(super) use log_limited;
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_per_second_and_message_is_admitted_with_the_number_of_those_left_out() {
+        let limiter = LogLimiter::default();
+        assert_eq!(limiter.pass("a"), Some(0));
+        assert_eq!(limiter.pass("b"), Some(0));
+        for _ in 0..3 {
+            assert_eq!(limiter.pass("a"), None);
+        }
+        advance(Duration::from_millis(999)).await;
+        assert_eq!(limiter.pass("a"), None);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(limiter.pass("a"), Some(4));
+        assert_eq!(limiter.pass("a"), None);
+        assert_eq!(limiter.pass("b"), Some(0));
+    }
+}

@@ -1,0 +1,193 @@
+//! Publishes the numbers of a server through the crate `metrics`, with the feature of this name.
+//!
+//! The totals are those of the [`Report`], published once per second, so that requests do not pay for them. Only the
+//! time of a call is recorded for each request.
+
+use std::{convert::Infallible, iter::zip, mem::replace, time::Duration};
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Label, Unit, counter, describe_histogram, gauge, histogram,
+};
+use tokio::time::{Instant, sleep};
+
+use super::{registry::Registry, report::Report};
+use crate::{RejectionKind, buffer::Arrival};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether each arrival of bytes is noted.
+pub(super) const NEEDS_ARRIVALS: bool = true;
+
+const QUEUE_DURATION: &str = "tcs_queue_duration_seconds";
+const REQUEST_DURATION: &str = "tcs_request_duration_seconds";
+const CONNECTION_DURATION: &str = "tcs_connection_duration_seconds";
+
+/// What is published once per second.
+#[derive(Clone, Copy, Default)]
+struct Numbers {
+    report: Report,
+    reserved_bytes: u64,
+}
+
+/// Returns the gauges, each with its name.
+fn gauges(
+    Numbers {
+        report,
+        reserved_bytes,
+    }: &Numbers,
+) -> [(&'static str, u64); 3] {
+    [
+        ("tcs_connections_open", report.connections.open),
+        ("tcs_requests_in_flight", report.requests.in_flight),
+        ("tcs_buffer_bytes", *reserved_bytes),
+    ]
+}
+
+/// Returns the counters, each with its name and its label `outcome`, if it has one.
+fn counters(Numbers { report, .. }: &Numbers) -> [(&'static str, Option<&'static str>, u64); 10] {
+    let (ended, connections) = ("tcs_connections_ended_total", report.connections);
+    let (done, requests) = ("tcs_requests_total", report.requests);
+    [
+        ("tcs_connections_accepted_total", None, connections.accepted),
+        (ended, Some("closed"), connections.closed),
+        (ended, Some("aborted"), connections.aborted),
+        ("tcs_requests_received_total", None, requests.received),
+        (done, Some("served"), requests.served),
+        (done, Some("failed"), requests.failed),
+        (done, Some("rejected"), requests.rejected),
+        (done, Some("aborted"), requests.aborted),
+        ("tcs_received_bytes_total", None, report.bytes.received),
+        ("tcs_sent_bytes_total", None, report.bytes.sent),
+    ]
+}
+
+/// Runs `future`, and publishes the numbers of the server once per second and at the end.
+pub(super) async fn publishing<F: Future>(registry: &Registry, future: F) -> F::Output {
+    let mut publisher = Publisher::new(registry);
+    tokio::select! {
+        biased;
+        output = future => output,
+        never = publisher.run() => match never {},
+    }
+}
+
+/// Publishes how the numbers of one server have changed, so that those of several servers add up.
+struct Publisher<'r> {
+    registry: &'r Registry,
+    /// What was published last.
+    last: Numbers,
+    gauges: [Gauge; 3],
+    counters: [Counter; 10],
+}
+
+impl<'r> Publisher<'r> {
+    fn new(registry: &'r Registry) -> Self {
+        let text = "The time from the read of a request to its call.";
+        describe_histogram!(QUEUE_DURATION, Unit::Seconds, text);
+        describe_histogram!(REQUEST_DURATION, Unit::Seconds, "The time of a call.");
+        let text = "The time from the accept of a connection to its end.";
+        describe_histogram!(CONNECTION_DURATION, Unit::Seconds, text);
+        let last = Numbers::default();
+        Self {
+            registry,
+            last,
+            gauges: gauges(&last).map(|(name, _)| gauge!(name)),
+            counters: counters(&last).map(|(name, outcome, _)| {
+                let labels = outcome.map(|outcome| Label::from_static_parts("outcome", outcome));
+                counter!(name, Vec::from_iter(labels))
+            }),
+        }
+    }
+
+    async fn run(&mut self) -> Infallible {
+        loop {
+            self.publish(Numbers {
+                report: self.registry.stats(),
+                reserved_bytes: self.registry.reserved_bytes(),
+            });
+            sleep(INTERVAL).await;
+        }
+    }
+
+    fn publish(&mut self, now: Numbers) {
+        let last = replace(&mut self.last, now);
+        let changes = zip(gauges(&now), gauges(&last));
+        for (gauge, ((_, now), (_, last))) in zip(&self.gauges, changes) {
+            #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
+            gauge.increment(now as f64 - last as f64);
+        }
+        let changes = zip(counters(&now), counters(&last));
+        for (counter, ((.., now), (.., last))) in zip(&self.counters, changes) {
+            counter.increment(now.saturating_sub(last));
+        }
+    }
+}
+
+/// Also if the server is dropped. What is open is then aborted.
+impl Drop for Publisher<'_> {
+    fn drop(&mut self) {
+        self.publish(Numbers {
+            report: self.registry.report(),
+            reserved_bytes: 0,
+        });
+    }
+}
+
+/// What is recorded for each request.
+pub(super) struct Metrics {
+    /// These are kept, because finding them takes longer than a cheap request.
+    queue_duration: Histogram,
+    /// One for each operation, or one for all requests.
+    request_durations: Vec<Histogram>,
+}
+
+impl Metrics {
+    pub(super) fn new(operations: &[&'static str]) -> Self {
+        let of_operation = |name: &&'static str| histogram!(REQUEST_DURATION, "operation" => *name);
+        let request_durations = match operations {
+            [] => vec![histogram!(REQUEST_DURATION)],
+            _ => operations.iter().map(of_operation).collect(),
+        };
+        Self {
+            queue_duration: histogram!(QUEUE_DURATION),
+            request_durations,
+        }
+    }
+}
+
+/// The start of a call.
+#[derive(Clone, Copy)]
+pub(super) struct Timer {
+    began: Instant,
+    operation: usize,
+}
+
+impl Timer {
+    /// Starts at the call of an operation. Records how long its request has waited.
+    pub(super) fn start(metrics: &Metrics, arrival: Arrival, operation: usize) -> Self {
+        let began = Instant::now();
+        if let Some(arrived) = arrival.time {
+            metrics.queue_duration.record(began - arrived);
+        }
+        Self { began, operation }
+    }
+}
+
+/// Records a call that has been answered.
+pub(super) fn record_call(metrics: &Metrics, timer: Timer) {
+    if let Some(histogram) = metrics.request_durations.get(timer.operation) {
+        histogram.record(timer.began.elapsed());
+    }
+}
+
+pub(super) fn record_connection(duration: Duration) {
+    histogram!(CONNECTION_DURATION).record(duration);
+}
+
+pub(super) fn count_rejection(kind: RejectionKind) {
+    counter!("tcs_rejections_total", "kind" => kind.name()).increment(1);
+}
+
+pub(super) fn count_failed_handshake() {
+    counter!("tcs_handshakes_failed_total").increment(1);
+}

@@ -1,0 +1,52 @@
+//! Measures the curves of `docs/overload.md`, and prints its tables and plots. Takes two minutes.
+//!
+//! ```text
+//! cargo run --release -p tcs-tests --bin overload
+//! ```
+
+use std::time::Duration;
+
+use tcs_tests::overload::Load;
+
+const LIMIT: Duration = Duration::from_millis(20);
+/// The longest time after which a reply is of use.
+const PATIENCE: Duration = Duration::from_millis(250);
+const FACTORS: [u32; 5] = [1, 2, 5, 10, 20];
+
+fn main() {
+    for load in [Load::Computing, Load::Long, Load::Waiting, Load::Blocking] {
+        println!("\n## {load:?}\n");
+        println!(
+            "| offered, of the capacity | served without a limit | p99 | served | busy | p50 | p99 |"
+        );
+        println!("|---|---|---|---|---|---|---|");
+        let mut curves = [Vec::new(), Vec::new()];
+        for factor in FACTORS {
+            let rate = factor * load.capacity();
+            let mut cells = Vec::new();
+            for (curve, limit) in curves.iter_mut().zip([None, Some(LIMIT)]) {
+                let mut answered = load.offer(rate, limit);
+                let served = answered.served_within(PATIENCE);
+                curve.push(served.to_string());
+                cells.push(format!("{served}/s"));
+                if limit.is_some() {
+                    cells.push(format!("{}/s", answered.busy_per_second()));
+                    cells.push(milliseconds(answered.percentile(50)));
+                }
+                cells.push(milliseconds(answered.percentile(99)));
+            }
+            println!("| {factor} × | {} |", cells.join(" | "));
+        }
+        println!("\n```mermaid\nxychart-beta");
+        println!("    x-axis \"offered, of the capacity\" {FACTORS:?}");
+        println!("    y-axis \"served within 250 ms, per second\"");
+        for curve in curves {
+            println!("    line [{}]", curve.join(", "));
+        }
+        println!("```");
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}

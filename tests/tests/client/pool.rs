@@ -1,0 +1,378 @@
+//! A channel with several connections: which of them a call takes.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tcs::{
+    Channel, Execution,
+    client::{ChannelOptions, ConnectOptions},
+    framing::LengthPrefixed,
+};
+use tcs_tests::{
+    Heard, RawPeer,
+    channel::{call, settle},
+    client::hears,
+    code, control, frame,
+    lasting::{Attempts, lasting},
+    patiently, within,
+};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A channel with two connections that are open, and the ends of the server.
+async fn pair() -> (Channel, Attempts, [RawPeer; 2]) {
+    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(1));
+    pair_with(|options| options.connect_options(patient)).await
+}
+
+/// Such a channel with these options.
+async fn pair_with(
+    set: impl FnOnce(ChannelOptions) -> ChannelOptions,
+) -> (Channel, Attempts, [RawPeer; 2]) {
+    let (options, mut attempts) = lasting();
+    let channel = set(options.connections(2)).connect_lazily();
+    let channel = channel.expect("good options");
+    let mut peers = Vec::new();
+    while peers.len() < 2 {
+        let one = call(&channel, "hello");
+        settle().await;
+        if attempts.waiting() > 0 {
+            peers.push(attempts.accept().await);
+        }
+        settle().await;
+        for peer in &mut peers {
+            let answer = tokio::time::timeout(Duration::from_millis(1), peer.ask_back());
+            drop(answer.await);
+        }
+        assert_eq!(one.reply().await, "hello");
+    }
+    let peers = peers.try_into().expect("two");
+    (channel, attempts, peers)
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    (listener, addr)
+}
+
+/// Answers all requests of all connections with the name. Reports each connection.
+fn serve_as(
+    name: &'static str,
+    listener: TcpListener,
+    connections: mpsc::UnboundedSender<&'static str>,
+) {
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = connections.send(name);
+            tokio::spawn(async move {
+                let mut peer = RawPeer::of(stream);
+                while let Heard::Message(_) = peer.hear().await {
+                    peer.send(frame(name)).await;
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn calls_are_spread_over_all_connections_to_all_addresses() {
+    let ((one, first), (two, second)) = (listen().await, listen().await);
+    let (sender, mut connections) = mpsc::unbounded_channel();
+    serve_as("one", one, sender.clone());
+    serve_as("two", two, sender);
+    let channel: Channel = ChannelOptions::new(first)
+        .address(second)
+        .connections(2)
+        .connect()
+        .await
+        .expect("it listens");
+    let mut replies = [0, 0];
+    for _ in 0..200 {
+        let reply = call(&channel, "who").reply().await;
+        replies[usize::from(reply == "two")] += 1;
+    }
+    assert!(replies.iter().all(|count| *count > 50), "{replies:?}");
+    let mut made = Vec::new();
+    while let Ok(name) = connections.try_recv() {
+        made.push(name);
+    }
+    made.sort_unstable();
+    assert_eq!(made, ["one", "one", "two", "two"]);
+    let state = channel.state();
+    assert_eq!((state.connected, state.connects), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn less_loaded_connection_is_taken() {
+    let (channel, _attempts, [mut one, mut two]) = pair().await;
+    let calls = [(); 20].map(|()| call(&channel, "x"));
+    settle().await;
+    for peer in [&mut one, &mut two] {
+        for _ in 0..10 {
+            hears(peer, "x").await;
+        }
+    }
+    // Ten are in flight on each: now one has room for ten more.
+    patiently(one.send(frame("1").repeat(10))).await;
+    settle().await;
+    let more = [(); 10].map(|()| call(&channel, "y"));
+    settle().await;
+    for _ in 0..10 {
+        hears(&mut one, "y").await;
+    }
+    drop((calls, more));
+}
+
+#[tokio::test]
+async fn connections_that_cannot_be_made_are_not_used_while_one_is_up() {
+    let ((first, dead), (second, too)) = (listen().await, listen().await);
+    drop((first, second));
+    let (up, addr) = listen().await;
+    let (sender, _connections) = mpsc::unbounded_channel();
+    serve_as("up", up, sender);
+    let channel: Channel = ChannelOptions::new(dead)
+        .address(too)
+        .address(addr)
+        .connect_lazily()
+        .expect("good options");
+    // None waits until its own connection is there.
+    let calls = [(); 50].map(|()| call(&channel, "who"));
+    for call in calls {
+        assert_eq!(within(call.reply()).await, "up");
+    }
+    for _ in 0..50 {
+        assert_eq!(within(call(&channel, "who").reply()).await, "up");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_could_not_be_made_is_used_once_it_is_there() {
+    let (channel, mut attempts, [mut one, two]) = pair().await;
+    drop(two);
+    settle().await;
+    // Calls that take the one that is gone wait for an attempt, which fails.
+    let calls = [(); 8].map(|()| call(&channel, "a"));
+    attempts.attempt().await.refuse();
+    for _ in 0..8 {
+        assert_eq!(patiently(one.ask_back()).await, "a");
+    }
+    for call in calls {
+        assert_eq!(call.reply().await, "a");
+    }
+    // Others do not wait, but the next attempt is made in the meantime.
+    let mut others = 0;
+    let attempt = loop {
+        let other = call(&channel, "b");
+        assert_eq!(patiently(one.ask_back()).await, "b");
+        assert_eq!(other.reply().await, "b");
+        others += 1;
+        if attempts.waiting() > 0 {
+            break attempts.attempt().await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        assert!(others < 100);
+    };
+    let mut two = attempt.accept();
+    settle().await;
+    assert_eq!(channel.state().connected, 2);
+    let calls = [(); 10].map(|()| call(&channel, "c"));
+    for _ in 0..5 {
+        hears(&mut one, "c").await;
+        hears(&mut two, "c").await;
+    }
+    drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_sends_a_late_request_over_another_connection() {
+    for first_answers in [false, true] {
+        let (channel, _attempts, [mut one, mut two]) = pair().await;
+        let hedged = call(&channel.hedge(SECOND), "x");
+        let began = Instant::now();
+        let (first, second) = tokio::select! {
+            x = one.hear() => { assert_eq!(x, Heard::message("x")); (&mut one, &mut two) }
+            x = two.hear() => { assert_eq!(x, Heard::message("x")); (&mut two, &mut one) }
+        };
+        hears(second, "x").await;
+        let waited = began.elapsed();
+        assert!(
+            waited >= SECOND && waited <= SECOND + Duration::from_millis(2),
+            "{waited:?}"
+        );
+        let (answering, late) = if first_answers {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        patiently(answering.send(frame("1"))).await;
+        assert_eq!(hedged.outcome().await.expect("a reply"), "1");
+        assert_eq!(channel.state().retries, 1);
+        // The other reply reaches nobody.
+        patiently(late.send(frame("2"))).await;
+        settle().await;
+        let calls = [call(&channel, "y"), call(&channel, "y")];
+        hears(&mut one, "y").await;
+        hears(&mut two, "y").await;
+        patiently(one.send(frame("3"))).await;
+        patiently(two.send(frame("3"))).await;
+        for call in calls {
+            assert_eq!(call.reply().await, "3");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_waits_for_the_other_request_if_one_fails() {
+    for first_fails in [false, true] {
+        let (channel, _attempts, [mut one, mut two]) = pair().await;
+        let hedged = call(&channel.hedge(SECOND), "x");
+        let is_one_first = tokio::select! {
+            _ = one.hear() => true,
+            _ = two.hear() => false,
+        };
+        let (first, mut second) = if is_one_first { (one, two) } else { (two, one) };
+        hears(&mut second, "x").await;
+        let (fails, mut answers) = if first_fails {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        drop(fails);
+        settle().await;
+        assert!(!hedged.is_over());
+        patiently(answers.send(frame("1"))).await;
+        assert_eq!(hedged.outcome().await.expect("a reply"), "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
+    let (channel, _attempts, mut peers) = pair().await;
+    let hedged = call(&channel.hedge(SECOND), "x");
+    for peer in &mut peers {
+        hears(peer, "x").await;
+    }
+    patiently(peers[0].send(control(code::ERROR, "no such account"))).await;
+    let error = patiently(hedged.outcome()).await.expect_err("it failed");
+    assert_eq!(error.execution(), Execution::Executed);
+    drop(peers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_is_within_the_budget_of_retries() {
+    let (channel, _attempts, [mut one, mut two]) = pair().await;
+    let calls: Vec<_> = (0..150)
+        .map(|_| call(&channel.hedge(SECOND), "x"))
+        .collect();
+    for _ in 0..75 {
+        hears(&mut one, "x").await;
+        hears(&mut two, "x").await;
+    }
+    sleep(2 * SECOND).await;
+    let retries = channel.state().retries;
+    assert!((100..=122).contains(&retries), "{retries}");
+    drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_needs_another_connection() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let hedged = call(&channel.hedge(SECOND), "x");
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "x").await;
+    sleep(10 * SECOND).await;
+    patiently(peer.send(frame("1"))).await;
+    assert_eq!(hedged.reply().await, "1");
+    drop(channel);
+    assert_eq!(patiently(peer.rest()).await, b"");
+    assert_eq!(attempts.ended().await, 0);
+}
+
+/// Makes 50 calls, one after the other, which this peer answers. Returns how long that took.
+async fn answers_each_call(channel: &Channel, peer: &mut RawPeer) -> Duration {
+    let began = Instant::now();
+    for _ in 0..50 {
+        let one = call(channel, "who");
+        assert_eq!(patiently(peer.ask_back()).await, "who");
+        assert_eq!(one.reply().await, "who");
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_wait_for_a_connection_that_is_being_replaced() {
+    let hour = Duration::from_hours(1);
+    let set = |options: ChannelOptions| options.max_age(hour).idle_timeout(None);
+    let (channel, mut attempts, _peers) = pair_with(set).await;
+    // Both are old, and are closed. One is made again at once, the other one is not.
+    sleep(2 * hour).await;
+    settle().await;
+    assert_eq!(channel.state().connected, 0);
+    let first = call(&channel, "hello");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "hello");
+    assert_eq!(first.reply().await, "hello");
+    let took = answers_each_call(&channel, &mut peer).await;
+    assert_eq!(took, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_wait_for_a_server_that_is_silent_while_one_connects() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connections(2).connect_lazily().expect("good");
+    let first = call(&channel, "hello");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "hello");
+    assert_eq!(first.reply().await, "hello");
+    // The other attempt is never decided.
+    let took = answers_each_call(&channel, &mut peer).await;
+    assert_eq!(took, Duration::ZERO);
+    let undecided = attempts.attempt().await;
+    let took = answers_each_call(&channel, &mut peer).await;
+    assert_eq!(took, Duration::ZERO);
+    drop(undecided);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_wait_for_a_server_that_rejects_each_connection() {
+    let (channel, mut attempts, [mut one, mut two]) = pair().await;
+    let rejects = async {
+        patiently(two.send(control(code::TOO_MANY_CONNECTIONS, ""))).await;
+        drop(two);
+        loop {
+            let mut peer = attempts.accept().await;
+            drop(peer.try_send(control(code::TOO_MANY_CONNECTIONS, "")).await);
+        }
+    };
+    settle().await;
+    tokio::select! {
+        () = rejects => {}
+        took = answers_each_call(&channel, &mut one) => {
+            // A request that such a connection gets before the rejection is sent again within 10 ms.
+            assert!(took <= Duration::from_millis(100), "{took:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn connect_takes_the_first_address_that_answers() {
+    let ((dead, first), (alive, second)) = (listen().await, listen().await);
+    drop(dead);
+    let (sender, _connections) = mpsc::unbounded_channel();
+    serve_as("two", alive, sender);
+    let options = ChannelOptions::new(first).address(second);
+    let channel: Channel = within(options.connect()).await.expect("one answers");
+    assert_eq!(channel.state().connected, 1);
+    assert_eq!(call(&channel, "who").reply().await, "two");
+    let (dead, second) = listen().await;
+    drop(dead);
+    let options = ChannelOptions::<LengthPrefixed>::new(first).address(second);
+    let error = within(options.connect()).await.expect_err("none answers");
+    assert_eq!(error.peer_addr(), Some(first));
+}

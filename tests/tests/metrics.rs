@@ -1,0 +1,378 @@
+//! What servers and channels publish with the feature `metrics`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    set_default_local_recorder,
+};
+use tcs::{
+    Channel, ConcurrentServer, Peer, Rejection,
+    format::Json,
+    framing::LengthPrefixed,
+    server::AtCapacity,
+    server_protocol,
+    transport::{Handshake, Stream},
+};
+use tcs_tests::{
+    Gate, Tester,
+    channel::{call, settle},
+    client::hears,
+    code, control, frame, gate,
+    lasting::lasting,
+    patiently, serve_in_memory, start, tester, within,
+};
+use tokio::time::advance;
+
+/// Keeps what is recorded on this thread.
+#[derive(Default)]
+struct Recorded {
+    /// The counters, and the bits of the gauges, as `name{outcome=served}`.
+    numbers: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    histograms: Mutex<BTreeMap<String, Arc<Values>>>,
+}
+
+#[derive(Default)]
+struct Values(Mutex<Vec<f64>>);
+
+impl HistogramFn for Values {
+    fn record(&self, value: f64) {
+        self.0.lock().expect("nobody panics").push(value);
+    }
+}
+
+fn shown(key: &Key) -> String {
+    let labels: Vec<_> = key
+        .labels()
+        .map(|label| format!("{{{}={}}}", label.key(), label.value()))
+        .collect();
+    format!("{}{}", key.name(), labels.concat())
+}
+
+impl Recorded {
+    fn number(&self, key: &Key) -> Arc<AtomicU64> {
+        let mut numbers = self.numbers.lock().expect("nobody panics");
+        Arc::clone(numbers.entry(shown(key)).or_default())
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let numbers = self.numbers.lock().expect("nobody panics");
+        numbers
+            .get(name)
+            .map_or(0, |number| number.load(Ordering::Relaxed))
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "gauges have whole numbers here"
+    )]
+    fn gauge(&self, name: &str) -> i64 {
+        f64::from_bits(self.counter(name)) as i64
+    }
+
+    fn values(&self, name: &str) -> Vec<f64> {
+        let histograms = self.histograms.lock().expect("nobody panics");
+        histograms[name].0.lock().expect("nobody panics").clone()
+    }
+}
+
+impl Recorder for Recorded {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.number(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.number(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let mut histograms = self.histograms.lock().expect("nobody panics");
+        Histogram::from_arc(Arc::clone(histograms.entry(shown(key)).or_default()))
+    }
+}
+
+fn server(gate: &Gate) -> ConcurrentServer<Tester<LengthPrefixed>> {
+    ConcurrentServer::new(tester(gate))
+}
+
+/// Longer than the interval at which servers publish.
+const SOON: Duration = Duration::from_millis(1_001);
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_the_report_are_published_and_those_of_servers_add_up() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let gate = gate();
+    let (mut peer, serving) = serve_in_memory(server(&gate), 1 << 10);
+    let (other_peer, other_serving) = serve_in_memory(server(&gate), 1 << 10);
+    for request in [&b"hello"[..], b"panic p", b"\xff", b"busy b"] {
+        within(peer.send(frame(request))).await;
+        within(peer.hear()).await;
+    }
+    within(peer.send(frame(b"wait w"))).await;
+    within(gate.reached()).await;
+    advance(SOON).await;
+    tokio::task::yield_now().await;
+    assert_eq!(recorded.gauge("tcs_connections_open"), 2);
+    assert_eq!(recorded.gauge("tcs_requests_in_flight"), 1);
+    assert_eq!(recorded.counter("tcs_requests_received_total"), 5);
+
+    advance(SOON).await;
+    gate.open();
+    within(peer.hear()).await;
+    drop((peer, other_peer));
+    let mut report = within(serving).await.expect("no panic");
+    let other = within(other_serving).await.expect("no panic");
+    report.requests += other.requests;
+    report.connections.accepted += other.connections.accepted;
+    report.connections.closed += other.connections.closed;
+    assert_eq!(recorded.gauge("tcs_connections_open"), 0);
+    assert_eq!(recorded.gauge("tcs_requests_in_flight"), 0);
+    for (name, value) in [
+        ("tcs_connections_accepted_total", 2),
+        (
+            "tcs_connections_accepted_total",
+            report.connections.accepted,
+        ),
+        (
+            "tcs_connections_ended_total{outcome=closed}",
+            report.connections.closed,
+        ),
+        ("tcs_connections_ended_total{outcome=aborted}", 0),
+        ("tcs_requests_received_total", report.requests.received),
+        ("tcs_requests_total{outcome=served}", 2),
+        ("tcs_requests_total{outcome=served}", report.requests.served),
+        ("tcs_requests_total{outcome=failed}", report.requests.failed),
+        (
+            "tcs_requests_total{outcome=rejected}",
+            report.requests.rejected,
+        ),
+        ("tcs_requests_total{outcome=aborted}", 0),
+        ("tcs_received_bytes_total", report.bytes.received),
+        ("tcs_sent_bytes_total", report.bytes.sent),
+        ("tcs_rejections_total{kind=failed}", 1),
+        ("tcs_rejections_total{kind=bad request}", 1),
+        ("tcs_rejections_total{kind=busy}", 1),
+    ] {
+        assert_eq!(recorded.counter(name), value, "{name}");
+    }
+    // Neither the request that cannot be decoded nor the one that panicked is a call that was answered.
+    let durations = recorded.values("tcs_request_duration_seconds");
+    assert_eq!(durations.len(), 3, "{durations:?}");
+    assert_eq!(recorded.values("tcs_connection_duration_seconds").len(), 2);
+    // The one that panicked has waited as well.
+    let waits = recorded.values("tcs_queue_duration_seconds");
+    assert_eq!(waits.len(), 4, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_waits_for_an_earlier_one_is_in_a_queue() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let gate = gate();
+    let (mut peer, serving) = serve_in_memory(server(&gate), 1 << 10);
+    within(peer.send([frame("wait a"), frame("b")].concat())).await;
+    within(gate.reached()).await;
+    advance(Duration::from_secs(7)).await;
+    gate.open();
+    within(peer.hear()).await;
+    within(peer.hear()).await;
+    drop(peer);
+    within(serving).await.expect("no panic");
+    let waits = recorded.values("tcs_queue_duration_seconds");
+    assert_eq!(waits, [0.0, 7.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_of_large_buffers_is_published() {
+    const LENGTH: u32 = 1 << 20;
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let (mut peer, serving) = serve_in_memory(server(&gate()), 1 << 10);
+    within(peer.send(LENGTH.to_be_bytes())).await;
+    within(peer.send(vec![b'x'; 200_000])).await;
+    advance(SOON).await;
+    tokio::task::yield_now().await;
+    let reserved = recorded.gauge("tcs_buffer_bytes");
+    assert!((900_000..1_100_000).contains(&reserved), "{reserved}");
+    drop(peer);
+    within(serving).await.expect("no panic");
+    assert_eq!(recorded.gauge("tcs_buffer_bytes"), 0);
+}
+
+#[tokio::test]
+async fn rejected_connections_are_counted() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let refuses = server(&gate()).on_accept(|_| Err(Rejection::bad_request("nobody")));
+    let full = server(&gate())
+        .max_connections(1)
+        .at_capacity(AtCapacity::Reject);
+    let (refuses, full) = (start(refuses).await, start(full).await);
+    drop(within(refuses.peer().await.try_rest()).await);
+    let first = full.peer().await;
+    drop(within(full.peer().await.try_rest()).await);
+    drop(first);
+    refuses.stopped().await;
+    full.stopped().await;
+    for kind in ["going away", "too many connections"] {
+        let name = format!("tcs_rejections_total{{kind={kind}}}");
+        assert_eq!(recorded.counter(&name), 1, "{name}");
+    }
+}
+
+#[server_protocol(format = Json)]
+mod counter {
+    pub fn add(more: u32) -> u32 {
+        more + 1
+    }
+
+    pub async fn reset() {}
+}
+
+#[tokio::test]
+async fn durations_of_operations_have_their_names() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(counter::Protocol), 1 << 10);
+    for request in [
+        r#"{"add":{"more":1}}"#,
+        r#"{"reset":{}}"#,
+        r#"{"add":{"more":2}}"#,
+    ] {
+        within(peer.ask(request)).await;
+    }
+    drop(peer);
+    within(serving).await.expect("no panic");
+    for (operation, count) in [("add", 2), ("reset", 1)] {
+        let name = format!("tcs_request_duration_seconds{{operation={operation}}}");
+        assert_eq!(recorded.values(&name).len(), count, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_is_dropped_has_no_open_connections() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let (mut peer, serving) = serve_in_memory(server(&gate()), 1 << 10);
+    within(peer.send(frame(b"hello"))).await;
+    within(peer.hear()).await;
+    advance(SOON).await;
+    tokio::task::yield_now().await;
+    assert_eq!(recorded.gauge("tcs_connections_open"), 1);
+    serving.abort();
+    within(serving).await.expect_err("it was dropped");
+    assert_eq!(recorded.gauge("tcs_connections_open"), 0);
+    assert_eq!(recorded.counter("tcs_requests_total{outcome=served}"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_channels_are_published_and_add_up() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let check = |open, [connected, failed_connects, lost, answered, failed, retries]: [u64; 6]| {
+        assert_eq!(recorded.gauge("tcs_client_connections_open"), open);
+        for (name, value) in [
+            ("tcs_client_connects_total{outcome=connected}", connected),
+            ("tcs_client_connects_total{outcome=failed}", failed_connects),
+            ("tcs_client_connections_lost_total", lost),
+            ("tcs_client_calls_total{outcome=answered}", answered),
+            ("tcs_client_calls_total{outcome=failed}", failed),
+            ("tcs_client_retries_total", retries),
+        ] {
+            assert_eq!(recorded.counter(name), value, "{name}");
+        }
+        // Only calls that were answered have a duration.
+        let durations = recorded.values("tcs_client_call_duration_seconds");
+        assert_eq!(durations.len(), usize::try_from(answered).expect("few"));
+    };
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    check(0, [0; 6]);
+
+    // An attempt fails, and the next one does not.
+    let first = call(&channel, "a");
+    attempts.attempt().await.refuse();
+    settle().await;
+    check(0, [0, 1, 0, 0, 0, 0]);
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "a");
+    assert_eq!(first.reply().await, "a");
+    check(1, [1, 1, 0, 1, 0, 0]);
+
+    // A request that is rejected is sent again, and is one call.
+    let second = call(&channel, "b");
+    hears(&mut peer, "b").await;
+    patiently(peer.send(control(code::BUSY, ""))).await;
+    assert_eq!(patiently(peer.ask_back()).await, "b");
+    assert_eq!(second.reply().await, "b");
+    check(1, [1, 1, 0, 2, 0, 1]);
+
+    // The connection is lost with a call in flight.
+    let third = call(&channel, "c");
+    hears(&mut peer, "c").await;
+    drop(peer);
+    third.error().await;
+    settle().await;
+    check(0, [1, 1, 1, 2, 1, 1]);
+
+    // Those of another channel are added. The end of an idle connection is no loss.
+    let (options, mut attempts) = lasting();
+    let other: Channel = options.connect_lazily().expect("good options");
+    let fourth = call(&other, "d");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "d");
+    assert_eq!(fourth.reply().await, "d");
+    check(1, [2, 1, 1, 3, 1, 1]);
+    drop(peer);
+    settle().await;
+    check(0, [2, 1, 1, 3, 1, 1]);
+}
+
+#[tokio::test]
+async fn each_metric_is_documented() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let _channel: Channel = lasting().0.connect_lazily().expect("good options");
+    let served = start(server(&gate()).handshake(Fails)).await;
+    drop(within(served.peer().await.try_rest()).await);
+    served.stopped().await;
+    let (mut peer, serving) = serve_in_memory(server(&gate()), 1 << 10);
+    within(peer.send(frame(b"busy b"))).await;
+    within(peer.hear()).await;
+    drop(peer);
+    within(serving).await.expect("no panic");
+    let documented = include_str!("../../tcs/src/lib.rs");
+    let numbers = recorded.numbers.lock().expect("nobody panics");
+    let histograms = recorded.histograms.lock().expect("nobody panics");
+    let names = numbers.keys().chain(histograms.keys());
+    let names: BTreeSet<_> = names.filter_map(|name| name.split('{').next()).collect();
+    let rows = documented.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("//! | `tcs_")?.split_once('`')?;
+        Some(format!("tcs_{name}"))
+    });
+    assert!(names.into_iter().eq(rows.collect::<BTreeSet<_>>()));
+}
+
+/// A handshake that fails.
+struct Fails;
+
+impl Handshake for Fails {
+    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+        Err(io::Error::other("on purpose"))
+    }
+}

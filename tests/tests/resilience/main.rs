@@ -1,0 +1,7 @@
+//! What a channel that lasts promises while servers fail, stop, and come back.
+
+mod cancellations;
+mod cuts;
+#[cfg(unix)]
+mod restarts;
+mod stampede;
