@@ -4,11 +4,17 @@ use std::{
     any::Any,
     fmt,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use crate::{Rejection, blocking_permits::BlockingPermits, draining::DrainSignal, text::Escaped};
+use crate::{
+    Rejection,
+    blocking_permits::BlockingPermits,
+    conversation::{Conversation, ConversationLimits, EventCounts},
+    draining::DrainSignal,
+    text::Escaped,
+};
 
 /// The other end of a connection: its address, and facts that its transport knows.
 ///
@@ -110,13 +116,16 @@ pub struct ConnectionInfo {
     /// When the connection drains because of its age, as [`DrainSignal`] counts.
     retires: u64,
     server: Arc<ServerContext>,
+    /// Set once a function uses a part of it. Boxed, because each idle connection pays for its size.
+    conversation: OnceLock<Box<Conversation>>,
 }
 
 impl ConnectionInfo {
     /// Creates the properties of a connection without a server, for tests that call a protocol
     /// directly.
     pub fn new(peer: Peer) -> Self {
-        let server = Arc::new(ServerContext::new(usize::MAX, None));
+        let limits = ConversationLimits::UNSERVED;
+        let server = Arc::new(ServerContext::new(usize::MAX, None, limits));
         Self::of(peer, None, 0, DrainSignal::NEVER, server)
     }
 
@@ -134,6 +143,7 @@ impl ConnectionInfo {
             opened: server.nanos_since_created(),
             retires,
             server,
+            conversation: OnceLock::new(),
         }
     }
 
@@ -164,6 +174,28 @@ impl ConnectionInfo {
 
     pub(crate) const fn retires(&self) -> u64 {
         self.retires
+    }
+
+    /// Sets how long the peer of this connection may be silent, in place of
+    /// [`idle_timeout`](crate::server::Server::idle_timeout). It counts from the next wait for a request, and ends up to a
+    /// quarter of a second late.
+    ///
+    /// Use it for a peer that has logged in, or that only listens to events.
+    pub fn set_idle_timeout(&self, limit: Duration) {
+        self.conversation().set_idle_timeout(limit);
+    }
+
+    /// Returns what the connection has beside its requests and replies. Creates it if there is nothing yet.
+    pub(crate) fn conversation(&self) -> &Conversation {
+        let limits = self.server.conversation;
+        self.conversation
+            .get_or_init(|| Box::new(Conversation::new(limits)))
+    }
+
+    /// Returns what the connection has beside its requests and replies, if there is something.
+    #[inline]
+    pub(crate) fn open_conversation(&self) -> Option<&Conversation> {
+        self.conversation.get().map(|conversation| &**conversation)
     }
 
     pub(crate) fn server(&self) -> &ServerContext {
@@ -197,14 +229,22 @@ impl ConnectionInfo {
 pub(crate) struct ServerContext {
     created: Instant,
     blocking: BlockingPermits,
+    conversation: ConversationLimits,
+    pub(crate) events: EventCounts,
     pub(crate) drain: DrainSignal,
 }
 
 impl ServerContext {
     /// Creates the context of a server that runs up to `max_blocking` functions under `blocking`, which may wait for
     /// `max_wait`.
-    pub(crate) fn new(max_blocking: usize, max_wait: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        max_blocking: usize,
+        max_wait: Option<Duration>,
+        conversation: ConversationLimits,
+    ) -> Self {
         Self {
+            conversation,
+            events: EventCounts::default(),
             created: Instant::now(),
             blocking: BlockingPermits::new(max_blocking, max_wait),
             drain: DrainSignal::default(),

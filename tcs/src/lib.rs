@@ -486,6 +486,7 @@ mod buffer;
 pub mod client;
 mod codel;
 mod context;
+mod conversation;
 mod deadline;
 mod draining;
 mod error;

@@ -162,6 +162,9 @@ use std::sync::Arc;
 
 pub use crate::{
     context::Context,
+    conversation::{
+        Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Replies, SendError, Streams,
+    },
     draining::Draining,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},
 };

@@ -35,6 +35,10 @@ impl ReadAhead {
         self.bytes.is_empty() && !self.has_ended
     }
 
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -38,7 +38,6 @@ impl BufferSlot {
     }
 
     /// Returns `true` if the buffers are in the pool.
-    #[cfg(test)]
     pub(crate) const fn is_released(&self) -> bool {
         self.0.is_none()
     }

@@ -121,6 +121,11 @@ impl WriteBuffer {
         self.committed - self.sent
     }
 
+    /// Returns how many bytes can be written before the buffer is full.
+    pub(crate) fn room(&self) -> usize {
+        FLUSH_THRESHOLD.saturating_sub(self.committed)
+    }
+
     /// Returns `true` if the buffer should be flushed now. Bytes already sent count as well.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {

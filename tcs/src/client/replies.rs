@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Error, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadAhead, ReadBuffer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
     transport::Stream,
 };
 
@@ -21,6 +21,10 @@ pub(super) enum Received {
     Message(Range<usize>),
     /// A message of this many bytes, beyond the limit, which is skipped.
     TooLarge(usize),
+    /// An item of a streamed reply, at this place of the read buffer.
+    Item(Range<usize>),
+    /// An event that the server has pushed, at this place of the read buffer.
+    Event(Range<usize>),
     /// A rejection that is not final.
     Rejection(Rejection),
 }
@@ -31,6 +35,10 @@ impl Received {
     pub(super) fn into_range(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
         match self {
             Self::Message(range) => Ok(range),
+            Self::Item(_) | Self::Event(_) => Err(Error::broken_before_sent(
+                peer,
+                "the server sent items or events",
+            )),
             Self::TooLarge(length) => Err(Error::too_large(peer, length, max_frame_len)),
             Self::Rejection(rejection) => Err(Error::rejected(peer, rejection)),
         }
@@ -215,7 +223,9 @@ impl Replies {
         match kind {
             FrameKind::Message => Some(Received::Message(frame)),
             FrameKind::Oversized => Some(Received::TooLarge(length)),
-            FrameKind::Skip => None,
+            FrameKind::Announced(Announcement::Items) => Some(Received::Item(frame)),
+            FrameKind::Announced(Announcement::Events) => Some(Received::Event(frame)),
+            FrameKind::Announced(Announcement::Chunks) | FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;
                 let text = String::from_utf8_lossy(self.message(frame));

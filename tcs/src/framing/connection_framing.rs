@@ -15,7 +15,8 @@
 //! them, `detection` decides, and this module holds the frame that waits.
 
 use super::{
-    FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side, detection::Decision,
+    Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
+    detection::Decision,
 };
 use crate::Rejection;
 
@@ -29,13 +30,22 @@ use crate::Rejection;
 /// At a client, the beginning of another protocol is an error, and so is what a server of this library says to
 /// a peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
 ///
+/// A message that a notice has announced ([`Framing::announce`]) gets the kind [`FrameKind::Announced`].
+///
 /// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
+    /// Whether the next frame is not simply parsed: the first one, and those that were announced. It is one flag, so that
+    /// all other frames pay for one branch.
+    is_special: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
+    /// What the next messages are.
+    announcement: Announcement,
+    /// How many of the next messages were announced.
+    announced: u32,
     /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
     /// because a framing may change its state with each frame, so parsing it again could give another
     /// result. It is boxed, because it is rare, and each idle connection has room for it.
@@ -47,7 +57,10 @@ impl<F: Framing> ConnectionFraming<F> {
     pub const fn new(inner: F) -> Self {
         Self {
             inner,
+            is_special: true,
             is_first: true,
+            announcement: Announcement::Items,
+            announced: 0,
             held: None,
         }
     }
@@ -56,10 +69,10 @@ impl<F: Framing> ConnectionFraming<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if self.is_first {
+        if self.is_special {
             // A stateless framing finds the same message again. The compiler then sees that no message
             // comes from a call, and keeps the parts of one in registers, also of later frames.
-            match self.first(
+            match self.special(
                 input.bytes(),
                 input.limit(),
                 input.side(),
@@ -107,11 +120,11 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
-    /// Parses the first frame. It gets the parts of the input, because the compiler would keep a whole input
-    /// in memory for this call, also for later frames: 4 of 170 instructions of a small request in a batch.
+    /// Parses the first frame, or one that was announced. It gets the parts of the input, because the compiler would keep
+    /// a whole input in memory for this call, also for later frames: 4 of 170 instructions of a small request in a batch.
     #[cold]
     #[inline(never)]
-    fn first(
+    fn special(
         &mut self,
         bytes: &[u8],
         limit: usize,
@@ -119,6 +132,45 @@ impl<F: Framing> ConnectionFraming<F> {
         read_state: ReadState,
     ) -> Result<Option<ParsedFrame>, FrameError> {
         let input = Input::new(bytes, limit, side, read_state);
+        let parsed = if self.is_first {
+            self.first(input)
+        } else {
+            self.parse_checked(input)
+        };
+        parsed?.map(|frame| self.claim(frame, limit)).transpose()
+    }
+
+    /// Gives a message that was announced its kind.
+    fn claim(&mut self, mut frame: ParsedFrame, limit: usize) -> Result<ParsedFrame, FrameError> {
+        if self.announced > 0 {
+            match frame.kind {
+                FrameKind::Message => frame.kind = FrameKind::Announced(self.announcement),
+                // Nothing can be told in its place.
+                FrameKind::Oversized => {
+                    return Err(FrameError::too_large(frame.oversized_len(), limit));
+                }
+                _ => {}
+            }
+        }
+        if let FrameKind::Announced(_) = frame.kind {
+            self.announced -= 1;
+        }
+        self.is_special = self.is_first || self.announced > 0;
+        Ok(frame)
+    }
+
+    /// Notes that the messages after a control frame of this kind were announced, if they were.
+    #[cold]
+    fn note_announcement(&mut self, code: u8, count: &[u8]) {
+        if let (Some(announcement), Ok(count)) = (Announcement::from_code(code), count.try_into()) {
+            self.announcement = announcement;
+            self.announced = u32::from_be_bytes(count);
+            self.is_special = true;
+        }
+    }
+
+    fn first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let side = input.side();
         let parsed = match self.held.take() {
             Some(held) => held.map(Some),
             None => self.parse_checked(input),
@@ -159,7 +211,15 @@ impl<F: Framing> ConnectionFraming<F> {
             }
             // The rest of a message beyond the limit may arrive later.
             FrameKind::Oversized => arrived > 0 && frame.consumed > 0,
-            FrameKind::Control(_) | FrameKind::Skip => is_within && frame.consumed > 0,
+            FrameKind::Control(code) => {
+                if is_within && code > 0x80 {
+                    let count = input.bytes().get(frame.payload()).unwrap_or_default();
+                    self.note_announcement(code, count);
+                }
+                is_within && frame.consumed > 0
+            }
+            FrameKind::Skip => is_within && frame.consumed > 0,
+            FrameKind::Announced(_) => false,
         };
         if is_possible {
             Ok(Some(frame))

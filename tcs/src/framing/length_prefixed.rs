@@ -1,8 +1,8 @@
 //! Messages with a length before each.
 
 use super::{
-    Detection, FrameError, FrameKind, Framing, Input, OtherProtocol, ParsedFrame, ReadState, Side,
-    other_protocol::EXPECTS_LENGTH, parsed::skip_or_reject,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, OtherProtocol, ParsedFrame,
+    ReadState, Side, other_protocol::EXPECTS_LENGTH, parsed::skip_or_reject,
 };
 use crate::{Rejection, text::Escaped};
 
@@ -131,6 +131,14 @@ impl Framing for LengthPrefixed {
     fn ping(&mut self, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(&(CONTROL | 1).to_be_bytes());
         out.push(PING);
+        true
+    }
+
+    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
+        let count = count.to_be_bytes();
+        out.extend_from_slice(&(CONTROL | 5).to_be_bytes());
+        out.push(announcement.code());
+        out.extend_from_slice(&count);
         true
     }
 }

@@ -73,7 +73,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
-pub use parsed::{FrameKind, ParsedFrame};
+pub use parsed::{Announcement, FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
@@ -274,6 +274,20 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     fn ping(&mut self, out: &mut Vec<u8>) -> bool {
         let _ = out;
+        false
+    }
+
+    /// Appends a notice that the next `count` messages are not requests or replies.
+    ///
+    /// Returns `true` if the notice was appended, and `false` if this framing has none. Then these messages look like any
+    /// other, and the protocol must tell them apart.
+    ///
+    /// [`parse`](Self::parse) returns the notice as a control frame of the kind [`Announcement::code`], whose text is the
+    /// count, four bytes in big-endian order.
+    ///
+    /// Default: `false`.
+    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
+        let _ = (out, announcement, count);
         false
     }
 

@@ -20,6 +20,11 @@ pub enum FrameKind {
     Message,
     /// A control frame of this kind.
     Control(u8),
+    /// A message that a notice has announced: it is neither a request nor the reply to one.
+    ///
+    /// A [`Framing`](super::Framing) returns the notice as a control frame, and the messages after it as
+    /// [`Message`](Self::Message). The library then gives them this kind.
+    Announced(Announcement),
     /// A message beyond the limit, which is skipped. Its length is that of
     /// [`payload`](ParsedFrame::payload).
     // The length is not in this variant, because `LengthPrefixed` would then need 30 more instructions for
@@ -27,6 +32,39 @@ pub enum FrameKind {
     Oversized,
     /// Bytes that are no part of a message.
     Skip,
+}
+
+/// What the messages are that follow a notice; see [`Framing::announce`](super::Framing::announce).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Announcement {
+    /// Items of the reply to the oldest request that is not answered. The reply follows them.
+    Items,
+    /// Events that the server pushes.
+    Events,
+    /// Further messages of the request before, from a client.
+    Chunks,
+}
+
+impl Announcement {
+    /// Returns the kind of its control frame, from `WIRE.md`.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Items => 0x81,
+            Self::Events => 0x82,
+            Self::Chunks => 0x83,
+        }
+    }
+
+    /// Returns the announcement of a control frame of this kind.
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0x81 => Some(Self::Items),
+            0x82 => Some(Self::Events),
+            0x83 => Some(Self::Chunks),
+            _ => None,
+        }
+    }
 }
 
 impl ParsedFrame {

@@ -19,7 +19,7 @@ use crate::{
     Address, Peer, Rejection, Result,
     framing::Framing as _,
     limit::assert_parameters,
-    protocol::ServerProtocol,
+    protocol::{PushOverflow, ServerProtocol},
     runtime::{Instead, inside_runtime},
     transport::{Handshake, Listener, Stream},
 };
@@ -431,6 +431,22 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// how many small requests are read together. [`bind`](Self::bind) rejects zero.
     pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.settings.limits.pipelined = limit.into().unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Sets how many bytes of pushed events may wait for a peer to read. Default: 64 KiB.
+    ///
+    /// Each event counts 32 bytes beside its own. The events are in memory for as long as they wait, so a server with many
+    /// subscribers may need this many times their number. [`bind`](Self::bind) rejects zero.
+    pub fn max_push_queue(mut self, bytes: usize) -> Self {
+        self.settings.limits.push_queue = bytes;
+        self
+    }
+
+    /// Sets what happens to an event that exceeds [`max_push_queue`](Self::max_push_queue). Default:
+    /// [`PushOverflow::Reject`].
+    pub fn push_overflow(mut self, overflow: PushOverflow) -> Self {
+        self.settings.limits.push_overflow = overflow;
         self
     }
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Address, Error,
+    conversation::{ConversationLimits, PushOverflow},
     limit::{check_max_frame_len, check_zero},
     socket::Keepalive,
     transport::DynHandshake,
@@ -148,6 +149,9 @@ pub(super) struct Limits {
     pub(super) requests: u64,
     /// How many requests of a connection may wait for their replies.
     pub(super) pipelined: u64,
+    /// In bytes.
+    pub(super) push_queue: usize,
+    pub(super) push_overflow: PushOverflow,
     pub(super) in_flight_per_address: usize,
     /// In requests per second. With the largest number, a request takes no time.
     pub(super) rate_per_address: u32,
@@ -164,6 +168,10 @@ impl Limit {
 
     pub(super) const fn from_secs(seconds: u64) -> Self {
         Self(seconds * 1_000)
+    }
+
+    pub(super) const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
     }
 
     /// Returns the limit in milliseconds, or `u64::MAX` if there is none.
@@ -243,6 +251,9 @@ impl Settings {
                 queue: Limit::NONE,
                 requests: u64::MAX,
                 pipelined: u64::MAX,
+                // As many replies wait before they are sent.
+                push_queue: 64 << 10,
+                push_overflow: PushOverflow::Reject,
                 in_flight_per_address: usize::MAX,
                 rate_per_address: u32::MAX,
                 // Long enough for hundreds of cheap requests, too short to be noticed.
@@ -267,6 +278,15 @@ impl Settings {
             most.min(room)
         } else {
             most
+        }
+    }
+
+    /// Returns the limits of messages beside requests and replies.
+    pub(super) const fn conversation(&self) -> ConversationLimits {
+        ConversationLimits {
+            frame_len: self.limits.frame_len,
+            push_queue: self.limits.push_queue,
+            push_overflow: self.limits.push_overflow,
         }
     }
 
@@ -309,6 +329,7 @@ impl Settings {
             ("max_queue_time", limits.queue.is_zero()),
             ("max_requests_per_connection", limits.requests == 0),
             ("max_pipelined_requests", limits.pipelined == 0),
+            ("max_push_queue", limits.push_queue == 0),
             (
                 "max_in_flight_per_address",
                 limits.in_flight_per_address == 0,
@@ -390,6 +411,8 @@ impl Limits {
             queue: _,
             requests: _,
             pipelined: _,
+            push_queue: _,
+            push_overflow: _,
             in_flight_per_address: _,
             rate_per_address: _,
             poll_nanos: _,

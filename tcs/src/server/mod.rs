@@ -88,6 +88,6 @@ pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
 pub use config::{Concurrent, Iterative, Mode, Once};
-pub use report::{Bytes, Connections, Report, Requests};
+pub use report::{Bytes, Connections, Events, Report, Requests};
 pub use run::ServerThread;
 pub use stop::{ServerHandle, stop_signal};

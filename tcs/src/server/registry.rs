@@ -146,6 +146,7 @@ impl Registry {
             context: Arc::new(ServerContext::new(
                 settings.max_blocking,
                 limits.queue_time(),
+                settings.conversation(),
             )),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
@@ -329,6 +330,7 @@ impl Registry {
         let inner = self.lock();
         let mut stats = inner.totals;
         stats.connections.open = inner.slots.len() as u64;
+        [stats.events.sent, stats.events.dropped] = self.context.events.totals();
         for slot in inner.slots.values() {
             stats.requests += slot.tally.requests();
             stats.bytes += slot.tally.bytes();

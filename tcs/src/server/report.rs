@@ -28,6 +28,8 @@ pub struct Report {
     pub connections: Connections,
     /// The number of bytes, by direction.
     pub bytes: Bytes,
+    /// The number of events that were pushed, by outcome.
+    pub events: Events,
 }
 
 /// The number of requests, by outcome.
@@ -73,6 +75,17 @@ pub struct Bytes {
     pub received: u64,
     /// Handed to the operating system.
     pub sent: u64,
+}
+
+/// The number of events that were pushed, by outcome. Those of a group count once for each member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Events {
+    /// Framed, to be sent with what else the connection sends.
+    pub sent: u64,
+    /// Not sent: dropped in favour of newer ones ([`PushOverflow`](crate::protocol::PushOverflow)), or because the
+    /// connection closed, or because the framing cannot carry them.
+    pub dropped: u64,
 }
 
 impl Report {

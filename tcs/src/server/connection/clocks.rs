@@ -79,6 +79,7 @@ impl Clocks {
     pub(super) fn frame_deadline(
         &mut self,
         limits: &Limits,
+        idle: Limit,
         read: &ReadBuffer,
         now: Millis,
         received: u64,
@@ -90,7 +91,7 @@ impl Clocks {
             self.idle.start(now);
         }
         // A frame that starts after `idle_timeout` gets no time: the frames before it were not requests.
-        let idle = self.idle.deadline(limits.idle).plus(limit);
+        let idle = self.idle.deadline(idle).plus(limit);
         Deadline::after(self.frame.start(now), limit).min(idle)
     }
 }

@@ -16,15 +16,17 @@ use super::{
         shared::Shared,
     },
     clocks::Stopwatch,
+    converse::{Outgoing, drop_items},
     io::{Gone, Interrupt, Io},
     respond::{Exit, Flow, Responder},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
+    conversation::Conversation,
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol},
 };
 
@@ -68,6 +70,8 @@ enum Step<F> {
 enum Called<R> {
     Returned(R),
     Interrupted(Interrupt),
+    /// The framing cannot carry an item of its reply.
+    Unsendable(FrameError),
 }
 
 impl<'a, P: ServerProtocol> Batch<'a, P> {
@@ -126,6 +130,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 poll_fn(
                     |cx| match with_inherited(deadline, || function.as_mut().poll(cx)) {
                         Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
+                        Poll::Pending if self.info.open_conversation().is_some() => {
+                            self.poll_conversation(&mut clock, cx)
+                        }
                         Poll::Pending => self
                             .io
                             .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
@@ -134,16 +141,82 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 )
                 .await?
             };
+            let called = match self.info.open_conversation() {
+                Some(conversation) => self.finish_items(conversation, called),
+                None => called,
+            };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
             let flow = match called {
                 Called::Returned(result) => self.respond(result),
                 Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
+                Called::Unsendable(error) => self.responder().unsendable_item(&error),
             };
+            if let Some(conversation) = self.info.open_conversation() {
+                conversation.end_request();
+            }
             record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
                 return Ok(next);
             }
+        }
+    }
+
+    /// Sends items and events while a function waits.
+    #[cold]
+    fn poll_conversation<R>(
+        &mut self,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Called<R>, Gone>> {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Poll::Pending;
+        };
+        loop {
+            let mut has_more = false;
+            if !self.write.is_full() {
+                match self.outgoing().write_items(conversation) {
+                    // `request_timeout` is for each item.
+                    Ok(true) => clock.stop(),
+                    Ok(false) => {}
+                    Err(error) => return Poll::Ready(Ok(Called::Unsendable(error))),
+                }
+                if let Some(queue) = conversation.pushes() {
+                    has_more = self.outgoing().write_events(queue, Some(cx))?;
+                }
+            }
+            let waited = self
+                .io
+                .poll_while_function_waits(clock, self.ahead, self.write, cx);
+            if self.ahead.has_ended() || self.frames.has_ended() {
+                conversation.close();
+            }
+            if !has_more || waited.is_ready() || !self.write.is_empty() {
+                return waited.map_ok(Called::Interrupted);
+            }
+        }
+    }
+
+    /// Frames the items that the function has left, before its reply. Drops those of a function that did not return.
+    #[cold]
+    fn finish_items<R>(&mut self, conversation: &Conversation, called: Called<R>) -> Called<R> {
+        if !matches!(called, Called::Returned(_)) {
+            drop_items(self.info);
+            return called;
+        }
+        match self.outgoing().write_items(conversation) {
+            Ok(_) => called,
+            Err(error) => Called::Unsendable(error),
+        }
+    }
+
+    fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
+        Outgoing {
+            write: self.write,
+            framing: self.framing,
+            limit: self.shared.limits.frame_len,
+            info: self.info,
+            log_limiter: self.io.registration().log_limiter(),
         }
     }
 
@@ -265,7 +338,16 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 ));
                 Some(self.bad_frame(&error, &[]))
             }
-            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => {
+            FrameKind::Announced(Announcement::Items | Announcement::Events) => {
+                let error =
+                    FrameError::malformed("items of a reply, or events, which clients do not send");
+                Some(self.bad_frame(&error, &[]))
+            }
+            // Chunks that the function did not take.
+            FrameKind::Announced(Announcement::Chunks)
+            | FrameKind::Message
+            | FrameKind::Skip
+            | FrameKind::Control(_) => {
                 self.io.count_other_frame();
                 None
             }

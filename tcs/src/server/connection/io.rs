@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     super::{
         addresses::PeerUsage,
+        config::Limit,
         handshakes::shake_hands,
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
@@ -83,6 +84,8 @@ pub(super) enum Gone {
     Aborted,
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
+    /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
+    PushOverflow,
     /// The handshake after `Response::StartTls` has failed, which is logged.
     NoTls,
     /// A function that was dropped has panicked, which is logged.
@@ -99,6 +102,9 @@ impl fmt::Display for Gone {
             Self::Aborted => f.write_str("the server ended"),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
+            ),
+            Self::PushOverflow => f.write_str(
+                "the peer does not read, and its events exceed the limit (`max_push_queue`)",
             ),
             Self::NoTls => f.write_str("TLS did not start"),
             Self::Panicked => f.write_str("a function panicked as it was dropped"),
@@ -297,8 +303,13 @@ impl Io {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollInput {
-        let wait = self.poll_flush_and_read(slot.checkout(), cx);
+    pub(super) fn poll_input(
+        &mut self,
+        slot: &mut BufferSlot,
+        idle: Limit,
+        cx: &mut Context<'_>,
+    ) -> PollInput {
+        let wait = self.poll_flush_and_read(slot.checkout(), idle, cx);
         if wait.is_pending() {
             slot.release();
         }
@@ -312,6 +323,7 @@ impl Io {
     fn poll_flush_and_read(
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
+        idle: Limit,
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before the flush, which can wait and then moves what is left in the buffer.
@@ -322,7 +334,7 @@ impl Io {
         if !write.is_empty() || self.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
-        self.poll_read(read, ahead, cx)
+        self.poll_read(read, ahead, idle, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
@@ -398,6 +410,7 @@ impl Io {
         &mut self,
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
+        idle: Limit,
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before each read, because a peer may never stop sending.
@@ -419,7 +432,7 @@ impl Io {
                 Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Gone::Error(error))),
-            Poll::Pending => self.poll_read_deadline(read, cx),
+            Poll::Pending => self.poll_read_deadline(read, idle, cx),
         }
     }
 
@@ -451,7 +464,12 @@ impl Io {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+    fn poll_read_deadline(
+        &mut self,
+        read: &ReadBuffer,
+        idle: Limit,
+        cx: &Context<'_>,
+    ) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -461,7 +479,9 @@ impl Io {
                 // Another frame than that of the last wait.
                 self.clocks.memory.stop();
             }
-            let deadline = self.clocks.frame_deadline(limits, read, now, received);
+            let deadline = self
+                .clocks
+                .frame_deadline(limits, idle, read, now, received);
             if read.is_contended(self.registration.memory()) {
                 contended = self.clocks.memory_deadline(read, now);
             } else {
@@ -471,7 +491,7 @@ impl Io {
         } else {
             let began = self.clocks.start_idle(now, received);
             idle_since = Some(began);
-            Deadline::after(began, limits.idle)
+            Deadline::after(began, idle)
         };
         let mut deadline = timed_out.min(contended);
         let is_draining = self.clocks.drain.is_running();
@@ -498,7 +518,8 @@ impl Io {
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
     pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
-        let input = ready!(self.poll_read_deadline(read, cx))?;
+        let idle = self.registration.limits().idle;
+        let input = ready!(self.poll_read_deadline(read, idle, cx))?;
         Poll::Ready(Ok(match input {
             Input::Ended(WaitEnd::TimedOut) => Input::Ended(WaitEnd::OverBudget),
             other => other,

@@ -17,13 +17,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use super::{
     addresses::PeerUsage,
+    config::Limit,
     metrics::{NEEDS_ARRIVALS, record_connection},
     registry::Registration,
     shared::Shared,
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers, ReadBuffer},
+    conversation::Conversation,
     framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
@@ -41,10 +43,12 @@ use crate::{
 
 mod budget;
 mod clocks;
+mod converse;
 mod dispatch;
 mod io;
 mod respond;
 
+use converse::{Outgoing, drop_items};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use respond::{Exit, Flow, Responder};
@@ -156,6 +160,9 @@ impl<P: ServerProtocol> Connection<P> {
             }
             Err(gone) => Err(gone),
         };
+        if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
+            self.info.server().events.count(0, queue.close());
+        }
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
             Ok(_) => &"the server has closed",
@@ -194,7 +201,7 @@ impl<P: ServerProtocol> Connection<P> {
     async fn run(&mut self) -> Result<Exit, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let input = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
+                let input = poll_fn(|cx| self.poll_input(cx));
                 match input.await? {
                     Input::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.note_arrival();
@@ -239,6 +246,52 @@ impl<P: ServerProtocol> Connection<P> {
                 }
             }
         }
+    }
+
+    /// Waits for input. Meanwhile, sends what the server pushes.
+    #[inline]
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
+        if self.info.open_conversation().is_some() {
+            return self.poll_conversation(cx);
+        }
+        let idle = self.shared.limits.idle;
+        self.io.poll_input(&mut self.buffers, idle, cx)
+    }
+
+    /// Sends events, and waits for input.
+    #[cold]
+    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
+        let own = self
+            .info
+            .open_conversation()
+            .and_then(Conversation::idle_timeout);
+        let idle = own.map_or(self.shared.limits.idle, Limit::from_millis);
+        loop {
+            let has_more = self.write_events(Some(cx))?;
+            let input = self.io.poll_input(&mut self.buffers, idle, cx);
+            if !has_more || input.is_ready() || !self.buffers.is_released() {
+                return input;
+            }
+        }
+    }
+
+    /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
+    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Gone> {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Ok(false);
+        };
+        conversation.end_request();
+        let Some(queue) = conversation.pushes() else {
+            return Ok(false);
+        };
+        let outgoing = Outgoing {
+            write: &mut self.buffers.checkout().write,
+            framing: &mut self.framing,
+            limit: self.shared.limits.frame_len,
+            info: &self.info,
+            log_limiter: self.io.registration().log_limiter(),
+        };
+        { outgoing }.write_events(queue, cx)
     }
 
     /// Notes when the requests in the read buffer began to wait.
@@ -297,6 +350,8 @@ impl<P: ServerProtocol> Connection<P> {
             // The new connection need not wait until the peer has taken what it is told.
             self.permit = None;
         }
+        // A peer that drains gets its events. One that must close because of them is closing.
+        drop(self.write_events(None));
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
@@ -323,6 +378,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Responds to the request whose processing panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
+        drop_items(&self.info);
         let write = &mut self.buffers.checkout().write;
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));

@@ -329,6 +329,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
         Flow::Break(Exit::Close)
     }
 
+    /// Responds to a request with an item that the framing cannot carry.
+    #[cold]
+    pub(super) fn unsendable_item(&mut self, error: &FrameError) -> Flow {
+        let text = self.cannot_send("item of the reply", error);
+        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+        self.close_if_session_poisoned()
+    }
+
     /// Writes why the connection stops waiting for a request, or for the rest of one.
     #[cold]
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {

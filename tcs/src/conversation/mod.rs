@@ -1,0 +1,203 @@
+//! What a function and its peer exchange beside one request and its reply.
+//!
+//! Only the loop of the connection polls the stream, and only it knows the framing. A function, and whoever else has a
+//! handle, leaves encoded messages here, without their frames. The loop takes them, frames them and sends them:
+//!
+//! | part | written by | the loop takes it |
+//! |---|---|---|
+//! | [`Push`]: a [`PushQueue`] of events | anyone, at any time | before it waits for a request, and while a function waits |
+//! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
+//! | [`Closed`] | the loop | – |
+//!
+//! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
+//! of it before a wait.
+
+mod closed;
+mod push;
+mod queue;
+mod replies;
+mod staged;
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+pub use closed::Closed;
+pub use push::{Push, PushError, PushGroup, Pushes};
+pub use queue::PushOverflow;
+pub(crate) use queue::PushQueue;
+pub use replies::{Replies, SendError, Streams};
+use staged::StagedItems;
+
+use crate::{
+    format::{Encode, EncodeError, Writer, WriterState},
+    framing::FrameError,
+};
+
+/// What one connection has beside its requests and replies.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    limits: ConversationLimits,
+    pushes: OnceLock<Arc<PushQueue>>,
+    pub(crate) items: StagedItems,
+    /// Whether the peer has closed its sending half, or the connection is gone.
+    is_closed: AtomicBool,
+    /// Notified when `is_closed` is set.
+    closed: Notify,
+    /// The idle timeout of this connection in milliseconds, or [`DEFAULT_IDLE`].
+    idle: AtomicU64,
+}
+
+/// The connection has the idle timeout of its server.
+const DEFAULT_IDLE: u64 = 0;
+
+/// The limits of messages beside requests and replies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConversationLimits {
+    /// The maximum length of a message.
+    pub(crate) frame_len: usize,
+    /// How many bytes of events may wait.
+    pub(crate) push_queue: usize,
+    pub(crate) push_overflow: PushOverflow,
+}
+
+impl ConversationLimits {
+    /// The limits without a server.
+    pub(crate) const UNSERVED: Self = Self {
+        frame_len: 8 << 20,
+        push_queue: 64 << 10,
+        push_overflow: PushOverflow::Reject,
+    };
+}
+
+impl Conversation {
+    pub(crate) fn new(limits: ConversationLimits) -> Self {
+        Self {
+            limits,
+            pushes: OnceLock::new(),
+            items: StagedItems::default(),
+            is_closed: AtomicBool::new(false),
+            closed: Notify::new(),
+            idle: AtomicU64::new(DEFAULT_IDLE),
+        }
+    }
+
+    /// Returns the queue of events, if there is one.
+    pub(crate) fn pushes(&self) -> Option<&PushQueue> {
+        self.pushes.get().map(|queue| &**queue)
+    }
+
+    fn push_queue(&self) -> &Arc<PushQueue> {
+        self.pushes
+            .get_or_init(|| Arc::new(PushQueue::new(self.limits)))
+    }
+
+    /// Notes that the request is answered whose function may have used this.
+    pub(crate) fn end_request(&self) {
+        if let Some(queue) = self.pushes() {
+            queue.end_request();
+        }
+    }
+
+    /// Tells the function that the peer has closed its sending half.
+    pub(crate) fn close(&self) {
+        if !self.is_closed.swap(true, Ordering::AcqRel) {
+            self.closed.notify_waiters();
+        }
+    }
+
+    /// Sets the idle timeout of this connection. A longer one than can be stored is as good as none.
+    pub(crate) fn set_idle_timeout(&self, limit: Duration) {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.idle.store(limit.max(1), Ordering::Relaxed);
+    }
+
+    /// Returns the idle timeout of this connection in milliseconds, if it has one of its own.
+    pub(crate) fn idle_timeout(&self) -> Option<u64> {
+        let limit = self.idle.load(Ordering::Relaxed);
+        (limit != DEFAULT_IDLE).then_some(limit)
+    }
+}
+
+/// Handles learn that the connection is gone.
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if let Some(queue) = self.pushes() {
+            let _: u64 = queue.close();
+        }
+    }
+}
+
+/// The events of all connections of a server.
+#[derive(Debug, Default)]
+pub(crate) struct EventCounts {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl EventCounts {
+    /// Counts events that were framed, and events that were dropped.
+    pub(crate) fn count(&self, sent: u64, dropped: u64) {
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// Returns the numbers of events that were framed, and that were dropped.
+    pub(crate) fn totals(&self) -> [u64; 2] {
+        [&self.sent, &self.dropped].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Why a message cannot be sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    Encode(EncodeError),
+    Frame(FrameError),
+    /// The value is the error of a function (`Result`), and not a message.
+    Error(String),
+}
+
+impl std::fmt::Display for Unsent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Encode(error) => error.fmt(f),
+            Self::Frame(error) => error.fmt(f),
+            Self::Error(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Appends an encoded message without its frame to `out`. Returns `false` if the value declares that there is none.
+fn encode<Format>(
+    message: impl Encode<Format>,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<bool, Unsent> {
+    let start = out.len();
+    let mut writer = Writer::new(out, limit);
+    let encoded = message.encode(&mut writer).map(|()| writer.into_state());
+    let unsent = match encoded {
+        Ok(WriterState::Message) => return Ok(true),
+        Ok(WriterState::Nothing) => {
+            out.truncate(start);
+            return Ok(false);
+        }
+        Ok(WriterState::TooLarge(length)) if length <= limit => {
+            Unsent::Frame(FrameError::out_of_memory(length))
+        }
+        Ok(WriterState::TooLarge(length)) => Unsent::Frame(FrameError::too_large(length, limit)),
+        Ok(WriterState::Error(place)) => {
+            let text = out.get(place).unwrap_or_default();
+            Unsent::Error(String::from_utf8_lossy(text).into_owned())
+        }
+        Err(error) => Unsent::Encode(error),
+    };
+    out.truncate(start);
+    Err(unsent)
+}

@@ -1,0 +1,344 @@
+//! Messages that nobody asked for.
+
+use std::{
+    collections::HashMap,
+    error, fmt,
+    marker::PhantomData,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Unsent, encode,
+    queue::{PushQueue, RequestNumber},
+};
+use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
+
+/// A protocol whose server pushes events.
+///
+/// The option `push = Event<'_>` of [`#[server_protocol]`](crate::server_protocol) implements it. By hand:
+///
+/// ```
+/// use tcs::{format::Plain, protocol::Pushes};
+///
+/// /// Names the events.
+/// enum Chat {}
+///
+/// impl Pushes for Chat {
+///     type Format = Plain;
+///     type Event<'a> = &'a str;
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no events to push",
+    label = "no `Pushes`",
+    note = "name the protocol, as in `Push<Chat>`, and add the type of the events to its attribute: `#[server_protocol(push = Event<'_>)]`"
+)]
+pub trait Pushes {
+    /// The format of the events.
+    type Format;
+    /// An event. It may borrow.
+    type Event<'a>;
+
+    /// Whether a message is an event, for clients of framings that do not tell events from replies. Only
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) does.
+    ///
+    /// Default: `false`.
+    fn is_push(message: &[u8]) -> bool {
+        let _ = message;
+        false
+    }
+}
+
+/// Pushes events to the peer of one connection.
+///
+/// Take it as a parameter, with the option `push`, and keep it: it can be cloned, stored and used from any task or thread,
+/// for as long as the connection is open. `P` is the protocol, which names the type of the events.
+///
+/// An event is encoded at once. It waits in a queue of the connection, which has a limit
+/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. The
+/// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
+/// comes after its reply. When the connection closes, events that were not sent are dropped. A server that drains sends
+/// them first.
+///
+/// Events are no activity of the peer: [`idle_timeout`](crate::server::Server::idle_timeout) closes the connection of a
+/// peer that only listens, unless it is changed ([`ConnectionInfo::set_idle_timeout`]).
+pub struct Push<P> {
+    queue: Arc<PushQueue>,
+    /// The request whose function took this handle.
+    request: RequestNumber,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Pushes> Push<P> {
+    /// Queues an event for the peer.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is closed ([`is_closed`](PushError::is_closed)), if its queue is full
+    /// ([`is_full`](PushError::is_full)), or if the event cannot be encoded or is longer than
+    /// [`max_frame_len`](crate::server::Server::max_frame_len).
+    pub fn try_send<'e>(&self, event: P::Event<'e>) -> Result<(), PushError>
+    where
+        P::Event<'e>: Encode<P::Format>,
+    {
+        let Some(event) = self.queue.encode_event::<P::Format>(event)? else {
+            return Ok(());
+        };
+        let (pushed, waker) = self.queue.push(event, self.request);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        pushed
+    }
+}
+
+impl<P> Push<P> {
+    /// Returns `true` if the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    fn key(&self) -> usize {
+        Arc::as_ptr(&self.queue).addr()
+    }
+}
+
+impl<P> Clone for Push<P> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            request: self.request,
+            protocol: PhantomData,
+        }
+    }
+}
+
+impl<P> fmt::Debug for Push<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionInfo {
+    /// Returns what pushes events to the peer, as the parameter [`Push`] of a function does.
+    pub fn push<P: Pushes>(&self) -> Push<P> {
+        let queue = Arc::clone(self.conversation().push_queue());
+        Push {
+            request: queue.current_request(),
+            queue,
+            protocol: PhantomData,
+        }
+    }
+}
+
+impl<P: Pushes> FromContext<'_> for Push<P> {
+    fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(info.push())
+    }
+}
+
+/// Connections that receive the same events.
+///
+/// An event is encoded once for all members. Connections that close leave the group by themselves.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{framing::Lines, protocol::{Push, PushGroup}, server_protocol};
+///
+/// /// Sends each line to everyone who has said something.
+/// #[server_protocol(framing = Lines, push = &str)]
+/// fn chat(line: &str, #[state] room: &PushGroup<Chat>, push: Push<Chat>) -> Result<String, String> {
+///     room.join(&push);
+///     let receivers = room.send(line)?;
+///     Ok(format!("sent to {receivers}"))
+/// }
+///
+/// let chat = Chat::new(PushGroup::new());
+/// # let _ = chat;
+/// ```
+pub struct PushGroup<P> {
+    /// By the address of the queue, which a member keeps from being used again.
+    members: Mutex<HashMap<usize, Arc<PushQueue>>>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P> PushGroup<P> {
+    /// Creates a group without members.
+    pub fn new() -> Self {
+        Self {
+            members: Mutex::default(),
+            protocol: PhantomData,
+        }
+    }
+
+    /// Adds a connection. Returns `false` if it is a member already.
+    pub fn join(&self, push: &Push<P>) -> bool {
+        let queue = Arc::clone(&push.queue);
+        self.lock().insert(push.key(), queue).is_none()
+    }
+
+    /// Removes a connection. Returns `false` if it is not a member.
+    pub fn leave(&self, push: &Push<P>) -> bool {
+        self.lock().remove(&push.key()).is_some()
+    }
+
+    /// Returns the number of members whose connections are open.
+    pub fn len(&self) -> usize {
+        let mut members = self.lock();
+        members.retain(|_, queue| !queue.is_closed());
+        members.len()
+    }
+
+    /// Returns `true` if no member's connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<PushQueue>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Pushes> PushGroup<P> {
+    /// Queues an event for every member. Returns the number of members for which it was queued: not those whose queues are
+    /// full.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the event cannot be encoded, or is longer than the
+    /// [`max_frame_len`](crate::server::Server::max_frame_len) of a member's server.
+    pub fn send<'e>(&self, event: P::Event<'e>) -> Result<usize, PushError>
+    where
+        P::Event<'e>: Encode<P::Format>,
+    {
+        self.send_except(event, None)
+    }
+
+    /// Queues an event for every member but one, usually its sender. As [`send`](Self::send) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_to_others<'e>(
+        &self,
+        sender: &Push<P>,
+        event: P::Event<'e>,
+    ) -> Result<usize, PushError>
+    where
+        P::Event<'e>: Encode<P::Format>,
+    {
+        self.send_except(event, Some(sender))
+    }
+
+    fn send_except<'e>(
+        &self,
+        event: P::Event<'e>,
+        except: Option<&Push<P>>,
+    ) -> Result<usize, PushError>
+    where
+        P::Event<'e>: Encode<P::Format>,
+    {
+        let mut members = self.lock();
+        let Some(limit) = members.values().map(|queue| queue.max_event_len()).min() else {
+            return Ok(0);
+        };
+        let mut bytes = Vec::new();
+        if !encode(event, &mut bytes, limit).map_err(PushError::unsent)? {
+            return Ok(0);
+        }
+        let event = Bytes::from(bytes);
+        let skipped = except.map(Push::key);
+        let (mut wakers, mut sent) = (Vec::new(), 0);
+        members.retain(|key, queue| {
+            if Some(*key) == skipped {
+                return true;
+            }
+            let (pushed, waker) = queue.push(event.clone(), RequestNumber::NONE);
+            wakers.extend(waker);
+            sent += usize::from(pushed.is_ok());
+            !pushed.is_err_and(|error| error.is_closed())
+        });
+        drop(members);
+        // Without the lock, because wakers are foreign code.
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(sent)
+    }
+}
+
+impl<P> Default for PushGroup<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P> fmt::Debug for PushGroup<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushGroup")
+            .field("members", &self.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error of [`Push::try_send`] and [`PushGroup::send`].
+#[derive(Debug)]
+pub struct PushError(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    Closed,
+    /// With the limit in bytes.
+    Full(usize),
+    Unsent(Unsent),
+}
+
+impl PushError {
+    pub(super) const fn closed() -> Self {
+        Self(Reason::Closed)
+    }
+
+    pub(super) const fn full(limit: usize) -> Self {
+        Self(Reason::Full(limit))
+    }
+
+    pub(super) const fn unsent(unsent: Unsent) -> Self {
+        Self(Reason::Unsent(unsent))
+    }
+
+    /// Returns `true` if the connection is closed.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.0, Reason::Closed)
+    }
+
+    /// Returns `true` if the queue of the connection is full.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.0, Reason::Full(_))
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Reason::Closed => f.write_str("the connection is closed"),
+            Reason::Full(limit) => write!(
+                f,
+                "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
+            ),
+            Reason::Unsent(unsent) => write!(f, "an event cannot be sent: {unsent}"),
+        }
+    }
+}
+
+impl error::Error for PushError {}
+
+/// For functions whose error is a text.
+impl From<PushError> for String {
+    fn from(error: PushError) -> Self {
+        error.to_string()
+    }
+}

@@ -1,0 +1,123 @@
+//! Replies of many messages.
+
+use std::{error, fmt, future::poll_fn, marker::PhantomData};
+
+use super::{Conversation, Unsent};
+use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
+
+/// A protocol whose functions reply with a stream of items.
+///
+/// The option `replies = Row<'_>` of [`#[server_protocol]`](crate::server_protocol) implements it. By hand:
+///
+/// ```
+/// use tcs::{format::Plain, protocol::Streams};
+///
+/// /// Names the items.
+/// enum Rows {}
+///
+/// impl Streams for Rows {
+///     type Format = Plain;
+///     type Item<'a> = &'a str;
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no items to reply with",
+    label = "no `Streams`",
+    note = "add the type of the items to the attribute of its function: `#[server_protocol(replies = Row<'_>)]`"
+)]
+pub trait Streams {
+    /// The format of the items.
+    type Format;
+    /// An item. It may borrow.
+    type Item<'a>;
+}
+
+/// Sends the items of a streamed reply.
+///
+/// Take it as a parameter, with the option `replies`. The items go out before the reply, which is what the function
+/// returns, and ends the stream. A function that returns an error after some items ends it with that error. Items are
+/// encoded at once, so they may borrow from local variables.
+///
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client can tell items from the reply. With framings
+/// without control frames, both are ordinary messages, and the protocol says which one is the last.
+///
+/// [`request_timeout`](crate::server::Server::request_timeout) limits the time from one item to the next.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{framing::Lines, protocol::Replies, server_protocol};
+///
+/// #[server_protocol(framing = Lines, replies = u32)]
+/// async fn count(to: u32, mut out: Replies<'_, Count>) -> Result<&'static str, String> {
+///     for number in 1..=to {
+///         out.send(number).await?;
+///     }
+///     Ok("end")
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Replies<'a, P: Streams> {
+    conversation: &'a Conversation,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<'a, P: Streams> Replies<'a, P> {
+    /// Sends an item. Waits while 64 KiB of items wait for a peer that reads too slowly, so the memory for a stream is
+    /// bounded.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the item cannot be encoded, or is longer than
+    /// [`max_frame_len`](crate::server::Server::max_frame_len). It is then not sent, and the stream can go on. If the peer
+    /// is gone, the function is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// The item is sent once the future was polled, also if the future is then dropped.
+    pub async fn send<'i>(&mut self, item: P::Item<'i>) -> Result<(), SendError>
+    where
+        P::Item<'i>: Encode<P::Format>,
+    {
+        let (items, limit) = (&self.conversation.items, self.conversation.limits.frame_len);
+        if items.stage::<P::Format>(item, limit).map_err(SendError)? {
+            poll_fn(|cx| items.poll_room(cx)).await;
+        }
+        Ok(())
+    }
+}
+
+impl ConnectionInfo {
+    /// Returns what sends the items of a streamed reply, as the parameter [`Replies`] of a function does.
+    pub fn replies<P: Streams>(&self) -> Replies<'_, P> {
+        Replies {
+            conversation: self.conversation(),
+            protocol: PhantomData,
+        }
+    }
+}
+
+impl<'a, P: Streams> FromContext<'a> for Replies<'a, P> {
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(info.replies())
+    }
+}
+
+/// The error of [`Replies::send`].
+#[derive(Debug)]
+pub struct SendError(Unsent);
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an item cannot be sent: {}", self.0)
+    }
+}
+
+impl error::Error for SendError {}
+
+/// For functions whose error is a text.
+impl From<SendError> for String {
+    fn from(error: SendError) -> Self {
+        error.to_string()
+    }
+}

@@ -1,0 +1,133 @@
+//! Frames what a connection sends beside its replies: the items of a streamed reply, and pushed events.
+//!
+//! Both wait in the [`Conversation`] of the connection, as messages without frames. Items are taken while the function
+//! waits and when it has returned, events also before each wait for a request.
+
+use std::task::Context;
+
+use super::{
+    super::log_limiter::{LogLimiter, log_limited},
+    io::Gone,
+};
+use crate::{
+    ConnectionInfo,
+    buffer::{EncodeOutcome, Unusual, WriteBuffer},
+    conversation::{Conversation, PushQueue},
+    framing::{Announcement, ConnectionFraming, FrameError, Framing},
+};
+
+/// Where messages are framed.
+pub(super) struct Outgoing<'a, F> {
+    pub(super) write: &'a mut WriteBuffer,
+    pub(super) framing: &'a mut ConnectionFraming<F>,
+    /// `max_frame_len`.
+    pub(super) limit: usize,
+    pub(super) info: &'a ConnectionInfo,
+    pub(super) log_limiter: &'a LogLimiter,
+}
+
+impl<F: Framing> Outgoing<'_, F> {
+    /// Frames the items that wait, unless the write buffer is full. Returns `true` if there were some.
+    ///
+    /// Returns an error if the framing cannot carry one of them. Those before it are framed.
+    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, FrameError> {
+        let items = conversation.items.take();
+        if items.is_empty() {
+            return Ok(false);
+        }
+        let framed = self.write_all(Announcement::Items, items.iter());
+        conversation.items.recycle(items);
+        match framed {
+            (_, Some(error)) => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
+    ///
+    /// With a context, the task is woken when there are events again.
+    pub(super) fn write_events(
+        &mut self,
+        queue: &PushQueue,
+        cx: Option<&Context<'_>>,
+    ) -> Result<bool, Gone> {
+        if queue.has_overflowed() {
+            return Err(Gone::PushOverflow);
+        }
+        let mut events = Vec::new();
+        let has_more = queue.take_events(self.write.room(), &mut events, cx);
+        let (mut sent, mut dropped) = (0, queue.take_dropped());
+        let mut rest = events.as_slice();
+        while !rest.is_empty() {
+            let (framed, error) =
+                self.write_all(Announcement::Events, rest.iter().map(|event| &**event));
+            sent += framed as u64;
+            rest = rest.get(framed..).unwrap_or_default();
+            if let Some(error) = error {
+                dropped += 1;
+                rest = rest.get(1..).unwrap_or_default();
+                log_limited!(self.log_limiter, error, { %error, }, "an event cannot be sent");
+            }
+        }
+        self.info.server().events.count(sent, dropped);
+        Ok(has_more)
+    }
+
+    /// Frames messages, with an announcement. Returns the number of those that are framed, and the error of the one
+    /// after them, if there is one.
+    fn write_all<'m>(
+        &mut self,
+        announcement: Announcement,
+        messages: impl ExactSizeIterator<Item = &'m [u8]> + Clone,
+    ) -> (usize, Option<FrameError>) {
+        self.write.prepare();
+        let start = self.write.end();
+        let count = messages.len();
+        let failed = self.try_write(announcement, count, messages.clone());
+        let Some((framed, error)) = failed else {
+            return (count, None);
+        };
+        // The announcement counts messages that are not there.
+        self.write.remove_from(start);
+        if framed > 0 {
+            let failed = self.try_write(announcement, framed, messages.take(framed));
+            debug_assert!(failed.is_none(), "they were framed before");
+        }
+        (framed, Some(error))
+    }
+
+    /// Frames `count` messages. Returns the error of the first that cannot be framed, and how many are before it.
+    fn try_write<'m>(
+        &mut self,
+        announcement: Announcement,
+        count: usize,
+        messages: impl Iterator<Item = &'m [u8]>,
+    ) -> Option<(usize, FrameError)> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let framing = self.framing.get_mut();
+        self.write
+            .append(|out| framing.announce(out, announcement, count));
+        for (position, message) in messages.enumerate() {
+            let framed = self.write.message(framing, self.limit, |out| {
+                out.put(message);
+                Ok(())
+            });
+            if let Err(Unusual { outcome, .. }) = framed {
+                let error = match outcome {
+                    EncodeOutcome::Unsendable(error) => error,
+                    // It is neither an error nor empty, and encoding it does not fail.
+                    _ => FrameError::out_of_memory(message.len()),
+                };
+                return Some((position, error));
+            }
+        }
+        None
+    }
+}
+
+/// Drops what a function has left: the items of a reply that was not completed.
+pub(super) fn drop_items(info: &ConnectionInfo) {
+    if let Some(conversation) = info.open_conversation() {
+        drop(conversation.items.take());
+    }
+}

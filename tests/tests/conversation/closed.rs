@@ -1,0 +1,1 @@
+//! What a function knows about its peer.
