@@ -384,6 +384,7 @@
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
+//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
 //! | `tcs_buffer_bytes` | gauge | what large buffers have of the `memory_budget` |
 //! | `tcs_client_connections_open` | gauge | connections of channels that are open |
 //! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |

@@ -37,7 +37,15 @@ impl BufferSlot {
         Self(None)
     }
 
+    /// Returns `true` if there are bytes to send.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|buffers| !buffers.write.is_empty())
+    }
+
     /// Returns `true` if the buffers are in the pool.
+    #[cfg(test)]
     pub(crate) const fn is_released(&self) -> bool {
         self.0.is_none()
     }

@@ -59,7 +59,7 @@ struct Inner {
     /// The events that were dropped in favour of others.
     dropped: u64,
     state: State,
-    /// The task of the connection, if it waits for an event.
+    /// The task of the connection, if it has looked for events.
     waker: Option<Waker>,
 }
 
@@ -118,6 +118,7 @@ impl PushQueue {
             return (Err(PushError::closed()), None);
         }
         let is_held = request == self.current_request();
+        let was_empty = inner.events.is_empty();
         let cost = event.len() + EVENT_OVERHEAD;
         let limit = self.limits.push_queue;
         let mut pushed = Ok(());
@@ -140,7 +141,10 @@ impl PushQueue {
                 inner.events.push_back(event);
             }
         }
-        (pushed, inner.waker.take())
+        // It looks at all events together.
+        let must_wake = was_empty && !inner.events.is_empty() || inner.state != State::Open;
+        let waker = inner.waker.as_ref().filter(|_| must_wake);
+        (pushed, waker.cloned())
     }
 
     /// Notes that a request is answered, so that what its function has pushed can follow.
@@ -154,7 +158,7 @@ impl PushQueue {
     /// Takes the oldest events, up to `budget` bytes, but at least one if there is room, and appends them to `events`.
     /// Returns `true` if there are more.
     ///
-    /// If there are none, the task of `cx` is woken when there is one.
+    /// When there are none any more, the next one wakes the task of `cx`.
     pub(crate) fn take_events(
         &self,
         budget: usize,
@@ -170,9 +174,7 @@ impl PushQueue {
             inner.bytes -= event.len() + EVENT_OVERHEAD;
             events.push(event);
         }
-        if let Some(cx) = cx
-            && inner.events.is_empty()
-        {
+        if let Some(cx) = cx {
             match &mut inner.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),

@@ -44,8 +44,9 @@ fn gauges(
 }
 
 /// Returns the counters, each with its name and its label `outcome`, if it has one.
-fn counters(Numbers { report, .. }: &Numbers) -> [(&'static str, Option<&'static str>, u64); 10] {
+fn counters(Numbers { report, .. }: &Numbers) -> [(&'static str, Option<&'static str>, u64); 12] {
     let (ended, connections) = ("tcs_connections_ended_total", report.connections);
+    let events = "tcs_events_total";
     let (done, requests) = ("tcs_requests_total", report.requests);
     [
         ("tcs_connections_accepted_total", None, connections.accepted),
@@ -58,6 +59,8 @@ fn counters(Numbers { report, .. }: &Numbers) -> [(&'static str, Option<&'static
         (done, Some("aborted"), requests.aborted),
         ("tcs_received_bytes_total", None, report.bytes.received),
         ("tcs_sent_bytes_total", None, report.bytes.sent),
+        (events, Some("sent"), report.events.sent),
+        (events, Some("dropped"), report.events.dropped),
     ]
 }
 
@@ -77,7 +80,7 @@ struct Publisher<'r> {
     /// What was published last.
     last: Numbers,
     gauges: [Gauge; 3],
-    counters: [Counter; 10],
+    counters: [Counter; 12],
 }
 
 impl<'r> Publisher<'r> {

@@ -122,6 +122,10 @@ impl fmt::Display for Report {
             connections.closed,
             connections.aborted,
         )?;
+        let Events { sent, dropped } = self.events;
+        if sent + dropped > 0 {
+            write!(f, "; events: {sent} sent, {dropped} dropped")?;
+        }
         // Both are 0 when the server has ended.
         if connections.open > 0 {
             write!(

@@ -1,5 +1,6 @@
 //! Conversations: pushed events, streamed replies, and what a function knows about its peer.
 
 mod closed;
+mod hub;
 mod pushes;
 mod streams;

@@ -149,6 +149,10 @@ impl StallClock {
         self.clock.stop();
     }
 
+    pub(super) const fn is_running(&self) -> bool {
+        self.clock.is_running()
+    }
+
     /// Returns when the peer must have read the write buffer. `sent` bytes of it have been sent.
     pub(super) fn deadline(&self, limit: Limit, sent: usize) -> Deadline {
         let transferred = sent.saturating_sub(self.sent);

@@ -6,8 +6,8 @@
 use std::task::Context;
 
 use super::{
-    super::log_limiter::{LogLimiter, log_limited},
-    io::Gone,
+    super::log_limiter::log_limited,
+    io::{Gone, Io},
 };
 use crate::{
     ConnectionInfo,
@@ -16,6 +16,9 @@ use crate::{
     framing::{Announcement, ConnectionFraming, FrameError, Framing},
 };
 
+/// How often events are framed and sent within one poll. Each time, they fill the write buffer.
+pub(super) const EVENT_BATCHES: usize = 16;
+
 /// Where messages are framed.
 pub(super) struct Outgoing<'a, F> {
     pub(super) write: &'a mut WriteBuffer,
@@ -23,7 +26,7 @@ pub(super) struct Outgoing<'a, F> {
     /// `max_frame_len`.
     pub(super) limit: usize,
     pub(super) info: &'a ConnectionInfo,
-    pub(super) log_limiter: &'a LogLimiter,
+    pub(super) io: &'a Io,
 }
 
 impl<F: Framing> Outgoing<'_, F> {
@@ -55,7 +58,13 @@ impl<F: Framing> Outgoing<'_, F> {
             return Err(Gone::PushOverflow);
         }
         let mut events = Vec::new();
-        let has_more = queue.take_events(self.write.room(), &mut events, cx);
+        // The queue has the limit for a peer that does not read.
+        let room = if self.io.is_stalled() {
+            0
+        } else {
+            self.write.room()
+        };
+        let has_more = queue.take_events(room, &mut events, cx);
         let (mut sent, mut dropped) = (0, queue.take_dropped());
         let mut rest = events.as_slice();
         while !rest.is_empty() {
@@ -66,7 +75,8 @@ impl<F: Framing> Outgoing<'_, F> {
             if let Some(error) = error {
                 dropped += 1;
                 rest = rest.get(1..).unwrap_or_default();
-                log_limited!(self.log_limiter, error, { %error, }, "an event cannot be sent");
+                let log_limiter = self.io.registration().log_limiter();
+                log_limited!(log_limiter, error, { %error, }, "an event cannot be sent");
             }
         }
         self.info.server().events.count(sent, dropped);

@@ -16,7 +16,7 @@ use super::{
         shared::Shared,
     },
     clocks::Stopwatch,
-    converse::{Outgoing, drop_items},
+    converse::{EVENT_BATCHES, Outgoing, drop_items},
     io::{Gone, Interrupt, Io},
     respond::{Exit, Flow, Responder},
 };
@@ -28,6 +28,7 @@ use crate::{
     format::{self, Encode as _, Writer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol},
+    runtime::wake_after_others,
 };
 
 /// The requests that have been read, and what processing them needs.
@@ -172,18 +173,18 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };
-        loop {
+        for _ in 0..EVENT_BATCHES {
             let mut has_more = false;
-            if !self.write.is_full() {
+            if !self.io.is_stalled() {
                 match self.outgoing().write_items(conversation) {
                     // `request_timeout` is for each item.
                     Ok(true) => clock.stop(),
                     Ok(false) => {}
                     Err(error) => return Poll::Ready(Ok(Called::Unsendable(error))),
                 }
-                if let Some(queue) = conversation.pushes() {
-                    has_more = self.outgoing().write_events(queue, Some(cx))?;
-                }
+            }
+            if let Some(queue) = conversation.pushes() {
+                has_more = self.outgoing().write_events(queue, Some(cx))?;
             }
             let waited = self
                 .io
@@ -195,6 +196,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return waited.map_ok(Called::Interrupted);
             }
         }
+        wake_after_others(cx);
+        Poll::Pending
     }
 
     /// Frames the items that the function has left, before its reply. Drops those of a function that did not return.
@@ -216,7 +219,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             framing: self.framing,
             limit: self.shared.limits.frame_len,
             info: self.info,
-            log_limiter: self.io.registration().log_limiter(),
+            io: self.io,
         }
     }
 

@@ -285,6 +285,11 @@ impl Io {
         polled
     }
 
+    /// Returns `true` if the peer does not read what was sent.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.clocks.stall.is_running()
+    }
+
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
         self.clocks.half_close.start(self.registration.now());

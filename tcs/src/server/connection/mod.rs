@@ -37,7 +37,7 @@ use crate::{
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
     protocol::ServerProtocol,
-    runtime::poll_once,
+    runtime::{poll_once, wake_after_others},
     transport::Stream,
 };
 
@@ -48,7 +48,7 @@ mod dispatch;
 mod io;
 mod respond;
 
-use converse::{Outgoing, drop_items};
+use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use respond::{Exit, Flow, Responder};
@@ -150,6 +150,7 @@ impl<P: ServerProtocol> Connection<P> {
                 Flow::Break(exit) => break Ok(exit),
             };
         };
+        self.close_queue();
         let closed = match ended {
             Ok(exit) => {
                 let is_idle = exit == Exit::Idle;
@@ -160,14 +161,19 @@ impl<P: ServerProtocol> Connection<P> {
             }
             Err(gone) => Err(gone),
         };
-        if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
-            self.info.server().events.count(0, queue.close());
-        }
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
             Ok(_) => &"the server has closed",
             Err(gone) => gone,
         });
+    }
+
+    /// Drops the events that are left, and those to come.
+    fn close_queue(&self) {
+        let conversation = self.info.open_conversation();
+        if let Some(queue) = conversation.and_then(Conversation::pushes) {
+            self.info.server().events.count(0, queue.close());
+        }
     }
 
     /// Logs and records the end of the connection, with its totals.
@@ -266,13 +272,15 @@ impl<P: ServerProtocol> Connection<P> {
             .open_conversation()
             .and_then(Conversation::idle_timeout);
         let idle = own.map_or(self.shared.limits.idle, Limit::from_millis);
-        loop {
+        for _ in 0..EVENT_BATCHES {
             let has_more = self.write_events(Some(cx))?;
             let input = self.io.poll_input(&mut self.buffers, idle, cx);
-            if !has_more || input.is_ready() || !self.buffers.is_released() {
+            if !has_more || input.is_ready() || self.buffers.has_unsent() {
                 return input;
             }
         }
+        wake_after_others(cx);
+        Poll::Pending
     }
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
@@ -289,7 +297,7 @@ impl<P: ServerProtocol> Connection<P> {
             framing: &mut self.framing,
             limit: self.shared.limits.frame_len,
             info: &self.info,
-            log_limiter: self.io.registration().log_limiter(),
+            io: &self.io,
         };
         { outgoing }.write_events(queue, cx)
     }

@@ -1,0 +1,127 @@
+//! A protocol whose requests say what to push, and the bytes that its peers then receive.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use tcs::{
+    ConcurrentServer, Peer, Rejection,
+    format::Plain,
+    framing::{Framing, LengthPrefixed, Lines},
+    protocol::{Context, Push, PushError, PushGroup, Pushes, ServerProtocol},
+};
+use tcs_tests::{Act, Gate, Kind, frame, gate};
+
+/// The functions push to their own connection, and the test to the room.
+pub struct Hub<K, F> {
+    room: Arc<PushGroup<Room>>,
+    gate: Gate,
+    kind: PhantomData<fn() -> (K, F)>,
+}
+
+/// Names the events.
+pub enum Room {}
+
+impl Pushes for Room {
+    type Format = Plain;
+    type Event<'a> = &'a str;
+}
+
+/// What a test shares with the functions.
+#[derive(Clone)]
+pub struct Shared {
+    pub room: Arc<PushGroup<Room>>,
+    pub gate: Gate,
+}
+
+pub fn shared() -> Shared {
+    Shared {
+        room: Arc::new(PushGroup::new()),
+        gate: gate(),
+    }
+}
+
+impl Shared {
+    pub fn server<K: Kind, F: Framing>(&self) -> ConcurrentServer<Hub<K, F>> {
+        ConcurrentServer::new(Hub {
+            room: Arc::clone(&self.room),
+            gate: self.gate.clone(),
+            kind: PhantomData,
+        })
+    }
+}
+
+impl<K: Kind, F: Framing> ServerProtocol for Hub<K, F> {
+    type Framing = F;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = Result<String, PushError>;
+    const WAITS: bool = K::WAITS;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        request: &str,
+    ) -> Result<Self::Reply<'_>, Rejection> {
+        let push: Push<Room> = context.info.push();
+        let function = || match request.split_once(' ').unwrap_or((request, "")) {
+            ("join", _) => Act::Return(Ok(self.room.join(&push).to_string())),
+            ("leave", _) => Act::Return(Ok(self.room.leave(&push).to_string())),
+            ("tell", event) => Act::Return(push.try_send(event).map(|()| "told".to_owned())),
+            ("tell-and-wait", event) => match push.try_send(event) {
+                Ok(()) => Act::Wait(Ok("told".to_owned())),
+                Err(error) => Act::Return(Err(error)),
+            },
+            ("wait", _) => Act::Wait(Ok("waited".to_owned())),
+            ("idle", seconds) => {
+                let seconds = seconds.parse().expect("a number");
+                context.info.set_idle_timeout(Duration::from_secs(seconds));
+                Act::Return(Ok("set".to_owned()))
+            }
+            (other, _) => Act::Return(Ok(other.to_owned())),
+        };
+        Ok(K::process(context.info, &self.gate, function).await)
+    }
+}
+
+/// The bytes of a framing, as `WIRE.md` has them.
+pub trait Wire: Framing {
+    fn message(text: &str) -> Vec<u8>;
+
+    /// Events or items that leave together, by the kind of their notice.
+    fn announced(kind: u8, texts: &[&str]) -> Vec<u8>;
+
+    fn events(texts: &[&str]) -> Vec<u8> {
+        Self::announced(0x82, texts)
+    }
+
+    fn items(texts: &[&str]) -> Vec<u8> {
+        Self::announced(0x81, texts)
+    }
+}
+
+impl Wire for LengthPrefixed {
+    fn message(text: &str) -> Vec<u8> {
+        frame(text)
+    }
+
+    fn announced(kind: u8, texts: &[&str]) -> Vec<u8> {
+        let count = u8::try_from(texts.len()).expect("few");
+        let messages = texts.iter().flat_map(|text| frame(text));
+        [0x80, 0, 0, 5, kind, 0, 0, 0, count]
+            .into_iter()
+            .chain(messages)
+            .collect()
+    }
+}
+
+impl Wire for Lines {
+    fn message(text: &str) -> Vec<u8> {
+        format!("{text}\n").into_bytes()
+    }
+
+    fn announced(_kind: u8, texts: &[&str]) -> Vec<u8> {
+        texts.iter().flat_map(|text| Self::message(text)).collect()
+    }
+}
