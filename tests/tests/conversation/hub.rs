@@ -8,17 +8,17 @@ use tcs::{
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Context, Push, PushError, PushGroup, Pushes, ServerProtocol},
 };
-use tcs_tests::{Act, Gate, Kind, frame, gate};
+use tcs_tests::{Act, Gate, Kind, RawPeer, frame, gate, within};
 
 /// The functions push to their own connection, and the test to the room.
-pub struct Hub<K, F> {
+pub(crate) struct Hub<K, F> {
     room: Arc<PushGroup<Room>>,
     gate: Gate,
     kind: PhantomData<fn() -> (K, F)>,
 }
 
 /// Names the events.
-pub enum Room {}
+pub(crate) enum Room {}
 
 impl Pushes for Room {
     type Format = Plain;
@@ -27,12 +27,12 @@ impl Pushes for Room {
 
 /// What a test shares with the functions.
 #[derive(Clone)]
-pub struct Shared {
-    pub room: Arc<PushGroup<Room>>,
-    pub gate: Gate,
+pub(crate) struct Shared {
+    pub(crate) room: Arc<PushGroup<Room>>,
+    pub(crate) gate: Gate,
 }
 
-pub fn shared() -> Shared {
+pub(crate) fn shared() -> Shared {
     Shared {
         room: Arc::new(PushGroup::new()),
         gate: gate(),
@@ -40,7 +40,7 @@ pub fn shared() -> Shared {
 }
 
 impl Shared {
-    pub fn server<K: Kind, F: Framing>(&self) -> ConcurrentServer<Hub<K, F>> {
+    pub(crate) fn server<K: Kind, F: Framing>(&self) -> ConcurrentServer<Hub<K, F>> {
         ConcurrentServer::new(Hub {
             room: Arc::clone(&self.room),
             gate: self.gate.clone(),
@@ -86,7 +86,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Hub<K, F> {
 }
 
 /// The bytes of a framing, as `WIRE.md` has them.
-pub trait Wire: Framing {
+pub(crate) trait Wire: Framing {
     fn message(text: &str) -> Vec<u8>;
 
     /// Events or items that leave together, by the kind of their notice.
@@ -124,4 +124,18 @@ impl Wire for Lines {
     fn announced(_kind: u8, texts: &[&str]) -> Vec<u8> {
         texts.iter().flat_map(|text| Self::message(text)).collect()
     }
+}
+
+/// Sends a request, and fails unless these bytes come back.
+pub(crate) async fn expect(peer: &mut RawPeer, request: &[u8], expected: &[u8]) {
+    let heard = within(peer.send_and_receive(request, expected.len())).await;
+    assert_eq!(
+        heard.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+}
+
+/// Fails unless these bytes arrive.
+pub(crate) async fn hear(peer: &mut RawPeer, expected: &[u8]) {
+    expect(peer, b"", expected).await;
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::hub::{Shared, Wire, shared};
+use crate::hub::{Shared, Wire, expect, hear, shared};
 
 each_kind!(
     over_each:
@@ -27,20 +27,6 @@ each_kind!(
     event_from_elsewhere_arrives_while_a_function_waits,
     event_of_a_waiting_function_follows_its_reply,
 );
-
-/// Sends a request, and fails unless these bytes come back.
-async fn expect(peer: &mut RawPeer, request: &[u8], expected: &[u8]) {
-    let heard = within(peer.send_and_receive(request, expected.len())).await;
-    assert_eq!(
-        heard.escape_ascii().to_string(),
-        expected.escape_ascii().to_string()
-    );
-}
-
-/// Fails unless these bytes arrive.
-async fn hear(peer: &mut RawPeer, expected: &[u8]) {
-    expect(peer, b"", expected).await;
-}
 
 /// Connects a peer that has joined the room.
 async fn joined<F: Wire>(server: &Listening) -> RawPeer {

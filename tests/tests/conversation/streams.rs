@@ -1,32 +1,347 @@
 //! Replies of many messages.
 
+use std::{
+    future::pending,
+    marker::PhantomData,
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
 use tcs::{
-    ConcurrentServer,
-    framing::Lines,
-    protocol::{Replies, Streams},
+    ConcurrentServer, Peer, Rejection,
+    format::Plain,
+    framing::{Framing, LengthPrefixed, Lines},
+    protocol::{Context, Replies, SendError, ServerProtocol, Streams},
     server_protocol,
 };
-use tcs_tests::{serve_in_memory, within};
+use tcs_tests::{
+    Act, Gate, Heard, Kind, Listening, Over, ReadyFn, WaitingFn, code, each_kind, ended_in_time,
+    gate, patiently, serve_in_memory, within,
+};
+use tokio::{
+    join,
+    task::yield_now,
+    time::{Instant, sleep},
+};
 
-#[server_protocol(framing = Lines)]
-async fn count_lines(to: u32, mut out: Replies<'_, CountLines>) -> Result<String, String> {
-    for number in 1..=to {
-        out.send(number).await?;
-    }
-    Ok("end".to_owned())
+use crate::hub::{Wire, expect, hear};
+
+each_kind!(
+    [ready_async, waiting] over_each:
+    items_come_before_the_reply,
+    error_after_some_items_ends_the_stream,
+);
+each_kind!(
+    [ready_async, waiting] paused:
+    request_timeout_is_for_each_item,
+    items_of_a_dropped_function_are_in_no_later_reply,
+);
+each_kind!(
+    [ready_async, waiting] on_a_runtime:
+    panic_after_some_items_is_one_failed_request,
+);
+
+/// Counts up to the request, with an item for each number.
+struct Counter<K, F> {
+    gate: Gate,
+    sent: Arc<AtomicUsize>,
+    kind: PhantomData<fn() -> (K, F)>,
 }
 
-impl Streams for CountLines {
-    type Format = tcs::format::Plain;
-    type Item<'a> = u32;
+/// Names the items.
+enum Numbers {}
+
+impl Streams for Numbers {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+impl<K: Kind, F: Framing> Counter<K, F> {
+    fn new() -> Self {
+        Self {
+            gate: gate(),
+            sent: Arc::default(),
+            kind: PhantomData,
+        }
+    }
+
+    async fn count(&self, to: usize, out: &mut Replies<'_, Numbers>) -> Result<(), SendError> {
+        for number in 1..=to {
+            // The item borrows from a local variable.
+            let text = number.to_string();
+            out.send(&text).await?;
+            self.sent.store(number, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
+    type Framing = F;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = Result<&'static str, String>;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        request: &str,
+    ) -> Result<Self::Reply<'_>, Rejection> {
+        let mut out = context.info.replies::<Numbers>();
+        let (to, then) = request.split_once(' ').unwrap_or((request, ""));
+        if let Err(error) = self.count(to.parse().expect("a number"), &mut out).await {
+            return Ok(Err(error.to_string()));
+        }
+        let function = || match then {
+            "fail" => Act::Return(Err("no more".to_owned())),
+            "panic" => panic!("after some items"),
+            "wait" => Act::Wait(Ok("waited")),
+            _ => Act::Return(Ok("end")),
+        };
+        let reply = K::process(context.info, &self.gate, function).await;
+        match then {
+            "hang" => pending().await,
+            // A minute between two items.
+            "slowly" => {
+                for _ in 0..3 {
+                    sleep(Duration::from_secs(60)).await;
+                    out.send("later").await.expect("it fits");
+                }
+                Ok(reply)
+            }
+            _ => Ok(reply),
+        }
+    }
+}
+
+async fn items_come_before_the_reply<K: Kind>(over: Over) {
+    come_before::<K, LengthPrefixed>(over).await;
+    come_before::<K, Lines>(over).await;
+}
+
+async fn come_before<K: Kind, F: Wire>(over: Over) {
+    let server = ConcurrentServer::new(Counter::<K, F>::new());
+    let server = Listening::start(over, server).await;
+    let mut peer = server.peer().await;
+    // Pipelined, so that items and replies keep the order of the requests.
+    let requests = ["3", "0", "1"].map(F::message).concat();
+    let expected = [
+        F::items(&["1", "2", "3"]),
+        F::message("end"),
+        F::message("end"),
+        F::items(&["1"]),
+        F::message("end"),
+    ];
+    expect(&mut peer, &requests, &expected.concat()).await;
+    server.handle().stop();
+    within(peer.rest()).await;
+    let report = within(server.finished()).await;
+    assert_eq!(report.requests.served, 3);
+}
+
+async fn error_after_some_items_ends_the_stream<K: Kind>(over: Over) {
+    let server = ConcurrentServer::new(Counter::<K, LengthPrefixed>::new());
+    let server = Listening::start(over, server).await;
+    let mut peer = server.peer().await;
+    peer.send(LengthPrefixed::message("2 fail")).await;
+    hear(&mut peer, &LengthPrefixed::items(&["1", "2"])).await;
+    let error = Heard::Control(code::ERROR, "no more".to_owned());
+    assert_eq!(within(peer.hear()).await, error);
+    let end = LengthPrefixed::message("end");
+    expect(&mut peer, &LengthPrefixed::message("0"), &end).await;
+}
+
+async fn request_timeout_is_for_each_item<K: Kind>() {
+    let server = ConcurrentServer::new(Counter::<K, Lines>::new());
+    let server = server.request_timeout(Duration::from_secs(90));
+    let (mut peer, _) = serve_in_memory(server, 1_000);
+    let began = Instant::now();
+    peer.send(b"1 slowly\n").await;
+    let expected = b"1\nlater\nlater\nlater\nend\n";
+    assert_eq!(patiently(peer.receive(expected.len())).await, expected);
+    ended_in_time(began, Duration::from_secs(180));
+}
+
+async fn items_of_a_dropped_function_are_in_no_later_reply<K: Kind>() {
+    let server = ConcurrentServer::new(Counter::<K, LengthPrefixed>::new());
+    let server = server
+        .request_timeout(Duration::from_secs(5))
+        .write_timeout(Duration::from_secs(60));
+    // Its peer does not read, so items are left when the function is dropped.
+    let (mut peer, _) = serve_in_memory(server, 64);
+    let request = LengthPrefixed::message("100000");
+    peer.send(request).await;
+    sleep(Duration::from_secs(10)).await;
+    let (mut announced, mut last) = (0, 0);
+    loop {
+        match patiently(peer.receive(4)).await[..] {
+            [0x80, ..] => {
+                let notice = patiently(peer.receive(1)).await;
+                if notice == [code::TIMED_OUT] {
+                    break;
+                }
+                assert_eq!((&*notice, announced), (&[0x81][..], 0));
+                let count = patiently(peer.receive(4)).await;
+                announced = u32::from_be_bytes(count.try_into().expect("four"));
+            }
+            [0, 0, 0, length] => {
+                announced -= 1;
+                let text = patiently(peer.receive(length.into())).await;
+                let text = String::from_utf8(text).expect("digits");
+                assert_eq!(text, (last + 1).to_string());
+                last += 1;
+            }
+            ref other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(announced, 0);
+    assert!(last < 100_000);
+    let text = "no reply within 5s (`request_timeout`)";
+    assert_eq!(patiently(peer.receive(text.len())).await, text.as_bytes());
+    let expected = [
+        LengthPrefixed::items(&["1"]),
+        LengthPrefixed::message("end"),
+    ]
+    .concat();
+    peer.send(LengthPrefixed::message("1")).await;
+    assert_eq!(patiently(peer.receive(expected.len())).await, expected);
+}
+
+async fn panic_after_some_items_is_one_failed_request<K: Kind>() {
+    let server = ConcurrentServer::new(Counter::<K, LengthPrefixed>::new());
+    let (mut peer, _) = serve_in_memory(server, 1_000);
+    peer.send(LengthPrefixed::message("2 panic")).await;
+    // If it waits first, its items are sent.
+    let failed = loop {
+        match within(peer.hear()).await {
+            Heard::Control(0x81, _) | Heard::Message(_) => {}
+            other => break other,
+        }
+    };
+    let text = "the function panicked".to_owned();
+    assert_eq!(failed, Heard::Control(code::FAILED, text));
+    let expected = [
+        LengthPrefixed::items(&["1"]),
+        LengthPrefixed::message("end"),
+    ]
+    .concat();
+    expect(&mut peer, &LengthPrefixed::message("1"), &expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_waits_for_a_peer_that_does_not_read() {
+    let counter = Counter::<ReadyFn, Lines>::new();
+    let sent = Arc::clone(&counter.sent);
+    let (mut peer, _) = serve_in_memory(ConcurrentServer::new(counter), 64);
+    peer.send(b"100000\n").await;
+    sleep(Duration::from_secs(1)).await;
+    // 64 KiB are staged, and as much is framed.
+    let ahead = sent.load(Ordering::Relaxed);
+    assert!((10_000..30_000).contains(&ahead), "{ahead}");
+    for number in 1..=100_000 {
+        let expected = format!("{number}\n");
+        assert_eq!(
+            patiently(peer.receive(expected.len())).await,
+            expected.as_bytes()
+        );
+    }
+    assert_eq!(patiently(peer.receive(4)).await, b"end\n");
 }
 
 #[tokio::test]
-async fn items_are_lines_before_the_reply() {
-    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(CountLines), 64);
-    peer.send(b"3\n0\n").await;
-    peer.finish().await;
-    assert_eq!(within(peer.rest()).await, b"1\n2\n3\nend\nend\n");
+async fn function_is_dropped_when_its_peer_leaves() {
+    let counter = Counter::<WaitingFn, Lines>::new();
+    let sent = Arc::downgrade(&counter.sent);
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(counter), 64);
+    peer.send(b"1000000\n").await;
+    assert_eq!(within(peer.receive(4)).await, b"1\n2\n");
+    drop(peer);
     let report = within(serving).await.expect("no panic");
-    assert_eq!(report.requests.served, 2);
+    assert_eq!((report.requests.received, report.requests.aborted), (1, 1));
+    assert!(sent.upgrade().is_none());
+}
+
+#[tokio::test]
+async fn drain_waits_for_the_end_of_a_stream() {
+    let counter = Counter::<ReadyFn, Lines>::new();
+    let gate = counter.gate.clone();
+    let server = Listening::start(Over::Tcp, ConcurrentServer::new(counter)).await;
+    let mut peer = server.peer().await;
+    peer.send(b"2 wait\n").await;
+    within(gate.reached()).await;
+    hear(&mut peer, b"1\n2\n").await;
+    server.handle().stop();
+    gate.open();
+    assert_eq!(within(peer.rest()).await, b"waited\n");
+    assert_eq!(within(server.finished()).await.requests.served, 1);
+}
+
+impl Streams for TwoAtOnce {
+    type Format = Plain;
+    type Item<'a> = String;
+}
+
+/// Sends from two futures with wakers of their own.
+#[server_protocol(framing = Lines)]
+async fn two_at_once(text: &str, out: Replies<'_, TwoAtOnce>) -> String {
+    let out = tokio::sync::Mutex::new(out);
+    let send = async |word: &'static str| {
+        for number in 0..20_000 {
+            let sent = out.lock().await.send(format!("{word}{number}")).await;
+            sent.expect("it fits");
+            yield_now().await;
+        }
+    };
+    join!(send("a"), send("b"));
+    text.to_owned()
+}
+
+#[tokio::test]
+async fn items_of_several_futures_keep_their_orders() {
+    let (mut peer, _) = serve_in_memory(ConcurrentServer::new(TwoAtOnce), 1_000);
+    peer.send(b"done\n").await;
+    peer.finish().await;
+    let heard = String::from_utf8(within(peer.rest()).await).expect("text");
+    for word in ["a", "b"] {
+        let items = heard.lines().filter_map(|line| line.strip_prefix(word));
+        assert!(items.eq((0..20_000).map(|number| number.to_string())));
+    }
+    assert!(heard.ends_with("\ndone\n"));
+}
+
+impl Streams for Unsendable {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+/// Sends an item that is too long, and one that lines cannot carry.
+#[server_protocol(framing = Lines)]
+async fn unsendable(text: &str, mut out: Replies<'_, Unsendable>) -> Result<String, String> {
+    let error = out
+        .send(&"x".repeat(101))
+        .await
+        .expect_err("it is too long");
+    out.send(&error.to_string()).await?;
+    out.send(text).await?;
+    Ok("end".to_owned())
+}
+
+#[tokio::test]
+async fn item_that_cannot_be_sent_is_an_error_or_fails_the_request() {
+    let server = ConcurrentServer::new(Unsendable).max_frame_len(100);
+    let (mut peer, serving) = serve_in_memory(server, 1_000);
+    let text =
+        "an item cannot be sent: a message of 101 bytes exceeds `max_frame_len` of 100 bytes";
+    expect(
+        &mut peer,
+        b"fine\n",
+        format!("{text}\nfine\nend\n").as_bytes(),
+    )
+    .await;
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }
