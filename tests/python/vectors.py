@@ -106,6 +106,9 @@ def check_framing(framing, limit, given, expected):
             kind, text = rest.split(" ", 1)
             rejection = framing.reject(KINDS[kind], read_bytes(text).decode())
             agree("it becomes", rejection, maybe_bytes(expected))
+        case "announce":
+            what, count = rest.split(" ")
+            agree("it becomes", framing.announce(what, int(count)), read_bytes(expected))
         case "request":
             agree("it ends with half-close", framing.half_close, expected == "half-close")
         case "server" | "client":
@@ -151,8 +154,8 @@ def check_read(framing, server, limit, given, expected):
                 name = found.args[0] if found.args else None
                 agree("it answers", framing.answer_error(name, why), maybe_bytes(answer))
                 return
-            case "message":
-                part = ("message", read_bytes(rest))
+            case "message" | "item" | "event" | "chunk":
+                part = (what, read_bytes(rest))
             case "control":
                 part = ("control", int(rest[:2], 16), read_bytes(rest[3:]))
             case "skip":

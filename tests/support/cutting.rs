@@ -2,7 +2,7 @@
 
 use tcs::{
     __private::ConnectionFraming,
-    framing::{FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side},
+    framing::{Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side},
 };
 
 /// What stood in a stream.
@@ -13,6 +13,8 @@ pub enum Found {
     Oversized(usize),
     /// A control frame of a kind, with its text.
     Control(u8, Vec<u8>),
+    /// A message that a notice has announced.
+    Announced(Announcement, Vec<u8>),
 }
 
 /// Messages that were found, with their bytes.
@@ -85,6 +87,7 @@ fn taken(frame: &ParsedFrame, unread: &[u8]) -> Option<Found> {
     match frame.kind() {
         FrameKind::Message => Some(Found::Message(unread[payload].to_vec())),
         FrameKind::Control(kind) => Some(Found::Control(kind, unread[payload].to_vec())),
+        FrameKind::Announced(as_what) => Some(Found::Announced(as_what, unread[payload].to_vec())),
         FrameKind::Oversized => Some(Found::Oversized(payload.len())),
         FrameKind::Skip => None,
         other => panic!("no test has frames of the kind {other:?}"),

@@ -25,6 +25,7 @@ class Reading:
     arrival: str  # `end`, `filled`, or nothing
     limit: int
     first: bool = True
+    announced: tuple = ("", 0)  # what the next messages are, and how many
 
     @property
     def ended(self):
@@ -107,6 +108,9 @@ class Counted(Framing):
         return message(data[start:end], end + len(tail))
 
 
+ANNOUNCED = {0x81: "item", 0x82: "event", 0x83: "chunk"}
+
+
 class LengthPrefixed(Counted):
     has_control = True
 
@@ -120,7 +124,7 @@ class LengthPrefixed(Counted):
             return wait(data, reading)
         (header,) = struct.unpack(">I", data[:4])
         if header < 1 << 31:
-            return self.cut_counted(data, reading, 4, header)
+            return self.cut_message(data, reading, header)
         length = header - (1 << 31)
         if not 1 <= length <= 4096:
             raise Broken
@@ -129,7 +133,24 @@ class LengthPrefixed(Counted):
         kind = data[4]
         if reading.server and kind < 0x80:
             raise Broken
-        return ("control", kind, data[5 : 4 + length]), 4 + length
+        text = data[5 : 4 + length]
+        if kind in ANNOUNCED and len(text) == 4:
+            reading.announced = (ANNOUNCED[kind], int.from_bytes(text, "big"))
+        return ("control", kind, text), 4 + length
+
+    def cut_message(self, data, reading, length):
+        what, count = reading.announced
+        if count > 0 and length > reading.limit:
+            raise Broken
+        cut = self.cut_counted(data, reading, 4, length)
+        if cut is None or count == 0:
+            return cut
+        reading.announced = (what, count - 1)
+        return (what, cut[0][1]), cut[1]
+
+    def announce(self, what, count):
+        kind = next(kind for kind, name in ANNOUNCED.items() if what == f"{name}s")
+        return b"\x80\0\0\x05" + bytes([kind]) + struct.pack(">I", count)
 
     def reject_text(self, data, reading):
         start = data[: min(4, data.find(b"\n") + 1 or 4)]

@@ -7,8 +7,9 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Netstrings, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
+        Announcement, CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER,
+        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, Prefixed, Raw, ReadState, Side, UntilEof,
+        delimiter,
     },
 };
 use tcs_tests::{
@@ -31,9 +32,16 @@ const KINDS: [(&str, RejectionKind); 10] = [
     ("protocol-error", RejectionKind::ProtocolError),
 ];
 
+/// The names of messages that a notice has announced.
+const ANNOUNCED: [(&str, Announcement); 3] = [
+    ("item", Announcement::Items),
+    ("event", Announcement::Events),
+    ("chunk", Announcement::Chunks),
+];
+
 #[test]
 fn length_prefixed_does_as_specified() {
-    run_vectors::<LengthPrefixed>("LengthPrefixed", 40);
+    run_vectors::<LengthPrefixed>("LengthPrefixed", 55);
 }
 
 #[test]
@@ -189,7 +197,11 @@ fn each_kind_has_a_row_and_vectors() {
         let kind = RejectionKind::from_code(code).expect("a rejection");
         assert_eq!(kind.code(), read_as, "{code:02x}");
     }
-    for notice in [0x80, 0xff] {
+    for (name, announcement) in ANNOUNCED {
+        let row = format!("| `{:02x}` | {name}s, a notice", announcement.code());
+        assert!(WIRE.contains(&row), "{row}");
+    }
+    for notice in [0x80, 0x81, 0x82, 0x83, 0xff] {
         assert_eq!(RejectionKind::from_code(notice), None);
     }
 }
@@ -220,7 +232,9 @@ fn run_vectors<F: Framing>(name: &str, least: usize) {
 /// Writes all bytes of what is expected in hexadecimal.
 fn canonical(expected: &str) -> String {
     let (before, bytes) = match expected.split_once(' ') {
-        Some(("message", _)) => expected.split_at("message ".len()),
+        Some((what @ ("message" | "item" | "event" | "chunk"), _)) => {
+            expected.split_at(what.len() + 1)
+        }
         Some(("control", _)) => expected.split_at("control 00 ".len()),
         Some(("error", _)) => {
             let (_, answer) = expected.rsplit_once(", answered ").expect("an answer");
@@ -243,6 +257,7 @@ fn outcome<F: Framing>(given: &str, limit: usize) -> String {
         "send" => send::<F>(rest),
         "request" => request_end::<F>(rest),
         "reject" => reject::<F>(rest),
+        "announce" => announce::<F>(rest),
         "server" => read::<F>(Side::Server, rest, limit),
         "client" => read::<F>(Side::Client, rest, limit),
         other => panic!("unknown verb {other}"),
@@ -281,6 +296,14 @@ fn reject<F: Framing>(rejection: &str) -> String {
     let text = String::from_utf8(bytes(text)).expect("UTF-8");
     let mut out = Vec::new();
     let told = F::default().reject(&mut out, &Rejection::new(*kind, text));
+    shown_if(told, &out)
+}
+
+fn announce<F: Framing>(what: &str) -> String {
+    let (name, count) = what.split_once("s ").expect("a count");
+    let (_, announcement) = ANNOUNCED.iter().find(|it| it.0 == name).expect("a name");
+    let mut out = Vec::new();
+    let told = F::default().announce(&mut out, *announcement, count.parse().expect("a count"));
     shown_if(told, &out)
 }
 
@@ -325,6 +348,10 @@ fn found_shown(found: &Found) -> String {
     match found {
         Found::Message(bytes) => format!("message {}", shown(bytes)),
         Found::Control(kind, text) => format!("control {kind:02x} {}", shown(text)),
+        Found::Announced(announcement, bytes) => {
+            let known = ANNOUNCED.iter().find(|known| known.1 == *announcement);
+            format!("{} {}", known.expect("it has a name").0, shown(bytes))
+        }
         Found::Oversized(length) => format!("skip {length}"),
     }
 }
