@@ -20,7 +20,8 @@ type Seed = (&'static str, &'static str);
 
 const PLAIN_FUNCTION: Seed = ("", "fn greet(name: &str) -> String { name.to_owned() }");
 const EVERYTHING: Seed = (
-    "Name, framing = Lines, format = Plain, session = a + 1, greeting = \"x\", crate = a::b",
+    "Name, framing = Lines, format = Plain, session = a + 1, greeting = \"x\", crate = a::b, \
+     push = Event<'_>, is_push = a::b, replies = &(dyn A + 'static), requests = Chunk<'_>",
     "/// Docs.\n pub(crate) async fn f<'a, T: 'a + Store<'a>, const N: usize>(Pair(a, b): Pair<'a, '_>, \
          #[state] s: &'a T, #[state] t: &str, #[state] l: &[[u8; N]], #[state] d: &(dyn A + Send), \
          #[session] x: &mut Vec<u8>, peer: &Peer) -> Result<&'a str, for<'b> fn(&'b str) -> &'b str> \
@@ -59,7 +60,10 @@ const OTHER_SCRIPTS: Seed = (
     "Élan, format = Json",
     "mod größe { pub fn _٣(naïve: &str) -> 数 { 挨拶() } pub fn _·a() {} pub fn 挨拶() {} fn ا() {} }",
 );
-const DIGIT: Seed = ("", "fn _٣(数: &str) -> Größe { ا }");
+const DIGIT: Seed = (
+    "replies = Row<'a>, pushes = str, requests",
+    "fn _٣(数: &str) -> Größe { ا }",
+);
 const STRUCT: Seed = ("session = , = , , ::", "struct S<'a> { a: &'a str }");
 const IMPL: Seed = (
     "framing(x), \"Name\", 'a', 1.5",

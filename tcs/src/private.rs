@@ -23,7 +23,7 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Channel, Connection, FromContext, Peer, Rejection, Result, blocking,
+    Channel, Connection, ConnectionInfo, FromContext, Peer, Rejection, Result, blocking,
     format::{Encode, Plain},
     framing::LengthPrefixed,
     limit::{client_error, reject_with_error, server_error},
@@ -37,6 +37,6 @@ pub use crate::{
             Encoded, FieldReference, FieldValue, Hidden, Shown, Unknown, Unshown, encoder, send,
         },
     },
-    protocol::{ClientProtocol, Context, Contract, ServerProtocol},
+    protocol::{ClientProtocol, Context, Contract, Pushes, Receives, ServerProtocol, Streams},
     transport::Address,
 };

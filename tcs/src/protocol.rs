@@ -163,7 +163,8 @@ use std::sync::Arc;
 pub use crate::{
     context::Context,
     conversation::{
-        Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Replies, SendError, Streams,
+        Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Receives, Replies, SendError,
+        Streams,
     },
     draining::Draining,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},

@@ -3,6 +3,7 @@
 mod call;
 mod client_function;
 mod encoder;
+mod family;
 mod item;
 mod message_serde;
 mod messages;

@@ -7,6 +7,7 @@ use syn::Type;
 use super::{
     call::{call, state_reference},
     encoder::encoder,
+    family,
     messages::contract_item,
     names::{public_name, request_variant},
     options::{checks_in_use, format, framing},
@@ -46,7 +47,23 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
         quote_spanned!(start_of(ty.item_name)=> #extractions ::core::result::Result::Ok(#value))
     });
     let implementation = expansion.implementation(&messages, answer);
-    declare(ty, &quote!(#request_alias #reply_alias #implementation))
+    let (_, type_generics, _) = ty.generics.split_for_impl();
+    let (name, library) = (&ty.name, &options.library);
+    let applied = quote_spanned!(span=> #name #type_generics);
+    let families = function.families.iter().map(|family| {
+        family::implement(
+            family,
+            library,
+            ty.item_name,
+            &applied,
+            &ty.generics,
+            &format,
+        )
+    });
+    declare(
+        ty,
+        &quote!(#request_alias #reply_alias #implementation #(#families)*),
+    )
 }
 
 /// Writes the protocol of all operations, whose contract says what the messages are.

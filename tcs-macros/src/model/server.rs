@@ -6,7 +6,9 @@ use proc_macro2::Ident;
 use syn::Type;
 
 use super::{
-    Field, generics,
+    Field,
+    family::Family,
+    generics,
     handler::{CallKind, Handler, Parameters, Session},
     message::resolve_output,
     parameter::is_session,
@@ -30,6 +32,8 @@ pub(crate) struct ServerFunction<'a> {
     pub(crate) request: Option<Type>,
     /// `None` if there is an error in it.
     pub(crate) reply: Option<Type>,
+    /// The messages beside them.
+    pub(crate) families: Vec<Family>,
 }
 
 /// What the implementation of a server protocol consists of, whether it calls one function or several.
@@ -55,12 +59,17 @@ impl<'a> ServerFunction<'a> {
         let handler = Handler::new(function, kind, parameters);
         handler.check_unused_params(errors);
         check_server_options(options, iter::once(function), errors);
+        let mut families = Family::resolve_all(options, errors);
         let ty = ProtocolType::of_function(function, name);
         let is_known = |ty: &Type| !mentions_one_of(ty, &handler.unused_params);
+        for Family { message, .. } in &mut families {
+            message.take_if(|ty| !is_known(ty));
+        }
         Self {
             server: ServerImpl::of(iter::once(&handler), ty),
             request: request.filter(is_known),
             reply: reply.filter(is_known),
+            families,
             handler,
         }
     }

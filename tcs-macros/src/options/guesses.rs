@@ -11,14 +11,27 @@ const SETTINGS: &str = "\
     address at_capacity connect_timeout drain_timeout frame_timeout half_close_timeout handshake \
     handshake_timeout host idle_timeout keepalive_timeout lame_duck linger listener max_blocking \
     max_connection_age max_connections max_connections_per_address max_frame_len max_in_flight \
-    max_in_flight_per_address max_pipelined_requests max_queue_time max_request_rate_per_address \
-    max_requests_per_connection \
-    memory_budget notify_systemd on_accept on_listening options poll_budget port reply_timeout request_timeout \
-    reuse_port start_tls tls write_timeout";
+    max_in_flight_per_address max_pipelined_requests max_push_queue max_queue_time \
+    max_request_rate_per_address max_requests_per_connection memory_budget notify_systemd on_accept \
+    on_listening options poll_budget port push_overflow reply_timeout request_timeout reuse_port \
+    start_tls tls write_timeout";
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
+
+/// The options that declare messages beside the request and the reply, with other words for them.
+const HANDLE_OPTIONS: &[(&str, &str)] = &[
+    (
+        "push",
+        "event events notification notifications pushed pushes",
+    ),
+    ("replies", "item items reply row rows stream streams"),
+    (
+        "requests",
+        "chunk chunks more receives request upload uploads",
+    ),
+];
 
 /// Says what to write instead of a word that is neither an option nor the name, before `rest`. `name` is what was
 /// given as the name before.
@@ -39,6 +52,8 @@ pub(super) fn unknown(
         }
     } else if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
+    } else if let Some(meant) = handle_option(word).filter(|meant| options.contains(meant)) {
+        format!("did you mean `{meant}`?")
     } else if let Some(meant) = nearest(word, &options) {
         format!("did you mean `{meant}`?")
     } else {
@@ -46,6 +61,13 @@ pub(super) fn unknown(
         // On a line of its own: the list alone is as long as a message may be.
         format!("unknown option `{word}`: write one of\n`{known}`")
     }
+}
+
+/// Returns the option that a word probably means, if it is one that declares messages for a handle.
+pub(super) fn handle_option(word: &str) -> Option<&'static str> {
+    let mut options = HANDLE_OPTIONS.iter();
+    let (option, _) = options.find(|(_, words)| words.split(' ').any(|known| known == word))?;
+    Some(option)
 }
 
 /// Returns the type of the library that a word means, also in lower case, and its option.

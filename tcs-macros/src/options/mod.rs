@@ -14,7 +14,7 @@ use syn::{
 
 pub(crate) use self::spec::{OptionName, Side};
 use self::{
-    guesses::{library_type, unknown},
+    guesses::{handle_option, library_type, unknown},
     spec::{OptionSpec, ValueKind},
 };
 use crate::{
@@ -35,6 +35,10 @@ pub(crate) struct Options {
     pub(crate) session: Option<Expr>,
     pub(crate) greeting: Option<Expr>,
     pub(crate) reject_with: Option<Path>,
+    pub(crate) push: Option<Type>,
+    pub(crate) is_push: Option<Path>,
+    pub(crate) replies: Option<Type>,
+    pub(crate) requests: Option<Type>,
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
@@ -70,7 +74,8 @@ impl Options {
 
     /// Lets the paths in the options that name types mean inside of a module what they mean around it.
     pub(crate) fn move_into_module(&mut self) {
-        for ty in self.framing.iter_mut().chain(&mut self.format) {
+        let types = [&mut self.framing, &mut self.format, &mut self.push];
+        for ty in types.into_iter().flatten() {
             IntoModule.visit_type_mut(ty);
         }
         if let Some(path) = &mut self.library.0 {
@@ -109,6 +114,10 @@ impl Options {
             return Ok(());
         }
         let message = unknown(self.side, self.name.as_ref(), &text, input);
+        if let Some(option) = handle_option(&text).and_then(|meant| self.side.option(meant)) {
+            // Parameters of the function need what it declares, so without it they would be further errors.
+            self.parse_option(option, &word, input).ok();
+        }
         Err(Error::new(word.span(), message))
     }
 

@@ -12,6 +12,10 @@ pub(crate) enum OptionName {
     Session,
     Greeting,
     RejectWith,
+    Push,
+    IsPush,
+    Replies,
+    Requests,
     Blocking,
     HalfClose,
     Crate,
@@ -67,6 +71,10 @@ const SERVER: &[OptionSpec] = options! {
     Session "session", ValueKind::Expression(|options| &mut options.session), "session = User::guest()";
     Greeting "greeting", ValueKind::Expression(|options| &mut options.greeting), "greeting = \"hello\"";
     RejectWith "reject_with", ValueKind::Path(|options| &mut options.reject_with), "reject_with = in_words";
+    Push "push", ValueKind::Type(|options| &mut options.push), "push = Event<'_>";
+    IsPush "is_push", ValueKind::Path(|options| &mut options.is_push), "is_push = is_event";
+    Replies "replies", ValueKind::Type(|options| &mut options.replies), "replies = Row<'_>";
+    Requests "requests", ValueKind::Type(|options| &mut options.requests), "requests = Chunk<'_>";
     Blocking "blocking", ValueKind::Nothing, "blocking";
     HalfClose "half_close", ValueKind::Word("ends"), "half_close = ends";
     Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";

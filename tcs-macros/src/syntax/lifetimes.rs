@@ -18,6 +18,8 @@ pub(crate) const FIELD: &str = "'field";
 pub(crate) const EXCHANGE: &str = "'exchange";
 /// What a message of operations borrows from, and the parameter of the enums.
 pub(crate) const MESSAGE: &str = "'message";
+/// What an event, an item of a streamed reply, or a chunk of a streamed request borrows from.
+pub(crate) const ITEM: &str = "'item";
 /// What a value that is read borrows from; serde's name for it.
 pub(crate) const DE: &str = "'de";
 pub(crate) const ELIDED: &str = "'_";

@@ -15,6 +15,7 @@
 mod closed;
 mod push;
 mod queue;
+mod receives;
 mod replies;
 mod staged;
 
@@ -32,6 +33,7 @@ pub use closed::Closed;
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;
+pub use receives::Receives;
 pub use replies::{Replies, SendError, Streams};
 use staged::StagedItems;
 

@@ -1,0 +1,62 @@
+//! Writes the implementations of the traits of messages beside requests and replies.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote_spanned;
+use syn::{Generics, Path};
+
+use super::protocol_type::{allowance, or_unknown};
+use crate::{
+    library::Library,
+    model::{family::Family, generics::predicates},
+    spans::{ident_at, start_of},
+};
+
+/// Implements the trait of one kind of messages for the type `applied`, which has `generics`. `item_name` is the
+/// name of the item under the attribute.
+///
+/// The implementation has no bounds by what the protocol keeps: their errors would be repeated here.
+pub(super) fn implement(
+    family: &Family,
+    library: &Library,
+    item_name: &Ident,
+    applied: &TokenStream,
+    generics: &Generics,
+    format: &TokenStream,
+) -> TokenStream {
+    let (trait_name, item) = family.kind.names();
+    let message = or_unknown(family.message.as_ref(), library, item_name);
+    let span = start_of(&message);
+    let (private, allowance) = (library.private(span), allowance(span));
+    let [trait_name, item] = [trait_name, item].map(|name| Ident::new(name, span));
+    let keyword = ident_at(item_name, "impl");
+    let (impl_generics, ..) = generics.split_for_impl();
+    let predicates = predicates(generics);
+    let is_push = family.is_push.as_ref().map(is_push);
+    // For `push = Event<'_>`:
+    //
+    //     impl Pushes for Chat {
+    //         type Format = Plain;
+    //         type Event<'item> = Event<'item>;
+    //     }
+    quote_spanned! {span=>
+        #[automatically_derived]
+        #allowance
+        #keyword #impl_generics #private::#trait_name for #applied
+        where
+            #(#predicates,)*
+        {
+            type Format = #format;
+            type #item<'item> = #message;
+            #is_push
+        }
+    }
+}
+
+fn is_push(path: &Path) -> TokenStream {
+    quote_spanned! {start_of(path)=>
+        fn is_push(message: &[u8]) -> bool {
+            let is_push: fn(&[u8]) -> bool = #path;
+            is_push(message)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Options that declare messages beside requests and replies.
+
+use std::{fmt::Display, str::FromStr};
+
+use tcs::{
+    ConcurrentServer,
+    format::Json,
+    framing::Lines,
+    protocol::{Push, PushGroup, Pushes, Receives, Replies},
+    server_protocol,
+};
+use tcs_tests::{serve_in_memory, within};
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Said<'a> {
+    text: &'a str,
+}
+
+/// Sends each line to everyone who has said something.
+#[server_protocol(framing = Lines, format = Json, push = Said<'_>, is_push = is_said)]
+fn chat(text: &str, #[state] room: &PushGroup<Chat>, push: Push<Chat>) -> usize {
+    room.join(&push);
+    room.send(Said { text }).unwrap_or_default()
+}
+
+fn is_said(message: &[u8]) -> bool {
+    message.starts_with(b"{\"text\"")
+}
+
+#[tokio::test]
+async fn pushed_events_are_of_the_format() {
+    let server = ConcurrentServer::new(Chat::new(PushGroup::new()));
+    let (mut peer, serving) = serve_in_memory(server, 1024);
+    peer.send(b"\"hello\"\n").await;
+    peer.finish().await;
+    assert_eq!(within(peer.rest()).await, b"1\n{\"text\":\"hello\"}\n");
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(report.requests.served, 1);
+}
+
+#[test]
+fn is_push_is_the_function_of_the_option() {
+    assert!(Chat::is_push(b"{\"text\":\"hello\"}"));
+    assert!(!Chat::is_push(b"1"));
+}
+
+/// Repeats a value, which borrows from a local variable.
+#[server_protocol(Repeater, framing = Lines, replies = &str, crate = tcs)]
+async fn repeat<const N: usize, T>(
+    times: u32,
+    #[state] value: &[T; N],
+    mut out: Replies<'_, Repeater<N, T>>,
+) -> Result<&'static str, String>
+where
+    T: Display + FromStr,
+{
+    for _ in 0..times {
+        for value in value {
+            let text = value.to_string();
+            out.send(&text).await?;
+        }
+    }
+    Ok("")
+}
+
+#[tokio::test]
+async fn items_of_a_generic_protocol_may_borrow_from_locals() {
+    let server = ConcurrentServer::new(Repeater::new([7_u8, 8]));
+    let (mut peer, serving) = serve_in_memory(server, 1024);
+    peer.send(b"2\n").await;
+    peer.finish().await;
+    assert_eq!(within(peer.rest()).await, b"7\n8\n7\n8\n\n");
+    within(serving).await.expect("no panic");
+}
+
+/// All three, whose types may be `'static`, borrow in several places, or name a parameter.
+#[server_protocol(
+    push = (&'static str, &str),
+    replies = Option<std::borrow::Cow<'_, T>>,
+    requests = &'_ [u8]
+)]
+fn all<T: Clone + Send + Sync + 'static>(request: &str, #[state] value: &T) -> String {
+    let _ = value;
+    request.to_owned()
+}
+
+#[test]
+fn types_of_the_options_are_those_of_the_traits() {
+    fn event<'a>(event: <All<u8> as Pushes>::Event<'a>) -> &'a str {
+        event.1
+    }
+    fn chunk<'a>(chunk: <All<u8> as Receives>::Chunk<'a>) -> &'a [u8] {
+        chunk
+    }
+    assert_eq!(event(("an", "event")), "event");
+    assert_eq!(chunk(b"chunk"), b"chunk");
+    assert!(!All::<u8>::is_push(b"anything"), "the default");
+}
