@@ -199,6 +199,7 @@
 //! | [`max_in_flight_per_address`](server::Server::max_in_flight_per_address) | none | requests in flight of one address |
 //! | [`max_request_rate_per_address`](server::Server::max_request_rate_per_address) | none | requests per second of one address |
 //! | [`max_queue_time`](server::Server::max_queue_time) | none | the wait of a request until it starts |
+//! | [`max_push_queue`](server::Server::max_push_queue) | 64 KiB | bytes of events that wait for a peer to read |
 //! | [`max_pipelined_requests`](server::Server::max_pipelined_requests) | none | requests of a connection that wait for replies |
 //! | [`max_connection_age`](server::Server::max_connection_age) | none | the age of a connection |
 //! | [`max_requests_per_connection`](server::Server::max_requests_per_connection) | none | the requests of a connection |

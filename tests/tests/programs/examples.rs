@@ -9,9 +9,12 @@ use tcs_tests::{
     process::{Process, ask, connect, example_path, is_missing, port_1234},
     within,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
@@ -229,6 +232,82 @@ async fn greeting_holds_the_dialogue_of_its_header() {
         said,
         "220 mail.example is ready\n421 the server is stopping\n"
     );
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+/// Connects guests, who say their names.
+async fn guests<const N: usize>(names: [&str; N]) -> [BufReader<TcpStream>; N] {
+    let mut guests = names.map(|_| None);
+    for (guest, name) in guests.iter_mut().zip(names) {
+        let mut stream = BufReader::new(connect(ADDRESS).await);
+        say(&mut stream, name).await;
+        *guest = Some(stream);
+    }
+    guests.map(|guest| guest.expect("it is connected"))
+}
+
+async fn say(guest: &mut BufReader<TcpStream>, line: &str) {
+    let line = format!("{line}\n");
+    within(guest.write_all(line.as_bytes()))
+        .await
+        .expect("it is open");
+}
+
+async fn hears(guest: &mut BufReader<TcpStream>, expected: &str) {
+    let mut line = String::new();
+    within(guest.read_line(&mut line))
+        .await
+        .expect("it is open");
+    assert_eq!(line.trim_end(), expected);
+}
+
+#[tokio::test]
+async fn room_tells_all_others() {
+    let _port = port_1234().await;
+    let server = Process::example("room");
+    let [mut ann, mut bob] = guests(["Ann", "Bob"]).await;
+    hears(&mut ann, "Bob: Bob").await;
+    say(&mut ann, "hello").await;
+    hears(&mut bob, "Ann: hello").await;
+    drop(bob);
+    say(&mut ann, "nobody there").await;
+    server.interrupt().await;
+    let mut rest = String::new();
+    within(ann.read_to_string(&mut rest))
+        .await
+        .expect("no reset");
+    assert_eq!(rest, "");
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn chat_has_rooms() {
+    let _port = port_1234().await;
+    let server = Process::example("chat");
+    let mut guests = guests(["Ann", "Bob", "Cid"]).await;
+    for (guest, (name, room, count)) in
+        guests
+            .iter_mut()
+            .zip([("Ann", "tea", 1), ("Bob", "tea", 2), ("Cid", "coffee", 1)])
+    {
+        hears(guest, &format!("welcome, {name}")).await;
+        say(guest, &format!("/join {room}")).await;
+        hears(guest, &format!("{count} in {room}")).await;
+    }
+    let [mut ann, mut bob, mut cid] = guests;
+    hears(&mut ann, "* Bob has come").await;
+    say(&mut bob, "anyone here?").await;
+    hears(&mut ann, "Bob: anyone here?").await;
+    // Who changes rooms hears nothing of what was said there.
+    say(&mut cid, "/join tea").await;
+    hears(&mut cid, "3 in tea").await;
+    for guest in [&mut ann, &mut bob] {
+        hears(guest, "* Cid has come").await;
+    }
+    say(&mut cid, "/quit").await;
+    hears(&mut cid, "bye").await;
+    hears(&mut cid, "").await;
+    server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }
 

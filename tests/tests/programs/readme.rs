@@ -40,6 +40,7 @@ fn programs_are_those_of_the_examples() {
                 include_str!("../../../examples/greet_server.rs"),
                 include_str!("../../../examples/channel.rs"),
                 include_str!("../../../examples/greet_client.rs"),
+                include_str!("../../../examples/room.rs"),
             ],
         ),
         (
