@@ -76,6 +76,9 @@
 //! | run code around every request: measure, log, limit, authenticate | [`wrap`](protocol::wrap) in a [`Middleware`](protocol::Middleware) |
 //! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
+//! | send messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
+//! | reply with many messages | [`Replies`](protocol::Replies) |
+//! | know that the peer has closed while a function waits | [`Closed`](protocol::Closed) |
 //! | start TLS after a reply (STARTTLS) | [`Response::StartTls`] and [`Server::start_tls`](server::Server::start_tls); at a client `Connection::start_tls`, with the feature `tls` |
 //! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |

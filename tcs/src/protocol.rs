@@ -45,6 +45,67 @@
 //! # }
 //! ```
 //!
+//! # Conversations
+//!
+//! A function can do more than reply once. What it needs is a parameter:
+//!
+//! | parameter | option of the attribute | for |
+//! |---|---|---|
+//! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events that nobody asked for; [`PushGroup`] sends one to many peers |
+//! | [`mut out: Replies<'_, Rows>`](Replies) | `replies = Row<'_>` | a reply of many messages, called items |
+//! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
+//! | [`draining: Draining<'_>`](Draining) | | knowing that the server stops |
+//!
+//! `Chat` and `Rows` are the protocols: the types that the attribute makes. Each has one type of events, and one of items,
+//! in its format. A protocol that is written by hand implements [`Pushes`] and [`Streams`], and takes the handles from
+//! [`ConnectionInfo`](crate::ConnectionInfo).
+//!
+//! The messages of a connection have an order. Replies come in the order of the requests, items directly before the reply that
+//! ends them. Events come in the order in which they are pushed, when the connection waits for a function or for a request. So
+//! what a function pushes to its own connection comes after its reply, and after those to requests that had arrived by then.
+//!
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed), a client can tell replies, items and events apart. With other
+//! framings, they look the same, and the protocol must say what is what, as text protocols do. Messages that are values, as
+//! with `Codec`, are replies only.
+//!
+//! ```
+//! use tcs::{
+//!     ConcurrentServer, framing::Lines, protocol::{Push, PushGroup, Replies}, server_protocol,
+//! };
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! /// Replies with the words of a line, and tells all who have asked before.
+//! #[server_protocol(framing = Lines, push = &str, replies = &str)]
+//! async fn split(
+//!     line: &str,
+//!     #[state] readers: &PushGroup<Split>,
+//!     push: Push<Split>,
+//!     mut out: Replies<'_, Split>,
+//! ) -> Result<String, String> {
+//!     for word in line.split(' ') {
+//!         out.send(word).await?;
+//!     }
+//!     readers.send("* a line was split")?;
+//!     readers.join(&push);
+//!     Ok(".".to_owned())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut near, far) = tokio::io::duplex(1024);
+//! let server = ConcurrentServer::new(Split::new(PushGroup::new()));
+//! let server = tokio::spawn(server.serve_stream(far, tcs::Peer::unnamed()));
+//! near.write_all(b"one two\nthree\n").await?;
+//! near.shutdown().await?;
+//! let mut replies = String::new();
+//! near.read_to_string(&mut replies).await?;
+//! assert_eq!(replies, "one\ntwo\n.\nthree\n.\n* a line was split\n");
+//! # drop(near);
+//! # assert_eq!(server.await??.requests.served, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A format of your own
 //!
 //! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.

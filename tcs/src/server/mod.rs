@@ -34,6 +34,9 @@
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
 //! | the server drains | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
 //!
+//! The limit `request_timeout` of a function with [`Replies`](crate::protocol::Replies) is for each item. A function that takes
+//! [`Closed`](crate::protocol::Closed) as a parameter knows when its peer has closed, and can return before it is dropped.
+//!
 //! A server that is stopped drains at once, or after [`lame_duck`](Server::lame_duck). A function that takes
 //! [`Draining`](crate::protocol::Draining) as a parameter knows when the drain begins, and can return before it is dropped.
 //!
