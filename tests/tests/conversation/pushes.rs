@@ -246,12 +246,14 @@ async fn events_do_not_keep_an_idle_peer() {
 #[tokio::test(start_paused = true)]
 async fn function_sets_the_idle_timeout_of_its_connection() {
     for seconds in [20_u64, 3_600] {
-        let server = shared().server::<WaitingFn, Lines>();
+        let server = shared().server::<WaitingFn, LengthPrefixed>();
         let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_secs(60)), 1_000);
-        peer.send(format!("idle {seconds}\n")).await;
-        assert_eq!(patiently(peer.receive(4)).await, b"set\n");
+        peer.send(LengthPrefixed::message(&format!("idle {seconds}")))
+            .await;
+        assert_eq!(patiently(peer.hear()).await, Heard::message("set"));
         let began = Instant::now();
-        assert_eq!(patiently(peer.rest()).await, b"");
+        let text = format!("no request arrived for {seconds}s (`idle_timeout`)");
+        assert_eq!(patiently(peer.hear()).await, Heard::Control(0x41, text));
         ended_in_time(began, Duration::from_secs(seconds));
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Io {
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
     budget: Budget,
+    /// `idle_timeout`, or the limit of this connection in its place.
+    idle: Limit,
     /// The responses in the write buffer. They count once they are sent.
     unsent: Unsent,
     clocks: Clocks,
@@ -169,6 +171,7 @@ impl Io {
             is_polling_stream: false,
             is_in_flight: false,
             budget: Budget::new(),
+            idle: registration.limits().idle,
             unsent: Unsent::default(),
             clocks: Clocks::default(),
             address,
@@ -285,6 +288,16 @@ impl Io {
         polled
     }
 
+    /// Returns the idle timeout of this connection.
+    pub(super) const fn idle_limit(&self) -> Limit {
+        self.idle
+    }
+
+    /// Sets the idle timeout of this connection.
+    pub(super) const fn set_idle_limit(&mut self, limit: Limit) {
+        self.idle = limit;
+    }
+
     /// Returns `true` if the peer does not read what was sent.
     pub(super) const fn is_stalled(&self) -> bool {
         self.clocks.stall.is_running()
@@ -308,13 +321,8 @@ impl Io {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(
-        &mut self,
-        slot: &mut BufferSlot,
-        idle: Limit,
-        cx: &mut Context<'_>,
-    ) -> PollInput {
-        let wait = self.poll_flush_and_read(slot.checkout(), idle, cx);
+    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollInput {
+        let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
         }
@@ -328,7 +336,6 @@ impl Io {
     fn poll_flush_and_read(
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
-        idle: Limit,
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before the flush, which can wait and then moves what is left in the buffer.
@@ -339,7 +346,7 @@ impl Io {
         if !write.is_empty() || self.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
-        self.poll_read(read, ahead, idle, cx)
+        self.poll_read(read, ahead, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
@@ -415,7 +422,6 @@ impl Io {
         &mut self,
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
-        idle: Limit,
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before each read, because a peer may never stop sending.
@@ -437,7 +443,7 @@ impl Io {
                 Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Gone::Error(error))),
-            Poll::Pending => self.poll_read_deadline(read, idle, cx),
+            Poll::Pending => self.poll_read_deadline(read, cx),
         }
     }
 
@@ -469,12 +475,7 @@ impl Io {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_read_deadline(
-        &mut self,
-        read: &ReadBuffer,
-        idle: Limit,
-        cx: &Context<'_>,
-    ) -> PollInput {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -486,7 +487,7 @@ impl Io {
             }
             let deadline = self
                 .clocks
-                .frame_deadline(limits, idle, read, now, received);
+                .frame_deadline(limits, self.idle, read, now, received);
             if read.is_contended(self.registration.memory()) {
                 contended = self.clocks.memory_deadline(read, now);
             } else {
@@ -496,7 +497,7 @@ impl Io {
         } else {
             let began = self.clocks.start_idle(now, received);
             idle_since = Some(began);
-            Deadline::after(began, idle)
+            Deadline::after(began, self.idle)
         };
         let mut deadline = timed_out.min(contended);
         let is_draining = self.clocks.drain.is_running();
@@ -523,8 +524,7 @@ impl Io {
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
     pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
-        let idle = self.registration.limits().idle;
-        let input = ready!(self.poll_read_deadline(read, idle, cx))?;
+        let input = ready!(self.poll_read_deadline(read, cx))?;
         Poll::Ready(Ok(match input {
             Input::Ended(WaitEnd::TimedOut) => Input::Ended(WaitEnd::OverBudget),
             other => other,

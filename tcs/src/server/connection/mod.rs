@@ -260,21 +260,19 @@ impl<P: ServerProtocol> Connection<P> {
         if self.info.open_conversation().is_some() {
             return self.poll_conversation(cx);
         }
-        let idle = self.shared.limits.idle;
-        self.io.poll_input(&mut self.buffers, idle, cx)
+        self.io.poll_input(&mut self.buffers, cx)
     }
 
     /// Sends events, and waits for input.
     #[cold]
     fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
-        let own = self
-            .info
-            .open_conversation()
-            .and_then(Conversation::idle_timeout);
-        let idle = own.map_or(self.shared.limits.idle, Limit::from_millis);
+        let conversation = self.info.open_conversation();
+        if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
+            self.io.set_idle_limit(Limit::from_millis(idle));
+        }
         for _ in 0..EVENT_BATCHES {
             let has_more = self.write_events(Some(cx))?;
-            let input = self.io.poll_input(&mut self.buffers, idle, cx);
+            let input = self.io.poll_input(&mut self.buffers, cx);
             if !has_more || input.is_ready() || self.buffers.has_unsent() {
                 return input;
             }
@@ -366,8 +364,9 @@ impl<P: ServerProtocol> Connection<P> {
             self.io.count_unreadable(&self.shared);
             self.io.counters().1.rejected += 1;
         }
+        let idle = self.io.idle_limit();
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
-        responder.wait_ended(read, why);
+        responder.wait_ended(read, why, idle);
         if read.has_started() || !ahead.is_unused() {
             Exit::Close
         } else {

@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     super::{
-        config::Limits,
+        config::{Limit, Limits},
         log_limiter::{LogLimiter, log_limited},
         metrics::count_rejection,
         report::{Tally, Unsent},
@@ -339,9 +339,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Writes why the connection stops waiting for a request, or for the rest of one.
     #[cold]
-    pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {
+    pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd, idle: Limit) {
         let limits = &self.shared.limits;
-        let rejection = wait_end_rejection(limits, read, why);
+        let rejection = wait_end_rejection(limits, read, why, idle);
         count_rejection(rejection.kind());
         let unread = read.input(limits.frame_len, Side::Server);
         if self.seems_other(unread.bytes()) {
@@ -505,7 +505,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
 }
 
 /// Returns what a peer is told when its connection stops waiting.
-fn wait_end_rejection(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
+fn wait_end_rejection(
+    limits: &Limits,
+    read: &ReadBuffer,
+    why: WaitEnd,
+    idle_limit: Limit,
+) -> Rejection {
     let idle = |text| Rejection::new(RejectionKind::Idle, text);
     match why {
         WaitEnd::Draining if read.has_started() => {
@@ -530,10 +535,9 @@ fn wait_end_rejection(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejec
                 "the frame was not complete after {limit} (`frame_timeout`)"
             ))
         }
-        WaitEnd::TimedOut => {
-            let limit = limits.idle;
-            idle(format!("no request arrived for {limit} (`idle_timeout`)"))
-        }
+        WaitEnd::TimedOut => idle(format!(
+            "no request arrived for {idle_limit} (`idle_timeout`)"
+        )),
     }
 }
 
