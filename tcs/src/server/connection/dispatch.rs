@@ -174,8 +174,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             return Poll::Pending;
         };
         for _ in 0..EVENT_BATCHES {
-            let mut has_more = false;
-            if !self.io.is_stalled() {
+            // Items stay where they are while the peer does not read.
+            let mut has_more = self.io.is_stalled();
+            if !has_more {
                 match self.outgoing().write_items(conversation) {
                     // `request_timeout` is for each item.
                     Ok(true) => clock.stop(),
@@ -184,7 +185,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 }
             }
             if let Some(queue) = conversation.pushes() {
-                has_more = self.outgoing().write_events(queue, Some(cx))?;
+                has_more |= self.outgoing().write_events(queue, Some(cx))?;
             }
             let waited = self
                 .io

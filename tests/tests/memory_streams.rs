@@ -1,0 +1,64 @@
+//! A streamed reply takes the same memory however long it is, and however slowly its peer reads.
+//!
+//! One test in a process of its own, because the allocator is the process's.
+
+use peak_alloc::PeakAlloc;
+use tcs::{ConcurrentServer, protocol::Replies, server_protocol};
+use tcs_tests::{RawPeer, frame, start, within};
+use tokio::task::yield_now;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+const ITEM: usize = 1_000;
+
+/// What a stream may take: what is staged and what is framed, each with room to grow, and a piece of the receiver, which
+/// has up to 1 MiB.
+const MOST: usize = (1 << 20) + (512 << 10);
+
+#[server_protocol(replies = &[u8])]
+async fn zeros(items: u64, mut out: Replies<'_, Zeros>) -> Result<(), String> {
+    for _ in 0..items {
+        out.send(&[0; ITEM]).await?;
+    }
+    Ok(())
+}
+
+/// Reads until the empty message at the end of the stream, which is the only frame of four zeros.
+async fn read_to_the_end(peer: &mut RawPeer, is_slow: bool) -> usize {
+    let (mut sum, mut zeros) = (0, 0);
+    loop {
+        if is_slow {
+            yield_now().await;
+        }
+        let piece = within(peer.receive_some()).await;
+        sum += piece.len();
+        let trailing = piece.iter().rev().take_while(|byte| **byte == 0).count();
+        zeros = if trailing == piece.len() {
+            zeros + trailing
+        } else {
+            trailing
+        };
+        // The last item, and the length of the reply.
+        if zeros == ITEM + 4 {
+            return sum;
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_stream_takes_no_more_memory_than_a_short_one() {
+    let server = start(ConcurrentServer::new(Zeros)).await;
+    for is_slow in [false, true] {
+        let mut peer = server.peer().await;
+        peer.send(frame("10")).await;
+        read_to_the_end(&mut peer, is_slow).await;
+        ALLOCATOR.reset_peak_usage();
+        let before = ALLOCATOR.current_usage();
+        peer.send(frame("200000")).await;
+        let read = read_to_the_end(&mut peer, is_slow).await;
+        assert!(read > 200_000 * (ITEM + 4), "{read}");
+        let more = ALLOCATOR.peak_usage() - before;
+        assert!(more < MOST, "{more}");
+    }
+}
