@@ -350,7 +350,7 @@
 //! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
 //! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
 //! | `closing the connection without a message` | `INFO` | `reason` |
-//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `seconds` since it was accepted |
+//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
 //! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
 //! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
 //! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |

@@ -56,7 +56,9 @@ struct Inner {
     held: VecDeque<Bytes>,
     /// The bytes of all events, each with [`EVENT_OVERHEAD`].
     bytes: usize,
-    /// The events that were dropped in favour of others.
+    /// The events that were taken, to be sent.
+    taken: u64,
+    /// The events that were dropped, and not counted yet.
     dropped: u64,
     state: State,
     /// The task of the connection, if it has looked for events.
@@ -172,6 +174,7 @@ impl PushQueue {
         {
             room = room.saturating_sub(event.len() + 1);
             inner.bytes -= event.len() + EVENT_OVERHEAD;
+            inner.taken += 1;
             events.push(event);
         }
         if let Some(cx) = cx {
@@ -181,6 +184,11 @@ impl PushQueue {
             }
         }
         !inner.events.is_empty()
+    }
+
+    /// Returns how many events were taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.lock().taken
     }
 
     /// Returns `true` if the connection must close, because the queue was full.

@@ -224,6 +224,10 @@ async fn event_that_the_framing_cannot_carry_is_dropped_and_logged() {
         "{report}"
     );
     assert_eq!(log.with("an event cannot be sent").len(), 1);
+    let [ended] = &log.with("message=disconnected")[..] else {
+        panic!("one connection");
+    };
+    assert!(ended.contains(" events=3 "), "{ended}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers, ReadBuffer},
-    conversation::Conversation,
+    conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
@@ -182,9 +182,14 @@ impl<P: ServerProtocol> Connection<P> {
         let tally = self.io.registration().tally();
         let duration = self.info.opened().elapsed();
         record_connection(duration);
+        let conversation = self.info.open_conversation();
+        let events = conversation
+            .and_then(Conversation::pushes)
+            .map(PushQueue::taken);
         tracing::debug!(
             %reason,
             requests = tally.received(),
+            events,
             bytes_received = tally.bytes().received,
             bytes_sent = tally.bytes().sent,
             seconds = duration.as_secs_f64(),
