@@ -206,6 +206,8 @@
 //! # }
 //! ```
 //!
+//! A function that takes part in a [conversation](#conversations) runs on a [`TestConnection`].
+//!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
 //! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
 //! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`] and
@@ -225,7 +227,7 @@ pub use crate::{
     context::Context,
     conversation::{
         Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Receives, Replies, SendError,
-        Streams,
+        Streams, TestConnection,
     },
     draining::Draining,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},

@@ -18,6 +18,7 @@ mod queue;
 mod receives;
 mod replies;
 mod staged;
+mod test_connection;
 
 use std::{
     sync::{
@@ -36,6 +37,7 @@ pub(crate) use queue::PushQueue;
 pub use receives::Receives;
 pub use replies::{Replies, SendError, Streams};
 use staged::StagedItems;
+pub use test_connection::TestConnection;
 
 use crate::{
     format::{Encode, EncodeError, Writer, WriterState},
