@@ -21,10 +21,13 @@ mod parts;
 mod pipelining;
 mod pipelining_failures;
 mod pool;
+mod pushed_events;
 mod retries;
+mod split;
 mod stale_replies;
 #[cfg(target_os = "linux")]
 mod start_tls;
+mod streamed_replies;
 #[cfg(target_os = "linux")]
 mod tls;
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use super::{
     super::{
         connection::Connection,
         fault::Fault,
+        replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
@@ -239,12 +240,13 @@ fn deliver<F: Framing>(
             Ok(None) => break Ok(()),
             Err(fault) => break Err(fault),
         };
-        let reply = match received.into_range(peer, max_frame_len) {
-            Ok(range) => {
+        let reply = match received {
+            Received::Message(range) => {
                 answers += 1;
                 Ok(wire.message(range))
             }
-            Err(error) => {
+            received => {
+                let error = received.into_error(peer, max_frame_len);
                 // The error of a function is an answer.
                 answers += u64::from(error.execution() == Execution::Executed);
                 Err(failure(subchannel, wire, oldest, error).into())
