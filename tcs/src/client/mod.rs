@@ -22,7 +22,9 @@ mod split;
 mod timer;
 mod wire;
 
-pub use channel::{ChannelOptions, ChannelState};
+#[cfg(feature = "stream")]
+pub use channel::OwnedEvents;
+pub use channel::{ChannelEvent, ChannelOptions, ChannelState, Events};
 pub use connection::ConnectionParts;
 pub use items::Items;
 #[cfg(feature = "stream")]

@@ -3,6 +3,7 @@
 mod backpressure;
 mod blocking;
 mod channel;
+mod channel_events;
 mod channel_failures;
 mod client;
 mod client_failures;

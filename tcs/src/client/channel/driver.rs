@@ -203,7 +203,9 @@ impl<F: Framing> Driver<F> {
                 let State { framing, queue, .. } = &mut *state;
                 queue.ping(framing.get_mut());
                 upkeep.note_ping(queue.end_offset());
-            } else if due == Due::Replacement || state.is_idle() {
+            } else if due == Due::Replacement
+                || state.is_idle() && !self.subchannel.hub.has_subscribers()
+            {
                 // The calls that come now wait for another connection.
                 state.link = Link::Disconnected(None);
             }
@@ -244,6 +246,14 @@ fn deliver<F: Framing>(
             Received::Message(range) => {
                 answers += 1;
                 Ok(wire.message(range))
+            }
+            Received::Event(event) => {
+                subchannel.hub.publish(wire.message(event), wakers);
+                continue;
+            }
+            Received::Item(_) => {
+                slots.fail_oldest(Error::streamed(peer));
+                continue;
             }
             received => {
                 let error = received.into_error(peer, max_frame_len);
