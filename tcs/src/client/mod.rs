@@ -8,20 +8,29 @@ pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
+mod events;
 pub(crate) mod exchange;
 mod fault;
+mod items;
 mod options;
 mod pipeline;
 mod replies;
 mod requests;
 #[cfg(feature = "tower")]
 mod service;
+mod split;
 mod timer;
 mod wire;
 
-pub use channel::{ChannelOptions, ChannelState};
+#[cfg(feature = "stream")]
+pub use channel::OwnedEvents;
+pub use channel::{ChannelEvent, ChannelOptions, ChannelState, Events};
 pub use connection::ConnectionParts;
+pub use items::Items;
+#[cfg(feature = "stream")]
+pub use items::OwnedItems;
 pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
+pub use split::{Incoming, Receiver, Sender};

@@ -24,6 +24,9 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
+#[cfg(feature = "stream")]
+pub use events::OwnedEvents;
+pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
 
@@ -31,6 +34,7 @@ mod budget;
 mod call;
 mod connector;
 mod driver;
+mod events;
 mod hedge;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -480,6 +484,11 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
+        if let Some(is_event) = P::IS_EVENT {
+            for subchannel in &self.handle.connections {
+                subchannel.note_events(is_event);
+            }
+        }
         let request = move |out: &mut Writer<'_>| P::encode(request, out);
         self.round_trip(P::HAS_GREETING, request)
     }
