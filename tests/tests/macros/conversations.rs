@@ -3,7 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer,
     format::Json,
     framing::Lines,
     protocol::{Push, PushGroup, Pushes, Receives, Replies},
@@ -95,4 +95,32 @@ fn types_of_the_options_are_those_of_the_traits() {
     assert_eq!(event(("an", "event")), "event");
     assert_eq!(chunk(b"chunk"), b"chunk");
     assert!(!All::<u8>::is_push(b"anything"), "the default");
+}
+
+struct Listener(Push<Listen>);
+
+impl Listener {
+    fn welcome(push: Push<Listen>, name: &str, peer: &Peer) -> Self {
+        push.try_send(&format!("{name} welcomes {peer}"))
+            .expect("there is room");
+        Self(push)
+    }
+}
+
+#[server_protocol(framing = Lines, push = &str, session = Listener::welcome(push, name, peer))]
+fn listen(line: &str, #[state] name: &str, #[session] listener: &mut Listener) -> String {
+    listener.0.try_send(line).expect("there is room");
+    name.to_owned()
+}
+
+#[tokio::test]
+async fn session_can_push_before_the_first_request() {
+    let server = ConcurrentServer::new(Listen::new("Ann".to_owned()));
+    let (mut peer, serving) = serve_in_memory(server, 1024);
+    let welcome = b"Ann welcomes unnamed peer\n";
+    assert_eq!(within(peer.receive(welcome.len())).await, welcome);
+    peer.send(b"hello\n").await;
+    peer.finish().await;
+    assert_eq!(within(peer.rest()).await, b"Ann\nhello\n");
+    within(serving).await.expect("no panic");
 }
