@@ -492,6 +492,7 @@ mod draining;
 mod error;
 pub mod format;
 pub mod framing;
+mod from_session;
 mod limit;
 mod macro_support;
 mod middleware;

@@ -167,6 +167,7 @@ pub use crate::{
         Streams,
     },
     draining::Draining,
+    from_session::FromSession,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},
 };
 

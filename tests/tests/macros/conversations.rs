@@ -3,10 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer, Peer,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{Push, PushGroup, Pushes, Receives, Replies},
+    protocol::{FromSession, Push, PushGroup, Pushes, Receives, Replies},
     server_protocol,
 };
 use tcs_tests::{serve_in_memory, within};
@@ -123,4 +123,47 @@ async fn session_can_push_before_the_first_request() {
     peer.finish().await;
     assert_eq!(within(peer.rest()).await, b"Ann\nhello\n");
     within(serving).await.expect("no panic");
+}
+
+/// Who has logged in, and how many are known.
+struct LoggedIn<'a>(&'a str, usize);
+
+impl<'a> FromSession<'a, Whisper> for LoggedIn<'a> {
+    fn from_session(
+        protocol: &'a Whisper,
+        session: &'a Option<String>,
+        info: &'a ConnectionInfo,
+    ) -> Result<Self, Rejection> {
+        let denied = || Rejection::bad_request(format!("{} has not logged in", info.peer()));
+        let name = session.as_deref().ok_or_else(denied)?;
+        Ok(Self(name, protocol.names.len()))
+    }
+}
+
+#[server_protocol(framing = Lines, session = names.first().cloned(), reject_with = Rejection::to_string)]
+async fn whisper(
+    text: &str,
+    #[state] names: &Vec<String>,
+    #[session] _name: &Option<String>,
+    LoggedIn(name, known): LoggedIn<'_>,
+    peer: &Peer,
+) -> String {
+    let _ = names;
+    tokio::task::yield_now().await;
+    format!("{name} of {known}, {peer}: {text}")
+}
+
+#[tokio::test]
+async fn parameter_sees_states_and_session() {
+    for (names, reply) in [
+        (vec!["Ann".to_owned()], "Ann of 1, unnamed peer: hush\n"),
+        (vec![], "bad request: unnamed peer has not logged in\n"),
+    ] {
+        let server = ConcurrentServer::new(Whisper::new(names));
+        let (mut peer, serving) = serve_in_memory(server, 1024);
+        peer.send(b"hush\n").await;
+        peer.finish().await;
+        assert_eq!(within(peer.rest()).await, reply.as_bytes());
+        within(serving).await.expect("no panic");
+    }
 }
