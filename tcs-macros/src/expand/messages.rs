@@ -2,10 +2,10 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::ext::IdentExt as _;
+use syn::{Generics, ext::IdentExt as _};
 
 use super::{
-    message_serde,
+    family, message_serde,
     names::{public_name, reply_type, request_type, request_variant, variable},
     options::framing,
     protocol_type::{allowance, kept_attrs},
@@ -23,6 +23,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let list = &operations.list;
     let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
     let contract = contract(options, operations);
+    let streams = streams(options, list);
     let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
     let (private, allowance) = (options.library.private(span), allowance(span));
@@ -30,6 +31,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
         #enums
         #debug
         #contract
+        #streams
 
         #private::operations! { @check }
         #private::operations! {
@@ -164,6 +166,22 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
     let has_greeting = options.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
+    let own_format = quote_spanned!(span=> <self::#contract as #private::Contract>::Format);
+    let pushes = operations.pushes.as_ref().map(|pushes| {
+        let (module, contract) = (
+            &operations.module.ident,
+            quote_spanned!(span=> self::#contract),
+        );
+        let generics = Generics::default();
+        family::implement(
+            pushes,
+            &options.library,
+            module,
+            &contract,
+            &generics,
+            &own_format,
+        )
+    });
     quote_spanned! {span=>
         /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
@@ -185,9 +203,35 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
                     type Reply<'exchange> = self::#reply;
                     const HAS_GREETING: bool = #has_greeting;
                 }
+
+                #pushes
             };
         }
     }
+}
+
+/// Declares the types that say what the items of streamed replies are.
+fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = options.library.private(span);
+    let format = contract_item(options, "Format");
+    let streams = list.iter().filter_map(|operation| {
+        let items = operation.items.as_ref()?;
+        let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
+        let text = format!(" The items of the reply to `{}`.", operation.name);
+        let (applied, generics) = (quote_spanned!(span=> #name), Generics::default());
+        let implementation =
+            family::implement(items, &options.library, ident, &applied, &generics, &format);
+        Some(quote_spanned! {span=>
+            #[doc = #text]
+            #[derive(Clone, Copy, Debug)]
+            #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
+            pub enum #name {}
+
+            #private::operations! { #implementation }
+        })
+    });
+    streams.collect()
 }
 
 /// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,

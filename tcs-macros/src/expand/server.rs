@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::{
         Field, Model,
+        generics::predicates,
         handler::Session,
         operations::{Operation, Operations},
         server::{ServerFunction, ServerImpl},
@@ -99,7 +100,12 @@ pub(super) fn expand_module(
         let arms = operations.map(|operation| expansion.answer_arm(operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let declared = declare(&server.ty, &expansion.implementation(&messages, answer));
+    let implementation = expansion.implementation(&messages, answer);
+    let pushes = operations
+        .pushes
+        .as_ref()
+        .map(|_| expansion.forwarded_pushes());
+    let declared = declare(&server.ty, &quote!(#implementation #pushes));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
@@ -134,6 +140,29 @@ impl<'a> ServerExpansion<'a> {
             #request::#message => {
                 #extractions
                 ::core::result::Result::Ok(#reply::#variant(#value))
+            }
+        }
+    }
+
+    /// Implements `Pushes` for the protocol of a module, as it is for its contract.
+    fn forwarded_pushes(&self) -> TokenStream {
+        let (ty, private, span) = (&self.server.ty, &self.private, self.span);
+        let (name, contract) = (&ty.name, public_name("Contract"));
+        let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
+        let predicates = predicates(&ty.generics);
+        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
+        quote_spanned! {span=>
+            #[automatically_derived]
+            impl #impl_generics #private::Pushes for #name #type_generics
+            where
+                #(#predicates,)*
+            {
+                type Format = #contract::Format;
+                type Event<'item> = #contract::Event<'item>;
+
+                fn is_push(message: &[u8]) -> bool {
+                    #contract::is_push(message)
+                }
             }
         }
     }

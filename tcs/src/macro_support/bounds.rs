@@ -53,12 +53,12 @@ impl<T: Default> DefaultSession for T {
 
 /// A parameter beside a session that is lent as `&mut`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not known from the connection alone, and the session is lent as `&mut`",
+    message = "`{Self}` is neither the request nor known from the connection",
     label = "not a `FromContext` type",
-    note = "beside a `&mut` session, no parameter with `FromSession` is possible: take the session as `&`, or read it yourself",
     note = "the request is the first parameter without a helper attribute, and there is one",
     note = "write `#[state]` before what all connections share",
-    note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
+    note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`",
+    note = "a type with `FromSession` borrows the session, and this function has it as `&mut`: take it as `&`, or without that type"
 )]
 pub trait FromContextAlone<'a>: Sized {
     fn from_context_alone(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
