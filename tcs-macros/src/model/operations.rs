@@ -165,7 +165,7 @@ fn resolve_operation<'a>(
         errors.leave_to_rustc();
     }
     let variant = resolve_variant(function, others, errors);
-    let attrs = OperationAttrs::resolve(function, errors);
+    let mut attrs = OperationAttrs::resolve(function, errors);
     let kind = CallKind::resolve(function, attrs.blocking, errors);
     let (mut parameters, arguments) = resolve_parameters(side, function, attrs.is_secret, errors);
     let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
@@ -191,6 +191,9 @@ fn resolve_operation<'a>(
     let Some(variant) = variant else {
         return Err(handler);
     };
+    if attrs.items.is_none() {
+        attrs.items = resolve_forgotten_items(function, &variant, errors);
+    }
     if let Some(items) = &attrs.items
         && !check_items(items, function, &variant, errors)
     {
@@ -241,6 +244,25 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
         errors.at(word, message);
     }
     found.is_empty()
+}
+
+/// Reports a handle of items that are not declared, as in `out: Replies<'_, Rows>`. Returns items of an unknown type, so
+/// that rustc does not miss theirs as well.
+fn resolve_forgotten_items(
+    function: &Function,
+    name: &Ident,
+    errors: &mut Errors,
+) -> Option<Family> {
+    let mut parameters = function.parameters();
+    let handle = parameters.find(|PatType { attrs, ty, .. }| {
+        let mut words = ty.to_token_stream().into_iter();
+        attrs.iter().any(|attr| attr.path().is_ident("context"))
+            && mentions_one_of(ty, std::slice::from_ref(name))
+            && words.any(|word| word.to_string() == "Replies")
+    })?;
+    let message = "the items have no type: write `#[replies(Row<'_>)]` before the function";
+    errors.at(&handle.ty, message);
+    Some(Family::of_items(None, errors))
 }
 
 /// Reports a streamed reply whose type of items depends on a parameter, and one for which no type can have the name.
