@@ -29,7 +29,7 @@
 use std::{future::pending, marker::PhantomData, time::Duration};
 
 use tcs::{
-    Connection, OnceServer, Peer, Rejection,
+    Connection, ConnectionInfo, OnceServer, Rejection,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Context, ServerProtocol},
@@ -48,7 +48,7 @@ impl<F: Framing> ServerProtocol for NoReply<F> {
     type Request<'a> = &'a str;
     type Reply<'a> = Result<String, Rejection>;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request(
         &self,

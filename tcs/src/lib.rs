@@ -498,6 +498,7 @@ mod draining;
 mod error;
 pub mod format;
 pub mod framing;
+mod from_session;
 mod limit;
 mod macro_support;
 mod middleware;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    Peer, Rejection,
+    ConnectionInfo, Peer, Rejection,
     format::Encode,
     protocol::{Context, ServerProtocol, forward_server_protocol},
 };

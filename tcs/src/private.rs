@@ -23,20 +23,22 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Channel, Connection, ConnectionInfo, FromContext, Peer, Rejection, Result, blocking,
+    Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     format::{Encode, Plain},
     framing::LengthPrefixed,
     limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{
-            CloneArgument, DefaultSession, SendField, State, assert_reply, assert_send_field,
-            assert_state,
+            CloneArgument, DefaultSession, FromContextAlone, SendField, State, assert_reply,
+            assert_send_field, assert_state,
         },
         pair::{OtherPair, Pair},
         values::{
             Encoded, FieldReference, FieldValue, Hidden, Shown, Unknown, Unshown, encoder, send,
         },
     },
-    protocol::{ClientProtocol, Context, Contract, Pushes, Receives, ServerProtocol, Streams},
+    protocol::{
+        ClientProtocol, Context, Contract, FromSession, Pushes, Receives, ServerProtocol, Streams,
+    },
     transport::Address,
 };

@@ -230,11 +230,12 @@ pub use crate::{
         Streams, TestConnection,
     },
     draining::Draining,
+    from_session::FromSession,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},
 };
 
 use crate::{
-    Peer, Rejection,
+    ConnectionInfo, Peer, Rejection,
     format::{Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, ReplyValue, Writer},
     framing::Framing,
 };
@@ -247,7 +248,7 @@ use crate::{
 ///
 /// ```
 /// use tcs::{
-///     Peer, Rejection, format::Plain, framing::LengthPrefixed,
+///     ConnectionInfo, Rejection, format::Plain, framing::LengthPrefixed,
 ///     protocol::{Context, ServerProtocol},
 /// };
 ///
@@ -263,7 +264,7 @@ use crate::{
 ///     type Request<'a> = &'a str;
 ///     type Reply<'a> = String;
 ///
-///     fn open_session(&self, _peer: &Peer) -> u32 {
+///     fn open_session(&self, _info: &ConnectionInfo) -> u32 {
 ///         0
 ///     }
 ///
@@ -286,7 +287,7 @@ use crate::{
 ///
 /// ```
 /// # use tcs::{
-/// #     Peer, Rejection, format::Plain, framing::LengthPrefixed,
+/// #     ConnectionInfo, Rejection, format::Plain, framing::LengthPrefixed,
 /// #     protocol::{Context, ServerProtocol},
 /// # };
 /// struct FirstWord;
@@ -298,7 +299,7 @@ use crate::{
 ///     type Request<'a> = &'a str;
 ///     type Reply<'a> = &'a str;
 ///
-///     fn open_session(&self, _peer: &Peer) {}
+///     fn open_session(&self, _info: &ConnectionInfo) {}
 ///
 ///     async fn process_request<'a>(
 ///         &'a self,
@@ -335,8 +336,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Returns the session of a new connection.
     ///
+    /// [`ConnectionInfo::peer`] is the other end. A session can keep a [`Push`], which `info.push::<Self>()` returns.
+    ///
     /// A panic here ends only this connection.
-    fn open_session(&self, peer: &Peer) -> Self::Session;
+    fn open_session(&self, info: &ConnectionInfo) -> Self::Session;
 
     /// Whether every connection begins with a greeting. Callers wait for it, so
     /// [`greeting`](Self::greeting) must return `Some` if and only if this is `true`.
@@ -455,8 +458,8 @@ macro_rules! forward_server_protocol {
             <$inner>::framing($value)
         }
 
-        fn open_session(&$self, peer: &Peer) -> Self::Session {
-            <$inner>::open_session($value, peer)
+        fn open_session(&$self, info: &ConnectionInfo) -> Self::Session {
+            <$inner>::open_session($value, info)
         }
 
         const HAS_GREETING: bool = <$inner as ServerProtocol>::HAS_GREETING;

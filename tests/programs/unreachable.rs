@@ -14,7 +14,7 @@ use std::{
 };
 
 use tcs::{
-    Channel, ConcurrentServer, Execution, Peer, Rejection,
+    Channel, ConcurrentServer, ConnectionInfo, Execution, Rejection,
     client::{ChannelOptions, ConnectOptions},
     format::Plain,
     framing::Lines,
@@ -46,7 +46,7 @@ impl ServerProtocol for Waits {
     type Request<'a> = &'a str;
     type Reply<'a> = &'static str;
 
-    fn open_session(&self, _peer: &Peer) -> Session {
+    fn open_session(&self, _info: &ConnectionInfo) -> Session {
         Session(self.0.clone())
     }
 

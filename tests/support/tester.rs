@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, panic::panic_any, sync::Arc};
 
 use tcs::{
-    Peer, Rejection, Response,
+    ConnectionInfo, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
     framing::Framing,
     protocol::{Context, ServerProtocol},
@@ -117,7 +117,7 @@ impl<F: Framing, S: Count, K: Kind> ServerProtocol for Tester<F, S, K> {
     type Request<'a> = &'a str;
     type Reply<'a> = Reply;
 
-    fn open_session(&self, _peer: &Peer) -> S {
+    fn open_session(&self, _info: &ConnectionInfo) -> S {
         S::default()
     }
 

@@ -18,6 +18,8 @@ use crate::{
 
 /// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values
 /// from the context or return the rejection, and an expression that evaluates to what the function returns.
+///
+/// A parameter may see the session, unless the function has it as `&mut`.
 pub(super) fn call(
     library: &Library,
     server: &ServerImpl<'_>,
@@ -26,6 +28,8 @@ pub(super) fn call(
     let ident = &handler.function.sig.ident;
     let span = start_of(ident);
     let mut extractions = TokenStream::new();
+    let session = handler.parameters.session();
+    let lends_session = session.is_some_and(|session| session.mutable);
     let sources = handler.parameters.iter().enumerate();
     let values = sources.map(|(position, source)| match source {
         ParameterSource::Request => Ident::new("request", span).to_token_stream(),
@@ -37,10 +41,16 @@ pub(super) fn call(
         }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);
-            let from_context = library.item("FromContext", ty);
-            extractions.extend(quote_spanned! {span=>
-                let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
-            });
+            let value = if lends_session {
+                let from_context = library.item("FromContextAlone", ty);
+                quote_spanned!(span=> <#ty as #from_context<'exchange>>::from_context_alone(info)?)
+            } else {
+                let from_session = library.item("FromSession", ty);
+                quote_spanned! {span=>
+                    <#ty as #from_session<'exchange, Self>>::from_session(self, &*session, info)?
+                }
+            };
+            extractions.extend(quote_spanned!(span=> let #name = #value;));
             name.to_token_stream()
         }
     });
@@ -48,7 +58,7 @@ pub(super) fn call(
     let private = library.private(span);
     // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
     //
-    //     let extracted_3 = <&'exchange Peer as FromContext<'exchange>>::from_context(info)?;
+    //     let extracted_3 = <&'exchange Peer as FromContextAlone<'exchange>>::from_context_alone(info)?;
     //     find(request, &self.db, session, extracted_3)
     //
     // `await` is in the code of the caller, so that what the future borrows lives in its frame.

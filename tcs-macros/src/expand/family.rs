@@ -31,7 +31,7 @@ pub(super) fn implement(
     let keyword = ident_at(item_name, "impl");
     let (impl_generics, ..) = generics.split_for_impl();
     let predicates = predicates(generics);
-    let is_push = family.is_push.as_ref().map(is_push);
+    let is_push = family.is_push.as_ref().map(|path| is_push(path, "is_push"));
     // For `push = Event<'_>`:
     //
     //     impl Pushes for Chat {
@@ -52,9 +52,11 @@ pub(super) fn implement(
     }
 }
 
-fn is_push(path: &Path) -> TokenStream {
+/// Writes a function of this name that tells events from replies.
+pub(super) fn is_push(path: &Path, name: &str) -> TokenStream {
+    let name = Ident::new(name, start_of(path));
     quote_spanned! {start_of(path)=>
-        fn is_push(message: &[u8]) -> bool {
+        fn #name(message: &[u8]) -> bool {
             let is_push: fn(&[u8]) -> bool = #path;
             is_push(message)
         }

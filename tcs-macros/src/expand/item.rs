@@ -54,7 +54,7 @@ pub(super) fn write_module(
     let (keyword, ident) = (&module.keyword, &module.ident);
     let items = match options.side {
         Side::Server => items_at_server(options, module),
-        Side::Client => module.items_at_client(),
+        Side::Client => module.items_at_client(&options.is_push),
     };
     let allowed = (options.side == Side::Client).then(
         || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),

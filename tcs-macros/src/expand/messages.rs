@@ -1,20 +1,23 @@
 //! Writes the enums of requests and replies of all operations, and the contract that names them.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
-use syn::ext::IdentExt as _;
+use quote::{ToTokens as _, quote_spanned};
+use syn::{Generics, ext::IdentExt as _, parse_quote};
 
 use super::{
-    message_serde,
+    family, message_serde,
     names::{public_name, reply_type, request_type, request_variant, variable},
     options::framing,
-    protocol_type::{allowance, kept_attrs},
+    protocol_type::{allowance, debug, kept_attrs},
 };
 use crate::{
     library::Library,
-    model::operations::{Argument, Operation, Operations},
+    model::{
+        family::Family,
+        operations::{Argument, Operation, Operations},
+    },
     options::{OptionName, Options},
-    spans::{alias, start_of},
+    spans::{alias, ident_at, start_of},
     syntax::lifetimes::{ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
@@ -23,6 +26,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let list = &operations.list;
     let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
     let contract = contract(options, operations);
+    let streams = streams(options, list);
     let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
     let (private, allowance) = (options.library.private(span), allowance(span));
@@ -30,6 +34,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
         #enums
         #debug
         #contract
+        #streams
 
         #private::operations! { @check }
         #private::operations! {
@@ -164,11 +169,16 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
     let has_greeting = options.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
+    let (is_push, pushes) = match &operations.pushes {
+        Some(pushes) => self::pushes(options, operations, pushes),
+        None => Default::default(),
+    };
     quote_spanned! {span=>
         /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
         pub enum #contract {}
+        #is_push
 
         #private::operations! {
             #allowance
@@ -185,9 +195,67 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
                     type Reply<'exchange> = self::#reply;
                     const HAS_GREETING: bool = #has_greeting;
                 }
+
+                #pushes
             };
         }
     }
+}
+
+/// Implements `Pushes` for the contract, in the block that imports what is around the module. Also returns the function
+/// that tells events from replies, which like all code of the user's belongs outside of that block.
+fn pushes(
+    options: &Options,
+    operations: &Operations<'_>,
+    pushes: &Family,
+) -> (Option<TokenStream>, TokenStream) {
+    let span = Span::mixed_site();
+    let (contract, module_name) = (public_name("Contract"), &operations.module.ident);
+    let private = options.library.private(span);
+    let function = pushes.is_push.as_ref().map(|path| {
+        let (function, allowance) = (family::is_push(path, "__is_push"), allowance(span));
+        quote_spanned!(span=> #allowance #function)
+    });
+    let implementation = family::implement(
+        &Family {
+            kind: pushes.kind,
+            message: pushes.message.clone(),
+            is_push: function.as_ref().map(|_| parse_quote!(self::__is_push)),
+        },
+        &options.library,
+        module_name,
+        &quote_spanned!(span=> self::#contract),
+        &Generics::default(),
+        &quote_spanned!(span=> <self::#contract as #private::Contract>::Format),
+    );
+    (function, implementation)
+}
+
+/// Declares the types that say what the items of streamed replies are.
+fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = options.library.private(span);
+    let format = contract_item(options, "Format");
+    let streams = list.iter().filter_map(|operation| {
+        let items = operation.items.as_ref()?;
+        let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
+        let text = format!(" The items of the reply to `{}`.", operation.name);
+        let (applied, generics) = (quote_spanned!(span=> #name), Generics::default());
+        let implementation =
+            family::implement(items, &options.library, ident, &applied, &generics, &format);
+        // At the function, so that it is what a clash of names is reported with.
+        let keyword = ident_at(ident, "enum");
+        let debug = debug(&applied, &generics, &name.to_string().to_token_stream());
+        Some(quote_spanned! {span=>
+            #[doc = #text]
+            #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
+            pub #keyword #name {}
+            #debug
+
+            #private::operations! { #implementation }
+        })
+    });
+    streams.collect()
 }
 
 /// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,

@@ -65,7 +65,9 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
+        // A method that returns the reply would fail at the first item.
         let list = operations.list.iter();
+        let list = list.filter(|operation| operation.items.is_none());
         let methods = list.map(|operation| method(operation, private, over));
         quote_spanned! {span=>
             #[automatically_derived]

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Type;
+use syn::{Expr, Type};
 
 use super::{
     call::{call, state_reference},
@@ -17,12 +17,14 @@ use super::{
 use crate::{
     model::{
         Field, Model,
+        generics::predicates,
         handler::Session,
         operations::{Operation, Operations},
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
     spans::start_of,
+    syntax::mentions_one_of,
 };
 
 /// Writes the protocol of a function.
@@ -98,7 +100,12 @@ pub(super) fn expand_module(
         let arms = operations.map(|operation| expansion.answer_arm(operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let declared = declare(&server.ty, &expansion.implementation(&messages, answer));
+    let implementation = expansion.implementation(&messages, answer);
+    let pushes = operations
+        .pushes
+        .as_ref()
+        .map(|_| expansion.forwarded_pushes());
+    let declared = declare(&server.ty, &quote!(#implementation #pushes));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
@@ -137,6 +144,29 @@ impl<'a> ServerExpansion<'a> {
         }
     }
 
+    /// Implements `Pushes` for the protocol of a module, as it is for its contract.
+    fn forwarded_pushes(&self) -> TokenStream {
+        let (ty, private, span) = (&self.server.ty, &self.private, self.span);
+        let (name, contract) = (&ty.name, public_name("Contract"));
+        let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
+        let predicates = predicates(&ty.generics);
+        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
+        quote_spanned! {span=>
+            #[automatically_derived]
+            impl #impl_generics #private::Pushes for #name #type_generics
+            where
+                #(#predicates,)*
+            {
+                type Format = #contract::Format;
+                type Event<'item> = #contract::Event<'item>;
+
+                fn is_push(message: &[u8]) -> bool {
+                    #contract::is_push(message)
+                }
+            }
+        }
+    }
+
     /// Writes the implementation, with the associated types of framing, format and messages.
     ///
     /// `answer` is what answers a request: an expression with `info`, `session` and `request` in scope, which may
@@ -150,7 +180,7 @@ impl<'a> ServerExpansion<'a> {
         //         type Request<'exchange> = &'exchange str;
         //         type Reply<'exchange> = __Reply<>;
         //         type Session = ();
-        //         fn open_session(&self, peer: &Peer) -> Self::Session {}
+        //         fn open_session(&self, info: &ConnectionInfo) -> Self::Session {}
         //         fn process_request<'exchange>(…) -> impl Future<…> + Send {
         //             let Context { info, session, .. } = context;
         //             async move { Ok(find(request, &self.db)) }
@@ -219,7 +249,7 @@ impl<'a> ServerExpansion<'a> {
     fn open_session(&self, body: Option<&TokenStream>) -> TokenStream {
         let private = &self.private;
         quote_spanned! {self.span=>
-            fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+            fn open_session(&self, info: &#private::ConnectionInfo) -> Self::Session {
                 #body
             }
         }
@@ -228,8 +258,10 @@ impl<'a> ServerExpansion<'a> {
     fn initial_session(&self) -> Option<TokenStream> {
         let Session { ty, .. } = self.server.session.as_ref()?;
         if let Some(expression) = &self.model.options.session {
-            let scope = self.scope();
-            return Some(quote_spanned!(start_of(expression)=> #scope #expression));
+            let span = start_of(self.server.ty.item_name);
+            let scope = self.scope(&quote_spanned!(span=> info.peer()));
+            let push = self.push(expression);
+            return Some(quote_spanned!(start_of(expression)=> #scope #push #expression));
         }
         let default = self.model.options.library.item("DefaultSession", ty);
         Some(quote_spanned!(start_of(ty)=> <#ty as #default>::default_session()))
@@ -238,7 +270,8 @@ impl<'a> ServerExpansion<'a> {
     fn greeting(&self) -> Option<TokenStream> {
         let greeting = self.model.options.greeting.as_ref()?;
         let span = start_of(self.server.ty.item_name);
-        let (private, scope) = (self.model.options.library.private(span), self.scope());
+        let private = self.model.options.library.private(span);
+        let scope = self.scope(&quote_spanned!(span=> peer));
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
         let message = encoder(&self.model.options.library, greeting, greeting);
         Some(quote_spanned! {span=>
@@ -273,8 +306,21 @@ impl<'a> ServerExpansion<'a> {
         })
     }
 
-    /// Brings the peer and the states into the scope of an expression of the user's.
-    fn scope(&self) -> TokenStream {
+    /// Brings the handle for events into the scope of the expression of a session that names it. In all others, it
+    /// would only take memory for each connection.
+    fn push(&self, expression: &Expr) -> Option<TokenStream> {
+        self.model.options.given(OptionName::Push)?;
+        let push = public_name("push");
+        let is_named = mentions_one_of(expression, std::slice::from_ref(&push));
+        let (span, private) = (start_of(self.server.ty.item_name), &self.private);
+        is_named.then(
+            || quote_spanned!(span=> let #push = #private::ConnectionInfo::push::<Self>(info);),
+        )
+    }
+
+    /// Brings the peer, which is the value of an expression, and the states into the scope of an expression of the
+    /// user's.
+    fn scope(&self, value: &TokenStream) -> TokenStream {
         let span = start_of(self.server.ty.item_name);
         let peer = public_name("peer");
         let states = self.server.ty.fields.iter().map(|state| {
@@ -283,7 +329,7 @@ impl<'a> ServerExpansion<'a> {
             quote_spanned!(span=> let #name: &(#ty) = #value;)
         });
         quote_spanned! {span=>
-            let #peer = peer;
+            let #peer = #value;
             #(#states)*
         }
     }

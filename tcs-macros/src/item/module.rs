@@ -1,7 +1,7 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{
     Attribute, Error, Item, Lit, Result, Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
@@ -72,8 +72,8 @@ impl Module {
         })
     }
 
-    /// Returns the items that stay at a client: the types, and the private functions that these name.
-    pub(crate) fn items_at_client(&self) -> TokenStream {
+    /// Returns the items that stay at a client: the types, and the private functions that these or `named` name.
+    pub(crate) fn items_at_client(&self, named: &impl ToTokens) -> TokenStream {
         let (mut kept, mut private) = (TokenStream::new(), Vec::new());
         for item in &self.items {
             match item {
@@ -83,10 +83,10 @@ impl Module {
             }
         }
         // A function that stays may name another one.
-        while let Some(position) = private
-            .iter()
-            .position(|function| mentions(kept.clone(), &function.sig.ident, false))
-        {
+        while let Some(position) = private.iter().position(|function| {
+            let is_named = |tokens| mentions(tokens, &function.sig.ident, false);
+            is_named(kept.clone()) || is_named(named.to_token_stream())
+        }) {
             private.remove(position).to_tokens(&mut kept);
         }
         kept

@@ -62,35 +62,57 @@ impl FamilyKind {
 impl Family {
     /// Resolves what the options declare.
     pub(super) fn resolve_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
-        if let (Some(word), None) = (
-            options.given(OptionName::IsPush),
-            options.given(OptionName::Push),
-        ) {
-            let message = "`is_push` tells events from replies: add `push = Event<'_>`";
-            errors.at(word, message);
-        }
+        check_is_push(options, errors);
         let kinds = FamilyKind::ALL.into_iter();
-        let given = kinds.filter(|kind| options.given(kind.option()).is_some());
-        given
-            .map(|kind| {
-                let written = match kind {
-                    FamilyKind::Pushes => &options.push,
-                    FamilyKind::Streams => &options.replies,
-                    FamilyKind::Receives => &options.requests,
-                };
-                let is_push = options.is_push.clone();
-                Self {
-                    kind,
-                    message: written.as_ref().and_then(|ty| resolve(kind, ty, errors)),
-                    is_push: is_push.filter(|_| kind == FamilyKind::Pushes),
-                }
-            })
+        kinds
+            .filter_map(|kind| Self::of_option(kind, options, errors))
             .collect()
+    }
+
+    /// Resolves the events of a module, whose operations each declare their items.
+    pub(super) fn resolve_pushes(options: &Options, errors: &mut Errors) -> Option<Self> {
+        check_is_push(options, errors);
+        Self::of_option(FamilyKind::Pushes, options, errors)
+    }
+
+    /// Resolves the items of an operation. Their type is `None` if it did not parse, which was reported.
+    pub(super) fn of_items(written: Option<&Type>, errors: &mut Errors) -> Self {
+        let kind = FamilyKind::Streams;
+        Self {
+            kind,
+            message: written.and_then(|ty| resolve(kind, ty, errors)),
+            is_push: None,
+        }
+    }
+
+    fn of_option(kind: FamilyKind, options: &Options, errors: &mut Errors) -> Option<Self> {
+        options.given(kind.option())?;
+        let written = match kind {
+            FamilyKind::Pushes => &options.push,
+            FamilyKind::Streams => &options.replies,
+            FamilyKind::Receives => &options.requests,
+        };
+        let is_push = options.is_push.clone();
+        Some(Self {
+            kind,
+            message: written.as_ref().and_then(|ty| resolve(kind, ty, errors)),
+            is_push: is_push.filter(|_| kind == FamilyKind::Pushes),
+        })
+    }
+}
+
+fn check_is_push(options: &Options, errors: &mut Errors) {
+    if let (Some(word), None) = (
+        options.given(OptionName::IsPush),
+        options.given(OptionName::Push),
+    ) {
+        let message = "`is_push` tells events from replies: add `push = Event<'_>`";
+        errors.at(word, message);
     }
 }
 
 /// Returns the type of a message, unless no message can be of it.
-pub(super) fn resolve(kind: FamilyKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
+fn resolve(kind: FamilyKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
     let what = kind.what();
     let inner = bare(ty);
     if is_unsized(inner) {

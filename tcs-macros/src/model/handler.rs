@@ -117,7 +117,7 @@ impl Parameters {
         })
     }
 
-    pub(super) fn session(&self) -> Option<&Session> {
+    pub(crate) fn session(&self) -> Option<&Session> {
         self.0.iter().find_map(|source| match source {
             ParameterSource::Session(session) => Some(session),
             _ => None,

@@ -25,7 +25,7 @@ use self::{
 use crate::{
     errors::Errors,
     item::{Function, Item},
-    options::{Options, Side},
+    options::{OptionName, Options, Side},
 };
 
 /// An item under an attribute, as it was understood.
@@ -80,6 +80,12 @@ fn resolve_function<'a>(
     if !function.has_body() {
         let message = "a protocol function has a body: write `{ … }`";
         errors.at(&function.sig.ident, message);
+    }
+    if options.side == Side::Client {
+        for option in options.given_of(&[OptionName::Push, OptionName::IsPush]) {
+            let help = format_args!("remove it, or write `#[server_protocol({option} = …)]`");
+            errors.at(option, format_args!("a client declares no events: {help}"));
+        }
     }
     let name = resolve_name(options, function, errors);
     match (name.filter(|_| !function.is_member()), options.side) {

@@ -42,7 +42,7 @@ pub(super) fn resolve_name(
     let types = [&options.framing, &options.format, &options.server];
     let why = if !is_type_name(&written, &name) {
         format!("`{word}` makes no type name")
-    } else if PRELUDE.split(' ').any(|known| known == name) {
+    } else if is_in_prelude(&name) {
         format!("the type would hide the prelude's `{name}`")
     } else if types.into_iter().flatten().any(|ty| is_named(ty, &name)) {
         format!("the type would hide the `{name}` of its option")
@@ -51,6 +51,11 @@ pub(super) fn resolve_name(
     };
     errors.at(word, format_args!("{why}: {help}"));
     None
+}
+
+/// Returns whether a type of this name would hide one that is in everyone's scope.
+pub(super) fn is_in_prelude(name: &str) -> bool {
+    PRELUDE.split(' ').any(|known| known == name)
 }
 
 /// Returns the path of another attribute of this crate that names its type after the function.

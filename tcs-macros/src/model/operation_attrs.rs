@@ -1,16 +1,19 @@
-//! The attributes before a function of a module: `#[blocking]`, `#[idempotent]` and `#[secret]`.
+//! The attributes before a function of a module: `#[blocking]`, `#[idempotent]`, `#[replies(…)]` and `#[secret]`.
 
-use syn::{Attribute, Path};
+use syn::{Attribute, Path, Type, visit_mut::VisitMut as _};
 
-use super::parameter::{check_empty, is_conditional};
+use super::{
+    family::Family,
+    parameter::{check_empty, is_conditional},
+};
 use crate::{
     errors::Errors,
     item::Function,
     options::Side,
-    syntax::{added_attrs, is_one_of},
+    syntax::{ParenthesizeGroups, added_attrs, is_one_of},
 };
 
-const NAMES: &[&str] = &["blocking", "idempotent", "secret"];
+const NAMES: &[&str] = &["blocking", "idempotent", "replies", "secret"];
 
 /// What the attributes before an operation say.
 #[derive(Default)]
@@ -21,6 +24,8 @@ pub(super) struct OperationAttrs<'a> {
     pub(super) is_idempotent: bool,
     /// Whether `Debug` hides the arguments and the reply.
     pub(super) is_secret: bool,
+    /// The items of the streamed reply.
+    pub(super) items: Option<Family>,
 }
 
 impl<'a> OperationAttrs<'a> {
@@ -37,7 +42,9 @@ impl<'a> OperationAttrs<'a> {
                 continue;
             };
             if path.is_ident(name) {
-                check_empty(attr, errors);
+                if name != "replies" {
+                    check_empty(attr, errors);
+                }
             } else {
                 let help = "cannot be conditional: write it without `cfg_attr`";
                 errors.at(path, format_args!("`#[{name}]` {help}"));
@@ -45,11 +52,33 @@ impl<'a> OperationAttrs<'a> {
             match name {
                 "blocking" => found.blocking = Some(path),
                 "idempotent" => found.is_idempotent = true,
+                "replies" if found.items.is_some() => {
+                    let message = "a reply has one type of items: remove this `#[replies]`";
+                    errors.at(path, message);
+                }
+                "replies" => {
+                    let ty = path
+                        .is_ident(name)
+                        .then(|| parse_items(attr, errors))
+                        .flatten();
+                    found.items = Some(Family::of_items(ty.as_ref(), errors));
+                }
                 _ => found.is_secret = true,
             }
         }
         found
     }
+}
+
+/// Parses the type in `#[replies(…)]`.
+fn parse_items(attr: &Attribute, errors: &mut Errors) -> Option<Type> {
+    let Ok(mut ty) = attr.parse_args::<Type>() else {
+        let message = "`#[replies]` takes the type of the items: write `#[replies(Row<'_>)]`";
+        errors.at(&attr.meta, message);
+        return None;
+    };
+    ParenthesizeGroups.visit_type_mut(&mut ty);
+    Some(ty)
 }
 
 /// Returns whether an attribute is for a function of a module, or adds one under a condition.
@@ -73,6 +102,7 @@ pub(super) fn check_no_operation_attrs(side: Side, function: &Function, errors: 
         let help = match side {
             _ if name == "idempotent" => "call it through `channel.idempotent()`",
             Side::Server if name == "blocking" => "write `#[server_protocol(blocking)]`",
+            Side::Server if name == "replies" => "write `#[server_protocol(replies = …)]`",
             _ => "remove it",
         };
         let message = format_args!("`#[{name}]` is for a function of a module: {help}");

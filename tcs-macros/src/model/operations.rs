@@ -2,12 +2,15 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Generics, PatType, Type, ext::IdentExt as _};
+use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    check_receiver, generics,
+    check_receiver,
+    family::Family,
+    generics,
     handler::{CallKind, Handler, ParameterSource, Parameters},
     message::resolve_message,
+    name::is_in_prelude,
     operation_attrs::OperationAttrs,
     parameter::{self, Role},
     protocol_type::ProtocolType,
@@ -20,7 +23,7 @@ use crate::{
     syntax::{
         is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
-        mentions_one_of, path_starts, upper_camel,
+        mentions_one_of, path_starts, upper_camel, without_argument,
     },
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Operations<'a> {
     pub(crate) list: Vec<Operation<'a>>,
     /// The server's side. There is none if the attribute makes the client alone.
     pub(crate) server: Option<ServerImpl<'a>>,
+    /// The events that the server pushes.
+    pub(crate) pushes: Option<Family>,
 }
 
 /// An operation, with its request and its reply.
@@ -61,6 +66,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) is_reply_secret: bool,
     /// Whether executing the operation twice does no harm.
     pub(crate) is_idempotent: bool,
+    /// The items of a streamed reply. A type of the name of the variants says what they are.
+    pub(crate) items: Option<Family>,
 }
 
 /// A parameter that is a field of a request.
@@ -91,7 +98,7 @@ impl<'a> Operations<'a> {
         let mut resolved: Vec<Result<Operation<'_>, Handler<'_>>> = Vec::new();
         for function in module.operations() {
             let others: Vec<_> = resolved.iter().flatten().collect();
-            let operation = resolve_operation(options.side, function, &others, errors);
+            let operation = resolve_operation(options, function, &others, errors);
             resolved.push(operation);
         }
         if resolved.is_empty() {
@@ -111,18 +118,27 @@ impl<'a> Operations<'a> {
             module,
             list: resolved.into_iter().flatten().collect(),
             server,
+            pushes: Family::resolve_pushes(options, errors),
         }
     }
 }
 
 fn check_options(options: &Options, errors: &mut Errors) {
-    use OptionName::{Blocking, Reply, Request, Server};
+    use OptionName::{Blocking, Replies, Reply, Request, Requests, Server};
     if let Some(name) = &options.name {
         let message = "the types in a module have fixed names: remove this one";
         errors.at(name, message);
     }
     if let Some(option) = options.given(Blocking) {
         let message = "a function of a module says so itself: write `#[blocking]` before it";
+        errors.at(option, message);
+    }
+    if let Some(option) = options.given(Replies) {
+        let message = "a function of a module says so itself: write `#[replies(…)]` before it";
+        errors.at(option, message);
+    }
+    if let Some(option) = options.given(Requests) {
+        let message = "a function of a module takes one request: remove `requests`";
         errors.at(option, message);
     }
     for option in options.given_of(&[Server, Request, Reply]) {
@@ -137,22 +153,23 @@ fn check_options(options: &Options, errors: &mut Errors) {
     reason = "the handler is part of an operation too"
 )]
 fn resolve_operation<'a>(
-    side: Side,
+    options: &Options,
     function: &'a Function,
     others: &[&Operation<'_>],
     errors: &mut Errors,
 ) -> Result<Operation<'a>, Handler<'a>> {
+    let side = options.side;
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
         // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
     let variant = resolve_variant(function, others, errors);
-    let attrs = OperationAttrs::resolve(function, errors);
+    let mut attrs = OperationAttrs::resolve(function, errors);
     let kind = CallKind::resolve(function, attrs.blocking, errors);
     let (mut parameters, arguments) = resolve_parameters(side, function, attrs.is_secret, errors);
     let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
-    let has_own_names = check_generated_names(function, errors);
+    let has_own_names = check_generated_names(options, function, errors);
     if !has_own_names {
         // A state of such a type would contain itself.
         parameters = Parameters::default();
@@ -174,6 +191,14 @@ fn resolve_operation<'a>(
     let Some(variant) = variant else {
         return Err(handler);
     };
+    if attrs.items.is_none() {
+        attrs.items = resolve_forgotten_items(function, &variant, errors);
+    }
+    if let Some(items) = &attrs.items
+        && !check_items(items, function, &variant, errors)
+    {
+        return Err(handler);
+    }
     Ok(Operation {
         handler,
         index: others.len(),
@@ -183,14 +208,28 @@ fn resolve_operation<'a>(
         reply,
         is_reply_secret: attrs.is_secret,
         is_idempotent: attrs.is_idempotent,
+        items: attrs.items,
     })
 }
 
 /// Reports the names of generated types in a signature. They hide types of these names that the module imports by
 /// `use super::*`; one at the end of a path is another.
-fn check_generated_names(function: &Function, errors: &mut Errors) -> bool {
+fn check_generated_names(options: &Options, function: &Function, errors: &mut Errors) -> bool {
     let params = generics::param_idents(&function.sig.generics);
-    let types = path_starts(function.sig.to_token_stream());
+    let mut sig = function.sig.clone();
+    // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
+    let may_keep = options.given(OptionName::Push).is_some();
+    let may_name =
+        |attr: &Attribute| attr.path().is_ident("context") || may_keep && parameter::is_ours(attr);
+    for input in &mut sig.inputs {
+        if let FnArg::Typed(parameter) = input
+            && parameter.attrs.iter().any(may_name)
+        {
+            let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
+            *parameter.ty = Type::Verbatim(ty);
+        }
+    }
+    let types = path_starts(sig.to_token_stream());
     // The declaration of a parameter is the mistake, not its uses.
     let types = types.into_iter().filter(|word| !params.contains(word));
     let mut found: Vec<_> = params.iter().cloned().chain(types).collect();
@@ -205,6 +244,42 @@ fn check_generated_names(function: &Function, errors: &mut Errors) -> bool {
         errors.at(word, message);
     }
     found.is_empty()
+}
+
+/// Reports a handle of items that are not declared, as in `out: Replies<'_, Rows>`. Returns items of an unknown type, so
+/// that rustc does not miss theirs as well.
+fn resolve_forgotten_items(
+    function: &Function,
+    name: &Ident,
+    errors: &mut Errors,
+) -> Option<Family> {
+    let mut parameters = function.parameters();
+    let handle = parameters.find(|PatType { attrs, ty, .. }| {
+        let mut words = ty.to_token_stream().into_iter();
+        attrs.iter().any(|attr| attr.path().is_ident("context"))
+            && mentions_one_of(ty, std::slice::from_ref(name))
+            && words.any(|word| word.to_string() == "Replies")
+    })?;
+    let message = "the items have no type: write `#[replies(Row<'_>)]` before the function";
+    errors.at(&handle.ty, message);
+    Some(Family::of_items(None, errors))
+}
+
+/// Reports a streamed reply whose type of items depends on a parameter, and one for which no type can have the name.
+fn check_items(items: &Family, function: &Function, name: &Ident, errors: &mut Errors) -> bool {
+    let is_item = |name| mentions_one_of(&items.message, std::slice::from_ref(name));
+    let why = if is_one_of(name, GENERATED) {
+        format!("`{name}` is the generated type here")
+    } else if is_in_prelude(&name.to_string()) {
+        format!("its type would hide the prelude's `{name}`")
+    } else if is_item(name) {
+        format!("its type would hide the `{name}` of its items")
+    } else {
+        return check_concrete(items.message.iter(), &function.sig.generics, errors);
+    };
+    let ident = &function.sig.ident;
+    errors.at(ident, format_args!("{why}: rename the operation"));
+    false
 }
 
 /// Reports messages whose types depend on a parameter.

@@ -87,6 +87,8 @@ const CLIENT: &[OptionSpec] = options! {
     Framing "framing", ValueKind::Type(|options| &mut options.framing), "framing = Lines";
     Format "format", ValueKind::Type(|options| &mut options.format), "format = Json";
     Greeting "greeting", ValueKind::Nothing, "greeting";
+    Push "push", ValueKind::Type(|options| &mut options.push), "push = Event<'_>";
+    IsPush "is_push", ValueKind::Path(|options| &mut options.is_push), "is_push = is_event";
     Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 

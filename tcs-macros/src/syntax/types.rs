@@ -2,7 +2,7 @@
 
 use std::array;
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
@@ -80,6 +80,21 @@ pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
         }
     }
     found
+}
+
+/// Returns the tokens of a type without the word where it is a generic argument.
+pub(crate) fn without_argument(tokens: TokenStream, word: &str) -> TokenStream {
+    let kept = with_marks(tokens)
+        .into_iter()
+        .filter_map(|(token, marks)| match token {
+            TokenTree::Group(group) => {
+                let inner = without_argument(group.stream(), word);
+                Some(Group::new(group.delimiter(), inner).into())
+            }
+            TokenTree::Ident(ident) if ident == word && matches!(marks[1], '<' | ',') => None,
+            token => Some(token),
+        });
+    kept.collect()
 }
 
 /// Returns the tokens, each with the punctuation of the two before it, its own, and that of the two after it. Of

@@ -57,7 +57,7 @@ pub trait Streams {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Replies<'a, P: Streams> {
+pub struct Replies<'a, P> {
     conversation: &'a Conversation,
     protocol: PhantomData<fn() -> P>,
 }

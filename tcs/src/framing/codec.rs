@@ -67,7 +67,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 ///
 /// ```compile_fail,E0080
 /// use tcs::{
-///     ConcurrentServer, Peer, Rejection, format::Plain, framing::Codec,
+///     ConcurrentServer, ConnectionInfo, Rejection, format::Plain, framing::Codec,
 ///     protocol::{Context, ServerProtocol},
 /// };
 ///
@@ -80,7 +80,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 ///     type Request<'a> = String;
 ///     type Reply<'a> = String;
 ///
-///     fn open_session(&self, _peer: &Peer) {}
+///     fn open_session(&self, _info: &ConnectionInfo) {}
 ///
 ///     async fn process_request(
 ///         &self,

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::format::ReplyValue;
+use crate::{ConnectionInfo, FromContext, Rejection, format::ReplyValue};
 
 /// A state, which connections on any thread share.
 #[diagnostic::on_unimplemented(
@@ -48,6 +48,26 @@ pub trait DefaultSession {
 impl<T: Default> DefaultSession for T {
     fn default_session() -> Self {
         Self::default()
+    }
+}
+
+/// A parameter beside a session that is lent as `&mut`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither the request nor known from the connection",
+    label = "not a `FromContext` type",
+    note = "the request is the first parameter without a helper attribute, and there is one",
+    note = "write `#[state]` before what all connections share",
+    note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`",
+    note = "a type with `FromSession` borrows the session, and this function has it as `&mut`: take it as `&`, or without that type"
+)]
+pub trait FromContextAlone<'a>: Sized {
+    fn from_context_alone(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: FromContext<'a>> FromContextAlone<'a> for T {
+    fn from_context_alone(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        T::from_context(info)
     }
 }
 

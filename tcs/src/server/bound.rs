@@ -278,7 +278,7 @@ mod tests {
     };
 
     use crate::{
-        ConcurrentServer, Peer, Rejection,
+        ConcurrentServer, ConnectionInfo, Rejection,
         format::Plain,
         framing::LengthPrefixed,
         protocol::{Context, ServerProtocol},
@@ -295,7 +295,7 @@ mod tests {
         type Request<'a> = ();
         type Reply<'a> = ();
 
-        fn open_session(&self, _peer: &Peer) {}
+        fn open_session(&self, _info: &ConnectionInfo) {}
 
         async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
             Ok(())

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    ConcurrentServer, Peer, Rejection, RejectionKind, Response,
+    ConcurrentServer, ConnectionInfo, Rejection, RejectionKind, Response,
     format::Encode,
     framing::Codec,
     protocol::{Context, ServerProtocol},
@@ -177,7 +177,7 @@ impl ServerProtocol for Two {
     type Request<'a> = Bytes;
     type Reply<'a> = &'static str;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn reject_with<'a>(&'a self, _rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
         Some("sorry")

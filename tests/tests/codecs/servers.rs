@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    ConcurrentServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::External,
     framing::Codec,
     protocol::{Context, ServerProtocol},
@@ -299,7 +299,7 @@ impl ServerProtocol for Short {
         Codec::new(LinesCodec::new_with_max_length(self.length))
     }
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request(
         &self,

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use tcs::{
-    ConcurrentServer, Connection, ErrorKind, Peer, Rejection,
+    ConcurrentServer, Connection, ConnectionInfo, ErrorKind, Peer, Rejection,
     client::ConnectOptions,
     format::{Decode, Encode, Json, MessagePack, Plain, Postcard, Protobuf},
     framing::{Exchanges, Fixed, Framing, Raw},
@@ -137,7 +137,7 @@ impl<F: Framing, M: Spoken> ServerProtocol for Longer<F, M> {
     type Request<'a> = M::Text;
     type Reply<'a> = M::Text;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request(
         &self,

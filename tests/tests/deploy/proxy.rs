@@ -7,7 +7,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
@@ -32,8 +32,8 @@ impl ServerProtocol for WhoAmI {
     type Request<'a> = ();
     type Reply<'a> = String;
 
-    fn open_session(&self, peer: &Peer) -> String {
-        peer.to_string()
+    fn open_session(&self, info: &ConnectionInfo) -> String {
+        info.peer().to_string()
     }
 
     async fn process_request(

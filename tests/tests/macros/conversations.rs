@@ -3,10 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{Push, PushGroup, Pushes, Receives, Replies},
+    protocol::{FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
     server_protocol,
 };
 use tcs_tests::{serve_in_memory, within};
@@ -95,4 +95,183 @@ fn types_of_the_options_are_those_of_the_traits() {
     assert_eq!(event(("an", "event")), "event");
     assert_eq!(chunk(b"chunk"), b"chunk");
     assert!(!All::<u8>::is_push(b"anything"), "the default");
+}
+
+struct Listener(Push<Listen>);
+
+impl Listener {
+    fn welcome(push: Push<Listen>, name: &str, peer: &Peer) -> Self {
+        push.try_send(&format!("{name} welcomes {peer}"))
+            .expect("there is room");
+        Self(push)
+    }
+}
+
+#[server_protocol(framing = Lines, push = &str, session = Listener::welcome(push, name, peer))]
+fn listen(line: &str, #[state] name: &str, #[session] listener: &mut Listener) -> String {
+    listener.0.try_send(line).expect("there is room");
+    name.to_owned()
+}
+
+#[tokio::test]
+async fn session_can_push_before_the_first_request() {
+    let server = ConcurrentServer::new(Listen::new("Ann".to_owned()));
+    let (mut peer, serving) = serve_in_memory(server, 1024);
+    let welcome = b"Ann welcomes unnamed peer\n";
+    assert_eq!(within(peer.receive(welcome.len())).await, welcome);
+    peer.send(b"hello\n").await;
+    peer.finish().await;
+    assert_eq!(within(peer.rest()).await, b"Ann\nhello\n");
+    within(serving).await.expect("no panic");
+}
+
+/// Who has logged in, and how many are known.
+struct LoggedIn<'a>(&'a str, usize);
+
+impl<'a> FromSession<'a, Whisper> for LoggedIn<'a> {
+    fn from_session(
+        protocol: &'a Whisper,
+        session: &'a Option<String>,
+        info: &'a ConnectionInfo,
+    ) -> Result<Self, Rejection> {
+        let denied = || Rejection::bad_request(format!("{} has not logged in", info.peer()));
+        let name = session.as_deref().ok_or_else(denied)?;
+        Ok(Self(name, protocol.names.len()))
+    }
+}
+
+#[server_protocol(framing = Lines, session = names.first().cloned(), reject_with = Rejection::to_string)]
+async fn whisper(
+    text: &str,
+    #[state] names: &Vec<String>,
+    #[session] _name: &Option<String>,
+    LoggedIn(name, known): LoggedIn<'_>,
+    peer: &Peer,
+) -> String {
+    let _ = names;
+    tokio::task::yield_now().await;
+    format!("{name} of {known}, {peer}: {text}")
+}
+
+#[tokio::test]
+async fn parameter_sees_states_and_session() {
+    for (names, reply) in [
+        (vec!["Ann".to_owned()], "Ann of 1, unnamed peer: hush\n"),
+        (vec![], "bad request: unnamed peer has not logged in\n"),
+    ] {
+        let server = ConcurrentServer::new(Whisper::new(names));
+        let (mut peer, serving) = serve_in_memory(server, 1024);
+        peer.send(b"hush\n").await;
+        peer.finish().await;
+        assert_eq!(within(peer.rest()).await, reply.as_bytes());
+        within(serving).await.expect("no panic");
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Price<'a> {
+    symbol: &'a str,
+    cents: u64,
+}
+
+#[server_protocol(
+    framing = Lines,
+    format = Json,
+    push = Price<'_>,
+    is_push = is_price,
+    session = Some(push)
+)]
+pub mod market {
+    use super::Push;
+
+    pub struct Trade<'a>(&'a str, u64);
+
+    impl serde::Serialize for Trade<'_> {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            (self.0, self.1).serialize(to)
+        }
+    }
+
+    /// Pushes a price to the caller, and to whoever has the handle of its session.
+    pub fn quote(
+        symbol: &str,
+        #[session] own: &Option<Push<Protocol>>,
+        #[context] push: Push<Protocol>,
+    ) -> bool {
+        let (first, second) = (
+            super::Price { symbol, cents: 1 },
+            super::Price { symbol, cents: 2 },
+        );
+        let own = own.as_ref().expect("it began with one");
+        push.try_send(first).and(own.try_send(second)).is_ok()
+    }
+
+    /// Streams the trades of a symbol.
+    #[idempotent]
+    #[replies(Trade<'_>)]
+    pub async fn past_trades(
+        symbol: String,
+        count: u64,
+        #[context] mut out: super::Replies<'_, PastTrades>,
+    ) -> Result<u64, String> {
+        for number in 1..=count {
+            out.send(Trade(&symbol, number)).await?;
+        }
+        Ok(count)
+    }
+
+    fn is_price(message: &[u8]) -> bool {
+        message.starts_with(b"{\"symbol\"")
+    }
+}
+
+#[tokio::test]
+async fn operations_push_and_stream() {
+    let server = ConcurrentServer::new(market::Protocol);
+    let (mut peer, serving) = serve_in_memory(server, 1024);
+    peer.send(b"{\"quote\":{\"symbol\":\"X\"}}\n").await;
+    let replied =
+        b"{\"quote\":true}\n{\"symbol\":\"X\",\"cents\":1}\n{\"symbol\":\"X\",\"cents\":2}\n";
+    assert_eq!(within(peer.receive(replied.len())).await, replied);
+    peer.send(b"{\"past_trades\":{\"symbol\":\"X\",\"count\":2}}\n")
+        .await;
+    peer.finish().await;
+    let replied = b"[\"X\",1]\n[\"X\",2]\n{\"past_trades\":{\"Ok\":2}}\n";
+    assert_eq!(within(peer.rest()).await, replied);
+    within(serving).await.expect("no panic");
+}
+
+/// The same module at a client.
+#[tcs::client_protocol(format = Json, push = Price<'_>, is_push = is_price)]
+mod remote_market {
+    #[replies(u64)]
+    pub async fn past_trades(
+        symbol: String,
+        #[context] mut out: Replies<'_, PastTrades>,
+    ) -> Result<u64, String> {
+        unreachable!()
+    }
+
+    fn is_price(message: &[u8]) -> bool {
+        super::is_said(message)
+    }
+}
+
+#[test]
+fn events_and_items_of_a_module_are_known_to_clients() {
+    fn item(item: <remote_market::PastTrades as Streams>::Item<'_>) -> u64 {
+        item
+    }
+    fn symbol<'a>(event: &<remote_market::Contract as Pushes>::Event<'a>) -> &'a str {
+        event.symbol
+    }
+    assert_eq!(item(7), 7);
+    let event = Price {
+        symbol: "X",
+        cents: 1,
+    };
+    assert_eq!(symbol(&event), "X");
+    assert!(remote_market::Contract::is_push(b"{\"text\""));
+    assert!(market::Protocol::is_push(b"{\"symbol\""));
+    assert!(!market::Contract::is_push(b"1"));
 }

@@ -198,7 +198,7 @@ impl<K: Kind> ServerProtocol for Asks<K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
@@ -366,7 +366,7 @@ impl<K: Kind, const ENDS: bool> ServerProtocol for Brittle<K, ENDS> {
 
     const ENDS_AT_HALF_CLOSE: bool = ENDS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request<'a>(
         &'a self,

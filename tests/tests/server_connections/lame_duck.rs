@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, IterativeServer, OnceServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, ErrorKind, IterativeServer, OnceServer, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
@@ -299,7 +299,7 @@ impl<K: Kind> ServerProtocol for Stops<K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines, Netstrings, Prefixed},
     protocol::{Context, ServerProtocol},
@@ -36,7 +36,7 @@ impl<F: Framing, K: Kind> ServerProtocol for Measure<F, K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request<'a>(
         &'a self,

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, net::SocketAddr};
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, Raw},
     protocol::{Context, ServerProtocol},
@@ -312,7 +312,7 @@ impl<F: Framing, K: Kind> ServerProtocol for Unsendable<F, K> {
     type Request<'a> = &'a str;
     type Reply<'a> = Response<Reply>;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
         Some(format_args!("-{}", rejection.kind()).to_string())
@@ -454,7 +454,7 @@ impl ServerProtocol for TwoLines {
     type Request<'a> = &'a str;
     type Reply<'a> = Result<&'a str, &'a str>;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request<'a>(
         &'a self,

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, RejectionKind, Response,
+    ConcurrentServer, ConnectionInfo, FromContext, Rejection, RejectionKind, Response,
     format::{Encode, Plain},
     framing::{FrameError, Framing, Input, Lines, ParsedFrame, Raw},
     protocol::{Context, ServerProtocol},
@@ -62,7 +62,7 @@ impl<K: Kind, S: Count> ServerProtocol for Double<K, S> {
     type Request<'a> = i32;
     type Reply<'a> = Result<i32, String>;
 
-    fn open_session(&self, _peer: &Peer) -> S {
+    fn open_session(&self, _info: &ConnectionInfo) -> S {
         S::default()
     }
 
@@ -309,7 +309,7 @@ impl<K: Kind> ServerProtocol for ByHand<K> {
     type Request<'a> = &'a str;
     type Reply<'a> = &'a str;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
         (rejection.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", rejection.text()))

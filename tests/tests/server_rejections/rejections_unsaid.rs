@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    ConcurrentServer, OnceServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, OnceServer, Peer, Rejection, Response,
     format::{Encode, Plain},
     framing::Lines,
     protocol::{Context, ServerProtocol},
@@ -90,7 +90,7 @@ impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
     type Request<'a> = u32;
     type Reply<'a> = Response<Result<u32, &'static str>>;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     const HAS_GREETING: bool = W::GREETING.is_some();
 

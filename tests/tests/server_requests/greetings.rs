@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection, Response,
     format::{Encode, Plain},
     framing::Lines,
     protocol::{Context, ServerProtocol},
@@ -42,7 +42,7 @@ impl<K: Kind> ServerProtocol for Echoing<K> {
 
     const HAS_GREETING: bool = true;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn greeting<'a>(&'a self, _peer: &'a Peer, (): &'a mut ()) -> Option<impl Encode<Plain>> {
         Some("220 ready")

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::{Encode, Plain},
     framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame},
     protocol::{Context, Middleware, ServerProtocol, Wrapped, wrap},
@@ -102,7 +102,7 @@ impl<K: Kind> ServerProtocol for Echo<K> {
         Ended(self.end)
     }
 
-    fn open_session(&self, _peer: &Peer) -> u32 {
+    fn open_session(&self, _info: &ConnectionInfo) -> u32 {
         1
     }
 
@@ -282,7 +282,7 @@ impl<K: Kind> ServerProtocol for Ends<K> {
 
     const ENDS_AT_HALF_CLOSE: bool = true;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,

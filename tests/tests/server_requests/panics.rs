@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame},
     protocol::{Context, ServerProtocol},
@@ -214,7 +214,7 @@ impl ServerProtocol for Shy {
     type Request<'a> = &'a str;
     type Reply<'a> = &'a str;
 
-    fn open_session(&self, _peer: &Peer) -> u32 {
+    fn open_session(&self, _info: &ConnectionInfo) -> u32 {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         assert_ne!(number, 1, "on purpose");
         number
@@ -420,7 +420,7 @@ impl<K: Kind> ServerProtocol for Ends<K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,
@@ -460,7 +460,7 @@ impl<S: Count> ServerProtocol for Waits<S> {
 
     const WAITS: bool = false;
 
-    fn open_session(&self, _peer: &Peer) -> S {
+    fn open_session(&self, _info: &ConnectionInfo) -> S {
         S::default()
     }
 
@@ -519,7 +519,7 @@ impl<const WAITS: bool> ServerProtocol for Leaves<WAITS> {
 
     const WAITS: bool = WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,

@@ -4,7 +4,7 @@ use std::{future::poll_fn, marker::PhantomData, task::Poll};
 
 use bytes::Bytes;
 use tcs::{
-    Peer, Rejection, RejectionKind, Response,
+    ConnectionInfo, Peer, Rejection, RejectionKind, Response,
     format::{Encode, EncodeError, Plain, Writer},
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol, tower::ProtocolService},
@@ -176,7 +176,7 @@ impl<K: Kind> ServerProtocol for Broken<K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     fn process_request<'a>(
         &'a self,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, ErrorKind, Peer, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
@@ -134,7 +134,8 @@ impl ServerProtocol for Knows {
     type Request<'a> = &'a str;
     type Reply<'a> = String;
 
-    fn open_session(&self, peer: &Peer) -> String {
+    fn open_session(&self, info: &ConnectionInfo) -> String {
+        let peer = info.peer();
         let steps = peer.get::<Steps>().map_or("", |steps| &steps.0);
         format!("{peer} {steps}")
     }

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    ConcurrentServer, OnceServer, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, OnceServer, Peer, Rejection, Response,
     format::{Encode, Plain},
     framing::{Codec, CrlfLines, Framing, LengthPrefixed, Raw},
     protocol::{Context, ServerProtocol},
@@ -44,7 +44,7 @@ impl<F: Framing, K: Kind> ServerProtocol for Upgrades<F, K> {
 
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) -> usize {
+    fn open_session(&self, _info: &ConnectionInfo) -> usize {
         0
     }
 

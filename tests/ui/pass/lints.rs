@@ -67,7 +67,12 @@
 
 use std::sync::Mutex;
 
-use tcs::{FromContext, Peer, Response, client_protocol, format::Encode, server_protocol};
+use tcs::{
+    FromContext, Peer, Response, client_protocol,
+    format::Encode,
+    protocol::{Push, Replies},
+    server_protocol,
+};
 
 /// Greets nobody else.
 #[server_protocol]
@@ -285,6 +290,52 @@ pub mod contract {
     /// When there is no text.
     pub async fn borrowed<'a>(text: &'a str, #[state] _shared: &Shared) -> Result<&'a str, String> {
         Ok(text)
+    }
+}
+
+/// Messages beside the request and the reply.
+#[server_protocol(
+    Conversing,
+    push = &str,
+    is_push = is_event,
+    replies = &'_ str,
+    requests = u64,
+    session = Some(push)
+)]
+pub async fn converses(
+    name: &str,
+    #[state] shared: &Shared,
+    #[session] push: &Option<Push<Conversing>>,
+    mut out: Replies<'_, Conversing>,
+) -> bool {
+    let _ = shared;
+    push.as_ref().is_some_and(|own| own.try_send(name).is_ok()) && out.send(name).await.is_ok()
+}
+
+/// Tells events.
+const fn is_event(message: &[u8]) -> bool {
+    message.is_empty()
+}
+
+/// Operations with messages beside their requests and replies.
+#[server_protocol(format = tcs::format::Json, push = &str, is_push = is_event)]
+pub mod conversing {
+    use super::{Push, Replies};
+
+    /// Pushes.
+    pub fn pushes(name: &str, #[context] push: Push<Protocol>) -> bool {
+        push.try_send(name).is_ok()
+    }
+
+    /// Streams.
+    #[replies(&str)]
+    pub async fn streams(name: &str, #[context] mut out: Replies<'_, Streams>) -> bool {
+        out.send(name).await.is_ok()
+    }
+
+    /// Tells events.
+    const fn is_event(message: &[u8]) -> bool {
+        message.is_empty()
     }
 }
 

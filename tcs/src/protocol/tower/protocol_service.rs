@@ -90,8 +90,8 @@ impl<P: ServerProtocol> ProtocolService<P> {
                 "the messages of a `Codec` are not bytes: use `ServiceMiddleware`"
             );
         }
-        let session = Some(protocol.open_session(&peer));
         let info = ConnectionInfo::new(peer);
+        let session = Some(protocol.open_session(&info));
         Self {
             shared: Arc::new(Shared { protocol, info }),
             session,
@@ -114,7 +114,7 @@ impl<P: ServerProtocol> Service<Bytes> for ProtocolService<P> {
         let Shared { protocol, info } = &*self.shared;
         // Nothing of a session without a size can be half changed.
         if self.session.is_none() && size_of::<P::Session>() == 0 {
-            self.session = Some(protocol.open_session(info.peer()));
+            self.session = Some(protocol.open_session(info));
         }
         Poll::Ready(if self.session.is_some() {
             Ok(())

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::{BoxError, to_rejection};
 use crate::{
-    Peer, Rejection,
+    ConnectionInfo, Peer, Rejection,
     format::{Decode, Encode, Plain},
     framing::{Framing, LengthPrefixed},
     protocol::{Context, ServerProtocol},
@@ -109,8 +109,8 @@ where
     type Request<'a> = Request;
     type Reply<'a> = S::Response;
 
-    fn open_session(&self, peer: &Peer) -> S {
-        (self.make)(peer)
+    fn open_session(&self, info: &ConnectionInfo) -> S {
+        (self.make)(info.peer())
     }
 
     async fn process_request(

@@ -102,7 +102,7 @@ impl<P: ServerProtocol> Connection<P> {
             assert_no_error(server_error::<P>(true));
         }
         Self {
-            session: shared.protocol.open_session(new.info.peer()),
+            session: shared.protocol.open_session(&new.info),
             framing: ConnectionFraming::new(shared.protocol.framing()),
             shared,
             info: new.info,
@@ -633,7 +633,7 @@ mod tests {
         type Request<'a> = ();
         type Reply<'a> = usize;
 
-        fn open_session(&self, _peer: &Peer) {}
+        fn open_session(&self, _info: &ConnectionInfo) {}
 
         async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
             let block = [0_u8; N];

@@ -1,0 +1,10 @@
+use tcs::server_protocol;
+
+struct Event<'a>(&'a str);
+
+#[server_protocol(push = Evnt<'_>)]
+fn chat(line: &str) -> usize {
+    Event(line).0.len()
+}
+
+fn main() {}
