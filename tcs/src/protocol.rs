@@ -163,7 +163,8 @@ use std::sync::Arc;
 pub use crate::{
     context::Context,
     conversation::{
-        Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Replies, SendError, Streams,
+        Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, Replies, SendError,
+        Streams, Upgrade, Upgraded,
     },
     draining::Draining,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},

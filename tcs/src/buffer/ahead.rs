@@ -78,7 +78,7 @@ impl ReadAhead {
     }
 
     /// Returns the bytes.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 

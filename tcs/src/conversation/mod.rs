@@ -8,6 +8,7 @@
 //! | [`Push`]: a [`PushQueue`] of events | anyone, at any time | before it waits for a request, and while a function waits |
 //! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
 //! | [`Closed`] | the loop | – |
+//! | [`Upgrade`] | the function, in its reply | after the reply, for the rest of the connection |
 //!
 //! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
 //! of it before a wait.
@@ -17,6 +18,7 @@ mod push;
 mod queue;
 mod replies;
 mod staged;
+mod upgrade;
 
 use std::{
     sync::{
@@ -34,6 +36,8 @@ pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;
 pub use replies::{Replies, SendError, Streams};
 use staged::StagedItems;
+pub(crate) use upgrade::Returned;
+pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
     format::{Encode, EncodeError, Writer, WriterState},

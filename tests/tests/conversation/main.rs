@@ -3,3 +3,4 @@
 mod closed;
 mod pushes;
 mod streams;
+mod upgrade;

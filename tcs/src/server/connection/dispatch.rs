@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
-    conversation::Conversation,
+    conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
@@ -147,10 +147,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
-            let flow = match called {
-                Called::Returned(result) => self.respond(result),
-                Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
-                Called::Unsendable(error) => self.responder().unsendable_item(&error),
+            let flow = match self.conclude(called) {
+                Ok(flow) => flow,
+                Err(upgrade) => {
+                    record_call(&self.shared.metrics, timer);
+                    // Boxed, because hardly a connection needs room for it.
+                    return Box::pin(self.take_over(upgrade)).await;
+                }
             };
             if let Some(conversation) = self.info.open_conversation() {
                 conversation.end_request();
@@ -160,6 +163,24 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return Ok(next);
             }
         }
+    }
+
+    /// Responds to the request of a function. Returns what takes the connection over after that, if something does, as an
+    /// error.
+    ///
+    /// A reply need not be `Send`, so it ends here, before the next wait.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `respond`")]
+    fn conclude<'r>(
+        &mut self,
+        called: Called<Result<P::Reply<'r>, Rejection>>,
+    ) -> Result<Flow, Upgrade<'r>> {
+        Ok(match called {
+            Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
+            Called::Returned(result) => self.respond(result),
+            Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
+            Called::Unsendable(error) => self.responder().unsendable_item(&error),
+        })
     }
 
     /// Sends items and events while a function waits.
@@ -359,7 +380,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
-    fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
+    pub(super) fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
             Err(rejection) => return self.responder().reject(&rejection),
@@ -380,7 +401,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn responder(&mut self) -> Responder<'_, P> {
+    pub(super) fn responder(&mut self) -> Responder<'_, P> {
         Responder::new(self.shared, self.framing, self.write, self.io)
     }
 }

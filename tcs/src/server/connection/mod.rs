@@ -47,6 +47,7 @@ mod converse;
 mod dispatch;
 mod io;
 mod respond;
+mod upgrade;
 
 use converse::{Outgoing, drop_items};
 use dispatch::{Batch, Next};
@@ -131,6 +132,11 @@ impl<P: ServerProtocol> Connection<P> {
                         Ok(Err(gone)) => break Err(gone),
                         // As in a panic while the connection closes, which is not caught.
                         Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
+                        Err(payload) if self.io.is_handed_over() => {
+                            let limiter = self.io.registration().log_limiter();
+                            log_panic(limiter, "the function with the connection", payload);
+                            break Err(Gone::UpgradePanicked);
+                        }
                         Err(payload) if self.io.ends_with_function() => {
                             log_panic(
                                 self.io.registration().log_limiter(),
@@ -165,6 +171,7 @@ impl<P: ServerProtocol> Connection<P> {
         }
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
+            Ok(Exit::Upgraded) => &"the function that took it over has ended",
             Ok(_) => &"the server has closed",
             Err(gone) => gone,
         });
@@ -227,7 +234,7 @@ impl<P: ServerProtocol> Connection<P> {
                 io: &mut self.io,
             };
             loop {
-                let next = if P::WAITS {
+                let next = if P::WAITS || Batch::<P>::UPGRADES {
                     batch.process_waiting(&mut self.session).await?
                 } else {
                     batch.process_ready(&mut self.session)
