@@ -163,8 +163,8 @@ use std::sync::Arc;
 pub use crate::{
     context::Context,
     conversation::{
-        Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, Replies, SendError,
-        Streams, Upgrade, Upgraded,
+        Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
+        Receives, Replies, Requests, SendError, Streams, Upgrade, Upgraded,
     },
     draining::Draining,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},

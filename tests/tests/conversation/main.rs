@@ -2,5 +2,6 @@
 
 mod closed;
 mod pushes;
+mod requests;
 mod streams;
 mod upgrade;

@@ -18,6 +18,7 @@ use super::{
     clocks::Stopwatch,
     converse::{Outgoing, drop_items},
     io::{Gone, Interrupt, Io},
+    receive::Fed,
     respond::{Exit, Flow, Responder},
 };
 use crate::{
@@ -157,6 +158,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             if let Some(conversation) = self.info.open_conversation() {
                 conversation.end_request();
+                self.frames.skip(conversation.incoming.reset());
             }
             record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
@@ -206,14 +208,34 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     has_more = self.outgoing().write_events(queue, Some(cx))?;
                 }
             }
+            let mut fed = self.feed(conversation);
+            if fed == Fed::Some {
+                // `request_timeout` is for each message.
+                clock.stop();
+            }
             let waited = self
                 .io
                 .poll_while_function_waits(clock, self.ahead, self.write, cx);
             if self.ahead.has_ended() || self.frames.has_ended() {
                 conversation.close();
             }
-            if !has_more || waited.is_ready() || !self.write.is_empty() {
+            if waited.is_ready() {
                 return waited.map_ok(Called::Interrupted);
+            }
+            // It was not polled for more then.
+            let is_full = self.ahead.is_full();
+            if fed == Fed::NeedsMore {
+                fed = self.feed(conversation);
+                if fed == Fed::Some {
+                    clock.stop();
+                    // The function is woken. Until it has run, this waits.
+                    return Poll::Pending;
+                }
+            }
+            let has_room = fed == Fed::NeedsMore && is_full;
+            let needs_events = has_more && self.write.is_empty();
+            if !has_room && !needs_events {
+                return Poll::Pending;
             }
         }
     }

@@ -595,8 +595,12 @@ impl Io {
     fn poll_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
-        if ahead.len() > before && (NEEDS_ARRIVALS || self.registration.probe().is_some()) {
-            ahead.note_read(Instant::now());
+        if ahead.len() > before {
+            let tally = self.registration.tally();
+            tally.count_bytes_received(ahead.len() - before);
+            if NEEDS_ARRIVALS || self.registration.probe().is_some() {
+                ahead.note_read(Instant::now());
+            }
         }
         read
     }

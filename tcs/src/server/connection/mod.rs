@@ -46,6 +46,7 @@ mod clocks;
 mod converse;
 mod dispatch;
 mod io;
+mod receive;
 mod respond;
 mod upgrade;
 
@@ -386,7 +387,14 @@ impl<P: ServerProtocol> Connection<P> {
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
         drop_items(&self.info);
-        let write = &mut self.buffers.checkout().write;
+        let Buffers { read, ahead, write } = self.buffers.checkout();
+        if let Some(conversation) = self.info.open_conversation() {
+            if !ahead.is_unused() {
+                // The function may have got the end of the input, which then is not the one of the buffer.
+                read.reopen();
+            }
+            read.frames().skip(conversation.incoming.reset());
+        }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {

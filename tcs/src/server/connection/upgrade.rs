@@ -12,7 +12,6 @@ use crate::{
     buffer::{EncodeOutcome, Unusual},
     conversation::{Conversation, Upgrade, Upgraded},
     format::{After, Encode, Writer},
-    framing::Side,
     protocol::ServerProtocol,
 };
 
@@ -59,10 +58,10 @@ impl<P: ServerProtocol> Batch<'_, P> {
         if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
             self.info.server().events.count(0, queue.close());
         }
-        let input = self.frames.input(usize::MAX, Side::Server);
-        let mut unread = input.bytes().to_vec();
-        let has_ended = self.frames.has_ended() || self.ahead.has_ended();
-        unread.append(&mut take(self.ahead).into_bytes());
+        let (rest, has_ended) = self.frames.take_rest();
+        self.ahead.prepend(rest, has_ended);
+        let has_ended = self.ahead.has_ended();
+        let unread = take(self.ahead).into_bytes();
         let (io, mut returned) = Upgraded::new(self.io.hand_over(), unread, has_ended);
         tracing::debug!("a function takes the connection over");
         if let Some(mut serving) = upgrade.serve(io) {
