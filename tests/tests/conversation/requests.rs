@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 
 over_each!(
     chunks_of_a_request_are_received_until_their_end,
-    ten_megabytes_pass_in_constant_memory,
+    ten_megabytes_pass,
 );
 
 /// A notice: the next messages are chunks.
@@ -236,8 +236,8 @@ async fn peer_waits_while_the_function_does_not_ask() {
     patiently(gate.reached()).await;
     let chunk = frame("x".repeat(1000));
     let mut sent = 0;
-    let minute = Duration::from_secs(1);
-    while tokio::time::timeout(minute, writing.write_all(&chunk))
+    let second = Duration::from_secs(1);
+    while tokio::time::timeout(second, writing.write_all(&chunk))
         .await
         .is_ok()
     {
@@ -261,7 +261,7 @@ async fn request_timeout_counts_from_the_last_chunk() {
     let (mut peer, serving) = serve_in_memory(server, 1 << 10);
     patiently(peer.send([frame("a"), chunks(9)].concat())).await;
     for _ in 0..5 {
-        tokio::time::sleep(minute - Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(59)).await;
         patiently(peer.send(frame("b"))).await;
     }
     assert_eq!(patiently(peer.hear()).await.kind(), code::TIMED_OUT);
@@ -287,7 +287,7 @@ impl Receives for Measure {
     type Chunk<'a> = &'a [u8];
 }
 
-async fn ten_megabytes_pass_in_constant_memory(over: Over) {
+async fn ten_megabytes_pass(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Measure)).await;
     let mut peer = place.peer().await;
     within(peer.send(frame("go"))).await;

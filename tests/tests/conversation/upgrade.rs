@@ -218,7 +218,7 @@ async fn drain_waits_for_the_function_and_then_drops_it() {
         ("moved\n", b"", false),
     ] {
         let (door, gate) = protocol();
-        let drain = Duration::from_secs(60);
+        let drain = Duration::from_mins(1);
         let server = ConcurrentServer::new(door).drain_timeout(drain);
         let server = Listening::start(Over::Memory, server).await;
         let mut peer = server.peer().await;
