@@ -34,7 +34,8 @@ pub use crate::{
         },
         pair::{OtherPair, Pair},
         values::{
-            Encoded, FieldReference, FieldValue, Hidden, Shown, Unknown, Unshown, encoder, send,
+            AnyReply, Encoded, FieldReference, FieldValue, Hidden, Reply, Shown, Unknown, Unshown,
+            encoder, send,
         },
     },
     protocol::{

@@ -226,8 +226,8 @@ use std::sync::Arc;
 pub use crate::{
     context::Context,
     conversation::{
-        Closed, Push, PushError, PushGroup, PushOverflow, Pushes, Receives, Replies, SendError,
-        Streams, TestConnection,
+        Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
+        Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,
     },
     draining::Draining,
     from_session::FromSession,

@@ -5,8 +5,9 @@
 use peak_alloc::PeakAlloc;
 use tcs::{
     ConcurrentServer, Peer,
-    format::Json,
+    format::{Json, Plain},
     framing::{LengthPrefixed, Lines},
+    protocol::{Receives, Requests},
     server_protocol,
 };
 use tcs_tests::{Kind, RawPeer, ReadyFn, WaitingFn, frame, gate, tester_of, within};
@@ -33,6 +34,7 @@ async fn nothing_is_kept_while_later_functions_wait() {
     large_reply_that_was_sent_leaves_no_memory_behind::<ReadyFn>().await;
     large_reply_that_was_sent_leaves_no_memory_behind::<WaitingFn>().await;
     text_with_escapes_leaves_no_memory_behind().await;
+    chunks_of_a_request_pass_in_constant_memory().await;
 }
 
 async fn replies_that_are_never_all_sent_do_not_pile_up() {
@@ -114,4 +116,44 @@ async fn kept_after(text: String) -> usize {
     let report = within(serving).await.expect("no panic").expect("it serves");
     assert_eq!(report.requests.served, 2);
     kept
+}
+
+/// Counts the bytes of its chunks.
+#[server_protocol]
+async fn collect(_request: &str, mut more: Requests<'_, Collect>) -> Result<usize, String> {
+    let mut sum = 0;
+    while let Some(chunk) = more.next().await? {
+        sum += chunk.len();
+    }
+    Ok(sum)
+}
+
+impl Receives for Collect {
+    type Format = Plain;
+    type Chunk<'a> = &'a [u8];
+}
+
+async fn chunks_of_a_request_pass_in_constant_memory() {
+    const CHUNK: usize = 10_000;
+    const ROUNDS: usize = 1_000;
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let mut peer = RawPeer::over(near);
+    let serving = tokio::spawn(ConcurrentServer::new(Collect).serve_stream(far, Peer::unnamed()));
+    // A notice: the next ten messages are chunks. After the last one, there is another notice.
+    let notice = [0x80, 0, 0, 5, 0x83, 0, 0, 0, 10];
+    let chunks = [&notice[..], &frame([b'x'; CHUNK]).repeat(10)].concat();
+    within(peer.send(frame("go"))).await;
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    for _ in 0..ROUNDS / 10 {
+        within(peer.send(&chunks)).await;
+    }
+    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    assert!(peak < 1 << 20, "{peak}");
+    within(peer.send([0x80, 0, 0, 1, 0x84])).await;
+    let reply = frame((ROUNDS * CHUNK).to_string());
+    assert_eq!(within(peer.receive(reply.len())).await, reply);
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("it serves");
+    assert_eq!(report.requests.served, 1);
 }

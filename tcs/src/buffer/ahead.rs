@@ -23,6 +23,10 @@ const READ_AHEAD: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
+    /// How many of them were consumed.
+    consumed: usize,
+    /// How many bytes may be there beyond [`READ_AHEAD`], because the function waits for the rest of a message.
+    demand: usize,
     has_ended: bool,
     /// The first and the last read of the bytes, if the caller notes them.
     reads: Option<(Instant, Instant)>,
@@ -32,7 +36,7 @@ impl ReadAhead {
     /// Returns `true` if there are no bytes, and no end of the input.
     #[inline]
     pub(crate) const fn is_unused(&self) -> bool {
-        self.bytes.is_empty() && !self.has_ended
+        self.len() == 0 && !self.has_ended
     }
 
     pub(crate) const fn has_ended(&self) -> bool {
@@ -40,7 +44,42 @@ impl ReadAhead {
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.consumed
+    }
+
+    /// Returns the bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.consumed..).unwrap_or_default()
+    }
+
+    /// Consumes bytes, which must be there.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.consumed += count.min(self.len());
+        // Not each time: the bytes would move once for each message.
+        if self.consumed >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
+    }
+
+    /// Takes the rest of a read buffer, and its end. It comes before what was read ahead.
+    pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) {
+        self.has_ended |= has_ended;
+        if !rest.is_empty() {
+            self.bytes.splice(..self.consumed, rest.iter().copied());
+            self.consumed = 0;
+        }
+    }
+
+    /// Sets whether the function waits for more than there is, so that a message may be longer than what is read ahead
+    /// otherwise. Its framing has a limit for it.
+    pub(crate) fn set_demand(&mut self, is_waited_for: bool) {
+        self.demand = if is_waited_for { self.len() } else { 0 };
+    }
+
+    /// Returns `true` if nothing more is read ahead.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len() >= READ_AHEAD + self.demand
     }
 
     /// Notes that bytes were read.
@@ -63,10 +102,10 @@ impl ReadAhead {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
-        while !self.has_ended && self.bytes.len() < READ_AHEAD {
+        while !self.has_ended && !self.is_full() {
             let mut piece = [const { MaybeUninit::uninit() }; 4096];
             let mut piece = ReadBuf::uninit(&mut piece);
-            let mut piece = piece.take(READ_AHEAD - self.bytes.len());
+            let mut piece = piece.take(READ_AHEAD + self.demand - self.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
@@ -78,7 +117,8 @@ impl ReadAhead {
     }
 
     /// Returns the bytes.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.consumed);
         self.bytes
     }
 
@@ -87,6 +127,8 @@ impl ReadAhead {
     /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
     /// reply waits for the last.
     pub(super) fn move_to(&mut self, buffer: &mut Vec<u8>) -> ReadState {
+        self.demand = 0;
+        self.bytes.drain(..take(&mut self.consumed));
         let room = buffer.capacity() - buffer.len();
         let moved = room.min(self.bytes.len());
         buffer.extend(self.bytes.drain(..moved));

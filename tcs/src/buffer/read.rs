@@ -223,8 +223,13 @@ impl ReadBuffer {
         self.read_state == ReadState::Eof
     }
 
+    /// Notes that the end of the input was moved to what was read ahead.
+    pub(crate) fn reopen(&mut self) {
+        self.read_state = ReadState::MaybeMore;
+    }
+
     /// Reads once: first the bytes that were read ahead, then from the stream. On `Ready`, bytes were appended
-    /// or `read_state` changed. Returns the number of bytes that were appended.
+    /// or `read_state` changed. Returns the number of bytes that were read.
     ///
     /// Takes a buffer from the pool.
     ///
@@ -239,7 +244,8 @@ impl ReadBuffer {
     ) -> Poll<Result<usize, ReadError>> {
         self.make_room()?;
         if !ahead.is_unused() {
-            return Poll::Ready(Ok(self.take_ahead(ahead)));
+            self.take_ahead(ahead);
+            return Poll::Ready(Ok(0));
         }
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.read_state == ReadState::MaybeMore {
@@ -285,17 +291,14 @@ impl ReadBuffer {
         }
     }
 
-    /// Takes as many of the bytes that were read ahead as there is room for. Returns their number.
+    /// Takes as many of the bytes that were read ahead as there is room for.
     #[cold]
-    fn take_ahead(&mut self, ahead: &mut ReadAhead) -> usize {
-        let before = self.buffer.len();
+    fn take_ahead(&mut self, ahead: &mut ReadAhead) {
         self.read_ahead_at = ahead.first_read();
         self.read_state = ahead.move_to(&mut self.buffer);
-        let taken = self.buffer.len() - before;
         if self.position.skip > 0 {
             self.skip_arrived();
         }
-        taken
     }
 
     /// Returns the unread bytes, and after them those that were read ahead.
@@ -465,6 +468,17 @@ impl<'a> Frames<'a> {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.read_state == ReadState::Eof
+    }
+
+    /// Takes all bytes, and whether the input ends after them. Both may move to what was read ahead.
+    pub(crate) fn take_rest(&mut self) -> (&'a [u8], bool) {
+        let rest = self.position.unread(self.bytes);
+        self.position.start = self.bytes.len();
+        let has_ended = self.has_ended();
+        if has_ended {
+            self.read_state = ReadState::MaybeMore;
+        }
+        (rest, has_ended)
     }
 
     /// Marks `missing` bytes to be dropped when they arrive.

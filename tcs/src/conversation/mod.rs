@@ -7,18 +7,23 @@
 //! |---|---|---|
 //! | [`Push`]: a [`PushQueue`] of events | anyone, at any time | before it waits for a request, and while a function waits |
 //! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
+//! | [`Requests`]: [`Incoming`] messages | the loop, while the function waits for them | – |
 //! | [`Closed`] | the loop | – |
+//! | [`Upgrade`] | the function, in its reply | after the reply, for the rest of the connection |
 //!
 //! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
 //! of it before a wait.
 
 mod closed;
+mod incoming;
 mod push;
 mod queue;
 mod receives;
 mod replies;
+mod requests;
 mod staged;
 mod test_connection;
+mod upgrade;
 
 use std::{
     sync::{
@@ -31,13 +36,18 @@ use std::{
 use tokio::sync::Notify;
 
 pub use closed::Closed;
+use incoming::Incoming;
+pub(crate) use incoming::{Batch, ChunksEnd, Wanted};
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;
 pub use receives::Receives;
 pub use replies::{Replies, SendError, Streams};
+pub use requests::{Body, ReceiveError, Requests};
 use staged::StagedItems;
 pub use test_connection::TestConnection;
+pub(crate) use upgrade::Returned;
+pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
     format::{Encode, EncodeError, Writer, WriterState},
@@ -50,6 +60,7 @@ pub(crate) struct Conversation {
     limits: ConversationLimits,
     pushes: OnceLock<Arc<PushQueue>>,
     pub(crate) items: StagedItems,
+    pub(crate) incoming: Incoming,
     /// Whether the peer has closed its sending half, or the connection is gone.
     is_closed: AtomicBool,
     /// Notified when `is_closed` is set.
@@ -86,6 +97,7 @@ impl Conversation {
             limits,
             pushes: OnceLock::new(),
             items: StagedItems::default(),
+            incoming: Incoming::default(),
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             idle: AtomicU64::new(DEFAULT_IDLE),

@@ -168,7 +168,7 @@ where
     }
 }
 
-impl<'a, C: Decoder, T: ReplyValue<'a, Codec<C>>> ReplyValue<'a, Codec<C>> for Response<T> {
+impl<'a, C: Decoder, T: ReplyValue<'a, Codec<C>>, U> ReplyValue<'a, Codec<C>> for Response<T, U> {
     type Value = T::Value;
 }
 

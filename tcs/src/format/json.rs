@@ -114,7 +114,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
     }
 }
 
-impl<'a, T: ReplyValue<'a, Json>> ReplyValue<'a, Json> for Response<T> {
+impl<'a, T: ReplyValue<'a, Json>, U> ReplyValue<'a, Json> for Response<T, U> {
     type Value = T::Value;
 }
 

@@ -125,7 +125,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     }
 }
 
-impl<'a, T: ReplyValue<'a, MessagePack>> ReplyValue<'a, MessagePack> for Response<T> {
+impl<'a, T: ReplyValue<'a, MessagePack>, U> ReplyValue<'a, MessagePack> for Response<T, U> {
     type Value = T::Value;
 }
 

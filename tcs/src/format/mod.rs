@@ -68,6 +68,7 @@ mod writer;
 
 use crate::framing::Framing;
 
+use crate::conversation::Upgrade;
 #[cfg(feature = "codec")]
 pub use codec::{CodecItem, External};
 pub use error::{DecodeError, EncodeError};
@@ -131,6 +132,21 @@ pub trait Encode<Format> {
     /// Returns an error if this format cannot express the value. A server tells the peer that the
     /// request failed, and logs the text of the error. A client returns the error to the caller.
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+
+    /// Whether [`take_upgrade`](Self::take_upgrade) may return something.
+    #[doc(hidden)]
+    const UPGRADES: bool = false;
+
+    /// Takes what takes the connection over after this message.
+    ///
+    /// It cannot be left in a [`Writer`], because it borrows from the request.
+    #[doc(hidden)]
+    fn take_upgrade<'a>(&mut self) -> Option<Upgrade<'a>>
+    where
+        Self: 'a,
+    {
+        None
+    }
 }
 
 /// A message that can be received in a format. It may borrow from the frame.

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
+use crate::conversation::Upgrade;
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -152,9 +153,18 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.put_result(self)
     }
+
+    const UPGRADES: bool = T::UPGRADES;
+
+    fn take_upgrade<'a>(&mut self) -> Option<Upgrade<'a>>
+    where
+        Self: 'a,
+    {
+        self.as_mut().ok().and_then(T::take_upgrade)
+    }
 }
 
-impl<'a, T: ReplyValue<'a, Plain>> ReplyValue<'a, Plain> for Response<T> {
+impl<'a, T: ReplyValue<'a, Plain>, U> ReplyValue<'a, Plain> for Response<T, U> {
     type Value = T::Value;
 }
 

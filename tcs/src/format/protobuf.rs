@@ -97,7 +97,7 @@ impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     }
 }
 
-impl<'a, T: ReplyValue<'a, Protobuf>> ReplyValue<'a, Protobuf> for Response<T> {
+impl<'a, T: ReplyValue<'a, Protobuf>, U> ReplyValue<'a, Protobuf> for Response<T, U> {
     type Value = T::Value;
 }
 

@@ -1,10 +1,12 @@
 //! Responses other than one ordinary reply.
 
 use super::{Encode, EncodeError, Writer};
+use crate::conversation::{NoUpgrade, Upgrade, Upgraded};
 
 /// The return type of a protocol function that can close the connection, send no reply, or start TLS.
 ///
-/// The caller receives `T`.
+/// The caller receives `T`. With [`Upgrade<'_>`](crate::protocol::Upgrade) as the second type, the function can also take
+/// the connection [over](Response::upgrade).
 ///
 /// # Examples
 ///
@@ -23,7 +25,7 @@ use super::{Encode, EncodeError, Writer};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Response<T> {
+pub enum Response<T, U = NoUpgrade> {
     /// A reply, after which the connection goes on.
     Reply(T),
     /// A reply, after which the server closes the connection. Later requests are not executed, even
@@ -44,23 +46,111 @@ pub enum Response<T> {
     /// No reply, and the server closes the connection without another byte. It sends the replies to
     /// earlier requests. Later requests are not executed.
     Close,
+    /// A reply, after which the function takes the connection over. Created by [`upgrade`](Response::upgrade).
+    Upgrade(T, U),
 }
 
-impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
-    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+impl<'a, T> Response<T, Upgrade<'a>> {
+    /// A reply, after which the function takes the connection over: `serve` gets its stream. Write it as an
+    /// `async move` closure. It may borrow from the request, the states and the session.
+    ///
+    /// The reply is sent first. The stream begins with what the peer has sent behind the request, and ends the connection
+    /// when it is dropped and `serve` has returned. Until then, the connection counts in the numbers and limits of the
+    /// server. A server that stops waits for it, for at most
+    /// [`drain_timeout`](crate::server::Server::drain_timeout), and then drops the future of `serve`, as it does with a
+    /// function. Use [`Draining`](crate::protocol::Draining) to end earlier. A panic of `serve` is logged, and ends the
+    /// connection.
+    ///
+    /// No other limit of time applies to `serve`, neither `idle_timeout` nor `request_timeout` nor `write_timeout`: set
+    /// those that your protocol needs, with [`tokio::time::timeout`].
+    ///
+    /// The request has been served when the reply is sent. If there is an error in its place, or if the reply closes the
+    /// connection, `serve` is dropped. Events for this connection ([`Push`](crate::protocol::Push)) are no longer sent.
+    /// This works with any framing, and also if the connection has one exchange: it is then the last one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{
+    ///     Response, framing::Lines,
+    ///     protocol::{Draining, Upgrade, Upgraded},
+    ///     server_protocol,
+    /// };
+    /// use tokio::{io::copy_bidirectional, net::TcpStream};
+    ///
+    /// /// Connects the peer to another server.
+    /// #[server_protocol(framing = Lines)]
+    /// async fn connect<'a>(
+    ///     target: &'a str,
+    ///     draining: Draining<'a>,
+    /// ) -> Result<Response<&'static str, Upgrade<'a>>, std::io::Error> {
+    ///     let mut far = TcpStream::connect(target).await?;
+    ///     Ok(Response::upgrade("ok", async move |mut near: Upgraded| {
+    ///         tokio::select! {
+    ///             copied = copy_bidirectional(&mut near, &mut far) => drop(copied),
+    ///             () = draining => {}
+    ///         }
+    ///     }))
+    /// }
+    /// ```
+    pub fn upgrade<F, S>(reply: T, serve: F) -> Self
+    where
+        F: FnOnce(Upgraded) -> S + Send + 'a,
+        S: Future<Output = ()> + Send + 'a,
+    {
+        Self::Upgrade(reply, Upgrade::new(serve))
+    }
+}
+
+impl<T, U> Response<T, U> {
+    fn encode_reply<Format>(self, out: &mut Writer<'_>) -> Result<(), EncodeError>
+    where
+        T: Encode<Format>,
+    {
         match self {
             Self::ReplyAndClose(_) | Self::Close => out.close_after(),
             Self::StartTls(_) => out.start_tls_after(),
-            Self::Reply(_) | Self::NoReply => {}
+            Self::Reply(_) | Self::NoReply | Self::Upgrade(..) => {}
         }
         match self {
-            Self::Reply(reply) | Self::ReplyAndClose(reply) | Self::StartTls(reply) => {
-                reply.encode(out)
-            }
+            Self::Reply(reply)
+            | Self::ReplyAndClose(reply)
+            | Self::StartTls(reply)
+            | Self::Upgrade(reply, _) => reply.encode(out),
             Self::NoReply | Self::Close => {
                 out.send_nothing();
                 Ok(())
             }
+        }
+    }
+}
+
+impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.encode_reply(out)
+    }
+}
+
+impl<Format, T: Encode<Format>> Encode<Format> for Response<T, Upgrade<'_>> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match &self {
+            // The peer would be told that the connection is another one now.
+            Self::Upgrade(_, upgrade) if !upgrade.is_taken() => Err(EncodeError::new(
+                "there is no connection to take over here, only a server has one",
+            )),
+            _ => self.encode_reply(out),
+        }
+    }
+
+    const UPGRADES: bool = true;
+
+    fn take_upgrade<'a>(&mut self) -> Option<Upgrade<'a>>
+    where
+        Self: 'a,
+    {
+        match self {
+            Self::Upgrade(_, upgrade) => upgrade.take(),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Debug};
 
-use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+use crate::{
+    Response,
+    format::{Decode, DecodeError, Encode, EncodeError, Frame, Writer},
+};
 
 /// A message that is made when it is encoded.
 #[derive(Debug)]
@@ -27,6 +30,30 @@ where
 {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         (self.0)(out).0
+    }
+}
+
+/// A message, with a type that is known. The inherent method is preferred to that of [`AnyReply`].
+#[derive(Debug)]
+pub struct Reply<T>(pub T);
+
+/// Nothing else says that a `Response::ReplyAndClose("closed")` takes no connection over.
+impl<T> Reply<Response<T>> {
+    /// Returns the message.
+    pub fn get(self) -> Response<T> {
+        self.0
+    }
+}
+
+/// What [`Reply`] is for other messages.
+pub trait AnyReply<T> {
+    /// Returns the message.
+    fn get(self) -> T;
+}
+
+impl<T> AnyReply<T> for Reply<T> {
+    fn get(self) -> T {
+        self.0
     }
 }
 

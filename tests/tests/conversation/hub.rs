@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Context, Push, PushError, PushGroup, Pushes, ServerProtocol},
@@ -57,7 +57,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Hub<K, F> {
     type Reply<'a> = Result<String, PushError>;
     const WAITS: bool = K::WAITS;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request(
         &self,

@@ -3,4 +3,6 @@
 mod closed;
 mod hub;
 mod pushes;
+mod requests;
 mod streams;
+mod upgrade;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Context, Replies, SendError, ServerProtocol, Streams},
@@ -84,7 +84,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
     type Request<'a> = &'a str;
     type Reply<'a> = Result<&'static str, String>;
 
-    fn open_session(&self, _peer: &Peer) {}
+    fn open_session(&self, _info: &ConnectionInfo) {}
 
     async fn process_request(
         &self,

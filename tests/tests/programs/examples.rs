@@ -13,7 +13,7 @@ use tcs_tests::{
 use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
@@ -154,6 +154,30 @@ async fn lines_answers_each_line() {
     let server = Process::example("lines");
     let replies = ask(connect(ADDRESS).await, "Ann\nBob\r\n").await;
     assert_eq!(replies, "Hello, Ann!\nHello, Bob!\n");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn tunnel_connects_its_peer_to_what_it_names() {
+    let _port = port_1234().await;
+    let mut server = Process::example("tunnel");
+    let far = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let target = far.local_addr().expect("it is bound");
+    let echo = tokio::spawn(async move {
+        let (mut stream, _) = far.accept().await.expect("a peer");
+        let (mut reading, mut writing) = stream.split();
+        tokio::io::copy(&mut reading, &mut writing).await
+    });
+    let sent = format!("HELLO\nCONNECT {target}\nsome bytes");
+    let said = ask(connect(ADDRESS).await, &sent).await;
+    assert_eq!(said, "say CONNECT host:port\nok\nsome bytes");
+    let copied = within(echo).await.expect("no panic").expect("no reset");
+    assert_eq!(copied, 10);
+    let line = server.line().await;
+    assert_eq!(line, format!("{target}: 10 bytes up, 10 bytes down"));
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }

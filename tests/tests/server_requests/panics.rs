@@ -401,7 +401,7 @@ struct End<'a>(&'a str);
 impl Encode<Plain> for End<'_> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self.0 {
-            "last" => Encode::<Plain>::encode(Response::ReplyAndClose(Half), out),
+            "last" => Encode::<Plain>::encode(Response::<_>::ReplyAndClose(Half), out),
             "own" => {
                 out.close_after();
                 Half.encode(out)

@@ -114,7 +114,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     }
 }
 
-impl<'a, T: ReplyValue<'a, Postcard>> ReplyValue<'a, Postcard> for Response<T> {
+impl<'a, T: ReplyValue<'a, Postcard>, U> ReplyValue<'a, Postcard> for Response<T, U> {
     type Value = T::Value;
 }
 

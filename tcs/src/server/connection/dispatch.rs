@@ -18,12 +18,13 @@ use super::{
     clocks::Stopwatch,
     converse::{EVENT_BATCHES, Outgoing, drop_items},
     io::{Gone, Interrupt, Io},
+    receive::Fed,
     respond::{Exit, Flow, Responder},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
-    conversation::Conversation,
+    conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
@@ -148,19 +149,41 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
-            let flow = match called {
-                Called::Returned(result) => self.respond(result),
-                Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
-                Called::Unsendable(error) => self.responder().unsendable_item(&error),
+            let flow = match self.conclude(called) {
+                Ok(flow) => flow,
+                Err(upgrade) => {
+                    record_call(&self.shared.metrics, timer);
+                    // Boxed, because hardly a connection needs room for it.
+                    return Box::pin(self.take_over(upgrade)).await;
+                }
             };
             if let Some(conversation) = self.info.open_conversation() {
                 conversation.end_request();
+                self.frames.skip(conversation.incoming.reset());
             }
             record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
                 return Ok(next);
             }
         }
+    }
+
+    /// Responds to the request of a function. Returns what takes the connection over after that, if something does, as an
+    /// error.
+    ///
+    /// A reply need not be `Send`, so it ends here, before the next wait.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `respond`")]
+    fn conclude<'r>(
+        &mut self,
+        called: Called<Result<P::Reply<'r>, Rejection>>,
+    ) -> Result<Flow, Upgrade<'r>> {
+        Ok(match called {
+            Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
+            Called::Returned(result) => self.respond(result),
+            Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
+            Called::Unsendable(error) => self.responder().unsendable_item(&error),
+        })
     }
 
     /// Sends items and events while a function waits.
@@ -187,14 +210,34 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             if let Some(queue) = conversation.pushes() {
                 has_more |= self.outgoing().write_events(queue, Some(cx))?;
             }
+            let mut fed = self.feed(conversation);
+            if fed == Fed::Some {
+                // `request_timeout` is for each message.
+                clock.stop();
+            }
             let waited = self
                 .io
                 .poll_while_function_waits(clock, self.ahead, self.write, cx);
             if self.ahead.has_ended() || self.frames.has_ended() {
                 conversation.close();
             }
-            if !has_more || waited.is_ready() || !self.write.is_empty() {
+            if waited.is_ready() {
                 return waited.map_ok(Called::Interrupted);
+            }
+            // It was not polled for more then.
+            let is_full = self.ahead.is_full();
+            if fed == Fed::NeedsMore {
+                fed = self.feed(conversation);
+                if fed == Fed::Some {
+                    clock.stop();
+                    // The function is woken. Until it has run, this waits.
+                    return Poll::Pending;
+                }
+            }
+            let has_room = fed == Fed::NeedsMore && is_full;
+            let needs_events = has_more && self.write.is_empty();
+            if !has_room && !needs_events {
+                return Poll::Pending;
             }
         }
         wake_after_others(cx);
@@ -363,7 +406,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
-    fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
+    pub(super) fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
             Err(rejection) => return self.responder().reject(&rejection),
@@ -384,7 +427,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn responder(&mut self) -> Responder<'_, P> {
+    pub(super) fn responder(&mut self) -> Responder<'_, P> {
         Responder::new(self.shared, self.framing, self.write, self.io)
     }
 }

@@ -39,6 +39,7 @@ use crate::{
     buffer::{
         Arrival, BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer,
     },
+    conversation::Returned,
     protocol::ServerProtocol,
     runtime::wake_after_others,
     text::Text,
@@ -59,6 +60,8 @@ pub(super) struct Io {
     ends_with_function: bool,
     /// Whether a panic now is one of the stream.
     is_polling_stream: bool,
+    /// Whether a function has the stream.
+    is_handed_over: bool,
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
     budget: Budget,
@@ -92,6 +95,8 @@ pub(super) enum Gone {
     NoTls,
     /// A function that was dropped has panicked, which is logged.
     Panicked,
+    /// The function that took the connection over has panicked, which is logged.
+    UpgradePanicked,
 }
 
 impl fmt::Display for Gone {
@@ -110,6 +115,7 @@ impl fmt::Display for Gone {
             ),
             Self::NoTls => f.write_str("TLS did not start"),
             Self::Panicked => f.write_str("a function panicked as it was dropped"),
+            Self::UpgradePanicked => f.write_str("the function that took it over panicked"),
         }
     }
 }
@@ -169,6 +175,7 @@ impl Io {
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
             is_polling_stream: false,
+            is_handed_over: false,
             is_in_flight: false,
             budget: Budget::new(),
             idle: registration.limits().idle,
@@ -593,8 +600,12 @@ impl Io {
     fn poll_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
-        if ahead.len() > before && (NEEDS_ARRIVALS || self.registration.probe().is_some()) {
-            ahead.note_read(Instant::now());
+        if ahead.len() > before {
+            let tally = self.registration.tally();
+            tally.count_bytes_received(ahead.len() - before);
+            if NEEDS_ARRIVALS || self.registration.probe().is_some() {
+                ahead.note_read(Instant::now());
+            }
         }
         read
     }
@@ -639,6 +650,32 @@ impl Io {
         } else {
             Err(Gone::NoTls)
         }
+    }
+
+    /// Takes the stream, for a function that takes the connection over.
+    pub(super) fn hand_over(&mut self) -> Stream {
+        self.is_handed_over = true;
+        self.stream.take_inner()
+    }
+
+    /// Puts back the stream that a function had.
+    pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
+        self.is_handed_over = false;
+        self.stream = stream;
+        let tally = self.registration.tally();
+        tally.count_bytes_received(totals.received);
+        tally.count_bytes_sent(totals.sent);
+    }
+
+    /// Returns `true` if a function has the stream.
+    pub(super) const fn is_handed_over(&self) -> bool {
+        self.is_handed_over
+    }
+
+    /// Ready if the server ends at once.
+    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Gone> {
+        self.poll_deadline(Deadline::NEVER, cx)
+            .map(|_| Gone::Aborted)
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it

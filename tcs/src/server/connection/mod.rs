@@ -46,7 +46,9 @@ mod clocks;
 mod converse;
 mod dispatch;
 mod io;
+mod receive;
 mod respond;
+mod upgrade;
 
 use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
@@ -131,6 +133,11 @@ impl<P: ServerProtocol> Connection<P> {
                         Ok(Err(gone)) => break Err(gone),
                         // As in a panic while the connection closes, which is not caught.
                         Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
+                        Err(payload) if self.io.is_handed_over() => {
+                            let limiter = self.io.registration().log_limiter();
+                            log_panic(limiter, "the function with the connection", payload);
+                            break Err(Gone::UpgradePanicked);
+                        }
                         Err(payload) if self.io.ends_with_function() => {
                             log_panic(
                                 self.io.registration().log_limiter(),
@@ -163,6 +170,7 @@ impl<P: ServerProtocol> Connection<P> {
         };
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
+            Ok(Exit::Upgraded) => &"the function that took it over has ended",
             Ok(_) => &"the server has closed",
             Err(gone) => gone,
         });
@@ -238,7 +246,7 @@ impl<P: ServerProtocol> Connection<P> {
                 io: &mut self.io,
             };
             loop {
-                let next = if P::WAITS {
+                let next = if P::WAITS || Batch::<P>::UPGRADES {
                     batch.process_waiting(&mut self.session).await?
                 } else {
                     batch.process_ready(&mut self.session)
@@ -391,7 +399,14 @@ impl<P: ServerProtocol> Connection<P> {
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
         drop_items(&self.info);
-        let write = &mut self.buffers.checkout().write;
+        let Buffers { read, ahead, write } = self.buffers.checkout();
+        if let Some(conversation) = self.info.open_conversation() {
+            if !ahead.is_unused() {
+                // The function may have got the end of the input, which then is not the one of the buffer.
+                read.reopen();
+            }
+            read.frames().skip(conversation.incoming.reset());
+        }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {

@@ -52,6 +52,8 @@ pub(super) enum Exit {
     Eof,
     /// It continues over TLS.
     StartTls,
+    /// It closes, after a function that took it over.
+    Upgraded,
 }
 
 /// Writes and counts responses other than ordinary replies. A connection makes one whenever it has something to

@@ -1,0 +1,232 @@
+//! Requests of many messages.
+
+use std::{error, fmt, future::poll_fn, marker::PhantomData};
+
+use super::{
+    Conversation, Receives,
+    incoming::{Batch, ChunksEnd, Wanted},
+};
+use crate::{
+    ConnectionInfo, FromContext, Rejection,
+    format::{Decode, DecodeError, Frame},
+};
+
+/// Receives the further messages of a request.
+///
+/// Take it as a parameter, with the option `requests`. The function gets one message after the other while the peer sends
+/// them, and only as fast as it asks: what it does not ask for waits at the peer, apart from 64 KiB.
+///
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client tells which messages belong to the request, and
+/// where they end; those that the function does not take are skipped. With framings without control frames, they are
+/// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
+/// input ends them, too.
+///
+/// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
+/// time from one message to the next.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{format::Plain, protocol::{Receives, Requests}, server_protocol};
+///
+/// /// Adds numbers, up to the end of the request.
+/// #[server_protocol]
+/// async fn add(start: u64, mut more: Requests<'_, Add>) -> Result<u64, String> {
+///     let mut sum = start;
+///     while let Some(number) = more.next().await? {
+///         sum += number;
+///     }
+///     Ok(sum)
+/// }
+///
+/// impl Receives for Add {
+///     type Format = Plain;
+///     type Chunk<'a> = u64;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Requests<'a, P: Receives> {
+    conversation: &'a Conversation,
+    batch: Batch,
+    scratch: Vec<u8>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Receives> Requests<'_, P> {
+    /// Receives the next message. Returns `None` after the last one.
+    ///
+    /// The message borrows from the handle.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the message cannot be decoded, after which the next one can be received; if it is longer than
+    /// [`max_frame_len`](crate::server::Server::max_frame_len); if the bytes are not a frame; or if the input ends in the
+    /// middle of one. After the last two, the connection closes once the function has returned.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the next call returns the message.
+    pub async fn next<'c>(&'c mut self) -> Result<Option<P::Chunk<'c>>, ReceiveError>
+    where
+        P::Chunk<'c>: Decode<'c, P::Format>,
+    {
+        let Self {
+            conversation,
+            batch,
+            scratch,
+            ..
+        } = self;
+        if batch.is_empty() {
+            let incoming = &conversation.incoming;
+            let found = poll_fn(|cx| incoming.poll_found(Wanted::Messages, batch, cx)).await;
+            if let Err(end) = found {
+                return ReceiveError::from_end(end).map(|()| None);
+            }
+        }
+        let Some(message) = batch.next() else {
+            return Ok(None);
+        };
+        scratch.clear();
+        let frame = Frame::new(message).with_scratch(scratch);
+        let chunk = P::Chunk::decode(frame).map_err(|error| ReceiveError(Reason::Decode(error)))?;
+        Ok(Some(chunk))
+    }
+
+    /// Receives a block of `length` bytes without a frame, which follows the request, or the message that was received
+    /// last. Check the length before: a peer may have chosen it.
+    ///
+    /// This is for framings of existing protocols, such as lines that announce a block, without control frames.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{format::Plain, framing::CrlfLines, protocol::{Receives, Requests}, server_protocol};
+    ///
+    /// /// The blocks of memcached: a length, the bytes, and a line feed.
+    /// #[server_protocol(framing = CrlfLines)]
+    /// async fn store(length: u16, mut more: Requests<'_, Store>) -> Result<String, String> {
+    ///     let mut block = Vec::new();
+    ///     let mut body = more.exactly(usize::from(length) + 2);
+    ///     while let Some(piece) = body.next().await? {
+    ///         block.extend_from_slice(piece);
+    ///     }
+    ///     Ok(format!("STORED {}", block.trim_ascii_end().len()))
+    /// }
+    ///
+    /// impl Receives for Store {
+    ///     type Format = Plain;
+    ///     type Chunk<'a> = &'a [u8];
+    /// }
+    /// ```
+    pub fn exactly(&mut self, length: usize) -> Body<'_> {
+        self.conversation.incoming.begin_block(length);
+        Body {
+            conversation: self.conversation,
+            batch: &mut self.batch,
+            rest: length,
+        }
+    }
+}
+
+impl ConnectionInfo {
+    /// Returns what receives the further messages of a request, as the parameter [`Requests`] of a function does.
+    pub fn requests<P: Receives>(&self) -> Requests<'_, P> {
+        Requests {
+            conversation: self.conversation(),
+            batch: Batch::default(),
+            scratch: Vec::new(),
+            protocol: PhantomData,
+        }
+    }
+}
+
+impl<'a, P: Receives> FromContext<'a> for Requests<'a, P> {
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(info.requests())
+    }
+}
+
+/// A block of bytes without a frame. Created by [`Requests::exactly`].
+///
+/// When it is dropped, the server skips what is left of the block.
+#[derive(Debug)]
+pub struct Body<'a> {
+    conversation: &'a Conversation,
+    batch: &'a mut Batch,
+    rest: usize,
+}
+
+impl Body<'_> {
+    /// Receives the next piece, of at most 64 KiB. Returns `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the input ends before the block does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
+        if self.rest == 0 {
+            return Ok(None);
+        }
+        let (incoming, batch) = (&self.conversation.incoming, &mut *self.batch);
+        let wanted = Wanted::Bytes(self.rest);
+        let found = poll_fn(|cx| incoming.poll_found(wanted, batch, cx)).await;
+        if let Err(end) = found {
+            return ReceiveError::from_end(end).map(|()| None);
+        }
+        let piece = batch.next().unwrap_or_default();
+        self.rest = self.rest.saturating_sub(piece.len());
+        Ok(Some(piece))
+    }
+
+    /// Returns how many bytes of the block were not received yet.
+    pub const fn rest(&self) -> usize {
+        self.rest
+    }
+}
+
+impl Drop for Body<'_> {
+    fn drop(&mut self) {
+        self.conversation.incoming.end_block();
+    }
+}
+
+/// The error of [`Requests::next`] and [`Body::next`].
+#[derive(Debug)]
+pub struct ReceiveError(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    Decode(DecodeError),
+    Framing(String),
+}
+
+impl ReceiveError {
+    fn from_end(end: ChunksEnd) -> Result<(), Self> {
+        match end {
+            ChunksEnd::Complete => Ok(()),
+            ChunksEnd::Failed(text) => Err(Self(Reason::Framing(text))),
+        }
+    }
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a further message of the request: ")?;
+        match &self.0 {
+            Reason::Decode(error) => error.fmt(f),
+            Reason::Framing(text) => f.write_str(text),
+        }
+    }
+}
+
+impl error::Error for ReceiveError {}
+
+/// For functions whose error is a text.
+impl From<ReceiveError> for String {
+    fn from(error: ReceiveError) -> Self {
+        error.to_string()
+    }
+}

@@ -1,0 +1,84 @@
+//! Hands the stream to a function that takes the connection over.
+
+use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
+
+use super::{
+    dispatch::{Batch, Next},
+    io::Gone,
+    respond::{Exit, Flow},
+};
+use crate::{
+    Rejection,
+    buffer::{EncodeOutcome, Unusual},
+    conversation::{Conversation, Upgrade, Upgraded},
+    format::{After, Encode, Writer},
+    protocol::ServerProtocol,
+};
+
+impl<P: ServerProtocol> Batch<'_, P> {
+    /// Whether a reply may take the connection over.
+    pub(super) const UPGRADES: bool = <P::Reply<'static> as Encode<P::Format>>::UPGRADES;
+
+    /// Writes the response to a request. Returns what takes the connection over after it as an error.
+    #[cold]
+    pub(super) fn respond_or_upgrade<'r>(
+        &mut self,
+        result: Result<P::Reply<'r>, Rejection>,
+    ) -> Result<Flow, Upgrade<'r>> {
+        let mut reply = match result {
+            Ok(reply) => reply,
+            rejected => return Ok(self.respond(rejected)),
+        };
+        let Some(upgrade) = reply.take_upgrade() else {
+            return Ok(self.respond(Ok(reply)));
+        };
+        let limit = self.shared.limits.frame_len;
+        let encode = |out: &mut Writer<'_>| reply.encode(out);
+        let encoded = self.write.message(self.framing.get_mut(), limit, encode);
+        match encoded {
+            Ok(())
+            | Err(Unusual {
+                outcome: EncodeOutcome::Nothing,
+                after: After::Continue,
+            }) => {
+                self.io.count_reply();
+                self.io.end_request();
+                Err(upgrade)
+            }
+            Err(unusual) => {
+                let peer = self.info.peer();
+                Ok(self.responder().unusual_reply(unusual, peer))
+            }
+        }
+    }
+
+    /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
+    pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Next, Gone> {
+        poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
+        if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
+            self.info.server().events.count(0, queue.close());
+        }
+        let (rest, has_ended) = self.frames.take_rest();
+        self.ahead.prepend(rest, has_ended);
+        let has_ended = self.ahead.has_ended();
+        let unread = take(self.ahead).into_bytes();
+        let (io, mut returned) = Upgraded::new(self.io.hand_over(), unread, has_ended);
+        tracing::debug!("a function takes the connection over");
+        if let Some(mut serving) = upgrade.serve(io) {
+            poll_fn(|cx| match serving.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => self.io.poll_abort(cx).map(Err),
+            })
+            .await?;
+        }
+        // The function may have moved it to another task.
+        let returned = poll_fn(|cx| match Pin::new(&mut returned).poll(cx) {
+            Poll::Ready(returned) => Poll::Ready(Ok(returned)),
+            Poll::Pending => self.io.poll_abort(cx).map(Err),
+        });
+        if let Ok(returned) = returned.await? {
+            self.io.take_back(returned);
+        }
+        Ok(Next::Exit(Exit::Upgraded))
+    }
+}
