@@ -106,7 +106,7 @@ impl TestConnection {
         T: for<'a> Decode<'a, Format>,
     {
         self.take_sent();
-        decode_all(std::mem::take(&mut self.sent().items))
+        decode_all(&std::mem::take(&mut self.sent().items))
     }
 
     /// Returns the events that were pushed since the last call, decoded.
@@ -119,7 +119,7 @@ impl TestConnection {
         T: for<'a> Decode<'a, Format>,
     {
         self.take_sent();
-        decode_all(std::mem::take(&mut self.sent().events))
+        decode_all(&std::mem::take(&mut self.sent().events))
     }
 
     fn take_sent(&self) {
@@ -148,7 +148,7 @@ impl Default for TestConnection {
     }
 }
 
-fn decode_all<T, Format>(messages: Vec<Vec<u8>>) -> Result<Vec<T>, DecodeError>
+fn decode_all<T, Format>(messages: &[Vec<u8>]) -> Result<Vec<T>, DecodeError>
 where
     T: for<'a> Decode<'a, Format>,
 {

@@ -160,13 +160,13 @@ impl<F: Framing> Channel<F> {
         );
         let limit = self.options.deadline.or(subchannel.options.reply_timeout);
         let subscribed = match limit {
-            Some(limit) => match timeout(limit.min(MAX_TIMEOUT), subscribing).await {
-                Ok(subscribed) => subscribed,
-                Err(_) => {
+            Some(limit) => {
+                let subscribed = timeout(limit.min(MAX_TIMEOUT), subscribing).await;
+                subscribed.unwrap_or_else(|_| {
                     let late = Late::reply_timeout(limit);
                     Err(Error::reply_timed_out(&subchannel.peer(), late))
-                }
-            },
+                })
+            }
             None => subscribing.await,
         };
         let (reply, connection) = subscribed?;
