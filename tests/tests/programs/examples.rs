@@ -259,6 +259,26 @@ async fn greeting_holds_the_dialogue_of_its_header() {
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }
 
+#[tokio::test]
+async fn progress_shows_a_bar_and_can_be_cancelled() {
+    let printed = Process::example("progress").finished().await.succeeded();
+    let [hint, bar, reply] = &printed[..] else {
+        panic!("{printed:?}");
+    };
+    assert_eq!(hint, "printing report.pdf; Ctrl-C cancels");
+    let steps: Vec<&str> = bar.split('\r').collect();
+    assert_eq!(steps.len(), 11);
+    assert_eq!(steps[1], "[#---------]  10 %");
+    assert_eq!(steps[10], "[##########] 100 %");
+    assert_eq!(reply, "report.pdf has 10 pages");
+
+    let mut cancelled = Process::example("progress");
+    assert_eq!(cancelled.line().await, *hint);
+    cancelled.interrupt().await;
+    let printed = cancelled.finished().await.succeeded();
+    assert_eq!(printed.last().map(String::as_str), Some("cancelled"));
+}
+
 /// Connects guests, who say their names.
 async fn guests<const N: usize>(names: [&str; N]) -> [BufReader<TcpStream>; N] {
     let mut guests = names.map(|_| None);
