@@ -160,13 +160,12 @@ impl<F: Framing> Channel<F> {
         );
         let limit = self.options.deadline.or(subchannel.options.reply_timeout);
         let subscribed = match limit {
-            Some(limit) => match timeout(limit.min(MAX_TIMEOUT), subscribing).await {
-                Ok(subscribed) => subscribed,
-                Err(_) => {
-                    let late = Late::reply_timeout(limit);
-                    Err(Error::reply_timed_out(&subchannel.peer(), late))
-                }
-            },
+            Some(limit) => {
+                let subscribed = timeout(limit.min(MAX_TIMEOUT), subscribing).await;
+                let late =
+                    || Error::reply_timed_out(&subchannel.peer(), Late::reply_timeout(limit));
+                subscribed.unwrap_or_else(|_| Err(late()))
+            }
             None => subscribing.await,
         };
         let (reply, connection) = subscribed?;
