@@ -251,6 +251,20 @@ async fn reply_timeout_is_for_requests_and_not_for_events() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reply_timeout_begins_with_a_request_also_if_the_receiver_waits_already() {
+    let options = ConnectOptions::new().reply_timeout(10 * SECOND);
+    let (mut sender, mut receiver, _peer) = halves(&options);
+    let receiving = tokio::spawn(async move { next(&mut receiver).await });
+    yield_now().await;
+    within(sender.send("1")).await.expect("there is room");
+    let began = Instant::now();
+    let error = patiently(receiving).await.expect("no panic");
+    let error = error.expect_err("no reply");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(began.elapsed(), 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn server_that_does_not_read_fails_both_halves_at_the_reply_timeout() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
     let (mut sender, mut receiver, _peer) = halves(&options);
