@@ -221,6 +221,7 @@
 //! | [`reply_timeout`] | 30 s | a client's exchange |
 //! | [`keepalive_timeout`](client::ConnectOptions::keepalive_timeout) of a client | 2 min | a server whose machine or network is gone |
 //! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
+//! | [`max_queued_events`](client::ConnectOptions::max_queued_events) | 1 MiB | a client's events that wait to be received |
 //! | [`idle_timeout`](client::ChannelOptions::idle_timeout) of a channel | 4 min | a connection without calls |
 //! | [`backoff`](client::ChannelOptions::backoff) of a channel | 100 ms to 10 s | the wait before another attempt to connect |
 //!

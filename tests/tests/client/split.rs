@@ -181,13 +181,13 @@ async fn dropped_waits_lose_nothing() {
     let large = "x".repeat(1_000);
     waits(sender.send(&large)).await;
     let all = [frame("1"), frame(&large)].concat();
-    let received = tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         assert!(peer.receive(all.len()).await == all);
         peer
     });
     waits(receiver.receive()).await;
     within(async {
-        while !received.is_finished() {
+        while !reading.is_finished() {
             yield_now().await;
             waits(receiver.receive()).await;
         }
@@ -248,6 +248,20 @@ async fn reply_timeout_is_for_requests_and_not_for_events() {
     assert_eq!(began.elapsed(), 10 * SECOND);
     let error = within(sender.send("2")).await.expect_err("it is closed");
     assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_timeout_begins_with_a_request_also_if_the_receiver_waits_already() {
+    let options = ConnectOptions::new().reply_timeout(10 * SECOND);
+    let (mut sender, mut receiver, _peer) = halves(&options);
+    let receiving = tokio::spawn(async move { next(&mut receiver).await });
+    yield_now().await;
+    within(sender.send("1")).await.expect("there is room");
+    let began = Instant::now();
+    let error = patiently(receiving).await.expect("no panic");
+    let error = error.expect_err("no reply");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(began.elapsed(), 10 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -162,10 +162,9 @@ impl<F: Framing> Channel<F> {
         let subscribed = match limit {
             Some(limit) => {
                 let subscribed = timeout(limit.min(MAX_TIMEOUT), subscribing).await;
-                subscribed.unwrap_or_else(|_| {
-                    let late = Late::reply_timeout(limit);
-                    Err(Error::reply_timed_out(&subchannel.peer(), late))
-                })
+                let late =
+                    || Error::reply_timed_out(&subchannel.peer(), Late::reply_timeout(limit));
+                subscribed.unwrap_or_else(|_| Err(late()))
             }
             None => subscribing.await,
         };

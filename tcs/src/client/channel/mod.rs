@@ -511,6 +511,8 @@ impl<F: Framing> Connection<F> {
     /// The channel does not reconnect: once this connection has ended, all calls fail. For a channel that does, use
     /// [`Channel::connect`], or [`ChannelOptions`] with [`on_connect`](ChannelOptions::on_connect) for the greeting.
     ///
+    /// Events that have arrived before, and were not received, are dropped.
+    ///
     /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
     ///
     /// # Errors
