@@ -231,11 +231,14 @@ fn pushes(
     (function, implementation)
 }
 
-/// Declares the types that say what the items of streamed replies are.
+/// Declares the types that say what the items of streamed replies are. Each is also a contract, whose requests and
+/// replies are those of all operations.
 fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
     let span = Span::mixed_site();
     let private = options.library.private(span);
-    let format = contract_item(options, "Format");
+    let item = |item| contract_item(options, item);
+    let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
+    let has_greeting = item("HAS_GREETING");
     let streams = list.iter().filter_map(|operation| {
         let items = operation.items.as_ref()?;
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
@@ -251,6 +254,15 @@ fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
             #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
             pub #keyword #name {}
             #debug
+
+            #[automatically_derived]
+            impl #private::Contract for #name {
+                type Framing = #framing;
+                type Format = #format;
+                type Request<'exchange> = #request<'exchange>;
+                type Reply<'exchange> = #reply<'exchange>;
+                const HAS_GREETING: bool = #has_greeting;
+            }
 
             #private::operations! { #implementation }
         })

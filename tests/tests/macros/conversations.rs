@@ -6,7 +6,7 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
+    protocol::{Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
     server_protocol,
 };
 use tcs_tests::{serve_in_memory, within};
@@ -266,6 +266,12 @@ fn events_and_items_of_a_module_are_known_to_clients() {
         event.symbol
     }
     assert_eq!(item(7), 7);
+    // The type of a stream is a contract, too.
+    let request: <remote_market::PastTrades as Contract>::Request<'_> =
+        remote_market::Request::PastTrades {
+            symbol: "X".to_owned(),
+        };
+    assert_eq!(format!("{request:?}"), "PastTrades { symbol: \"X\" }");
     let event = Price {
         symbol: "X",
         cents: 1,
