@@ -92,10 +92,6 @@ impl NewConnection {
 
 impl<P: ServerProtocol> Connection<P> {
     /// Opens the session of a new connection.
-    #[expect(
-        clippy::boxed_local,
-        reason = "the box is how it came, and is freed here"
-    )]
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
             // Whether a codec is also the format, only the attributes can compare.
