@@ -485,6 +485,29 @@ impl Error {
         Self::with_peer(peer, ErrorKind::Reply, Execution::Unknown, message).with_source(source)
     }
 
+    /// The reply is a stream of items, and one message was expected.
+    #[cold]
+    pub(crate) fn streamed(peer: &Peer) -> Self {
+        let source =
+            DecodeError::new("it is a stream of items, which `Connection::stream` receives");
+        Self::decode(peer, source)
+    }
+
+    /// The end of a stream was expected, and there are more items.
+    #[cold]
+    pub(crate) fn items_left(peer: &Peer) -> Self {
+        let source =
+            DecodeError::new("there are items before it, which `next` and `skip_rest` take");
+        Self::decode(peer, source)
+    }
+
+    /// The stream has failed, and its error was returned.
+    #[cold]
+    pub(crate) fn stream_failed(peer: &Peer) -> Self {
+        let source = DecodeError::new("its stream has ended with an error before");
+        Self::decode(peer, source)
+    }
+
     /// The reply is beyond the limit.
     #[cold]
     pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {

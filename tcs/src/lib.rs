@@ -217,6 +217,7 @@
 //! | [`reply_timeout`] | 30 s | a client's exchange |
 //! | [`keepalive_timeout`](client::ConnectOptions::keepalive_timeout) of a client | 2 min | a server whose machine or network is gone |
 //! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
+//! | [`max_queued_events`](client::ConnectOptions::max_queued_events) | 1 MiB | a client's events that wait to be received |
 //! | [`idle_timeout`](client::ChannelOptions::idle_timeout) of a channel | 4 min | a connection without calls |
 //! | [`backoff`](client::ChannelOptions::backoff) of a channel | 100 ms to 10 s | the wait before another attempt to connect |
 //!
@@ -410,6 +411,7 @@
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
 //! | `tower` | the module `protocol::tower`: layers around protocols, protocols as services, and services as protocols; `Channel::service`: channels as services |
 //!

@@ -284,6 +284,13 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// Default: `false`.
     const HAS_GREETING: bool = false;
 
+    /// Tells events from replies, for clients of framings that do not announce events, which are all but
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed). Usually it is [`Pushes::is_push`] of the same type. It need
+    /// not be set for a protocol that pushes no events.
+    ///
+    /// Default: `None`.
+    const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
+
     /// Returns the message to send when a connection opens.
     ///
     /// Default: `None`. If you override this, set [`HAS_GREETING`](Self::HAS_GREETING) to `true`.
@@ -393,6 +400,7 @@ macro_rules! forward_server_protocol {
         }
 
         const HAS_GREETING: bool = <$inner as ServerProtocol>::HAS_GREETING;
+        const IS_EVENT: Option<fn(&[u8]) -> bool> = <$inner as ServerProtocol>::IS_EVENT;
 
         fn greeting<'a>(
             &'a $self,
@@ -532,6 +540,9 @@ pub trait Contract {
     type Reply<'a>;
     /// Whether every connection begins with a greeting. See [`ServerProtocol::HAS_GREETING`].
     const HAS_GREETING: bool = false;
+    /// Tells events from replies, for clients of framings that do not announce events. See
+    /// [`ServerProtocol::IS_EVENT`].
+    const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
 }
 
 impl<P: ServerProtocol> Contract for P {
@@ -540,6 +551,7 @@ impl<P: ServerProtocol> Contract for P {
     type Request<'a> = P::Request<'a>;
     type Reply<'a> = P::Reply<'a>;
     const HAS_GREETING: bool = P::HAS_GREETING;
+    const IS_EVENT: Option<fn(&[u8]) -> bool> = P::IS_EVENT;
 }
 
 /// A [`Contract`] that a client can call: its requests can be encoded, and its replies can be decoded.

@@ -7,7 +7,7 @@ use tcs::{
     client::ConnectOptions,
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
     framing::LengthPrefixed,
-    protocol::{ClientProtocol, Contract},
+    protocol::{ClientProtocol, Contract, Pushes},
 };
 use tokio::task::JoinHandle;
 
@@ -22,6 +22,11 @@ impl Contract for Owned {
     type Format = Plain;
     type Request<'a> = &'a str;
     type Reply<'a> = String;
+}
+
+impl Pushes for Owned {
+    type Format = Plain;
+    type Event<'a> = &'a str;
 }
 
 /// A channel in memory, between whose ends so many bytes fit, and its server's end.

@@ -7,11 +7,11 @@ use tcs::{
     client::ConnectOptions,
     format::{Encode, Plain},
     framing::{Framing, LengthPrefixed},
-    protocol::{ClientProtocol, Contract},
+    protocol::{ClientProtocol, Contract, Pushes, Streams},
 };
 
 use crate::{
-    Heard, RawPeer,
+    Heard, RawPeer, control, frame,
     script::{Script, Step, serve},
     within,
 };
@@ -113,4 +113,37 @@ pub fn told(error: &Error) -> (ErrorKind, Execution) {
 /// Fails unless this is the next request.
 pub async fn hears(peer: &mut RawPeer, text: &str) {
     assert_eq!(within(peer.hear()).await, Heard::message(text));
+}
+
+/// Messages after a notice that says what they are: items of a streamed reply.
+pub fn items(messages: &[&str]) -> Vec<u8> {
+    announced(0x81, messages)
+}
+
+/// Messages after a notice that says what they are: events.
+pub fn events(messages: &[&str]) -> Vec<u8> {
+    announced(0x82, messages)
+}
+
+fn announced(kind: u8, messages: &[&str]) -> Vec<u8> {
+    let count = u8::try_from(messages.len()).expect("tests are small");
+    // Fewer than 128, so they are text.
+    let count = String::from_utf8_lossy(&[0, 0, 0, count]).into_owned();
+    let frames: Vec<u8> = messages.iter().flat_map(frame).collect();
+    [control(kind, &count), frames].concat()
+}
+
+impl<F: Framing> Streams for Text<F> {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+/// A message that begins with `*` is an event.
+impl<F: Framing> Pushes for Text<F> {
+    type Format = Plain;
+    type Event<'a> = &'a str;
+
+    fn is_push(message: &[u8]) -> bool {
+        message.starts_with(b"*")
+    }
 }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    events::EventQueue,
     fault::{Fault, OUT_OF_SYNC},
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
     replies::Received,
@@ -119,6 +120,8 @@ pub struct Connection<F = LengthPrefixed> {
     scratch: Vec<u8>,
     /// Whether the last reply was not that of the operation that was called.
     is_out_of_sync: bool,
+    /// The events that have arrived, and were not received.
+    pub(super) events: EventQueue,
 }
 
 /// The parts of a [`Connection`], from [`Connection::into_parts`].
@@ -175,6 +178,7 @@ impl<F: Framing> Connection<F> {
             flush_end: 0,
             scratch: Vec::new(),
             is_out_of_sync: false,
+            events: EventQueue::default(),
         }
     }
 
@@ -301,6 +305,7 @@ impl<F: Framing> Connection<F> {
         P: CallContract<Framing = F>,
     {
         let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         self.decode(reply, |reply, _| Ok(reply))
@@ -320,6 +325,7 @@ impl<F: Framing> Connection<F> {
         P: CallContract<Framing = F>,
     {
         let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
@@ -485,6 +491,11 @@ impl<F: Framing> Connection<F> {
         Ok(())
     }
 
+    /// Notes that the greeting was received.
+    pub(super) const fn note_greeting(&mut self) {
+        self.is_greeted = true;
+    }
+
     /// Receives a message without a request.
     async fn receive_message(&mut self, deadline: Option<Deadline>) -> Result<Range<usize>> {
         self.prepare()?;
@@ -501,6 +512,22 @@ impl<F: Framing> Connection<F> {
         deadline: Option<Deadline>,
         encode: impl EncodeRequest,
     ) -> Result<Range<usize>> {
+        let offset = self.begin(has_greeting, deadline, encode).await?;
+        let mut reply = None;
+        let exchange = |it: &mut Self, cx: &mut Context<'_>| it.poll_exchanged(cx, &mut reply);
+        let received = self.exchange_in_time(Some(offset), deadline, exchange);
+        let received = received.await?;
+        self.message_in(received)
+    }
+
+    /// Queues a request, after what must come before it. Returns its offset.
+    #[inline]
+    pub(super) async fn begin(
+        &mut self,
+        has_greeting: bool,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
         if has_greeting {
             self.await_greeting(deadline).await?;
         }
@@ -512,17 +539,27 @@ impl<F: Framing> Connection<F> {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
-        let offset = self.queue_request(encode)?;
-        let mut reply = None;
-        let exchange = |it: &mut Self, cx: &mut Context<'_>| it.poll_exchanged(cx, &mut reply);
-        let received = self.exchange_in_time(Some(offset), deadline, exchange);
-        let received = received.await?;
-        self.message_in(received)
+        self.queue_request(encode)
     }
 
-    /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes. If there is
-    /// none, waits for a message that is expected without a request.
+    /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes, or for an item of
+    /// that reply. If there is none, waits for a message that is expected without a request. Events are queued.
     pub(super) fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        without_request: Expected,
+    ) -> Poll<Result<Received, Arc<Fault>>> {
+        loop {
+            match ready!(self.poll_any(cx, without_request))? {
+                Received::Event(range) => self.queue_event(range)?,
+                received => return Poll::Ready(Ok(received)),
+            }
+        }
+    }
+
+    /// Like [`poll_received`](Self::poll_received), but returns events as well.
+    #[inline]
+    pub(super) fn poll_any(
         &mut self,
         cx: &mut Context<'_>,
         without_request: Expected,
@@ -533,6 +570,12 @@ impl<F: Framing> Connection<F> {
                 None => without_request,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
+            if let Received::Item(_) | Received::Event(_) = received {
+                if self.is_skipped(&received)? {
+                    continue;
+                }
+                return Poll::Ready(Ok(received));
+            }
             if !F::EXCHANGES.are_many() && self.wire.is_premature_eof(&received) {
                 return Poll::Ready(Err(self.wire.fault_or(Fault::Eof)));
             }
@@ -542,6 +585,20 @@ impl<F: Framing> Connection<F> {
             }
             self.abandoned -= 1;
             self.reply_timer.reset();
+        }
+    }
+
+    /// Returns `true` for an item of a reply that was abandoned. It does not extend the time in which the reply must
+    /// come, because a stream may have no end.
+    #[cold]
+    fn is_skipped(&self, received: &Received) -> Result<bool, Arc<Fault>> {
+        match received {
+            Received::Item(_) if self.in_flight.is_empty() => {
+                let reason = "the server sent an item of a reply that nobody asked for";
+                Err(Fault::Broken(reason).into())
+            }
+            Received::Item(_) => Ok(self.abandoned > 0),
+            _ => Ok(false),
         }
     }
 
@@ -592,7 +649,7 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Stops sending when the reply timeout passes. Never ready: what has arrived comes first.
-    fn poll_timeout<T>(
+    pub(super) fn poll_timeout<T>(
         &mut self,
         timer: impl Fn(&mut Self) -> &mut Timer,
         cx: &mut Context<'_>,
@@ -613,24 +670,39 @@ impl<F: Framing> Connection<F> {
         deadline: Option<Deadline>,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
     ) -> impl Future<Output = Result<Received>> {
-        poll_fn(move |cx| match poll(self, cx) {
+        poll_fn(move |cx| {
+            let polled = poll(self, cx);
+            self.poll_in_time(cx, offset, deadline.as_ref(), polled)
+        })
+    }
+
+    /// Checks the limits of a wait that was `polled`; see [`exchange_in_time`](Self::exchange_in_time).
+    #[inline]
+    pub(super) fn poll_in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        offset: Option<u64>,
+        deadline: Option<&Deadline>,
+        polled: Poll<Result<Received, Arc<Fault>>>,
+    ) -> Poll<Result<Received>> {
+        match polled {
             Poll::Ready(received) => {
                 self.reply_timer.reset();
                 Poll::Ready(received.map_err(|fault| self.fail(fault)))
             }
             Poll::Pending => {
-                if let Some(deadline) = &deadline
+                if let Some(deadline) = deadline
                     && self.reply_timer.poll_until(deadline.at, cx).is_ready()
                 {
                     return Poll::Ready(Err(self.late(offset, deadline)));
                 }
                 self.poll_timeout(|it| &mut it.reply_timer, cx)
             }
-        })
+        }
     }
 
     /// Returns the deadline of the call that begins, or an error if it has passed.
-    fn take_deadline(&mut self) -> Result<Option<Deadline>> {
+    pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
         match Deadline::of_call(self.next_limit.take()) {
             Some(deadline) if deadline.has_passed() => {
                 Err(Error::late(&self.peer, &deadline).not_sent())
@@ -641,7 +713,7 @@ impl<F: Framing> Connection<F> {
 
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
     #[cold]
-    fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
+    pub(super) fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
         let error = Error::late(&self.peer, deadline);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
@@ -650,8 +722,21 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Returns the place of the message, or the error of the request.
-    pub(super) fn message_in(&self, received: Received) -> Result<Range<usize>> {
-        received.into_range(&self.peer, self.options.max_frame_len)
+    #[inline]
+    pub(super) fn message_in(&mut self, received: Received) -> Result<Range<usize>> {
+        match received {
+            Received::Message(range) => Ok(range),
+            received => Err(self.error_in(received)),
+        }
+    }
+
+    /// Returns the error of a request whose result is no message. If it is an item, the rest of its reply is skipped.
+    #[cold]
+    fn error_in(&mut self, received: Received) -> Error {
+        if let Received::Item(_) = received {
+            self.abandoned = 1;
+        }
+        received.into_error(&self.peer, self.options.max_frame_len)
     }
 
     /// Decodes the message at `range`. Returns what `extract` makes of it.
@@ -668,6 +753,18 @@ impl<F: Framing> Connection<F> {
         let value = extract(decoded, &self.peer)?;
         self.is_out_of_sync = false;
         Ok(value)
+    }
+
+    /// Decodes the event that was taken from the queue.
+    pub(super) fn decode_queued<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
+        self.scratch.clear();
+        self.scratch.shrink_to(MAX_SCRATCH);
+        let decoded = read(
+            self.events.taken(),
+            &mut self.scratch,
+            self.framing.get_mut(),
+        );
+        decoded.map_err(|source| Error::decode(&self.peer, source))
     }
 }
 
@@ -714,7 +811,7 @@ impl<F: Framing> Connection<F> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    fn prepare(&mut self) -> Result<()> {
+    pub(super) fn prepare(&mut self) -> Result<()> {
         self.abandon_in_flight();
         self.close_if_stopped()
     }

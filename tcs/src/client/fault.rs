@@ -22,6 +22,9 @@ use crate::{Error, Peer, Rejection, framing::FrameError};
 /// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
 pub(super) const OUT_OF_SYNC: &str = "an earlier message was not the reply of its operation";
 
+/// The reason of [`Fault::Broken`] if a message answers no request.
+pub(super) const UNEXPECTED: &str = "the server sent an unexpected message";
+
 /// Why a connection has failed.
 ///
 /// Results carry it in an [`Arc`](std::sync::Arc), because moving it by value would slow down each reply

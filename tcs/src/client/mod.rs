@@ -3,25 +3,54 @@
 //! [`Client`](crate::Client) is for one exchange, [`Connection`](crate::Connection) for many exchanges of
 //! one task, and [`Channel`](crate::Channel) for many tasks that share its connections, which it makes again when they
 //! end.
+//!
+//! # More than one reply
+//!
+//! | the server | on a [`Connection`](crate::Connection) | on a [`Channel`](crate::Channel) |
+//! |---|---|---|
+//! | streams the reply to a request | [`stream`](crate::Connection::stream), which returns [`Items`] | – |
+//! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
+//! | does both, or is to be asked from another task | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
+//!
+//! A streamed reply comes in its turn: the replies to later requests follow it. So a long stream needs a connection of its
+//! own. If an ordinary call gets a stream, it returns an error of the kind [`Reply`](crate::ErrorKind::Reply), and no item
+//! reaches another call. Events come at any time, also during calls and between items, and are kept in order until they are
+//! received, up to [`max_queued_events`](ConnectOptions::max_queued_events).
+//!
+//! [`LengthPrefixed`](crate::framing::LengthPrefixed) tells items, events and replies from each other. With other framings,
+//! all three are ordinary messages. The protocol tells events from replies with
+//! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
+//! items after the first one.
+//!
+//! With the feature `stream`, [`Items`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
 pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
+mod events;
 pub(crate) mod exchange;
 mod fault;
+mod items;
 mod options;
 mod pipeline;
 mod replies;
 mod requests;
 #[cfg(feature = "tower")]
 mod service;
+mod split;
 mod timer;
 mod wire;
 
-pub use channel::{ChannelOptions, ChannelState};
+#[cfg(feature = "stream")]
+pub use channel::OwnedEvents;
+pub use channel::{ChannelEvent, ChannelOptions, ChannelState, Events};
 pub use connection::ConnectionParts;
+pub use items::Items;
+#[cfg(feature = "stream")]
+pub use items::OwnedItems;
 pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
+pub use split::{Incoming, Receiver, Sender};

@@ -41,6 +41,7 @@ pub struct ConnectOptions {
     pub(super) keepalive_timeout: Option<Duration>,
     pub(super) max_frame_len: usize,
     pub(super) max_in_flight: usize,
+    pub(super) max_queued_events: usize,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
     /// TLS with the roots of the operating system, once a connection has needed it.
@@ -57,6 +58,8 @@ impl Default for ConnectOptions {
             keepalive_timeout: Some(Duration::from_mins(2)),
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_in_flight: 1_024,
+            // Room for thousands of small events while one call waits.
+            max_queued_events: 1 << 20,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
@@ -140,6 +143,17 @@ impl ConnectOptions {
         self
     }
 
+    /// Limits the events that have arrived and wait to be received, in bytes, each with 32 bytes more.
+    ///
+    /// Events arrive while a [`Connection`](crate::Connection) waits for a reply. Beyond the limit, the connection is
+    /// closed: call [`next_event`](crate::Connection::next_event) between calls. On a [`Channel`](crate::Channel), each
+    /// [`Events`](crate::client::Events) has this limit for itself, and beyond it, new events are dropped. Connecting
+    /// returns an error for zero. Default: 1 MiB.
+    pub fn max_queued_events(mut self, bytes: usize) -> Self {
+        self.max_queued_events = bytes;
+        self
+    }
+
     /// Connects over TLS, which `tls` sets up. Default: only to an address `tls://host:port`, with the roots of
     /// the operating system. These options and their clones read the roots once, so keep them for more
     /// connections.
@@ -162,6 +176,7 @@ impl ConnectOptions {
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),
+            ("max_queued_events", self.max_queued_events == 0),
             ("connect_timeout", is_zero(self.connect_timeout)),
             ("reply_timeout", is_zero(self.reply_timeout)),
             ("keepalive_timeout", is_zero(self.keepalive_timeout)),
@@ -182,5 +197,6 @@ mod tests {
         assert_eq!(options.keepalive_timeout, Some(Duration::from_mins(2)));
         assert_eq!(options.max_frame_len, 8 << 20);
         assert_eq!(options.max_in_flight, 1_024);
+        assert_eq!(options.max_queued_events, 1 << 20);
     }
 }

@@ -111,6 +111,7 @@ impl<F: Framing> Connection<F> {
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }
+        self.note_events_of::<P>();
         // If this closes the connection, the first `send` returns the error.
         self.abandon_in_flight();
         Pipeline {

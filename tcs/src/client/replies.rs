@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Error, Peer, Rejection, RejectionKind, Result,
+    Error, Peer, Rejection, RejectionKind,
     buffer::{ReadAhead, ReadBuffer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
     transport::Stream,
@@ -30,17 +30,13 @@ pub(super) enum Received {
 }
 
 impl Received {
-    /// Returns the place of the message, or the error of the request.
-    #[inline]
-    pub(super) fn into_range(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
+    /// Returns the error of a request whose result is no message.
+    #[cold]
+    pub(super) fn into_error(self, peer: &Peer, max_frame_len: usize) -> Error {
         match self {
-            Self::Message(range) => Ok(range),
-            Self::Item(_) | Self::Event(_) => Err(Error::broken_before_sent(
-                peer,
-                "the server sent items or events",
-            )),
-            Self::TooLarge(length) => Err(Error::too_large(peer, length, max_frame_len)),
-            Self::Rejection(rejection) => Err(Error::rejected(peer, rejection)),
+            Self::Message(_) | Self::Item(_) | Self::Event(_) => Error::streamed(peer),
+            Self::TooLarge(length) => Error::too_large(peer, length, max_frame_len),
+            Self::Rejection(rejection) => Error::rejected(peer, rejection),
         }
     }
 }

@@ -32,7 +32,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{
-    fault::{Fault, clone_io_error},
+    fault::{Fault, UNEXPECTED, clone_io_error},
     replies::{Received, Replies},
     requests::{EncodeRequest, RequestQueue, SentRequests},
 };
@@ -288,10 +288,7 @@ impl Wire {
             Some((Received::Rejection(rejection), _)) if rejection.kind().is_final() => {
                 Err(Fault::Rejected(rejection).into())
             }
-            Some((_, sent)) if sent < expected.0 => {
-                let reason = "the server sent an unexpected message";
-                Err(Fault::Broken(reason).into())
-            }
+            Some((received, sent)) if sent < expected.0 => unless_event(received).map(Some),
             next => Ok(next.map(|(received, _)| received)),
         }
     }
@@ -390,6 +387,15 @@ impl Wire {
             wake_after_others(cx);
         }
         Poll::Pending
+    }
+}
+
+/// Returns a message that answers no request if it is an event, which may come at any time.
+#[cold]
+fn unless_event(received: Received) -> Result<Received, Arc<Fault>> {
+    match received {
+        Received::Event(_) => Ok(received),
+        _ => Err(Fault::Broken(UNEXPECTED).into()),
     }
 }
 

@@ -30,15 +30,16 @@ use crate::Rejection;
 /// At a client, the beginning of another protocol is an error, and so is what a server of this library says to
 /// a peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
 ///
-/// A message that a notice has announced ([`Framing::announce`]) gets the kind [`FrameKind::Announced`].
+/// A message that a notice has announced ([`Framing::announce`]) gets the kind [`FrameKind::Announced`], and so does one
+/// that a protocol has told to be an event ([`set_is_event`](Self::set_is_event)).
 ///
 /// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
-    /// Whether the next frame is not simply parsed: the first one, and those that were announced. It is one flag, so that
-    /// all other frames pay for one branch.
+    /// Whether the next frame is not simply parsed: the first one, those that were announced, and each of a client whose
+    /// protocol tells events from replies. It is one flag, so that all other frames pay for one branch.
     is_special: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
@@ -46,10 +47,19 @@ pub struct ConnectionFraming<F> {
     announcement: Announcement,
     /// How many of the next messages were announced.
     announced: u32,
+    /// It is boxed, because each idle connection has room for it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
     /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
     /// because a framing may change its state with each frame, so parsing it again could give another
-    /// result. It is boxed, because it is rare, and each idle connection has room for it.
-    held: Option<Box<Result<ParsedFrame, FrameError>>>,
+    /// result.
+    held: Option<Result<ParsedFrame, FrameError>>,
+    /// Returns `true` if a message is an event. For clients of framings without notices.
+    is_event: Option<fn(&[u8]) -> bool>,
 }
 
 impl<F: Framing> ConnectionFraming<F> {
@@ -61,7 +71,7 @@ impl<F: Framing> ConnectionFraming<F> {
             is_first: true,
             announcement: Announcement::Items,
             announced: 0,
-            held: None,
+            rare: None,
         }
     }
 
@@ -83,6 +93,16 @@ impl<F: Framing> ConnectionFraming<F> {
             }
         }
         self.parse_checked(input)
+    }
+
+    /// Gives messages for which `is_event` returns `true` the kind of announced events, if this framing announces none.
+    #[cold]
+    pub fn set_is_event(&mut self, is_event: fn(&[u8]) -> bool) {
+        if F::HAS_VALUES || F::default().announce(&mut Vec::new(), Announcement::Events, 0) {
+            return;
+        }
+        self.rare.get_or_insert_default().is_event = Some(is_event);
+        self.is_special = true;
     }
 
     /// Returns the framing itself, which writes messages, and has the values of those that it parsed.
@@ -137,26 +157,47 @@ impl<F: Framing> ConnectionFraming<F> {
         } else {
             self.parse_checked(input)
         };
-        parsed?.map(|frame| self.claim(frame, limit)).transpose()
+        let Some(mut frame) = parsed? else {
+            return Ok(None);
+        };
+        if self.announced > 0 {
+            self.claim(&mut frame, limit)?;
+        } else if let Some(is_event) = self.is_event()
+            && frame.kind == FrameKind::Message
+            && is_event(bytes.get(frame.payload()).unwrap_or_default())
+        {
+            frame.kind = FrameKind::Announced(Announcement::Events);
+        }
+        self.is_special = self.is_first || self.announced > 0 || self.is_event().is_some();
+        Ok(Some(frame))
     }
 
     /// Gives a message that was announced its kind.
-    fn claim(&mut self, mut frame: ParsedFrame, limit: usize) -> Result<ParsedFrame, FrameError> {
-        if self.announced > 0 {
-            match frame.kind {
-                FrameKind::Message => frame.kind = FrameKind::Announced(self.announcement),
-                // Nothing can be told in its place.
-                FrameKind::Oversized => {
-                    return Err(FrameError::too_large(frame.oversized_len(), limit));
-                }
-                _ => {}
+    fn claim(&mut self, frame: &mut ParsedFrame, limit: usize) -> Result<(), FrameError> {
+        match frame.kind {
+            FrameKind::Message => {
+                frame.kind = FrameKind::Announced(self.announcement);
+                self.announced -= 1;
+                Ok(())
             }
+            // Nothing can be told in its place.
+            FrameKind::Oversized => Err(FrameError::too_large(frame.oversized_len(), limit)),
+            _ => Ok(()),
         }
-        if let FrameKind::Announced(_) = frame.kind {
-            self.announced -= 1;
+    }
+
+    fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
+        self.rare.as_ref()?.is_event
+    }
+
+    /// Takes the frame that waits for the bytes that decide.
+    fn take_held(&mut self) -> Option<Result<ParsedFrame, FrameError>> {
+        let rare = self.rare.as_mut()?;
+        let held = rare.held.take();
+        if rare.is_event.is_none() {
+            self.rare = None;
         }
-        self.is_special = self.is_first || self.announced > 0;
-        Ok(frame)
+        held
     }
 
     /// Notes that the messages after a control frame of this kind were announced, if they were.
@@ -171,7 +212,7 @@ impl<F: Framing> ConnectionFraming<F> {
 
     fn first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let side = input.side();
-        let parsed = match self.held.take() {
+        let parsed = match self.take_held() {
             Some(held) => held.map(Some),
             None => self.parse_checked(input),
         };
@@ -186,7 +227,9 @@ impl<F: Framing> ConnectionFraming<F> {
                 parsed
             }
             Decision::Deliver | Decision::Hold => {
-                self.held = parsed.transpose().map(Box::new);
+                if let Some(held) = parsed.transpose() {
+                    self.rare.get_or_insert_default().held = Some(held);
+                }
                 Ok(None)
             }
         }

@@ -3,6 +3,7 @@
 mod backpressure;
 mod blocking;
 mod channel;
+mod channel_events;
 mod channel_failures;
 mod client;
 mod client_failures;
@@ -21,10 +22,13 @@ mod parts;
 mod pipelining;
 mod pipelining_failures;
 mod pool;
+mod pushed_events;
 mod retries;
+mod split;
 mod stale_replies;
 #[cfg(target_os = "linux")]
 mod start_tls;
+mod streamed_replies;
 #[cfg(target_os = "linux")]
 mod tls;
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use super::{
     super::{
         connection::Connection,
         fault::Fault,
+        replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
@@ -202,7 +203,9 @@ impl<F: Framing> Driver<F> {
                 let State { framing, queue, .. } = &mut *state;
                 queue.ping(framing.get_mut());
                 upkeep.note_ping(queue.end_offset());
-            } else if due == Due::Replacement || state.is_idle() {
+            } else if due == Due::Replacement
+                || state.is_idle() && !self.subchannel.hub.has_subscribers()
+            {
                 // The calls that come now wait for another connection.
                 state.link = Link::Disconnected(None);
             }
@@ -239,12 +242,21 @@ fn deliver<F: Framing>(
             Ok(None) => break Ok(()),
             Err(fault) => break Err(fault),
         };
-        let reply = match received.into_range(peer, max_frame_len) {
-            Ok(range) => {
+        let reply = match received {
+            Received::Message(range) => {
                 answers += 1;
                 Ok(wire.message(range))
             }
-            Err(error) => {
+            Received::Event(event) => {
+                subchannel.hub.publish(wire.message(event), wakers);
+                continue;
+            }
+            Received::Item(_) => {
+                slots.fail_oldest(Error::streamed(peer));
+                continue;
+            }
+            received => {
+                let error = received.into_error(peer, max_frame_len);
                 // The error of a function is an answer.
                 answers += u64::from(error.execution() == Execution::Executed);
                 Err(failure(subchannel, wire, oldest, error).into())

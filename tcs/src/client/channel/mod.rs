@@ -24,6 +24,9 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
+#[cfg(feature = "stream")]
+pub use events::OwnedEvents;
+pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
 
@@ -31,6 +34,7 @@ mod budget;
 mod call;
 mod connector;
 mod driver;
+mod events;
 mod hedge;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -480,6 +484,11 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
+        if let Some(is_event) = P::IS_EVENT {
+            for subchannel in &self.handle.connections {
+                subchannel.note_events(is_event);
+            }
+        }
         let request = move |out: &mut Writer<'_>| P::encode(request, out);
         self.round_trip(P::HAS_GREETING, request)
     }
@@ -501,6 +510,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// The channel does not reconnect: once this connection has ended, all calls fail. For a channel that does, use
     /// [`Channel::connect`], or [`ChannelOptions`] with [`on_connect`](ChannelOptions::on_connect) for the greeting.
+    ///
+    /// Events that have arrived before, and were not received, are dropped.
     ///
     /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
     ///

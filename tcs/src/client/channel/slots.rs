@@ -186,6 +186,9 @@ impl Slots {
             self.release(index);
         } else {
             slot.stage = Stage::Abandoned;
+            if slot.result.is_err() {
+                slot.result = Ok(Vec::new());
+            }
         }
         waker
     }
@@ -219,6 +222,16 @@ impl Slots {
         });
         if let Err(failure) = copied {
             slot.result = Err(failure);
+        }
+    }
+
+    /// Gives the oldest call an error as its result, for which its reply, which is still to come, makes no difference.
+    #[cold]
+    pub(super) fn fail_oldest(&mut self, error: Error) {
+        if let Some(slot) = self.entries.get_mut(self.oldest)
+            && slot.stage == Stage::Pending
+        {
+            slot.result = Err(Failure::without_retry(error).into());
         }
     }
 

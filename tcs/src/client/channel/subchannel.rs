@@ -18,6 +18,7 @@ use super::{
         timer::ticks_in, wire::Wire,
     },
     connector::Connector,
+    events::EventHub,
     reencode::payload,
     slots::{Failure, Slots},
     state::ChannelStats,
@@ -50,6 +51,8 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) wanted: Notify,
     /// Whether a call would have used the connection if there had been one.
     pub(super) was_passed_over: AtomicBool,
+    /// Those who receive events.
+    pub(super) hub: EventHub,
     state: Mutex<State<F>>,
 }
 
@@ -114,6 +117,7 @@ impl<F: Framing> Subchannel<F> {
             room: Notify::new(),
             wanted: Notify::new(),
             was_passed_over: AtomicBool::new(false),
+            hub: EventHub::default(),
             state: Mutex::new(State {
                 framing: ConnectionFraming::default(),
                 queue: RequestQueue::new(0),
@@ -140,8 +144,12 @@ impl<F: Framing> Subchannel<F> {
         } = connection;
         let addr = peer.addr();
         self.was_passed_over.store(false, Relaxed);
+        let number = self.hub.count_connection();
         let mut state = self.lock();
         state.framing = framing;
+        if let Some(is_event) = self.hub.is_event() {
+            state.framing.set_is_event(is_event);
+        }
         state.queue = RequestQueue::new(wire.end_offset());
         let link = replace(&mut state.link, Link::Connected);
         state.fault = None;
@@ -155,6 +163,7 @@ impl<F: Framing> Subchannel<F> {
             connector.servers.add(addr);
         }
         self.stats.note_connected();
+        self.hub.note_connected(number);
         wire
     }
 
@@ -182,6 +191,8 @@ impl<F: Framing> Subchannel<F> {
         queue.clear();
         guard.link = link;
         drop(guard);
+        self.hub
+            .note_lost(self.connector.is_none().then_some(fault));
         // Each caller with the permit of `waiters` passes it on, so that each of them learns of the change.
         self.room.notify_one();
     }
@@ -247,9 +258,9 @@ impl<F: Framing> Subchannel<F> {
         is_connected.then(|| state.slots.len())
     }
 
-    /// Returns `true` if calls wait for the connection, or would use it.
+    /// Returns `true` if calls wait for the connection, or would use it, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
-        self.has_waiters() || self.was_passed_over.load(Relaxed)
+        self.has_waiters() || self.was_passed_over.load(Relaxed) || self.hub.has_subscribers()
     }
 
     /// Returns the server's end of the connection, or of the last one.

@@ -1,0 +1,292 @@
+//! Streamed replies.
+
+#[cfg(feature = "stream")]
+use std::pin::Pin;
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    ops::Range,
+    task::{Context, Poll, ready},
+};
+
+#[cfg(feature = "stream")]
+use futures_core::Stream;
+
+use super::{connection::Connection, replies::Received, wire::Expected};
+use crate::{
+    Error, Result,
+    deadline::Deadline,
+    format::{Decode, Writer},
+    framing::Framing,
+    protocol::{CallContract, Contract, Streams},
+};
+
+/// The items of a streamed reply, from [`Connection::stream`].
+///
+/// [`next`](Self::next) lends each item, which may borrow from the connection. After the last item, it returns `None`,
+/// and [`finish`](Self::finish) returns the reply that has ended the stream. Each item has the
+/// [reply timeout](super::ConnectOptions::reply_timeout) for itself, so a stream may last for ever. A
+/// [`deadline`](Connection::deadline) is for the whole stream.
+///
+/// A server that is ahead waits until the items are received, so the memory for a stream is bounded at both ends.
+///
+/// With the feature `stream`, `owned` makes it a `futures_core::Stream`, for items that borrow nothing.
+///
+/// # Framings
+///
+/// The framing must tell items from replies, as [`LengthPrefixed`](crate::framing::LengthPrefixed) does. With all others,
+/// items are ordinary messages: the first is taken for the reply, which ends the stream. For these, receive the first
+/// message with [`Connection::call`], and each of the others with [`Connection::receive`], up to what is the end in the
+/// protocol.
+///
+/// # Cancel safety
+///
+/// Dropping a stream before its end leaves the connection usable. The server is not told, and sends the rest. The next use
+/// of the connection skips it, for at most the reply timeout: if the stream does not end within it, the connection is
+/// closed. So for a stream without an end, or a long one, drop the connection as well.
+#[must_use = "the items are received by `next`"]
+pub struct Items<'c, P: Contract> {
+    connection: &'c mut Connection<P::Framing>,
+    offset: u64,
+    deadline: Option<Deadline>,
+    state: State,
+    marker: PhantomData<fn() -> P>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The reply has arrived, and is here in the read buffer.
+    Ended(Range<usize>),
+    Failed,
+}
+
+impl<F: Framing> Connection<F> {
+    /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
+    ///
+    /// The option `replies` of [`#[server_protocol]`](crate::server_protocol) makes a protocol that streams, which has
+    /// [`Streams`].
+    ///
+    /// # Errors
+    ///
+    /// `Request` for a request that cannot be encoded, and `Broken`, `Closed` or `Io` if it cannot be sent. The other
+    /// errors are those of [`Items::next`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{
+    ///     ConcurrentServer, Connection, format::Plain,
+    ///     protocol::{Replies, Streams}, server_protocol,
+    /// };
+    ///
+    /// /// Returns the words one by one, and then their number.
+    /// #[server_protocol]
+    /// async fn split(text: &str, mut out: Replies<'_, Split>) -> Result<usize, String> {
+    ///     for word in text.split(' ') {
+    ///         out.send(word).await?;
+    ///     }
+    ///     Ok(text.split(' ').count())
+    /// }
+    ///
+    /// impl Streams for Split {
+    ///     type Format = Plain;
+    ///     type Item<'a> = &'a str;
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// # let server = ConcurrentServer::new(Split).port(0).bind().await?;
+    /// # let addr = server.local_addr();
+    /// # tokio::spawn(server.listen());
+    /// let mut connection = Connection::connect(addr).await?;
+    /// let mut words = connection.stream::<Split>("to be or not").await?;
+    /// let mut longest = String::new();
+    /// while let Some(word) = words.next().await? {
+    ///     if word.len() > longest.len() {
+    ///         longest = word.to_owned();
+    ///     }
+    /// }
+    /// assert_eq!(words.finish().await?, 4);
+    /// assert_eq!(longest, "not");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stream<P>(&mut self, request: P::Request<'_>) -> Result<Items<'_, P>>
+    where
+        P: CallContract<Framing = F> + Streams,
+    {
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let offset = self.begin(P::HAS_GREETING, deadline, request).await?;
+        // Sends what can be sent now, after it has read: a message that is there already is no answer.
+        self.skip_arrived().await?;
+        Ok(Items {
+            connection: self,
+            offset,
+            deadline,
+            state: State::Open,
+            marker: PhantomData,
+        })
+    }
+}
+
+impl<'c, P: CallContract + Streams> Items<'c, P> {
+    /// Returns the next item, which may borrow from the connection, or `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the stream:
+    /// `Rejected` if the function has returned an error, which may come after some items, and the other errors of
+    /// [`Connection::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the item. The reply timeout continues until then.
+    pub async fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
+    where
+        P::Item<'a>: Decode<'a, <P as Streams>::Format>,
+    {
+        match poll_fn(|cx| self.poll_item(cx)).await? {
+            Some(item) => self.connection.decode(item, |item, _| Ok(Some(item))),
+            None => Ok(None),
+        }
+    }
+
+    /// Skips the items that are left. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call skips the others.
+    pub async fn skip_rest(&mut self) -> Result<u64> {
+        let mut skipped = 0;
+        while poll_fn(|cx| self.poll_item(cx)).await?.is_some() {
+            skipped += 1;
+        }
+        Ok(skipped)
+    }
+
+    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    ///
+    /// # Errors
+    ///
+    /// `Reply` if there are more items: receive them first, or call [`skip_rest`](Self::skip_rest). The same if an error
+    /// has ended the stream. The other errors are those of [`Connection::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for dropping the stream.
+    pub async fn finish(mut self) -> Result<P::Value<'c>> {
+        let item = poll_fn(|cx| self.poll_item(cx)).await?;
+        let Self {
+            connection, state, ..
+        } = self;
+        match state {
+            State::Ended(reply) => connection.decode(reply, |reply, _| Ok(reply)),
+            State::Open if item.is_some() => Err(Error::items_left(connection.peer())),
+            State::Open | State::Failed => Err(Error::stream_failed(connection.peer())),
+        }
+    }
+
+    /// Waits for an item, and returns where it is in the read buffer, or `None` after the last one.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
+        if !matches!(self.state, State::Open) {
+            return Poll::Ready(Ok(None));
+        }
+        let connection = &mut *self.connection;
+        let polled = connection.poll_received(cx, Expected::NOTHING);
+        let deadline = self.deadline.as_ref();
+        let received = ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled));
+        match received {
+            Ok(Received::Item(item)) => return Poll::Ready(Ok(Some(item))),
+            Ok(Received::Message(reply)) => {
+                self.state = State::Ended(reply);
+                return Poll::Ready(Ok(None));
+            }
+            _ => self.state = State::Failed,
+        }
+        let reply = received.and_then(|received| self.connection.message_in(received));
+        Poll::Ready(reply.map(|_| None))
+    }
+}
+
+/// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`Items::owned`].
+///
+/// It ends after the last item, and after an error that ends the stream. [`into_inner`](Self::into_inner) then returns
+/// the [`Items`], for the reply.
+#[cfg(feature = "stream")]
+#[must_use = "streams do nothing unless polled"]
+pub struct OwnedItems<'c, P: Contract, T> {
+    items: Items<'c, P>,
+    marker: PhantomData<fn() -> T>,
+}
+
+#[cfg(feature = "stream")]
+impl<'c, P: Contract> Items<'c, P> {
+    /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
+    ///
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`.
+    pub fn owned<T>(self) -> OwnedItems<'c, P, T>
+    where
+        P: Streams,
+        T: for<'a> Decode<'a, <P as Streams>::Format>,
+    {
+        OwnedItems {
+            items: self,
+            marker: PhantomData,
+        }
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<'c, P: Contract, T> OwnedItems<'c, P, T> {
+    /// Returns the items that are left, and the reply.
+    pub fn into_inner(self) -> Items<'c, P> {
+        self.items
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<P, T> Stream for OwnedItems<'_, P, T>
+where
+    P: CallContract + Streams,
+    T: for<'a> Decode<'a, <P as Streams>::Format>,
+{
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let items = &mut self.items;
+        let item = match ready!(items.poll_item(cx)) {
+            Ok(Some(item)) => items.connection.decode(item, |item, _| Ok(item)),
+            Ok(None) => return Poll::Ready(None),
+            Err(error) => Err(error),
+        };
+        Poll::Ready(Some(item))
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<P: Contract, T> fmt::Debug for OwnedItems<'_, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedItems").field(&self.items).finish()
+    }
+}
+
+impl<P: Contract> fmt::Debug for Items<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Items")
+            .field("peer", self.connection.peer())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

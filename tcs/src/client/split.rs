@@ -1,0 +1,466 @@
+//! The two halves of a connection.
+//!
+//! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so they poll it with a
+//! waker that wakes both: whoever is woken for nothing polls once more. Nothing that is lent lies in the connection.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    mem::take,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use super::{connection::Connection, replies::Received, wire::Expected};
+use crate::{
+    Error, Peer, Result,
+    format::{Decode, Frame},
+    framing::Framing,
+    protocol::{CallContract, Contract, Pushes},
+};
+
+/// While this many bytes of requests wait to be sent, or of replies wait to be received, the sender adds none.
+const MAX_BUFFERED: usize = 64 * 1024;
+
+/// The sending half of a connection, from [`Connection::split`].
+///
+/// Dropping it does not close the connection: the [`Receiver`] goes on. Once both halves are dropped, the connection is
+/// closed.
+#[must_use = "a sender does nothing until a request is sent"]
+pub struct Sender<P: Contract>(Half<P>);
+
+/// The receiving half of a connection, from [`Connection::split`].
+///
+/// Without it, replies would never be read, so once it is dropped, the [`Sender`] returns errors.
+#[must_use = "replies and events arrive only while they are received"]
+pub struct Receiver<P: Contract> {
+    half: Half<P>,
+    /// The message that was received last. What it is decoded to may borrow from it and from `scratch`.
+    message: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// What a server sends: a reply, or an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incoming<R, E> {
+    /// The reply to the oldest request that has none.
+    Reply(R),
+    /// An event that the server has pushed.
+    Event(E),
+}
+
+impl<F: Framing> Connection<F> {
+    /// Splits the connection into two halves, for two tasks, or for two branches of a `select!`.
+    ///
+    /// Replies come in the order of the requests, and a request has exactly one result, as in a
+    /// [`pipeline`](Self::pipeline). Earlier requests whose results were not received are abandoned, as by any use of the
+    /// connection. A [`deadline`](Self::deadline) does not apply.
+    ///
+    /// Does not compile for a framing with one exchange per connection, or of values (`Codec`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{
+    ///     ConcurrentServer, Connection, client::Incoming, format::Plain,
+    ///     protocol::{Push, Pushes}, server_protocol,
+    /// };
+    ///
+    /// /// Doubles a number, and tells its half.
+    /// #[server_protocol]
+    /// fn double(n: u32, push: Push<Double>) -> Result<u32, String> {
+    ///     push.try_send(n / 2)?;
+    ///     Ok(n * 2)
+    /// }
+    ///
+    /// impl Pushes for Double {
+    ///     type Format = Plain;
+    ///     type Event<'a> = u32;
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// # let server = ConcurrentServer::new(Double).port(0).bind().await?;
+    /// # let addr = server.local_addr();
+    /// # tokio::spawn(server.listen());
+    /// let connection: Connection = Connection::connect(addr).await?;
+    /// let (mut sender, mut receiver) = connection.split::<Double>();
+    /// let sending = tokio::spawn(async move {
+    ///     for n in [20, 22] {
+    ///         sender.send(n).await?;
+    ///     }
+    ///     Ok::<_, tcs::Error>(())
+    /// });
+    /// let (mut doubled, mut halved) = (0, 0);
+    /// while doubled < 84 || halved < 21 {
+    ///     match receiver.next().await? {
+    ///         Incoming::Reply(double) => doubled += double,
+    ///         Incoming::Event(half) => halved += half,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// assert_eq!((doubled, halved), (84, 21));
+    /// sending.await.expect("no panic")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split<P>(mut self) -> (Sender<P>, Receiver<P>)
+    where
+        P: CallContract<Framing = F>,
+    {
+        const {
+            assert!(
+                F::EXCHANGES.are_many() && !F::HAS_VALUES,
+                "this framing has one exchange per connection, or values, so it has no halves"
+            );
+        }
+        self.note_events_of::<P>();
+        // If this closes the connection, the halves return the error.
+        self.abandon_in_flight();
+        let peer = self.peer.clone();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                connection: self,
+                has_sender: true,
+                has_receiver: true,
+            }),
+            wakers: Arc::default(),
+        });
+        let half = |shared| Half {
+            shared,
+            peer: peer.clone(),
+            marker: PhantomData,
+        };
+        let receiver = Receiver {
+            half: half(Arc::clone(&shared)),
+            message: Vec::new(),
+            scratch: Vec::new(),
+        };
+        (Sender(half(shared)), receiver)
+    }
+}
+
+/// What both halves have.
+struct Half<P: Contract> {
+    shared: Arc<Shared<P::Framing>>,
+    peer: Peer,
+    marker: PhantomData<fn() -> P>,
+}
+
+struct Shared<F> {
+    state: Mutex<State<F>>,
+    wakers: Arc<Wakers>,
+}
+
+struct State<F> {
+    connection: Connection<F>,
+    has_sender: bool,
+    has_receiver: bool,
+}
+
+/// The tasks of both halves. It is the waker with which the stream and the timers are polled.
+#[derive(Debug, Default)]
+struct Wakers {
+    sender: Mutex<Option<Waker>>,
+    receiver: Mutex<Option<Waker>>,
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        wake(&self.sender);
+        wake(&self.receiver);
+    }
+}
+
+/// Wakes the task that waits, without the lock, because wakers are foreign code.
+fn wake(waiting: &Mutex<Option<Waker>>) {
+    let waker = take(&mut *lock(waiting));
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Registers the task that waits.
+fn register(waiting: &Mutex<Option<Waker>>, cx: &Context<'_>) {
+    let former = lock(waiting).replace(cx.waker().clone());
+    drop(former);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<P: Contract> Half<P> {
+    /// Polls the connection with the waker of both halves.
+    fn poll<T>(
+        &self,
+        poll: impl FnOnce(&mut State<P::Framing>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let waker = Waker::from(Arc::clone(&self.shared.wakers));
+        let mut state = lock(&self.shared.state);
+        poll(&mut state, &mut Context::from_waker(&waker))
+    }
+}
+
+impl<P: CallContract> Sender<P> {
+    /// Sends a request. The [`Receiver`] gets its result.
+    ///
+    /// This method waits for a greeting, while
+    /// [`max_in_flight`](super::ConnectOptions::max_in_flight) requests are in flight, and until the request is sent. The
+    /// receiver must be polled meanwhile, because a server may stop reading until its replies are read. All of it takes at
+    /// most the reply timeout, after which the connection fails.
+    ///
+    /// # Errors
+    ///
+    /// After an error, the request is not in flight. The kinds are `Request` if it cannot be encoded, and `Broken`,
+    /// `Closed`, `Io` or `TimedOut` if it cannot be sent, which it also cannot without a receiver.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits for room, the request is not in flight. Afterwards, it is, and both halves
+    /// continue to send it.
+    pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
+        let Half { shared, peer, .. } = &self.0;
+        let mut request = Some(request);
+        lock(&shared.state).connection.flush_timer.reset();
+        let end = poll_fn(|cx| {
+            register(&shared.wakers.sender, cx);
+            self.0.poll(|state, cx| {
+                if !state.has_receiver {
+                    let reason = "its receiving half was dropped";
+                    return Poll::Ready(Err(Error::broken_before_sent(peer, reason)));
+                }
+                let connection = &mut state.connection;
+                if connection.poll_room::<P>(cx)?.is_pending() {
+                    return connection.poll_timeout(|it| &mut it.flush_timer, cx);
+                }
+                let Some(request) = request.take() else {
+                    return Poll::Pending;
+                };
+                connection.queue_request(|out| P::encode(request, out))?;
+                Poll::Ready(Ok(connection.wire.end_offset()))
+            })
+        });
+        let end = end.await?;
+        // It waits for this reply from now on.
+        wake(&shared.wakers.receiver);
+        let flushed = poll_fn(|cx| {
+            register(&shared.wakers.sender, cx);
+            self.0.poll(|state, cx| {
+                let connection = &mut state.connection;
+                if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
+                    return Poll::Ready(());
+                }
+                connection.poll_timeout(|it| &mut it.flush_timer, cx)
+            })
+        });
+        flushed.await;
+        Ok(())
+    }
+}
+
+impl<F: Framing> Connection<F> {
+    /// Waits until another request can be queued.
+    fn poll_room<P: Contract>(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.ensure_open()?;
+        if P::HAS_GREETING && self.is_fresh() {
+            return Poll::Pending;
+        }
+        if self.wire.unsent() >= MAX_BUFFERED {
+            let _: Poll<()> = self.wire.poll_flush(cx);
+        }
+        if self.in_flight.len() >= self.options.max_in_flight || self.wire.unsent() >= MAX_BUFFERED
+        {
+            return Poll::Pending;
+        }
+        if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
+            // What is there already is no reply to this request. The receiver parses it.
+            let _: Poll<()> = self.wire.poll_read(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a receiver waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Replies,
+    RepliesAndEvents,
+}
+
+impl<P: CallContract> Receiver<P> {
+    /// Returns the next reply, which may borrow from the receiver. Events are kept for [`next`](Self::next), up to
+    /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
+    ///
+    /// Waits for a request if none is in flight. Returns `None` if there will be none, because the [`Sender`] was dropped.
+    /// While a request is in flight, the reply timeout applies.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Connection::call`], for the oldest request. Without one, `Closed`, `Io` or `Broken` if the
+    /// connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the reply. The reply timeout continues until then.
+    pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
+        match self.incoming(Wanted::Replies).await? {
+            Some(_) => self.decode().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the next reply or event, which may borrow from the receiver.
+    ///
+    /// While no request is in flight, there is no limit for the wait, as for
+    /// [`Connection::next_event`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`receive`](Self::receive), and `Reply` for an event that cannot be decoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the message. The reply timeout continues until then.
+    pub async fn next<'a>(&'a mut self) -> Result<Incoming<P::Value<'a>, P::Event<'a>>>
+    where
+        P: Pushes,
+        P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
+    {
+        lock(&self.half.shared.state)
+            .connection
+            .framing
+            .set_is_event(P::is_push);
+        match self.incoming(Wanted::RepliesAndEvents).await? {
+            Some(Incoming::Event(())) => {
+                let event = self.decode::<<P as Pushes>::Format, _>();
+                event.map(Incoming::Event).map_err(Error::not_sent)
+            }
+            _ => self
+                .decode::<<P as Contract>::Format, _>()
+                .map(Incoming::Reply),
+        }
+    }
+
+    /// Waits for a message, and copies it out of the connection.
+    async fn incoming(&mut self, wanted: Wanted) -> Result<Option<Incoming<(), ()>>> {
+        let Self { half, message, .. } = self;
+        let wakers = &half.shared.wakers;
+        let incoming = poll_fn(|cx| {
+            register(&wakers.receiver, cx);
+            half.poll(|state, cx| state.poll_incoming::<P>(cx, wanted, message))
+        });
+        let incoming = incoming.await;
+        // There may be room now, or the connection has failed.
+        wake(&wakers.sender);
+        incoming
+    }
+
+    fn decode<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
+        self.scratch.clear();
+        let frame = Frame::new(&self.message).with_scratch(&mut self.scratch);
+        T::decode(frame).map_err(|source| Error::decode(&self.half.peer, source))
+    }
+}
+
+impl<F: Framing> State<F> {
+    /// Waits for a message, and copies it to `message`.
+    fn poll_incoming<P: Contract>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: Wanted,
+        message: &mut Vec<u8>,
+    ) -> Poll<Result<Option<Incoming<(), ()>>>> {
+        let connection = &mut self.connection;
+        if wanted == Wanted::RepliesAndEvents && connection.events.take_next() {
+            copy(connection.events.taken(), message);
+            return Poll::Ready(Ok(Some(Incoming::Event(()))));
+        }
+        loop {
+            let awaits_greeting = P::HAS_GREETING && connection.is_fresh();
+            if connection.awaited() == 0 {
+                if wanted == Wanted::Replies && !self.has_sender {
+                    return Poll::Ready(Ok(None));
+                }
+                if connection.in_flight.is_empty() && !awaits_greeting {
+                    connection.reply_timer.reset();
+                }
+            }
+            let expected = if awaits_greeting {
+                Expected::ANY
+            } else {
+                Expected::NOTHING
+            };
+            let received = match connection.poll_any(cx, expected) {
+                Poll::Ready(Ok(received)) => received,
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(connection.fail(fault))),
+                Poll::Pending if connection.in_flight.is_empty() && !awaits_greeting => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => return connection.poll_timeout(|it| &mut it.reply_timer, cx),
+            };
+            match received {
+                Received::Event(range) if wanted == Wanted::RepliesAndEvents => {
+                    copy(connection.wire.message(range), message);
+                    return Poll::Ready(Ok(Some(Incoming::Event(()))));
+                }
+                Received::Event(range) => {
+                    if let Err(fault) = connection.queue_event(range) {
+                        return Poll::Ready(Err(connection.fail(fault)));
+                    }
+                }
+                _ if awaits_greeting => {
+                    connection.note_greeting();
+                    // The sender waits for it.
+                    cx.waker().wake_by_ref();
+                }
+                received => {
+                    connection.reply_timer.reset();
+                    let range: Range<usize> = connection.message_in(received)?;
+                    copy(connection.wire.message(range), message);
+                    return Poll::Ready(Ok(Some(Incoming::Reply(()))));
+                }
+            }
+        }
+    }
+}
+
+fn copy(bytes: &[u8], message: &mut Vec<u8>) {
+    message.clear();
+    message.extend_from_slice(bytes);
+}
+
+impl<P: Contract> Drop for Sender<P> {
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        lock(&shared.state).has_sender = false;
+        wake(&shared.wakers.receiver);
+    }
+}
+
+impl<P: Contract> Drop for Receiver<P> {
+    fn drop(&mut self) {
+        let shared = &self.half.shared;
+        lock(&shared.state).has_receiver = false;
+        wake(&shared.wakers.sender);
+    }
+}
+
+impl<P: Contract> fmt::Debug for Sender<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("peer", &self.0.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Contract> fmt::Debug for Receiver<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("peer", &self.half.peer)
+            .finish_non_exhaustive()
+    }
+}
