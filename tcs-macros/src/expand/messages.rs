@@ -26,7 +26,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let list = &operations.list;
     let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
     let contract = contract(options, operations);
-    let streams = streams(options, list);
+    let streams = streams(options, operations);
     let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
     let (private, allowance) = (options.library.private(span), allowance(span));
@@ -169,6 +169,11 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
     let has_greeting = options.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
+    // The type of an event may be as private as the module.
+    let vis = match operations.pushes {
+        Some(_) => operations.module.vis_inside(),
+        None => parse_quote!(pub),
+    };
     let (is_push, pushes) = match &operations.pushes {
         Some(pushes) => self::pushes(options, operations, pushes),
         None => Default::default(),
@@ -177,7 +182,7 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
         /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
-        pub enum #contract {}
+        #vis enum #contract {}
         #is_push
 
         #private::operations! {
@@ -233,13 +238,15 @@ fn pushes(
 
 /// Declares the types that say what the items of streamed replies are. Each is also a contract, whose requests and
 /// replies are those of all operations.
-fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
+fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
+    // Not `pub`: the type of an item may be as private as the module.
+    let vis = operations.module.vis_inside();
     let span = Span::mixed_site();
     let private = options.library.private(span);
     let item = |item| contract_item(options, item);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let has_greeting = item("HAS_GREETING");
-    let streams = list.iter().filter_map(|operation| {
+    let streams = operations.list.iter().filter_map(|operation| {
         let items = operation.items.as_ref()?;
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
         let text = format!(" The items of the reply to `{}`.", operation.name);
@@ -252,7 +259,7 @@ fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
         Some(quote_spanned! {span=>
             #[doc = #text]
             #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
-            pub #keyword #name {}
+            #vis #keyword #name {}
             #debug
 
             #[automatically_derived]

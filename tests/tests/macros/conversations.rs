@@ -169,7 +169,7 @@ async fn parameter_sees_states_and_session() {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-pub struct Price<'a> {
+struct Price<'a> {
     symbol: &'a str,
     cents: u64,
 }
@@ -181,10 +181,10 @@ pub struct Price<'a> {
     is_push = is_price,
     session = Some(push)
 )]
-pub mod market {
+mod market {
     use super::Push;
 
-    pub struct Trade<'a>(&'a str, u64);
+    pub(super) struct Trade<'a>(&'a str, u64);
 
     impl serde::Serialize for Trade<'_> {
         fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
