@@ -120,8 +120,8 @@ async fn subscription_is_renewed_over_each_new_connection() {
     });
     let mut peer = attempts.accept().await;
     answer(&mut peer, "subscribe", "welcome").await;
-    let subscribed = patiently(subscribing).await.expect("no panic");
-    let (reply, mut subscriber) = subscribed.expect("a reply");
+    let outcome = patiently(subscribing).await.expect("no panic");
+    let (reply, mut subscriber) = outcome.expect("a reply");
     assert_eq!(reply, "welcome");
     peer.send(events(&["1"])).await;
     expect_events(&mut subscriber, &["1"]).await;
@@ -158,8 +158,8 @@ async fn renewal_that_is_lost_with_its_connection_is_sent_over_the_next_one_once
     drop(peer);
     let mut peer = attempts.accept().await;
     answer(&mut peer, "subscribe", "welcome").await;
-    let subscribed = patiently(subscribing).await.expect("no panic");
-    let (_, mut subscriber) = subscribed.expect("a reply");
+    let outcome = patiently(subscribing).await.expect("no panic");
+    let (_, mut subscriber) = outcome.expect("a reply");
     peer.send(events(&["1"])).await;
     let note = next(&mut subscriber).await.expect("a note");
     assert_eq!(note, ChannelEvent::Reconnected);
@@ -195,8 +195,8 @@ async fn rejected_subscription_is_an_error() {
         hears(&mut peer, "subscribe").await;
         peer.send(control(code::ERROR, "no")).await;
     };
-    let (subscribed, ()) = tokio::join!(patiently(channel.subscribe::<Owned>("subscribe")), server);
-    let error = subscribed.expect_err("it was rejected");
+    let (outcome, ()) = tokio::join!(patiently(channel.subscribe::<Owned>("subscribe")), server);
+    let error = outcome.expect_err("it was rejected");
     assert_eq!(error.rejection().expect("a rejection").text(), "no");
 }
 
@@ -333,8 +333,8 @@ async fn events_of_a_server_reach_all_channels() {
         let channel: Channel = within(Channel::connect(server.addr()))
             .await
             .expect("it listens");
-        let subscribed = within(channel.subscribe::<Chat>(&number.to_string())).await;
-        let (receivers, subscriber) = subscribed.expect("a reply");
+        let outcome = within(channel.subscribe::<Chat>(&number.to_string())).await;
+        let (receivers, subscriber) = outcome.expect("a reply");
         assert_eq!(receivers, number + 1);
         members.push(subscriber);
     }

@@ -181,13 +181,13 @@ async fn dropped_waits_lose_nothing() {
     let large = "x".repeat(1_000);
     waits(sender.send(&large)).await;
     let all = [frame("1"), frame(&large)].concat();
-    let received = tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         assert!(peer.receive(all.len()).await == all);
         peer
     });
     waits(receiver.receive()).await;
     within(async {
-        while !received.is_finished() {
+        while !reading.is_finished() {
             yield_now().await;
             waits(receiver.receive()).await;
         }
