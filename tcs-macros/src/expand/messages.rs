@@ -7,7 +7,7 @@ use syn::{Generics, ext::IdentExt as _, parse_quote};
 use super::{
     family, message_serde,
     names::{public_name, reply_type, request_type, request_variant, variable},
-    options::framing,
+    options::{framing, is_event},
     protocol_type::{allowance, debug, kept_attrs},
 };
 use crate::{
@@ -174,6 +174,7 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
         Some(_) => operations.module.vis_inside(),
         None => parse_quote!(pub),
     };
+    let is_event = is_event(options, &quote_spanned!(span=> self::#contract), span);
     let (is_push, pushes) = match &operations.pushes {
         Some(pushes) => self::pushes(options, operations, pushes),
         None => Default::default(),
@@ -199,6 +200,7 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
                     type Request<'exchange> = self::#request;
                     type Reply<'exchange> = self::#reply;
                     const HAS_GREETING: bool = #has_greeting;
+                    #is_event
                 }
 
                 #pushes
@@ -245,7 +247,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let private = options.library.private(span);
     let item = |item| contract_item(options, item);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
-    let has_greeting = item("HAS_GREETING");
+    let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
     let streams = operations.list.iter().filter_map(|operation| {
         let items = operation.items.as_ref()?;
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
@@ -269,6 +271,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
                 type Request<'exchange> = #request<'exchange>;
                 type Reply<'exchange> = #reply<'exchange>;
                 const HAS_GREETING: bool = #has_greeting;
+                const IS_EVENT: ::core::option::Option<fn(&[u8]) -> bool> = #is_event;
             }
 
             #private::operations! { #implementation }

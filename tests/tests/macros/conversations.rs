@@ -3,7 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Peer, Rejection,
+    ConcurrentServer, Connection, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
     protocol::{Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
@@ -280,4 +280,56 @@ fn events_and_items_of_a_module_are_known_to_clients() {
     assert!(remote_market::Contract::is_push(b"{\"text\""));
     assert!(market::Protocol::is_push(b"{\"symbol\""));
     assert!(!market::Contract::is_push(b"1"));
+}
+
+#[server_protocol(format = Json)]
+mod warehouse {
+    use super::{Replies, Said};
+
+    #[replies(Said<'_>)]
+    pub async fn words(
+        text: String,
+        #[context] mut out: Replies<'_, Words>,
+    ) -> Result<usize, String> {
+        for text in text.split(' ') {
+            out.send(Said { text }).await?;
+        }
+        Ok(text.split(' ').count())
+    }
+}
+
+#[tokio::test]
+async fn method_of_a_client_returns_the_items() {
+    let (near, far) = tokio::io::duplex(64);
+    let server = ConcurrentServer::new(warehouse::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut client = warehouse::Client::over(Connection::over(near));
+    for _ in 0..2 {
+        let mut words = within(client.words("to be")).await.expect("it is sent");
+        let mut received = Vec::new();
+        while let Some(Said { text }) = within(words.next()).await.expect("an item") {
+            received.push(text.to_owned());
+        }
+        assert_eq!(received, ["to", "be"]);
+        let reply = within(words.finish()).await.expect("a reply");
+        let warehouse::Reply::Words(count) = reply;
+        assert_eq!(count, Ok(2));
+    }
+    drop(client);
+    within(serving).await.expect("no panic").expect("no error");
+}
+
+#[test]
+fn clients_tell_events_by_the_function_of_the_option() {
+    fn is_event<P: Contract>(message: &[u8]) -> Option<bool> {
+        P::IS_EVENT.map(|is_event| is_event(message))
+    }
+    assert_eq!(is_event::<Chat>(b"{\"text\""), Some(true));
+    assert_eq!(is_event::<Chat>(b"1"), Some(false));
+    assert_eq!(is_event::<Listen>(b"1"), None);
+    let price = b"{\"symbol\"";
+    assert_eq!(is_event::<market::Protocol>(price), Some(true));
+    assert_eq!(is_event::<market::Contract>(price), Some(true));
+    assert_eq!(is_event::<market::PastTrades>(price), Some(true));
+    assert_eq!(is_event::<warehouse::Contract>(price), None);
 }
