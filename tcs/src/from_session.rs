@@ -14,12 +14,13 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "json")] mod program {
 /// use std::collections::HashMap;
 ///
-/// use tcs::{ConnectionInfo, Rejection, protocol::FromSession, server_protocol};
+/// use tcs::{ConnectionInfo, Rejection, format::Json, protocol::FromSession, server_protocol};
 ///
 /// #[derive(Default)]
-/// pub struct Session {
+/// struct Session {
 ///     user: Option<String>,
 /// }
 ///
@@ -41,8 +42,7 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 ///     }
 /// }
 ///
-/// # #[cfg(feature = "json")]
-/// #[server_protocol(format = tcs::format::Json)]
+/// #[server_protocol(format = Json)]
 /// mod shop {
 ///     use super::*;
 ///
@@ -51,17 +51,26 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 ///     }
 ///
 ///     pub fn credit(#[state] credits: &HashMap<String, u64>, #[context] user: User<'_>) -> String {
-///         format!("{} of {} users has {}", user.name, credits.len(), user.credit)
+///         format!("{} has {}, as one of {}", user.name, user.credit, credits.len())
 ///     }
 /// }
-/// # #[cfg(not(feature = "json"))]
-/// # mod shop {
-/// #     use super::*;
-/// #     pub type Protocol = Shop;
-/// #     #[server_protocol]
-/// #     fn shop(_: &str, #[state] credits: &HashMap<String, u64>, #[session] _session: &Session, user: User<'_>) -> String {
-/// #         format!("{} of {} users has {}", user.name, credits.len(), user.credit)
-/// #     }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # pub async fn main() -> tcs::Result<()> {
+/// # let (near, far) = tokio::io::duplex(1024);
+/// # let credits = HashMap::from([("Ann".to_owned(), 5)]);
+/// # let server = tcs::ConcurrentServer::new(shop::Protocol { credits });
+/// # tokio::spawn(server.serve_stream(far, tcs::Peer::unnamed()));
+/// # let mut shop = shop::Client::over(tcs::Connection::over(near));
+/// # let error = shop.credit().await.expect_err("nobody has logged in");
+/// # assert_eq!(error.rejection().map(Rejection::text), Some("log in first"));
+/// # shop.log_in("Ann").await?;
+/// # assert_eq!(shop.credit().await?, "Ann has 5, as one of 1");
+/// # Ok(())
+/// # }
+/// # }
+/// # fn main() {
+/// #     #[cfg(feature = "json")]
+/// #     program::main().expect("it runs");
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(

@@ -7,7 +7,7 @@ use syn::{Generics, ext::IdentExt as _, parse_quote};
 use super::{
     family, message_serde,
     names::{public_name, reply_type, request_type, request_variant, variable},
-    options::framing,
+    options::{framing, is_event},
     protocol_type::{allowance, debug, kept_attrs},
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let list = &operations.list;
     let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
     let contract = contract(options, operations);
-    let streams = streams(options, list);
+    let streams = streams(options, operations);
     let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
     let (private, allowance) = (options.library.private(span), allowance(span));
@@ -169,6 +169,12 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
     let has_greeting = options.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
+    // The type of an event may be as private as the module.
+    let vis = match operations.pushes {
+        Some(_) => operations.module.vis_inside(),
+        None => parse_quote!(pub),
+    };
+    let is_event = is_event(options, &quote_spanned!(span=> self::#contract), span);
     let (is_push, pushes) = match &operations.pushes {
         Some(pushes) => self::pushes(options, operations, pushes),
         None => Default::default(),
@@ -177,7 +183,7 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
         /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
-        pub enum #contract {}
+        #vis enum #contract {}
         #is_push
 
         #private::operations! {
@@ -194,6 +200,7 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
                     type Request<'exchange> = self::#request;
                     type Reply<'exchange> = self::#reply;
                     const HAS_GREETING: bool = #has_greeting;
+                    #is_event
                 }
 
                 #pushes
@@ -231,12 +238,17 @@ fn pushes(
     (function, implementation)
 }
 
-/// Declares the types that say what the items of streamed replies are.
-fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
+/// Declares the types that say what the items of streamed replies are. Each is also a contract, whose requests and
+/// replies are those of all operations.
+fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
+    // Not `pub`: the type of an item may be as private as the module.
+    let vis = operations.module.vis_inside();
     let span = Span::mixed_site();
     let private = options.library.private(span);
-    let format = contract_item(options, "Format");
-    let streams = list.iter().filter_map(|operation| {
+    let item = |item| contract_item(options, item);
+    let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
+    let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
+    let streams = operations.list.iter().filter_map(|operation| {
         let items = operation.items.as_ref()?;
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
         let text = format!(" The items of the reply to `{}`.", operation.name);
@@ -249,8 +261,18 @@ fn streams(options: &Options, list: &[Operation<'_>]) -> TokenStream {
         Some(quote_spanned! {span=>
             #[doc = #text]
             #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
-            pub #keyword #name {}
+            #vis #keyword #name {}
             #debug
+
+            #[automatically_derived]
+            impl #private::Contract for #name {
+                type Framing = #framing;
+                type Format = #format;
+                type Request<'exchange> = #request<'exchange>;
+                type Reply<'exchange> = #reply<'exchange>;
+                const HAS_GREETING: bool = #has_greeting;
+                const IS_EVENT: ::core::option::Option<fn(&[u8]) -> bool> = #is_event;
+            }
 
             #private::operations! { #implementation }
         })

@@ -65,9 +65,10 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
-        // A method that returns the reply would fail at the first item.
+        // Elsewhere, a method that returns the reply would fail at the first item.
+        let has_streams = over == Over::Connection;
         let list = operations.list.iter();
-        let list = list.filter(|operation| operation.items.is_none());
+        let list = list.filter(|operation| has_streams || operation.items.is_none());
         let methods = list.map(|operation| method(operation, private, over));
         quote_spanned! {span=>
             #[automatically_derived]
@@ -92,25 +93,13 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 /// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
 fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+    if operation.items.is_some() {
+        return stream_method(operation, private);
+    }
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
-    let elided = |ty: &Type| lifetimes::unify(ty, ELIDED);
-    let parameters = operation.arguments.iter().map(|Argument { name, ty, .. }| {
-        let elided = elided(ty);
-        if is_converted(ty) {
-            quote_spanned!(start_of(ty)=> #name: impl ::core::convert::Into<#elided>,)
-        } else {
-            quote_spanned!(Span::mixed_site()=> #name: #elided,)
-        }
-    });
-    // Before the call, so that only the request lives while the future waits, whatever it was converted from.
-    let fields = operation.arguments.iter().map(|Argument { name, ty, .. }| {
-        if is_converted(ty) {
-            quote_spanned!(span=> #name: ::core::convert::Into::into(#name))
-        } else {
-            quote_spanned!(span=> #name)
-        }
-    });
+    let parameters = parameters(operation);
+    let fields = fields(operation);
     let ty = elided(&operation.reply);
     let (asyncness, wait) = over
         .is_async()
@@ -151,4 +140,55 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
                 #wait
         }
     }
+}
+
+/// Writes a method that returns the items of a streamed reply.
+fn stream_method(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
+    let span = start_of(ident);
+    let (parameters, fields) = (parameters(operation), fields(operation));
+    let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
+    quote_spanned! {span=>
+        #attrs
+        ///
+        /// Returns the items of its reply, as `Connection::stream` does.
+        pub async fn #ident(
+            &mut self,
+            #(#parameters)*
+        ) -> #private::Result<#private::Items<'_, #variant>> {
+            let request = #request::#variant { #(#fields),* };
+            self.connection.stream::<#variant>(request).await
+        }
+    }
+}
+
+fn elided(ty: &Type) -> Type {
+    lifetimes::unify(ty, ELIDED)
+}
+
+/// Writes the parameters of a method.
+fn parameters(operation: &Operation<'_>) -> Vec<TokenStream> {
+    let parameters = operation.arguments.iter().map(|Argument { name, ty, .. }| {
+        let elided = elided(ty);
+        if is_converted(ty) {
+            quote_spanned!(start_of(ty)=> #name: impl ::core::convert::Into<#elided>,)
+        } else {
+            quote_spanned!(Span::mixed_site()=> #name: #elided,)
+        }
+    });
+    parameters.collect()
+}
+
+/// Writes the fields of the request. They are converted before the call, so that only the request lives while the future
+/// waits, whatever it was converted from.
+fn fields(operation: &Operation<'_>) -> Vec<TokenStream> {
+    let span = start_of(&operation.handler.function.sig.ident);
+    let fields = operation.arguments.iter().map(|Argument { name, ty, .. }| {
+        if is_converted(ty) {
+            quote_spanned!(span=> #name: ::core::convert::Into::into(#name))
+        } else {
+            quote_spanned!(span=> #name)
+        }
+    });
+    fields.collect()
 }

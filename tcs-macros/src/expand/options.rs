@@ -6,7 +6,7 @@ use syn::Type;
 
 use crate::{
     model::{Model, generics::param_idents, protocol_type::ProtocolType},
-    options::{Options, Side},
+    options::{OptionName, Options, Side},
     spans::start_of,
 };
 
@@ -18,6 +18,22 @@ pub(super) fn framing(options: &Options, span: Span) -> TokenStream {
 /// Returns the format that the options give, or the default at `span`.
 pub(super) fn format(options: &Options, span: Span) -> TokenStream {
     type_or(options.format.as_ref(), "Plain", options, span)
+}
+
+/// Writes the constant by which clients tell events from replies, if the options say how. `protocol` is a type with
+/// `Pushes`.
+pub(super) fn is_event(
+    options: &Options,
+    protocol: &TokenStream,
+    span: Span,
+) -> Option<TokenStream> {
+    options.given(OptionName::Push)?;
+    options.given(OptionName::IsPush)?;
+    let private = options.library.private(span);
+    Some(quote_spanned! {span=>
+        const IS_EVENT: ::core::option::Option<fn(&[u8]) -> bool> =
+            ::core::option::Option::Some(<#protocol as #private::Pushes>::is_push);
+    })
 }
 
 fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -> TokenStream {

@@ -10,7 +10,7 @@ use super::{
     family,
     messages::contract_item,
     names::{public_name, request_variant},
-    options::{checks_in_use, format, framing},
+    options::{checks_in_use, format, framing, is_event},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
@@ -210,6 +210,7 @@ impl<'a> ServerExpansion<'a> {
         let span = self.span;
         let half_close = self.model.options.given(OptionName::HalfClose).is_some();
         let waits = self.server.waits;
+        let is_event = is_event(self.model.options, &quote_spanned!(span=> Self), span);
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
         let checks = checks_in_use(self.model.options);
@@ -217,6 +218,7 @@ impl<'a> ServerExpansion<'a> {
         quote_spanned! {span=>
             const ENDS_AT_HALF_CLOSE: bool = #half_close;
             const WAITS: bool = #waits;
+            #is_event
             #open_session
             #greeting
             #reject_with

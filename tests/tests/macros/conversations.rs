@@ -3,10 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Peer, Rejection,
+    ConcurrentServer, Connection, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
+    protocol::{Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
     server_protocol,
 };
 use tcs_tests::{serve_in_memory, within};
@@ -169,7 +169,7 @@ async fn parameter_sees_states_and_session() {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-pub struct Price<'a> {
+struct Price<'a> {
     symbol: &'a str,
     cents: u64,
 }
@@ -181,10 +181,10 @@ pub struct Price<'a> {
     is_push = is_price,
     session = Some(push)
 )]
-pub mod market {
+mod market {
     use super::Push;
 
-    pub struct Trade<'a>(&'a str, u64);
+    pub(super) struct Trade<'a>(&'a str, u64);
 
     impl serde::Serialize for Trade<'_> {
         fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -266,6 +266,12 @@ fn events_and_items_of_a_module_are_known_to_clients() {
         event.symbol
     }
     assert_eq!(item(7), 7);
+    // The type of a stream is a contract, too.
+    let request: <remote_market::PastTrades as Contract>::Request<'_> =
+        remote_market::Request::PastTrades {
+            symbol: "X".to_owned(),
+        };
+    assert_eq!(format!("{request:?}"), "PastTrades { symbol: \"X\" }");
     let event = Price {
         symbol: "X",
         cents: 1,
@@ -274,4 +280,56 @@ fn events_and_items_of_a_module_are_known_to_clients() {
     assert!(remote_market::Contract::is_push(b"{\"text\""));
     assert!(market::Protocol::is_push(b"{\"symbol\""));
     assert!(!market::Contract::is_push(b"1"));
+}
+
+#[server_protocol(format = Json)]
+mod warehouse {
+    use super::{Replies, Said};
+
+    #[replies(Said<'_>)]
+    pub async fn words(
+        text: String,
+        #[context] mut out: Replies<'_, Words>,
+    ) -> Result<usize, String> {
+        for text in text.split(' ') {
+            out.send(Said { text }).await?;
+        }
+        Ok(text.split(' ').count())
+    }
+}
+
+#[tokio::test]
+async fn method_of_a_client_returns_the_items() {
+    let (near, far) = tokio::io::duplex(64);
+    let server = ConcurrentServer::new(warehouse::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut client = warehouse::Client::over(Connection::over(near));
+    for _ in 0..2 {
+        let mut words = within(client.words("to be")).await.expect("it is sent");
+        let mut received = Vec::new();
+        while let Some(Said { text }) = within(words.next()).await.expect("an item") {
+            received.push(text.to_owned());
+        }
+        assert_eq!(received, ["to", "be"]);
+        let reply = within(words.finish()).await.expect("a reply");
+        let warehouse::Reply::Words(count) = reply;
+        assert_eq!(count, Ok(2));
+    }
+    drop(client);
+    within(serving).await.expect("no panic").expect("no error");
+}
+
+#[test]
+fn clients_tell_events_by_the_function_of_the_option() {
+    fn is_event<P: Contract>(message: &[u8]) -> Option<bool> {
+        P::IS_EVENT.map(|is_event| is_event(message))
+    }
+    assert_eq!(is_event::<Chat>(b"{\"text\""), Some(true));
+    assert_eq!(is_event::<Chat>(b"1"), Some(false));
+    assert_eq!(is_event::<Listen>(b"1"), None);
+    let price = b"{\"symbol\"";
+    assert_eq!(is_event::<market::Protocol>(price), Some(true));
+    assert_eq!(is_event::<market::Contract>(price), Some(true));
+    assert_eq!(is_event::<market::PastTrades>(price), Some(true));
+    assert_eq!(is_event::<warehouse::Contract>(price), None);
 }
