@@ -62,7 +62,7 @@ pub struct Replies<'a, P> {
     protocol: PhantomData<fn() -> P>,
 }
 
-impl<'a, P: Streams> Replies<'a, P> {
+impl<P: Streams> Replies<'_, P> {
     /// Sends an item. Waits while 64 KiB of items wait for a peer that reads too slowly, so the memory for a stream is
     /// bounded.
     ///
