@@ -21,7 +21,7 @@ use crate::{
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::start_of,
+    spans::{end_of, start_of},
 };
 
 /// Writes the protocol of a function.
@@ -223,7 +223,11 @@ impl<'a> ServerExpansion<'a> {
         let span = start_of(self.server.ty.item_name);
         let (private, scope) = (self.model.options.library.private(span), self.scope());
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
-        let message = encoder(&self.model.options.library, greeting, greeting);
+        let reply = self.model.options.library.item("Reply", greeting);
+        // An error about the greeting is at all of it.
+        let get = quote_spanned!(end_of(greeting)=> .get());
+        let value = quote_spanned!(start_of(greeting)=> #reply(#greeting) #get);
+        let message = encoder(&self.model.options.library, greeting, &value);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
 
@@ -232,6 +236,7 @@ impl<'a> ServerExpansion<'a> {
                 peer: &'exchange #private::Peer,
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                use #private::AnyReply as _;
                 #scope
                 #(let #session_name = session;)*
                 ::core::option::Option::Some(#message)
