@@ -3,10 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote_spanned};
 
-use crate::{
-    library::Library,
-    spans::{end_of, start_of},
-};
+use crate::{library::Library, spans::start_of};
 
 /// Writes an encoder that evaluates `value` as it encodes, so that what the value borrows from its own
 /// temporaries lives long enough. An error about it is reported at `written`.
@@ -17,13 +14,9 @@ pub(super) fn encoder(
 ) -> TokenStream {
     let span = start_of(written);
     let (private, encode) = (library.private(span), library.item("Encode", written));
-    // An error about the value is at all of it.
-    let reply = library.item("Reply", written);
-    let get = quote_spanned!(end_of(written)=> .get());
     quote_spanned! {span=>
-        #private::encoder(move |out| {
-            use #private::AnyReply as _;
-            #private::Encoded(#encode::<Self::Format>::encode(#reply(#value) #get, out))
-        })
+        #private::encoder(move |out| #private::Encoded(
+            #encode::<Self::Format>::encode(#value, out)
+        ))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::start_of,
+    spans::{end_of, start_of},
     syntax::mentions_one_of,
 };
 
@@ -275,7 +275,11 @@ impl<'a> ServerExpansion<'a> {
         let private = self.model.options.library.private(span);
         let scope = self.scope(&quote_spanned!(span=> peer));
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
-        let message = encoder(&self.model.options.library, greeting, greeting);
+        let reply = self.model.options.library.item("Reply", greeting);
+        // An error about the greeting is at all of it.
+        let get = quote_spanned!(end_of(greeting)=> .get());
+        let value = quote_spanned!(start_of(greeting)=> #reply(#greeting) #get);
+        let message = encoder(&self.model.options.library, greeting, &value);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
 
@@ -284,6 +288,7 @@ impl<'a> ServerExpansion<'a> {
                 peer: &'exchange #private::Peer,
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                use #private::AnyReply as _;
                 #scope
                 #(let #session_name = session;)*
                 ::core::option::Option::Some(#message)

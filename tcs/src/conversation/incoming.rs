@@ -17,7 +17,7 @@ pub(crate) struct Incoming {
 #[derive(Debug, Default)]
 struct Inner {
     wanted: Option<Wanted>,
-    found: Batch,
+    found: Chunks,
     end: Option<ChunksEnd>,
     /// How many bytes the loop must drop before anything else.
     skip: usize,
@@ -45,7 +45,7 @@ pub(crate) enum ChunksEnd {
 
 /// Messages without frames, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct Chunks {
     bytes: Vec<u8>,
     /// Where each message ends.
     ends: Vec<usize>,
@@ -54,7 +54,7 @@ pub(crate) struct Batch {
     start: usize,
 }
 
-impl Batch {
+impl Chunks {
     pub(crate) fn push(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);
         self.ends.push(self.bytes.len());
@@ -96,7 +96,7 @@ impl Incoming {
     pub(super) fn poll_found(
         &self,
         wanted: Wanted,
-        batch: &mut Batch,
+        batch: &mut Chunks,
         cx: &Context<'_>,
     ) -> Poll<Result<(), ChunksEnd>> {
         let mut inner = self.lock();
@@ -138,7 +138,7 @@ impl Incoming {
     }
 
     /// Returns what the function waits for, and a batch to fill.
-    pub(crate) fn take_wanted(&self) -> Option<(Wanted, Batch)> {
+    pub(crate) fn take_wanted(&self) -> Option<(Wanted, Chunks)> {
         let mut inner = self.lock();
         let wanted = inner.wanted?;
         let mut batch = take(&mut inner.found);
@@ -159,7 +159,7 @@ impl Incoming {
     /// Gives the function a batch, or nothing and why. Without both, the function goes on waiting.
     ///
     /// Returns `true` if the function need not wait any more.
-    pub(crate) fn give(&self, batch: Batch, end: Option<ChunksEnd>) -> bool {
+    pub(crate) fn give(&self, batch: Chunks, end: Option<ChunksEnd>) -> bool {
         let mut inner = self.lock();
         let is_found = !batch.is_empty() || end.is_some();
         if let Some(Wanted::Bytes(_)) = inner.wanted {

@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 
 pub use closed::Closed;
 use incoming::Incoming;
-pub(crate) use incoming::{Batch, ChunksEnd, Wanted};
+pub(crate) use incoming::{Chunks, ChunksEnd, Wanted};
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;

@@ -4,7 +4,7 @@ use std::{error, fmt, future::poll_fn, marker::PhantomData};
 
 use super::{
     Conversation, Receives,
-    incoming::{Batch, ChunksEnd, Wanted},
+    incoming::{Chunks, ChunksEnd, Wanted},
 };
 use crate::{
     ConnectionInfo, FromContext, Rejection,
@@ -47,7 +47,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Requests<'a, P: Receives> {
     conversation: &'a Conversation,
-    batch: Batch,
+    batch: Chunks,
     scratch: Vec<u8>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -65,7 +65,8 @@ impl<P: Receives> Requests<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the next call returns the message.
+    /// If the future is dropped, the next call returns the message. If there is no next call, a message that had arrived by
+    /// then is dropped, also where it would be the next request.
     pub async fn next<'c>(&'c mut self) -> Result<Option<P::Chunk<'c>>, ReceiveError>
     where
         P::Chunk<'c>: Decode<'c, P::Format>,
@@ -133,7 +134,7 @@ impl ConnectionInfo {
     pub fn requests<P: Receives>(&self) -> Requests<'_, P> {
         Requests {
             conversation: self.conversation(),
-            batch: Batch::default(),
+            batch: Chunks::default(),
             scratch: Vec::new(),
             protocol: PhantomData,
         }
@@ -152,7 +153,7 @@ impl<'a, P: Receives> FromContext<'a> for Requests<'a, P> {
 #[derive(Debug)]
 pub struct Body<'a> {
     conversation: &'a Conversation,
-    batch: &'a mut Batch,
+    batch: &'a mut Chunks,
     rest: usize,
 }
 

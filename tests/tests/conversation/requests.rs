@@ -10,10 +10,10 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Over, Place, code, control, frame, gate, over_each, patiently, serve_in_memory,
-    within,
+    Gate, Heard, Over, Place, code, control, ended_in_time, frame, gate, over_each, patiently,
+    serve_in_memory, within,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
 
 over_each!(
     chunks_of_a_request_are_received_until_their_end,
@@ -260,11 +260,13 @@ async fn request_timeout_counts_from_the_last_chunk() {
     let server = ConcurrentServer::new(protocol()).request_timeout(minute);
     let (mut peer, serving) = serve_in_memory(server, 1 << 10);
     patiently(peer.send([frame("a"), chunks(9)].concat())).await;
+    let began = Instant::now();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(59)).await;
         patiently(peer.send(frame("b"))).await;
     }
     assert_eq!(patiently(peer.hear()).await.kind(), code::TIMED_OUT);
+    ended_in_time(began, 5 * Duration::from_secs(59) + minute);
     drop(peer);
     assert_eq!(
         patiently(serving).await.expect("no panic").requests.failed,

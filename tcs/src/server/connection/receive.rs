@@ -5,7 +5,7 @@ use std::cmp::min;
 use super::dispatch::Batch;
 use crate::{
     buffer::ReadAhead,
-    conversation::{Batch as Messages, ChunksEnd, Conversation, Wanted},
+    conversation::{Chunks, ChunksEnd, Conversation, Wanted},
     framing::{Announcement, FrameError, FrameKind, Framing as _, Input, ReadState, Side},
     protocol::ServerProtocol,
 };
@@ -76,7 +76,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
 
     /// Takes messages off the bytes that were read ahead. Returns how many bytes they have, of which some may not have
     /// arrived, and the end, if there was nothing before it.
-    fn parse_chunks(&mut self, batch: &mut Messages) -> (usize, Option<ChunksEnd>) {
+    fn parse_chunks(&mut self, batch: &mut Chunks) -> (usize, Option<ChunksEnd>) {
         if P::Framing::HAS_VALUES {
             let text = "this framing makes values, which are not received one by one";
             return (0, Some(ChunksEnd::Failed(text.to_owned())));
