@@ -216,8 +216,13 @@ impl<P: ServerProtocol> Connection<P> {
     async fn run(&mut self) -> Result<Exit, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let input = poll_fn(|cx| self.poll_input(cx));
-                match input.await? {
+                // Whether there is a conversation is looked at once for each wait: only functions begin one.
+                let input = if self.info.open_conversation().is_none() {
+                    poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx)).await
+                } else {
+                    poll_fn(|cx| self.poll_conversation(cx)).await
+                };
+                match input? {
                     Input::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.note_arrival();
                     }
@@ -261,15 +266,6 @@ impl<P: ServerProtocol> Connection<P> {
                 }
             }
         }
-    }
-
-    /// Waits for input. Meanwhile, sends what the server pushes.
-    #[inline]
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
-        if self.info.open_conversation().is_some() {
-            return self.poll_conversation(cx);
-        }
-        self.io.poll_input(&mut self.buffers, cx)
     }
 
     /// Sends events, and waits for input.
