@@ -71,7 +71,7 @@ fn chat(
     if guest.name.is_empty() {
         line.clone_into(&mut guest.name);
         // Who listens says nothing.
-        connection.set_idle_timeout(std::time::Duration::from_secs(24 * 60 * 60));
+        connection.set_idle_timeout(std::time::Duration::from_hours(24));
         return Ok(Response::Reply(format!("welcome, {line}")));
     }
     match line.split_once(' ').unwrap_or((line, "")) {

@@ -53,11 +53,14 @@
 //! |---|---|---|
 //! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events that nobody asked for; [`PushGroup`] sends one to many peers |
 //! | [`mut out: Replies<'_, Rows>`](Replies) | `replies = Row<'_>` | a reply of many messages, called items |
+//! | [`mut more: Requests<'_, Upload>`](Requests) | `requests = Chunk<'_>` | further messages of the request, called chunks, or a block of bytes |
 //! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
 //! | [`draining: Draining<'_>`](Draining) | | knowing that the server stops |
 //!
-//! `Chat` and `Rows` are the protocols: the types that the attribute makes. Each has one type of events, and one of items,
-//! in its format. A protocol that is written by hand implements [`Pushes`] and [`Streams`], and takes the handles from
+//! A function that returns [`Response::upgrade`](crate::Response::upgrade) takes its connection over, as for a tunnel.
+//!
+//! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of items and one
+//! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from
 //! [`ConnectionInfo`](crate::ConnectionInfo).
 //!
 //! The messages of a connection have an order. Replies come in the order of the requests, items directly before the reply that

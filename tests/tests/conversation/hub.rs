@@ -108,7 +108,7 @@ impl Wire for LengthPrefixed {
 
     fn announced(kind: u8, texts: &[&str]) -> Vec<u8> {
         let count = u8::try_from(texts.len()).expect("few");
-        let messages = texts.iter().flat_map(|text| frame(text));
+        let messages = texts.iter().flat_map(frame);
         [0x80, 0, 0, 5, kind, 0, 0, 0, count]
             .into_iter()
             .chain(messages)

@@ -234,7 +234,7 @@ async fn event_that_the_framing_cannot_carry_is_dropped_and_logged() {
 async fn events_do_not_keep_an_idle_peer() {
     let shared = shared();
     let server = shared.server::<SyncFn, Lines>();
-    let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_secs(60)), 1_000);
+    let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_mins(1)), 1_000);
     peer.send(b"join\n").await;
     assert_eq!(patiently(peer.receive(5)).await, b"true\n");
     let began = Instant::now();
@@ -244,14 +244,14 @@ async fn events_do_not_keep_an_idle_peer() {
         assert_eq!(patiently(peer.receive(5)).await, b"news\n");
     }
     assert_eq!(patiently(peer.rest()).await, b"");
-    ended_in_time(began, Duration::from_secs(60));
+    ended_in_time(began, Duration::from_mins(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn function_sets_the_idle_timeout_of_its_connection() {
     for seconds in [20_u64, 3_600] {
         let server = shared().server::<WaitingFn, LengthPrefixed>();
-        let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_secs(60)), 1_000);
+        let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_mins(1)), 1_000);
         peer.send(LengthPrefixed::message(&format!("idle {seconds}")))
             .await;
         assert_eq!(patiently(peer.hear()).await, Heard::message("set"));

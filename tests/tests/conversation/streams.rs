@@ -108,7 +108,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
             // A minute between two items.
             "slowly" => {
                 for _ in 0..3 {
-                    sleep(Duration::from_secs(60)).await;
+                    sleep(Duration::from_mins(1)).await;
                     out.send("later").await.expect("it fits");
                 }
                 Ok(reply)
@@ -163,14 +163,14 @@ async fn request_timeout_is_for_each_item<K: Kind>() {
     peer.send(b"1 slowly\n").await;
     let expected = b"1\nlater\nlater\nlater\nend\n";
     assert_eq!(patiently(peer.receive(expected.len())).await, expected);
-    ended_in_time(began, Duration::from_secs(180));
+    ended_in_time(began, Duration::from_mins(3));
 }
 
 async fn items_of_a_dropped_function_are_in_no_later_reply<K: Kind>() {
     let server = ConcurrentServer::new(Counter::<K, LengthPrefixed>::new());
     let server = server
         .request_timeout(Duration::from_secs(5))
-        .write_timeout(Duration::from_secs(60));
+        .write_timeout(Duration::from_mins(1));
     // Its peer does not read, so items are left when the function is dropped.
     let (mut peer, _) = serve_in_memory(server, 64);
     let request = LengthPrefixed::message("100000");

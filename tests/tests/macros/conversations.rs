@@ -86,10 +86,10 @@ fn all<T: Clone + Send + Sync + 'static>(request: &str, #[state] value: &T) -> S
 
 #[test]
 fn types_of_the_options_are_those_of_the_traits() {
-    fn event<'a>(event: <All<u8> as Pushes>::Event<'a>) -> &'a str {
+    fn event(event: <All<u8> as Pushes>::Event<'_>) -> &str {
         event.1
     }
-    fn chunk<'a>(chunk: <All<u8> as Receives>::Chunk<'a>) -> &'a [u8] {
+    fn chunk(chunk: <All<u8> as Receives>::Chunk<'_>) -> &[u8] {
         chunk
     }
     assert_eq!(event(("an", "event")), "event");
@@ -141,6 +141,7 @@ impl<'a> FromSession<'a, Whisper> for LoggedIn<'a> {
 }
 
 #[server_protocol(framing = Lines, session = names.first().cloned(), reject_with = Rejection::to_string)]
+#[expect(clippy::ref_option, reason = "a session is lent as it is")]
 async fn whisper(
     text: &str,
     #[state] names: &Vec<String>,
@@ -193,6 +194,7 @@ mod market {
     }
 
     /// Pushes a price to the caller, and to whoever has the handle of its session.
+    #[expect(clippy::ref_option, reason = "a session is lent as it is")]
     pub fn quote(
         symbol: &str,
         #[session] own: &Option<Push<Protocol>>,
