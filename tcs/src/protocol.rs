@@ -61,7 +61,7 @@
 //!
 //! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of items and one
 //! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from
-//! [`ConnectionInfo`](crate::ConnectionInfo).
+//! [`ConnectionInfo`].
 //!
 //! The messages of a connection have an order. Replies come in the order of the requests, items directly before the reply that
 //! ends them. Events come in the order in which they are pushed, when the connection waits for a function or for a request. So
