@@ -179,8 +179,14 @@ impl<P> PushGroup<P> {
 
     /// Adds a connection. Returns `false` if it is a member already.
     pub fn join(&self, push: &Push<P>) -> bool {
-        let queue = Arc::clone(&push.queue);
-        self.lock().insert(push.key(), queue).is_none()
+        let mut members = self.lock();
+        if members.len() == members.capacity() {
+            // A group to which nobody sends forgets members as well, before it grows.
+            members.retain(|_, queue| !queue.is_closed());
+        }
+        members
+            .insert(push.key(), Arc::clone(&push.queue))
+            .is_none()
     }
 
     /// Removes a connection. Returns `false` if it is not a member.

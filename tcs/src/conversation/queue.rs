@@ -211,7 +211,11 @@ impl PushQueue {
         let mut inner = self.lock();
         inner.state = State::Closed;
         inner.clear();
-        take(&mut inner.dropped)
+        let (dropped, waker) = (take(&mut inner.dropped), inner.waker.take());
+        drop(inner);
+        // It keeps the memory of the task, and a handle may keep the queue for long.
+        drop(waker);
+        dropped
     }
 }
 

@@ -94,8 +94,12 @@ impl StagedItems {
         items
     }
 
-    /// Takes the memory of items that were framed, for the next ones.
+    /// Takes the memory of items that were framed, for the next ones, unless it is large.
     pub(crate) fn recycle(&self, mut items: Items) {
+        if items.bytes.capacity() > 2 * FULL {
+            // An idle connection does not keep the memory of a large item.
+            return;
+        }
         items.bytes.clear();
         items.ends.clear();
         let mut inner = self.lock();

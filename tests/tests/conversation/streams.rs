@@ -90,7 +90,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
         &self,
         context: Context<'_, ()>,
         request: &str,
-    ) -> Result<Self::Reply<'_>, Rejection> {
+    ) -> Result<Result<&'static str, String>, Rejection> {
         let mut out = context.info.replies::<Numbers>();
         let (to, then) = request.split_once(' ').unwrap_or((request, ""));
         if let Err(error) = self.count(to.parse().expect("a number"), &mut out).await {
