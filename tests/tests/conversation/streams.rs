@@ -82,7 +82,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
     type Format = Plain;
     type Session = ();
     type Request<'a> = &'a str;
-    type Reply<'a> = Result<&'static str, String>;
+    type Reply<'a> = Result<String, String>;
 
     fn open_session(&self, _info: &ConnectionInfo) {}
 
@@ -90,7 +90,7 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
         &self,
         context: Context<'_, ()>,
         request: &str,
-    ) -> Result<Result<&'static str, String>, Rejection> {
+    ) -> Result<Result<String, String>, Rejection> {
         let mut out = context.info.replies::<Numbers>();
         let (to, then) = request.split_once(' ').unwrap_or((request, ""));
         if let Err(error) = self.count(to.parse().expect("a number"), &mut out).await {
@@ -99,8 +99,8 @@ impl<K: Kind, F: Framing> ServerProtocol for Counter<K, F> {
         let function = || match then {
             "fail" => Act::Return(Err("no more".to_owned())),
             "panic" => panic!("after some items"),
-            "wait" => Act::Wait(Ok("waited")),
-            _ => Act::Return(Ok("end")),
+            "wait" => Act::Wait(Ok("waited".to_owned())),
+            _ => Act::Return(Ok("end".to_owned())),
         };
         let reply = K::process(context.info, &self.gate, function).await;
         match then {
