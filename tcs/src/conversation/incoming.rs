@@ -119,6 +119,9 @@ impl Incoming {
     /// Begins a block of so many bytes. What is left of the one before is dropped.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
+        // Of a `next` that was dropped: its message is no part of the block.
+        inner.wanted = None;
+        inner.found.clear();
         inner.skip = inner.skip.saturating_add(inner.block);
         inner.block = length;
     }
