@@ -10,7 +10,8 @@ use crate::text::{Escaped, MAX_SHOWN};
 /// [`FromContext`](crate::FromContext). A client finds it with
 /// [`Error::rejection`](crate::Error::rejection).
 ///
-/// A framing with a control frame ([`LengthPrefixed`](crate::framing::LengthPrefixed)) carries it. With any
+/// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed) and
+/// [`Multiplexed`](crate::framing::Multiplexed)) carries it. With any
 /// other framing, the peer receives the message of the protocol's
 /// [`reject_with`](crate::protocol::ServerProtocol::reject_with). Without that, the text of a
 /// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | **both ends use this library, or follow `WIRE.md`** | | |
 //! | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
+//! | [`Multiplexed`] | a length and an id of four bytes each, the message; or a control frame | new protocols whose functions wait: replies come in any order |
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
@@ -22,7 +23,7 @@
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
 //!
-//! Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
+//! Only `LengthPrefixed` and `Multiplexed` have control frames, which give the peer the reason why it gets no reply.
 //! With the others except `Codec`, the text of a function's error is sent as the reply, so a call returns
 //! it as `Ok` ([table](crate#an-err-of-the-function)). After any other rejection, the connection closes
 //! once the earlier replies are delivered.
@@ -166,7 +167,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.
