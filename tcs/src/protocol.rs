@@ -63,11 +63,12 @@
 //! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from
 //! [`ConnectionInfo`].
 //!
-//! The messages of a connection have an order. Replies come in the order of the requests, items directly before the reply that
+//! The messages of a connection have an order. Replies come in the order of the requests (except with
+//! [`Multiplexed`](crate::framing::Multiplexed)), items directly before the reply that
 //! ends them. Events come in the order in which they are pushed, when the connection waits for a function or for a request. So
 //! what a function pushes to its own connection comes after its reply, and after those to requests that had arrived by then.
 //!
-//! With [`LengthPrefixed`](crate::framing::LengthPrefixed), a client can tell replies, items and events apart. With other
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can tell replies, items and events apart. With other
 //! framings, they look the same, and the protocol must say what is what, as text protocols do. Messages that are values, as
 //! with `Codec`, are replies only.
 //!
@@ -351,8 +352,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     const HAS_GREETING: bool = false;
 
     /// Tells events from replies, for clients of framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed). Usually it is [`Pushes::is_push`] of the same type. It need
-    /// not be set for a protocol that pushes no events.
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it is
+    /// [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
     ///
     /// Default: `None`.
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;

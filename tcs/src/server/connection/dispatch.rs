@@ -385,7 +385,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 ));
                 Some(self.bad_frame(&error, &[]))
             }
-            FrameKind::Announced(Announcement::Items | Announcement::Events) => {
+            FrameKind::Announced(
+                Announcement::Items | Announcement::Parts | Announcement::Events,
+            ) => {
                 let error =
                     FrameError::malformed("items of a reply, or events, which clients do not send");
                 Some(self.bad_frame(&error, &[]))
