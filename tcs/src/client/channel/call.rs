@@ -2,10 +2,9 @@
 
 use std::{
     future::{pending, poll_fn},
-    mem::replace,
     ops::ControlFlow,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -19,8 +18,10 @@ use super::{
     slots::Failure,
     subchannel::{Link, State, Subchannel},
 };
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use crate::client::fault::Fault;
 use crate::{
-    Error, Result,
+    Error, Peer, Result,
     client::{requests::EncodeRequest, timer::DeadlineTimer},
     deadline::Late,
     framing::Framing,
@@ -29,9 +30,37 @@ use crate::{
 
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
-    subchannel: &'s Subchannel<F>,
+    origin: Origin<'s, F>,
     /// Its slot, until the result is taken.
     slot: Option<usize>,
+}
+
+/// The connection that a request was queued for, and that its reply comes from.
+pub(super) struct Origin<'s, F: Framing> {
+    pub(super) subchannel: &'s Subchannel<F>,
+    /// The number of the connection.
+    pub(super) connection: u64,
+}
+
+impl<F: Framing> Clone for Origin<'_, F> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Framing> Copy for Origin<'_, F> {}
+
+impl<F: Framing> Origin<'_, F> {
+    pub(super) fn peer(&self) -> Peer {
+        self.subchannel.peer()
+    }
+
+    /// Ends the connection, unless it has ended already.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    pub(super) fn fail(&self, fault: Fault) {
+        self.subchannel.fail(self.connection, fault);
+    }
 }
 
 impl<F: Framing> Channel<F> {
@@ -42,8 +71,8 @@ impl<F: Framing> Channel<F> {
         &self,
         has_greeting: bool,
         encode: E,
-    ) -> impl Future<Output = Result<(Reply, &Subchannel<F>)>> + use<'_, F, E> {
-        let (start, subchannel) = (Start::now(), &**self.connection());
+    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> + use<'_, F, E> {
+        let (start, subchannel) = (Start::now(), &**self.pool.choose());
         let (mut encode, mut call, mut repeated) = (Some(encode), None, None);
         poll_fn(move |cx| {
             let mut failure = None;
@@ -51,9 +80,9 @@ impl<F: Framing> Channel<F> {
                 match ready!(Call::poll_reply(sent, cx)) {
                     Ok(reply) => {
                         subchannel.stats.record_answer(start);
-                        return Poll::Ready(Ok((reply, subchannel)));
+                        return Poll::Ready(Ok((reply, sent.origin)));
                     }
-                    Err(failed) => failure = Some((subchannel, failed)),
+                    Err(failed) => failure = Some((sent.origin, failed)),
                 }
                 call = None;
             } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
@@ -141,7 +170,7 @@ impl<F: Framing> Channel<F> {
         }
     }
 
-    /// Queues the request at `current` once there is room, or returns another connection that is there before.
+    /// Queues the request at `current` once there is room, or returns another connection that has room before.
     async fn push_or_move<'s, E: EncodeRequest>(
         &'s self,
         current: &'s Arc<Subchannel<F>>,
@@ -153,9 +182,8 @@ impl<F: Framing> Channel<F> {
         let _first = current.waiters.acquire().await;
         loop {
             changes.mark_unchanged();
-            if !current.is_connected()
-                && let other = self.connection()
-                && other.is_connected()
+            if !current.lock().has_room(&current.options)
+                && let Some(other) = self.pool.least_loaded(Subchannel::has_room)
             {
                 return Ok(ControlFlow::Continue(other));
             }
@@ -163,7 +191,7 @@ impl<F: Framing> Channel<F> {
             if let Some(call) = poll_once(push).await? {
                 return Ok(ControlFlow::Break(call));
             }
-            current.ask_for_connection()?;
+            current.ask()?;
             tokio::select! {
                 () = current.room.notified() => {}
                 // Another connection of the channel may be there.
@@ -178,6 +206,7 @@ impl<F: Framing> Subchannel<F> {
     fn no_room(&self, late: Late) -> Error {
         let state = self.lock();
         match &state.link {
+            Link::Off => Error::no_connection(None, late),
             Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
             _ => Error::no_room(&state.peer, late),
         }
@@ -185,27 +214,27 @@ impl<F: Framing> Subchannel<F> {
 
     /// Asks for a connection, though no call waits for it.
     pub(super) fn want(self: &Arc<Self>) {
-        self.was_passed_over.store(true, Relaxed);
         // Without a runtime, the call fails over the other connection.
-        drop(self.ask_for_connection());
+        drop(self.ask());
     }
 
-    /// Wakes the task that connects, and starts it if there is none.
-    fn ask_for_connection(self: &Arc<Self>) -> Result<()> {
+    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
+    fn ask(self: &Arc<Self>) -> Result<()> {
         let Some(connector) = &self.connector else {
             return Ok(());
         };
-        if !replace(&mut self.lock().has_task, true) {
-            let started = inside_runtime("call()", Instead::Nothing);
-            if let Err(error) = started {
-                self.lock().has_task = false;
-                return Err(error);
-            }
-            let reconnector = Reconnector::new(Arc::clone(self), Arc::clone(connector));
-            if reconnector.spawn(None).is_finished() {
-                // A runtime that ends has dropped the task.
-                return Err(Error::outside_runtime("call()", ""));
-            }
+        let mut state = self.lock();
+        state.is_wanted = !matches!(state.link, Link::Connected { .. });
+        let is_off = matches!(state.link, Link::Off);
+        if is_off {
+            inside_runtime("call()", Instead::Nothing)?;
+            state.link = Link::Disconnected(None);
+        }
+        drop(state);
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
+        if is_off && task().is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime("call()", ""));
         }
         self.wanted.notify_one();
         Ok(())
@@ -225,7 +254,7 @@ impl<F: Framing> Subchannel<F> {
         let waker = waker.clone();
         let mut guard = self.lock();
         let state = &mut *guard;
-        if !state.has_room(&self.options) || has_greeting && !state.is_greeted {
+        if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
             return state.check_waiting(has_greeting).map(|()| None);
         }
         if let Some(encode) = encode.take() {
@@ -233,9 +262,13 @@ impl<F: Framing> Subchannel<F> {
             let framing = state.framing.get_mut();
             let offset = state.queue.push(framing, max_frame_len, encode)?;
             let slot = state.slots.insert(offset, waker);
+            let connection = state.connection;
             Self::unlock_and_wake_driver(guard);
             return Ok(Some(Call {
-                subchannel: self,
+                origin: Origin {
+                    subchannel: self,
+                    connection,
+                },
                 slot: Some(slot),
             }));
         }
@@ -268,7 +301,7 @@ impl<'s, F: Framing> Call<'s, F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
-        let Self { subchannel, .. } = *self;
+        let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();
             let limit = || subchannel.options.reply_timeout.unwrap_or_default();
@@ -285,8 +318,8 @@ impl<'s, F: Framing> Call<'s, F> {
         Poll::Pending
     }
 
-    pub(super) const fn subchannel(&self) -> &'s Subchannel<F> {
-        self.subchannel
+    pub(super) const fn origin(&self) -> Origin<'s, F> {
+        self.origin
     }
 }
 
@@ -294,7 +327,7 @@ impl<F: Framing> Drop for Call<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.subchannel.abandon(slot);
+            self.origin.subchannel.abandon(slot);
         }
     }
 }

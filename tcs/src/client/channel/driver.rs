@@ -17,10 +17,10 @@ use super::{
     },
     reencode::payload,
     slots::Failure,
-    subchannel::{Link, State, Subchannel},
+    subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, Execution, framing::Framing};
+use crate::{Error, framing::Framing};
 
 /// The task that reads and writes for all callers of a channel.
 pub(super) struct Driver<F: Framing> {
@@ -207,7 +207,7 @@ impl<F: Framing> Driver<F> {
                 || state.is_idle() && !self.subchannel.hub.has_subscribers()
             {
                 // The calls that come now wait for another connection.
-                state.link = Link::Disconnected(None);
+                state.end();
             }
             drop(state);
             // The next poll sends the ping, or ends the connection.
@@ -257,9 +257,9 @@ fn deliver<F: Framing>(
             }
             received => {
                 let error = received.into_error(peer, max_frame_len);
-                // The error of a function is an answer.
-                answers += u64::from(error.execution() == Execution::Executed);
-                Err(failure(subchannel, wire, oldest, error).into())
+                let failure = failure(subchannel, wire, oldest, error);
+                answers += u64::from(failure.is_answer());
+                Err(failure.into())
             }
         };
         slots.complete(reply, peer, wakers);

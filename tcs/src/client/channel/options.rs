@@ -9,6 +9,7 @@ use super::{
     budget::RetryBudget,
     connector::{Connector, OnConnect, Target},
     driver::Driver,
+    pool::Pool,
     reconnector::Reconnector,
     servers::Servers,
     state::ChannelStats,
@@ -355,13 +356,12 @@ impl<F: Framing> ChannelOptions<F> {
         inside_runtime("connect()", Instead::Nothing)?;
         let mut failure = None;
         // The first connection to each address.
-        for subchannel in channel.handle.connections.iter().take(number) {
+        for subchannel in channel.pool.connections.iter().take(number) {
             let Some(connector) = &subchannel.connector else {
                 continue;
             };
             match connector.connect(subchannel.index).await {
                 Ok(connection) => {
-                    subchannel.lock().has_task = true;
                     let driver = Driver::attach(subchannel, connection);
                     Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
                         .spawn(Some(driver));
@@ -403,7 +403,8 @@ impl<F: Framing> ChannelOptions<F> {
             let (options, stats) = (options.clone(), Arc::clone(&stats));
             Arc::new(Subchannel::new(options, index, stats, Some(connector)))
         });
-        let mut channel = Channel::with_connections(connections, Arc::clone(&stats));
+        let mut channel =
+            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
         channel.options.deadline = self.deadline;
         channel.options.is_timed = self.deadline.is_some();
         Ok(channel)

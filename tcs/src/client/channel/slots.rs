@@ -3,7 +3,7 @@
 use std::{mem, task::Waker};
 
 use super::reply::{self, Reply};
-use crate::{Error, Peer, framing::FrameError};
+use crate::{Error, Execution, Peer, framing::FrameError};
 
 /// The index of no slot.
 const NONE: usize = usize::MAX;
@@ -47,6 +47,11 @@ impl Failure {
     #[cold]
     fn no_memory(peer: &Peer, length: usize) -> Self {
         Self::without_retry(Error::no_frame(peer, FrameError::out_of_memory(length)))
+    }
+
+    /// Returns `true` if the function was executed to its end: its error is an answer, too.
+    pub(super) fn is_answer(&self) -> bool {
+        self.error.execution() == Execution::Executed
     }
 
     /// Creates the failure of a call whose request may have been executed, and is not sent again.
