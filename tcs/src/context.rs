@@ -124,7 +124,7 @@ impl ConnectionInfo {
     /// Creates the properties of a connection without a server, for tests that call a protocol
     /// directly.
     pub fn new(peer: Peer) -> Self {
-        let limits = ConversationLimits::UNSERVED;
+        let limits = ConversationLimits::DEFAULT;
         let server = Arc::new(ServerContext::new(usize::MAX, None, limits));
         Self::of(peer, None, 0, DrainSignal::NEVER, server)
     }

@@ -12,6 +12,10 @@ use tokio::{
     time::Instant,
 };
 
+use super::{
+    memory::{MemoryBudget, OverBudget, Reservation},
+    pool,
+};
 use crate::framing::ReadState;
 
 /// The maximum number of bytes read ahead for a connection.
@@ -28,6 +32,8 @@ pub(crate) struct ReadAhead {
     /// How many bytes may be there beyond [`READ_AHEAD`], because the function waits for the rest of a message.
     demand: usize,
     has_ended: bool,
+    /// Memory reserved for a message that is longer than what is read ahead otherwise.
+    reserved: Option<Reservation>,
     /// The first and the last read of the bytes, if the caller notes them.
     reads: Option<(Instant, Instant)>,
 }
@@ -55,6 +61,11 @@ impl ReadAhead {
     /// Consumes bytes, which must be there.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count.min(self.len());
+        if self.len() == 0 && self.is_large() {
+            self.bytes = Vec::new();
+            self.consumed = 0;
+            self.reserved = None;
+        }
         // Not each time: the bytes would move once for each message.
         if self.consumed >= self.bytes.len() / 2 {
             self.bytes.drain(..self.consumed);
@@ -77,6 +88,19 @@ impl ReadAhead {
         self.demand = if is_waited_for { self.len() } else { 0 };
     }
 
+    /// Returns `true` if the bytes have more memory than the pool keeps, which must be [reserved](Self::reserve).
+    #[inline]
+    pub(crate) const fn is_large(&self) -> bool {
+        self.bytes.capacity() > pool::LARGEST
+    }
+
+    /// Reserves the memory of the bytes, twice, because the function gets a copy.
+    #[cold]
+    pub(crate) fn reserve(&mut self, budget: &MemoryBudget) -> Result<(), OverBudget> {
+        let length = self.bytes.capacity().saturating_mul(2);
+        budget.reserve_existing(length, &mut self.reserved)
+    }
+
     /// Returns `true` if nothing more is read ahead.
     pub(crate) const fn is_full(&self) -> bool {
         self.len() >= READ_AHEAD + self.demand
@@ -93,8 +117,8 @@ impl ReadAhead {
         self.reads.map(|(first, _)| first)
     }
 
-    /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
-    /// ended or failed.
+    /// Reads the bytes that have arrived, until there are 64 KiB, or as many more as the function demands. Returns
+    /// `Ready` when the input has ended or failed.
     ///
     /// Keeps what was transferred: bytes that were read stay here.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(

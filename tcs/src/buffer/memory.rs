@@ -22,7 +22,7 @@ pub(crate) struct MemoryBudget {
     pages: Arc<Semaphore>,
     /// Half as many permits. A newcomer has one for each of its pages.
     newcomers: Arc<Semaphore>,
-    /// A quarter more, for a short time, for replies that exist already.
+    /// A quarter more, for a short time, for buffers that exist already.
     overdraft: Arc<Semaphore>,
     total: u32,
     /// How many buffers wait for pages.
@@ -105,9 +105,9 @@ impl MemoryBudget {
         self.try_acquire(self.pages_for(bytes), 0)
     }
 
-    /// Reserves memory for replies of this many bytes that exist already, or what is missing in `reserved`. If the
-    /// budget has none, the replies exceed it.
-    pub(super) fn reserve_replies(
+    /// Reserves memory for a buffer of this many bytes that exists already, or what is missing in `reserved`. If the
+    /// budget has none, the buffer exceeds it.
+    pub(super) fn reserve_existing(
         &self,
         bytes: usize,
         reserved: &mut Option<Reservation>,
@@ -279,14 +279,14 @@ mod tests {
         let budget = MemoryBudget::new(4 * MIB);
         let mut reserved = None;
         for (mib, is_overdraft) in [(1, false), (3, false), (2, false), (4, false), (9, false)] {
-            let result = budget.reserve_replies(mib * MIB, &mut reserved);
+            let result = budget.reserve_existing(mib * MIB, &mut reserved);
             assert!(result.is_ok(), "{mib}");
             let reserved = reserved.as_ref().expect("it is reserved");
             assert_eq!(reserved.is_overdraft(), is_overdraft, "{mib}");
         }
         let mut other = None;
-        assert!(budget.reserve_replies(MIB / 2, &mut other).is_ok());
-        assert!(budget.reserve_replies(2 * MIB, &mut other).is_err());
+        assert!(budget.reserve_existing(MIB / 2, &mut other).is_ok());
+        assert!(budget.reserve_existing(2 * MIB, &mut other).is_err());
         assert!(other.take().is_some_and(|other| other.is_overdraft()));
         drop(reserved);
         assert!(budget.try_reserve(4 * MIB).is_some());

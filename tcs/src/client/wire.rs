@@ -142,7 +142,7 @@ impl Wire {
         }
     }
 
-    /// Drops the queued requests from `offset` on, of which nothing was sent.
+    /// Drops the queued requests from `offset` on. Nothing of them was sent.
     pub(super) fn truncate_requests(&mut self, offset: u64) {
         self.requests.truncate(offset);
     }

@@ -7,15 +7,16 @@
 //! |---|---|---|
 //! | [`Push`]: a [`PushQueue`] of events | anyone, at any time | before it waits for a request, and while a function waits |
 //! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
-//! | [`Requests`]: [`Incoming`] messages | the loop, while the function waits for them | – |
+//! | [`Requests`]: [`Chunks`] | the loop, while the function waits for them | – |
 //! | [`Closed`] | the loop | – |
 //! | [`Upgrade`] | the function, in its reply | after the reply, for the rest of the connection |
 //!
 //! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
 //! of it before a wait.
 
+mod chunks;
 mod closed;
-mod incoming;
+mod messages;
 mod push;
 mod queue;
 mod receives;
@@ -26,6 +27,7 @@ mod test_connection;
 mod upgrade;
 
 use std::{
+    fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,9 +37,9 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
-use incoming::Incoming;
-pub(crate) use incoming::{Chunks, ChunksEnd, Wanted};
+pub(crate) use messages::Messages;
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;
@@ -50,8 +52,8 @@ pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    format::{Encode, EncodeError, Writer, WriterState},
-    framing::FrameError,
+    buffer::EncodeOutcome,
+    format::{Encode, Writer},
 };
 
 /// What one connection has beside its requests and replies.
@@ -60,7 +62,7 @@ pub(crate) struct Conversation {
     limits: ConversationLimits,
     pushes: OnceLock<Arc<PushQueue>>,
     pub(crate) items: StagedItems,
-    pub(crate) incoming: Incoming,
+    pub(crate) chunks: Chunks,
     /// Whether the peer has closed its sending half, or the connection is gone.
     is_closed: AtomicBool,
     /// Notified when `is_closed` is set.
@@ -83,8 +85,8 @@ pub(crate) struct ConversationLimits {
 }
 
 impl ConversationLimits {
-    /// The limits without a server.
-    pub(crate) const UNSERVED: Self = Self {
+    /// The limits of a server by default, and those without a server.
+    pub(crate) const DEFAULT: Self = Self {
         frame_len: 8 << 20,
         push_queue: 64 << 10,
         push_overflow: PushOverflow::Reject,
@@ -97,7 +99,7 @@ impl Conversation {
             limits,
             pushes: OnceLock::new(),
             items: StagedItems::default(),
-            incoming: Incoming::default(),
+            chunks: Chunks::default(),
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             idle: AtomicU64::new(DEFAULT_IDLE),
@@ -172,48 +174,48 @@ impl EventCounts {
 
 /// Why a message cannot be sent.
 #[derive(Debug)]
-pub(crate) enum Unsent {
-    Encode(EncodeError),
-    Frame(FrameError),
-    /// The value is the error of a function (`Result`), and not a message.
-    Error(String),
-}
+pub(crate) struct Unsent(EncodeOutcome);
 
-impl std::fmt::Display for Unsent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Encode(error) => error.fmt(f),
-            Self::Frame(error) => error.fmt(f),
-            Self::Error(text) => f.write_str(text),
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            EncodeOutcome::Unencodable(error) => error.fmt(f),
+            EncodeOutcome::Unsendable(error) => error.fmt(f),
+            // The value is the error of a function (`Result`), and not a message.
+            EncodeOutcome::Error(text) => f.write_str(text),
+            EncodeOutcome::Written(_) | EncodeOutcome::Nothing => Ok(()),
         }
     }
 }
 
-/// Appends an encoded message without its frame to `out`. Returns `false` if the value declares that there is none.
+/// Encodes a message without its frame to `out`, which is cleared before. Returns `false` if the value declares that
+/// there is none.
+///
+/// To encode is code of the user, which may use the same connection. So it must not be called with a lock.
 fn encode<Format>(
     message: impl Encode<Format>,
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<bool, Unsent> {
-    let start = out.len();
+    out.clear();
     let mut writer = Writer::new(out, limit);
     let encoded = message.encode(&mut writer).map(|()| writer.into_state());
-    let unsent = match encoded {
-        Ok(WriterState::Message) => return Ok(true),
-        Ok(WriterState::Nothing) => {
-            out.truncate(start);
-            return Ok(false);
-        }
-        Ok(WriterState::TooLarge(length)) if length <= limit => {
-            Unsent::Frame(FrameError::out_of_memory(length))
-        }
-        Ok(WriterState::TooLarge(length)) => Unsent::Frame(FrameError::too_large(length, limit)),
-        Ok(WriterState::Error(place)) => {
-            let text = out.get(place).unwrap_or_default();
-            Unsent::Error(String::from_utf8_lossy(text).into_owned())
-        }
-        Err(error) => Unsent::Encode(error),
-    };
-    out.truncate(start);
-    Err(unsent)
+    match EncodeOutcome::of(encoded, out, 0, limit) {
+        EncodeOutcome::Written(_) => Ok(true),
+        EncodeOutcome::Nothing => Ok(false),
+        unsent => Err(Unsent(unsent)),
+    }
 }
+
+/// For functions whose error is a text.
+macro_rules! into_text {
+    ($($error:ty)*) => {$(
+        impl From<$error> for String {
+            fn from(error: $error) -> Self {
+                error.to_string()
+            }
+        }
+    )*};
+}
+
+into_text! { PushError ReceiveError SendError }

@@ -60,7 +60,10 @@ pub trait Pushes {
 /// An event is encoded at once. It waits in a queue of the connection, which has a limit
 /// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. The
 /// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
-/// comes after its reply. When the connection closes, events that were not sent are dropped. A server that drains sends
+/// comes after its reply. So does what others push to this connection after that: while the function waits for long, it
+/// holds up the later events of its peer. Let another task push, or a function that returns.
+///
+/// When the connection closes, events that were not sent are dropped. A server that drains sends
 /// them first.
 ///
 /// Events are no activity of the peer: [`idle_timeout`](crate::server::Server::idle_timeout) closes the connection of a
@@ -250,8 +253,8 @@ impl<P: Pushes> PushGroup<P> {
     where
         P::Event<'e>: Encode<P::Format>,
     {
-        let mut members = self.lock();
-        let Some(limit) = members.values().map(|queue| queue.max_event_len()).min() else {
+        let limit = self.lock().values().map(|it| it.max_event_len()).min();
+        let Some(limit) = limit else {
             return Ok(0);
         };
         let mut bytes = Vec::new();
@@ -260,9 +263,11 @@ impl<P: Pushes> PushGroup<P> {
         }
         let event = Bytes::from(bytes);
         let skipped = except.map(Push::key);
+        let mut members = self.lock();
         let (mut wakers, mut sent) = (Vec::new(), 0);
         members.retain(|key, queue| {
-            if Some(*key) == skipped {
+            // A member that has joined meanwhile may have another limit.
+            if Some(*key) == skipped || event.len() > queue.max_event_len() {
                 return true;
             }
             let (pushed, waker) = queue.push(event.clone(), RequestNumber::NONE);
@@ -341,10 +346,3 @@ impl fmt::Display for PushError {
 }
 
 impl error::Error for PushError {}
-
-/// For functions whose error is a text.
-impl From<PushError> for String {
-    fn from(error: PushError) -> Self {
-        error.to_string()
-    }
-}

@@ -1,8 +1,8 @@
 //! Replies of many messages.
 
-use std::{error, fmt, future::poll_fn, marker::PhantomData};
+use std::{error, fmt, marker::PhantomData};
 
-use super::{Conversation, Unsent};
+use super::{Conversation, Unsent, encode, staged::FULL};
 use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 
 /// A protocol whose functions reply with a stream of items.
@@ -59,6 +59,8 @@ pub trait Streams {
 #[derive(Debug)]
 pub struct Replies<'a, P> {
     conversation: &'a Conversation,
+    /// The item that was sent last.
+    item: Vec<u8>,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -79,9 +81,14 @@ impl<P: Streams> Replies<'_, P> {
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        let (items, limit) = (&self.conversation.items, self.conversation.limits.frame_len);
-        if items.stage::<P::Format>(item, limit).map_err(SendError)? {
-            poll_fn(|cx| items.poll_room(cx)).await;
+        let Conversation { items, limits, .. } = self.conversation;
+        let encoded = encode(item, &mut self.item, limits.frame_len).map_err(SendError)?;
+        let must_wait = encoded && items.stage(&self.item);
+        if self.item.capacity() > FULL {
+            self.item = Vec::new();
+        }
+        if must_wait {
+            items.room().await;
         }
         Ok(())
     }
@@ -92,6 +99,7 @@ impl ConnectionInfo {
     pub fn replies<P: Streams>(&self) -> Replies<'_, P> {
         Replies {
             conversation: self.conversation(),
+            item: Vec::new(),
             protocol: PhantomData,
         }
     }
@@ -114,10 +122,3 @@ impl fmt::Display for SendError {
 }
 
 impl error::Error for SendError {}
-
-/// For functions whose error is a text.
-impl From<SendError> for String {
-    fn from(error: SendError) -> Self {
-        error.to_string()
-    }
-}

@@ -1,11 +1,8 @@
 //! Requests of many messages.
 
-use std::{error, fmt, future::poll_fn, marker::PhantomData};
+use std::{error, fmt, marker::PhantomData};
 
-use super::{
-    Conversation, Receives,
-    incoming::{Chunks, ChunksEnd, Wanted},
-};
+use super::{ChunksEnd, Conversation, Demand, Messages, Receives};
 use crate::{
     ConnectionInfo, FromContext, Rejection,
     format::{Decode, DecodeError, Frame},
@@ -19,7 +16,10 @@ use crate::{
 /// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client tells which messages belong to the request, and
 /// where they end; those that the function does not take are skipped. With framings without control frames, they are
 /// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
-/// input ends them, too.
+/// input ends them, too: there, an upload that was cut looks complete, unless the protocol tells its end.
+///
+/// A message of more than 64 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there is
+/// none, the function is dropped, and its request has *failed*.
 ///
 /// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
 /// time from one message to the next.
@@ -47,7 +47,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Requests<'a, P: Receives> {
     conversation: &'a Conversation,
-    batch: Chunks,
+    batch: Messages,
     scratch: Vec<u8>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -61,7 +61,8 @@ impl<P: Receives> Requests<'_, P> {
     ///
     /// Returns an error if the message cannot be decoded, after which the next one can be received; if it is longer than
     /// [`max_frame_len`](crate::server::Server::max_frame_len); if the bytes are not a frame; or if the input ends in the
-    /// middle of one. After the last two, the connection closes once the function has returned.
+    /// middle of one, or after chunks whose end the client has not told. After the last two, the connection closes once
+    /// the function has returned.
     ///
     /// # Cancel safety
     ///
@@ -78,9 +79,8 @@ impl<P: Receives> Requests<'_, P> {
             ..
         } = self;
         if batch.is_empty() {
-            let incoming = &conversation.incoming;
-            let found = poll_fn(|cx| incoming.poll_found(Wanted::Messages, batch, cx)).await;
-            if let Err(end) = found {
+            let received = conversation.chunks.receive(Demand::Messages, batch).await;
+            if let Err(end) = received {
                 return ReceiveError::from_end(end).map(|()| None);
             }
         }
@@ -120,7 +120,7 @@ impl<P: Receives> Requests<'_, P> {
     /// }
     /// ```
     pub fn exactly(&mut self, length: usize) -> Body<'_> {
-        self.conversation.incoming.begin_block(length);
+        self.conversation.chunks.begin_block(length);
         Body {
             conversation: self.conversation,
             batch: &mut self.batch,
@@ -134,7 +134,7 @@ impl ConnectionInfo {
     pub fn requests<P: Receives>(&self) -> Requests<'_, P> {
         Requests {
             conversation: self.conversation(),
-            batch: Chunks::default(),
+            batch: Messages::default(),
             scratch: Vec::new(),
             protocol: PhantomData,
         }
@@ -153,7 +153,7 @@ impl<'a, P: Receives> FromContext<'a> for Requests<'a, P> {
 #[derive(Debug)]
 pub struct Body<'a> {
     conversation: &'a Conversation,
-    batch: &'a mut Chunks,
+    batch: &'a mut Messages,
     rest: usize,
 }
 
@@ -171,13 +171,11 @@ impl Body<'_> {
         if self.rest == 0 {
             return Ok(None);
         }
-        let (incoming, batch) = (&self.conversation.incoming, &mut *self.batch);
-        let wanted = Wanted::Bytes(self.rest);
-        let found = poll_fn(|cx| incoming.poll_found(wanted, batch, cx)).await;
-        if let Err(end) = found {
+        let (chunks, demand) = (&self.conversation.chunks, Demand::Bytes(self.rest));
+        if let Err(end) = chunks.receive(demand, self.batch).await {
             return ReceiveError::from_end(end).map(|()| None);
         }
-        let piece = batch.next().unwrap_or_default();
+        let piece = self.batch.next().unwrap_or_default();
         self.rest = self.rest.saturating_sub(piece.len());
         Ok(Some(piece))
     }
@@ -190,7 +188,7 @@ impl Body<'_> {
 
 impl Drop for Body<'_> {
     fn drop(&mut self) {
-        self.conversation.incoming.end_block();
+        self.conversation.chunks.begin_block(0);
     }
 }
 
@@ -224,10 +222,3 @@ impl fmt::Display for ReceiveError {
 }
 
 impl error::Error for ReceiveError {}
-
-/// For functions whose error is a text.
-impl From<ReceiveError> for String {
-    fn from(error: ReceiveError) -> Self {
-        error.to_string()
-    }
-}

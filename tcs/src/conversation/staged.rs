@@ -3,108 +3,60 @@
 use std::{
     mem::take,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
 };
 
-use super::{Unsent, encode};
-use crate::format::Encode;
+use tokio::sync::Notify;
+
+use super::Messages;
+use crate::runtime::wait_until;
 
 /// From this many bytes on, a function waits until its items are taken.
-const FULL: usize = 64 * 1024;
+pub(super) const FULL: usize = 64 * 1024;
 
 /// The items of a streamed reply, encoded and not framed.
 #[derive(Debug, Default)]
 pub(crate) struct StagedItems {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    items: Items,
-    /// Those who wait for room. A function may send from several futures, with wakers of their own.
-    waiting: Vec<Waker>,
-}
-
-/// Encoded items, one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Items {
-    bytes: Vec<u8>,
-    /// Where each item ends.
-    ends: Vec<usize>,
-}
-
-impl Items {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Returns the items.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let item = self.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
-            item
-        })
-    }
+    items: Mutex<Messages>,
+    /// Notified when they are taken.
+    taken: Notify,
 }
 
 impl StagedItems {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Messages> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends an item. Returns `true` if its sender must wait before the next one.
-    pub(super) fn stage<Format>(
-        &self,
-        item: impl Encode<Format>,
-        limit: usize,
-    ) -> Result<bool, Unsent> {
-        let mut inner = self.lock();
-        let Items { bytes, ends } = &mut inner.items;
-        if encode(item, bytes, limit)? {
-            ends.push(bytes.len());
-        }
-        Ok(bytes.len() >= FULL)
+    /// Appends an encoded item. Returns `true` if its sender must wait before the next one.
+    pub(super) fn stage(&self, item: &[u8]) -> bool {
+        let mut items = self.lock();
+        items.push(item);
+        items.len() >= FULL
     }
 
     /// Waits until there is room for another item.
-    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut inner = self.lock();
-        if inner.items.bytes.len() < FULL {
-            return Poll::Ready(());
-        }
-        if !inner
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            inner.waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
+    pub(super) async fn room(&self) {
+        wait_until(&self.taken, || self.lock().len() < FULL).await;
     }
 
-    /// Takes all items, and wakes those who wait for room.
-    pub(crate) fn take(&self) -> Items {
-        let mut inner = self.lock();
-        let (items, waiting) = (take(&mut inner.items), take(&mut inner.waiting));
-        drop(inner);
-        // Without the lock, because wakers are foreign code.
-        waiting.into_iter().for_each(Waker::wake);
+    /// Takes all items, so that there is room for others.
+    pub(crate) fn take(&self) -> Messages {
+        let items = take(&mut *self.lock());
+        if !items.is_empty() {
+            self.taken.notify_waiters();
+        }
         items
     }
 
     /// Takes the memory of items that were framed, for the next ones, unless it is large.
-    pub(crate) fn recycle(&self, mut items: Items) {
-        if items.bytes.capacity() > 2 * FULL {
+    pub(crate) fn recycle(&self, mut items: Messages) {
+        if items.capacity() > 2 * FULL {
             // An idle connection does not keep the memory of a large item.
             return;
         }
-        items.bytes.clear();
-        items.ends.clear();
-        let mut inner = self.lock();
-        if inner.items.is_empty() {
-            inner.items = items;
+        items.clear();
+        let mut staged = self.lock();
+        if staged.is_empty() {
+            *staged = items;
         }
     }
 }

@@ -86,7 +86,8 @@ impl fmt::Debug for Upgrade<'_> {
 
 /// The stream of a connection that a function has taken over.
 ///
-/// It first yields what the peer has sent behind the request. Flush it after what the peer waits for: TLS keeps what its
+/// It first yields what the peer has sent behind the request, without the rest of a block
+/// ([`Requests::exactly`](super::Requests::exactly)) that the function did not take. Flush it after what the peer waits for: TLS keeps what its
 /// socket has not taken. When it is dropped, the server closes the connection, as after a last reply: it closes its sending half, and
 /// drops what the peer still sends for at most [`linger`](crate::server::Server::linger).
 ///
@@ -97,6 +98,8 @@ pub struct Upgraded {
     unread: Vec<u8>,
     /// How many bytes of `unread` were taken.
     taken: usize,
+    /// How many bytes after them are dropped: the rest of a block that the function did not take.
+    skip: usize,
     /// Whether the input ends after `unread`.
     has_ended: bool,
     totals: Transferred,
@@ -123,12 +126,14 @@ impl Upgraded {
         stream: Stream,
         unread: Vec<u8>,
         has_ended: bool,
+        skip: usize,
     ) -> (Self, oneshot::Receiver<Returned>) {
         let (home, returned) = oneshot::channel();
         let upgraded = Self {
             stream: Some(stream),
             unread,
             taken: 0,
+            skip,
             has_ended,
             totals: Transferred::default(),
             home: Some(home),
@@ -176,6 +181,13 @@ impl AsyncRead for Upgraded {
         }
         if self.has_ended {
             return Poll::Ready(Ok(()));
+        }
+        while self.skip > 0 && buffer.remaining() > 0 {
+            let mut dropped = buffer.take(self.skip);
+            ready!(self.stream()?.poll_read(cx, &mut dropped))?;
+            let count = dropped.filled().len();
+            self.totals.received += count;
+            self.skip = if count == 0 { 0 } else { self.skip - count };
         }
         let before = buffer.filled().len();
         ready!(self.stream()?.poll_read(cx, buffer))?;

@@ -200,7 +200,8 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// Set it to `true` if this framing has no state, or only notes how far it has searched. A
     /// [`Channel`](crate::Channel) reads a request back out of its frame to send it again, and so it sends requests again
-    /// only if this is `true`.
+    /// only if this is `true`. A server takes a new value after a block without a frame
+    /// ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that nothing is noted about other bytes.
     ///
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;

@@ -231,7 +231,7 @@ impl Settings {
             limits: Limits {
                 // The default of tokio-util's length-delimited codec. Memory follows the bytes that
                 // arrive, not the claimed length.
-                frame_len: 8 << 20,
+                frame_len: ConversationLimits::DEFAULT.frame_len,
                 handshake: Limit::from_secs(10),
                 idle: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
@@ -252,8 +252,8 @@ impl Settings {
                 requests: u64::MAX,
                 pipelined: u64::MAX,
                 // As many replies wait before they are sent.
-                push_queue: 64 << 10,
-                push_overflow: PushOverflow::Reject,
+                push_queue: ConversationLimits::DEFAULT.push_queue,
+                push_overflow: ConversationLimits::DEFAULT.push_overflow,
                 in_flight_per_address: usize::MAX,
                 rate_per_address: u32::MAX,
                 // Long enough for hundreds of cheap requests, too short to be noticed.

@@ -30,7 +30,7 @@ pub(super) struct Outgoing<'a, F> {
 }
 
 impl<F: Framing> Outgoing<'_, F> {
-    /// Frames the items that wait, unless the write buffer is full. Returns `true` if there were some.
+    /// Frames all items that wait. Returns `true` if there were some.
     ///
     /// Returns an error if the framing cannot carry one of them. Those before it are framed.
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, FrameError> {

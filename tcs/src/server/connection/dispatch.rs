@@ -159,7 +159,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             if let Some(conversation) = self.info.open_conversation() {
                 conversation.end_request();
-                self.frames.skip(conversation.incoming.reset());
+                let rest = self.end_chunks(conversation);
+                self.frames.skip(rest);
             }
             record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {

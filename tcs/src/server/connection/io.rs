@@ -157,6 +157,8 @@ pub(super) enum Interrupt {
     TimedOut,
     /// `half_close_timeout` is over.
     HalfClosed,
+    /// There is no memory for a long chunk of the request.
+    OverBudget,
     /// The server ends at once.
     Aborted,
 }
@@ -571,6 +573,9 @@ impl Io {
             Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
+        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
+            return Poll::Ready(Ok(Interrupt::OverBudget));
+        }
         let limits = self.registration.limits();
         let timed_out = clock.deadline(limits.request);
         let half_closed = self.clocks.half_close.deadline(limits.half_close);

@@ -53,6 +53,7 @@ mod upgrade;
 use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
+use receive::end_chunks;
 use respond::{Exit, Flow, Responder};
 pub(super) use respond::{log_panic, rejection_frames};
 
@@ -397,7 +398,8 @@ impl<P: ServerProtocol> Connection<P> {
                 // The function may have got the end of the input, which then is not the one of the buffer.
                 read.reopen();
             }
-            read.frames().skip(conversation.incoming.reset());
+            let rest = end_chunks(conversation, &mut self.framing, &self.shared);
+            read.frames().skip(rest);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));

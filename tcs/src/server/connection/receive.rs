@@ -2,11 +2,14 @@
 
 use std::cmp::min;
 
-use super::dispatch::Batch;
+use super::{super::shared::Shared, dispatch::Batch};
 use crate::{
     buffer::ReadAhead,
-    conversation::{Chunks, ChunksEnd, Conversation, Wanted},
-    framing::{Announcement, FrameError, FrameKind, Framing as _, Input, ReadState, Side},
+    conversation::{ChunksEnd, Conversation, Demand, Messages},
+    framing::{
+        Announcement, ConnectionFraming, FrameError, FrameKind, Framing as _, Input, ReadState,
+        Side,
+    },
     protocol::ServerProtocol,
 };
 
@@ -30,21 +33,23 @@ impl<P: ServerProtocol> Batch<'_, P> {
     /// Looks for what the function waits for among the bytes that have arrived.
     #[cold]
     pub(super) fn feed(&mut self, conversation: &Conversation) -> Fed {
-        let incoming = &conversation.incoming;
-        let Some((wanted, mut batch)) = incoming.take_wanted() else {
+        let chunks = &conversation.chunks;
+        let Some((demand, mut batch, mut progress)) = chunks.demand() else {
             self.ahead.set_demand(false);
             return Fed::Nothing;
         };
         // Once: what comes later is read ahead.
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
-        let skip = incoming.skip();
-        let skipped = min(skip, self.ahead.bytes().len());
+        let skipped = min(progress.skip, self.ahead.len());
         self.ahead.consume(skipped);
-        incoming.set_skip(skip - skipped);
-        let end = match wanted {
-            _ if skipped < skip => self.truncated(),
-            Wanted::Bytes(length) => {
+        progress.skip -= skipped;
+        if skipped > 0 || demand != Demand::Messages {
+            restart_framing(self.framing, self.shared);
+        }
+        let end = match demand {
+            _ if progress.skip > 0 => self.truncated(),
+            Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
                 let length = min(length, min(bytes.len(), BATCH));
                 if let Some(piece @ [_, ..]) = bytes.get(..length) {
@@ -55,17 +60,22 @@ impl<P: ServerProtocol> Batch<'_, P> {
                     self.truncated()
                 }
             }
-            Wanted::Messages => {
-                let (consumed, end) = self.parse_chunks(&mut batch);
-                let arrived = self.ahead.bytes().len();
-                self.ahead.consume(min(consumed, arrived));
-                incoming.set_skip(consumed.saturating_sub(arrived));
+            Demand::Messages => {
+                let (consumed, end) = self.parse_chunks(&mut batch, &mut progress.is_open);
+                let arrived = min(consumed, self.ahead.len());
+                self.ahead.consume(arrived);
+                progress.skip = consumed - arrived;
                 end
             }
         };
-        let is_fed = incoming.give(batch, end);
+        let is_fed = chunks.give(batch, end, progress);
         self.ahead.set_demand(!is_fed);
         if is_fed { Fed::Some } else { Fed::NeedsMore }
+    }
+
+    /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
+    pub(super) fn end_chunks(&mut self, conversation: &Conversation) -> usize {
+        end_chunks(conversation, self.framing, self.shared)
     }
 
     /// Returns the end of an input that has ended too early.
@@ -74,9 +84,13 @@ impl<P: ServerProtocol> Batch<'_, P> {
         has_ended.then(|| failed(&FrameError::truncated()))
     }
 
-    /// Takes messages off the bytes that were read ahead. Returns how many bytes they have, of which some may not have
-    /// arrived, and the end, if there was nothing before it.
-    fn parse_chunks(&mut self, batch: &mut Chunks) -> (usize, Option<ChunksEnd>) {
+    /// Takes messages off the bytes that were read ahead, and notes whether their end is missing. Returns how many bytes
+    /// they have, some of them to come, and the end, if there is one after them.
+    fn parse_chunks(
+        &mut self,
+        batch: &mut Messages,
+        is_open: &mut bool,
+    ) -> (usize, Option<ChunksEnd>) {
         if P::Framing::HAS_VALUES {
             let text = "this framing makes values, which are not received one by one";
             return (0, Some(ChunksEnd::Failed(text.to_owned())));
@@ -90,9 +104,17 @@ impl<P: ServerProtocol> Batch<'_, P> {
         let mut messages = 0;
         let end = loop {
             let input = input_at(self.ahead, consumed, limit);
+            let has_ended = self.ahead.has_ended();
+            if input.bytes().is_empty() && !has_ended {
+                break None;
+            }
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) => break self.ahead.has_ended().then_some(ChunksEnd::Complete),
+                Ok(None) if has_ended && *is_open => {
+                    let text = "the input has ended before the end of the chunks (the notice 84)";
+                    break Some(ChunksEnd::Failed(text.to_owned()));
+                }
+                Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
                 Err(error) => break Some(failed(&error)),
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
@@ -123,7 +145,8 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 FrameKind::Control(..0x80) | FrameKind::Announced(_) => {
                     break Some(ChunksEnd::Complete);
                 }
-                FrameKind::Skip | FrameKind::Control(_) => {}
+                FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
+                FrameKind::Skip => {}
             }
             consumed += parsed.consumed();
             if messages == MESSAGES || batch.len() >= BATCH {
@@ -136,6 +159,29 @@ impl<P: ServerProtocol> Batch<'_, P> {
 
 /// The kind of the control frame after the last chunk, from `WIRE.md`.
 const END: u8 = 0x84;
+
+/// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
+pub(super) fn end_chunks<P: ServerProtocol>(
+    conversation: &Conversation,
+    framing: &mut ConnectionFraming<P::Framing>,
+    shared: &Shared<P>,
+) -> usize {
+    let rest = conversation.chunks.reset();
+    if rest > 0 {
+        restart_framing(framing, shared);
+    }
+    rest
+}
+
+/// Lets a framing forget how far it has searched bytes for the end of a frame, which were no part of one.
+fn restart_framing<P: ServerProtocol>(
+    framing: &mut ConnectionFraming<P::Framing>,
+    shared: &Shared<P>,
+) {
+    if P::Framing::HAS_INDEPENDENT_FRAMES {
+        *framing.get_mut() = shared.protocol.framing();
+    }
+}
 
 fn input_at(ahead: &ReadAhead, start: usize, limit: usize) -> Input<'_> {
     let state = if ahead.has_ended() {

@@ -320,6 +320,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 let text = "the time after the end of the input is over";
                 self.close_with_frame(&going_away(text));
             }
+            Interrupt::OverBudget => {
+                let text = "the memory for large frames is in use (`memory_budget`)";
+                self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+                // *Failed* is not final.
+                self.close_with_frame(&going_away("the rest of the chunk was not read"));
+            }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
                 let text = "the server ended before the reply";

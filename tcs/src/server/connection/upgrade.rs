@@ -58,11 +58,16 @@ impl<P: ServerProtocol> Batch<'_, P> {
         if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
             self.info.server().events.count(0, queue.close());
         }
+        let conversation = self.info.open_conversation();
+        let skip = conversation.map_or(0, |conversation| self.end_chunks(conversation));
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
+        let skipped = skip.min(self.ahead.len());
+        self.ahead.consume(skipped);
         let has_ended = self.ahead.has_ended();
         let unread = take(self.ahead).into_bytes();
-        let (io, mut returned) = Upgraded::new(self.io.hand_over(), unread, has_ended);
+        let (io, mut returned) =
+            Upgraded::new(self.io.hand_over(), unread, has_ended, skip - skipped);
         tracing::debug!("a function takes the connection over");
         if let Some(mut serving) = upgrade.serve(io) {
             poll_fn(|cx| match serving.as_mut().poll(cx) {

@@ -1,0 +1,56 @@
+//! Messages without frames, one after the other.
+
+/// Messages without frames, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    bytes: Vec<u8>,
+    /// Where each message ends.
+    ends: Vec<usize>,
+    /// How many of them were taken.
+    taken: usize,
+}
+
+impl Messages {
+    pub(crate) fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Returns the number of bytes, also of messages that were taken.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) const fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Returns `true` if all messages were taken.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.taken == self.ends.len()
+    }
+
+    /// Takes the next message.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        let end = *self.ends.get(self.taken)?;
+        let before = self.ends.get(..self.taken).and_then(<[usize]>::last);
+        self.taken += 1;
+        self.bytes.get(before.copied().unwrap_or_default()..end)
+    }
+
+    /// Returns all messages, also those that were taken.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let message = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            message
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.taken = 0;
+    }
+}

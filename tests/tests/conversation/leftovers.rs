@@ -1,0 +1,227 @@
+//! Requests of many messages that end early, and functions that leave some of theirs.
+
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use tcs::{
+    ConcurrentServer, Response,
+    format::Plain,
+    framing::Lines,
+    protocol::{Receives, Requests, Upgrade, Upgraded},
+    server_protocol,
+};
+use tcs_tests::{Gate, Heard, code, control, frame, gate, serve_in_memory, within};
+use tokio::io::AsyncWriteExt as _;
+
+fn chunks(count: u32) -> Vec<u8> {
+    [&[0x80, 0, 0, 5, 0x83][..], &count.to_be_bytes()].concat()
+}
+
+/// Counts chunks, and their bytes.
+#[server_protocol]
+async fn upload(_name: &str, mut more: Requests<'_, Upload>) -> Result<String, String> {
+    let (mut count, mut sum) = (0, 0);
+    while let Some(chunk) = more.next().await? {
+        count += 1;
+        sum += chunk.len();
+    }
+    Ok(format!("{count} {sum}"))
+}
+
+impl Receives for Upload {
+    type Format = Plain;
+    type Chunk<'a> = &'a [u8];
+}
+
+#[tokio::test]
+async fn input_that_ends_without_the_end_of_the_chunks_is_an_error() {
+    let ping = control(0x80, "");
+    let cut = [
+        chunks(2),
+        chunks(1),
+        [chunks(2), frame("b")].concat(),
+        [chunks(1), frame("b")].concat(),
+        [chunks(1), frame("b"), ping.clone()].concat(),
+    ];
+    for sent in cut {
+        let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Upload), 1 << 10);
+        within(peer.send([frame("a"), sent.clone()].concat())).await;
+        within(peer.finish()).await;
+        let Heard::Control(kind, text) = within(peer.hear()).await else {
+            panic!("it is taken for complete: {sent:?}");
+        };
+        assert_eq!(kind, code::ERROR);
+        assert!(text.contains("84"), "{text}");
+        assert_eq!(within(peer.hear()).await, Heard::End);
+        let requests = within(serving).await.expect("no panic").requests;
+        assert_eq!((requests.received, requests.served), (1, 1));
+    }
+    // Without chunks, nothing says that there are some.
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Upload), 1 << 10);
+    within(peer.send([frame("a"), ping].concat())).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("0 0"));
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
+/// Asks for a line, does not wait for it, and then takes the block of the length in the request and a line.
+#[server_protocol(framing = Lines)]
+async fn impatient(
+    length: usize,
+    #[state] gate: &Gate,
+    mut more: Requests<'_, Impatient>,
+) -> Result<String, String> {
+    {
+        let mut next = pin!(more.next());
+        let polled = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_ready())).await;
+        assert!(!polled, "nothing was sent");
+    }
+    gate.pass().await;
+    let mut block = Vec::new();
+    let mut body = more.exactly(length);
+    while let Some(piece) = body.next().await? {
+        block.extend_from_slice(piece);
+    }
+    drop(body);
+    let line = more.next().await?.map(str::to_owned);
+    Ok(format!("{:?} {line:?}", String::from_utf8_lossy(&block)))
+}
+
+impl Receives for Impatient {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+/// The size of the pipe.
+const PIPE: usize = 64;
+
+/// Asks for a block, sends `before` and `full` once the function has dropped its `next`, and `after` when it goes on.
+/// Returns what it says.
+async fn tell_impatient(length: &str, before: &str, full: &str, after: &str) -> String {
+    let gate = gate();
+    let server = ConcurrentServer::new(Impatient::new(gate.clone()));
+    let (mut peer, serving) = serve_in_memory(server, PIPE);
+    within(peer.send(length)).await;
+    within(gate.reached()).await;
+    // Once the pipe has room for all of `full`, the server has looked for a line in what is before it.
+    assert_eq!(full.len(), PIPE);
+    within(peer.send(before)).await;
+    within(peer.send(full)).await;
+    gate.open();
+    within(peer.send(after)).await;
+    within(peer.finish()).await;
+    let said = within(peer.rest()).await;
+    assert!(within(serving).await.expect("no panic").requests.served > 0);
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn line_of_a_dropped_next_is_no_part_of_a_block() {
+    let line = "l".repeat(PIPE - 4);
+    let full = ["1234", &line].concat();
+    let said = tell_impatient("4\n", "abc\n", &full, "\n").await;
+    assert_eq!(said, format!("\"1234\" Some(\"{line}\")\n"));
+}
+
+#[tokio::test]
+async fn line_after_a_block_is_found_where_a_dropped_next_has_searched() {
+    let full = "b".repeat(PIPE);
+    let after = ["\n", &"y".repeat(PIPE / 2), "\n"].concat();
+    let said = tell_impatient("65\n", "a", &full, &after).await;
+    let begin = format!("\"a{full}\" Some(\"\")\n");
+    assert!(said.starts_with(&begin), "{said}");
+}
+
+/// `LENGTH TAKE`: announces a block, takes so much of it, and takes the connection over.
+#[server_protocol(framing = Lines)]
+async fn switch<'a>(
+    line: &'a str,
+    mut more: Requests<'a, Switch>,
+) -> Result<Response<&'static str, Upgrade<'a>>, String> {
+    let (length, take) = line.split_once(' ').ok_or("two numbers")?;
+    let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
+    let (length, take) = (number(length)?, number(take)?);
+    let mut body = more.exactly(length);
+    while length - body.rest() < take {
+        body.next().await?;
+    }
+    drop(body);
+    Ok(Response::upgrade("ok", async move |mut io: Upgraded| {
+        let mut read = tokio::io::BufReader::with_capacity(3, &mut io);
+        let mut all = Vec::new();
+        tokio::io::copy_buf(&mut read, &mut all)
+            .await
+            .expect("it ends");
+        io.write_all(&all).await.expect("it reads");
+    }))
+}
+
+impl Receives for Switch {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+#[tokio::test]
+async fn rest_of_a_block_is_not_read_by_what_takes_the_connection_over() {
+    for (request, first) in [("6 0\n", 6), ("6 2\n", 6), ("0 0\n", 0), ("9 0\n", 9)] {
+        let sent = [request, "abcdefghi"].concat();
+        for cut in 1..=sent.len() {
+            let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Switch), 64);
+            within(peer.send(&sent[..cut])).await;
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+            within(peer.send(&sent[cut..])).await;
+            within(peer.finish()).await;
+            let said = within(peer.rest()).await;
+            let expected = ["ok\n", &"abcdefghi"[first..]].concat();
+            assert_eq!(String::from_utf8_lossy(&said), expected, "{request}{cut}");
+            let report = within(serving).await.expect("no panic");
+            assert_eq!(report.bytes.received, sent.len() as u64);
+        }
+    }
+}
+
+#[tokio::test]
+async fn input_that_ends_within_the_rest_of_a_block_is_empty_after_the_upgrade() {
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Switch), 64);
+    within(peer.send("18446744073709551615 0\nabc")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"ok\n");
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
+#[tokio::test]
+async fn large_chunks_stay_within_the_memory_budget() {
+    let mib = 1 << 20;
+    let server = ConcurrentServer::new(Upload)
+        .max_frame_len(4 * mib)
+        .memory_budget(4 * mib);
+    let server = tcs_tests::Listening::start(tcs_tests::Over::Memory, server).await;
+    let (begin, chunk) = ([frame("a"), chunks(1)].concat(), frame(vec![b'x'; 3 * mib]));
+    let (most, rest) = chunk.split_at(chunk.len() - 1);
+    let mut first = server.peer().await;
+    within(first.send([&begin, most].concat())).await;
+    let mut second = server.peer().await;
+    // The server may have closed.
+    within(second.try_send([&begin, most].concat())).await.ok();
+    let Heard::Control(kind, text) = within(second.hear()).await else {
+        panic!("it is no reply");
+    };
+    assert_eq!(kind, code::FAILED);
+    assert!(text.contains("memory_budget"), "{text}");
+    assert_eq!(within(second.hear()).await.kind(), code::GOING_AWAY);
+    // The first one has what it needs, also for more.
+    within(first.send([rest, &chunks(1), &chunk, &control(0x84, "")].concat())).await;
+    let reply = format!("2 {}", 6 * mib);
+    assert_eq!(within(first.hear()).await, Heard::message(&reply));
+    drop((first, second));
+    // It is given back.
+    let mut third = server.peer().await;
+    within(third.send([&begin, &chunk, &control(0x84, "")[..]].concat())).await;
+    let reply = format!("1 {}", 3 * mib);
+    assert_eq!(within(third.hear()).await, Heard::message(&reply));
+    drop(third);
+    server.handle().stop();
+    let requests = within(server.finished()).await.requests;
+    assert_eq!((requests.served, requests.failed), (2, 1));
+}
