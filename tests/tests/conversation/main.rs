@@ -2,6 +2,7 @@
 
 mod closed;
 mod hub;
+mod matrix;
 mod pushes;
 mod requests;
 mod streams;
