@@ -17,6 +17,8 @@ use crate::format::Encode;
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
+/// How many events an empty queue has room for at most.
+const KEPT_EVENTS: usize = 16;
 
 /// What happens to an event for which the queue of a connection has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -176,6 +178,10 @@ impl PushQueue {
             inner.bytes -= event.len() + EVENT_OVERHEAD;
             inner.taken += 1;
             events.push(event);
+        }
+        if inner.events.is_empty() {
+            // The memory of a burst is not kept.
+            inner.events.shrink_to(KEPT_EVENTS);
         }
         if let Some(cx) = cx {
             match &mut inner.waker {
