@@ -38,6 +38,12 @@ impl Items {
         self.ends.is_empty()
     }
 
+    /// Returns `true` if no more should be added. Each item counts one more than its bytes, so that empty ones are
+    /// limited, too.
+    fn is_full(&self) -> bool {
+        self.bytes.len() + self.ends.len() >= FULL
+    }
+
     /// Returns the items.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         let mut start = 0;
@@ -60,18 +66,17 @@ impl StagedItems {
         item: impl Encode<Format>,
         limit: usize,
     ) -> Result<bool, Unsent> {
-        let mut inner = self.lock();
-        let Items { bytes, ends } = &mut inner.items;
-        if encode(item, bytes, limit)? {
-            ends.push(bytes.len());
+        let items = &mut self.lock().items;
+        if encode(item, &mut items.bytes, limit)? {
+            items.ends.push(items.bytes.len());
         }
-        Ok(bytes.len() >= FULL)
+        Ok(items.is_full())
     }
 
     /// Waits until there is room for another item.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.items.bytes.len() < FULL {
+        if !inner.items.is_full() {
             return Poll::Ready(());
         }
         if !inner
