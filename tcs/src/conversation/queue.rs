@@ -73,7 +73,7 @@ enum State {
     Open,
     /// The queue was full, and the connection must close.
     Overflowed,
-    /// The connection is gone.
+    /// The connection is gone, or about to be.
     Closed,
 }
 
@@ -209,6 +209,14 @@ impl PushQueue {
 
     pub(super) fn is_closed(&self) -> bool {
         self.lock().state != State::Open
+    }
+
+    /// Takes no further events. Those that are queued can be taken.
+    pub(crate) fn seal(&self) {
+        let mut inner = self.lock();
+        if inner.state == State::Open {
+            inner.state = State::Closed;
+        }
     }
 
     /// Drops all events, also later ones. Returns how many were dropped since the last call of
