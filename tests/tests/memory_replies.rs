@@ -7,7 +7,7 @@ use tcs::{
     ConcurrentServer, Peer,
     format::{Json, Plain},
     framing::{LengthPrefixed, Lines},
-    protocol::{Receives, Requests},
+    protocol::{Push, Receives, Replies, Requests},
     server_protocol,
 };
 use tcs_tests::{Kind, RawPeer, ReadyFn, WaitingFn, frame, gate, tester_of, within};
@@ -35,6 +35,7 @@ async fn nothing_is_kept_while_later_functions_wait() {
     large_reply_that_was_sent_leaves_no_memory_behind::<WaitingFn>().await;
     text_with_escapes_leaves_no_memory_behind().await;
     chunks_of_a_request_pass_in_constant_memory().await;
+    many_items_and_events_leave_no_memory_behind().await;
 }
 
 async fn replies_that_are_never_all_sent_do_not_pile_up() {
@@ -156,4 +157,38 @@ async fn chunks_of_a_request_pass_in_constant_memory() {
     drop(peer);
     let report = within(serving).await.expect("no panic").expect("it serves");
     assert_eq!(report.requests.served, 1);
+}
+
+/// Sends small items, and then empty events.
+#[server_protocol(framing = Lines, replies = u8, push = &str)]
+async fn send_many(
+    count: usize,
+    push: Push<SendMany>,
+    mut out: Replies<'_, SendMany>,
+) -> Result<&'static str, String> {
+    for _ in 0..count {
+        out.send(1).await?;
+        push.try_send("")?;
+    }
+    Ok("end")
+}
+
+async fn many_items_and_events_leave_no_memory_behind() {
+    let (near, far) = tokio::io::duplex(1024);
+    let mut peer = RawPeer::over(near);
+    let server = ConcurrentServer::new(SendMany).max_push_queue(1 << 20);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut kept = Vec::new();
+    for (request, length) in [("1\n", 7), ("30000\n", 90_004)] {
+        within(peer.send(request)).await;
+        within(peer.receive(length)).await;
+        // It waits for the next request.
+        tokio::task::yield_now().await;
+        kept.push(ALLOCATOR.current_usage());
+    }
+    // The buffer that it has released may be larger.
+    assert!(kept[1] < kept[0] + (128 << 10), "{kept:?}");
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("it serves");
+    assert_eq!(report.requests.served, 2);
 }

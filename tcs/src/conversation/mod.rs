@@ -118,6 +118,8 @@ impl Conversation {
 
     /// Notes that the request is answered whose function may have used this.
     pub(crate) fn end_request(&self) {
+        // All items are framed. Their memory is not kept: the connection may be idle next.
+        drop(self.items.take());
         if let Some(queue) = self.pushes() {
             queue.end_request();
         }

@@ -17,6 +17,8 @@ use crate::format::Encode;
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
+/// How many events an empty queue has room for at most.
+const KEPT_EVENTS: usize = 16;
 
 /// What happens to an event for which the queue of a connection has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,7 +73,7 @@ enum State {
     Open,
     /// The queue was full, and the connection must close.
     Overflowed,
-    /// The connection is gone.
+    /// The connection is gone, or about to be.
     Closed,
 }
 
@@ -177,6 +179,10 @@ impl PushQueue {
             inner.taken += 1;
             events.push(event);
         }
+        if inner.events.is_empty() {
+            // The memory of a burst is not kept.
+            inner.events.shrink_to(KEPT_EVENTS);
+        }
         if let Some(cx) = cx {
             match &mut inner.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
@@ -203,6 +209,14 @@ impl PushQueue {
 
     pub(super) fn is_closed(&self) -> bool {
         self.lock().state != State::Open
+    }
+
+    /// Takes no further events. Those that are queued can be taken.
+    pub(crate) fn seal(&self) {
+        let mut inner = self.lock();
+        if inner.state == State::Open {
+            inner.state = State::Closed;
+        }
     }
 
     /// Drops all events, also later ones. Returns how many were dropped since the last call of

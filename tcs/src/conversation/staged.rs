@@ -30,12 +30,12 @@ impl StagedItems {
     pub(super) fn stage(&self, item: &[u8]) -> bool {
         let mut items = self.lock();
         items.push(item);
-        items.len() >= FULL
+        items.cost() >= FULL
     }
 
     /// Waits until there is room for another item.
     pub(super) async fn room(&self) {
-        wait_until(&self.taken, || self.lock().len() < FULL).await;
+        wait_until(&self.taken, || self.lock().cost() < FULL).await;
     }
 
     /// Takes all items, so that there is room for others.

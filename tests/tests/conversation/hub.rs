@@ -8,7 +8,7 @@ use tcs::{
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Context, Push, PushError, PushGroup, Pushes, ServerProtocol},
 };
-use tcs_tests::{Act, Gate, Kind, RawPeer, frame, gate, within};
+use tcs_tests::{Act, Gate, Kind, RawPeer, code, control, frame, gate, within};
 
 /// The functions push to their own connection, and the test to the room.
 pub(crate) struct Hub<K, F> {
@@ -99,6 +99,12 @@ pub(crate) trait Wire: Framing {
     fn items(texts: &[&str]) -> Vec<u8> {
         Self::announced(0x81, texts)
     }
+
+    /// A request with these chunks, and their end: a dot where the framing has none.
+    fn with_chunks(request: &str, texts: &[&str]) -> Vec<u8>;
+
+    /// The error of a function.
+    fn error(text: &str) -> Vec<u8>;
 }
 
 impl Wire for LengthPrefixed {
@@ -114,6 +120,15 @@ impl Wire for LengthPrefixed {
             .chain(messages)
             .collect()
     }
+
+    fn with_chunks(request: &str, texts: &[&str]) -> Vec<u8> {
+        let chunks = Self::announced(0x83, texts);
+        [frame(request), chunks, control(0x84, "")].concat()
+    }
+
+    fn error(text: &str) -> Vec<u8> {
+        control(code::ERROR, text)
+    }
 }
 
 impl Wire for Lines {
@@ -123,6 +138,15 @@ impl Wire for Lines {
 
     fn announced(_kind: u8, texts: &[&str]) -> Vec<u8> {
         texts.iter().flat_map(|text| Self::message(text)).collect()
+    }
+
+    fn with_chunks(request: &str, texts: &[&str]) -> Vec<u8> {
+        let messages = [&[request], texts, &["."]].concat();
+        Self::announced(0x83, &messages)
+    }
+
+    fn error(text: &str) -> Vec<u8> {
+        Self::message(text)
     }
 }
 

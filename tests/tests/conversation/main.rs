@@ -2,8 +2,10 @@
 
 mod closed;
 mod handles;
+mod hostile;
 mod hub;
 mod leftovers;
+mod matrix;
 mod pushes;
 mod requests;
 mod streams;

@@ -228,7 +228,12 @@ impl<P: ServerProtocol> Connection<P> {
                         self.note_arrival();
                     }
                     Input::Arrived => {}
-                    Input::Ended(why) => return Ok(self.stop_waiting(why)),
+                    Input::Ended(why) => {
+                        if self.info.open_conversation().is_some() {
+                            Box::pin(self.send_last_events(why)).await?;
+                        }
+                        return Ok(self.stop_waiting(why));
+                    }
                     // Boxed, because hardly a connection needs room for it.
                     Input::NeedsMemory => match Box::pin(self.reserve_memory()).await? {
                         Input::Ended(why) => return Ok(self.stop_waiting(why)),
@@ -285,6 +290,21 @@ impl<P: ServerProtocol> Connection<P> {
         }
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Sends the events that wait, if the connection drains, and takes no further ones.
+    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Gone> {
+        let conversation = self.info.open_conversation();
+        if let Some(queue) = conversation.and_then(Conversation::pushes)
+            && matches!(why, WaitEnd::Draining | WaitEnd::Retired)
+        {
+            queue.seal();
+            while self.write_events(None)? {
+                let write = &mut self.buffers.checkout().write;
+                poll_fn(|cx| self.io.poll_flush_in_time(write, cx)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.

@@ -1,0 +1,453 @@
+//! Every part of a conversation, with each kind of function, framing and transport; and peers that leave after each of
+//! its bytes.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tcs::{
+    ConcurrentServer, ConnectionInfo, Rejection, Response,
+    format::Plain,
+    framing::{Framing, LengthPrefixed, Lines},
+    protocol::{Context, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade, Upgraded},
+    server::Report,
+};
+use tcs_tests::{
+    Act, Gate, Kind, Listening, Over, RawPeer, ReadyFn, SyncFn, WaitingFn, each_kind, gate, within,
+};
+use tokio::io::{copy, split};
+
+use crate::hub::{Wire, hear};
+
+each_kind!(each_conversation_has_its_bytes);
+
+/// Does what its requests say. [`Step`]s are the other end.
+struct All<K, F> {
+    shared: Shared,
+    gate: Gate,
+    kind: PhantomData<fn() -> (K, F)>,
+}
+
+/// What a test shares with the functions.
+#[derive(Clone, Default)]
+struct Shared {
+    room: Arc<PushGroup<Talk>>,
+    /// The events that were queued.
+    queued: Arc<AtomicU64>,
+}
+
+/// Names the events, items and chunks.
+enum Talk {}
+
+impl Pushes for Talk {
+    type Format = Plain;
+    type Event<'a> = &'a str;
+}
+
+impl Streams for Talk {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+impl Receives for Talk {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+type Reply<'a> = Result<Response<String, Upgrade<'a>>, String>;
+
+impl Shared {
+    fn say(&self, event: &str) -> usize {
+        let members = self.room.send(event).expect("it can be sent");
+        self.queued.fetch_add(members as u64, Ordering::Relaxed);
+        members
+    }
+
+    /// Does what needs no wait.
+    fn act<'a>(&self, info: &ConnectionInfo, request: &str) -> Reply<'a> {
+        let (word, text) = request.split_once(' ').unwrap_or((request, ""));
+        let reply = match word {
+            "tell" => {
+                info.push::<Talk>().try_send(text).map_err(String::from)?;
+                self.queued.fetch_add(1, Ordering::Relaxed);
+                "told".to_owned()
+            }
+            "join" => self.room.join(&info.push()).to_string(),
+            "say" => self.say(text).to_string(),
+            "upgrade" => {
+                return Ok(Response::upgrade("yes".to_owned(), async |io: Upgraded| {
+                    let (mut reading, mut writing) = split(io);
+                    // The peer may leave at any time.
+                    drop(copy(&mut reading, &mut writing).await);
+                }));
+            }
+            _ => "end".to_owned(),
+        };
+        Ok(Response::Reply(reply))
+    }
+
+    /// Does what waits. Returns nothing if the request asks for nothing of it.
+    async fn converse(info: &ConnectionInfo, request: &str) -> Result<Option<String>, String> {
+        let (word, count) = request.split_once(' ').unwrap_or((request, ""));
+        let count = || count.parse::<usize>().map_err(|_| "no number".to_owned());
+        Ok(match word {
+            "rows" | "fail" => {
+                let mut out = info.replies::<Talk>();
+                for number in 1..=count()? {
+                    out.send(&number.to_string()).await?;
+                }
+                if word == "fail" {
+                    return Err("no more".to_owned());
+                }
+                None
+            }
+            "join" if request != "join" => {
+                let mut more = info.requests::<Talk>();
+                let mut joined = String::new();
+                while let Some(chunk) = more.next().await?
+                    && chunk != "."
+                {
+                    joined.push_str(chunk);
+                    joined.push('|');
+                }
+                Some(joined)
+            }
+            "block" => {
+                let mut more = info.requests::<Talk>();
+                let (mut body, mut block) = (more.exactly(count()?), Vec::new());
+                while let Some(piece) = body.next().await? {
+                    block.extend_from_slice(piece);
+                }
+                Some(String::from_utf8_lossy(&block).into_owned())
+            }
+            "closed" => {
+                info.closed().await;
+                None
+            }
+            _ => None,
+        })
+    }
+}
+
+impl<K: Kind, F: Framing> ServerProtocol for All<K, F> {
+    type Framing = F;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = Reply<'a>;
+    const WAITS: bool = K::WAITS;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        request: &'a str,
+    ) -> Result<Reply<'a>, Rejection> {
+        let (info, shared) = (context.info, &self.shared);
+        match Shared::converse(info, request).await {
+            Ok(Some(reply)) => return Ok(Ok(Response::Reply(reply))),
+            Ok(None) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        let function = || Act::Return(shared.act(info, request));
+        Ok(K::process(info, &self.gate, function).await)
+    }
+}
+
+impl Shared {
+    async fn start<K: Kind, F: Framing>(&self, over: Over) -> Listening {
+        let protocol = All::<K, F> {
+            shared: self.clone(),
+            gate: gate(),
+            kind: PhantomData,
+        };
+        Listening::start(over, ConcurrentServer::new(protocol)).await
+    }
+
+    /// Stops the server. Fails unless all that it had is gone, and the numbers of events add up.
+    async fn stop(self, server: Listening) -> Report {
+        server.handle().stop();
+        let report = within(server.finished()).await;
+        assert_eq!((report.requests.in_flight, report.connections.open), (0, 0));
+        let queued = self.queued.load(Ordering::Relaxed);
+        let events = report.events;
+        assert_eq!(events.sent + events.dropped, queued, "{report}");
+        assert!(self.room.is_empty());
+        assert_eq!(Arc::strong_count(&self.room), 1);
+        report
+    }
+}
+
+/// What a peer does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Send(Vec<u8>),
+    Hear(Vec<u8>),
+    /// Somebody else pushes an event.
+    Elsewhere(&'static str),
+    Finish,
+}
+
+use Step::{Elsewhere, Finish, Hear, Send};
+
+/// A whole conversation, with its name and the number of its requests.
+type Talked = (&'static str, u64, Vec<Step>);
+
+/// What every kind of function can do.
+fn without_waits<F: Wire>() -> Vec<Talked> {
+    let say = |request| Send(F::message(request));
+    let (told, event) = (F::message("told"), |text| F::events(&[text]));
+    vec![
+        (
+            "events of the function",
+            2,
+            vec![
+                say("tell a"),
+                Hear([told.clone(), event("a")].concat()),
+                say("tell "),
+                Hear([told, event("")].concat()),
+            ],
+        ),
+        (
+            "events from elsewhere",
+            1,
+            vec![
+                say("join"),
+                Hear(F::message("true")),
+                Elsewhere("one"),
+                Hear(event("one")),
+                Elsewhere(""),
+                Hear(event("")),
+            ],
+        ),
+        (
+            "events of a group",
+            2,
+            vec![
+                say("join"),
+                Hear(F::message("true")),
+                say("say hi"),
+                Hear([F::message("1"), event("hi")].concat()),
+            ],
+        ),
+        (
+            "an upgrade",
+            1,
+            vec![
+                say("upgrade"),
+                Hear(F::message("yes")),
+                Send(b"raw\0\n".to_vec()),
+                Hear(b"raw\0\n".to_vec()),
+                Finish,
+            ],
+        ),
+    ]
+}
+
+/// What functions can do that wait.
+fn with_waits<F: Wire>() -> Vec<Talked> {
+    let say = |request| Send(F::message(request));
+    let end = F::message("end");
+    vec![
+        (
+            "a streamed reply",
+            2,
+            vec![
+                say("rows 3"),
+                Hear([F::items(&["1", "2", "3"]), end.clone()].concat()),
+                say("rows 0"),
+                Hear(end.clone()),
+            ],
+        ),
+        (
+            "an error after some items",
+            2,
+            vec![
+                say("fail 2"),
+                Hear([F::items(&["1", "2"]), F::error("no more")].concat()),
+                say("rows 0"),
+                Hear(end.clone()),
+            ],
+        ),
+        (
+            "further messages",
+            3,
+            vec![
+                Send(F::with_chunks("join all", &["a", "", "b"])),
+                Hear(F::message("a||b|")),
+                Send([F::with_chunks("join all", &[]), F::message("rows 0")].concat()),
+                Hear([F::message(""), end.clone()].concat()),
+            ],
+        ),
+        (
+            "a block",
+            2,
+            vec![
+                Send(
+                    [
+                        F::message("block 5"),
+                        b"ab cd".to_vec(),
+                        F::message("rows 0"),
+                    ]
+                    .concat(),
+                ),
+                Hear([F::message("ab cd"), end.clone()].concat()),
+            ],
+        ),
+        (
+            "a peer that has closed",
+            1,
+            vec![say("closed"), Finish, Hear(end)],
+        ),
+    ]
+}
+
+fn conversations<K: Kind, F: Wire>() -> Vec<Talked> {
+    let mut all = without_waits::<F>();
+    if K::WAITS {
+        all.extend(with_waits::<F>());
+    }
+    all
+}
+
+async fn each_conversation_has_its_bytes<K: Kind>() {
+    for over in [
+        Over::Tcp,
+        #[cfg(target_os = "linux")]
+        Over::Tls,
+        Over::Memory,
+    ] {
+        all_conversations::<K, LengthPrefixed>(over).await;
+        all_conversations::<K, Lines>(over).await;
+    }
+}
+
+async fn all_conversations<K: Kind, F: Wire>(over: Over) {
+    let shared = Shared::default();
+    let server = shared.start::<K, F>(over).await;
+    let mut served = 0;
+    for (name, requests, steps) in conversations::<K, F>() {
+        println!("{name}");
+        let mut peer = server.peer().await;
+        for step in &steps {
+            match step {
+                Send(bytes) => within(peer.send(bytes)).await,
+                Hear(bytes) => hear(&mut peer, bytes).await,
+                Elsewhere(event) => assert_eq!(shared.say(event), 1),
+                Finish => within(peer.finish()).await,
+            }
+        }
+        if !matches!(steps.last(), Some(Finish)) {
+            within(peer.try_finish()).await.ok();
+        }
+        assert_eq!(within(peer.rest()).await, b"");
+        served += requests;
+    }
+    let report = shared.stop(server).await;
+    assert_eq!(report.requests.served, served, "{report}");
+    assert_eq!(report.events.dropped, 0, "{report}");
+}
+
+/// How a peer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Close,
+    /// It closes its sending half, and reads the rest.
+    HalfClose,
+    Reset,
+}
+
+impl Shared {
+    /// Goes on with a conversation until so many bytes were sent and received. Does not look at them.
+    async fn play(&self, peer: &mut RawPeer, steps: &[Step], mut left: usize) {
+        for step in steps {
+            match step {
+                Send(bytes) => {
+                    let part = &bytes[..bytes.len().min(left)];
+                    within(peer.send(part)).await;
+                    left -= part.len();
+                }
+                Hear(bytes) => {
+                    let count = bytes.len().min(left);
+                    assert_eq!(within(peer.receive(count)).await.len(), count);
+                    left -= count;
+                }
+                // Members that have left may not have gone yet.
+                Elsewhere(event) if left > 0 => drop(self.say(event)),
+                Finish if left > 0 => within(peer.finish()).await,
+                Elsewhere(_) | Finish => {}
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+fn len_of(steps: &[Step]) -> usize {
+    let lengths = steps.iter().map(|step| match step {
+        Send(bytes) | Hear(bytes) => bytes.len(),
+        Elsewhere(_) | Finish => 0,
+    });
+    lengths.sum()
+}
+
+/// Peers leave one server after each byte of each conversation.
+async fn leave_after_each_byte<K: Kind, F: Wire>(over: Over, leave: Leave) {
+    let shared = Shared::default();
+    let server = shared.start::<K, F>(over).await;
+    let mut peers = 0;
+    for (name, _, steps) in conversations::<K, F>() {
+        println!("{name}");
+        for cut in 0..=len_of(&steps) {
+            let mut peer = server.peer().await;
+            peers += 1;
+            shared.play(&mut peer, &steps, cut).await;
+            match leave {
+                Leave::Close => drop(peer),
+                Leave::HalfClose => {
+                    within(peer.try_finish()).await.ok();
+                    within(peer.rest()).await;
+                }
+                Leave::Reset => peer.reset(),
+            }
+        }
+    }
+    // It serves others.
+    let mut peer = server.peer().await;
+    peer.send(F::message("tell all")).await;
+    hear(
+        &mut peer,
+        &[F::message("told"), F::events(&["all"])].concat(),
+    )
+    .await;
+    drop(peer);
+    let connections = shared.stop(server).await.connections;
+    assert_eq!(
+        (connections.accepted, connections.aborted),
+        (peers + 1, 0),
+        "each peer was served"
+    );
+}
+
+#[tokio::test]
+async fn peers_may_leave_after_each_byte() {
+    for leave in [Leave::Close, Leave::HalfClose] {
+        leave_after_each_byte::<SyncFn, LengthPrefixed>(Over::Memory, leave).await;
+        leave_after_each_byte::<ReadyFn, LengthPrefixed>(Over::Memory, leave).await;
+        leave_after_each_byte::<WaitingFn, LengthPrefixed>(Over::Memory, leave).await;
+        leave_after_each_byte::<WaitingFn, Lines>(Over::Memory, leave).await;
+    }
+}
+
+#[tokio::test]
+async fn peers_may_reset_their_connections_after_each_byte() {
+    leave_after_each_byte::<SyncFn, Lines>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<ReadyFn, Lines>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<WaitingFn, LengthPrefixed>(Over::Tcp, Leave::Reset).await;
+}
