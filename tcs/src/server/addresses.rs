@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::config::Limits;
+use super::limits::Limits;
 use crate::{Peer, Rejection};
 
 /// The addresses of the open connections.

@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::Instrument as _;
 
 use super::{
-    bound::{BoundServer, ServerPlan},
+    bound::{BoundServer, OnListening, ServerPlan},
     capacity::AtCapacity,
     config::{Concurrent, Iterative, Mode, Once, Settings},
     connection::{Connection, NewConnection},
-    registry::Registry,
+    metrics::publishing,
     report::Report,
     run::ServerThread,
     shared::Shared,
@@ -44,6 +44,7 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 pub struct Server<P, M> {
     protocol: P,
     settings: Settings,
+    on_listening: Option<OnListening>,
     mode: PhantomData<M>,
 }
 
@@ -91,6 +92,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         Self {
             protocol,
             settings: Settings::new::<M>(),
+            on_listening: None,
             mode: PhantomData,
         }
     }
@@ -472,7 +474,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// It receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
-        self.settings.on_listening = Some(Box::new(function));
+        self.on_listening = Some(Box::new(function));
         self
     }
 
@@ -644,15 +646,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let instead = "call `perform` of the handshake before";
         self.settings.check_handshakes(false, instead)?;
         let (shared, settings) = self.shared()?;
-        let registry = Registry::new(&settings);
-        let registration = registry.register();
-        let new = Box::new(NewConnection {
-            stream: Stream::new(stream),
-            info: registration.info(peer, None),
-            registration,
-            address: None,
-            permit: None,
-        });
+        let registry = settings.registry();
+        let new = NewConnection::register(&registry, Stream::new(stream), peer, None);
         let span = new.span();
         // The connection ends when it is dropped, at the end of the block. What is reported comes after that.
         let served = pin!(
@@ -661,17 +656,22 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
             }
             .instrument(span)
         );
-        registry.sweeping(served).await;
+        registry.sweeping(publishing(&registry, served)).await;
         Ok(registry.report())
     }
 
     /// Erases the types of the server.
-    fn plan(self) -> Result<ServerPlan> {
+    fn plan(mut self) -> Result<ServerPlan> {
         let instead = "give each listener its own with `with_handshake`";
         let has_address = self.settings.listens_at_address();
         self.settings.check_handshakes(has_address, instead)?;
+        let on_listening = self.on_listening.take();
         let (shared, settings) = self.shared()?;
-        Ok(ServerPlan { shared, settings })
+        Ok(ServerPlan {
+            shared,
+            settings,
+            on_listening,
+        })
     }
 
     /// Checks the settings. Returns the state that the connections share.

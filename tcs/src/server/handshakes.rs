@@ -3,7 +3,7 @@
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use super::{
-    config::Limit,
+    limits::Limit,
     log_limiter::log_limited,
     metrics::count_failed_handshake,
     registry::{Deadline, Registration},

@@ -72,6 +72,7 @@ mod config;
 mod connection;
 mod descriptors;
 mod handshakes;
+mod limits;
 mod listeners;
 mod log_limiter;
 #[cfg(feature = "metrics")]

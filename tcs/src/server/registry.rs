@@ -29,9 +29,8 @@ use tokio::{
 };
 
 use super::{
-    config::{Limit, Limits, Settings},
+    limits::{Limit, Limits},
     log_limiter::LogLimiter,
-    metrics::publishing,
     probe::SchedulerProbe,
     report::{Report, Tally},
 };
@@ -133,20 +132,20 @@ pub(super) enum Wakeup {
 const SLACK: u32 = 2;
 
 impl Registry {
-    /// Creates a registry for connections with the limits of these settings.
-    pub(super) fn new(settings: &Settings) -> Arc<Self> {
-        let limits = settings.limits;
+    /// Creates a registry for connections with these limits, that share `memory` bytes for large buffers and run up to
+    /// `max_blocking` functions under `blocking`.
+    pub(super) fn new(limits: Limits, memory: usize, max_blocking: usize) -> Arc<Self> {
         // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
             log_limiter: LogLimiter::default(),
-            memory: MemoryBudget::new(settings.memory()),
+            memory: MemoryBudget::new(memory),
             context: Arc::new(ServerContext::new(
-                settings.max_blocking,
+                max_blocking,
                 limits.queue_time(),
-                settings.conversation(),
+                limits.conversation(),
             )),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
@@ -193,11 +192,11 @@ impl Registry {
         self.probe.as_ref().map(SchedulerProbe::start)
     }
 
-    /// Runs `future`. Meanwhile, sweeps if connections are open, and publishes the numbers.
+    /// Runs `future`. Meanwhile, sweeps if connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
         tokio::select! {
             biased;
-            output = publishing(self, future) => output,
+            output = future => output,
             never = self.sweep() => match never {},
         }
     }
@@ -555,7 +554,10 @@ mod tests {
         task::Wake,
     };
 
-    use super::{super::config::Concurrent, *};
+    use super::{
+        super::config::{Concurrent, Settings},
+        *,
+    };
 
     /// Counts how often it is woken.
     #[derive(Default)]
@@ -568,7 +570,7 @@ mod tests {
     }
 
     fn registry() -> Arc<Registry> {
-        Registry::new(&Settings::new::<Concurrent>())
+        Settings::new::<Concurrent>().registry()
     }
 
     /// Sweeps as if `now` had come.
@@ -618,7 +620,7 @@ mod tests {
     fn connections_of_the_same_time_retire_at_different_times() {
         let mut settings = Settings::new::<Concurrent>();
         settings.limits.age = Limit::from_secs(5);
-        let registry = Registry::new(&settings);
+        let registry = settings.registry();
         let retired: Vec<_> = (1..=8).map(|id| registry.retirement(id).0).collect();
         let (first, last) = (retired.iter().min(), retired.iter().max());
         let earliest = Deadline(registry.latest()).plus(settings.limits.age).0;

@@ -1,7 +1,7 @@
 //! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
 
 use super::super::{
-    config::{Limit, Limits},
+    limits::{Limit, Limits},
     registry::{Deadline, Millis},
 };
 use crate::buffer::ReadBuffer;

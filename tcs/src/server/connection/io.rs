@@ -23,8 +23,8 @@ use tokio::{
 use super::{
     super::{
         addresses::PeerUsage,
-        config::Limit,
         handshakes::shake_hands,
+        limits::Limit,
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
         registry::{Deadline, Registration, Wakeup},
@@ -71,7 +71,7 @@ pub(super) struct Io {
     unsent: Unsent,
     clocks: Clocks,
     /// Counts the connection among those of its address.
-    address: Option<Arc<PeerUsage>>,
+    usage: Option<Arc<PeerUsage>>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
 }
@@ -167,7 +167,7 @@ const LINGER_READS: usize = 16;
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        address: Option<Arc<PeerUsage>>,
+        usage: Option<Arc<PeerUsage>>,
         registration: Registration,
     ) -> Self {
         Self {
@@ -181,7 +181,7 @@ impl Io {
             idle: registration.limits().idle,
             unsent: Unsent::default(),
             clocks: Clocks::default(),
-            address,
+            usage,
             registration,
         }
     }
@@ -241,8 +241,8 @@ impl Io {
         if let Some(probe) = self.registration.probe() {
             probe.check(arrival.time, Instant::now())?;
         }
-        if let Some(address) = &self.address {
-            address.begin_request(&shared.limits)?;
+        if let Some(usage) = &self.usage {
+            usage.begin_request(&shared.limits)?;
             self.is_in_flight = true;
         }
         Ok(())
@@ -251,9 +251,9 @@ impl Io {
     /// Ends the request in flight, if one was begun.
     pub(super) fn end_request(&mut self) {
         if take(&mut self.is_in_flight)
-            && let Some(address) = &self.address
+            && let Some(usage) = &self.usage
         {
-            address.end_request();
+            usage.end_request();
         }
     }
 

@@ -18,8 +18,8 @@ use std::{
 
 use super::{
     super::{
-        config::{Limit, Limits},
-        log_limiter::{LogLimiter, log_limited},
+        limits::{Limit, Limits},
+        log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
         report::{Tally, Unsent},
         shared::Shared,
@@ -546,11 +546,4 @@ fn wait_end_rejection(
 /// Returns the final rejection of a server that closes the connection.
 fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
-}
-
-/// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
-pub(in super::super) fn log_panic(log_limiter: &LogLimiter, what: &'static str, payload: Payload) {
-    let text = panic_text(payload);
-    let panic = Escaped::up_to(text.as_bytes(), MAX_SHOWN);
-    log_limited!(log_limiter, error, what, { %panic, }, "{what} panicked");
 }
