@@ -6,6 +6,10 @@ use tokio::time::Instant;
 
 use crate::conversation::{ConversationLimits, PushOverflow};
 
+/// What the peer of a connection is told that ends because of its age.
+pub(super) const TOO_OLD: &str =
+    "the connection has reached its maximum age (`max_connection_age`)";
+
 /// The limits of one connection; [`Server`](super::Server) documents them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    limits::{Limit, Limits},
+    limits::{Limit, Limits, TOO_OLD},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::{Report, Tally},
@@ -471,6 +471,16 @@ impl Registration {
     #[inline]
     pub(super) fn must_close(&self) -> bool {
         self.slot.has(!EXPIRED)
+    }
+
+    /// Returns why an aborted connection ends, for its peer.
+    #[cold]
+    pub(super) fn why_aborted(&self) -> &'static str {
+        if self.is_retired() {
+            TOO_OLD
+        } else {
+            "the server ended"
+        }
     }
 
     /// Returns `true` if the connection was chosen to be evicted, once.

@@ -85,8 +85,8 @@ pub(super) enum Gone {
     Stalled,
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
-    /// The server ends at once.
-    Aborted,
+    /// The server ends the connection at once, for this reason.
+    Aborted(&'static str),
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
@@ -106,7 +106,7 @@ impl fmt::Display for Gone {
             Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted => f.write_str("the server ended"),
+            Self::Aborted(reason) => f.write_str(reason),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),
@@ -157,8 +157,8 @@ pub(super) enum Interrupt {
     TimedOut,
     /// `half_close_timeout` is over.
     HalfClosed,
-    /// The server ends at once.
-    Aborted,
+    /// The server ends the connection at once, for this reason.
+    Aborted(&'static str),
 }
 
 /// How many reads of a closing connection are discarded within one poll.
@@ -406,7 +406,7 @@ impl Io {
         let deadline = self.start_stall(write)?;
         Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
             Wakeup::Expired => Gone::Stalled,
-            Wakeup::Aborted => Gone::Aborted,
+            Wakeup::Aborted => self.aborted(),
         }))
     }
 
@@ -524,8 +524,8 @@ impl Io {
             Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(self.end_of_drain())),
             Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
-            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(WaitEnd::Draining)),
-            Wakeup::Aborted => Err(Gone::Aborted),
+            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(self.end_of_drain())),
+            Wakeup::Aborted => Err(self.aborted()),
         })
     }
 
@@ -578,7 +578,7 @@ impl Io {
         let wakeup = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.why_aborted())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired => Err(Gone::Stalled),
@@ -618,7 +618,7 @@ impl Io {
     ) -> Result<(), Gone> {
         self.budget.restart();
         if self.registration.is_aborted() {
-            return Err(Gone::Aborted);
+            return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
@@ -675,7 +675,11 @@ impl Io {
     /// Ready if the server ends at once.
     pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Gone> {
         self.poll_deadline(Deadline::NEVER, cx)
-            .map(|_| Gone::Aborted)
+            .map(|_| self.aborted())
+    }
+
+    fn aborted(&self) -> Gone {
+        Gone::Aborted(self.registration.why_aborted())
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it

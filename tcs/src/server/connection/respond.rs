@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     super::{
-        limits::{Limit, Limits},
+        limits::{Limit, Limits, TOO_OLD},
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
         report::{Tally, Unsent},
@@ -321,11 +321,11 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.close_with_frame(&going_away(text));
             }
             // Not counted: it is among the requests that were aborted.
-            Interrupt::Aborted => {
-                let text = "the server ended before the reply";
+            Interrupt::Aborted(reason) => {
+                let text = format!("{reason} before the reply");
                 self.close_with(&Rejection::new(RejectionKind::Failed, text));
                 // The frame above is not final, so framings with control frames send a final one as well.
-                self.close_with_frame(&going_away("the server ended"));
+                self.close_with_frame(&going_away(reason));
             }
         }
         Flow::Break(Exit::Close)
@@ -519,9 +519,7 @@ fn wait_end_rejection(
             going_away("the server is stopping, and the frame was not complete")
         }
         WaitEnd::Draining => going_away("the server is stopping"),
-        WaitEnd::Retired => {
-            going_away("the connection has reached its maximum age (`max_connection_age`)")
-        }
+        WaitEnd::Retired => going_away(TOO_OLD),
         WaitEnd::Evicted => {
             idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
         }
