@@ -1,6 +1,6 @@
 //! The limits of a connection, and the unit of its time limits.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZero, time::Duration};
 
 use tokio::time::Instant;
 
@@ -72,6 +72,36 @@ impl Limit {
 
     pub(super) const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000)))
+    }
+}
+
+/// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). It is never 0, so that an `Option` of
+/// it is no larger.
+pub(super) type Millis = NonZero<u64>;
+
+/// The time in milliseconds at which a connection stops waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Deadline(pub(super) u64);
+
+impl Deadline {
+    /// Later than any other.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
+    /// Returns the end of a limit that began at `began`.
+    #[inline]
+    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
+        Self(began.get()).plus(limit)
+    }
+
+    #[inline]
+    pub(super) const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the end of a limit that begins at this deadline.
+    #[inline]
+    pub(super) const fn plus(self, limit: Limit) -> Self {
+        Self(self.0.saturating_add(limit.as_millis()))
     }
 }
 

@@ -86,6 +86,7 @@ mod rejected;
 mod report;
 mod run;
 mod shared;
+mod slot;
 mod stop;
 
 pub use bound::BoundServer;

@@ -16,7 +16,7 @@ use std::{
     num::NonZero,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -29,10 +29,11 @@ use tokio::{
 };
 
 use super::{
-    limits::{Limit, Limits, TOO_OLD},
+    limits::{Deadline, Limit, Limits, Millis, TOO_OLD},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::{Report, Tally},
+    slot::{ABORT, DRAIN, EVICT, EXPIRED, RETIRE, Slot, set_for_all},
 };
 use crate::{
     ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, runtime::wait_until,
@@ -66,57 +67,6 @@ struct Inner {
     totals: Report,
     /// The flags set for all connections, including those that open later.
     flags: u8,
-}
-
-/// The state shared by the registry and one connection.
-#[derive(Debug)]
-struct Slot {
-    /// The time in milliseconds at which the connection stops waiting.
-    deadline: AtomicU64,
-    flags: AtomicU8,
-    /// When the connection began to wait for a request, or [`NOT_IDLE`]: the low bits of the time in milliseconds.
-    idle_since: AtomicU32,
-    waker: Mutex<Waker>,
-    tally: Tally,
-}
-
-/// Flag: finish the requests in flight and close.
-const DRAIN: u8 = 1;
-/// Flag: the deadline may have passed.
-const EXPIRED: u8 = 2;
-/// Flag: end at once.
-const ABORT: u8 = 4;
-/// Flag: close if no request has arrived.
-const EVICT: u8 = 8;
-/// Flag: finish the requests in flight and close, because of the age of the connection.
-const RETIRE: u8 = 16;
-
-/// The connection does not wait for a request.
-const NOT_IDLE: u32 = 0;
-
-/// The time in milliseconds at which a wait began; see [`Registration::now`]. It is never 0, so that an `Option` of
-/// it is no larger.
-pub(super) type Millis = NonZero<u64>;
-
-/// The time in milliseconds at which a connection stops waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Deadline(u64);
-
-impl Deadline {
-    /// Later than any other.
-    pub(super) const NEVER: Self = Self(u64::MAX);
-
-    /// Returns the end of a limit that began at `began`.
-    #[inline]
-    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
-        Self(began.get()).plus(limit)
-    }
-
-    /// Returns the end of a limit that begins at this deadline.
-    #[inline]
-    pub(super) const fn plus(self, limit: Limit) -> Self {
-        Self(self.0.saturating_add(limit.as_millis()))
-    }
 }
 
 /// Why a connection is woken while it waits.
@@ -160,13 +110,7 @@ impl Registry {
         let mut inner = self.lock();
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
-        let slot = Arc::new(Slot {
-            deadline: AtomicU64::new(Deadline::NEVER.0),
-            flags: AtomicU8::new(inner.flags),
-            idle_since: AtomicU32::new(NOT_IDLE),
-            waker: Mutex::new(Waker::noop().clone()),
-            tally: Tally::default(),
-        });
+        let slot = Arc::new(Slot::new(inner.flags));
         inner.slots.insert(id, Arc::clone(&slot));
         let retires = self.retirement(id);
         if self.limits.age != Limit::NONE {
@@ -239,17 +183,17 @@ impl Registry {
             if !slot.has(RETIRE) {
                 retired.push(Arc::clone(slot));
             }
-            if deadline.plus(self.limits.drain).0 <= now {
+            if deadline.plus(self.limits.drain) <= Deadline(now) {
                 aborted.push(Arc::clone(slot));
             }
         }
         drop(inner);
         if !retired.is_empty() {
-            set_flag(RETIRE, &retired);
+            set_for_all(RETIRE, &retired);
             // Once for each, because it wakes the functions of all connections.
             self.context.drain.raise(now);
         }
-        set_flag(ABORT, &aborted);
+        set_for_all(ABORT, &aborted);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -293,10 +237,10 @@ impl Registry {
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
         let inner = self.lock();
-        let is_reached = |slot: &&Arc<Slot>| slot.deadline.load(Ordering::Relaxed) <= latest;
-        let reached: Vec<_> = inner.slots.values().filter(is_reached).cloned().collect();
+        let is_due = |slot: &&Arc<Slot>| slot.is_due(latest);
+        let due: Vec<_> = inner.slots.values().filter(is_due).cloned().collect();
         drop(inner);
-        set_flag(flag, &reached);
+        set_for_all(flag, &due);
     }
 
     /// Signals the connection that waits longest for a request to close. Returns `false` if none waits.
@@ -305,15 +249,16 @@ impl Registry {
     pub(super) fn evict_longest_idle(&self) -> bool {
         let now = self.latest();
         let inner = self.lock();
-        let evictable = inner.slots.values().rev().filter(|slot| {
-            slot.idle_since.load(Ordering::Relaxed) != NOT_IDLE && !slot.has(!EXPIRED)
+        let evictable = inner.slots.values().rev().filter_map(|slot| {
+            let idle_time = slot.idle_time(now).filter(|_| !slot.has(!EXPIRED));
+            Some((idle_time?, slot))
         });
         // Of several, it returns the last, which is the oldest.
-        let longest = evictable.max_by_key(|slot| slot.idle_time(now)).cloned();
+        let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
+        let longest = longest.map(|(_, slot)| Arc::clone(slot));
         drop(inner);
         longest.is_some_and(|slot| {
-            slot.flags.fetch_or(EVICT, Ordering::AcqRel);
-            slot.wake();
+            slot.set(EVICT);
             true
         })
     }
@@ -354,43 +299,6 @@ impl Registry {
     }
 }
 
-/// Sets a flag for connections, and wakes them. The lock is not held: wakers are foreign code, which might end
-/// connections.
-fn set_flag(flag: u8, slots: &[Arc<Slot>]) {
-    for slot in slots {
-        slot.flags.fetch_or(flag, Ordering::AcqRel);
-        slot.wake();
-    }
-}
-
-impl Slot {
-    fn waker(&self) -> MutexGuard<'_, Waker> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns `true` if one of the flags is set.
-    #[inline]
-    fn has(&self, flags: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flags != 0
-    }
-
-    /// Wakes the task of the connection, without a lock, because wakers are foreign code.
-    fn wake(&self) {
-        let waker = self.waker().clone();
-        waker.wake();
-    }
-
-    /// Returns for how many milliseconds the connection has waited for a request.
-    fn idle_time(&self, now: u64) -> u32 {
-        low_bits(now).wrapping_sub(self.idle_since.load(Ordering::Relaxed))
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "only differences are used")]
-const fn low_bits(milliseconds: u64) -> u32 {
-    milliseconds as u32
-}
-
 /// A connection's entry in the registry. Dropping it removes the connection.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -407,7 +315,7 @@ impl Registration {
     /// Creates the properties of the connection, for its functions.
     pub(super) fn info(&self, peer: Peer, local_addr: Option<SocketAddr>) -> ConnectionInfo {
         let server = Arc::clone(&self.registry.context);
-        ConnectionInfo::of(peer, local_addr, self.id, self.retires.0, server)
+        ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -448,7 +356,7 @@ impl Registration {
     /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
     pub(super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.0 <= self.registry.now.load(Ordering::Relaxed)
+        deadline.as_millis() <= self.registry.now.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
@@ -485,14 +393,13 @@ impl Registration {
 
     /// Returns `true` if the connection was chosen to be evicted, once.
     pub(super) fn take_eviction(&self) -> bool {
-        self.slot.flags.fetch_and(!EVICT, Ordering::AcqRel) & EVICT != 0
+        self.slot.take(EVICT)
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
     pub(super) fn set_idle_since(&self, began: Millis) {
-        let began = low_bits(began.get());
-        self.slot.idle_since.store(began, Ordering::Relaxed);
+        self.slot.set_idle_since(began);
     }
 
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
@@ -503,13 +410,11 @@ impl Registration {
     /// before an idle connection closes.
     #[inline]
     pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
-        self.slot.deadline.store(deadline.0, Ordering::Relaxed);
-        self.slot.idle_since.store(NOT_IDLE, Ordering::Relaxed);
+        self.slot.start_wait(deadline);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
-        // Acquire pairs with `set_flag`: a flag set before the waker was set is visible here.
-        match self.slot.flags.load(Ordering::Acquire) {
+        match self.slot.flags() {
             0 => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
         }
@@ -519,7 +424,7 @@ impl Registration {
     #[cold]
     fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
-        self.slot.waker().clone_from(waker);
+        self.slot.set_waker(waker);
     }
 
     #[cold]
@@ -527,12 +432,9 @@ impl Registration {
         if flags & ABORT != 0 {
             return Poll::Ready(Wakeup::Aborted);
         }
-        if flags & EXPIRED != 0 {
-            self.slot.flags.fetch_and(!EXPIRED, Ordering::AcqRel);
-            // The sweep may have read an earlier deadline.
-            if self.has_passed(deadline) {
-                return Poll::Ready(Wakeup::Expired);
-            }
+        // The sweep may have read an earlier deadline.
+        if self.slot.take(EXPIRED) && self.has_passed(deadline) {
+            return Poll::Ready(Wakeup::Expired);
         }
         Poll::Pending
     }

@@ -1,9 +1,6 @@
 //! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
 
-use super::super::{
-    limits::{Limit, Limits},
-    registry::{Deadline, Millis},
-};
+use super::super::limits::{Deadline, Limit, Limits, Millis};
 use crate::buffer::ReadBuffer;
 
 /// How long a started frame may take to complete once a drain has begun.

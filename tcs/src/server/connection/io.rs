@@ -24,10 +24,10 @@ use super::{
     super::{
         addresses::PeerUsage,
         handshakes::shake_hands,
-        limits::Limit,
+        limits::{Deadline, Limit},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
-        registry::{Deadline, Registration, Wakeup},
+        registry::{Registration, Wakeup},
         report::Unsent,
         shared::Shared,
     },
