@@ -5,10 +5,9 @@ use quote::ToTokens as _;
 use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    check_receiver,
     family::Family,
     generics,
-    handler::{CallKind, Handler, ParameterSource, Parameters},
+    handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
     message::resolve_message,
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
@@ -95,9 +94,9 @@ impl<'a> Operations<'a> {
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
-        let mut resolved: Vec<Result<Operation<'_>, Handler<'_>>> = Vec::new();
+        let mut resolved = Vec::new();
         for function in module.operations() {
-            let others: Vec<_> = resolved.iter().flatten().collect();
+            let others: Vec<_> = resolved.iter().filter_map(Resolved::operation).collect();
             let operation = resolve_operation(options, function, &others, errors);
             resolved.push(operation);
         }
@@ -108,15 +107,18 @@ impl<'a> Operations<'a> {
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
             // A function with an error has its states too, so that the type keeps its fields.
-            let handlers = resolved.iter().map(|operation| match operation {
-                Ok(operation) => &operation.handler,
-                Err(handler) => handler,
-            });
+            let handlers = resolved.iter().map(Resolved::handler);
             ServerImpl::of(handlers, ProtocolType::of_module(module))
         });
         Self {
             module,
-            list: resolved.into_iter().flatten().collect(),
+            list: resolved
+                .into_iter()
+                .filter_map(|function| match function {
+                    Resolved::Operation(operation) => Some(operation),
+                    Resolved::Invalid(_) => None,
+                })
+                .collect(),
             server,
             pushes: Family::resolve_pushes(options, errors),
         }
@@ -147,17 +149,37 @@ fn check_options(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Returns the operation that a function is, or only how it is called if there is an error in it.
-#[expect(
-    clippy::result_large_err,
-    reason = "the handler is part of an operation too"
-)]
+/// What a function of a module is.
+#[expect(clippy::large_enum_variant, reason = "most are operations")]
+enum Resolved<'a> {
+    Operation(Operation<'a>),
+    /// There is an error in it. This is how it would be called.
+    Invalid(Handler<'a>),
+}
+
+impl<'a> Resolved<'a> {
+    const fn operation(&self) -> Option<&Operation<'a>> {
+        match self {
+            Self::Operation(operation) => Some(operation),
+            Self::Invalid(_) => None,
+        }
+    }
+
+    const fn handler(&self) -> &Handler<'a> {
+        match self {
+            Self::Operation(operation) => &operation.handler,
+            Self::Invalid(handler) => handler,
+        }
+    }
+}
+
+/// Resolves a function, and reports all errors in it.
 fn resolve_operation<'a>(
     options: &Options,
     function: &'a Function,
     others: &[&Operation<'_>],
     errors: &mut Errors,
-) -> Result<Operation<'a>, Handler<'a>> {
+) -> Resolved<'a> {
     let side = options.side;
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
@@ -176,20 +198,20 @@ fn resolve_operation<'a>(
     }
     let handler = Handler::new(function, kind, parameters);
     let (Some(arguments), Some(reply)) = (arguments, reply) else {
-        return Err(handler);
+        return Resolved::Invalid(handler);
     };
     let messages = arguments
         .iter()
         .map(|argument| &argument.ty)
         .chain([&reply]);
     if !check_concrete(messages, &function.sig.generics, errors) || !has_own_names {
-        return Err(handler);
+        return Resolved::Invalid(handler);
     }
     if side == Side::Server {
         handler.check_unused_params(errors);
     }
     let Some(variant) = variant else {
-        return Err(handler);
+        return Resolved::Invalid(handler);
     };
     if attrs.items.is_none() {
         attrs.items = resolve_forgotten_items(function, &variant, errors);
@@ -197,9 +219,9 @@ fn resolve_operation<'a>(
     if let Some(items) = &attrs.items
         && !check_items(items, function, &variant, errors)
     {
-        return Err(handler);
+        return Resolved::Invalid(handler);
     }
-    Ok(Operation {
+    Resolved::Operation(Operation {
         handler,
         index: others.len(),
         name: function.sig.ident.unraw().to_string(),
