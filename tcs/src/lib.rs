@@ -495,6 +495,7 @@ mod codel;
 mod context;
 mod conversation;
 mod deadline;
+mod drain_signal;
 mod draining;
 mod error;
 pub mod format;
