@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// A function that answers one kind of request.
+#[derive(Clone)]
 pub(crate) struct Handler<'a> {
     pub(crate) function: &'a Function,
     pub(crate) kind: CallKind,
@@ -40,10 +41,11 @@ pub(crate) enum CallKind {
 }
 
 /// Where the values of a function's parameters come from, in their order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Parameters(Vec<ParameterSource>);
 
 /// Where the value of a parameter comes from.
+#[derive(Clone)]
 pub(crate) enum ParameterSource {
     Request,
     /// It is the argument of this name in the request of an operation.
