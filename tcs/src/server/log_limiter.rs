@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    panics::{Payload, panic_text},
+    panics::{Payload, lock, panic_text},
     text::{Escaped, MAX_SHOWN},
 };
 
@@ -33,7 +33,7 @@ impl LogLimiter {
     /// well.
     pub(super) fn pass(&self, message: &'static str) -> Option<u64> {
         let now = Instant::now();
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.0);
         match lines.entry(message) {
             Entry::Vacant(new) => {
                 let left_out = 0;

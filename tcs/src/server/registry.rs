@@ -15,7 +15,7 @@ use std::{
     net::SocketAddr,
     num::NonZero,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -36,7 +36,8 @@ use super::{
     slot::{ABORT, DRAIN, EVICT, EXPIRED, RETIRE, Slot, set_for_all},
 };
 use crate::{
-    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, runtime::wait_until,
+    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, panics::lock,
+    runtime::wait_until,
 };
 
 /// The open connections of one server.
@@ -107,7 +108,7 @@ impl Registry {
 
     /// Registers a new connection.
     pub(super) fn register(self: &Arc<Self>) -> Registration {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
         let slot = Arc::new(Slot::new(inner.flags));
@@ -149,7 +150,7 @@ impl Registry {
         let tick = Duration::from_millis(self.tick);
         let mut clock = Duration::ZERO;
         loop {
-            wait_until(&self.changed, || !self.lock().slots.is_empty()).await;
+            wait_until(&self.changed, || !lock(&self.inner).slots.is_empty()).await;
             let began = Instant::now();
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
@@ -175,7 +176,7 @@ impl Registry {
     /// Signals connections to finish whose age is over, and aborts them after the time for a drain.
     fn retire(&self, now: u64) {
         let (mut retired, mut aborted) = (Vec::new(), Vec::new());
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         for (deadline, id) in inner.retirements.range(..=(Deadline(now), u64::MAX)) {
             let Some(slot) = inner.slots.get(id) else {
                 continue;
@@ -204,7 +205,7 @@ impl Registry {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
         self.set_flag_for_all(DRAIN);
-        let is_empty = || self.lock().slots.is_empty();
+        let is_empty = || lock(&self.inner).slots.is_empty();
         tokio::select! {
             biased;
             () = wait_until(&self.changed, is_empty) => {}
@@ -224,19 +225,14 @@ impl Registry {
 
     /// Sets a flag for all connections, including those that open later.
     fn set_flag_for_all(&self, flag: u8) {
-        self.lock().flags |= flag;
+        lock(&self.inner).flags |= flag;
         self.set_flag(flag, u64::MAX);
         self.context.drain.raise_for_all();
     }
 
-    /// Wakes all connections.
-    fn wake_all(&self) {
-        self.set_flag(0, u64::MAX);
-    }
-
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let is_due = |slot: &&Arc<Slot>| slot.is_due(latest);
         let due: Vec<_> = inner.slots.values().filter(is_due).cloned().collect();
         drop(inner);
@@ -248,7 +244,7 @@ impl Registry {
     /// The connection may receive a request before it sees the signal. Then it goes on.
     pub(super) fn evict_longest_idle(&self) -> bool {
         let now = self.latest();
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let evictable = inner.slots.values().rev().filter_map(|slot| {
             let idle_time = slot.idle_time(now).filter(|_| !slot.has(!EXPIRED));
             Some((idle_time?, slot))
@@ -271,7 +267,7 @@ impl Registry {
 
     /// Returns the totals so far.
     pub(super) fn stats(&self) -> Report {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let mut stats = inner.totals;
         stats.connections.open = inner.slots.len() as u64;
         [stats.events.sent, stats.events.dropped] = self.context.events.totals();
@@ -291,11 +287,6 @@ impl Registry {
     /// Returns the totals of a server that has ended. Connections that are still open count as aborted.
     pub(super) fn report(&self) -> Report {
         self.stats().ended()
-    }
-
-    /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,7 +333,7 @@ impl Registration {
 
     /// Wakes all connections of the server, whose deadlines may have changed.
     pub(super) fn wake_others(&self) {
-        self.registry.wake_all();
+        self.registry.set_flag(0, u64::MAX);
     }
 
     /// Returns the time for a wait that begins now.
@@ -442,7 +433,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut inner = self.registry.lock();
+        let mut inner = lock(&self.registry.inner);
         inner.slots.remove(&self.id);
         inner.retirements.remove(&(self.retires, self.id));
         inner.totals.requests += self.slot.tally.requests().ended();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
@@ -12,6 +12,7 @@ use super::{
     limits::{Deadline, Millis},
     report::Tally,
 };
+use crate::panics::lock;
 
 /// Flag: finish the requests in flight and close.
 pub(super) const DRAIN: u8 = 1;
@@ -79,7 +80,7 @@ impl Slot {
     pub(super) fn set(&self, flag: u8) {
         self.flags.fetch_or(flag, Ordering::AcqRel);
         // Without a lock, because wakers are foreign code.
-        let waker = self.lock_waker().clone();
+        let waker = lock(&self.waker).clone();
         waker.wake();
     }
 
@@ -89,7 +90,7 @@ impl Slot {
     }
 
     pub(super) fn set_waker(&self, waker: &Waker) {
-        self.lock_waker().clone_from(waker);
+        lock(&self.waker).clone_from(waker);
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
@@ -103,11 +104,6 @@ impl Slot {
     pub(super) fn idle_time(&self, now: u64) -> Option<u32> {
         let since = self.idle_since.load(Ordering::Relaxed);
         (since != NOT_IDLE).then(|| low_bits(now).wrapping_sub(since))
-    }
-
-    /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock_waker(&self) -> MutexGuard<'_, Waker> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
