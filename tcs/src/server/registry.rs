@@ -70,6 +70,22 @@ struct Inner {
     flags: u8,
 }
 
+/// Why a connection ends at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AbortReason {
+    ServerEnded,
+    TooOld,
+}
+
+impl AbortReason {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::ServerEnded => "the server ended",
+            Self::TooOld => TOO_OLD,
+        }
+    }
+}
+
 /// Why a connection is woken while it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wakeup {
@@ -372,13 +388,13 @@ impl Registration {
         self.slot.has(!EXPIRED)
     }
 
-    /// Returns why an aborted connection ends, for its peer.
+    /// Returns why an aborted connection ends.
     #[cold]
-    pub(super) fn why_aborted(&self) -> &'static str {
+    pub(super) fn abort_reason(&self) -> AbortReason {
         if self.is_retired() {
-            TOO_OLD
+            AbortReason::TooOld
         } else {
-            "the server ended"
+            AbortReason::ServerEnded
         }
     }
 

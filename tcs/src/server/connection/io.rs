@@ -27,7 +27,7 @@ use super::{
         limits::{Deadline, Limit},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
-        registry::{Registration, Wakeup},
+        registry::{AbortReason, Registration, Wakeup},
         report::Unsent,
         shared::Shared,
     },
@@ -86,7 +86,7 @@ pub(super) enum Gone {
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
     /// The server ends the connection at once, for this reason.
-    Aborted(&'static str),
+    Aborted(AbortReason),
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
@@ -106,7 +106,7 @@ impl fmt::Display for Gone {
             Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted(reason) => f.write_str(reason),
+            Self::Aborted(reason) => f.write_str(reason.text()),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),
@@ -158,7 +158,7 @@ pub(super) enum Interrupt {
     /// `half_close_timeout` is over.
     HalfClosed,
     /// The server ends the connection at once, for this reason.
-    Aborted(&'static str),
+    Aborted(AbortReason),
 }
 
 /// How many reads of a closing connection are discarded within one poll.
@@ -578,7 +578,7 @@ impl Io {
         let wakeup = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.why_aborted())),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired => Err(Gone::Stalled),
@@ -679,7 +679,7 @@ impl Io {
     }
 
     fn aborted(&self) -> Gone {
-        Gone::Aborted(self.registration.why_aborted())
+        Gone::Aborted(self.registration.abort_reason())
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it

@@ -322,6 +322,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
+                let reason = reason.text();
                 let text = format!("{reason} before the reply");
                 self.close_with(&Rejection::new(RejectionKind::Failed, text));
                 // The frame above is not final, so framings with control frames send a final one as well.
