@@ -12,7 +12,7 @@ use crate::{
     Rejection,
     blocking_permits::BlockingPermits,
     conversation::{Conversation, ConversationLimits, EventCounts},
-    draining::DrainSignal,
+    drain_signal::DrainSignal,
     text::Escaped,
 };
 

@@ -498,6 +498,7 @@ mod codel;
 mod context;
 mod conversation;
 mod deadline;
+mod drain_signal;
 mod draining;
 mod error;
 pub mod format;

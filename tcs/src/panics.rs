@@ -1,9 +1,10 @@
-//! Catches and reports panics of foreign code.
+//! Panics of foreign code: they are caught and reported, and poison no lock.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -43,6 +44,11 @@ fn dispose(payload: Payload) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
+}
+
+/// Locks a mutex. Ignores poisoning, because no code panics while it holds a lock of this crate.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::names::variable;
 use crate::{
     library::Library,
     model::{
-        Field, generics,
+        field::Field,
+        generics,
         handler::{CallKind, Handler, ParameterSource, Session},
         server::ServerImpl,
     },

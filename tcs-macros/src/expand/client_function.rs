@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     model::{
-        Field, Model,
+        Model,
         client_function::{ClientFunction, Half},
+        field::Field,
     },
     options::{OptionName, Options},
     spans::start_of,

@@ -80,7 +80,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, T
     let write = quote_spanned! {span=>
         Self::#message => {
             let mut to = __serde::Serializer::serialize_struct_variant(
-                to, Self::NAME, #index, #name, #count,
+                to, "Request", #index, #name, #count,
             )?;
             #(#writers)*
             __serde::ser::SerializeStructVariant::end(to)
@@ -96,7 +96,7 @@ fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, Tok
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
     let read = quote_spanned!(start_of(reply)=> #read(from).map(Self::#variant));
     let write = quote_spanned! {start_of(reply)=>
-        Self::#variant(reply) => #write(reply, Self::NAME, #index, #name, to)
+        Self::#variant(reply) => #write(reply, "Reply", #index, #name, to)
     };
     (read, write)
 }

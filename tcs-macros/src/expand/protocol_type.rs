@@ -6,7 +6,7 @@ use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote}
 
 use crate::{
     library::Library,
-    model::{Field, protocol_type::ProtocolType},
+    model::{field::Field, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
     syntax::{is_named, lifetimes},
 };

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     model::{
-        Field, Model,
+        Model,
+        field::Field,
         generics::predicates,
         handler::Session,
         operations::{Operation, Operations},

@@ -12,16 +12,25 @@ use crate::{
     syntax::lifetimes,
 };
 
-/// What a type that a protocol keeps must be: the names of a trait, and of a function that has the trait as a bound
-/// of its parameter.
+/// What a type that a protocol keeps must be.
 #[derive(Clone, Copy)]
-pub(super) struct Requirement(&'static str, &'static str);
+pub(super) struct Requirement {
+    trait_name: &'static str,
+    /// The function that has the trait as a bound of its parameter.
+    check: &'static str,
+}
 
 impl Requirement {
     /// Connections share it.
-    pub(super) const STATE: Self = Self("State", "assert_state");
+    pub(super) const STATE: Self = Self {
+        trait_name: "State",
+        check: "assert_state",
+    };
     /// It moves from thread to thread.
-    pub(super) const SEND_FIELD: Self = Self("SendField", "assert_send_field");
+    pub(super) const SEND_FIELD: Self = Self {
+        trait_name: "SendField",
+        check: "assert_send_field",
+    };
 }
 
 /// The implementation of the attribute's trait, whose bounds say what the types that a protocol keeps must be.
@@ -48,9 +57,13 @@ impl<'a> TraitImpl<'a> {
         ty: &'a ProtocolType<'a>,
         requirement: Requirement,
     ) -> Self {
-        let Requirement(trait_name, _) = requirement;
         let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| model.options.library.bound(&param.ident, trait_name);
+        let bound = |param: &TypeParam| {
+            model
+                .options
+                .library
+                .bound(&param.ident, requirement.trait_name)
+        };
         let mut implementation = Self {
             model,
             ty,
@@ -69,8 +82,7 @@ impl<'a> TraitImpl<'a> {
             return;
         }
         let library = &self.model.options.library;
-        let Requirement(trait_name, check) = requirement;
-        let bound = library.bound(kept, trait_name);
+        let bound = library.bound(kept, requirement.trait_name);
         if !self.ty.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
@@ -78,7 +90,7 @@ impl<'a> TraitImpl<'a> {
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
         let (declaration, path) = alias(self.ty.item_name, &name, kept);
-        let check = library.item(check, kept);
+        let check = library.item(requirement.check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration
             const _: fn() = #check::<#path>;

@@ -4,7 +4,8 @@ use proc_macro2::Ident;
 use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
 
 use super::{
-    Field, generics,
+    field::Field,
+    generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
     protocol_type::ProtocolType,
@@ -202,6 +203,11 @@ impl Fields {
                 errors.at(pat, message);
                 continue;
             };
+            if names.contains(name) {
+                // rustc reports it at the function.
+                errors.leave_to_rustc();
+                continue;
+            }
             names.push(name.clone());
             match self.get(name) {
                 None => self.add(name, ty, errors),

@@ -7,7 +7,7 @@ use syn::{
     TypeParamBound, WherePredicate, parse_quote,
 };
 
-use super::Field;
+use super::field::Field;
 use crate::{
     errors::Errors,
     syntax::{

@@ -5,13 +5,15 @@ use quote::ToTokens;
 use syn::{Generics, PatType, Token, Type, parse_quote};
 
 use super::{
-    Field, generics,
+    field::Field,
+    generics,
     message::{resolve_message, resolve_type},
     parameter::{self, Role},
 };
 use crate::{
     errors::Errors,
     item::Function,
+    options::Side,
     syntax::{
         bare, find_impl, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
@@ -19,6 +21,7 @@ use crate::{
 };
 
 /// A function that answers one kind of request.
+#[derive(Clone)]
 pub(crate) struct Handler<'a> {
     pub(crate) function: &'a Function,
     pub(crate) kind: CallKind,
@@ -38,10 +41,11 @@ pub(crate) enum CallKind {
 }
 
 /// Where the values of a function's parameters come from, in their order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Parameters(Vec<ParameterSource>);
 
 /// Where the value of a parameter comes from.
+#[derive(Clone)]
 pub(crate) enum ParameterSource {
     Request,
     /// It is the argument of this name in the request of an operation.
@@ -264,4 +268,16 @@ fn check_static(ty: &Type, what: &str, errors: &mut Errors) {
     let help = "outlives all requests: own what it holds, or write `'static`";
     let borrowed = lifetimes::find_borrowed(ty);
     errors.at_each(&borrowed, format_args!("{what} {help}"));
+}
+
+/// Reports `self`, which no protocol function can have.
+pub(super) fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
+    if let Some(receiver) = function.sig.receiver() {
+        let help = match side {
+            Side::Server => "write `#[state] name: &Type` in a free function",
+            Side::Client => "write a free function, whose parameters become fields",
+        };
+        let message = format_args!("`self` is not possible: {help}");
+        errors.at(&receiver.self_token, message);
+    }
 }

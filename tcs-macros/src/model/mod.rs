@@ -5,6 +5,7 @@
 
 pub(crate) mod client_function;
 pub(crate) mod family;
+pub(crate) mod field;
 pub(crate) mod generics;
 pub(crate) mod handler;
 mod message;
@@ -15,12 +16,9 @@ pub(crate) mod parameter;
 pub(crate) mod protocol_type;
 pub(crate) mod server;
 
-use proc_macro2::Ident;
-use syn::Type;
-
 use self::{
-    client_function::ClientFunction, name::resolve_name, operation_attrs::check_no_operation_attrs,
-    operations::Operations, server::ServerFunction,
+    client_function::ClientFunction, handler::check_receiver, name::resolve_name,
+    operation_attrs::check_no_operation_attrs, operations::Operations, server::ServerFunction,
 };
 use crate::{
     errors::Errors,
@@ -44,13 +42,6 @@ pub(crate) enum ModelItem<'a> {
     Operations(Operations<'a>),
     /// A function whose type could have no name or no place; this has been reported.
     WithoutType(&'a Function),
-}
-
-/// A parameter that is a field of the type.
-#[derive(Clone)]
-pub(crate) struct Field {
-    pub(crate) name: Ident,
-    pub(crate) ty: Type,
 }
 
 impl<'a> Model<'a> {
@@ -96,17 +87,5 @@ fn resolve_function<'a>(
         (Some(name), Side::Client) => {
             ModelItem::Client(ClientFunction::resolve(options, name, function, errors))
         }
-    }
-}
-
-/// Reports `self`, which no protocol function can have.
-fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
-    if let Some(receiver) = function.sig.receiver() {
-        let help = match side {
-            Side::Server => "write `#[state] name: &Type` in a free function",
-            Side::Client => "write a free function, whose parameters become fields",
-        };
-        let message = format_args!("`self` is not possible: {help}");
-        errors.at(&receiver.self_token, message);
     }
 }

@@ -5,10 +5,9 @@ use quote::ToTokens as _;
 use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    check_receiver,
     family::Family,
     generics,
-    handler::{CallKind, Handler, ParameterSource, Parameters},
+    handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
     message::resolve_message,
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
@@ -95,28 +94,23 @@ impl<'a> Operations<'a> {
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
-        let mut resolved: Vec<Result<Operation<'_>, Handler<'_>>> = Vec::new();
+        let (mut list, mut handlers) = (Vec::new(), Vec::new());
         for function in module.operations() {
-            let others: Vec<_> = resolved.iter().flatten().collect();
-            let operation = resolve_operation(options, function, &others, errors);
-            resolved.push(operation);
+            let operation = resolve_operation(options, function, &list, &mut handlers, errors);
+            list.extend(operation);
         }
-        if resolved.is_empty() {
+        if handlers.is_empty() {
             let message = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, message);
         }
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
             // A function with an error has its states too, so that the type keeps its fields.
-            let handlers = resolved.iter().map(|operation| match operation {
-                Ok(operation) => &operation.handler,
-                Err(handler) => handler,
-            });
-            ServerImpl::of(handlers, ProtocolType::of_module(module))
+            ServerImpl::of(handlers.iter(), ProtocolType::of_module(module))
         });
         Self {
             module,
-            list: resolved.into_iter().flatten().collect(),
+            list,
             server,
             pushes: Family::resolve_pushes(options, errors),
         }
@@ -147,17 +141,14 @@ fn check_options(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Returns the operation that a function is, or only how it is called if there is an error in it.
-#[expect(
-    clippy::result_large_err,
-    reason = "the handler is part of an operation too"
-)]
+/// Resolves a function, and reports all errors in it. Its handler is added to the others even if there is one.
 fn resolve_operation<'a>(
     options: &Options,
     function: &'a Function,
-    others: &[&Operation<'_>],
+    others: &[Operation<'_>],
+    handlers: &mut Vec<Handler<'a>>,
     errors: &mut Errors,
-) -> Result<Operation<'a>, Handler<'a>> {
+) -> Option<Operation<'a>> {
     let side = options.side;
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
@@ -175,31 +166,28 @@ fn resolve_operation<'a>(
         parameters = Parameters::default();
     }
     let handler = Handler::new(function, kind, parameters);
-    let (Some(arguments), Some(reply)) = (arguments, reply) else {
-        return Err(handler);
-    };
+    handlers.push(handler.clone());
+    let (arguments, reply) = (arguments?, reply?);
     let messages = arguments
         .iter()
         .map(|argument| &argument.ty)
         .chain([&reply]);
     if !check_concrete(messages, &function.sig.generics, errors) || !has_own_names {
-        return Err(handler);
+        return None;
     }
     if side == Side::Server {
         handler.check_unused_params(errors);
     }
-    let Some(variant) = variant else {
-        return Err(handler);
-    };
+    let variant = variant?;
     if attrs.items.is_none() {
         attrs.items = resolve_forgotten_items(function, &variant, errors);
     }
     if let Some(items) = &attrs.items
         && !check_items(items, function, &variant, errors)
     {
-        return Err(handler);
+        return None;
     }
-    Ok(Operation {
+    Some(Operation {
         handler,
         index: others.len(),
         name: function.sig.ident.unraw().to_string(),
@@ -354,7 +342,7 @@ fn resolve_argument(
 /// Returns the name of the operation's variants.
 fn resolve_variant(
     function: &Function,
-    others: &[&Operation<'_>],
+    others: &[Operation<'_>],
     errors: &mut Errors,
 ) -> Option<Ident> {
     let ident = &function.sig.ident;

@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::{Attribute, Generics, Visibility, ext::IdentExt as _};
 
-use super::Field;
+use super::field::Field;
 use crate::item::{Function, Module};
 
 /// The type of a protocol.

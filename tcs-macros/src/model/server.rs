@@ -6,8 +6,8 @@ use proc_macro2::Ident;
 use syn::Type;
 
 use super::{
-    Field,
     family::Family,
+    field::Field,
     generics,
     handler::{CallKind, Handler, Parameters, Session},
     message::resolve_output,

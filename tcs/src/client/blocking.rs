@@ -246,9 +246,7 @@ impl ConnectOptions {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Channel<F: Framing = LengthPrefixed> {
-    channel: crate::Channel<F>,
-}
+pub struct Channel<F: Framing = LengthPrefixed>(crate::Channel<F>);
 
 impl<F: Framing> Channel<F> {
     /// Connects with the default [`ChannelOptions`].
@@ -270,7 +268,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        block_on("call()", self.channel.call::<P>(request))
+        block_on("call()", self.0.call::<P>(request))
     }
 
     /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply. The reply may
@@ -287,10 +285,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        block_on(
-            "call_with()",
-            self.channel.call_with::<P, T>(request, process),
-        )
+        block_on("call_with()", self.0.call_with::<P, T>(request, process))
     }
 
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the type of all.
@@ -304,7 +299,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        block_on("call()", self.channel.call_for::<P, T>(request, process))
+        block_on("call()", self.0.call_for::<P, T>(request, process))
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
@@ -316,38 +311,32 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        block_on("exchange()", self.channel.exchange(protocol))
+        block_on("exchange()", self.0.exchange(protocol))
     }
 
     /// Returns a clone whose calls take at most `limit`. See [`tcs::Channel::deadline`](crate::Channel::deadline).
     #[must_use]
     pub fn deadline(&self, limit: Duration) -> Self {
-        Self {
-            channel: self.channel.deadline(limit),
-        }
+        Self(self.0.deadline(limit))
     }
 
     /// Returns a clone whose requests are safe to execute more than once. See
     /// [`tcs::Channel::idempotent`](crate::Channel::idempotent).
     #[must_use]
     pub fn idempotent(&self) -> Self {
-        Self {
-            channel: self.channel.idempotent(),
-        }
+        Self(self.0.idempotent())
     }
 
     /// Returns a clone that sends a request a second time if its reply takes long. See
     /// [`tcs::Channel::hedge`](crate::Channel::hedge).
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
-        Self {
-            channel: self.channel.hedge(delay),
-        }
+        Self(self.0.hedge(delay))
     }
 
     /// Returns what is known of the connections.
     pub fn state(&self) -> ChannelState {
-        self.channel.state()
+        self.0.state()
     }
 }
 
@@ -360,7 +349,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// runtime can be created.
     pub fn connect_blocking(self) -> Result<Channel<F>> {
         let channel = block_on("connect()", self.connect())?;
-        Ok(Channel { channel })
+        Ok(Channel(channel))
     }
 }
 
@@ -368,15 +357,13 @@ impl<F: Framing> From<crate::Channel<F>> for Channel<F> {
     /// New connections are served by the thread of all blocking channels. Connections that are open stay with the runtime
     /// in which they were made.
     fn from(channel: crate::Channel<F>) -> Self {
-        Self { channel }
+        Self(channel)
     }
 }
 
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
-        Self {
-            channel: self.channel.clone(),
-        }
+        Self(self.0.clone())
     }
 }
 
@@ -433,6 +420,6 @@ impl<F> fmt::Debug for Connection<F> {
 
 impl<F: Framing> fmt::Debug for Channel<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.channel.fmt(f)
+        self.0.fmt(f)
     }
 }

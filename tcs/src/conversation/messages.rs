@@ -16,9 +16,13 @@ impl Messages {
         self.ends.push(self.bytes.len());
     }
 
-    /// Returns the number of bytes, also of messages that were taken. Each message counts one more, so that a limit also
-    /// limits empty ones.
-    pub(crate) const fn cost(&self) -> usize {
+    /// Returns the number of bytes, also of messages that were taken.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns [`len`](Self::len) and one for each message, so that a limit also limits empty ones.
+    pub(super) const fn cost(&self) -> usize {
         self.bytes.len() + self.ends.len()
     }
 

@@ -87,6 +87,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Returns how many bytes may still be put.
+    #[cfg(feature = "postcard")]
+    pub(super) const fn room(&self) -> usize {
+        self.room
+    }
+
     /// Returns the buffer with room for `length` bytes, which the caller must append. They count from now on. Returns
     /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
@@ -137,7 +143,7 @@ impl<'a> Writer<'a> {
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         let room = self.limit.max(Rejection::MAX_TEXT).saturating_add(1);
-        let mut text = ErrorText {
+        let mut text = BoundedText {
             buffer: self.buffer,
             room,
         };
@@ -198,16 +204,15 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends the text of an error. Drops the rest if there is no room or memory for it.
+/// Appends a text. Drops the rest if there is no room or memory for it, and has no room left then.
 ///
-/// One byte more than can be sent is stored, so that a text that is too long for a reply is not
-/// taken for one that fits.
-struct ErrorText<'a> {
-    buffer: &'a mut Vec<u8>,
-    room: usize,
+/// One byte more than can be sent is stored, so that a text that is too long is not taken for one that fits.
+pub(super) struct BoundedText<'a> {
+    pub(super) buffer: &'a mut Vec<u8>,
+    pub(super) room: usize,
 }
 
-impl fmt::Write for ErrorText<'_> {
+impl fmt::Write for BoundedText<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let fitting = text
             .get(..text.ceil_char_boundary(self.room))

@@ -1,7 +1,7 @@
 //! The accept loop.
 //!
 //! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
-//! [`SpawnConnection`] hides its type, so that everything outside of a connection is compiled once.
+//! [`DynShared`] hides its type, so that everything outside of a connection is compiled once.
 
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use super::{
 use crate::{Peer, Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
 
 /// The shared state without its protocol type.
-pub(super) trait SpawnConnection: Send + Sync {
+pub(super) trait DynShared: Send + Sync {
     fn listeners(&self) -> &Listeners;
 
     /// Returns the frames with which a peer is told that its connection is rejected.
@@ -42,7 +42,7 @@ pub(super) trait SpawnConnection: Send + Sync {
     );
 }
 
-impl<P: ServerProtocol> SpawnConnection for Shared<P> {
+impl<P: ServerProtocol> DynShared for Shared<P> {
     fn listeners(&self) -> &Listeners {
         &self.listeners
     }
@@ -69,7 +69,7 @@ impl<P: ServerProtocol> SpawnConnection for Shared<P> {
                     stream,
                     info,
                     registration,
-                    address,
+                    usage,
                     ..
                 } = &mut *new;
                 // The peer as it was accepted. A handshake may replace it.
@@ -80,7 +80,7 @@ impl<P: ServerProtocol> SpawnConnection for Shared<P> {
                     return;
                 }
                 drop(handshakes);
-                let admitted = admission.admit(info.peer(), address, registration.log_limiter());
+                let admitted = admission.admit(info.peer(), usage, registration.log_limiter());
                 drop(admission);
                 match admitted {
                     Ok(()) => serve(self, new).await,
@@ -100,7 +100,7 @@ impl<P: ServerProtocol> SpawnConnection for Shared<P> {
 ///
 /// Dropping it closes the listener and aborts all connections.
 pub(super) struct Acceptor {
-    pub(super) shared: Arc<dyn SpawnConnection>,
+    pub(super) shared: Arc<dyn DynShared>,
     pub(super) registry: Arc<Registry>,
     pub(super) admission: Arc<Admission>,
     pub(super) at_capacity: AtCapacity,
@@ -157,14 +157,14 @@ impl Acceptor {
                 .at_accept(&incoming, self.registry.log_limiter())
             {
                 // Last, so that whoever is rejected evicts nobody.
-                Ok(address) => {
+                Ok(usage) => {
                     let permit = capacity.make_room(permit, &self.registry).await;
-                    permit.map(|permit| (address, permit))
+                    permit.map(|permit| (usage, permit))
                 }
                 Err(rejection) => Err(rejection),
             };
             match admitted {
-                Ok((address, permit)) => self.spawn(incoming, address, permit),
+                Ok((usage, permit)) => self.spawn(incoming, usage, permit),
                 Err(rejection) => {
                     self.reject(incoming, &rejection);
                     // A listener of the user's may always be ready.
@@ -206,23 +206,17 @@ impl Acceptor {
     fn spawn(
         &self,
         incoming: Incoming,
-        address: Option<Arc<PeerUsage>>,
+        usage: Option<Arc<PeerUsage>>,
         permit: OwnedSemaphorePermit,
     ) {
-        let registration = self.registry.register();
         let Incoming {
             stream,
             peer,
             local_addr,
             handshakes,
         } = incoming;
-        let new = Box::new(NewConnection {
-            stream,
-            info: registration.info(peer, local_addr),
-            registration,
-            address,
-            permit: Some(permit),
-        });
+        let mut new = NewConnection::register(&self.registry, stream, peer, local_addr);
+        (new.usage, new.permit) = (usage, Some(permit));
         let admission = Arc::clone(&self.admission);
         Arc::clone(&self.shared).spawn_connection(new, handshakes, admission);
     }

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::config::Limits;
-use crate::{Peer, Rejection};
+use super::limits::Limits;
+use crate::{Peer, Rejection, panics::lock};
 
 /// The addresses of the open connections.
 pub(super) struct Addresses {
@@ -45,14 +45,13 @@ impl Addresses {
         let Some(key) = peer.addr().and_then(|addr| limited(addr.ip())) else {
             return Ok(None);
         };
-        // No code panics while it holds the lock.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         // Before the map grows, so that what it does for each connection does not depend on its size.
         if known.len() == known.capacity() {
             // Whoever reconnects does not get a full bucket.
             let now = Instant::now();
             known.retain(|_, address| {
-                Arc::strong_count(address) > 1 || address.lock().full_at > now
+                Arc::strong_count(address) > 1 || lock(&address.0).full_at > now
             });
         }
         let address = known
@@ -82,7 +81,7 @@ impl PeerUsage {
     pub(super) fn begin_request(&self, limits: &Limits) -> Result<(), Rejection> {
         const SECOND: Duration = Duration::from_secs(1);
         let (most, rate) = (limits.in_flight_per_address, limits.rate_per_address);
-        let (mut requests, now) = (self.lock(), Instant::now());
+        let (mut requests, now) = (lock(&self.0), Instant::now());
         let full_at = requests.full_at.max(now) + SECOND / rate;
         Err(Rejection::busy(if requests.in_flight >= most {
             format!("this address has {most} requests in flight (`max_in_flight_per_address`)")
@@ -99,12 +98,7 @@ impl PeerUsage {
 
     /// Counts the end of a request that has begun.
     pub(super) fn end_request(&self) {
-        self.lock().in_flight -= 1;
-    }
-
-    /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, RequestUsage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).in_flight -= 1;
     }
 }
 

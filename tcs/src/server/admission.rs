@@ -7,8 +7,7 @@ use std::{
 
 use super::{
     addresses::{Addresses, PeerUsage},
-    connection::log_panic,
-    log_limiter::LogLimiter,
+    log_limiter::{LogLimiter, log_panic},
 };
 use crate::{Peer, Rejection, RejectionKind, transport::Incoming};
 
@@ -31,27 +30,27 @@ impl Admission {
         let Incoming {
             peer, handshakes, ..
         } = incoming;
-        let mut address = None;
+        let mut usage = None;
         if handshakes.is_empty() {
-            self.admit(peer, &mut address, log_limiter)?;
+            self.admit(peer, &mut usage, log_limiter)?;
         } else if !handshakes
             .iter()
             .any(|handshake| handshake.may_change_addr(peer))
         {
-            address = self.addresses.connect(peer)?;
+            usage = self.addresses.connect(peer)?;
         }
-        Ok(address)
+        Ok(usage)
     }
 
     /// Admits a peer after its handshakes.
     pub(super) fn admit(
         &self,
         peer: &Peer,
-        address: &mut Option<Arc<PeerUsage>>,
+        usage: &mut Option<Arc<PeerUsage>>,
         log_limiter: &LogLimiter,
     ) -> Result<(), Rejection> {
-        if address.is_none() {
-            *address = self.addresses.connect(peer)?;
+        if usage.is_none() {
+            *usage = self.addresses.connect(peer)?;
         }
         match &self.on_accept {
             Some(on_accept) => ask(on_accept, peer, log_limiter),

@@ -11,10 +11,11 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use super::{
-    acceptor::{Acceptor, SpawnConnection},
-    config::{Limit, Limits, Settings, Systemd},
+    acceptor::{Acceptor, DynShared},
+    config::{Settings, Systemd},
+    limits::{Limit, Limits},
     listeners::DynListener,
-    registry::Registry,
+    metrics::publishing,
     rejected::MAX_REJECTING,
     report::Report,
     stop::{Order, ServerHandle, StopOnDrop},
@@ -27,9 +28,12 @@ use crate::{
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
-    pub(super) shared: Arc<dyn SpawnConnection>,
+    pub(super) shared: Arc<dyn DynShared>,
     pub(super) settings: Settings,
+    pub(super) on_listening: Option<OnListening>,
 }
+
+pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
 
 impl ServerPlan {
     /// Binds the port.
@@ -49,7 +53,7 @@ impl ServerPlan {
             };
             listeners.insert(0, Box::new(at_address));
         }
-        let handle = ServerHandle::new(Registry::new(&self.settings));
+        let handle = ServerHandle::new(self.settings.registry());
         Ok(BoundServer {
             plan: self,
             listeners,
@@ -143,12 +147,13 @@ impl BoundServer {
             .map(|listener| listener.name())
             .collect();
         tracing::info!(listeners = names.join(", "), max_connections, "listening");
-        if let Some(on_listening) = self.plan.settings.on_listening.take() {
+        if let Some(on_listening) = self.plan.on_listening.take() {
             on_listening(&self);
         }
         let ServerPlan {
             shared,
             mut settings,
+            on_listening: _,
         } = self.plan;
         let handle = &self.handle.0;
         shared.listeners().start(self.listeners);
@@ -165,7 +170,8 @@ impl BoundServer {
         // Pinned here, so that what runs beside it does not hold it twice.
         let (limits, systemd) = (settings.limits, settings.systemd);
         let until_drained = pin!(accept_then_drain(&acceptor, handle, limits, systemd));
-        acceptor.registry.sweeping(until_drained).await
+        let publishing = publishing(&acceptor.registry, until_drained);
+        acceptor.registry.sweeping(publishing).await
     }
 
     /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.

@@ -1,18 +1,11 @@
-//! The server types, their settings, and the methods that run them.
+//! The server types and their settings. `run.rs` has the methods that run them.
 
-use std::{marker::PhantomData, pin::pin, sync::Arc, time::Duration};
-
-use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::Instrument as _;
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
-    bound::{BoundServer, ServerPlan},
+    bound::{BoundServer, OnListening, ServerPlan},
     capacity::AtCapacity,
     config::{Concurrent, Iterative, Mode, Once, Settings},
-    connection::{Connection, NewConnection},
-    registry::Registry,
-    report::Report,
-    run::ServerThread,
     shared::Shared,
 };
 use crate::{
@@ -20,8 +13,7 @@ use crate::{
     framing::Framing as _,
     limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
-    runtime::{Instead, inside_runtime},
-    transport::{Handshake, Listener, Stream},
+    transport::{Handshake, Listener},
 };
 
 /// A server that answers one request and returns.
@@ -44,6 +36,7 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 pub struct Server<P, M> {
     protocol: P,
     settings: Settings,
+    on_listening: Option<OnListening>,
     mode: PhantomData<M>,
 }
 
@@ -91,6 +84,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         Self {
             protocol,
             settings: Settings::new::<M>(),
+            on_listening: None,
             mode: PhantomData,
         }
     }
@@ -472,7 +466,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// It receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
-        self.settings.on_listening = Some(Box::new(function));
+        self.on_listening = Some(Box::new(function));
         self
     }
 
@@ -504,178 +498,27 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Binds the port without accepting connections yet. They wait in the backlog.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Setting`](crate::ErrorKind::Setting), with the name of the setting, if a value is
-    /// invalid; [`Resolve`](crate::ErrorKind::Resolve) or [`Listen`](crate::ErrorKind::Listen) if
-    /// the address cannot be used; [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio
-    /// runtime.
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is cancel safe. Dropping the future frees the port.
-    pub async fn bind(self) -> Result<BoundServer> {
-        inside_runtime("bind()", Instead::Run)?;
-        self.plan()?.bind().await
-    }
-
-    /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
-    ///
-    /// This method installs no signal handler. To stop on signals, use
-    /// [`listen_until_signal`](Self::listen_until_signal).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # #[tcs::server_protocol]
-    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
-    /// #[tokio::main]
-    /// async fn main() -> tcs::Result<()> {
-    ///     tcs::ConcurrentServer::new(Greet).listen().await?;
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`bind`](Self::bind) and of [`BoundServer::listen`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the listener and aborts every connection.
-    pub async fn listen(self) -> Result<Report> {
-        inside_runtime("listen()", Instead::Run)?;
-        self.plan()?.bind().await?.listen().await
-    }
-
-    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready. Dropping the future is the same, too.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example() -> tcs::Result<()> {
-    /// # #[tcs::server_protocol]
-    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
-    /// let night = tokio::time::sleep(std::time::Duration::from_secs(8 * 3600));
-    /// let report = tcs::ConcurrentServer::new(Greet).listen_until(night).await?;
-    /// println!("{report}");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
-        inside_runtime("listen_until()", Instead::Run)?;
-        self.plan()?.bind().await?.listen_until(stop).await
-    }
-
-    /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
-    /// server at once.
-    ///
-    /// From this call on, for the rest of the process, these signals no longer end the process by
-    /// themselves.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) if
-    /// the signals cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second
-    /// signal.
-    pub async fn listen_until_signal(self) -> Result<Report> {
-        inside_runtime("listen_until_signal()", Instead::Run)?;
-        self.plan()?.listen_until_signal().await
-    }
-
-    /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
-    ///
-    /// A signal drains the server. A second signal ends it at once. The report is logged. To get
-    /// the report, or to use your own runtime, call
-    /// [`listen_until_signal`](Self::listen_until_signal).
-    ///
-    /// Run a function that blocks its thread under `blocking`. Otherwise it can hold up everything
-    /// on the runtime, including signals.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`listen_until_signal`](Self::listen_until_signal);
-    /// [`Runtime`](crate::ErrorKind::Runtime) inside a tokio runtime.
-    pub fn run(self) -> Result<()> {
-        self.plan()?.run()
-    }
-
-    /// Binds the port and serves on a new thread, with its own runtime.
-    ///
-    /// This is for programs that are not `async` and do other work meanwhile; in `async` programs,
-    /// use [`bind`](Self::bind). It installs no signal handler.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside a
-    /// tokio runtime, or if no thread can be spawned.
-    pub fn start(self) -> Result<ServerThread> {
-        self.plan()?.start()
-    }
-
-    /// Serves one connection over any stream that you have connected or accepted.
-    ///
-    /// The loop and the limits are those of other connections, except the limits per address, and a [`OnceServer`] serves
-    /// one request. Returns when the connection has ended. To accept connections, write a [`Listener`].
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime) as
-    /// [`bind`](Self::bind) does.
-    ///
-    /// # Panics
-    ///
-    /// Panics if [`open_session`](ServerProtocol::open_session),
-    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, or the
-    /// greeting as it is written; if the session panics when it is dropped; and if the stream panics. Other
-    /// panics are answered or close the connection, as over TCP.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the stream and aborts the request in progress. There is no drain.
-    pub async fn serve_stream(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        peer: Peer,
-    ) -> Result<Report> {
-        inside_runtime("serve_stream()", Instead::Nothing)?;
-        let instead = "call `perform` of the handshake before";
-        self.settings.check_handshakes(false, instead)?;
-        let (shared, settings) = self.shared()?;
-        let registry = Registry::new(&settings);
-        let registration = registry.register();
-        let new = Box::new(NewConnection {
-            stream: Stream::new(stream),
-            info: registration.info(peer, None),
-            registration,
-            address: None,
-            permit: None,
-        });
-        let span = new.span();
-        // The connection ends when it is dropped, at the end of the block. What is reported comes after that.
-        let served = pin!(
-            async {
-                Connection::open(shared, new).serve().await;
-            }
-            .instrument(span)
-        );
-        registry.sweeping(served).await;
-        Ok(registry.report())
-    }
-
     /// Erases the types of the server.
-    fn plan(self) -> Result<ServerPlan> {
+    pub(super) fn plan(mut self) -> Result<ServerPlan> {
         let instead = "give each listener its own with `with_handshake`";
         let has_address = self.settings.listens_at_address();
-        self.settings.check_handshakes(has_address, instead)?;
-        let (shared, settings) = self.shared()?;
-        Ok(ServerPlan { shared, settings })
+        let on_listening = self.on_listening.take();
+        let (shared, settings) = self.shared(has_address, instead)?;
+        Ok(ServerPlan {
+            shared,
+            settings,
+            on_listening,
+        })
     }
 
-    /// Checks the settings. Returns the state that the connections share.
-    fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
+    /// Checks the settings. Returns the state that the connections share. Without connections to `address`, no
+    /// handshakes may be for them; `instead` says what to do.
+    pub(super) fn shared(
+        self,
+        has_address: bool,
+        instead: &str,
+    ) -> Result<(Arc<Shared<P>>, Settings)> {
+        self.settings.check_handshakes(has_address, instead)?;
         const { assert_parameters::<P::Framing>() };
         self.settings.check(P::Framing::MIN_MESSAGE_LEN)?;
         let shared = Shared::new(self.protocol, &self.settings, M::IS_ONCE);

@@ -119,13 +119,42 @@ impl Capacity {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use tokio::time::advance;
 
-    use super::*;
+    use super::{
+        super::{
+            config::{Concurrent, Settings},
+            limits::{Deadline, Millis},
+        },
+        *,
+    };
 
     /// Returns whether a warning would be logged now.
     fn would_warn(capacity: &Capacity) -> bool {
         capacity.full.is_none_or(|last| last.elapsed() > EPISODE)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_peer_waits_for_eight_connections_that_do_not_end() {
+        let registry = Settings::new::<Concurrent>().registry();
+        let mut connections = [(); EVICTIONS + 1].map(|()| registry.register());
+        for connection in &mut connections {
+            let cx = Context::from_waker(Waker::noop());
+            let wait = connection.poll_deadline(Deadline::NEVER, &cx);
+            assert!(wait.is_pending());
+            connection.set_idle_since(Millis::MIN);
+        }
+        let mut capacity = Capacity::new(1, AtCapacity::EvictIdle);
+        let _open = capacity.make_room(None, &registry).await.expect("room");
+        let began = Instant::now();
+        let rejected = capacity.make_room(None, &registry).await;
+        rejected.expect_err("nobody leaves");
+        let waited = began.elapsed().as_millis();
+        assert!((400..410).contains(&waited), "{waited}");
+        let evicted = connections.iter().filter(|peer| peer.must_close()).count();
+        assert_eq!(evicted, 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,20 +1,19 @@
 //! The settings of all servers, with their defaults and the reasons, and the differences between
 //! the three modes.
 
-use std::{fmt, sync::Arc, time::Duration};
-
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     addresses::Addresses,
     admission::{Admission, OnAccept},
-    bound::BoundServer,
     capacity::AtCapacity,
+    limits::{Limit, Limits},
     listeners::DynListener,
+    registry::Registry,
 };
 use crate::{
     Address, Error,
-    conversation::{ConversationLimits, PushOverflow},
+    conversation::ConversationLimits,
     limit::{check_max_frame_len, check_zero},
     socket::Keepalive,
     transport::DynHandshake,
@@ -102,7 +101,6 @@ pub(super) struct Settings {
     pub(super) memory: Option<usize>,
     pub(super) limits: Limits,
     pub(super) on_accept: Option<OnAccept>,
-    pub(super) on_listening: Option<OnListening>,
 }
 
 /// Whether systemd is told when the server accepts, and when it drains.
@@ -123,89 +121,6 @@ impl Systemd {
         }
         #[cfg(not(all(unix, feature = "systemd")))]
         let _ = (self, state);
-    }
-}
-
-pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
-
-/// The limits of one connection; [`Server`](super::Server) documents them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) frame_len: usize,
-    pub(super) handshake: Limit,
-    pub(super) idle: Limit,
-    pub(super) frame: Limit,
-    pub(super) request: Limit,
-    pub(super) half_close: Limit,
-    pub(super) write: Limit,
-    pub(super) linger: Limit,
-    pub(super) drain: Limit,
-    /// How long a stopped server goes on before it drains.
-    pub(super) lame_duck: Limit,
-    pub(super) age: Limit,
-    /// How long a request may wait before it starts.
-    pub(super) queue: Limit,
-    /// How many requests a connection may have.
-    pub(super) requests: u64,
-    /// How many requests of a connection may wait for their replies.
-    pub(super) pipelined: u64,
-    /// In bytes.
-    pub(super) push_queue: usize,
-    pub(super) push_overflow: PushOverflow,
-    pub(super) in_flight_per_address: usize,
-    /// In requests per second. With the largest number, a request takes no time.
-    pub(super) rate_per_address: u32,
-    /// How long a connection may process requests within one poll of its task.
-    pub(super) poll_nanos: u64,
-}
-
-/// An optional time limit in milliseconds, the unit of the registry's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Limit(u64);
-
-impl Limit {
-    pub(super) const NONE: Self = Self(u64::MAX);
-
-    pub(super) const fn from_secs(seconds: u64) -> Self {
-        Self(seconds * 1_000)
-    }
-
-    pub(super) const fn from_millis(milliseconds: u64) -> Self {
-        Self(milliseconds)
-    }
-
-    /// Returns the limit in milliseconds, or `u64::MAX` if there is none.
-    #[inline]
-    pub(super) const fn as_millis(self) -> u64 {
-        self.0
-    }
-
-    pub(super) const fn as_duration(self) -> Duration {
-        Duration::from_millis(self.0)
-    }
-
-    pub(super) const fn is_zero(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) const fn plus_seconds(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add(seconds.saturating_mul(1_000)))
-    }
-}
-
-/// Rounds up, so that a positive limit never becomes zero.
-impl From<Option<Duration>> for Limit {
-    fn from(limit: Option<Duration>) -> Self {
-        limit.map_or(Self::NONE, |limit| {
-            let milliseconds = limit.as_nanos().div_ceil(1_000_000);
-            Self(u64::try_from(milliseconds).unwrap_or(u64::MAX))
-        })
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_duration())
     }
 }
 
@@ -260,7 +175,6 @@ impl Settings {
                 poll_nanos: 100_000,
             },
             on_accept: None,
-            on_listening: None,
         }
     }
 
@@ -281,18 +195,10 @@ impl Settings {
         }
     }
 
-    /// Returns the limits of messages beside requests and replies.
-    pub(super) const fn conversation(&self) -> ConversationLimits {
-        ConversationLimits {
-            frame_len: self.limits.frame_len,
-            push_queue: self.limits.push_queue,
-            push_overflow: self.limits.push_overflow,
-        }
-    }
-
-    /// Returns the memory budget in bytes.
-    pub(super) fn memory(&self) -> usize {
-        self.memory.unwrap_or_else(default_memory)
+    /// Creates the registry of the server's connections.
+    pub(super) fn registry(&self) -> Arc<Registry> {
+        let memory = self.memory.unwrap_or_else(default_memory);
+        Registry::new(self.limits, memory, self.max_blocking)
     }
 
     /// Returns the conditions under which a server for this number of connections serves a peer.
@@ -367,64 +273,6 @@ impl Settings {
         let reason =
             format!("and `tls` are for the connections to `address`, and there is none; {instead}");
         Err(Error::setting("handshake", reason))
-    }
-}
-
-impl Limits {
-    /// Returns the deadline of a function that is called now. It comes before the end of `request_timeout`, which
-    /// begins later.
-    pub(super) fn request_deadline(&self) -> Option<Instant> {
-        if self.request == Limit::NONE {
-            return None;
-        }
-        Instant::now().checked_add(self.request.as_duration())
-    }
-
-    /// Returns `max_queue_time`.
-    pub(super) fn queue_time(&self) -> Option<Duration> {
-        (self.queue != Limit::NONE).then(|| self.queue.as_duration())
-    }
-
-    /// Returns `true` if something is checked at each request.
-    pub(super) fn check_requests(&self) -> bool {
-        self.queue != Limit::NONE
-            || self.requests != u64::MAX
-            || self.pipelined != u64::MAX
-            || self.in_flight_per_address != usize::MAX
-            || self.rate_per_address != u32::MAX
-    }
-
-    /// Returns the shortest time limit. It sets the interval between sweeps.
-    pub(super) fn shortest(&self) -> Limit {
-        let Self {
-            frame_len: _,
-            handshake,
-            idle,
-            frame,
-            request,
-            half_close,
-            write,
-            linger,
-            drain: _,
-            lame_duck: _,
-            age,
-            queue: _,
-            requests: _,
-            pipelined: _,
-            push_queue: _,
-            push_overflow: _,
-            in_flight_per_address: _,
-            rate_per_address: _,
-            poll_nanos: _,
-        } = *self;
-        [
-            handshake, idle, frame, request, half_close, write, linger, age,
-        ]
-        .into_iter()
-        // `linger` may be zero, which means no wait.
-        .filter(|limit| !limit.is_zero())
-        .min()
-        .unwrap_or(Limit::NONE)
     }
 }
 
@@ -511,14 +359,6 @@ mod tests {
         ] {
             assert_eq!(memory_of(limits), mebibytes << 20, "{limits:?}");
         }
-    }
-
-    #[test]
-    fn linger_of_zero_does_not_set_the_pace() {
-        let mut limits = Settings::new::<Iterative>().limits;
-        assert_eq!(limits.shortest(), Limit::from_secs(2));
-        limits.linger = Limit::from_secs(0);
-        assert_eq!(limits.shortest(), Limit::from_secs(5));
     }
 
     #[test]

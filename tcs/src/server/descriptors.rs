@@ -51,3 +51,24 @@ impl ReservedDescriptor {
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptor_is_released_once_if_the_process_or_the_system_has_no_other() {
+        for (name, code, is_released) in [
+            ("ENFILE", 23, true),
+            ("EMFILE", 24, true),
+            ("ENOMEM", 12, false),
+        ] {
+            let mut reserved = ReservedDescriptor::default();
+            assert!(reserved.restore() && reserved.is_held());
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(reserved.release(&error), is_released, "{name}");
+            assert_eq!(reserved.is_held(), !is_released, "{name}");
+            assert!(!is_released || !reserved.release(&error), "{name}");
+        }
+    }
+}

@@ -3,10 +3,10 @@
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use super::{
-    config::Limit,
+    limits::{Deadline, Limit},
     log_limiter::log_limited,
     metrics::count_failed_handshake,
-    registry::{Deadline, Registration},
+    registry::Registration,
 };
 use crate::{
     Peer,

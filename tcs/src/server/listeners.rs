@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use super::{
     log_limiter::{LogLimiter, log_limited},
 };
 use crate::{
-    panics::{panic_text, poll_caught},
+    panics::{lock, panic_text, poll_caught},
     runtime::wake_after_others,
     text::Text,
     transport::{Incoming, Listener},
@@ -100,7 +100,7 @@ impl Listeners {
     /// Takes a descriptor into reserve, unless it is there. Returns `false` if the process has none left. The
     /// connection that was accepted last then has what was in reserve.
     pub(super) fn restore_descriptor(&self) -> bool {
-        self.lock().reserve.restore()
+        lock(&self.0).reserve.restore()
     }
 
     /// Stops listening. Peers that wait in a backlog are reset.
@@ -130,12 +130,7 @@ impl Listeners {
 
     /// Replaces the listeners. Returns the earlier ones, so that they are dropped without the lock.
     fn set(&self, open: Open) -> Open {
-        std::mem::replace(&mut *self.lock(), open)
-    }
-
-    /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::replace(&mut *lock(&self.0), open)
     }
 }
 

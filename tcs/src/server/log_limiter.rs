@@ -2,11 +2,16 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::{
+    panics::{Payload, lock, panic_text},
+    text::{Escaped, MAX_SHOWN},
+};
 
 /// How long lines with the same message are left out after one of them.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +33,7 @@ impl LogLimiter {
     /// well.
     pub(super) fn pass(&self, message: &'static str) -> Option<u64> {
         let now = Instant::now();
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.0);
         match lines.entry(message) {
             Entry::Vacant(new) => {
                 let left_out = 0;
@@ -71,6 +76,13 @@ macro_rules! log_limited {
 }
 
 pub(super) use log_limited;
+
+/// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
+pub(super) fn log_panic(log_limiter: &LogLimiter, what: &'static str, payload: Payload) {
+    let text = panic_text(payload);
+    let panic = Escaped::up_to(text.as_bytes(), MAX_SHOWN);
+    log_limited!(log_limiter, error, what, { %panic, }, "{what} panicked");
+}
 
 #[cfg(test)]
 mod tests {

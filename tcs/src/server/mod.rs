@@ -72,6 +72,7 @@ mod config;
 mod connection;
 mod descriptors;
 mod handshakes;
+mod limits;
 mod listeners;
 mod log_limiter;
 #[cfg(feature = "metrics")]
@@ -85,6 +86,7 @@ mod rejected;
 mod report;
 mod run;
 mod shared;
+mod slot;
 mod stop;
 
 pub use bound::BoundServer;

@@ -15,8 +15,8 @@ use std::{
     net::SocketAddr,
     num::NonZero,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -29,14 +29,15 @@ use tokio::{
 };
 
 use super::{
-    config::{Limit, Limits, Settings},
+    limits::{Deadline, Limit, Limits, Millis, TOO_OLD},
     log_limiter::LogLimiter,
-    metrics::publishing,
     probe::SchedulerProbe,
     report::{Report, Tally},
+    slot::{ABORT, DRAIN, EVICT, EXPIRED, RETIRE, Slot, set_for_all},
 };
 use crate::{
-    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, runtime::wait_until,
+    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, panics::lock,
+    runtime::wait_until,
 };
 
 /// The open connections of one server.
@@ -69,54 +70,19 @@ struct Inner {
     flags: u8,
 }
 
-/// The state shared by the registry and one connection.
-#[derive(Debug)]
-struct Slot {
-    /// The time in milliseconds at which the connection stops waiting.
-    deadline: AtomicU64,
-    flags: AtomicU8,
-    /// When the connection began to wait for a request, or [`NOT_IDLE`]: the low bits of the time in milliseconds.
-    idle_since: AtomicU32,
-    waker: Mutex<Waker>,
-    tally: Tally,
+/// Why a connection ends at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AbortReason {
+    ServerEnded,
+    TooOld,
 }
 
-/// Flag: finish the requests in flight and close.
-const DRAIN: u8 = 1;
-/// Flag: the deadline may have passed.
-const EXPIRED: u8 = 2;
-/// Flag: end at once.
-const ABORT: u8 = 4;
-/// Flag: close if no request has arrived.
-const EVICT: u8 = 8;
-/// Flag: finish the requests in flight and close, because of the age of the connection.
-const RETIRE: u8 = 16;
-
-/// The connection does not wait for a request.
-const NOT_IDLE: u32 = 0;
-
-/// The time in milliseconds at which a wait began; see [`Registration::now`]. It is never 0, so that an `Option` of
-/// it is no larger.
-pub(super) type Millis = NonZero<u64>;
-
-/// The time in milliseconds at which a connection stops waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Deadline(u64);
-
-impl Deadline {
-    /// Later than any other.
-    pub(super) const NEVER: Self = Self(u64::MAX);
-
-    /// Returns the end of a limit that began at `began`.
-    #[inline]
-    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
-        Self(began.get()).plus(limit)
-    }
-
-    /// Returns the end of a limit that begins at this deadline.
-    #[inline]
-    pub(super) const fn plus(self, limit: Limit) -> Self {
-        Self(self.0.saturating_add(limit.as_millis()))
+impl AbortReason {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::ServerEnded => "the server ended",
+            Self::TooOld => TOO_OLD,
+        }
     }
 }
 
@@ -133,20 +99,20 @@ pub(super) enum Wakeup {
 const SLACK: u32 = 2;
 
 impl Registry {
-    /// Creates a registry for connections with the limits of these settings.
-    pub(super) fn new(settings: &Settings) -> Arc<Self> {
-        let limits = settings.limits;
+    /// Creates a registry for connections with these limits, that share `memory` bytes for large buffers and run up to
+    /// `max_blocking` functions under `blocking`.
+    pub(super) fn new(limits: Limits, memory: usize, max_blocking: usize) -> Arc<Self> {
         // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
             log_limiter: LogLimiter::default(),
-            memory: MemoryBudget::new(settings.memory()),
+            memory: MemoryBudget::new(memory),
             context: Arc::new(ServerContext::new(
-                settings.max_blocking,
+                max_blocking,
                 limits.queue_time(),
-                settings.conversation(),
+                limits.conversation(),
             )),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
@@ -158,16 +124,10 @@ impl Registry {
 
     /// Registers a new connection.
     pub(super) fn register(self: &Arc<Self>) -> Registration {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
-        let slot = Arc::new(Slot {
-            deadline: AtomicU64::new(Deadline::NEVER.0),
-            flags: AtomicU8::new(inner.flags),
-            idle_since: AtomicU32::new(NOT_IDLE),
-            waker: Mutex::new(Waker::noop().clone()),
-            tally: Tally::default(),
-        });
+        let slot = Arc::new(Slot::new(inner.flags));
         inner.slots.insert(id, Arc::clone(&slot));
         let retires = self.retirement(id);
         if self.limits.age != Limit::NONE {
@@ -193,11 +153,11 @@ impl Registry {
         self.probe.as_ref().map(SchedulerProbe::start)
     }
 
-    /// Runs `future`. Meanwhile, sweeps if connections are open, and publishes the numbers.
+    /// Runs `future`. Meanwhile, sweeps if connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
         tokio::select! {
             biased;
-            output = publishing(self, future) => output,
+            output = future => output,
             never = self.sweep() => match never {},
         }
     }
@@ -206,7 +166,7 @@ impl Registry {
         let tick = Duration::from_millis(self.tick);
         let mut clock = Duration::ZERO;
         loop {
-            wait_until(&self.changed, || !self.lock().slots.is_empty()).await;
+            wait_until(&self.changed, || !lock(&self.inner).slots.is_empty()).await;
             let began = Instant::now();
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
@@ -232,7 +192,7 @@ impl Registry {
     /// Signals connections to finish whose age is over, and aborts them after the time for a drain.
     fn retire(&self, now: u64) {
         let (mut retired, mut aborted) = (Vec::new(), Vec::new());
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         for (deadline, id) in inner.retirements.range(..=(Deadline(now), u64::MAX)) {
             let Some(slot) = inner.slots.get(id) else {
                 continue;
@@ -240,17 +200,17 @@ impl Registry {
             if !slot.has(RETIRE) {
                 retired.push(Arc::clone(slot));
             }
-            if deadline.plus(self.limits.drain).0 <= now {
+            if deadline.plus(self.limits.drain) <= Deadline(now) {
                 aborted.push(Arc::clone(slot));
             }
         }
         drop(inner);
         if !retired.is_empty() {
-            set_flag(RETIRE, &retired);
+            set_for_all(RETIRE, &retired);
             // Once for each, because it wakes the functions of all connections.
             self.context.drain.raise(now);
         }
-        set_flag(ABORT, &aborted);
+        set_for_all(ABORT, &aborted);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -261,7 +221,7 @@ impl Registry {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
         self.set_flag_for_all(DRAIN);
-        let is_empty = || self.lock().slots.is_empty();
+        let is_empty = || lock(&self.inner).slots.is_empty();
         tokio::select! {
             biased;
             () = wait_until(&self.changed, is_empty) => {}
@@ -281,23 +241,18 @@ impl Registry {
 
     /// Sets a flag for all connections, including those that open later.
     fn set_flag_for_all(&self, flag: u8) {
-        self.lock().flags |= flag;
+        lock(&self.inner).flags |= flag;
         self.set_flag(flag, u64::MAX);
         self.context.drain.raise_for_all();
     }
 
-    /// Wakes all connections.
-    fn wake_all(&self) {
-        self.set_flag(0, u64::MAX);
-    }
-
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
-        let inner = self.lock();
-        let is_reached = |slot: &&Arc<Slot>| slot.deadline.load(Ordering::Relaxed) <= latest;
-        let reached: Vec<_> = inner.slots.values().filter(is_reached).cloned().collect();
+        let inner = lock(&self.inner);
+        let is_due = |slot: &&Arc<Slot>| slot.is_due(latest);
+        let due: Vec<_> = inner.slots.values().filter(is_due).cloned().collect();
         drop(inner);
-        set_flag(flag, &reached);
+        set_for_all(flag, &due);
     }
 
     /// Signals the connection that waits longest for a request to close. Returns `false` if none waits.
@@ -305,16 +260,17 @@ impl Registry {
     /// The connection may receive a request before it sees the signal. Then it goes on.
     pub(super) fn evict_longest_idle(&self) -> bool {
         let now = self.latest();
-        let inner = self.lock();
-        let evictable = inner.slots.values().rev().filter(|slot| {
-            slot.idle_since.load(Ordering::Relaxed) != NOT_IDLE && !slot.has(!EXPIRED)
+        let inner = lock(&self.inner);
+        let evictable = inner.slots.values().rev().filter_map(|slot| {
+            let idle_time = slot.idle_time(now).filter(|_| !slot.has(!EXPIRED));
+            Some((idle_time?, slot))
         });
         // Of several, it returns the last, which is the oldest.
-        let longest = evictable.max_by_key(|slot| slot.idle_time(now)).cloned();
+        let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
+        let longest = longest.map(|(_, slot)| Arc::clone(slot));
         drop(inner);
         longest.is_some_and(|slot| {
-            slot.flags.fetch_or(EVICT, Ordering::AcqRel);
-            slot.wake();
+            slot.set(EVICT);
             true
         })
     }
@@ -327,7 +283,7 @@ impl Registry {
 
     /// Returns the totals so far.
     pub(super) fn stats(&self) -> Report {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let mut stats = inner.totals;
         stats.connections.open = inner.slots.len() as u64;
         [stats.events.sent, stats.events.dropped] = self.context.events.totals();
@@ -348,48 +304,6 @@ impl Registry {
     pub(super) fn report(&self) -> Report {
         self.stats().ended()
     }
-
-    /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Sets a flag for connections, and wakes them. The lock is not held: wakers are foreign code, which might end
-/// connections.
-fn set_flag(flag: u8, slots: &[Arc<Slot>]) {
-    for slot in slots {
-        slot.flags.fetch_or(flag, Ordering::AcqRel);
-        slot.wake();
-    }
-}
-
-impl Slot {
-    fn waker(&self) -> MutexGuard<'_, Waker> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns `true` if one of the flags is set.
-    #[inline]
-    fn has(&self, flags: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flags != 0
-    }
-
-    /// Wakes the task of the connection, without a lock, because wakers are foreign code.
-    fn wake(&self) {
-        let waker = self.waker().clone();
-        waker.wake();
-    }
-
-    /// Returns for how many milliseconds the connection has waited for a request.
-    fn idle_time(&self, now: u64) -> u32 {
-        low_bits(now).wrapping_sub(self.idle_since.load(Ordering::Relaxed))
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "only differences are used")]
-const fn low_bits(milliseconds: u64) -> u32 {
-    milliseconds as u32
 }
 
 /// A connection's entry in the registry. Dropping it removes the connection.
@@ -408,7 +322,7 @@ impl Registration {
     /// Creates the properties of the connection, for its functions.
     pub(super) fn info(&self, peer: Peer, local_addr: Option<SocketAddr>) -> ConnectionInfo {
         let server = Arc::clone(&self.registry.context);
-        ConnectionInfo::of(peer, local_addr, self.id, self.retires.0, server)
+        ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -435,7 +349,7 @@ impl Registration {
 
     /// Wakes all connections of the server, whose deadlines may have changed.
     pub(super) fn wake_others(&self) {
-        self.registry.wake_all();
+        self.registry.set_flag(0, u64::MAX);
     }
 
     /// Returns the time for a wait that begins now.
@@ -449,7 +363,7 @@ impl Registration {
     /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
     pub(super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.0 <= self.registry.now.load(Ordering::Relaxed)
+        deadline.as_millis() <= self.registry.now.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
@@ -474,16 +388,25 @@ impl Registration {
         self.slot.has(!EXPIRED)
     }
 
+    /// Returns why an aborted connection ends.
+    #[cold]
+    pub(super) fn abort_reason(&self) -> AbortReason {
+        if self.is_retired() {
+            AbortReason::TooOld
+        } else {
+            AbortReason::ServerEnded
+        }
+    }
+
     /// Returns `true` if the connection was chosen to be evicted, once.
     pub(super) fn take_eviction(&self) -> bool {
-        self.slot.flags.fetch_and(!EVICT, Ordering::AcqRel) & EVICT != 0
+        self.slot.take(EVICT)
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
     pub(super) fn set_idle_since(&self, began: Millis) {
-        let began = low_bits(began.get());
-        self.slot.idle_since.store(began, Ordering::Relaxed);
+        self.slot.set_idle_since(began);
     }
 
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
@@ -494,13 +417,11 @@ impl Registration {
     /// before an idle connection closes.
     #[inline]
     pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
-        self.slot.deadline.store(deadline.0, Ordering::Relaxed);
-        self.slot.idle_since.store(NOT_IDLE, Ordering::Relaxed);
+        self.slot.start_wait(deadline);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
-        // Acquire pairs with `set_flag`: a flag set before the waker was set is visible here.
-        match self.slot.flags.load(Ordering::Acquire) {
+        match self.slot.flags() {
             0 => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
         }
@@ -510,7 +431,7 @@ impl Registration {
     #[cold]
     fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
-        self.slot.waker().clone_from(waker);
+        self.slot.set_waker(waker);
     }
 
     #[cold]
@@ -518,12 +439,9 @@ impl Registration {
         if flags & ABORT != 0 {
             return Poll::Ready(Wakeup::Aborted);
         }
-        if flags & EXPIRED != 0 {
-            self.slot.flags.fetch_and(!EXPIRED, Ordering::AcqRel);
-            // The sweep may have read an earlier deadline.
-            if self.has_passed(deadline) {
-                return Poll::Ready(Wakeup::Expired);
-            }
+        // The sweep may have read an earlier deadline.
+        if self.slot.take(EXPIRED) && self.has_passed(deadline) {
+            return Poll::Ready(Wakeup::Expired);
         }
         Poll::Pending
     }
@@ -531,7 +449,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut inner = self.registry.lock();
+        let mut inner = lock(&self.registry.inner);
         inner.slots.remove(&self.id);
         inner.retirements.remove(&(self.retires, self.id));
         inner.totals.requests += self.slot.tally.requests().ended();
@@ -555,7 +473,10 @@ mod tests {
         task::Wake,
     };
 
-    use super::{super::config::Concurrent, *};
+    use super::{
+        super::config::{Concurrent, Settings},
+        *,
+    };
 
     /// Counts how often it is woken.
     #[derive(Default)]
@@ -568,7 +489,7 @@ mod tests {
     }
 
     fn registry() -> Arc<Registry> {
-        Registry::new(&Settings::new::<Concurrent>())
+        Settings::new::<Concurrent>().registry()
     }
 
     /// Sweeps as if `now` had come.
@@ -618,7 +539,7 @@ mod tests {
     fn connections_of_the_same_time_retire_at_different_times() {
         let mut settings = Settings::new::<Concurrent>();
         settings.limits.age = Limit::from_secs(5);
-        let registry = Registry::new(&settings);
+        let registry = settings.registry();
         let retired: Vec<_> = (1..=8).map(|id| registry.retirement(id).0).collect();
         let (first, last) = (retired.iter().min(), retired.iter().max());
         let earliest = Deadline(registry.latest()).plus(settings.limits.age).0;

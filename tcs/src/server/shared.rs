@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    config::{Limits, Settings},
-    listeners::Listeners,
-    metrics::Metrics,
-};
+use super::{config::Settings, limits::Limits, listeners::Listeners, metrics::Metrics};
 use crate::{protocol::ServerProtocol, transport::DynHandshake};
 
 /// The state shared by all connections of a server.

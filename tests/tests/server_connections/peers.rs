@@ -198,6 +198,28 @@ async fn peers_are_rejected_at_capacity() {
     assert_eq!(logged.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn sixty_four_peers_are_told_at_a_time() {
+    let (listener, world) = anywhere();
+    let server = server().max_connections(1).listener(listener);
+    let server = start(server.at_capacity(AtCapacity::Reject)).await;
+    let mut admitted = world.connect("192.0.2.1:1");
+    is_served(&mut admitted).await;
+    let mut told: Vec<_> = (0..64).map(|_| world.connect("192.0.2.2:1")).collect();
+    let mut last = world.connect("192.0.2.2:1");
+    let text = "1 connections are open (`max_connections`)";
+    for peer in &mut told {
+        is_told(peer, code::TOO_MANY_CONNECTIONS, text).await;
+    }
+    assert_eq!(within(last.rest()).await, b"");
+    // Those before have closed.
+    drop(told);
+    let mut next = world.connect("192.0.2.2:1");
+    is_told(&mut next, code::TOO_MANY_CONNECTIONS, text).await;
+    drop(admitted);
+    server.stopped().await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn peer_that_begins_with_a_handshake_is_closed_at_capacity() {

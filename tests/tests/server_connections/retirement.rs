@@ -86,9 +86,10 @@ async fn request_in_flight_is_aborted_after_the_drain<K: Kind>() {
     let server = server::<K>().max_connection_age(AGE).drain_timeout(DRAIN);
     let (mut peer, serving) = serve(server, 1 << 16);
     patiently(peer.send(frame("wait a"))).await;
-    assert_eq!(patiently(peer.hear()).await.kind(), code::FAILED);
+    let text = format!("{TOO_OLD} before the reply");
+    is_told(&mut peer, code::FAILED, &text).await;
     ended_between(began, AGE + DRAIN, AGE + AGE / 10 + DRAIN);
-    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+    is_told(&mut peer, code::GOING_AWAY, TOO_OLD).await;
     drop(peer);
     let report = ended(serving).await;
     assert_eq!(

@@ -55,7 +55,17 @@ fn reply(reply: u8, request: u8, peer: u8) -> u8 {
     reply + request + peer
 }
 
+// The variant of an operation with the name of a constant that an expansion uses.
+#[server_protocol(format = tcs::format::Json)]
+mod operations {
+    pub fn n_a_m_e() -> u8 {
+        1
+    }
+}
+
 fn main() {
+    let _ = operations::Protocol;
+
     #[server_protocol]
     fn local(text: &str) -> &str {
         text

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use serde::de::Error;
 
-use super::GuardError;
+use super::error::GuardError;
 use crate::text::Text;
 
 /// Details of an error, in addition to the error of the format.

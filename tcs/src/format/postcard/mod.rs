@@ -91,8 +91,10 @@ pub enum Postcard {}
 impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let max_text = out.room();
         let output = WriteFlavor::new(out);
-        self.serialize(&mut CheckedSerializer(Serializer { output }))
+        let inner = Serializer { output };
+        self.serialize(&mut CheckedSerializer { inner, max_text })
             .map_err(|error| EncodeError::unsupported("Postcard", error))
     }
 }
@@ -263,6 +265,34 @@ mod tests {
         }
         let bytes = encode::<Postcard, _>((Counting(Cell::new(0)), 7_u8));
         assert_eq!(decode::<Postcard, _>(&bytes), Ok(("x", 7_u8)));
+    }
+
+    #[test]
+    fn text_that_is_displayed_is_stored_up_to_the_limit() {
+        struct Long<'a>(&'a Cell<usize>);
+        impl Display for Long<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (0..self.0.get()).try_for_each(|_| f.write_str("x"))
+            }
+        }
+        impl Serialize for Long<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        let length = Cell::new(0);
+        for (written, outcome) in [
+            (9, WriterState::Message),
+            (10, WriterState::TooLarge(11)),
+            // The rest is not stored, so the message is only known to be too large.
+            (10_000, WriterState::TooLarge(12)),
+        ] {
+            length.set(written);
+            let mut buffer = Vec::new();
+            let mut writer = Writer::new(&mut buffer, 10);
+            Encode::<Postcard>::encode(Long(&length), &mut writer).expect("encodes");
+            assert_eq!(writer.into_state(), outcome);
+        }
     }
 
     #[test]

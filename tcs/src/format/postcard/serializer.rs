@@ -9,6 +9,8 @@ use serde::{
     ser::{self, Error as _},
 };
 
+use crate::format::writer::BoundedText;
+
 /// The serializer of `postcard`, with an error for each field that is left out.
 ///
 /// `postcard` itself writes a struct without the fields that `#[serde(skip_serializing_if = …)]`
@@ -16,7 +18,11 @@ use serde::{
 /// only to the serializer of its struct, so this wraps the serializer of every value with parts.
 /// `postcard` writes what takes bytes: single values, and the beginnings of lists, maps, options
 /// and enums.
-pub(super) struct CheckedSerializer<F: Flavor>(pub(super) Serializer<F>);
+pub(super) struct CheckedSerializer<F: Flavor> {
+    pub(super) inner: Serializer<F>,
+    /// How many bytes a text that is displayed may have. More do not fit the message.
+    pub(super) max_text: usize,
+}
 
 /// Converts an error of `postcard` to one of serde's own, which keep their texts.
 #[cold]
@@ -34,7 +40,7 @@ macro_rules! write_value {
     ($($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
         fn $method(self, $($name: $type),*) -> Result<(), TextError> {
-            self.0.$method($($name),*).map_err(text_error)
+            self.inner.$method($($name),*).map_err(text_error)
         }
     )+};
 }
@@ -44,7 +50,7 @@ macro_rules! begin {
     ($($method:ident($($name:ident: $type:ty),*) $(=> $first:ident($($argument:ident),*))?),+ $(,)?) => {$(
         #[inline]
         fn $method(self, $($name: $type),*) -> Result<Self, TextError> {
-            $(self.0.$first($($argument),*).map_err(text_error)?;)?
+            $(self.inner.$first($($argument),*).map_err(text_error)?;)?
             Ok(self)
         }
     )+};
@@ -87,7 +93,7 @@ impl<F: Flavor> ser::Serializer for &mut CheckedSerializer<F> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), TextError> {
-        self.0.serialize_u8(1).map_err(text_error)?;
+        self.inner.serialize_u8(1).map_err(text_error)?;
         value.serialize(self)
     }
 
@@ -116,10 +122,18 @@ impl<F: Flavor> ser::Serializer for &mut CheckedSerializer<F> {
     /// `postcard` would format the value twice, first to count its bytes. If the value displayed
     /// something else the second time, the message could not be read.
     fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), TextError> {
-        let mut text = String::new();
+        let mut buffer = Vec::new();
+        let mut text = BoundedText {
+            buffer: &mut buffer,
+            room: self.max_text.saturating_add(1),
+        };
         write!(text, "{value}")
             .map_err(|_| TextError::custom("its `Display` returned an error"))?;
-        self.serialize_str(&text)
+        if text.room == 0 && buffer.len() <= self.max_text {
+            return Err(TextError::custom("there is no memory for its text"));
+        }
+        // A text is written as its bytes are.
+        self.serialize_bytes(&buffer)
     }
 
     fn is_human_readable(&self) -> bool {

@@ -1,9 +1,6 @@
 //! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
 
-use super::super::{
-    config::{Limit, Limits},
-    registry::{Deadline, Millis},
-};
+use super::super::limits::{Deadline, Limit, Limits, Millis};
 use crate::buffer::ReadBuffer;
 
 /// How long a started frame may take to complete once a drain has begun.
@@ -70,8 +67,7 @@ impl Clocks {
     #[cold]
     pub(super) fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
         self.memory.start(now);
-        let seconds = read.arrived_of_frame() / BYTES_PER_SECOND_OF_MEMORY;
-        self.memory.deadline(CONTENDED.plus_seconds(seconds as u64))
+        self.memory.deadline(memory_limit(read.arrived_of_frame()))
     }
 
     /// Returns when the frame in `read`, which has arrived in part, must be complete.
@@ -191,6 +187,11 @@ pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame, arrived)
 }
 
+/// Returns how long a connection may hold memory that others wait for, with a frame of which `arrived` bytes have arrived.
+const fn memory_limit(arrived: usize) -> Limit {
+    CONTENDED.plus_seconds((arrived / BYTES_PER_SECOND_OF_MEMORY) as u64)
+}
+
 /// Returns the limit for a wait in which this many bytes were transferred.
 const fn extended(limit: Limit, transferred: usize) -> Limit {
     limit.plus_seconds((transferred / BYTES_PER_SECOND) as u64)
@@ -223,6 +224,17 @@ mod tests {
         clock.start(at(300));
         assert_eq!(clock.deadline(LIMIT), after(300, LIMIT));
         assert_eq!(clock.deadline(Limit::NONE), Deadline::NEVER);
+    }
+
+    #[test]
+    fn frame_keeps_its_memory_for_two_seconds_and_one_for_each_4_mib() {
+        for (arrived, seconds) in [(0, 2), ((4 << 20) - 1, 2), (4 << 20, 3), (9 << 20, 4)] {
+            assert_eq!(
+                memory_limit(arrived),
+                Limit::from_secs(seconds),
+                "{arrived}"
+            );
+        }
     }
 
     #[test]

@@ -23,11 +23,11 @@ use tokio::{
 use super::{
     super::{
         addresses::PeerUsage,
-        config::Limit,
         handshakes::shake_hands,
+        limits::{Deadline, Limit},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
-        registry::{Deadline, Registration, Wakeup},
+        registry::{AbortReason, Registration, Wakeup},
         report::Unsent,
         shared::Shared,
     },
@@ -71,7 +71,7 @@ pub(super) struct Io {
     unsent: Unsent,
     clocks: Clocks,
     /// Counts the connection among those of its address.
-    address: Option<Arc<PeerUsage>>,
+    usage: Option<Arc<PeerUsage>>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
 }
@@ -85,8 +85,8 @@ pub(super) enum Gone {
     Stalled,
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
-    /// The server ends at once.
-    Aborted,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
@@ -106,7 +106,7 @@ impl fmt::Display for Gone {
             Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted => f.write_str("the server ended"),
+            Self::Aborted(reason) => f.write_str(reason.text()),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),
@@ -159,8 +159,8 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// There is no memory for a long chunk of the request.
     OverBudget,
-    /// The server ends at once.
-    Aborted,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
 }
 
 /// How many reads of a closing connection are discarded within one poll.
@@ -169,7 +169,7 @@ const LINGER_READS: usize = 16;
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        address: Option<Arc<PeerUsage>>,
+        usage: Option<Arc<PeerUsage>>,
         registration: Registration,
     ) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl Io {
             idle: registration.limits().idle,
             unsent: Unsent::default(),
             clocks: Clocks::default(),
-            address,
+            usage,
             registration,
         }
     }
@@ -243,8 +243,8 @@ impl Io {
         if let Some(probe) = self.registration.probe() {
             probe.check(arrival.time, Instant::now())?;
         }
-        if let Some(address) = &self.address {
-            address.begin_request(&shared.limits)?;
+        if let Some(usage) = &self.usage {
+            usage.begin_request(&shared.limits)?;
             self.is_in_flight = true;
         }
         Ok(())
@@ -253,9 +253,9 @@ impl Io {
     /// Ends the request in flight, if one was begun.
     pub(super) fn end_request(&mut self) {
         if take(&mut self.is_in_flight)
-            && let Some(address) = &self.address
+            && let Some(usage) = &self.usage
         {
-            address.end_request();
+            usage.end_request();
         }
     }
 
@@ -408,7 +408,7 @@ impl Io {
         let deadline = self.start_stall(write)?;
         Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
             Wakeup::Expired => Gone::Stalled,
-            Wakeup::Aborted => Gone::Aborted,
+            Wakeup::Aborted => self.aborted(),
         }))
     }
 
@@ -526,8 +526,8 @@ impl Io {
             Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(self.end_of_drain())),
             Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
-            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(WaitEnd::Draining)),
-            Wakeup::Aborted => Err(Gone::Aborted),
+            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(self.end_of_drain())),
+            Wakeup::Aborted => Err(self.aborted()),
         })
     }
 
@@ -583,7 +583,7 @@ impl Io {
         let wakeup = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired => Err(Gone::Stalled),
@@ -623,7 +623,7 @@ impl Io {
     ) -> Result<(), Gone> {
         self.budget.restart();
         if self.registration.is_aborted() {
-            return Err(Gone::Aborted);
+            return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
@@ -680,7 +680,11 @@ impl Io {
     /// Ready if the server ends at once.
     pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Gone> {
         self.poll_deadline(Deadline::NEVER, cx)
-            .map(|_| Gone::Aborted)
+            .map(|_| self.aborted())
+    }
+
+    fn aborted(&self) -> Gone {
+        Gone::Aborted(self.registration.abort_reason())
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it

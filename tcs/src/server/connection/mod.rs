@@ -14,6 +14,7 @@ use std::{
     fmt,
     future::poll_fn,
     mem::{replace, take},
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
@@ -24,13 +25,14 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use super::{
     addresses::PeerUsage,
-    config::Limit,
+    limits::Limit,
+    log_limiter::log_panic,
     metrics::{NEEDS_ARRIVALS, record_connection},
-    registry::Registration,
+    registry::{Registration, Registry},
     shared::Shared,
 };
 use crate::{
-    ConnectionInfo,
+    ConnectionInfo, Peer,
     buffer::{BufferSlot, Buffers, ReadBuffer},
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Side},
@@ -54,8 +56,8 @@ use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use receive::end_chunks;
+pub(super) use respond::rejection_frames;
 use respond::{Exit, Flow, Responder};
-pub(super) use respond::{log_panic, rejection_frames};
 
 /// One connection of a server.
 ///
@@ -81,11 +83,28 @@ pub(super) struct NewConnection {
     pub(super) stream: Stream,
     pub(super) info: ConnectionInfo,
     pub(super) registration: Registration,
-    pub(super) address: Option<Arc<PeerUsage>>,
+    pub(super) usage: Option<Arc<PeerUsage>>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl NewConnection {
+    /// Registers a connection without a permit, and without limits of its address.
+    pub(super) fn register(
+        registry: &Arc<Registry>,
+        stream: Stream,
+        peer: Peer,
+        local_addr: Option<SocketAddr>,
+    ) -> Box<Self> {
+        let registration = registry.register();
+        Box::new(Self {
+            stream,
+            info: registration.info(peer, local_addr),
+            registration,
+            usage: None,
+            permit: None,
+        })
+    }
+
     /// Creates the span of the connection's events.
     pub(super) fn span(&self) -> tracing::Span {
         let info = &self.info;
@@ -107,7 +126,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new::<P>(new.stream, new.address, new.registration),
+            io: Io::new::<P>(new.stream, new.usage, new.registration),
             permit: new.permit,
         }
     }
@@ -469,13 +488,9 @@ mod tests {
         time::timeout,
     };
 
-    use super::{
-        super::{config::Settings, registry::Registry},
-        *,
-    };
+    use super::{super::config::Settings, *};
     use crate::{
-        Peer, Rejection, format::Plain, framing::LengthPrefixed, protocol::Context,
-        server::Concurrent,
+        Rejection, format::Plain, framing::LengthPrefixed, protocol::Context, server::Concurrent,
     };
 
     /// An input without bytes. When it is closed, it notes what its connection still holds.
@@ -678,20 +693,14 @@ mod tests {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Connection<Keeps<N>> {
         let settings = Settings::new::<Concurrent>();
-        let registration = registry.register();
-        let new = Box::new(NewConnection {
-            stream: Stream::new(stream),
-            info: registration.info(Peer::unnamed(), None),
-            registration,
-            address: None,
-            permit,
-        });
+        let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
+        new.permit = permit;
         let shared = Arc::new(Shared::new(Keeps::<N>, &settings, false));
         Connection::open(shared, new)
     }
 
     fn registry() -> Arc<Registry> {
-        Registry::new(&Settings::new::<Concurrent>())
+        Settings::new::<Concurrent>().registry()
     }
 
     fn task_size<const N: usize>() -> usize {

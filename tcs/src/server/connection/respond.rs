@@ -18,8 +18,8 @@ use std::{
 
 use super::{
     super::{
-        config::{Limit, Limits},
-        log_limiter::{LogLimiter, log_limited},
+        limits::{Limit, Limits, TOO_OLD},
+        log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
         report::{Tally, Unsent},
         shared::Shared,
@@ -327,11 +327,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.close_with_frame(&going_away("the rest of the chunk was not read"));
             }
             // Not counted: it is among the requests that were aborted.
-            Interrupt::Aborted => {
-                let text = "the server ended before the reply";
+            Interrupt::Aborted(reason) => {
+                let reason = reason.text();
+                let text = format!("{reason} before the reply");
                 self.close_with(&Rejection::new(RejectionKind::Failed, text));
                 // The frame above is not final, so framings with control frames send a final one as well.
-                self.close_with_frame(&going_away("the server ended"));
+                self.close_with_frame(&going_away(reason));
             }
         }
         Flow::Break(Exit::Close)
@@ -525,9 +526,7 @@ fn wait_end_rejection(
             going_away("the server is stopping, and the frame was not complete")
         }
         WaitEnd::Draining => going_away("the server is stopping"),
-        WaitEnd::Retired => {
-            going_away("the connection has reached its maximum age (`max_connection_age`)")
-        }
+        WaitEnd::Retired => going_away(TOO_OLD),
         WaitEnd::Evicted => {
             idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
         }
@@ -552,11 +551,4 @@ fn wait_end_rejection(
 /// Returns the final rejection of a server that closes the connection.
 fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
-}
-
-/// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
-pub(in super::super) fn log_panic(log_limiter: &LogLimiter, what: &'static str, payload: Payload) {
-    let text = panic_text(payload);
-    let panic = Escaped::up_to(text.as_bytes(), MAX_SHOWN);
-    log_limited!(log_limiter, error, what, { %panic, }, "{what} panicked");
 }

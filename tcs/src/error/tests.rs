@@ -1,0 +1,357 @@
+//! Tests of the texts of errors, and of what they say about requests and connections.
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(3);
+
+fn cause() -> io::Error {
+    io::Error::other("cause")
+}
+
+fn rejected() -> Error {
+    Error::rejected(&Peer::unnamed(), Rejection::busy("later\n"))
+}
+
+#[test]
+fn error_is_one_pointer_that_threads_can_share() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Error>();
+    assert_eq!(size_of::<Error>(), size_of::<usize>());
+}
+
+#[test]
+fn error_shows_one_level_and_its_chain_on_one_line() {
+    let error = rejected();
+    assert_eq!(error.to_string(), "unnamed peer rejected the request");
+    assert_eq!(
+        format!("{error:?}"),
+        "unnamed peer rejected the request: busy: later\\n"
+    );
+}
+
+/// Compares kinds and executions, and what `Debug` shows: the message, and the causes after it.
+#[track_caller]
+fn check<const N: usize>(errors: [Error; N], told: [(ErrorKind, Execution, &str); N]) {
+    for (error, (kind, execution, shown)) in errors.into_iter().zip(told) {
+        assert_eq!(format!("{error:?}"), shown);
+        assert_eq!(
+            (error.kind(), error.execution()),
+            (kind, execution),
+            "{error}"
+        );
+    }
+}
+
+/// Returns every error with `true` if it is retryable, and `true` if the connection is lost.
+fn verdicts() -> Vec<(Error, bool, bool)> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+    let peer = &Peer::unnamed();
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let frame = || FrameError::malformed("cause");
+    vec![
+        (Error::setting("linger", "is odd"), false, false),
+        (Error::address(":1", "no host"), false, false),
+        (Error::resolve("nowhere:1", cause()), true, false),
+        (Error::listen(addr, cause()), false, false),
+        (Error::accept(cause()), false, false),
+        (Error::start(cause()), false, false),
+        (Error::thread(cause()), false, false),
+        (Error::signals(cause()), false, false),
+        (Error::outside_runtime("bind()", ""), false, false),
+        (Error::inside_runtime("run()", "listen()"), false, false),
+        (Error::interrupted(7), false, false),
+        (Error::connect(addr, cause()), true, true),
+        (Error::connect_timed_out("far:1", LIMIT), true, false),
+        #[cfg(unix)]
+        (Error::connect_path("/a".as_ref(), cause()), true, true),
+        #[cfg(feature = "tls")]
+        (Error::tls("the key", cause()), false, false),
+        #[cfg(feature = "tls")]
+        (Error::handshake("far:1", peer, cause()), true, true),
+        (Error::connect(addr, invalid()), false, true),
+        (Error::encode(EncodeError::new("cause")), false, false),
+        (Error::unsendable(frame()), false, false),
+        (Error::full("why"), false, false),
+        (Error::not_greeted(), false, false),
+        (
+            Error::no_room(peer, Late::reply_timeout(LIMIT)),
+            true,
+            false,
+        ),
+        (
+            Error::no_connection(None, Late::reply_timeout(LIMIT)),
+            true,
+            false,
+        ),
+        (
+            Error::not_connected(&Error::connect(addr, cause()).into()),
+            true,
+            true,
+        ),
+        (Error::open(cause()), true, true),
+        (Error::on_connect(peer, Error::full("why")), false, false),
+        (Error::on_connect_timed_out(peer, LIMIT), true, false),
+        (Error::blocking_in_async("call()"), false, false),
+        (Error::closed_before_sent(peer), true, true),
+        (Error::broken_before_sent(peer, "why"), true, true),
+        (Error::read_timed_out(peer, LIMIT), false, false),
+        (Error::read_timed_out(peer, LIMIT).not_sent(), true, false),
+        (Error::write_timed_out(peer, LIMIT), false, false),
+        (
+            Error::reply_timed_out(peer, Late::reply_timeout(LIMIT)),
+            false,
+            false,
+        ),
+        (Error::closed_before_reply(peer), false, true),
+        (Error::decode(peer, DecodeError::new("cause")), false, false),
+        (Error::no_frame(peer, frame()), false, false),
+        (Error::no_frame(peer, frame()).not_sent(), false, false),
+        (Error::broken_before_reply(peer, "why"), false, true),
+        (Error::write(peer, cause()), false, true),
+        (Error::read(peer, cause()), false, true),
+        (Error::read(peer, cause()).not_sent(), true, true),
+        (Error::too_large(peer, 9, 8), false, false),
+        #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+        (Error::wrong_operation(peer), false, false),
+    ]
+}
+
+#[test]
+fn error_says_whether_to_retry_and_whether_its_connection_is_lost() {
+    for (error, is_retryable, is_connection_lost) in verdicts() {
+        assert_eq!(error.is_retryable(), is_retryable, "{error}");
+        assert_eq!(error.is_connection_lost(), is_connection_lost, "{error}");
+    }
+}
+
+#[test]
+fn rejection_says_whether_to_retry_and_whether_its_connection_is_lost() {
+    let peer = &Peer::unnamed();
+    for (kind, is_retryable, is_connection_lost) in [
+        (RejectionKind::Error, false, false),
+        (RejectionKind::BadRequest, false, false),
+        (RejectionKind::TooLarge, false, false),
+        (RejectionKind::Busy, true, false),
+        (RejectionKind::TimedOut, false, false),
+        (RejectionKind::Failed, false, false),
+        (RejectionKind::Cancelled, false, false),
+        (RejectionKind::Unknown, false, false),
+        (RejectionKind::GoingAway, true, true),
+        (RejectionKind::Idle, true, true),
+        (RejectionKind::TooManyConnections, true, true),
+        (RejectionKind::ProtocolError, false, true),
+    ] {
+        let error = Error::rejected(peer, Rejection::new(kind, ""));
+        assert_eq!(error.is_retryable(), is_retryable, "{kind}");
+        assert_eq!(error.is_connection_lost(), is_connection_lost, "{kind}");
+        // Of a later request, after a final rejection.
+        if kind.is_final() {
+            let error = Error::ended_before_sent(peer, Rejection::new(kind, ""));
+            assert_eq!(error.is_retryable(), is_retryable, "{kind}");
+            assert!(error.is_connection_lost(), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn errors_of_servers_say_what_happened_and_why() {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+    let errors = [
+        Error::setting("linger", "is odd"),
+        Error::address(":1", "no host"),
+        Error::resolve("nowhere:1", cause()),
+        Error::listen(addr, cause()),
+        Error::accept(cause()),
+        Error::start(cause()),
+        Error::thread(cause()),
+        Error::signals(cause()),
+        Error::outside_runtime("bind()", ": call `run()`"),
+        Error::inside_runtime("run()", "listen()"),
+        Error::interrupted(7),
+        Error::connect(addr, cause()),
+        Error::connect_timed_out("far:1", LIMIT),
+        #[cfg(unix)]
+        Error::connect_path("/run/it.sock".as_ref(), cause()),
+        #[cfg(feature = "tls")]
+        Error::tls("the key", cause()),
+        #[cfg(feature = "tls")]
+        Error::handshake("far:1", &Peer::at(addr), cause()),
+    ];
+    let told = [
+        (ErrorKind::Setting, "linger is odd"),
+        (ErrorKind::Resolve, "cannot read the address `:1`: no host"),
+        (ErrorKind::Resolve, "cannot resolve nowhere:1: cause"),
+        (ErrorKind::Listen, "cannot listen on 127.0.0.1:80: cause"),
+        (
+            ErrorKind::Accept,
+            "cannot accept connections any more: cause",
+        ),
+        (ErrorKind::Runtime, "cannot start a tokio runtime: cause"),
+        (ErrorKind::Runtime, "cannot spawn a thread: cause"),
+        (ErrorKind::Runtime, "cannot wait for signals: cause"),
+        (
+            ErrorKind::Runtime,
+            "`bind()` was called outside of a tokio runtime: call `run()`",
+        ),
+        (
+            ErrorKind::Runtime,
+            "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it",
+        ),
+        (ErrorKind::Interrupted, "ended at once; requests aborted: 7"),
+        (ErrorKind::Connect, "cannot connect to 127.0.0.1:80: cause"),
+        (
+            ErrorKind::TimedOut,
+            "cannot connect to far:1 within 3s (`connect_timeout`)",
+        ),
+        #[cfg(unix)]
+        (ErrorKind::Connect, "cannot connect to /run/it.sock: cause"),
+        #[cfg(feature = "tls")]
+        (ErrorKind::Setting, "TLS: the key: cause"),
+        #[cfg(feature = "tls")]
+        (
+            ErrorKind::Connect,
+            "cannot connect to far:1 over TLS: cause",
+        ),
+    ];
+    check(
+        errors,
+        told.map(|(kind, shown)| (kind, Execution::NotSent, shown)),
+    );
+    assert_eq!(Error::listen(addr, cause()).peer_addr(), Some(addr));
+    assert_eq!(Error::connect(addr, cause()).peer_addr(), Some(addr));
+}
+
+#[test]
+fn errors_of_requests_that_were_not_sent_say_why() {
+    let peer = &Peer::unnamed();
+    let errors = [
+        Error::encode(EncodeError::new("cause")),
+        Error::unsendable(FrameError::unsendable("cause")),
+        Error::full("why"),
+        Error::not_greeted(),
+        Error::no_room(peer, Late::reply_timeout(LIMIT)),
+        Error::closed_before_sent(peer).with_source(cause()),
+        Error::closed_before_sent(peer),
+        Error::broken_before_sent(peer, "why"),
+        Error::ended_before_sent(peer, Rejection::busy("cause")),
+    ];
+    let told = [
+        (ErrorKind::Request, "cannot encode the request: cause"),
+        (ErrorKind::Request, "cannot send the request: cause"),
+        (
+            ErrorKind::Full,
+            "the pipeline is full (why): receive a reply before the next request",
+        ),
+        (
+            ErrorKind::Request,
+            "the greeting of the server was not received: `receive` it, or `call` once, before many \
+             tasks share the connection",
+        ),
+        (
+            ErrorKind::TimedOut,
+            "no room for a request to unnamed peer within 3s (`reply_timeout`): too many are in \
+             flight (`max_in_flight`) or too large",
+        ),
+        (
+            ErrorKind::Closed,
+            "unnamed peer closed the connection before the request was sent: cause",
+        ),
+        (
+            ErrorKind::Closed,
+            "unnamed peer closed the connection before the request was sent",
+        ),
+        (
+            ErrorKind::Broken,
+            "the connection to unnamed peer is closed: why",
+        ),
+        (
+            ErrorKind::Broken,
+            "unnamed peer ended the connection: busy: cause",
+        ),
+    ];
+    check(
+        errors,
+        told.map(|(kind, shown)| (kind, Execution::NotSent, shown)),
+    );
+}
+
+#[test]
+fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
+    let peer = &Peer::unnamed();
+    let limit = Duration::from_millis(1_500);
+    let rejected = |kind| Error::rejected(peer, Rejection::new(kind, "cause"));
+    let errors = [
+        rejected(RejectionKind::Busy),
+        rejected(RejectionKind::Error),
+        rejected(RejectionKind::Unknown),
+        Error::read_timed_out(peer, LIMIT),
+        Error::write_timed_out(peer, LIMIT),
+        Error::reply_timed_out(peer, Late::reply_timeout(limit)),
+        Error::closed_before_reply(peer),
+        Error::decode(peer, DecodeError::new("cause")),
+        Error::no_frame(peer, FrameError::malformed("cause")),
+        Error::broken_before_reply(peer, "why"),
+        Error::write(peer, cause()),
+        Error::read(peer, cause()),
+        Error::too_large(peer, 9, 8),
+        #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+        Error::wrong_operation(peer),
+    ];
+    let unknown = |kind, shown| (kind, Execution::Unknown, shown);
+    let told = [
+        (
+            ErrorKind::Rejected,
+            Execution::NotExecuted,
+            "unnamed peer rejected the request: busy: cause",
+        ),
+        (
+            ErrorKind::Rejected,
+            Execution::Executed,
+            "unnamed peer answered with an error: cause",
+        ),
+        unknown(
+            ErrorKind::Rejected,
+            "unnamed peer rejected the request: unknown rejection: cause",
+        ),
+        unknown(
+            ErrorKind::TimedOut,
+            "no complete message from unnamed peer within 3s (`reply_timeout`)",
+        ),
+        unknown(
+            ErrorKind::TimedOut,
+            "cannot send to unnamed peer within 3s (`reply_timeout`): it does not read",
+        ),
+        unknown(
+            ErrorKind::TimedOut,
+            "no reply from unnamed peer within 1.5s (`reply_timeout`)",
+        ),
+        unknown(
+            ErrorKind::Closed,
+            "unnamed peer closed the connection before it replied",
+        ),
+        unknown(
+            ErrorKind::Reply,
+            "cannot read the reply of unnamed peer: cause",
+        ),
+        unknown(
+            ErrorKind::Reply,
+            "cannot read what unnamed peer sent: cause",
+        ),
+        unknown(
+            ErrorKind::Broken,
+            "the connection to unnamed peer was lost: why",
+        ),
+        unknown(ErrorKind::Io, "cannot send to unnamed peer: cause"),
+        unknown(ErrorKind::Io, "cannot receive from unnamed peer: cause"),
+        unknown(
+            ErrorKind::Reply,
+            "cannot read what unnamed peer sent: a message of 9 bytes exceeds `max_frame_len` of 8 bytes",
+        ),
+        #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+        unknown(
+            ErrorKind::Reply,
+            "cannot read the reply of unnamed peer: the reply is that of another operation",
+        ),
+    ];
+    check(errors, told);
+}

@@ -1,0 +1,120 @@
+//! What the registry and one connection share.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use super::{
+    limits::{Deadline, Millis},
+    report::Tally,
+};
+use crate::panics::lock;
+
+/// Flag: finish the requests in flight and close.
+pub(super) const DRAIN: u8 = 1;
+/// Flag: the deadline may have passed.
+pub(super) const EXPIRED: u8 = 2;
+/// Flag: end at once.
+pub(super) const ABORT: u8 = 4;
+/// Flag: close if no request has arrived.
+pub(super) const EVICT: u8 = 8;
+/// Flag: finish the requests in flight and close, because of the age of the connection.
+pub(super) const RETIRE: u8 = 16;
+
+/// The connection does not wait for a request.
+const NOT_IDLE: u32 = 0;
+
+/// The state shared by the registry and one connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// When the connection stops waiting.
+    deadline: AtomicU64,
+    flags: AtomicU8,
+    /// When the connection began to wait for a request, or [`NOT_IDLE`]: the low bits of the time in milliseconds.
+    idle_since: AtomicU32,
+    waker: Mutex<Waker>,
+    pub(super) tally: Tally,
+}
+
+impl Slot {
+    pub(super) fn new(flags: u8) -> Self {
+        Self {
+            deadline: AtomicU64::new(Deadline::NEVER.as_millis()),
+            flags: AtomicU8::new(flags),
+            idle_since: AtomicU32::new(NOT_IDLE),
+            waker: Mutex::new(Waker::noop().clone()),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Begins a wait of the connection, which is not for a request.
+    #[inline]
+    pub(super) fn start_wait(&self, deadline: Deadline) {
+        self.deadline.store(deadline.as_millis(), Ordering::Relaxed);
+        self.idle_since.store(NOT_IDLE, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if the deadline is at most `latest`.
+    pub(super) fn is_due(&self, latest: u64) -> bool {
+        self.deadline.load(Ordering::Relaxed) <= latest
+    }
+
+    /// Returns the flags. A flag that was set before the waker was set is among them.
+    #[inline]
+    pub(super) fn flags(&self) -> u8 {
+        // Pairs with `set` and `set_waker`.
+        self.flags.load(Ordering::Acquire)
+    }
+
+    /// Returns `true` if one of the flags is set.
+    #[inline]
+    pub(super) fn has(&self, flags: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Sets a flag, and wakes the task of the connection.
+    pub(super) fn set(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::AcqRel);
+        // Without a lock, because wakers are foreign code.
+        let waker = lock(&self.waker).clone();
+        waker.wake();
+    }
+
+    /// Removes a flag. Returns `true` if it was set.
+    pub(super) fn take(&self, flag: u8) -> bool {
+        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
+    }
+
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        lock(&self.waker).clone_from(waker);
+    }
+
+    /// Sets when the connection began to wait for a request, until its next wait.
+    #[inline]
+    pub(super) fn set_idle_since(&self, began: Millis) {
+        self.idle_since
+            .store(low_bits(began.get()), Ordering::Relaxed);
+    }
+
+    /// Returns for how many milliseconds the connection has waited for a request, if it does.
+    pub(super) fn idle_time(&self, now: u64) -> Option<u32> {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        (since != NOT_IDLE).then(|| low_bits(now).wrapping_sub(since))
+    }
+}
+
+/// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
+pub(super) fn set_for_all(flag: u8, slots: &[Arc<Slot>]) {
+    for slot in slots {
+        slot.set(flag);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only differences are used")]
+const fn low_bits(milliseconds: u64) -> u32 {
+    milliseconds as u32
+}
