@@ -12,6 +12,7 @@ use crate::{
     Rejection,
     blocking_permits::BlockingPermits,
     conversation::{Conversation, ConversationLimits, EventCounts},
+    deadline::inherited,
     drain_signal::DrainSignal,
     text::Escaped,
 };
@@ -183,6 +184,34 @@ impl ConnectionInfo {
     /// Use it for a peer that has logged in, or that only listens to events.
     pub fn set_idle_timeout(&self, limit: Duration) {
         self.conversation().set_idle_timeout(limit);
+    }
+
+    /// Returns the time at which [`request_timeout`](crate::server::Server::request_timeout) ends for the function that
+    /// runs now. The function is dropped up to a quarter of a second later. Returns `None` without such a limit.
+    ///
+    /// With [`Replies`](crate::protocol::Replies) and [`Requests`](crate::protocol::Requests), it moves with each message.
+    /// It is known in the function itself, not in a task or a thread that the function starts. A function that never waits
+    /// has none, because nothing can drop it. Calls that the function makes inherit it: they need not be told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tcs::{ConnectionInfo, server_protocol};
+    /// use tokio::time::Instant;
+    ///
+    /// /// Leaves out what may take too long.
+    /// #[server_protocol]
+    /// async fn search(words: &str, info: &ConnectionInfo) -> String {
+    ///     let second = Instant::now() + Duration::from_secs(1);
+    ///     let is_thorough = info.deadline().is_none_or(|deadline| deadline > second);
+    ///     format!("{words}: {is_thorough}")
+    /// }
+    /// ```
+    #[expect(clippy::unused_self, reason = "a function asks for its own deadline")]
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        inherited()
     }
 
     /// Returns what the connection has beside its requests and replies. Creates it if there is nothing yet.

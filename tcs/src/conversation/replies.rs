@@ -81,16 +81,69 @@ impl<P: Streams> Replies<'_, P> {
     where
         P::Item<'i>: Encode<P::Format>,
     {
+        if self.stage(item)? {
+            self.conversation.items.room().await;
+        }
+        Ok(())
+    }
+
+    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when there is room, so
+    /// an iterator may be endless.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), for the first item that has an error. Those before it are sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the items that were taken from the iterator are sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{Response, framing::CrlfLines, protocol::Replies, server_protocol};
+    ///
+    /// /// The lines of a text, and a dot.
+    /// #[server_protocol(framing = CrlfLines, replies = &str)]
+    /// async fn help(topic: &str, mut out: Replies<'_, Help>) -> Result<&'static str, String> {
+    ///     out.send_all([topic, "is documented elsewhere"]).await?;
+    ///     Ok(".")
+    /// }
+    ///
+    /// /// Several replies, none of which is the last one.
+    /// #[server_protocol(framing = CrlfLines, replies = u32)]
+    /// async fn count(to: u32, mut out: Replies<'_, Count>) -> Result<Response<()>, String> {
+    ///     out.send_all(1..=to).await?;
+    ///     Ok(Response::NoReply)
+    /// }
+    /// ```
+    pub async fn send_all<'i>(
+        &mut self,
+        items: impl IntoIterator<Item = P::Item<'i>>,
+    ) -> Result<(), SendError>
+    where
+        P::Item<'i>: Encode<P::Format>,
+    {
+        for item in items {
+            if self.stage(item)? {
+                self.conversation.items.room().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes an item. Returns `true` if the next one must wait.
+    fn stage<'i>(&mut self, item: P::Item<'i>) -> Result<bool, SendError>
+    where
+        P::Item<'i>: Encode<P::Format>,
+    {
         let Conversation { items, limits, .. } = self.conversation;
         let encoded = encode(item, &mut self.item, limits.frame_len).map_err(SendError)?;
         let must_wait = encoded && items.stage(&self.item);
         if self.item.capacity() > FULL {
             self.item = Vec::new();
         }
-        if must_wait {
-            items.room().await;
-        }
-        Ok(())
+        Ok(must_wait)
     }
 }
 

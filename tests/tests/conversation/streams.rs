@@ -345,3 +345,57 @@ async fn item_that_cannot_be_sent_is_an_error_or_fails_the_request() {
     drop(peer);
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }
+
+impl Streams for Endless {
+    type Format = Plain;
+    type Item<'a> = String;
+}
+
+/// Sends numbers from an iterator: so many, or without end.
+#[server_protocol]
+async fn endless(
+    most: usize,
+    #[state] taken: &Arc<AtomicUsize>,
+    mut out: Replies<'_, Endless>,
+) -> Result<&'static str, String> {
+    let numbers = (0..most).map(|number| {
+        taken.store(number + 1, Ordering::Relaxed);
+        number.to_string()
+    });
+    out.send_all(numbers).await?;
+    Ok("end")
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_of_an_iterator_are_taken_as_the_peer_reads() {
+    let taken = Arc::<AtomicUsize>::default();
+    let server = ConcurrentServer::new(Endless::new(Arc::clone(&taken)));
+    let (mut peer, serving) = serve_in_memory(server, 1_000);
+    expect(
+        &mut peer,
+        &<LengthPrefixed as Wire>::message("2"),
+        &[
+            LengthPrefixed::items(&["0", "1"]),
+            <LengthPrefixed as Wire>::message("end"),
+        ]
+        .concat(),
+    )
+    .await;
+    let endless = <LengthPrefixed as Wire>::message(&usize::MAX.to_string());
+    patiently(peer.send(endless)).await;
+    let mut before = 0;
+    for _ in 0..3 {
+        // Until nothing moves any more.
+        sleep(Duration::from_secs(1)).await;
+        let now = taken.load(Ordering::Relaxed);
+        // Each has 5 bytes or more, and twice 64 KiB have room.
+        assert!((1_000..before + 40_000).contains(&now), "{before} {now}");
+        before = now;
+        patiently(peer.receive(100_000)).await;
+    }
+    drop(peer);
+    assert_eq!(
+        patiently(serving).await.expect("no panic").requests.served,
+        1
+    );
+}

@@ -216,9 +216,8 @@ mod market {
         count: u64,
         #[context] mut out: super::Replies<'_, PastTrades>,
     ) -> Result<u64, String> {
-        for number in 1..=count {
-            out.send(Trade(&symbol, number)).await?;
-        }
+        let trades = (1..=count).map(|number| Trade(&symbol, number));
+        out.send_all(trades).await?;
         Ok(count)
     }
 

@@ -93,7 +93,7 @@ impl Clocks {
 }
 
 /// The start of a wait, if one is in progress.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stopwatch(Option<Millis>);
 
 impl Stopwatch {

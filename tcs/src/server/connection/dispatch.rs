@@ -128,12 +128,18 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     Step::Next(next) => return Ok(next),
                 });
                 let mut clock = Stopwatch::default();
-                let deadline = self.shared.limits.request_deadline();
+                let mut deadline = self.shared.limits.request_deadline();
                 poll_fn(
                     |cx| match with_inherited(deadline, || function.as_mut().poll(cx)) {
                         Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
                         Poll::Pending if self.info.open_conversation().is_some() => {
-                            self.poll_conversation(&mut clock, cx)
+                            let before = clock;
+                            let polled = self.poll_conversation(&mut clock, cx);
+                            if before.is_running() && clock != before {
+                                // For the next item or message.
+                                deadline = self.shared.limits.request_deadline();
+                            }
+                            polled
                         }
                         Poll::Pending => self
                             .io
