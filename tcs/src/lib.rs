@@ -109,6 +109,7 @@
 //! | reject unknown peers | [`on_accept`](server::Server::on_accept); by their requests, a [`Middleware`](protocol::Middleware) or [`FromContext`] |
 //! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and `docs/overload.md` in the package |
 //! | log as JSON | `examples/json_logs.rs` |
+//! | see all of this in one program | `examples/production_server.rs` |
 //! | end a function that runs for long when the server stops | [`Draining`](protocol::Draining) |
 //! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
 //! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and `docs/deploy.md` in the package |

@@ -78,6 +78,9 @@ impl Capacity {
     }
 
     /// Returns the permit of a peer that was accepted, or takes one, or rejects the peer.
+    ///
+    /// A server that stops drops this future with the accept loop. The peer is then closed without a message, as those in
+    /// the backlog are.
     pub(super) async fn make_room(
         &mut self,
         permit: Option<OwnedSemaphorePermit>,

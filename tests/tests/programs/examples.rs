@@ -449,6 +449,37 @@ async fn json_logs_are_an_object_for_each_line() {
 }
 
 #[tokio::test]
+async fn production_server_is_stopping_for_its_balancer_before_it_drains() {
+    let _port = port_1234().await;
+    let mut server = Process::start(example_path("production_server"), ["127.0.0.1:0"]);
+    let json = |line: &str| -> serde_json::Value { serde_json::from_str(line).expect("JSON") };
+    let monitored = json(&server.line().await);
+    let monitor = monitored["fields"]["address"].as_str().expect("an address");
+    assert_eq!(json(&server.line().await)["fields"]["message"], "listening");
+    let get = async |path| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        ask(connect(monitor).await, &request).await
+    };
+    let client = || Process::example("tls_client").finished();
+    let greeted = ["Response: Hello, Ann!"];
+    assert_eq!(client().await.succeeded(), greeted);
+    assert!(get("/ready").await.starts_with("HTTP/1.1 200 OK\r\n"));
+
+    server.interrupt().await;
+    within(async { while !get("/ready").await.starts_with("HTTP/1.1 503 ") {} }).await;
+    // The balancer may not have noticed yet.
+    assert_eq!(client().await.succeeded(), greeted);
+    let numbers = get("/metrics").await;
+    assert!(
+        numbers.contains("\ntcs_requests_total{outcome=\"served\"} 2\n"),
+        "{numbers}"
+    );
+    let logged = server.finished().await.succeeded();
+    let stopped = json(logged.last().expect("a line"));
+    assert_eq!(stopped["fields"]["message"], "stopped");
+}
+
+#[tokio::test]
 async fn json_answers_the_python_client() {
     if is_missing("python3") {
         return;
