@@ -4,7 +4,7 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,7 +13,10 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
-    protocol::{Context, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade, Upgraded},
+    protocol::{
+        Context, Push, PushError, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade,
+        Upgraded,
+    },
     server::Report,
 };
 use tcs_tests::{
@@ -36,6 +39,8 @@ struct All<K, F> {
 #[derive(Clone, Default)]
 struct Shared {
     room: Arc<PushGroup<Talk>>,
+    /// The handles that functions have kept.
+    kept: Arc<Mutex<Vec<Push<Talk>>>>,
     /// The events that were queued.
     queued: Arc<AtomicU64>,
 }
@@ -61,6 +66,18 @@ impl Receives for Talk {
 type Reply<'a> = Result<Response<String, Upgrade<'a>>, String>;
 
 impl Shared {
+    fn tell(&self, push: &Push<Talk>, event: &str) -> Result<(), PushError> {
+        push.try_send(event)?;
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells the peer whose function has kept a handle last.
+    fn tell_kept(&self, event: &str) -> Result<(), PushError> {
+        let kept = self.kept.lock().expect("no panic");
+        self.tell(kept.last().expect("a handle was kept"), event)
+    }
+
     fn say(&self, event: &str) -> usize {
         let members = self.room.send(event).expect("it can be sent");
         self.queued.fetch_add(members as u64, Ordering::Relaxed);
@@ -72,9 +89,12 @@ impl Shared {
         let (word, text) = request.split_once(' ').unwrap_or((request, ""));
         let reply = match word {
             "tell" => {
-                info.push::<Talk>().try_send(text).map_err(String::from)?;
-                self.queued.fetch_add(1, Ordering::Relaxed);
+                self.tell(&info.push(), text)?;
                 "told".to_owned()
+            }
+            "keep" => {
+                self.kept.lock().expect("no panic").push(info.push());
+                "kept".to_owned()
             }
             "join" => self.room.join(&info.push()).to_string(),
             "say" => self.say(text).to_string(),
@@ -188,12 +208,14 @@ impl Shared {
 enum Step {
     Send(Vec<u8>),
     Hear(Vec<u8>),
-    /// Somebody else pushes an event.
+    /// Somebody else pushes an event to the room.
     Elsewhere(&'static str),
+    /// Somebody else pushes an event with the handle that the function has kept.
+    Kept(&'static str),
     Finish,
 }
 
-use Step::{Elsewhere, Finish, Hear, Send};
+use Step::{Elsewhere, Finish, Hear, Kept, Send};
 
 /// A whole conversation, with its name and the number of its requests.
 type Talked = (&'static str, u64, Vec<Step>);
@@ -210,7 +232,7 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
                 say("tell a"),
                 Hear([told.clone(), event("a")].concat()),
                 say("tell "),
-                Hear([told, event("")].concat()),
+                Hear([told.clone(), event("")].concat()),
             ],
         ),
         (
@@ -223,6 +245,24 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
                 Hear(event("one")),
                 Elsewhere(""),
                 Hear(event("")),
+            ],
+        ),
+        (
+            "events of a handle that was kept",
+            3,
+            vec![
+                say("keep"),
+                Hear(F::message("kept")),
+                Kept("one"),
+                Hear(event("one")),
+                say("tell own"),
+                Hear([told, event("own")].concat()),
+                Kept("two"),
+                Hear(event("two")),
+                say("keep"),
+                Hear(F::message("kept")),
+                Kept("three"),
+                Hear(event("three")),
             ],
         ),
         (
@@ -339,6 +379,7 @@ async fn all_conversations<K: Kind, F: Wire>(over: Over) {
                 Send(bytes) => within(peer.send(bytes)).await,
                 Hear(bytes) => hear(&mut peer, bytes).await,
                 Elsewhere(event) => assert_eq!(shared.say(event), 1),
+                Kept(event) => shared.tell_kept(event).expect("there is room"),
                 Finish => within(peer.finish()).await,
             }
         }
@@ -379,8 +420,9 @@ impl Shared {
                 }
                 // Members that have left may not have gone yet.
                 Elsewhere(event) if left > 0 => drop(self.say(event)),
+                Kept(event) if left > 0 => drop(self.tell_kept(event)),
                 Finish if left > 0 => within(peer.finish()).await,
-                Elsewhere(_) | Finish => {}
+                Elsewhere(_) | Kept(_) | Finish => {}
             }
             if left == 0 {
                 return;
@@ -392,7 +434,7 @@ impl Shared {
 fn len_of(steps: &[Step]) -> usize {
     let lengths = steps.iter().map(|step| match step {
         Send(bytes) | Hear(bytes) => bytes.len(),
-        Elsewhere(_) | Finish => 0,
+        Elsewhere(_) | Kept(_) | Finish => 0,
     });
     lengths.sum()
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tcs::{
     framing::{LengthPrefixed, Lines},
     protocol::PushOverflow,
+    server::Report,
 };
 use tcs_tests::{
     Heard, Kind, Listening, Log, Over, RawPeer, SyncFn, WaitingFn, each_kind, ended_in_time,
     patiently, serve_in_memory, start, within,
 };
 use tokio::{
-    task::yield_now,
+    task::{JoinHandle, yield_now},
     time::{Instant, sleep},
 };
 
@@ -111,18 +112,19 @@ async fn holds<K: Kind, F: Wire>(over: Over) {
 }
 
 /// A member that does not read, before whose events a pipe of 64 bytes is full.
-async fn stuck(shared: &Shared, overflow: PushOverflow) -> RawPeer {
+async fn stuck(shared: &Shared, overflow: PushOverflow) -> (RawPeer, JoinHandle<Report>) {
     let server = shared.server::<SyncFn, Lines>();
-    let (mut peer, _) = serve_in_memory(server.max_push_queue(1_000).push_overflow(overflow), 64);
+    let server = server.max_push_queue(1_000).push_overflow(overflow);
+    let (mut peer, serving) = serve_in_memory(server, 64);
     expect(&mut peer, b"join\n", b"true\n").await;
-    peer
+    (peer, serving)
 }
 
 #[tokio::test]
 async fn slow_peer_harms_only_itself() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::Reject).await;
-    let mut quick = stuck(&shared, PushOverflow::Reject).await;
+    let (mut slow, _) = stuck(&shared, PushOverflow::Reject).await;
+    let (mut quick, _) = stuck(&shared, PushOverflow::Reject).await;
     let mut sent_to_both = 0;
     for number in 0..100 {
         let event = format!("{number:0100}");
@@ -139,10 +141,30 @@ async fn slow_peer_harms_only_itself() {
     hear(&mut slow, b"again\n").await;
 }
 
+#[tokio::test]
+async fn events_that_a_peer_leaves_behind_are_dropped_and_counted() {
+    let shared = shared();
+    let (peer, serving) = stuck(&shared, PushOverflow::Reject).await;
+    let mut queued = 0;
+    while shared
+        .room
+        .send("an event of some length")
+        .expect("it fits")
+        == 1
+    {
+        queued += 1;
+        yield_now().await;
+    }
+    drop(peer);
+    let events = within(serving).await.expect("no panic").events;
+    assert_eq!(events.sent + events.dropped, queued);
+    assert!(events.dropped > 10, "{events:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::Close).await;
+    let (mut slow, serving) = stuck(&shared, PushOverflow::Close).await;
     let mut sent = 0;
     while shared
         .room
@@ -156,12 +178,14 @@ async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
     }
     assert!(shared.room.is_empty());
     patiently(slow.rest()).await;
+    let events = patiently(serving).await.expect("no panic").events;
+    assert_eq!(events.sent + events.dropped, sent);
 }
 
 #[tokio::test]
 async fn oldest_events_are_dropped_if_the_server_says_so() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::DropOldest).await;
+    let (mut slow, serving) = stuck(&shared, PushOverflow::DropOldest).await;
     for number in 0..100 {
         let event = format!("{number:0100}");
         assert_eq!(shared.room.send(&event).expect("it fits"), 1);
@@ -179,6 +203,10 @@ async fn oldest_events_are_dropped_if_the_server_says_so() {
         numbers.ends_with(&[93, 94, 95, 96, 97, 98, 99]),
         "{numbers:?}"
     );
+    drop(slow);
+    let events = within(serving).await.expect("no panic").events;
+    let sent = numbers.len() as u64;
+    assert_eq!((events.sent, events.dropped), (sent, 100 - sent));
 }
 
 #[tokio::test]
