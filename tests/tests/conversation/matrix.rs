@@ -100,6 +100,11 @@ impl Shared {
             }
             "join" => self.room.join(&info.push()).to_string(),
             "say" => self.say(text).to_string(),
+            "others" => {
+                let others = self.room.send_to_others(&info.push(), text)?;
+                self.queued.fetch_add(others as u64, Ordering::Relaxed);
+                others.to_string()
+            }
             "upgrade" => {
                 return Ok(Response::upgrade("yes".to_owned(), async |io: Upgraded| {
                     let (mut reading, mut writing) = split(io);
@@ -265,10 +270,12 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
         ),
         (
             "events of a group",
-            2,
+            3,
             vec![
                 say("join"),
                 Hear(F::message("true")),
+                say("others not"),
+                Hear(F::message("0")),
                 say("say hi"),
                 Hear([F::message("1"), event("hi")].concat()),
             ],

@@ -142,6 +142,47 @@ async fn slow_peer_harms_only_itself() {
 }
 
 #[tokio::test]
+async fn events_that_fill_many_buffers_arrive_at_once() {
+    const EVENTS: usize = 3_000;
+    let shared = shared();
+    let server = shared.server::<WaitingFn, Lines>().max_push_queue(4 << 20);
+    let (mut peer, _) = serve_in_memory(server, 4 << 20);
+    expect(&mut peer, b"join\n", b"true\n").await;
+    let event = "x".repeat(999);
+    // While it waits for a request, and while a function waits.
+    for request in ["", "wait\n"] {
+        peer.send(request).await;
+        if !request.is_empty() {
+            within(shared.gate.reached()).await;
+        }
+        for _ in 0..EVENTS {
+            assert_eq!(shared.room.send(&event).expect("it fits"), 1);
+        }
+        within(peer.receive(1_000 * EVENTS)).await;
+    }
+    shared.gate.open();
+    hear(&mut peer, b"waited\n").await;
+}
+
+#[tokio::test]
+async fn group_to_which_nobody_sends_forgets_members_as_well() {
+    let shared = shared();
+    for _ in 0..100 {
+        let (mut peer, serving) = serve_in_memory(shared.server::<SyncFn, Lines>(), 64);
+        expect(&mut peer, b"join\n", b"true\n").await;
+        drop(peer);
+        within(serving).await.expect("no panic");
+    }
+    let debug = format!("{:?}", shared.room);
+    let members = debug
+        .matches(|c: char| c.is_ascii_digit())
+        .collect::<String>();
+    assert!(members.len() == 1, "{debug}");
+    assert_eq!(shared.room.send("news").expect("it fits"), 0);
+    assert_eq!(format!("{:?}", shared.room), "PushGroup { members: 0, .. }");
+}
+
+#[tokio::test]
 async fn events_that_a_peer_leaves_behind_are_dropped_and_counted() {
     let shared = shared();
     let (peer, serving) = stuck(&shared, PushOverflow::Reject).await;
@@ -177,7 +218,9 @@ async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
         yield_now().await;
     }
     assert!(shared.room.is_empty());
+    let began = Instant::now();
     patiently(slow.rest()).await;
+    ended_in_time(began, Duration::ZERO);
     let events = patiently(serving).await.expect("no panic").events;
     assert_eq!(events.sent + events.dropped, sent);
 }
