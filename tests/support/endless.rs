@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,9 @@ pub struct Endless {
     unread: Vec<u8>,
     more: Vec<u8>,
     ends: Instant,
+    /// Whether it has something to read only once it was written to.
+    is_silent: bool,
+    reader: Option<Waker>,
 }
 
 /// So that a server that reads for ever fails its test instead of keeping it.
@@ -28,6 +31,16 @@ impl Endless {
             unread: first,
             more,
             ends: Instant::now() + LIMIT,
+            is_silent: false,
+            reader: None,
+        }
+    }
+
+    /// A stream of `more` again and again, from the first write on.
+    pub fn after_a_write(more: Vec<u8>) -> Self {
+        Self {
+            is_silent: true,
+            ..Self::new(Vec::new(), more)
         }
     }
 }
@@ -35,9 +48,13 @@ impl Endless {
 impl AsyncRead for Endless {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_silent {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         if self.unread.is_empty() {
             if Instant::now() >= self.ends {
                 return Poll::Ready(Ok(()));
@@ -53,10 +70,12 @@ impl AsyncRead for Endless {
 
 impl AsyncWrite for Endless {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_silent = false;
+        self.reader.take().map(Waker::wake);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -2,6 +2,8 @@
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
+use std::env;
+
 use peak_alloc::PeakAlloc;
 use tcs::{
     ConcurrentServer, Peer,
@@ -136,7 +138,11 @@ impl Receives for Collect {
 
 async fn chunks_of_a_request_pass_in_constant_memory() {
     const CHUNK: usize = 10_000;
-    const ROUNDS: usize = 1_000;
+    /// How many chunks there are, unless the environment has `TCS_STREAM_CHUNKS`.
+    const CHUNKS: usize = 1_000;
+    let count = env::var("TCS_STREAM_CHUNKS").ok();
+    let count = count.map_or(CHUNKS, |count| count.parse().expect("a number"));
+    let rounds = usize::div_ceil(count, 10);
     let (near, far) = tokio::io::duplex(64 * 1024);
     let mut peer = RawPeer::over(near);
     let serving = tokio::spawn(ConcurrentServer::new(Collect).serve_stream(far, Peer::unnamed()));
@@ -146,13 +152,14 @@ async fn chunks_of_a_request_pass_in_constant_memory() {
     within(peer.send(frame("go"))).await;
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
-    for _ in 0..ROUNDS / 10 {
+    for _ in 0..rounds {
         within(peer.send(&chunks)).await;
     }
     let peak = ALLOCATOR.peak_usage().saturating_sub(before);
     assert!(peak < 1 << 20, "{peak}");
+    println!("{peak} bytes of memory for {} bytes", rounds * 10 * CHUNK);
     within(peer.send([0x80, 0, 0, 1, 0x84])).await;
-    let reply = frame((ROUNDS * CHUNK).to_string());
+    let reply = frame((rounds * 10 * CHUNK).to_string());
     assert_eq!(within(peer.receive(reply.len())).await, reply);
     drop(peer);
     let report = within(serving).await.expect("no panic").expect("it serves");

@@ -32,13 +32,15 @@ use crate::{
     framing::{ConnectionFraming, Framing, LengthPrefixed},
     limit::assert_parameters,
     protocol::{CallContract, ClientProtocol},
-    runtime::poll_once,
+    runtime::{poll_once, wake_after_others},
     transport::Stream,
 };
 
 /// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
 /// memory of a large reply beyond the next reply.
 const MAX_SCRATCH: usize = 128 * 1024;
+/// How many notices, and items of replies that were abandoned, are skipped within one poll.
+const SKIPPED_AT_ONCE: u16 = 1024;
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
@@ -122,6 +124,8 @@ pub struct Connection<F = LengthPrefixed> {
     is_out_of_sync: bool,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
+    /// Counts what was skipped, from time to time from 0 again.
+    skipped: u16,
 }
 
 /// The parts of a [`Connection`], from [`Connection::into_parts`].
@@ -179,6 +183,7 @@ impl<F: Framing> Connection<F> {
             scratch: Vec::new(),
             is_out_of_sync: false,
             events: EventQueue::default(),
+            skipped: 0,
         }
     }
 
@@ -570,8 +575,8 @@ impl<F: Framing> Connection<F> {
                 None => without_request,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
-            if let Received::Item(_) | Received::Event(_) = received {
-                if self.is_skipped(&received)? {
+            if let Received::Item(_) | Received::Event(_) | Received::Notice = received {
+                if ready!(self.poll_skipped(&received, cx))? {
                     continue;
                 }
                 return Poll::Ready(Ok(received));
@@ -588,18 +593,35 @@ impl<F: Framing> Connection<F> {
         }
     }
 
-    /// Returns `true` for an item of a reply that was abandoned. It does not extend the time in which the reply must
-    /// come, because a stream may have no end.
+    /// Returns `true` for a notice, and for an item of a reply that was abandoned. Neither extends the time in which the
+    /// reply must come, because there may be no end of them. Pending now and then, so that others get their turn, and the
+    /// time is looked at.
     #[cold]
-    fn is_skipped(&self, received: &Received) -> Result<bool, Arc<Fault>> {
+    fn poll_skipped(
+        &mut self,
+        received: &Received,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Arc<Fault>>> {
         match received {
             Received::Item(_) if self.in_flight.is_empty() => {
                 let reason = "the server sent an item of a reply that nobody asked for";
-                Err(Fault::Broken(reason).into())
+                return Poll::Ready(Err(Fault::Broken(reason).into()));
             }
-            Received::Item(_) => Ok(self.abandoned > 0),
-            _ => Ok(false),
+            Received::Item(_) if self.abandoned > 0 => {}
+            Received::Notice => {}
+            _ => return Poll::Ready(Ok(false)),
         }
+        self.skipped = self.skipped.wrapping_add(1);
+        if self.skipped % SKIPPED_AT_ONCE > 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let _: Poll<()> = self.wire.poll_flush(cx);
+        // What has arrived comes before the fault, but not what arrives without end.
+        if let Poll::Ready(fault) = self.wire.poll_stopped(cx) {
+            return Poll::Ready(Err(fault));
+        }
+        wake_after_others(cx);
+        Poll::Pending
     }
 
     /// Waits until the reply has arrived and the whole request is sent, unless the server closes first.

@@ -30,6 +30,8 @@ pub(super) enum Received {
     Event(Range<usize>),
     /// A rejection that is not final.
     Rejection(Rejection),
+    /// Nothing: a notice, or bytes that are skipped. Whoever waits counts it.
+    Notice,
 }
 
 impl Received {
@@ -37,7 +39,7 @@ impl Received {
     #[cold]
     pub(super) fn into_error(self, peer: &Peer, max_frame_len: usize) -> Error {
         match self {
-            Self::Message(_) | Self::Item(_) | Self::Part(_) | Self::Event(_) => {
+            Self::Message(_) | Self::Item(_) | Self::Part(_) | Self::Event(_) | Self::Notice => {
                 Error::streamed(peer)
             }
             Self::TooLarge(length) => Error::too_large(peer, length, max_frame_len),
@@ -176,28 +178,26 @@ impl Replies {
         framing: &mut ConnectionFraming<F>,
         max_frame_len: usize,
     ) -> Result<Option<(Received, u64)>, FrameError> {
-        loop {
-            let sent = self.sent_before;
-            let input = self.buffer.input(max_frame_len, Side::Client);
-            let Some(parsed) = framing.parse(input)? else {
-                self.has_unparsed = false;
-                if !self.parts.is_empty() {
-                    // All unread bytes are of one frame. The next frame begins after them.
-                    self.parts.clear();
-                }
-                return Ok(None);
-            };
-            let frame = self.buffer.consume(&parsed.payload, parsed.consumed);
+        let sent = self.sent_before;
+        let input = self.buffer.input(max_frame_len, Side::Client);
+        let Some(parsed) = framing.parse(input)? else {
+            self.has_unparsed = false;
             if !self.parts.is_empty() {
-                self.enter_next_part();
+                // All unread bytes are of one frame. The next frame begins after them.
+                self.parts.clear();
             }
-            if parsed.kind == FrameKind::Message {
-                return Ok(Some((Received::Message(frame), sent)));
-            }
-            if let Some(received) = self.classify(parsed.kind, parsed.oversized_len(), frame) {
-                return Ok(Some((received, sent)));
-            }
+            return Ok(None);
+        };
+        let frame = self.buffer.consume(&parsed.payload, parsed.consumed);
+        if !self.parts.is_empty() {
+            self.enter_next_part();
         }
+        let received = if parsed.kind == FrameKind::Message {
+            Received::Message(frame)
+        } else {
+            self.classify(parsed.kind, parsed.oversized_len(), frame)
+        };
+        Ok(Some((received, sent)))
     }
 
     #[cfg(test)]
@@ -216,23 +216,25 @@ impl Replies {
         }
     }
 
-    /// Classifies a consumed frame. Returns `None` for a notice, and for bytes that are skipped.
+    /// Classifies a consumed frame.
     ///
     /// Takes the parts of the frame, so that a caller need not store a whole one for a call that is rare.
     #[cold]
-    fn classify(&self, kind: FrameKind, length: usize, frame: Range<usize>) -> Option<Received> {
+    fn classify(&self, kind: FrameKind, length: usize, frame: Range<usize>) -> Received {
         match kind {
-            FrameKind::Message => Some(Received::Message(frame)),
-            FrameKind::Oversized => Some(Received::TooLarge(length)),
-            FrameKind::Announced(Announcement::Items) => Some(Received::Item(frame)),
-            FrameKind::Announced(Announcement::Events) => Some(Received::Event(frame)),
-            FrameKind::Announced(Announcement::Parts) => Some(Received::Part(frame)),
-            FrameKind::Announced(Announcement::Chunks) | FrameKind::Skip => None,
-            FrameKind::Control(code) => {
-                let kind = RejectionKind::from_code(code)?;
-                let text = String::from_utf8_lossy(self.message(frame));
-                Some(Received::Rejection(Rejection::new(kind, text)))
-            }
+            FrameKind::Message => Received::Message(frame),
+            FrameKind::Oversized => Received::TooLarge(length),
+            FrameKind::Announced(Announcement::Items) => Received::Item(frame),
+            FrameKind::Announced(Announcement::Events) => Received::Event(frame),
+            FrameKind::Announced(Announcement::Parts) => Received::Part(frame),
+            FrameKind::Announced(Announcement::Chunks) | FrameKind::Skip => Received::Notice,
+            FrameKind::Control(code) => match RejectionKind::from_code(code) {
+                Some(kind) => {
+                    let text = String::from_utf8_lossy(self.message(frame));
+                    Received::Rejection(Rejection::new(kind, text))
+                }
+                None => Received::Notice,
+            },
         }
     }
 }

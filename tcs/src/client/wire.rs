@@ -390,11 +390,11 @@ impl Wire {
     }
 }
 
-/// Returns a message that answers no request if it is an event, which may come at any time.
+/// Returns what answers no request if it is an event or a notice, which may come at any time.
 #[cold]
 fn unless_event(received: Received) -> Result<Received, Arc<Fault>> {
     match received {
-        Received::Event(_) => Ok(received),
+        Received::Event(_) | Received::Notice => Ok(received),
         _ => Err(Fault::Broken(UNEXPECTED).into()),
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,7 +13,10 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
-    protocol::{Context, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade, Upgraded},
+    protocol::{
+        Context, Push, PushError, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade,
+        Upgraded,
+    },
     server::Report,
 };
 use tcs_tests::{
@@ -36,6 +39,8 @@ struct All<K, F> {
 #[derive(Clone, Default)]
 struct Shared {
     room: Arc<PushGroup<Talk>>,
+    /// The handles that functions have kept.
+    kept: Arc<Mutex<Vec<Push<Talk>>>>,
     /// The events that were queued.
     queued: Arc<AtomicU64>,
 }
@@ -61,6 +66,20 @@ impl Receives for Talk {
 type Reply<'a> = Result<Response<String, Upgrade<'a>>, String>;
 
 impl Shared {
+    fn tell(&self, push: &Push<Talk>, event: &str) -> Result<(), PushError> {
+        push.try_send(event)?;
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells the peers whose functions have kept their handles. Returns how many are there.
+    fn tell_kept(&self, event: &str) -> usize {
+        let kept = self.kept.lock().expect("no panic");
+        kept.iter()
+            .filter(|push| self.tell(push, event).is_ok())
+            .count()
+    }
+
     fn say(&self, event: &str) -> usize {
         let members = self.room.send(event).expect("it can be sent");
         self.queued.fetch_add(members as u64, Ordering::Relaxed);
@@ -72,12 +91,20 @@ impl Shared {
         let (word, text) = request.split_once(' ').unwrap_or((request, ""));
         let reply = match word {
             "tell" => {
-                info.push::<Talk>().try_send(text).map_err(String::from)?;
-                self.queued.fetch_add(1, Ordering::Relaxed);
+                self.tell(&info.push(), text)?;
                 "told".to_owned()
+            }
+            "keep" => {
+                self.kept.lock().expect("no panic").push(info.push());
+                "kept".to_owned()
             }
             "join" => self.room.join(&info.push()).to_string(),
             "say" => self.say(text).to_string(),
+            "others" => {
+                let others = self.room.send_to_others(&info.push(), text)?;
+                self.queued.fetch_add(others as u64, Ordering::Relaxed);
+                others.to_string()
+            }
             "upgrade" => {
                 return Ok(Response::upgrade("yes".to_owned(), async |io: Upgraded| {
                     let (mut reading, mut writing) = split(io);
@@ -188,12 +215,14 @@ impl Shared {
 enum Step {
     Send(Vec<u8>),
     Hear(Vec<u8>),
-    /// Somebody else pushes an event.
+    /// Somebody else pushes an event to the room.
     Elsewhere(&'static str),
+    /// Somebody else pushes an event with the handle that the function has kept.
+    Kept(&'static str),
     Finish,
 }
 
-use Step::{Elsewhere, Finish, Hear, Send};
+use Step::{Elsewhere, Finish, Hear, Kept, Send};
 
 /// A whole conversation, with its name and the number of its requests.
 type Talked = (&'static str, u64, Vec<Step>);
@@ -210,7 +239,7 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
                 say("tell a"),
                 Hear([told.clone(), event("a")].concat()),
                 say("tell "),
-                Hear([told, event("")].concat()),
+                Hear([told.clone(), event("")].concat()),
             ],
         ),
         (
@@ -226,11 +255,27 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
             ],
         ),
         (
-            "events of a group",
+            "events of a handle that was kept",
             2,
+            vec![
+                say("keep"),
+                Hear(F::message("kept")),
+                Kept("one"),
+                Hear(event("one")),
+                say("tell own"),
+                Hear([told, event("own")].concat()),
+                Kept("two"),
+                Hear(event("two")),
+            ],
+        ),
+        (
+            "events of a group",
+            3,
             vec![
                 say("join"),
                 Hear(F::message("true")),
+                say("others not"),
+                Hear(F::message("0")),
                 say("say hi"),
                 Hear([F::message("1"), event("hi")].concat()),
             ],
@@ -339,6 +384,7 @@ async fn all_conversations<K: Kind, F: Wire>(over: Over) {
                 Send(bytes) => within(peer.send(bytes)).await,
                 Hear(bytes) => hear(&mut peer, bytes).await,
                 Elsewhere(event) => assert_eq!(shared.say(event), 1),
+                Kept(event) => assert_eq!(shared.tell_kept(event), 1),
                 Finish => within(peer.finish()).await,
             }
         }
@@ -378,9 +424,10 @@ impl Shared {
                     left -= count;
                 }
                 // Members that have left may not have gone yet.
-                Elsewhere(event) if left > 0 => drop(self.say(event)),
+                Elsewhere(event) if left > 0 => _ = self.say(event),
+                Kept(event) if left > 0 => _ = self.tell_kept(event),
                 Finish if left > 0 => within(peer.finish()).await,
-                Elsewhere(_) | Finish => {}
+                Elsewhere(_) | Kept(_) | Finish => {}
             }
             if left == 0 {
                 return;
@@ -392,7 +439,7 @@ impl Shared {
 fn len_of(steps: &[Step]) -> usize {
     let lengths = steps.iter().map(|step| match step {
         Send(bytes) | Hear(bytes) => bytes.len(),
-        Elsewhere(_) | Finish => 0,
+        Elsewhere(_) | Kept(_) | Finish => 0,
     });
     lengths.sum()
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tcs::{
     framing::{LengthPrefixed, Lines},
     protocol::PushOverflow,
+    server::Report,
 };
 use tcs_tests::{
     Heard, Kind, Listening, Log, Over, RawPeer, SyncFn, WaitingFn, each_kind, ended_in_time,
     patiently, serve_in_memory, start, within,
 };
 use tokio::{
-    task::yield_now,
+    task::{JoinHandle, yield_now},
     time::{Instant, sleep},
 };
 
@@ -111,18 +112,19 @@ async fn holds<K: Kind, F: Wire>(over: Over) {
 }
 
 /// A member that does not read, before whose events a pipe of 64 bytes is full.
-async fn stuck(shared: &Shared, overflow: PushOverflow) -> RawPeer {
+async fn stuck(shared: &Shared, overflow: PushOverflow) -> (RawPeer, JoinHandle<Report>) {
     let server = shared.server::<SyncFn, Lines>();
-    let (mut peer, _) = serve_in_memory(server.max_push_queue(1_000).push_overflow(overflow), 64);
+    let server = server.max_push_queue(1_000).push_overflow(overflow);
+    let (mut peer, serving) = serve_in_memory(server, 64);
     expect(&mut peer, b"join\n", b"true\n").await;
-    peer
+    (peer, serving)
 }
 
 #[tokio::test]
 async fn slow_peer_harms_only_itself() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::Reject).await;
-    let mut quick = stuck(&shared, PushOverflow::Reject).await;
+    let (mut slow, _) = stuck(&shared, PushOverflow::Reject).await;
+    let (mut quick, _) = stuck(&shared, PushOverflow::Reject).await;
     let mut sent_to_both = 0;
     for number in 0..100 {
         let event = format!("{number:0100}");
@@ -139,10 +141,71 @@ async fn slow_peer_harms_only_itself() {
     hear(&mut slow, b"again\n").await;
 }
 
+#[tokio::test]
+async fn events_that_fill_many_buffers_arrive_at_once() {
+    const EVENTS: usize = 3_000;
+    let shared = shared();
+    let server = shared.server::<WaitingFn, Lines>().max_push_queue(4 << 20);
+    let (mut peer, _) = serve_in_memory(server, 4 << 20);
+    expect(&mut peer, b"join\n", b"true\n").await;
+    let event = "x".repeat(999);
+    // While it waits for a request, and while a function waits.
+    for request in ["", "wait\n"] {
+        peer.send(request).await;
+        if !request.is_empty() {
+            within(shared.gate.reached()).await;
+        }
+        for _ in 0..EVENTS {
+            assert_eq!(shared.room.send(&event).expect("it fits"), 1);
+        }
+        within(peer.receive(1_000 * EVENTS)).await;
+    }
+    shared.gate.open();
+    hear(&mut peer, b"waited\n").await;
+}
+
+#[tokio::test]
+async fn group_to_which_nobody_sends_forgets_members_as_well() {
+    let shared = shared();
+    for _ in 0..100 {
+        let (mut peer, serving) = serve_in_memory(shared.server::<SyncFn, Lines>(), 64);
+        expect(&mut peer, b"join\n", b"true\n").await;
+        drop(peer);
+        within(serving).await.expect("no panic");
+    }
+    let debug = format!("{:?}", shared.room);
+    let members = debug
+        .matches(|c: char| c.is_ascii_digit())
+        .collect::<String>();
+    assert!(members.len() == 1, "{debug}");
+    assert_eq!(shared.room.send("news").expect("it fits"), 0);
+    assert_eq!(format!("{:?}", shared.room), "PushGroup { members: 0, .. }");
+}
+
+#[tokio::test]
+async fn events_that_a_peer_leaves_behind_are_dropped_and_counted() {
+    let shared = shared();
+    let (peer, serving) = stuck(&shared, PushOverflow::Reject).await;
+    let mut queued = 0;
+    while shared
+        .room
+        .send("an event of some length")
+        .expect("it fits")
+        == 1
+    {
+        queued += 1;
+        yield_now().await;
+    }
+    drop(peer);
+    let events = within(serving).await.expect("no panic").events;
+    assert_eq!(events.sent + events.dropped, queued);
+    assert!(events.dropped > 10, "{events:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::Close).await;
+    let (mut slow, serving) = stuck(&shared, PushOverflow::Close).await;
     let mut sent = 0;
     while shared
         .room
@@ -155,13 +218,17 @@ async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
         yield_now().await;
     }
     assert!(shared.room.is_empty());
+    let began = Instant::now();
     patiently(slow.rest()).await;
+    ended_in_time(began, Duration::ZERO);
+    let events = patiently(serving).await.expect("no panic").events;
+    assert_eq!(events.sent + events.dropped, sent);
 }
 
 #[tokio::test]
 async fn oldest_events_are_dropped_if_the_server_says_so() {
     let shared = shared();
-    let mut slow = stuck(&shared, PushOverflow::DropOldest).await;
+    let (mut slow, serving) = stuck(&shared, PushOverflow::DropOldest).await;
     for number in 0..100 {
         let event = format!("{number:0100}");
         assert_eq!(shared.room.send(&event).expect("it fits"), 1);
@@ -179,6 +246,10 @@ async fn oldest_events_are_dropped_if_the_server_says_so() {
         numbers.ends_with(&[93, 94, 95, 96, 97, 98, 99]),
         "{numbers:?}"
     );
+    drop(slow);
+    let events = within(serving).await.expect("no panic").events;
+    let sent = numbers.len() as u64;
+    assert_eq!((events.sent, events.dropped), (sent, 100 - sent));
 }
 
 #[tokio::test]

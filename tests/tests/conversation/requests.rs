@@ -212,14 +212,17 @@ async fn chunk_that_is_too_large_is_an_error() {
 #[tokio::test]
 async fn chunk_may_be_as_long_as_a_request() {
     let long = "x".repeat(1 << 20);
-    let server = ConcurrentServer::new(protocol()).max_frame_len(3 << 20);
-    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
     let sent = [with_chunks("a", &[&long, "b"]), with_chunks("c", &["d"])].concat();
     let expected = [frame(format!("a|{long}|b.")), frame("c|d.")].concat();
-    let said = within(peer.send_and_receive(sent, expected.len())).await;
-    assert!(said == expected);
-    within(peer.finish()).await;
-    assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+    // Piece by piece, and all at once.
+    for pipe in [1 << 10, 4 << 20] {
+        let server = ConcurrentServer::new(protocol()).max_frame_len(3 << 20);
+        let (mut peer, serving) = serve_in_memory(server, pipe);
+        let said = within(peer.send_and_receive(&sent, expected.len())).await;
+        assert!(said == expected);
+        within(peer.finish()).await;
+        assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

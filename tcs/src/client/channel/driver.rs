@@ -251,6 +251,7 @@ fn deliver<F: Framing>(
                 subchannel.hub.publish(wire.message(event), wakers);
                 continue;
             }
+            Received::Notice => continue,
             Received::Item(_) => {
                 slots.fail_oldest(Error::streamed(peer));
                 continue;

@@ -1,0 +1,65 @@
+//! Servers that never stop: their clients give up in time, and leave other tasks their turn.
+
+use std::time::Duration;
+
+use tcs::{Connection, ErrorKind, client::ConnectOptions, framing::LengthPrefixed};
+use tcs_tests::{Endless, client::Prefixed, control, frame, within};
+use tokio::time::Instant;
+
+const LIMIT: Duration = Duration::from_millis(250);
+
+/// Four billion announced messages, and the first of them.
+fn announced(kind: u8) -> Vec<u8> {
+    [
+        &[0x80, 0, 0, 5, kind, 0xff, 0xff, 0xff, 0xff][..],
+        &frame(""),
+    ]
+    .concat()
+}
+
+fn connection(endless: Endless) -> Connection<LengthPrefixed> {
+    let options = ConnectOptions::new().reply_timeout(LIMIT);
+    options.over(endless).expect("good options")
+}
+
+/// Calls until the connection is closed, which must be in time.
+async fn gives_up(mut connection: Connection<LengthPrefixed>) {
+    let began = Instant::now();
+    let error = loop {
+        if let Err(error) = within(connection.call::<Prefixed>("go")).await {
+            // Of the items, in which its reply is lost.
+            if error.kind() != ErrorKind::Reply {
+                break error;
+            }
+        }
+    };
+    let took = began.elapsed();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error} after {took:?}");
+    // Less than the stream lasts, on a busy machine as well.
+    assert!(took < 16 * LIMIT, "{took:?}");
+}
+
+#[tokio::test]
+async fn notices_without_end_are_no_reply() {
+    for notices in [control(0x80, ""), announced(0x83), control(0xff, "new")] {
+        gives_up(connection(Endless::new(Vec::new(), notices))).await;
+    }
+}
+
+#[tokio::test]
+async fn items_without_end_of_a_stream_that_was_left_are_no_reply() {
+    let mut connection = connection(Endless::after_a_write(announced(0x81)));
+    let mut stream = within(connection.stream::<Prefixed>("go"))
+        .await
+        .expect("it is sent");
+    for _ in 0..10_000 {
+        assert_eq!(within(stream.next()).await.expect("an item"), Some(""));
+    }
+    drop(stream);
+    gives_up(connection).await;
+}
+
+#[tokio::test]
+async fn items_without_end_are_no_reply_of_an_ordinary_call() {
+    gives_up(connection(Endless::after_a_write(announced(0x81)))).await;
+}
