@@ -67,12 +67,11 @@ impl Ids {
         self.parts = Vec::new();
     }
 
-    /// Returns the id of the next request.
-    fn next(&mut self) -> u32 {
+    /// Begins the next request, with this id.
+    fn begin(&mut self, id: u32) {
         self.drop_parts();
         self.used = 0;
-        self.last = self.last.checked_add(1).unwrap_or(1);
-        self.last
+        self.last = id;
     }
 
     /// Adds a part of the reply. Returns the length of the parts if it is beyond the limit.
@@ -95,7 +94,8 @@ impl<F: Framing> Connection<F> {
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         let offset = self.wire.end_offset();
-        self.framing.get_mut().set_id(self.ids.next());
+        let id = self.ids.last.checked_add(1).unwrap_or(1);
+        self.framing.get_mut().set_id(id);
         if let Some(deadline) = deadline {
             let left = deadline.at.saturating_duration_since(Instant::now());
             // Not too early: the client gives up by itself.
@@ -106,6 +106,7 @@ impl<F: Framing> Connection<F> {
             self.wire.truncate_requests(offset);
             return Err(error);
         }
+        self.ids.begin(id);
         self.in_flight.push_back(offset);
         Ok(offset)
     }
