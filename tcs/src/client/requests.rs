@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
     format::{EncodeError, Writer},
-    framing::Framing,
+    framing::{Framing, Notice},
     transport::Stream,
 };
 
@@ -58,6 +58,28 @@ impl RequestQueue {
     /// Adds a frame that the server skips, if the framing has one.
     pub(super) fn ping<F: Framing>(&mut self, framing: &mut F) {
         self.buffer.ping(framing);
+    }
+
+    /// Adds a notice about the request with this id.
+    #[cold]
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, id: u32, notice: Notice) {
+        framing.set_id(id);
+        self.buffer.append(|out| framing.notice(out, notice));
+    }
+
+    /// Adds a notice before the last request, which begins at `offset`. Returns where it begins now.
+    #[cold]
+    pub(super) fn notice_before<F: Framing>(
+        &mut self,
+        offset: u64,
+        framing: &mut F,
+        notice: Notice,
+    ) -> u64 {
+        let end = self.end_offset();
+        let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        let start = self.buffer.end().saturating_sub(length);
+        self.buffer.insert(start, |out| framing.notice(out, notice));
+        offset + (self.end_offset() - end)
     }
 
     /// Returns the bytes from `offset` on, or none if they are not in the queue.
