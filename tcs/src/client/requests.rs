@@ -60,10 +60,8 @@ impl RequestQueue {
         self.buffer.ping(framing);
     }
 
-    /// Adds a notice about the request with this id.
-    #[cold]
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, id: u32, notice: Notice) {
-        framing.set_id(id);
+    /// Adds a notice about a request, if the framing has one.
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
         self.buffer.append(|out| framing.notice(out, notice));
     }
 

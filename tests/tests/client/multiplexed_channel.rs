@@ -6,7 +6,14 @@ use tcs::{
     Channel, Connection, Error, ErrorKind, client::ConnectOptions, format::Plain,
     framing::Multiplexed, protocol::Contract,
 };
-use tcs_tests::{RawPeer, channel::settle, client::chain, lasting::lasting, patiently, within};
+use tcs_tests::{
+    RawPeer,
+    channel::settle,
+    client::chain,
+    ids::{announced_of, control_of, message_of},
+    lasting::lasting,
+    patiently, within,
+};
 use tokio::{task::JoinHandle, time::sleep};
 
 /// Texts both ways.
@@ -54,22 +61,6 @@ async fn hear(peer: &mut RawPeer) -> Sent {
     }
     let kind = text.remove(0);
     Sent::Notice(id, kind, text)
-}
-
-fn reply(id: u32, message: &str) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("it is short");
-    let header = [length.to_be_bytes(), id.to_be_bytes()].concat();
-    [&header, message.as_bytes()].concat()
-}
-
-fn control(id: u32, kind: u8, text: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(text.len() + 1).expect("it is short") | CONTROL;
-    let header = [length.to_be_bytes(), id.to_be_bytes()].concat();
-    [&header, &[kind][..], text].concat()
-}
-
-fn announced(id: u32, kind: u8, message: &str) -> Vec<u8> {
-    [control(id, kind, &[0, 0, 0, 1]), reply(id, message)].concat()
 }
 
 /// A channel in memory, and its server's end.
@@ -128,12 +119,12 @@ async fn calls<const N: usize>(channel: &Channel<Multiplexed>, peer: &mut RawPee
 async fn replies_reach_their_callers_in_any_order() {
     let (channel, mut peer) = channel();
     let [one, two, three] = calls(&channel, &mut peer).await;
-    peer.send(reply(3, "three")).await;
+    peer.send(message_of(3, "three")).await;
     assert_eq!(three.reply().await, "three");
-    peer.send(control(2, 0x01, b"no")).await;
+    peer.send(control_of(2, 0x01, b"no")).await;
     let error = two.error().await;
     assert_eq!(error.rejection().expect("a rejection").text(), "no");
-    peer.send(reply(1, "one")).await;
+    peer.send(message_of(1, "one")).await;
     assert_eq!(one.reply().await, "one");
 }
 
@@ -145,15 +136,15 @@ async fn dropped_call_is_cancelled_once_and_its_id_is_free_after_the_last_word()
     assert_eq!(hear(&mut peer).await, cancel(1));
     let three = call(&channel, "3");
     assert_eq!(hear(&mut peer).await, request(3, "3"));
-    peer.send(control(1, CANCELLED, b"")).await;
-    peer.send(reply(3, "three")).await;
+    peer.send(control_of(1, CANCELLED, b"")).await;
+    peer.send(message_of(3, "three")).await;
     assert_eq!(three.reply().await, "three");
     for id in [3, 1] {
         // The slot that was freed last is used first.
         drop(call(&channel, "4"));
         assert_eq!(hear(&mut peer).await, request(id, "4"));
     }
-    peer.send(reply(2, "two")).await;
+    peer.send(message_of(2, "two")).await;
     assert_eq!(two.reply().await, "two");
 }
 
@@ -162,13 +153,14 @@ async fn deadline_goes_before_its_request_and_a_cancel_after_it() {
     let (channel, mut peer) = channel();
     let other = call(&channel, "0");
     assert_eq!(hear(&mut peer).await, request(1, "0"));
+    // A millisecond more, so that the client gives up first.
     let late = call(&channel.deadline(Duration::from_millis(0x0102)), "1");
-    let notice = Sent::Notice(2, DEADLINE, vec![0, 0, 1, 2]);
+    let notice = Sent::Notice(2, DEADLINE, vec![0, 0, 1, 3]);
     assert_eq!(hear(&mut peer).await, notice);
     assert_eq!(hear(&mut peer).await, request(2, "1"));
     assert_eq!(late.error().await.kind(), ErrorKind::TimedOut);
     assert_eq!(hear(&mut peer).await, cancel(2));
-    peer.send([reply(2, "late"), reply(1, "zero")].concat())
+    peer.send([message_of(2, "late"), message_of(1, "zero")].concat())
         .await;
     assert_eq!(other.reply().await, "zero");
 }
@@ -181,13 +173,13 @@ async fn late_call_is_cancelled_once() {
     // Something arrives, so the connection is not given up.
     for _ in 0..4 {
         sleep(Duration::from_millis(300)).await;
-        peer.send(announced(0, EVENTS, "beat")).await;
+        peer.send(announced_of(0, EVENTS, "beat")).await;
     }
     assert_eq!(late.error().await.kind(), ErrorKind::TimedOut);
     assert_eq!(hear(&mut peer).await, cancel(1));
     let next = call(&channel, "2");
     assert_eq!(hear(&mut peer).await, request(2, "2"));
-    peer.send([control(1, CANCELLED, b""), reply(2, "two")].concat())
+    peer.send([control_of(1, CANCELLED, b""), message_of(2, "two")].concat())
         .await;
     assert_eq!(next.reply().await, "two");
 }
@@ -197,12 +189,12 @@ async fn parts_of_replies_are_put_together_between_other_replies() {
     let (channel, mut peer) = channel();
     let [one, two, three] = calls(&channel, &mut peer).await;
     let frames = [
-        announced(1, PART, "he"),
-        announced(2, PART, "wor"),
-        reply(3, "!"),
-        announced(1, PART, "l"),
-        reply(2, "ld"),
-        reply(1, "lo"),
+        announced_of(1, PART, "he"),
+        announced_of(2, PART, "wor"),
+        message_of(3, "!"),
+        announced_of(1, PART, "l"),
+        message_of(2, "ld"),
+        message_of(1, "lo"),
     ];
     peer.send(frames.concat()).await;
     assert_eq!(one.reply().await, "hello");
@@ -212,7 +204,7 @@ async fn parts_of_replies_are_put_together_between_other_replies() {
     let Sent::Request(id, _) = hear(&mut peer).await else {
         panic!("no request")
     };
-    peer.send(reply(id, "four")).await;
+    peer.send(message_of(id, "four")).await;
     assert_eq!(again.reply().await, "four");
 }
 
@@ -221,13 +213,13 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
     let (channel, mut peer) = channel_with(&ConnectOptions::new().max_frame_len(10));
     for rest in ["456", "4"] {
         let [one, two] = calls(&channel, &mut peer).await;
-        let part = |text| announced(1, PART, text);
+        let part = |text| announced_of(1, PART, text);
         peer.send(
             [
                 part("12345"),
                 part("123456"),
-                reply(2, "two"),
-                reply(1, rest),
+                message_of(2, "two"),
+                message_of(1, rest),
             ]
             .concat(),
         )
@@ -240,9 +232,9 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
     let [one, two] = calls(&channel, &mut peer).await;
     peer.send(
         [
-            announced(1, PART, "12345"),
-            reply(1, "123456"),
-            reply(2, "1234567890"),
+            announced_of(1, PART, "12345"),
+            message_of(1, "123456"),
+            message_of(2, "1234567890"),
         ]
         .concat(),
     )
@@ -256,7 +248,7 @@ async fn reply_with_an_id_that_is_not_in_use_ends_the_connection() {
     for id in [0, 2, 7] {
         let (channel, mut peer) = channel();
         let [one] = calls(&channel, &mut peer).await;
-        peer.send([reply(id, "what"), reply(1, "one")].concat())
+        peer.send([message_of(id, "what"), message_of(1, "one")].concat())
             .await;
         assert_eq!(one.error().await.kind(), ErrorKind::Broken);
         assert_eq!(patiently(peer.rest()).await, b"");
@@ -264,7 +256,8 @@ async fn reply_with_an_id_that_is_not_in_use_ends_the_connection() {
     // A second reply.
     let (channel, mut peer) = channel();
     let [one, two] = calls(&channel, &mut peer).await;
-    peer.send([reply(1, "one"), reply(1, "one")].concat()).await;
+    peer.send([message_of(1, "one"), message_of(1, "one")].concat())
+        .await;
     assert_eq!(one.reply().await, "one");
     assert_eq!(two.error().await.kind(), ErrorKind::Broken);
 }
@@ -292,7 +285,7 @@ async fn request_is_sent_again_over_the_next_connection() {
         let Sent::Request(id, text) = hear(&mut peer).await else {
             panic!("no request")
         };
-        peer.send(reply(id, &text)).await;
+        peer.send(message_of(id, &text)).await;
     }
     for (call, text) in calls.into_iter().zip(["a", "b"]) {
         assert_eq!(call.reply().await, text);
@@ -312,7 +305,7 @@ async fn answer_in_any_order(mut peer: RawPeer) {
             }
             Sent::Notice(id, CANCEL, _) => {
                 if in_flight.remove(&id).is_some() {
-                    peer.send(control(id, CANCELLED, b"")).await;
+                    peer.send(control_of(id, CANCELLED, b"")).await;
                 }
             }
             notice @ Sent::Notice(..) => panic!("{notice:?}"),
@@ -322,7 +315,7 @@ async fn answer_in_any_order(mut peer: RawPeer) {
         if in_flight.len() > place {
             let id = *in_flight.keys().nth(place).expect("there are more");
             let text = in_flight.remove(&id).expect("it is there");
-            peer.send(reply(id, &text)).await;
+            peer.send(message_of(id, &text)).await;
         }
     }
 }

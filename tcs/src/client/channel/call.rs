@@ -276,7 +276,7 @@ impl<F: Framing> Subchannel<F> {
             if F::HAS_IDS
                 && let Some(end) = end
             {
-                let notice = Notice::Deadline(millis_until(end));
+                let notice = Notice::deadline_at(end);
                 offset = state.queue.notice_before(offset, framing, notice);
             }
             let slot = state.slots.insert(offset, waker);
@@ -318,12 +318,6 @@ impl<F: Framing> Subchannel<F> {
             waker.wake_by_ref();
         }
     }
-}
-
-/// Returns how many milliseconds are left until `end`, at least 1.
-fn millis_until(end: Instant) -> u32 {
-    let left = end.saturating_duration_since(Instant::now());
-    u32::try_from(left.as_millis()).map_or(u32::MAX, |millis| millis.max(1))
 }
 
 impl<'s, F: Framing> Call<'s, F> {

@@ -312,8 +312,9 @@ impl<F: Framing> State<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
-        self.queue
-            .notice(self.framing.get_mut(), slot + 1, Notice::Cancel);
+        let framing = self.framing.get_mut();
+        framing.set_id(slot + 1);
+        self.queue.notice(framing, Notice::Cancel);
     }
 }
 
