@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
@@ -24,7 +24,7 @@ use crate::{
     Error, Peer, Result,
     client::{requests::EncodeRequest, timer::DeadlineTimer},
     deadline::Late,
-    framing::Framing,
+    framing::{Framing, Notice},
     runtime::{Instead, inside_runtime, poll_once},
 };
 
@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct Call<'s, F: Framing> {
     origin: Origin<'s, F>,
     /// Its slot, until the result is taken.
-    slot: Option<usize>,
+    slot: Option<u32>,
 }
 
 /// The connection that a request was queued for, and that its reply comes from.
@@ -87,7 +87,7 @@ impl<F: Framing> Channel<F> {
                 call = None;
             } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
             {
-                let pushed = subchannel.try_push(cx.waker(), has_greeting, &mut encode);
+                let pushed = subchannel.try_push(cx.waker(), has_greeting, &mut encode, None);
                 call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
                 if call.is_some() {
                     return Poll::Pending;
@@ -124,8 +124,10 @@ impl<F: Framing> Channel<F> {
         encode: &mut Option<E>,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
+        let end = deadline.as_ref().map(|deadline| deadline.deadline());
         if !subchannel.has_waiters() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), has_greeting, encode);
+            let push =
+                |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), has_greeting, encode, end);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -148,7 +150,7 @@ impl<F: Framing> Channel<F> {
         };
         let late = tokio::select! {
             biased;
-            call = self.push_in_turn(subchannel, has_greeting, encode) => return call,
+            call = self.push_in_turn(subchannel, has_greeting, encode, end) => return call,
             late = deadline => late,
             late = timeout => late,
         };
@@ -161,9 +163,13 @@ impl<F: Framing> Channel<F> {
         subchannel: &mut &'s Arc<Subchannel<F>>,
         has_greeting: bool,
         encode: &mut Option<E>,
+        end: Option<Instant>,
     ) -> Result<Call<'s, F>> {
         loop {
-            match self.push_or_move(subchannel, has_greeting, encode).await? {
+            match self
+                .push_or_move(subchannel, has_greeting, encode, end)
+                .await?
+            {
                 ControlFlow::Break(call) => return Ok(call),
                 ControlFlow::Continue(other) => *subchannel = other,
             }
@@ -176,6 +182,7 @@ impl<F: Framing> Channel<F> {
         current: &'s Arc<Subchannel<F>>,
         has_greeting: bool,
         encode: &mut Option<E>,
+        end: Option<Instant>,
     ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
         let mut changes = self.watch();
         // When this is dropped, the next caller is admitted, and looks for room as well.
@@ -187,7 +194,8 @@ impl<F: Framing> Channel<F> {
             {
                 return Ok(ControlFlow::Continue(other));
             }
-            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), has_greeting, encode);
+            let push =
+                |cx: &mut Context<'_>| current.try_push(cx.waker(), has_greeting, encode, end);
             if let Some(call) = poll_once(push).await? {
                 return Ok(ControlFlow::Break(call));
             }
@@ -240,7 +248,7 @@ impl<F: Framing> Subchannel<F> {
         Ok(())
     }
 
-    /// Takes a slot and queues the request. Returns `None` if there is no room.
+    /// Takes a slot and queues the request, whose call ends at `end`. Returns `None` if there is no room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn try_push<E: EncodeRequest>(
@@ -248,6 +256,7 @@ impl<F: Framing> Subchannel<F> {
         waker: &Waker,
         has_greeting: bool,
         encode: &mut Option<E>,
+        end: Option<Instant>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
@@ -260,7 +269,16 @@ impl<F: Framing> Subchannel<F> {
         if let Some(encode) = encode.take() {
             let max_frame_len = self.options.max_frame_len;
             let framing = state.framing.get_mut();
-            let offset = state.queue.push(framing, max_frame_len, encode)?;
+            if F::HAS_IDS {
+                framing.set_id(state.slots.next_id());
+            }
+            let mut offset = state.queue.push(framing, max_frame_len, encode)?;
+            if F::HAS_IDS
+                && let Some(end) = end
+            {
+                let notice = Notice::deadline_at(end);
+                offset = state.queue.notice_before(offset, framing, notice);
+            }
             let slot = state.slots.insert(offset, waker);
             let connection = state.connection;
             Self::unlock_and_wake_driver(guard);
@@ -277,17 +295,22 @@ impl<F: Framing> Subchannel<F> {
 
     /// Removes the caller of a call.
     #[cold]
-    fn abandon(&self, slot: usize) {
+    fn abandon(&self, slot: u32) {
         let mut state = self.lock();
         let waker = state.slots.abandon(slot);
-        self.unlock_and_notify_waiter(state);
+        if waker.is_some() && F::HAS_IDS {
+            state.cancel(slot);
+            Self::unlock_and_wake_driver(state);
+        } else {
+            self.unlock_and_notify_waiter(state);
+        }
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
     }
 
     /// Registers the waker of the task that polls now, which may be another one than before.
     #[cold]
-    fn set_waker(&self, slot: usize, waker: &Waker) {
+    fn set_waker(&self, slot: u32, waker: &Waker) {
         // Cloned before the state is locked. The former waker is dropped after it is unlocked.
         let mut registered = Some(waker.clone());
         let is_open = self.lock().slots.set_waker(slot, &mut registered);

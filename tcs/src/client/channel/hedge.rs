@@ -86,7 +86,9 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         }
         stats.note_retry();
         let mut encode = Some(again(self.request));
-        subchannel.try_push(cx.waker(), false, &mut encode).ok()?
+        subchannel
+            .try_push(cx.waker(), false, &mut encode, None)
+            .ok()?
     }
 }
 

@@ -1,4 +1,4 @@
-//! The calls of a channel, in the order in which their replies come.
+//! The calls of a channel, oldest first.
 
 use std::{mem, task::Waker};
 
@@ -6,25 +6,28 @@ use super::reply::{self, Reply};
 use crate::{Error, Execution, Peer, framing::FrameError};
 
 /// The index of no slot.
-const NONE: usize = usize::MAX;
+const NONE: u32 = u32::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
 const MAX_IDLE_SLOTS: usize = 64;
 
 /// The calls of a channel, each in a slot with an index.
 ///
 /// A freed slot is reused with its buffer, so that a call allocates nothing. Two lists are linked
-/// through the slots: the free slots, and the calls whose replies are still to come. A call that is
-/// complete, but whose result was not taken, is in neither. Decision 014 says why this is not `slab` and a queue of
-/// indices.
+/// through the slots: the free slots, and the calls whose replies are still to come, in the order of their requests. A
+/// call that is complete, but whose result was not taken, is in neither. Decision 014 says why this is not `slab` and a
+/// queue of indices.
+///
+/// Without ids, the next reply is that of the oldest call. The id of a call is the index of its slot plus 1, which is not
+/// free before the reply has come.
 #[derive(Debug)]
 pub(super) struct Slots {
     entries: Vec<Slot>,
     /// The first free slot.
-    free: usize,
-    /// The call whose reply is the next to come.
-    oldest: usize,
-    /// The call whose reply is the last to come, if any reply is.
-    newest: usize,
+    free: u32,
+    /// The oldest call whose reply is still to come.
+    oldest: u32,
+    /// The newest one, if there is an oldest.
+    newest: u32,
     /// The number of slots in use.
     used: usize,
     /// The number of ticks that a call may take. Zero if there are none.
@@ -69,7 +72,8 @@ impl Failure {
 #[repr(align(64))]
 struct Slot {
     stage: Stage,
-    /// The buffer that the reply is copied to, or why there is none.
+    /// The buffer that the reply is copied to, or why there is none. The buffer is empty until then, except for the parts
+    /// of the reply that have come.
     result: Result<Vec<u8>, Box<Failure>>,
     waker: Option<Waker>,
     /// The offset of its request in the bytes of all requests.
@@ -77,10 +81,12 @@ struct Slot {
     /// The tick in which it was queued.
     started: u32,
     /// The next slot in its list.
-    next: usize,
+    next: u32,
+    /// The one before it in the list of calls. That of the oldest is not read.
+    previous: u32,
 }
 
-/// The state of a slot in use.
+/// The state of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The reply is still to come.
@@ -89,7 +95,7 @@ enum Stage {
     TimedOut,
     /// The reply is still to come, and nobody waits for it.
     Abandoned,
-    /// The result is there. The caller has not taken it yet.
+    /// The result is there. The caller has not taken it yet, or the slot is free.
     Complete,
 }
 
@@ -108,16 +114,33 @@ impl Slots {
         }
     }
 
+    /// Returns the id of the call that is added next.
+    pub(super) fn next_id(&self) -> u32 {
+        match self.free {
+            NONE => index_of(self.entries.len()) + 1,
+            free => free + 1,
+        }
+    }
+
+    /// Returns the call with this id, if its reply is still to come.
+    pub(super) fn with_id(&self, id: u32) -> Option<u32> {
+        let index = id.checked_sub(1)?;
+        let slot = self.entries.get(index as usize)?;
+        (slot.stage != Stage::Complete).then_some(index)
+    }
+
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> usize {
-        let index = match self.entries.get_mut(self.free) {
+    pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> u32 {
+        let (previous, now) = (self.newest, self.now);
+        let index = match self.entries.get_mut(self.free as usize) {
             Some(slot) => {
                 slot.stage = Stage::Pending;
                 slot.waker = Some(waker);
                 slot.offset = offset;
-                slot.started = self.now;
+                slot.started = now;
+                slot.previous = previous;
                 mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
             }
             None => self.add(offset, waker),
@@ -125,7 +148,7 @@ impl Slots {
         self.used += 1;
         if self.oldest == NONE {
             self.oldest = index;
-        } else if let Some(newest) = self.entries.get_mut(self.newest) {
+        } else if let Some(newest) = self.entries.get_mut(previous as usize) {
             newest.next = index;
         }
         self.newest = index;
@@ -133,7 +156,8 @@ impl Slots {
     }
 
     #[cold]
-    fn add(&mut self, offset: u64, waker: Waker) -> usize {
+    fn add(&mut self, offset: u64, waker: Waker) -> u32 {
+        let index = index_of(self.entries.len());
         self.entries.push(Slot {
             stage: Stage::Pending,
             result: Ok(Vec::new()),
@@ -141,8 +165,9 @@ impl Slots {
             offset,
             started: self.now,
             next: NONE,
+            previous: self.newest,
         });
-        self.entries.len() - 1
+        index
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
@@ -150,10 +175,10 @@ impl Slots {
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn take_result(
         &mut self,
-        index: usize,
+        index: u32,
         timed_out: impl FnOnce() -> Error,
     ) -> Option<Result<Reply, Box<Failure>>> {
-        let slot = self.entries.get_mut(index)?;
+        let slot = self.entries.get_mut(index as usize)?;
         match slot.stage {
             Stage::Complete => {
                 let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
@@ -171,8 +196,8 @@ impl Slots {
 
     /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
     #[cold]
-    pub(super) fn set_waker(&mut self, index: usize, waker: &mut Option<Waker>) -> bool {
-        match self.entries.get_mut(index) {
+    pub(super) fn set_waker(&mut self, index: u32, waker: &mut Option<Waker>) -> bool {
+        match self.entries.get_mut(index as usize) {
             Some(slot) if slot.stage == Stage::Pending => {
                 mem::swap(&mut slot.waker, waker);
                 true
@@ -181,89 +206,141 @@ impl Slots {
         }
     }
 
-    /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
-    pub(super) fn abandon(&mut self, index: usize) -> Option<Waker> {
-        let slot = self.entries.get_mut(index)?;
+    /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker, which it has while the
+    /// reply is still to come in time.
+    pub(super) fn abandon(&mut self, index: u32) -> Option<Waker> {
+        let slot = self.entries.get_mut(index as usize)?;
         let waker = slot.waker.take();
+        // Dropped, because a large reply must not keep its memory in the slot.
+        slot.result = Ok(Vec::new());
         if slot.stage == Stage::Complete {
-            // Dropped, because a large reply must not keep its memory in the slot.
-            slot.result = Ok(Vec::new());
             self.release(index);
         } else {
             slot.stage = Stage::Abandoned;
-            if slot.result.is_err() {
-                slot.result = Ok(Vec::new());
-            }
         }
         waker
     }
 
-    /// Returns the offset of the request whose reply is the next to come.
+    /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) fn oldest_offset(&self) -> Option<u64> {
-        self.entries.get(self.oldest).map(|slot| slot.offset)
+    pub(super) const fn oldest(&self) -> Option<u32> {
+        match self.oldest {
+            NONE => None,
+            oldest => Some(oldest),
+        }
     }
 
-    /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
+    /// Returns the offset of the request of a call.
+    #[inline]
+    pub(super) fn offset(&self, index: u32) -> Option<u64> {
+        self.entries.get(index as usize).map(|slot| slot.offset)
+    }
+
+    /// Returns the offset of the oldest request whose reply is still to come.
+    #[inline]
+    pub(super) fn oldest_offset(&self) -> Option<u64> {
+        self.offset(self.oldest)
+    }
+
+    /// Completes a call with an error or with a copy of its reply, for which there may be no memory.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn complete(
         &mut self,
+        index: u32,
         result: Result<&[u8], Box<Failure>>,
         peer: &Peer,
         wakers: &mut Vec<Waker>,
     ) {
-        let Some(slot) = self.take_oldest(wakers) else {
+        let Some(slot) = self.take(index, wakers) else {
             return;
         };
-        let copied = result.and_then(|reply| {
-            let no_memory = |_| Box::new(Failure::no_memory(peer, reply.len()));
-            if let Ok(buffer) = &mut slot.result {
-                buffer.clear();
-                buffer.try_reserve(reply.len()).map_err(no_memory)?;
-                buffer.extend_from_slice(reply);
-            }
-            Ok(())
-        });
-        if let Err(failure) = copied {
+        if let Err(failure) = result.and_then(|reply| slot.copy(reply, peer)) {
             slot.result = Err(failure);
         }
     }
 
-    /// Gives the oldest call an error as its result, for which its reply, which is still to come, makes no difference.
+    /// Adds a part of the reply to a call, of at most `limit` bytes in all.
     #[cold]
-    pub(super) fn fail_oldest(&mut self, error: Error) {
-        if let Some(slot) = self.entries.get_mut(self.oldest)
+    pub(super) fn add_part(&mut self, index: u32, part: &[u8], limit: usize, peer: &Peer) {
+        let Some(slot) = self.entries.get_mut(index as usize) else {
+            return;
+        };
+        // Nobody waits for the reply to another one.
+        if slot.stage == Stage::Pending
+            && let Ok(parts) = &slot.result
+        {
+            let length = parts.len() + part.len();
+            let added = if length > limit {
+                let error = Error::too_large(peer, length, limit);
+                Err(Failure::without_retry(error).into())
+            } else {
+                slot.copy(part, peer)
+            };
+            if let Err(failure) = added {
+                slot.result = Err(failure);
+            }
+        }
+    }
+
+    /// Returns `true` if a part of the reply to a call has come.
+    pub(super) fn has_parts(&self, index: u32) -> bool {
+        let slot = self.entries.get(index as usize);
+        slot.is_some_and(|slot| slot.result.as_ref().is_ok_and(|parts| !parts.is_empty()))
+    }
+
+    /// Gives a call an error as its result, for which its reply, which is still to come, makes no difference.
+    #[cold]
+    pub(super) fn fail(&mut self, index: u32, error: Error) {
+        if let Some(slot) = self.entries.get_mut(index as usize)
             && slot.stage == Stage::Pending
         {
             slot.result = Err(Failure::without_retry(error).into());
         }
     }
 
-    /// Removes the oldest call from those whose replies are to come. Returns its slot, for the
-    /// result, unless the call was abandoned.
-    #[inline]
-    fn take_oldest(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
-        let index = self.oldest;
-        let slot = self.entries.get_mut(index)?;
-        self.oldest = slot.next;
-        if slot.stage == Stage::Abandoned {
+    /// Removes a call from those whose replies are to come. Returns its slot, for the result, unless the call was
+    /// abandoned.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    fn take(&mut self, index: u32, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
+        let slot = self.entries.get_mut(index as usize)?;
+        let is_abandoned = slot.stage == Stage::Abandoned;
+        slot.stage = Stage::Complete;
+        let (previous, next) = (slot.previous, slot.next);
+        if index == self.oldest {
+            self.oldest = next;
+        } else {
+            self.link(previous, next);
+        }
+        if is_abandoned {
             self.release(index);
             return None;
         }
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
-        let slot = self.entries.get_mut(index)?;
-        slot.stage = Stage::Complete;
+        let slot = self.entries.get_mut(index as usize)?;
         if let Some(waker) = slot.waker.take() {
             wakers.push(waker);
         }
         Some(slot)
     }
 
+    /// Links two calls, between which one is removed.
+    #[cold]
+    fn link(&mut self, previous: u32, next: u32) {
+        if let Some(slot) = self.entries.get_mut(previous as usize) {
+            slot.next = next;
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(slot) => slot.previous = previous,
+            None => self.newest = previous,
+        }
+    }
+
     /// Adds a slot to the free ones.
     #[inline]
-    fn release(&mut self, index: usize) {
-        if let Some(slot) = self.entries.get_mut(index) {
+    fn release(&mut self, index: u32) {
+        if let Some(slot) = self.entries.get_mut(index as usize) {
             slot.next = self.free;
             self.free = index;
             self.used -= 1;
@@ -290,13 +367,13 @@ impl Slots {
     /// Begins the next tick and ends the wait of each call that is late. Its reply is still to come.
     ///
     /// Returns `false` if nothing has arrived during the whole time of a call. Frees the memory of a
-    /// burst once all calls are over.
-    pub(super) fn tick(&mut self, wakers: &mut Vec<Waker>) -> bool {
+    /// burst once all calls are over. Calls `on_late` for each call that is late now.
+    pub(super) fn tick(&mut self, wakers: &mut Vec<Waker>, mut on_late: impl FnMut(u32)) -> bool {
         self.now = self.now.wrapping_add(1);
         let (now, max_ticks) = (self.now, self.max_ticks);
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = self.oldest;
-        while let Some(slot) = self.entries.get_mut(index)
+        while let Some(slot) = self.entries.get_mut(index as usize)
             && is_late(slot.started)
         {
             if is_late(self.last_arrival) {
@@ -305,6 +382,7 @@ impl Slots {
             if slot.stage == Stage::Pending {
                 slot.stage = Stage::TimedOut;
                 wakers.extend(slot.waker.take());
+                on_late(index);
             }
             index = slot.next;
         }
@@ -320,6 +398,25 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Appends a reply, or a part of it, to the buffer, unless the call has failed.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    fn copy(&mut self, reply: &[u8], peer: &Peer) -> Result<(), Box<Failure>> {
+        let no_memory = |_| Box::new(Failure::no_memory(peer, reply.len()));
+        if let Ok(buffer) = &mut self.result {
+            buffer.try_reserve(reply.len()).map_err(no_memory)?;
+            buffer.extend_from_slice(reply);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the index of the slot after so many others. There is memory for fewer than `NONE`.
+fn index_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(NONE)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -329,7 +426,7 @@ mod tests {
     use super::*;
     const LIMIT: u32 = 8;
 
-    fn open(slots: &mut Slots, offset: u64) -> usize {
+    fn open(slots: &mut Slots, offset: u64) -> u32 {
         slots.insert(offset, Waker::noop().clone())
     }
 
@@ -338,10 +435,16 @@ mod tests {
     }
 
     fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
-        slots.complete(Ok(reply), &Peer::unnamed(), wakers);
+        if let Some(oldest) = slots.oldest() {
+            slots.complete(oldest, Ok(reply), &Peer::unnamed(), wakers);
+        }
     }
 
-    fn taken(slots: &mut Slots, index: usize) -> Option<Vec<u8>> {
+    fn tick(slots: &mut Slots, wakers: &mut Vec<Waker>) -> bool {
+        slots.tick(wakers, |_| {})
+    }
+
+    fn taken(slots: &mut Slots, index: u32) -> Option<Vec<u8>> {
         let reply = slots.take_result(index, error)?.ok()?;
         Some(reply.0.clone())
     }
@@ -368,7 +471,7 @@ mod tests {
         reply(&mut slots, b"3", &mut wakers);
         assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
         assert_eq!(slots.len(), 0);
-        assert!(slots.tick(&mut wakers));
+        assert!(tick(&mut slots, &mut wakers));
         assert_eq!(slots.entries.capacity(), 0);
         let again = open(&mut slots, 3);
         reply(&mut slots, b"4", &mut wakers);
@@ -395,7 +498,7 @@ mod tests {
     /// What the model knows of a call.
     #[derive(Clone, Debug)]
     struct Known {
-        index: usize,
+        index: u32,
         offset: u64,
         made: u32,
         is_late: bool,
@@ -405,12 +508,12 @@ mod tests {
     proptest! {
         /// The model has the calls in flight in a queue, and the replies to be collected in a list.
         #[test]
-        fn slots_do_what_a_queue_does(steps in vec((0..7_u8, any::<u8>()), 0..200)) {
+        fn slots_do_what_a_queue_does(steps in vec((0..8_u8, any::<u8>()), 0..200)) {
             let mut slots = Slots::new(1);
             let mut wakers = Vec::new();
             let mut now = 0;
             let mut in_flight: VecDeque<Known> = VecDeque::new();
-            let mut settled: Vec<(usize, u8)> = Vec::new();
+            let mut settled: Vec<(u32, u8)> = Vec::new();
             for (offset, (step, byte)) in (0..).zip(steps) {
                 let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
                 match step {
@@ -427,6 +530,19 @@ mod tests {
                             && !known.is_abandoned
                         {
                             settled.push((known.index, byte));
+                        }
+                    }
+                    // With ids, in any order.
+                    7 => {
+                        if let Some(at) = pick(in_flight.len())
+                            && let Some(known) = in_flight.remove(at)
+                        {
+                            prop_assert_eq!(slots.with_id(known.index + 1), Some(known.index));
+                            slots.complete(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
+                            if !known.is_abandoned {
+                                settled.push((known.index, byte));
+                            }
+                            prop_assert_eq!(slots.with_id(known.index + 1), None);
                         }
                     }
                     3 => {
@@ -451,7 +567,7 @@ mod tests {
                     _ => {
                         now += 1;
                         slots.record_arrival();
-                        prop_assert!(slots.tick(&mut wakers));
+                        prop_assert!(tick(&mut slots, &mut wakers));
                         for known in &mut in_flight {
                             known.is_late = now - known.made > 1;
                         }
@@ -515,12 +631,12 @@ mod tests {
         let mut wakers = Vec::new();
         let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
         for _ in 0..LIMIT {
-            assert!(slots.tick(&mut wakers) && wakers.is_empty());
+            assert!(tick(&mut slots, &mut wakers) && wakers.is_empty());
         }
         // With nothing from the server, the connection is given up instead.
-        assert!(!slots.tick(&mut wakers) && wakers.is_empty());
+        assert!(!tick(&mut slots, &mut wakers) && wakers.is_empty());
         slots.record_arrival();
-        assert!(slots.tick(&mut wakers));
+        assert!(tick(&mut slots, &mut wakers));
         assert_eq!(wakers.len(), 2);
         assert!(matches!(slots.take_result(first, error), Some(Err(_))));
         reply(&mut slots, b"1", &mut wakers);
@@ -540,7 +656,7 @@ mod tests {
             }
             for _ in 0..=LIMIT {
                 slots.record_arrival();
-                assert!(slots.tick(&mut Vec::new()));
+                assert!(tick(&mut slots, &mut Vec::new()));
             }
             if is_late {
                 slots.abandon(first);
@@ -557,6 +673,7 @@ mod tests {
         let mut slots = Slots::new(LIMIT);
         let index = open(&mut slots, 0);
         slots.complete(
+            index,
             Err(Failure::without_retry(error()).into()),
             &Peer::unnamed(),
             &mut Vec::new(),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    framing::{ConnectionFraming, Framing},
+    framing::{ConnectionFraming, Framing, Notice},
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
@@ -179,7 +179,8 @@ impl<F: Framing> Subchannel<F> {
         let State {
             slots, queue, peer, ..
         } = &mut *guard;
-        while let Some(offset) = slots.oldest_offset() {
+        while let Some(oldest) = slots.oldest() {
+            let offset = slots.offset(oldest).unwrap_or_default();
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
                 [] => queue.bytes_from(offset),
@@ -187,7 +188,7 @@ impl<F: Framing> Subchannel<F> {
             };
             let can_parse = self.keeps_requests && !panicking();
             let request = can_parse.then(|| payload::<F>(bytes)).flatten();
-            slots.complete(Err(Failure { error, request }.into()), peer, wakers);
+            slots.complete(oldest, Err(Failure { error, request }.into()), peer, wakers);
         }
         queue.clear();
         let former = guard.set_link(link);
@@ -304,6 +305,16 @@ impl<F: Framing> Subchannel<F> {
     /// Returns `true` if callers wait for room.
     pub(super) fn has_waiters(&self) -> bool {
         self.waiters.available_permits() == 0
+    }
+}
+
+impl<F: Framing> State<F> {
+    /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
+    #[cold]
+    pub(super) fn cancel(&mut self, slot: u32) {
+        let framing = self.framing.get_mut();
+        framing.set_id(slot + 1);
+        self.queue.notice(framing, Notice::Cancel);
     }
 }
 
