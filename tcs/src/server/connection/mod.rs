@@ -43,10 +43,12 @@ use crate::{
 
 mod budget;
 mod clocks;
+mod concurrent;
 mod converse;
 mod dispatch;
 mod io;
 mod respond;
+mod slots;
 
 use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
@@ -221,6 +223,13 @@ impl<P: ServerProtocol> Connection<P> {
                     },
                 }
             }
+            if let Some(concurrency) = P::CONCURRENT {
+                // Boxed, because hardly a connection needs room for it.
+                match Box::pin(self.process_concurrent(concurrency)).await? {
+                    Some(exit) => return Ok(exit),
+                    None => continue,
+                }
+            }
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut batch = Batch {
@@ -388,7 +397,14 @@ impl<P: ServerProtocol> Connection<P> {
         drop_items(&self.info);
         let write = &mut self.buffers.checkout().write;
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
-        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
+        let flow = catch_unwind(AssertUnwindSafe(|| {
+            if P::CONCURRENT.is_some() {
+                // The panics of functions were caught one by one.
+                responder.framing_panicked(payload)
+            } else {
+                responder.panicked(payload)
+            }
+        }));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
             log_panic(self.io.registration().log_limiter(), "the framing", payload);

@@ -236,6 +236,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// request of a connection.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
+        if P::CONCURRENT.is_some() && self.unsent.sum() < self.tally.unanswered() {
+            // Others are in flight, and the last of them decides.
+            return Flow::Continue(());
+        }
         if !P::Framing::EXCHANGES.are_many() {
             return Flow::Break(Exit::Close);
         }
@@ -262,7 +266,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Closes the connection if it has a session, which may be half changed by a function that did not
     /// end.
     fn close_if_session_poisoned(&mut self) -> Flow {
-        if size_of::<P::Session>() == 0 {
+        // A shared one is changed only behind locks of its own.
+        if size_of::<P::Session>() == 0 || P::CONCURRENT.is_some() {
             return Flow::Continue(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
@@ -309,14 +314,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 return self.close_if_session_poisoned();
             }
             Interrupt::HalfClosed => {
-                let text = format!(
-                    "no reply within {} after the end of the input (`half_close_timeout`)",
-                    limits.half_close
-                );
-                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
-                // *Timed out* is not final.
-                let text = "the time after the end of the input is over";
-                self.close_with_frame(&going_away(text));
+                self.reject(&half_closed(&limits))?;
+                self.close_at_half_close();
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
@@ -335,6 +334,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let text = self.cannot_send("item of the reply", error);
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
+    }
+
+    /// Writes why the connection closes after its functions were dropped at the end of `half_close_timeout`. The
+    /// rejection as *timed out* is not final.
+    pub(super) fn close_at_half_close(&mut self) {
+        let text = "the time after the end of the input is over";
+        self.close_with_frame(&going_away(text));
     }
 
     /// Writes why the connection stops waiting for a request, or for the rest of one.
@@ -358,13 +364,25 @@ impl<P: ServerProtocol> Responder<'_, P> {
     #[cold]
     pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
         let after = self.write.after();
-        self.write.prepare();
         if self.unsent.sum() == self.tally.unanswered() {
-            // No request was being processed: it was the framing, which would panic again.
-            log_panic(self.log_limiter, "the framing", payload);
-            self.close_with(&going_away("the server failed"));
-            return Flow::Break(Exit::Close);
+            // No request was being processed.
+            return self.framing_panicked(payload);
         }
+        self.write.prepare();
+        self.function_panicked(payload, after)
+    }
+
+    /// Closes the connection after a panic of the framing, which would panic again.
+    #[cold]
+    pub(super) fn framing_panicked(&mut self, payload: Payload) -> Flow {
+        self.write.prepare();
+        log_panic(self.log_limiter, "the framing", payload);
+        self.close_with(&going_away("the server failed"));
+        Flow::Break(Exit::Close)
+    }
+
+    /// Responds to a request whose function, or the encoding of its reply, panicked.
+    pub(super) fn function_panicked(&mut self, payload: Payload, after: After) -> Flow {
         log_panic(self.log_limiter, "the processing of a request", payload);
         let text = "the function panicked";
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
@@ -539,6 +557,13 @@ fn wait_end_rejection(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
     }
+}
+
+/// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.
+pub(super) fn half_closed(limits: &Limits) -> Rejection {
+    let limit = limits.half_close;
+    let text = format!("no reply within {limit} after the end of the input (`half_close_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
 }
 
 /// Returns the final rejection of a server that closes the connection.
