@@ -227,6 +227,7 @@ pub mod tower;
 use std::sync::Arc;
 
 pub use crate::{
+    concurrency::Concurrency,
     context::Context,
     conversation::{
         Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
@@ -425,6 +426,33 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// ([`Framing::EXCHANGES`]).
     const ENDS_AT_HALF_CLOSE: bool = false;
 
+    /// Whether several requests of one connection are processed at the same time.
+    ///
+    /// Default: `None`. The requests of a connection are then processed in sequence.
+    ///
+    /// Otherwise, each request has a copy of its bytes and a share of the session
+    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
+    /// task of the connection. When that many are not answered, the connection takes no more requests, and reads up to
+    /// 64 KiB ahead.
+    ///
+    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
+    /// reply closes the connection, no more requests are taken. In order, the requests behind it are dropped;
+    /// [unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. What a function pushes
+    /// to its own connection can come before its reply.
+    ///
+    /// Functions cannot stream replies ([`Replies`]) or requests, because both are for the oldest request. A
+    /// [`Codec`](crate::framing::Codec), whose messages are values, does not compile with it.
+    const CONCURRENT: Option<Concurrency> = None;
+
+    /// Returns the session for one more request, if several are processed at the same time
+    /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].
+    ///
+    /// Default: `None`, which fails the request, unless the session is `()`.
+    fn share_session(session: &Self::Session) -> Option<Self::Session> {
+        let _ = session;
+        None
+    }
+
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
     /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server
@@ -481,6 +509,12 @@ macro_rules! forward_server_protocol {
         }
 
         const ENDS_AT_HALF_CLOSE: bool = <$inner as ServerProtocol>::ENDS_AT_HALF_CLOSE;
+        const CONCURRENT: Option<crate::protocol::Concurrency> = <$inner as ServerProtocol>::CONCURRENT;
+
+        fn share_session(session: &Self::Session) -> Option<Self::Session> {
+            <$inner>::share_session(session)
+        }
+
         const OPERATIONS: &'static [&'static str] = <$inner as ServerProtocol>::OPERATIONS;
 
         fn operation(request: &Self::Request<'_>) -> usize {

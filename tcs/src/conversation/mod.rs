@@ -50,7 +50,8 @@ pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    format::{Encode, EncodeError, Writer, WriterState},
+    buffer::EncodeOutcome,
+    format::{Encode, EncodeError, Writer},
     framing::FrameError,
 };
 
@@ -198,21 +199,15 @@ fn encode<Format>(
     let start = out.len();
     let mut writer = Writer::new(out, limit);
     let encoded = message.encode(&mut writer).map(|()| writer.into_state());
-    let unsent = match encoded {
-        Ok(WriterState::Message) => return Ok(true),
-        Ok(WriterState::Nothing) => {
+    let unsent = match EncodeOutcome::new(encoded, out, start, limit) {
+        EncodeOutcome::Written(_) => return Ok(true),
+        EncodeOutcome::Nothing => {
             out.truncate(start);
             return Ok(false);
         }
-        Ok(WriterState::TooLarge(length)) if length <= limit => {
-            Unsent::Frame(FrameError::out_of_memory(length))
-        }
-        Ok(WriterState::TooLarge(length)) => Unsent::Frame(FrameError::too_large(length, limit)),
-        Ok(WriterState::Error(place)) => {
-            let text = out.get(place).unwrap_or_default();
-            Unsent::Error(String::from_utf8_lossy(text).into_owned())
-        }
-        Err(error) => Unsent::Encode(error),
+        EncodeOutcome::Error(text) => Unsent::Error(text),
+        EncodeOutcome::Unencodable(error) => Unsent::Encode(error),
+        EncodeOutcome::Unsendable(error) => Unsent::Frame(error),
     };
     out.truncate(start);
     Err(unsent)

@@ -1,6 +1,7 @@
 //! Conversations: pushed events, streamed replies, and what a function knows about its peer.
 
 mod closed;
+mod concurrent;
 mod hub;
 mod pushes;
 mod requests;

@@ -379,25 +379,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }
-            FrameKind::Control(code @ ..0x80) => {
-                let error = FrameError::malformed(format_args!(
-                    "a control frame of kind {code:#04x}, which clients do not send"
-                ));
-                Some(self.bad_frame(&error, &[]))
-            }
-            FrameKind::Announced(Announcement::Items | Announcement::Events) => {
-                let error =
-                    FrameError::malformed("items of a reply, or events, which clients do not send");
-                Some(self.bad_frame(&error, &[]))
-            }
-            // Chunks that the function did not take.
-            FrameKind::Announced(Announcement::Chunks)
-            | FrameKind::Message
-            | FrameKind::Skip
-            | FrameKind::Control(_) => {
-                self.io.count_other_frame();
-                None
-            }
+            kind => match check_control(kind) {
+                Ok(()) => {
+                    self.io.count_other_frame();
+                    None
+                }
+                Err(error) => Some(self.bad_frame(&error, &[])),
+            },
         }
     }
 
@@ -429,5 +417,19 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     #[inline(never)]
     pub(super) fn responder(&mut self) -> Responder<'_, P> {
         Responder::new(self.shared, self.framing, self.write, self.io)
+    }
+}
+
+/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
+pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
+    match kind {
+        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
+            "a control frame of kind {code:#04x}, which clients do not send"
+        ))),
+        FrameKind::Announced(Announcement::Items | Announcement::Events) => {
+            let text = "items of a reply, or events, which clients do not send";
+            Err(FrameError::malformed(text))
+        }
+        _ => Ok(()),
     }
 }

@@ -43,11 +43,13 @@ use crate::{
 
 mod budget;
 mod clocks;
+mod concurrent;
 mod converse;
 mod dispatch;
 mod io;
 mod receive;
 mod respond;
+mod slots;
 mod upgrade;
 
 use converse::{EVENT_BATCHES, Outgoing, drop_items};
@@ -93,6 +95,9 @@ impl NewConnection {
 }
 
 impl<P: ServerProtocol> Connection<P> {
+    /// Whether requests are processed at the same time. A constant, so that other protocols have no code for it.
+    const IS_CONCURRENT: bool = P::CONCURRENT.is_some();
+
     /// Opens the session of a new connection.
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
@@ -233,6 +238,15 @@ impl<P: ServerProtocol> Connection<P> {
                         Input::Ended(why) => return Ok(self.stop_waiting(why)),
                         _ => continue,
                     },
+                }
+            }
+            if Self::IS_CONCURRENT
+                && let Some(concurrency) = P::CONCURRENT
+            {
+                // Boxed, because hardly a connection needs room for it.
+                match Box::pin(self.process_concurrent(concurrency)).await? {
+                    Some(exit) => return Ok(exit),
+                    None => continue,
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
