@@ -49,6 +49,11 @@ impl Concurrency {
     }
 }
 
+/// Returns `true` if requests of one connection are processed at the same time.
+pub(crate) const fn is_concurrent<P: ServerProtocol>() -> bool {
+    P::WAITS && P::CONCURRENT.is_some()
+}
+
 /// Returns the session for one more request, or `None` if it cannot be shared.
 pub(crate) fn share_session<P: ServerProtocol>(session: &P::Session) -> Option<P::Session> {
     let mut shared = P::share_session(session);

@@ -32,7 +32,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Rejected`: *bad request*, *too large* | `NotExecuted` | no | no | correct the request |
 /// | `Rejected`: *protocol error* | `NotExecuted` | no | yes | correct the address or the protocol |
 /// | `Rejected`: *error*, *timed out*, *failed* | `Executed` | no | no | it is the answer |
-/// | `Rejected`: any other | `Unknown` | no | no | send it again if it is safe to execute more than once |
+/// | `Rejected`: *cancelled*, or any other | `Unknown` | no | no | send it again if it is safe to execute more than once |
 /// | `Reply` | any | no | no | correct the address or the protocol |
 /// | `Request` | `NotSent` | no | no | correct the request |
 /// | `Full` | `NotSent` | no | no | receive a reply, and send it again |
@@ -469,7 +469,7 @@ impl Error {
         };
         let execution = match source.kind() {
             kind if kind.is_unexecuted() => Execution::NotExecuted,
-            RejectionKind::Unknown => Execution::Unknown,
+            RejectionKind::Cancelled | RejectionKind::Unknown => Execution::Unknown,
             _ => Execution::Executed,
         };
         Self::with_peer(peer, ErrorKind::Rejected, execution, message).with_source(source)
@@ -711,6 +711,7 @@ mod tests {
             (RejectionKind::Busy, true, false),
             (RejectionKind::TimedOut, false, false),
             (RejectionKind::Failed, false, false),
+            (RejectionKind::Cancelled, false, false),
             (RejectionKind::Unknown, false, false),
             (RejectionKind::GoingAway, true, true),
             (RejectionKind::Idle, true, true),

@@ -48,7 +48,7 @@
 //! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
 //! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
 //! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] has a rejection in place of a message, or is a *notice*, which readers may skip |
+//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] and [`Multiplexed`] has a rejection in place of a message, or is a *notice*, which readers may skip |
 //! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |
 //! | exchange | one request and its reply |
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
@@ -257,7 +257,7 @@
 //! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | that of the [`Rejection`] |
 //! | in a [`ServerProtocol`] that you implement | `Err(rejection)` | that of the [`Rejection`] |
 //!
-//! [`LengthPrefixed`] sends a rejection in a control frame. With any other framing, the connection closes once the
+//! [`LengthPrefixed`] and [`Multiplexed`] send a rejection in a control frame. With any other framing, the connection closes once the
 //! earlier replies are sent, unless the rejection is an [`Err` of the function](#an-err-of-the-function). To send a
 //! message of your protocol instead, use [`reject_with`](macro@server_protocol#custom-rejection-messages).
 //!
@@ -267,7 +267,7 @@
 //!
 //! | format and framing | the server sends | [`call`](Connection::call) returns |
 //! |---|---|---|
-//! | [`Plain`] with [`LengthPrefixed`] | a control frame | an [`Error`] with the [`Rejection`] |
+//! | [`Plain`] with [`LengthPrefixed`] or [`Multiplexed`] | a control frame | an [`Error`] with the [`Rejection`] |
 //! | [`Plain`] with any other framing | the text, as the reply | `Ok` with the text; an [`Error`] if the text is not a `T` |
 //! | `Json`, `Postcard`, `MessagePack` | the `Result`, as the reply | `Ok` with the `Result` |
 //! | `Codec<C>` | nothing, and closes the connection | an [`Error`] of the kind [`Closed`](ErrorKind::Closed) |
@@ -276,13 +276,15 @@
 //!
 //! ## What the client and the report say
 //!
-//! With [`LengthPrefixed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and the [`Rejection`]:
+//! With [`LengthPrefixed`] and [`Multiplexed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and the
+//! [`Rejection`]:
 //!
 //! | event | kind of the rejection | [`execution`](Error::execution) | in the [`Report`] |
 //! |---|---|---|---|
 //! | the function returns `Err` in [`Plain`] | [`Error`](RejectionKind::Error) | [`Executed`](Execution::Executed) | `served` |
 //! | the function panics | [`Failed`](RejectionKind::Failed) | [`Executed`](Execution::Executed) | `failed` |
 //! | the function exceeds `request_timeout` | [`TimedOut`](RejectionKind::TimedOut) | [`Executed`](Execution::Executed) | `failed` |
+//! | the client has cancelled the request | [`Cancelled`](RejectionKind::Cancelled) | [`Unknown`](Execution::Unknown) | `failed` |
 //! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
 //! | the server is busy | [`Busy`](RejectionKind::Busy) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
 //!
@@ -452,7 +454,7 @@
 //!
 //! Before 1.0, a change of the second version number may break programs. `CHANGELOG.md` lists the
 //! changes, and `WIRE.md` specifies each framing and each format; both are in the package. The reserved
-//! kinds of control frames in [`LengthPrefixed`] may get a meaning, and the others will not change. The
+//! kinds of control frames may get a meaning, and the others will not change. The
 //! hidden module `__private` is only for the attributes.
 //!
 //! [`ClientProtocol`]: protocol::ClientProtocol
@@ -461,6 +463,7 @@
 //! [`Framing`]: framing::Framing
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
+//! [`Multiplexed`]: framing::Multiplexed
 //! [`Pipeline`]: client::Pipeline
 //! [`Plain`]: format::Plain
 //! [`Report`]: server::Report

@@ -2,6 +2,7 @@
 
 use crate::{
     Error,
+    concurrency::is_concurrent,
     format::{Decode, Encode},
     framing::Framing,
     protocol::{ClientProtocol, ServerProtocol},
@@ -52,10 +53,10 @@ pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'stat
     if P::ENDS_AT_HALF_CLOSE && P::Framing::EXCHANGES.end_at_half_close() {
         return Some("`half_close = ends` would end every request of this framing");
     }
-    if P::CONCURRENT.is_some() && P::Framing::HAS_VALUES {
+    if is_concurrent::<P>() && P::Framing::HAS_VALUES {
         return Some("a `Codec` holds one message at a time: remove `concurrent`");
     }
-    if P::CONCURRENT.is_some() && <P::Reply<'static> as Encode<P::Format>>::UPGRADES {
+    if is_concurrent::<P>() && <P::Reply<'static> as Encode<P::Format>>::UPGRADES {
         return Some("a function cannot take the connection of others over: remove `concurrent`");
     }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;

@@ -63,11 +63,12 @@
 //! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from
 //! [`ConnectionInfo`].
 //!
-//! The messages of a connection have an order. Replies come in the order of the requests, items directly before the reply that
+//! The messages of a connection have an order. Replies come in the order of the requests (except with
+//! [`Multiplexed`](crate::framing::Multiplexed)), items directly before the reply that
 //! ends them. Events come in the order in which they are pushed, when the connection waits for a function or for a request. So
 //! what a function pushes to its own connection comes after its reply, and after those to requests that had arrived by then.
 //!
-//! With [`LengthPrefixed`](crate::framing::LengthPrefixed), a client can tell replies, items and events apart. With other
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can tell replies, items and events apart. With other
 //! framings, they look the same, and the protocol must say what is what, as text protocols do. Messages that are values, as
 //! with `Codec`, are replies only.
 //!
@@ -352,8 +353,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     const HAS_GREETING: bool = false;
 
     /// Tells events from replies, for clients of framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed). Usually it is [`Pushes::is_push`] of the same type. It need
-    /// not be set for a protocol that pushes no events.
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it is
+    /// [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
     ///
     /// Default: `None`.
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
@@ -428,7 +429,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether several requests of one connection are processed at the same time.
     ///
-    /// Default: `None`. The requests of a connection are then processed in sequence.
+    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests of a
+    /// connection are processed in sequence. What is set here has no effect on functions that never wait.
     ///
     /// Otherwise, each request has a copy of its bytes and a share of the session
     /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
@@ -440,9 +442,14 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// [unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. What a function pushes
     /// to its own connection can come before its reply.
     ///
-    /// Functions cannot stream replies ([`Replies`]) or requests, because both are for the oldest request. A
-    /// [`Codec`](crate::framing::Codec), whose messages are values, does not compile with it.
-    const CONCURRENT: Option<Concurrency> = None;
+    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
+    /// because chunks are for the last request. A [`Codec`](crate::framing::Codec), whose messages are values, does not
+    /// compile with it, nor does a function that takes its connection over.
+    const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
+        Some(Concurrency::unordered(128))
+    } else {
+        None
+    };
 
     /// Returns the session for one more request, if several are processed at the same time
     /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].

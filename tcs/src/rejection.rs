@@ -10,7 +10,8 @@ use crate::text::{Escaped, MAX_SHOWN};
 /// [`FromContext`](crate::FromContext). A client finds it with
 /// [`Error::rejection`](crate::Error::rejection).
 ///
-/// A framing with a control frame ([`LengthPrefixed`](crate::framing::LengthPrefixed)) carries it. With any
+/// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed) and
+/// [`Multiplexed`](crate::framing::Multiplexed)) carries it. With any
 /// other framing, the peer receives the message of the protocol's
 /// [`reject_with`](crate::protocol::ServerProtocol::reject_with). Without that, the text of a
 /// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
@@ -44,6 +45,8 @@ pub enum RejectionKind {
     TimedOut = 0x05,
     /// The function panicked or was dropped, or its reply could not be sent.
     Failed = 0x06,
+    /// The client has cancelled the request. It may have been executed, in part or not at all.
+    Cancelled = 0x07,
     /// Any other code below `0x40`. It takes the place of one reply, and the request may have been
     /// executed.
     Unknown = 0x3f,
@@ -76,6 +79,7 @@ impl RejectionKind {
             0x04 => Self::Busy,
             0x05 => Self::TimedOut,
             0x06 => Self::Failed,
+            0x07 => Self::Cancelled,
             0x41 => Self::Idle,
             0x42 => Self::TooManyConnections,
             0x43 => Self::ProtocolError,
@@ -117,6 +121,7 @@ impl RejectionKind {
             Self::Busy => "busy",
             Self::TimedOut => "timed out",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
             Self::Unknown => "unknown rejection",
             Self::GoingAway => "going away",
             Self::Idle => "idle",

@@ -34,6 +34,7 @@ KINDS = {
     "busy": 0x04,
     "timed-out": 0x05,
     "failed": 0x06,
+    "cancelled": 0x07,
     "going-away": 0x40,
     "idle": 0x41,
     "too-many-connections": 0x42,
@@ -109,6 +110,8 @@ def check_framing(framing, limit, given, expected):
         case "announce":
             what, count = rest.split(" ")
             agree("it becomes", framing.announce(what, int(count)), read_bytes(expected))
+        case "notice":
+            agree("it becomes", framing.notice(*rest.split(" ")), read_bytes(expected))
         case "request":
             agree("it ends with half-close", framing.half_close, expected == "half-close")
         case "server" | "client":
@@ -142,6 +145,9 @@ def check_read(framing, server, limit, given, expected):
             found = framing.read(data, reading) if data or count == 0 else None
         except Broken as broken:
             found = broken
+        if part.startswith("id "):
+            _, number, part = part.split(" ", 2)
+            agree("its id is", reading.id, int(number))
         what, _, rest = part.partition(" ")
         match what:
             case "wait":
@@ -154,7 +160,7 @@ def check_read(framing, server, limit, given, expected):
                 name = found.args[0] if found.args else None
                 agree("it answers", framing.answer_error(name, why), maybe_bytes(answer))
                 return
-            case "message" | "item" | "event" | "chunk":
+            case "message" | "item" | "event" | "chunk" | "part":
                 part = (what, read_bytes(rest))
             case "control":
                 part = ("control", int(rest[:2], 16), read_bytes(rest[3:]))
@@ -189,9 +195,14 @@ def check_format(form, given, expected):
 def check(name, lines, path):
     """Checks a block; returns how many lines are right and how many are wrong."""
     limit, right, wrong = 8 << 20, 0, 0
+    if name in FRAMINGS:
+        FRAMINGS[name].id = 0
     for number, line in lines:
         if line.startswith("limit "):
             limit = int(line.removeprefix("limit "))
+            continue
+        if line.startswith("id "):
+            FRAMINGS[name].id = int(line.removeprefix("id "))
             continue
         try:
             given, expected = line.split(" = ", 1)

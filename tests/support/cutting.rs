@@ -26,6 +26,8 @@ pub fn messages(messages: &[Vec<u8>]) -> Vec<Found> {
 #[derive(Debug, Default)]
 pub struct Read {
     pub found: Vec<Found>,
+    /// The id of each.
+    pub ids: Vec<u32>,
     /// The error that ended the stream.
     pub error: Option<FrameError>,
     /// Whether the framing waits for more bytes.
@@ -65,6 +67,7 @@ pub fn read_until<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, lim
             match framing.parse(Input::new(&unread, limit, side, read_state)) {
                 Ok(Some(parsed)) => {
                     read.found.extend(taken(&parsed, &unread));
+                    read.ids.resize(read.found.len(), framing.get_mut().id());
                     skip = parsed.consumed();
                 }
                 Ok(None) => {

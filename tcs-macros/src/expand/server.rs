@@ -242,7 +242,18 @@ impl<'a> ServerExpansion<'a> {
     }
 
     fn concurrency(&self) -> Option<TokenStream> {
-        let Concurrency { limit, is_ordered } = self.server.concurrency.as_ref()?;
+        let Some(Concurrency { limit, is_ordered }) = &self.server.concurrency else {
+            // The default of a framing with ids would run them side by side.
+            let options = self.model.options;
+            let is_alone = self.server.session.is_some() || options.requests.is_some();
+            let (span, option) = (self.span, quote!(::core::option::Option));
+            let private = options.library.private(span);
+            return is_alone.then(|| {
+                quote_spanned! {span=>
+                    const CONCURRENT: #option<#private::Concurrency> = #option::None;
+                }
+            });
+        };
         let span = start_of(limit);
         let concurrency = self.model.options.library.item("Concurrency", limit);
         let order = if *is_ordered { "ordered" } else { "unordered" };

@@ -31,18 +31,17 @@ impl Concurrency {
             }
             return None;
         };
-        for option in options.given_of(&[OptionName::Replies, OptionName::Requests]) {
-            let message = format_args!(
-                "`{option}` is for the oldest request, and `concurrent` has several: remove one of them"
-            );
+        if let Some(option) = options.given(OptionName::Requests) {
+            let message =
+                "`requests` is for one request, and `concurrent` has several: remove one of them";
             errors.at(option, message);
         }
         if !handlers
             .clone()
             .any(|handler| handler.kind == CallKind::Async)
         {
-            let message = "`concurrent` is for an `async fn`: no other function waits for something \
-                           beside others; remove it";
+            let message =
+                "`concurrent` is for an `async fn`, because no other function waits: remove it";
             errors.at(word, message);
         }
         let sessions = handlers.filter_map(|handler| handler.parameters.session());

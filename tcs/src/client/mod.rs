@@ -13,11 +13,12 @@
 //! | does both, or is to be asked from another task | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
 //! A streamed reply comes in its turn: the replies to later requests follow it. So a long stream needs a connection of its
-//! own. If an ordinary call gets a stream, it returns an error of the kind [`Reply`](crate::ErrorKind::Reply), and no item
+//! own, or the framing `Multiplexed`. If an ordinary call gets a stream, it returns an error of the kind [`Reply`](crate::ErrorKind::Reply), and no item
 //! reaches another call. Events come at any time, also during calls and between items, and are kept in order until they are
 //! received, up to [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
-//! [`LengthPrefixed`](crate::framing::LengthPrefixed) tells items, events and replies from each other. With other framings,
+//! [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) tell items, events and
+//! replies from each other. With other framings,
 //! all three are ordinary messages. The protocol tells events from replies with
 //! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
 //! items after the first one.

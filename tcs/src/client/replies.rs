@@ -23,6 +23,9 @@ pub(super) enum Received {
     TooLarge(usize),
     /// An item of a streamed reply, at this place of the read buffer.
     Item(Range<usize>),
+    /// A part of a reply, at this place of the read buffer. The next message with the same id continues it.
+    #[expect(dead_code, reason = "the clients put the parts together")]
+    Part(Range<usize>),
     /// An event that the server has pushed, at this place of the read buffer.
     Event(Range<usize>),
     /// A rejection that is not final.
@@ -34,7 +37,9 @@ impl Received {
     #[cold]
     pub(super) fn into_error(self, peer: &Peer, max_frame_len: usize) -> Error {
         match self {
-            Self::Message(_) | Self::Item(_) | Self::Event(_) => Error::streamed(peer),
+            Self::Message(_) | Self::Item(_) | Self::Part(_) | Self::Event(_) => {
+                Error::streamed(peer)
+            }
             Self::TooLarge(length) => Error::too_large(peer, length, max_frame_len),
             Self::Rejection(rejection) => Error::rejected(peer, rejection),
         }
@@ -221,6 +226,7 @@ impl Replies {
             FrameKind::Oversized => Some(Received::TooLarge(length)),
             FrameKind::Announced(Announcement::Items) => Some(Received::Item(frame)),
             FrameKind::Announced(Announcement::Events) => Some(Received::Event(frame)),
+            FrameKind::Announced(Announcement::Parts) => Some(Received::Part(frame)),
             FrameKind::Announced(Announcement::Chunks) | FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;

@@ -42,8 +42,8 @@ pub trait Pushes {
     /// An event. It may borrow.
     type Event<'a>;
 
-    /// Whether a message is an event, for clients of framings that do not tell events from replies. Only
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) does.
+    /// Whether a message is an event, for clients of framings that do not tell events from replies, which are all but
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed).
     ///
     /// Default: `false`.
     fn is_push(message: &[u8]) -> bool {

@@ -203,7 +203,10 @@ impl<F: Framing> ConnectionFraming<F> {
     /// Notes that the messages after a control frame of this kind were announced, if they were.
     #[cold]
     fn note_announcement(&mut self, code: u8, count: &[u8]) {
-        if let (Some(announcement), Ok(count)) = (Announcement::from_code(code), count.try_into()) {
+        if let (Some(announcement), Ok(count)) = (Announcement::from_code(code), count.try_into())
+            // Without ids, nothing could come between the parts.
+            && (F::HAS_IDS || announcement != Announcement::Parts)
+        {
             self.announcement = announcement;
             self.announced = u32::from_be_bytes(count);
             self.is_special = true;

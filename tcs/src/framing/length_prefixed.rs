@@ -1,10 +1,13 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, OtherProtocol, ParsedFrame,
-    ReadState, Side, other_protocol::EXPECTS_LENGTH, parsed::skip_or_reject,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame,
+    headers::{
+        LENGTH as HEADER, MAX_LENGTH, PING, other_frame, reject_text, write_control, write_length,
+        write_rejection,
+    },
 };
-use crate::{Rejection, text::Escaped};
+use crate::Rejection;
 
 /// The default framing: a `u32` length in big-endian order, then the message, or a control frame.
 ///
@@ -46,15 +49,6 @@ use crate::{Rejection, text::Escaped};
 #[non_exhaustive]
 pub struct LengthPrefixed;
 
-/// The length in bytes of the header of a frame.
-const HEADER: usize = 4;
-/// The notice that a client sends while it has nothing to say.
-const PING: u8 = 0x80;
-const CONTROL: u32 = 1 << 31;
-const MAX_LENGTH: usize = (CONTROL - 1) as usize;
-/// The maximum length of a control frame's kind and text together.
-const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
-
 impl Framing for LengthPrefixed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
@@ -77,7 +71,7 @@ impl Framing for LengthPrefixed {
         if length > input.limit().min(MAX_LENGTH) {
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
             let (limit, read_state) = (input.limit(), input.read_state());
-            let other = other_frame(bytes, limit, input.side(), read_state, header)?;
+            let other = other_frame::<HEADER>(bytes, limit, input.side(), read_state, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         let end = HEADER + length;
@@ -99,105 +93,21 @@ impl Framing for LengthPrefixed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let message = match out.get_mut(start..) {
-            Some(framed) => framed.split_first_chunk_mut::<HEADER>(),
-            None => None,
-        };
-        match message {
-            Some((header, message)) if message.len() <= MAX_LENGTH => {
-                #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
-                let length = message.len() as u32;
-                *header = length.to_be_bytes();
-                Ok(())
-            }
-            _ => {
-                let length = out.len().saturating_sub(start + HEADER);
-                Err(FrameError::length_overflow(length, MAX_LENGTH, 31))
-            }
-        }
+        write_length::<HEADER>(out, start)
     }
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
-        let text = rejection.text();
-        let text = &text[..text.floor_char_boundary(Rejection::MAX_TEXT)];
-        #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
-        let length = (1 + text.len()) as u32;
-        out.extend_from_slice(&(CONTROL | length).to_be_bytes());
-        out.push(rejection.kind().code());
-        out.extend_from_slice(text.as_bytes());
+        write_rejection(out, None, rejection);
         true
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) -> bool {
-        out.extend_from_slice(&(CONTROL | 1).to_be_bytes());
-        out.push(PING);
+        write_control(out, None, PING, &[]);
         true
     }
 
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        let count = count.to_be_bytes();
-        out.extend_from_slice(&(CONTROL | 5).to_be_bytes());
-        out.push(announcement.code());
-        out.extend_from_slice(&count);
+        write_control(out, None, announcement.code(), &count.to_be_bytes());
         true
     }
-}
-
-/// Parses a frame that is not a message within the limit: a control frame, or a message beyond it. It gets
-/// the parts of the input, as `ConnectionFraming::first` does.
-#[cold]
-fn other_frame(
-    bytes: &[u8],
-    limit: usize,
-    side: Side,
-    read_state: ReadState,
-    header: u32,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Input::new(bytes, limit, side, read_state);
-    let length = (header & !CONTROL) as usize;
-    let end = HEADER + length;
-    if header & CONTROL == 0 {
-        return skip_or_reject(length, input.limit(), end, input.ends_before(end));
-    }
-    if !(1..=MAX_CONTROL).contains(&length) {
-        return Err(FrameError::malformed(format_args!(
-            "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
-        )));
-    }
-    match input.bytes().get(HEADER..end) {
-        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end))),
-        _ => ParsedFrame::incomplete(input),
-    }
-}
-
-/// Rejects text in place of the first length: four bytes, or a line if it is shorter.
-///
-/// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`, so text
-/// is not the length of a message within the limit. With a limit above 128 MiB, it can be that of a message
-/// to skip. It is rejected as text all the same: a client that types is likelier than such a message.
-fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
-    let bytes = input.bytes();
-    let start = bytes.get(..HEADER).unwrap_or(bytes);
-    // Bytes after a line end may not have arrived, so the result must not depend on them.
-    let line = start.split_inclusive(|byte| *byte == b'\n').next();
-    let Some(text @ [b' '..=b'~', ..]) = line else {
-        return Ok(());
-    };
-    let is_complete =
-        text.len() == HEADER || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
-    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-    if !is_complete || !text.iter().all(is_text) {
-        return Ok(());
-    }
-    Err(match (input.side(), OtherProtocol::guess(text)) {
-        (Side::Client, _) => FrameError::malformed(format_args!(
-            "the server sent text (`{}`) where a length is expected: it does not speak length-prefixed frames",
-            Escaped::all(text)
-        )),
-        (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
-        (Side::Server, None) => FrameError::with_answer(
-            Some(EXPECTS_LENGTH),
-            &"that looks like text, and this port expects length-prefixed frames",
-        ),
-    })
 }

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | **both ends use this library, or follow `WIRE.md`** | | |
 //! | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
+//! | [`Multiplexed`] | a length and an id of four bytes each, the message; or a control frame | new protocols whose functions wait: replies come in any order |
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
@@ -22,7 +23,7 @@
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
 //!
-//! Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
+//! Only `LengthPrefixed` and `Multiplexed` have control frames, which give the peer the reason why it gets no reply.
 //! With the others except `Codec`, the text of a function's error is sent as the reply, so a call returns
 //! it as `Ok` ([table](crate#an-err-of-the-function)). After any other rejection, the connection closes
 //! once the earlier replies are delivered.
@@ -50,10 +51,13 @@ mod detection;
 mod error;
 mod exchanges;
 mod fixed;
+mod headers;
 mod input;
 mod length_prefixed;
 mod lines;
+mod multiplexed;
 mod netstrings;
+mod notice;
 mod other_protocol;
 mod parsed;
 mod prefixed;
@@ -71,7 +75,9 @@ pub use fixed::Fixed;
 pub use input::{Input, ReadState, Side};
 pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
+pub use multiplexed::Multiplexed;
 pub use netstrings::Netstrings;
+pub use notice::Notice;
 pub use other_protocol::OtherProtocol;
 pub use parsed::{Announcement, FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
@@ -125,6 +131,13 @@ use crate::Rejection;
 /// message, and [`encoder`](Self::encoder) returns what encodes replies. Other framings leave these
 /// three at their defaults.
 ///
+/// # Ids
+///
+/// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
+/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`id`](Self::id) returns the id of the frame that was parsed last, and
+/// [`set_id`](Self::set_id) sets that of the frames that are written. At a server, [`parse`](Self::parse) of a request
+/// also sets the id, so that the reply to it has the same.
+///
 /// # Examples
 ///
 /// Messages of exactly eight bytes:
@@ -154,7 +167,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.
@@ -314,5 +327,38 @@ pub trait Framing: Default + Send + 'static {
     #[inline]
     fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
         None
+    }
+
+    // Ids: the rest is for framings such as `Multiplexed`. Framings without ids leave it as it is.
+
+    /// Whether each frame has the id of its request. See [Ids](Self#ids).
+    ///
+    /// Default: `false`.
+    const HAS_IDS: bool = false;
+
+    /// Returns the id of the frame that was parsed last, or 0 if it belongs to no request.
+    ///
+    /// Default: 0.
+    #[inline]
+    fn id(&self) -> u32 {
+        0
+    }
+
+    /// Sets the id of the frames that are written from now on. 0 is for those that belong to no request.
+    ///
+    /// Default: does nothing.
+    #[inline]
+    fn set_id(&mut self, id: u32) {
+        let _ = id;
+    }
+
+    /// Appends a notice of a client about the request with the id that was [set](Self::set_id) last.
+    ///
+    /// Returns `true` if the notice was appended, and `false` if this framing has none.
+    ///
+    /// Default: `false`.
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        let _ = (out, notice);
+        false
     }
 }

@@ -44,6 +44,8 @@ pub enum Announcement {
     Events,
     /// Further messages of the request before, from a client.
     Chunks,
+    /// Parts of the reply with the same [id](super::Framing::id), which the next message of that id continues.
+    Parts,
 }
 
 impl Announcement {
@@ -53,6 +55,7 @@ impl Announcement {
             Self::Items => 0x81,
             Self::Events => 0x82,
             Self::Chunks => 0x83,
+            Self::Parts => 0x85,
         }
     }
 
@@ -62,6 +65,7 @@ impl Announcement {
             0x81 => Some(Self::Items),
             0x82 => Some(Self::Events),
             0x83 => Some(Self::Chunks),
+            0x85 => Some(Self::Parts),
             _ => None,
         }
     }

@@ -26,6 +26,7 @@ class Reading:
     limit: int
     first: bool = True
     announced: tuple = ("", 0)  # what the next messages are, and how many
+    id: int = 0  # of the frame that was read last
 
     @property
     def ended(self):
@@ -109,10 +110,13 @@ class Counted(Framing):
 
 
 ANNOUNCED = {0x81: "item", 0x82: "event", 0x83: "chunk"}
+NOTICES = {"credit": 0x86, "cancel": 0x87, "deadline": 0x88}
 
 
 class LengthPrefixed(Counted):
     has_control = True
+    header = 4
+    announced = ANNOUNCED
 
     def write(self, data):
         return struct.pack(">I", len(data)) + data
@@ -120,36 +124,36 @@ class LengthPrefixed(Counted):
     def cut(self, data, reading):
         if reading.first:
             self.reject_text(data, reading)
-        if len(data) < 4:
+        if len(data) < self.header:
             return wait(data, reading)
         (header,) = struct.unpack(">I", data[:4])
         if header < 1 << 31:
             return self.cut_message(data, reading, header)
-        length = header - (1 << 31)
+        length, start = header - (1 << 31), self.header
         if not 1 <= length <= 4096:
             raise Broken
-        if len(data) < 4 + length:
+        if len(data) < start + length:
             return wait(data, reading)
-        kind = data[4]
+        kind = data[start]
         if reading.server and kind < 0x80:
             raise Broken
-        text = data[5 : 4 + length]
-        if kind in ANNOUNCED and len(text) == 4:
-            reading.announced = (ANNOUNCED[kind], int.from_bytes(text, "big"))
-        return ("control", kind, text), 4 + length
+        text = data[start + 1 : start + length]
+        if kind in self.announced and len(text) == 4:
+            reading.announced = (self.announced[kind], int.from_bytes(text, "big"))
+        return ("control", kind, text), start + length
 
     def cut_message(self, data, reading, length):
         what, count = reading.announced
         if count > 0 and length > reading.limit:
             raise Broken
-        cut = self.cut_counted(data, reading, 4, length)
+        cut = self.cut_counted(data, reading, self.header, length)
         if cut is None or count == 0:
             return cut
         reading.announced = (what, count - 1)
         return (what, cut[0][1]), cut[1]
 
     def announce(self, what, count):
-        kind = next(kind for kind, name in ANNOUNCED.items() if what == f"{name}s")
+        kind = next(kind for kind, name in self.announced.items() if what == f"{name}s")
         return b"\x80\0\0\x05" + bytes([kind]) + struct.pack(">I", count)
 
     def reject_text(self, data, reading):
@@ -158,6 +162,37 @@ class LengthPrefixed(Counted):
         whole = len(start) == 4 or b"\n" in start or reading.ended
         if start and is_text and whole and start[0] >= 32:
             raise Broken(other_protocols.of_text(start) if reading.server else None)
+
+
+class Multiplexed(LengthPrefixed):
+    header = 8
+    announced = {**ANNOUNCED, 0x85: "part"}
+    id = 0  # of what is written
+
+    def with_id(self, frame, id):
+        return frame[:4] + struct.pack(">I", id) + frame[4:]
+
+    def write(self, data):
+        return self.with_id(super().write(data), self.id)
+
+    def cut(self, data, reading):
+        cut = super().cut(data, reading)
+        if cut is not None:
+            (reading.id,) = struct.unpack(">I", data[4:8])
+            if reading.server and reading.id == 0 and cut[0][0] != "control":
+                raise Broken
+        return cut
+
+    def reject(self, code, text):
+        return self.with_id(super().reject(code, text), 0 if code >= 0x40 else self.id)
+
+    def announce(self, what, count):
+        return self.with_id(super().announce(what, count), 0 if what == "events" else self.id)
+
+    def notice(self, what, number=None):
+        text = b"" if number is None else struct.pack(">I", int(number))
+        frame = struct.pack(">IB", 1 << 31 | 1 + len(text), NOTICES[what]) + text
+        return self.with_id(frame, self.id)
 
 
 class Prefixed(Counted):
@@ -288,6 +323,7 @@ class Raw(UntilEof):
 
 FRAMINGS = {
     "LengthPrefixed": LengthPrefixed(),
+    "Multiplexed": Multiplexed(),
     "Lines": Lines(),
     "CrlfLines": CrlfLines(),
     "Delimited ;": Delimited(b";"),

@@ -67,27 +67,27 @@ struct Desk<K, F, const ORDERED: bool> {
 
 /// A gate of each name.
 #[derive(Clone, Default)]
-struct Gates(Arc<Mutex<BTreeMap<String, Gate>>>);
+pub(crate) struct Gates(Arc<Mutex<BTreeMap<String, Gate>>>);
 
 impl Gates {
-    fn of(&self, name: &str) -> Gate {
+    pub(crate) fn of(&self, name: &str) -> Gate {
         let mut gates = self.0.lock().expect("no panic");
         gates.entry(name.to_owned()).or_insert_with(gate).clone()
     }
 
     /// Waits until a function is at each of these gates.
-    async fn reached(&self, names: &[&str]) {
+    pub(crate) async fn reached(&self, names: &[&str]) {
         for name in names {
             within(self.of(name).reached()).await;
         }
     }
 
-    fn open(&self, name: &str) {
+    pub(crate) fn open(&self, name: &str) {
         self.of(name).open();
     }
 
     /// The number of functions that have not ended.
-    fn functions(&self) -> usize {
+    pub(crate) fn functions(&self) -> usize {
         Arc::strong_count(&self.0)
     }
 
@@ -166,7 +166,7 @@ fn in_memory<K: Kind, F: Framing, const ORDERED: bool>(
 }
 
 /// The requests by outcome: served, failed, rejected, aborted.
-fn outcomes(report: &Report) -> [u64; 4] {
+pub(crate) fn outcomes(report: &Report) -> [u64; 4] {
     let requests = &report.requests;
     [
         requests.served,

@@ -3,6 +3,7 @@
 mod closed;
 mod concurrent;
 mod hub;
+mod multiplexed;
 mod pushes;
 mod requests;
 mod streams;

@@ -82,7 +82,11 @@ impl<'a> FromSession<'a, desk::Protocol> for Known {
 mod desk {
     use super::*;
 
-    pub async fn wait(name: String, #[state] gates: &Gates, #[session] session: &Session) -> String {
+    pub async fn wait(
+        name: String,
+        #[state] gates: &Gates,
+        #[session] session: &Session,
+    ) -> String {
         gates.of(&name).pass().await;
         session.names.lock().expect("no panic").push(name.clone());
         name
@@ -117,7 +121,8 @@ async fn functions_of_a_module_run_side_by_side() {
     assert_eq!(desk::Protocol::CONCURRENT, Some(Concurrency::unordered(2)));
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(served(&gates), 1024);
-    peer.send(b"{\"wait\":{\"name\":\"a\"}}\n{\"known\":{}}\n").await;
+    peer.send(b"{\"wait\":{\"name\":\"a\"}}\n{\"known\":{}}\n")
+        .await;
     let heard = b"1\n{\"known\":[\"unnamed peer\"]}\n";
     assert_eq!(within(peer.receive(heard.len())).await, heard);
     gates.of("a").open();
@@ -146,7 +151,8 @@ async fn closed_is_told_to_each_function_and_events_arrive() {
 async fn function_that_blocks_is_called_beside_those_that_wait() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(served(&gates), 1024);
-    peer.send(b"{\"wait\":{\"name\":\"a\"}}\n{\"block\":{}}\n").await;
+    peer.send(b"{\"wait\":{\"name\":\"a\"}}\n{\"block\":{}}\n")
+        .await;
     within(gates.of("blocked").reached()).await;
     // The task of the connection is blocked.
     gates.of("a").open();

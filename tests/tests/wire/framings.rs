@@ -8,8 +8,8 @@ use tcs::{
     Rejection, RejectionKind,
     framing::{
         Announcement, CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER,
-        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, Prefixed, Raw, ReadState, Side, UntilEof,
-        delimiter,
+        LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, Prefixed, Raw,
+        ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -19,13 +19,14 @@ use tcs_tests::{
 };
 
 /// The names of the kinds that a vector rejects with.
-const KINDS: [(&str, RejectionKind); 10] = [
+const KINDS: [(&str, RejectionKind); 11] = [
     ("error", RejectionKind::Error),
     ("bad-request", RejectionKind::BadRequest),
     ("too-large", RejectionKind::TooLarge),
     ("busy", RejectionKind::Busy),
     ("timed-out", RejectionKind::TimedOut),
     ("failed", RejectionKind::Failed),
+    ("cancelled", RejectionKind::Cancelled),
     ("going-away", RejectionKind::GoingAway),
     ("idle", RejectionKind::Idle),
     ("too-many-connections", RejectionKind::TooManyConnections),
@@ -33,15 +34,28 @@ const KINDS: [(&str, RejectionKind); 10] = [
 ];
 
 /// The names of messages that a notice has announced.
-const ANNOUNCED: [(&str, Announcement); 3] = [
+const ANNOUNCED: [(&str, Announcement); 4] = [
     ("item", Announcement::Items),
     ("event", Announcement::Events),
     ("chunk", Announcement::Chunks),
+    ("part", Announcement::Parts),
+];
+
+/// The names of the notices of a client about a request.
+const NOTICES: [(&str, Notice); 3] = [
+    ("credit", Notice::Credit(131_072)),
+    ("cancel", Notice::Cancel),
+    ("deadline", Notice::Deadline(5_000)),
 ];
 
 #[test]
 fn length_prefixed_does_as_specified() {
     run_vectors::<LengthPrefixed>("LengthPrefixed", 55);
+}
+
+#[test]
+fn multiplexed_does_as_specified() {
+    run_vectors::<Multiplexed>("Multiplexed", 55);
 }
 
 #[test]
@@ -113,8 +127,14 @@ async fn second_implementation_agrees() {
 }
 
 fn count(block: &str) -> usize {
-    let vectors = lines(block).filter(|(_, line)| !line.starts_with("limit "));
+    let vectors = lines(block).filter(|(_, line)| setting(line).is_none());
     vectors.count()
+}
+
+/// Returns the name and the number of a line that says how the others of its block are meant.
+fn setting(line: &str) -> Option<(&str, &str)> {
+    let (name, number) = line.split_once(' ')?;
+    ["limit", "id"].contains(&name).then_some((name, number))
 }
 
 /// It would agree with anything if it did not look.
@@ -140,6 +160,14 @@ async fn second_implementation_sees_what_differs() {
         (
             r#"reject idle "300 s" = 80 00 00 06 41"#,
             r#"reject idle "300 s" = 80 00 00 06 42"#,
+        ),
+        (
+            "reject too-large \"\" = 80 00 00 01 00 00 01 02 03",
+            "reject too-large \"\" = 80 00 00 01 00 00 01 03 03",
+        ),
+        (
+            "client reads 00 00 00 02 00 00 00 00 \"hi\" = id 0",
+            "client reads 00 00 00 02 00 00 00 00 \"hi\" = id 1",
         ),
         ("u32 300 = ac 02", "u32 300 = ac 03"),
         ("u8 128 = cc 80", "u8 128 = d0 80"),
@@ -192,7 +220,7 @@ fn each_kind_has_a_row_and_vectors() {
         assert!(WIRE.contains(&format!("\nreject {name} ")), "{name}");
         assert!(WIRE.contains(&format!("control {code:02x} ")), "{name}");
     }
-    let reserved = [(0x07, 0x3f), (0x3f, 0x3f), (0x44, 0x40), (0x7f, 0x40)];
+    let reserved = [(0x08, 0x3f), (0x3f, 0x3f), (0x44, 0x40), (0x7f, 0x40)];
     for (code, read_as) in reserved {
         let kind = RejectionKind::from_code(code).expect("a rejection");
         assert_eq!(kind.code(), read_as, "{code:02x}");
@@ -201,6 +229,10 @@ fn each_kind_has_a_row_and_vectors() {
         let row = format!("| `{:02x}` | {name}s, a notice", announcement.code());
         assert!(WIRE.contains(&row), "{row}");
     }
+    for (name, notice) in NOTICES {
+        let row = format!("| `{:02x}` | {name}", notice.code());
+        assert_eq!(WIRE.matches(&row).count(), 2, "{row}");
+    }
     for notice in [0x80, 0x81, 0x82, 0x83, 0xff] {
         assert_eq!(RejectionKind::from_code(notice), None);
     }
@@ -208,22 +240,25 @@ fn each_kind_has_a_row_and_vectors() {
 
 /// Runs all vectors of a framing, of which there are `least` or more.
 fn run_vectors<F: Framing>(name: &str, least: usize) {
-    let (mut run, mut limit) = (0, 8 << 20);
+    let (mut run, mut limit, mut id) = (0, 8 << 20, 0);
     let mut previous = 0;
     for (number, line) in lines(name) {
         if number > previous + 1 {
             // Another block.
-            limit = 8 << 20;
+            (limit, id) = (8 << 20, 0);
         }
         previous = number;
-        if let Some(number) = line.strip_prefix("limit ") {
-            limit = number.parse().expect("a number");
+        if let Some((name, number)) = setting(line) {
+            match name {
+                "limit" => limit = number.parse().expect("a number"),
+                _ => id = number.parse().expect("a number"),
+            }
             continue;
         }
         let (given, expected) = line.split_once(" = ").expect("what is expected");
         let expected = expected.split(" then ").map(canonical);
         let expected = expected.collect::<Vec<_>>().join(" then ");
-        assert_eq!(outcome::<F>(given, limit), expected, "WIRE.md:{number}");
+        assert_eq!(outcome::<F>(given, limit, id), expected, "WIRE.md:{number}");
         run += 1;
     }
     assert!(run >= least, "only {run} vectors");
@@ -231,8 +266,14 @@ fn run_vectors<F: Framing>(name: &str, least: usize) {
 
 /// Writes all bytes of what is expected in hexadecimal.
 fn canonical(expected: &str) -> String {
+    if let Some((id, expected)) = expected
+        .strip_prefix("id ")
+        .and_then(|rest| rest.split_once(' '))
+    {
+        return format!("id {id} {}", canonical(expected));
+    }
     let (before, bytes) = match expected.split_once(' ') {
-        Some((what @ ("message" | "item" | "event" | "chunk"), _)) => {
+        Some((what @ ("message" | "item" | "event" | "chunk" | "part"), _)) => {
             expected.split_at(what.len() + 1)
         }
         Some(("control", _)) => expected.split_at("control 00 ".len()),
@@ -251,13 +292,16 @@ fn canonical(expected: &str) -> String {
 }
 
 /// Does what stands before the `=`, and writes what came of it as [`canonical`] does.
-fn outcome<F: Framing>(given: &str, limit: usize) -> String {
+fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     let (verb, rest) = given.split_once(' ').expect("a verb");
+    let mut framing = F::default();
+    framing.set_id(id);
     match verb {
-        "send" => send::<F>(rest),
+        "send" => send(framing, rest, id),
         "request" => request_end::<F>(rest),
-        "reject" => reject::<F>(rest),
-        "announce" => announce::<F>(rest),
+        "reject" => reject(framing, rest),
+        "announce" => announce(framing, rest),
+        "notice" => notice(framing, rest),
         "server" => read::<F>(Side::Server, rest, limit),
         "client" => read::<F>(Side::Client, rest, limit),
         other => panic!("unknown verb {other}"),
@@ -273,8 +317,7 @@ fn request_end<F: Framing>(what: &str) -> String {
     }
 }
 
-fn send<F: Framing>(message: &str) -> String {
-    let mut framing = F::default();
+fn send<F: Framing>(mut framing: F, message: &str, id: u32) -> String {
     // Something that stands before it in the buffer must not matter.
     let mut out = b"before".to_vec();
     framing.begin(&mut out);
@@ -283,27 +326,43 @@ fn send<F: Framing>(message: &str) -> String {
         Ok(()) => {
             let found = read_split::<F>(Side::Client, &[&out[6..]], ReadState::Eof, 8 << 20);
             let message = shown(&bytes(message));
-            assert_eq!(found, format!("message {message}"), "it is read again");
+            let of = if F::HAS_IDS {
+                format!("id {id} ")
+            } else {
+                String::new()
+            };
+            assert_eq!(found, format!("{of}message {message}"), "it is read again");
             shown(&out[6..])
         }
         Err(error) => format!("cannot, \"{error}\""),
     }
 }
 
-fn reject<F: Framing>(rejection: &str) -> String {
+fn reject(mut framing: impl Framing, rejection: &str) -> String {
     let (name, text) = rejection.split_once(' ').expect("a text");
     let (_, kind) = KINDS.iter().find(|kind| kind.0 == name).expect("a kind");
     let text = String::from_utf8(bytes(text)).expect("UTF-8");
     let mut out = Vec::new();
-    let told = F::default().reject(&mut out, &Rejection::new(*kind, text));
+    let told = framing.reject(&mut out, &Rejection::new(*kind, text));
     shown_if(told, &out)
 }
 
-fn announce<F: Framing>(what: &str) -> String {
+fn announce(mut framing: impl Framing, what: &str) -> String {
     let (name, count) = what.split_once("s ").expect("a count");
     let (_, announcement) = ANNOUNCED.iter().find(|it| it.0 == name).expect("a name");
     let mut out = Vec::new();
-    let told = F::default().announce(&mut out, *announcement, count.parse().expect("a count"));
+    let told = framing.announce(&mut out, *announcement, count.parse().expect("a count"));
+    shown_if(told, &out)
+}
+
+fn notice(mut framing: impl Framing, what: &str) -> String {
+    let name = what.split(' ').next();
+    let (_, notice) = NOTICES
+        .iter()
+        .find(|it| Some(it.0) == name)
+        .expect("a name");
+    let mut out = Vec::new();
+    let told = framing.notice(&mut out, *notice);
     shown_if(told, &out)
 }
 
@@ -331,7 +390,15 @@ fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
 /// Reads pieces, of which only the last may be the end, and shows the result as the vectors do.
 fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: usize) -> String {
     let read = read_until::<F>(side, pieces, last, limit);
-    let mut results: Vec<_> = read.found.iter().map(found_shown).collect();
+    let found = read.found.iter().zip(&read.ids).map(|(found, id)| {
+        let of = if F::HAS_IDS {
+            format!("id {id} ")
+        } else {
+            String::new()
+        };
+        format!("{of}{}", found_shown(found))
+    });
+    let mut results: Vec<_> = found.collect();
     if read.waits {
         results.push("wait".to_owned());
     }

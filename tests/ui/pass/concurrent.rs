@@ -27,7 +27,7 @@ async fn remember<'a>(
     Ok(name)
 }
 
-#[server_protocol(concurrent = (self::LIMIT))]
+#[server_protocol(concurrent = self::LIMIT)]
 async fn by_default(_: (), #[session] seen: &Mutex<String>) -> usize {
     seen.lock().map_or(0, |seen| seen.len())
 }
@@ -49,5 +49,5 @@ fn main() {
     drop(ConcurrentServer::new(Plain));
     drop(ConcurrentServer::new(Remember::new("!".to_owned())));
     drop(ConcurrentServer::new(ByDefault));
-    drop(ConcurrentServer::new(desk::Server));
+    drop(ConcurrentServer::new(desk::Protocol));
 }

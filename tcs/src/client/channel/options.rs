@@ -311,7 +311,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// Sends a ping when nothing has been sent for this time, so that a balancer or a router between the two ends keeps
     /// the connection.
     ///
-    /// A ping is a frame that the server skips. [`LengthPrefixed`] has one; with other framings, this setting does
+    /// A ping is a frame that the server skips. [`LengthPrefixed`] and `Multiplexed` have one; with other framings, this setting does
     /// nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
     /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`], which is on by default.
     /// Creating the channel returns an error for zero. Default: `None`.

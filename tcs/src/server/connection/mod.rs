@@ -32,6 +32,7 @@ use super::{
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers, ReadBuffer},
+    concurrency::is_concurrent,
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
@@ -49,10 +50,9 @@ mod dispatch;
 mod io;
 mod receive;
 mod respond;
-mod slots;
 mod upgrade;
 
-use converse::{EVENT_BATCHES, Outgoing, drop_items};
+use converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use respond::{Exit, Flow, Responder};
@@ -96,7 +96,7 @@ impl NewConnection {
 
 impl<P: ServerProtocol> Connection<P> {
     /// Whether requests are processed at the same time. A constant, so that other protocols have no code for it.
-    const IS_CONCURRENT: bool = P::CONCURRENT.is_some();
+    const IS_CONCURRENT: bool = is_concurrent::<P>();
 
     /// Opens the session of a new connection.
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
@@ -412,6 +412,7 @@ impl<P: ServerProtocol> Connection<P> {
                 read.reopen();
             }
             read.frames().skip(conversation.incoming.reset());
+            restore_id(self.framing.get_mut(), conversation);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     Peer, Rejection, RejectionKind,
     buffer::{EncodeOutcome, ReadBuffer, Unusual, WriteBuffer},
+    concurrency::is_concurrent,
     format::{After, Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -238,7 +239,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// request of a connection.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
-        if P::CONCURRENT.is_some() && self.unsent.sum() < self.tally.unanswered() {
+        if is_concurrent::<P>() && self.unsent.sum() < self.tally.unanswered() {
             // Others are in flight, and the last of them decides.
             return Flow::Continue(());
         }
@@ -269,7 +270,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// end.
     fn close_if_session_poisoned(&mut self) -> Flow {
         // A shared one is changed only behind locks of its own.
-        if size_of::<P::Session>() == 0 || P::CONCURRENT.is_some() {
+        if size_of::<P::Session>() == 0 || is_concurrent::<P>() {
             return Flow::Continue(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
@@ -320,8 +321,10 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
-                let text = "the server ended before the reply";
-                self.close_with(&Rejection::new(RejectionKind::Failed, text));
+                if !P::Framing::HAS_IDS {
+                    let text = "the server ended before the reply";
+                    self.close_with(&Rejection::new(RejectionKind::Failed, text));
+                }
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away("the server ended"));
             }
@@ -367,7 +370,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let after = self.write.after();
         self.write.prepare();
         // The panics of functions that run side by side were caught one by one.
-        if P::CONCURRENT.is_some() || self.unsent.sum() == self.tally.unanswered() {
+        if is_concurrent::<P>() || self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
             log_panic(self.log_limiter, "the framing", payload);
             self.close_with(&going_away("the server failed"));
@@ -550,6 +553,12 @@ fn wait_end_rejection(
 /// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
 pub(super) fn timed_out(limits: &Limits) -> Rejection {
     let text = format!("no reply within {} (`request_timeout`)", limits.request);
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns the rejection of a request whose client has set a deadline that is over.
+pub(super) fn client_timed_out() -> Rejection {
+    let text = "no reply before the deadline of the client";
     Rejection::new(RejectionKind::TimedOut, text)
 }
 

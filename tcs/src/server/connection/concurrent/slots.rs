@@ -12,11 +12,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::super::registry::Deadline;
+use super::super::super::registry::Deadline;
 use crate::{
+    ConnectionInfo,
+    conversation::Items,
     deadline::with_inherited,
+    framing::Framing,
     panics::{Payload, poll_caught},
 };
+
+/// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
+const CREDIT: i64 = 256 * 1024;
 
 /// The functions of a connection that run, and the outcomes of those that have ended.
 pub(super) struct Slots<F: Future> {
@@ -28,19 +34,41 @@ pub(super) struct Slots<F: Future> {
 
 struct Slot<F: Future> {
     future: Pin<Box<Option<F>>>,
-    limits: SlotLimits,
+    request: InFlight,
     outcome: Option<F::Output>,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
 }
 
-/// The limits of a function.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SlotLimits {
-    /// When the function must have ended.
+/// A request in a slot.
+pub(super) struct InFlight {
+    /// The view of its function on the connection, which is used again for the next request.
+    pub(super) info: Arc<ConnectionInfo>,
+    /// 0 if the framing has no ids.
+    pub(super) id: u32,
+    /// When the function must have ended, or sent another item.
     pub(super) deadline: Deadline,
+    /// When it must have ended because its client has told so.
+    pub(super) last: Deadline,
     /// What the calls that it makes inherit.
     pub(super) inherited: Option<Instant>,
+    /// Items of its reply that were taken from the function.
+    pub(super) items: Items,
+    /// How many bytes of items may be sent.
+    pub(super) credit: i64,
+}
+
+impl InFlight {
+    /// Begins the next request.
+    pub(super) fn begin<F: Framing>(&mut self, id: u32) {
+        self.id = id;
+        self.credit = if F::HAS_IDS { CREDIT } else { i64::MAX };
+    }
+
+    fn has_staged(&self) -> bool {
+        let conversation = self.info.open_conversation();
+        conversation.is_some_and(|conversation| !conversation.items.is_empty())
+    }
 }
 
 /// The slots that were woken, and the task that polls them.
@@ -111,8 +139,8 @@ impl<F: Future> Slots<F> {
         0..self.all.len()
     }
 
-    /// Returns a slot, which is in use from now on.
-    pub(super) fn open(&mut self) -> usize {
+    /// Returns a slot of the connection, which is in use from now on.
+    pub(super) fn open(&mut self, info: &ConnectionInfo) -> usize {
         if let Some(position) = self.free.pop() {
             return position;
         }
@@ -120,9 +148,14 @@ impl<F: Future> Slots<F> {
         let wakeups = Arc::clone(&self.wakeups);
         self.all.push(Slot {
             future: Box::pin(None),
-            limits: SlotLimits {
+            request: InFlight {
+                info: Arc::new(info.for_request()),
+                id: 0,
                 deadline: Deadline::NEVER,
+                last: Deadline::NEVER,
                 inherited: None,
+                items: Items::default(),
+                credit: 0,
             },
             outcome: None,
             waker: Arc::new(SlotWaker { position, wakeups }).into(),
@@ -131,12 +164,35 @@ impl<F: Future> Slots<F> {
     }
 
     /// Puts a function into a slot without one. It must be polled once; then it is woken.
-    pub(super) fn start(&mut self, position: usize, function: F, limits: SlotLimits) {
+    pub(super) fn start(&mut self, position: usize, function: F) {
         if let Some(slot) = self.all.get_mut(position) {
             slot.future.set(Some(function));
-            slot.limits = limits;
             self.running += 1;
         }
+    }
+
+    /// Returns the request in a slot.
+    pub(super) fn request(&self, position: usize) -> Option<&InFlight> {
+        self.all.get(position).map(|slot| &slot.request)
+    }
+
+    /// Returns the request in a slot.
+    pub(super) fn request_mut(&mut self, position: usize) -> Option<&mut InFlight> {
+        self.all.get_mut(position).map(|slot| &mut slot.request)
+    }
+
+    /// Returns `true` if the function in a slot runs.
+    pub(super) fn is_running(&self, position: usize) -> bool {
+        let slot = self.all.get(position);
+        slot.is_some_and(|slot| slot.future.is_some())
+    }
+
+    /// Returns the slot of the request with an id.
+    pub(super) fn find(&self, id: u32) -> Option<usize> {
+        let is_of = |slot: &Slot<F>| {
+            slot.request.id == id && (slot.future.is_some() || slot.outcome.is_some())
+        };
+        self.all.iter().position(is_of)
     }
 
     /// Polls the function in a slot, and drops it when it has ended. Returns the payload of a panic as an error.
@@ -144,18 +200,12 @@ impl<F: Future> Slots<F> {
         let slot = self.all.get_mut(position)?;
         let function = slot.future.as_mut().as_pin_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
-        let polled = with_inherited(slot.limits.inherited, || poll_caught(function, &mut cx));
+        let polled = with_inherited(slot.request.inherited, || poll_caught(function, &mut cx));
         let Poll::Ready(output) = polled else {
             return None;
         };
         // A panic of its drop is answered as well.
         Some(self.stop(position).and(output))
-    }
-
-    /// Returns when the function in a slot must have ended, if one runs.
-    pub(super) fn deadline(&self, position: usize) -> Option<Deadline> {
-        let slot = self.all.get(position)?;
-        slot.future.is_some().then_some(slot.limits.deadline)
     }
 
     /// Drops the function in a slot. Returns the payload of a panic of its drop.
@@ -184,11 +234,48 @@ impl<F: Future> Slots<F> {
         self.all.get(position)?.outcome.as_ref()
     }
 
-    /// Takes the outcome of a slot, which is then not in use any more. Returns `None` if there is none yet.
-    pub(super) fn take(&mut self, position: usize) -> Option<F::Output> {
-        let outcome = self.all.get_mut(position)?.outcome.take()?;
+    /// Takes the outcome of a slot.
+    pub(super) fn take_outcome(&mut self, position: usize) -> Option<F::Output> {
+        self.all.get_mut(position)?.outcome.take()
+    }
+
+    /// Notes that a slot is not in use any more.
+    pub(super) fn release(&mut self, position: usize) {
         self.free.push(position);
-        Some(outcome)
+    }
+
+    /// Returns `true` if a slot has items that were not sent.
+    pub(super) fn has_items(&self, position: usize) -> bool {
+        let request = self.request(position);
+        request.is_some_and(|request| !request.items.is_empty() || request.has_staged())
+    }
+
+    /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be
+    /// sent.
+    pub(super) fn collect_items(&mut self, position: usize) -> bool {
+        let Some(request) = self.request_mut(position) else {
+            return false;
+        };
+        if request.credit <= 0 {
+            return false;
+        }
+        if request.items.is_empty()
+            && let Some(conversation) = request.info.open_conversation()
+        {
+            let sent = std::mem::replace(&mut request.items, conversation.items.take());
+            conversation.items.recycle(sent);
+        }
+        !request.items.is_empty()
+    }
+
+    /// Drops the items of a function that did not return.
+    pub(super) fn drop_items(&mut self, position: usize) {
+        if let Some(request) = self.request_mut(position) {
+            request.items = Items::default();
+            if let Some(conversation) = request.info.open_conversation() {
+                drop(conversation.items.take());
+            }
+        }
     }
 
     /// Takes the slots that were woken.
@@ -212,15 +299,11 @@ mod tests {
     };
 
     use super::*;
-
-    const LIMITS: SlotLimits = SlotLimits {
-        deadline: Deadline::NEVER,
-        inherited: None,
-    };
+    use crate::Peer;
 
     fn start<F: Future>(slots: &mut Slots<F>, future: F) -> usize {
-        let position = slots.open();
-        slots.start(position, future, LIMITS);
+        let position = slots.open(&ConnectionInfo::new(Peer::unnamed()));
+        slots.start(position, future);
         position
     }
 
@@ -252,10 +335,11 @@ mod tests {
         let first = start(&mut slots, ready(1));
         assert_eq!((slots.in_use(), slots.running()), (1, 1));
         assert!(matches!(slots.poll(first), Some(Ok(1))));
-        assert!(slots.poll(first).is_none() && slots.take(first).is_none());
+        assert!(slots.poll(first).is_none() && slots.take_outcome(first).is_none());
         slots.finish(first, 1);
         assert_eq!((slots.in_use(), slots.running()), (1, 0));
-        assert_eq!(slots.take(first), Some(1));
+        assert_eq!(slots.take_outcome(first), Some(1));
+        slots.release(first);
         assert_eq!(start(&mut slots, ready(2)), first);
     }
 

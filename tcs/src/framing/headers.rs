@@ -1,0 +1,114 @@
+//! Headers of `LengthPrefixed` and `Multiplexed`: a length, whose bit 31 marks a control frame.
+
+use super::{
+    FrameError, Input, OtherProtocol, ParsedFrame, ReadState, Side, other_protocol::EXPECTS_LENGTH,
+    parsed::skip_or_reject,
+};
+use crate::{Rejection, text::Escaped};
+
+/// The length in bytes of a length.
+pub(super) const LENGTH: usize = 4;
+/// The bit of a length that marks a control frame.
+pub(super) const CONTROL: u32 = 1 << 31;
+pub(super) const MAX_LENGTH: usize = (CONTROL - 1) as usize;
+/// The maximum length of a control frame's kind and text together.
+const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
+/// The notice that a client sends while it has nothing to say.
+pub(super) const PING: u8 = 0x80;
+
+/// Writes the length of the message at the end of `out` into its header of `HEADER` bytes at `start`.
+#[inline]
+pub(super) fn write_length<const HEADER: usize>(
+    out: &mut [u8],
+    start: usize,
+) -> Result<(), FrameError> {
+    let length = out.len().saturating_sub(start + HEADER);
+    let header = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
+    match header {
+        Some(header) if length <= MAX_LENGTH => {
+            #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
+            let length = length as u32;
+            *header = length.to_be_bytes();
+            Ok(())
+        }
+        _ => Err(FrameError::length_overflow(length, MAX_LENGTH, 31)),
+    }
+}
+
+/// Appends a control frame. Its header ends with `id`, if the framing has ids.
+pub(super) fn write_control(out: &mut Vec<u8>, id: Option<u32>, kind: u8, text: &[u8]) {
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
+    let length = (1 + text.len()) as u32;
+    out.extend_from_slice(&(CONTROL | length).to_be_bytes());
+    if let Some(id) = id {
+        out.extend_from_slice(&id.to_be_bytes());
+    }
+    out.push(kind);
+    out.extend_from_slice(text);
+}
+
+/// Appends a control frame with a rejection.
+pub(super) fn write_rejection(out: &mut Vec<u8>, id: Option<u32>, rejection: &Rejection) {
+    let text = rejection.text();
+    let text = &text[..text.floor_char_boundary(Rejection::MAX_TEXT)];
+    write_control(out, id, rejection.kind().code(), text.as_bytes());
+}
+
+/// Parses a frame with a header of `HEADER` bytes that is not a message within the limit: a control frame, or a message
+/// beyond it. It gets the parts of the input, as `ConnectionFraming::special` does.
+#[cold]
+pub(super) fn other_frame<const HEADER: usize>(
+    bytes: &[u8],
+    limit: usize,
+    side: Side,
+    read_state: ReadState,
+    header: u32,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let input = Input::new(bytes, limit, side, read_state);
+    let length = (header & !CONTROL) as usize;
+    let end = HEADER + length;
+    if header & CONTROL == 0 {
+        return skip_or_reject(length, input.limit(), end, input.ends_before(end));
+    }
+    if !(1..=MAX_CONTROL).contains(&length) {
+        return Err(FrameError::malformed(format_args!(
+            "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
+        )));
+    }
+    match input.bytes().get(HEADER..end) {
+        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end))),
+        _ => ParsedFrame::incomplete(input),
+    }
+}
+
+/// Rejects text in place of the first length: four bytes, or a line if it is shorter.
+///
+/// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`, so text
+/// is not the length of a message within the limit. With a limit above 128 MiB, it can be that of a message
+/// to skip. It is rejected as text all the same: a client that types is likelier than such a message.
+pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
+    let bytes = input.bytes();
+    let start = bytes.get(..LENGTH).unwrap_or(bytes);
+    // Bytes after a line end may not have arrived, so the result must not depend on them.
+    let line = start.split_inclusive(|byte| *byte == b'\n').next();
+    let Some(text @ [b' '..=b'~', ..]) = line else {
+        return Ok(());
+    };
+    let is_complete =
+        text.len() == LENGTH || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    if !is_complete || !text.iter().all(is_text) {
+        return Ok(());
+    }
+    Err(match (input.side(), OtherProtocol::guess(text)) {
+        (Side::Client, _) => FrameError::malformed(format_args!(
+            "the server sent text (`{}`) where a length is expected: it does not speak length-prefixed frames",
+            Escaped::all(text)
+        )),
+        (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
+        (Side::Server, None) => FrameError::with_answer(
+            Some(EXPECTS_LENGTH),
+            &"that looks like text, and this port expects length-prefixed frames",
+        ),
+    })
+}

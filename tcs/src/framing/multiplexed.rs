@@ -1,0 +1,240 @@
+//! Messages with a length and an id before each.
+
+use super::{
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+    headers::{
+        LENGTH, MAX_LENGTH, PING, other_frame, reject_text, write_control, write_length,
+        write_rejection,
+    },
+};
+use crate::Rejection;
+
+/// The framing of [`LengthPrefixed`](super::LengthPrefixed), with an id of four bytes after each length.
+///
+/// Each request has an id of its own, which its reply repeats, so a slow request does not hold up those after it. Use it
+/// for each protocol whose functions wait, with a [`Channel`](crate::Channel) as the client. `WIRE.md` specifies the
+/// framing, with test vectors.
+///
+/// - A server runs functions that wait side by side, and replies in any order. Functions that do not wait run one after
+///   the other.
+/// - A call that is dropped, or whose deadline has passed, is cancelled: its function is dropped.
+/// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. A large reply is
+///   sent in parts, between which others are sent.
+///
+/// A [`Connection`](crate::Connection) has one request in flight, and skips late replies to those before it. A
+/// [`Pipeline`](crate::client::Pipeline) expects replies in order, and does not compile.
+///
+/// All else is as with `LengthPrefixed`: rejections are control frames, and a message beyond `max_frame_len` is skipped if
+/// it is at most four times the limit.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, framing::Multiplexed, server_protocol};
+///
+/// #[server_protocol(framing = Multiplexed)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `00 00 00 03`, the id `00 00 00 01` and `Ann` are sent.
+/// let mut connection = Connection::<Multiplexed>::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Multiplexed {
+    /// The id of the frame that was parsed last.
+    parsed: u32,
+    /// The id of the frames that are written.
+    written: u32,
+}
+
+/// The length in bytes of the header of a frame.
+const HEADER: usize = LENGTH + size_of::<u32>();
+
+impl Framing for Multiplexed {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+    const HAS_REJECTION_FRAME: bool = true;
+    // Parsed twice, a frame sets the same ids.
+    const IS_STATELESS: bool = true;
+    const DETECTION: Detection = Detection {
+        reject_foreign_start: reject_text,
+        ..Detection::ON
+    };
+
+    #[inline]
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let bytes = input.bytes();
+        let Some(&[a, b, c, d, id @ ..]) = bytes.first_chunk::<HEADER>() else {
+            return ParsedFrame::incomplete(input);
+        };
+        let (header, id) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(id));
+        let length = header as usize;
+        let frame = if length > input.limit().min(MAX_LENGTH) {
+            let (limit, read_state) = (input.limit(), input.read_state());
+            other_frame::<HEADER>(bytes, limit, input.side(), read_state, header)?
+        } else if bytes.len() < HEADER + length {
+            ParsedFrame::incomplete(input)?
+        } else {
+            let end = HEADER + length;
+            Some(ParsedFrame::message(HEADER..end, end))
+        };
+        let Some(frame) = frame else {
+            return Ok(None);
+        };
+        self.parsed = id;
+        if input.side() == Side::Server && !matches!(frame.kind, FrameKind::Control(_)) {
+            if id == 0 {
+                return Err(FrameError::malformed(
+                    "a request with the id 0; ids are 1 to 4294967295",
+                ));
+            }
+            self.written = id;
+        }
+        Ok(Some(frame))
+    }
+
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let length = u32::from_be_bytes(*bytes.first_chunk()?);
+        Some(HEADER.saturating_add(length as usize))
+    }
+
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        // The length replaces the upper half.
+        out.extend_from_slice(&u64::from(self.written).to_be_bytes());
+    }
+
+    #[inline]
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        write_length::<HEADER>(out, start)
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        let is_final = rejection.kind().is_final();
+        let id = if is_final { 0 } else { self.written };
+        write_rejection(out, Some(id), rejection);
+        true
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        write_control(out, Some(0), PING, &[]);
+        true
+    }
+
+    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
+        if announcement == Announcement::Events {
+            // The events have it as well.
+            self.written = 0;
+        }
+        let count = count.to_be_bytes();
+        write_control(out, Some(self.written), announcement.code(), &count);
+        true
+    }
+
+    const HAS_IDS: bool = true;
+
+    #[inline]
+    fn id(&self) -> u32 {
+        self.parsed
+    }
+
+    #[inline]
+    fn set_id(&mut self, id: u32) {
+        self.written = id;
+    }
+
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        let number = notice.number().map(u32::to_be_bytes);
+        let text: &[u8] = number.as_ref().map_or(&[], |number| number);
+        write_control(out, Some(self.written), notice.code(), text);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RejectionKind, framing::ReadState};
+
+    fn parse(framing: &mut Multiplexed, side: Side, bytes: &[u8]) -> Result<FrameKind, FrameError> {
+        let input = Input::new(bytes, 8, side, ReadState::Idle);
+        let frame = framing.parse(input)?;
+        Ok(frame.expect("a whole frame").kind)
+    }
+
+    fn frame(framing: &mut Multiplexed, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        framing.begin(&mut out);
+        out.extend_from_slice(message);
+        framing.finish(&mut out, 0).expect("it is short");
+        out
+    }
+
+    #[test]
+    fn reply_of_a_server_has_the_id_of_the_request_that_was_parsed_last() {
+        let mut framing = Multiplexed::default();
+        for (request, id) in [
+            (&b"\0\0\0\x02\0\0\0\x07hi"[..], 7),
+            (b"\0\0\0\x09\0\0\0\x08", 8),
+        ] {
+            parse(&mut framing, Side::Server, request).expect("a request");
+            let notice = b"\x80\0\0\x01\0\0\0\x03\x87";
+            let kind = parse(&mut framing, Side::Server, notice);
+            assert_eq!((kind, framing.id()), (Ok(FrameKind::Control(0x87)), 3));
+            assert_eq!(
+                frame(&mut framing, b"ok"),
+                [0, 0, 0, 2, 0, 0, 0, id, b'o', b'k']
+            );
+            let mut out = Vec::new();
+            framing.reject(&mut out, &Rejection::busy(""));
+            assert_eq!(out, [0x80, 0, 0, 1, 0, 0, 0, id, 4]);
+        }
+    }
+
+    #[test]
+    fn client_keeps_its_own_id_for_what_it_writes() {
+        let mut framing = Multiplexed::default();
+        framing.set_id(0x0102_0304);
+        parse(&mut framing, Side::Client, b"\0\0\0\0\0\0\0\x07").expect("a reply");
+        assert_eq!(framing.id(), 7);
+        assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
+        let mut out = Vec::new();
+        framing.notice(&mut out, Notice::Credit(0x8000));
+        assert_eq!(out, [0x80, 0, 0, 5, 1, 2, 3, 4, 0x86, 0, 0, 0x80, 0]);
+    }
+
+    #[test]
+    fn what_belongs_to_no_request_has_the_id_0() {
+        let mut framing = Multiplexed::default();
+        framing.set_id(7);
+        let mut out = Vec::new();
+        let rejection = Rejection::new(RejectionKind::GoingAway, "");
+        framing.reject(&mut out, &rejection);
+        framing.ping(&mut out);
+        framing.announce(&mut out, Announcement::Events, 1);
+        let ids = [&out[4..8], &out[13..17], &out[22..26]];
+        assert_eq!(ids, [&[0; 4]; 3], "{out:?}");
+        assert_eq!(frame(&mut framing, b"e"), b"\0\0\0\x01\0\0\0\0e");
+    }
+
+    #[test]
+    fn request_with_the_id_0_is_an_error() {
+        let mut framing = Multiplexed::default();
+        let ping = b"\x80\0\0\x01\0\0\0\0\x80";
+        let kind = parse(&mut framing, Side::Server, ping);
+        assert_eq!(kind, Ok(FrameKind::Control(0x80)));
+        let request = b"\0\0\0\0\0\0\0\0";
+        assert!(parse(&mut framing, Side::Server, request).is_err());
+        assert!(parse(&mut framing, Side::Client, request).is_ok());
+    }
+}

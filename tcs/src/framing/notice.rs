@@ -1,0 +1,63 @@
+//! Notices of a client about its requests.
+
+/// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The client takes so many more bytes of items.
+    Credit(u32),
+    /// The request is no longer wanted.
+    Cancel,
+    /// The next request with the same id is no longer wanted after so many milliseconds.
+    Deadline(u32),
+}
+
+impl Notice {
+    /// Returns the kind of its control frame, from `WIRE.md`.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Credit(_) => 0x86,
+            Self::Cancel => 0x87,
+            Self::Deadline(_) => 0x88,
+        }
+    }
+
+    /// Returns the number that is the text of its control frame.
+    pub(crate) const fn number(self) -> Option<u32> {
+        match self {
+            Self::Credit(number) | Self::Deadline(number) => Some(number),
+            Self::Cancel => None,
+        }
+    }
+
+    /// Returns the notice of a control frame of this kind with this text, or `None` if it is no notice about a request.
+    pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
+        let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
+        Some(match code {
+            0x86 => Self::Credit(number()?),
+            0x87 => Self::Cancel,
+            0x88 => Self::Deadline(number()?),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notice_is_read_from_its_frame() {
+        for notice in [
+            Notice::Credit(1 << 17),
+            Notice::Cancel,
+            Notice::Deadline(5_000),
+        ] {
+            let text = notice.number().map(u32::to_be_bytes);
+            let text = text.as_ref().map_or(&[][..], |number| number);
+            assert_eq!(Notice::from_frame(notice.code(), text), Some(notice));
+        }
+        assert_eq!(Notice::from_frame(0x86, b"abc"), None);
+        assert_eq!(Notice::from_frame(0x80, b""), None);
+    }
+}
