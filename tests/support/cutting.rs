@@ -97,9 +97,10 @@ fn taken(frame: &ParsedFrame, unread: &[u8]) -> Option<Found> {
     }
 }
 
-/// Writes messages one behind the other.
+/// Writes messages one behind the other, with the id 1 if the framing has ids.
 pub fn write<F: Framing>(messages: &[Vec<u8>]) -> Vec<u8> {
     let (mut framing, mut out) = (F::default(), Vec::new());
+    framing.set_id(1);
     for message in messages {
         let start = out.len();
         framing.begin(&mut out);
@@ -109,9 +110,10 @@ pub fn write<F: Framing>(messages: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// Writes a message, if it can be sent.
+/// Writes a message, if it can be sent, with the id 1 if the framing has ids.
 pub fn write_one<F: Framing>(message: &[u8]) -> Result<Vec<u8>, FrameError> {
     let (mut framing, mut out) = (F::default(), b"before".to_vec());
+    framing.set_id(1);
     framing.begin(&mut out);
     out.extend_from_slice(message);
     framing.finish(&mut out, 6)?;

@@ -18,6 +18,7 @@ pub mod cutting;
 mod deadline;
 mod endless;
 mod gate;
+pub mod ids;
 mod kind;
 pub mod lasting;
 pub mod ledger;

@@ -64,6 +64,19 @@ pub const LENGTH_PREFIXED: Naive = Naive {
     once: false,
 };
 
+/// All messages have the id 1.
+pub const MULTIPLEXED: Naive = Naive {
+    encode: |message| Some([&to_u32(message.len())[..], &to_u32(1), message].concat()),
+    decode: |stream| {
+        let (header, rest) = stream.split_first_chunk()?;
+        let header = u64::from_be_bytes(*header);
+        let has_id = header & 0xffff_ffff != 0;
+        rest.split_at_checked((header >> 32) as usize)
+            .filter(|_| has_id)
+    },
+    ..LENGTH_PREFIXED
+};
+
 /// The same bytes, as long as no length has its highest bit set.
 pub const PREFIXED_U32: Naive = LENGTH_PREFIXED;
 

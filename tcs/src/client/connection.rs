@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     events::EventQueue,
     fault::{Fault, OUT_OF_SYNC},
+    ids::{Ids, Waiting},
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
     replies::Received,
     requests::EncodeRequest,
@@ -66,6 +67,11 @@ const MAX_SCRATCH: usize = 128 * 1024;
 /// arrives within it. So does a further use while more than
 /// [`max_in_flight`](ConnectOptions::max_in_flight) replies are missing, and the next use of a framing with one exchange
 /// per connection.
+///
+/// With [`Multiplexed`](crate::framing::Multiplexed), replies have ids, so the next call waits for none but its own: the
+/// server is told that the request is no longer wanted, and drops its function if that waits. A late reply is skipped
+/// whenever it comes. The server is told of a call when it is dropped, and of a stream by the next use of the connection.
+/// It also gets the [`deadline`](Self::deadline) of a call.
 ///
 /// Do not drop calls of a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): the next reply would be skipped in place of the missing one.
@@ -120,6 +126,8 @@ pub struct Connection<F = LengthPrefixed> {
     scratch: Vec<u8>,
     /// Whether the last reply was not that of the operation that was called.
     is_out_of_sync: bool,
+    /// For framings with ids.
+    pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
 }
@@ -178,6 +186,7 @@ impl<F: Framing> Connection<F> {
             flush_end: 0,
             scratch: Vec::new(),
             is_out_of_sync: false,
+            ids: Ids::default(),
             events: EventQueue::default(),
         }
     }
@@ -539,7 +548,7 @@ impl<F: Framing> Connection<F> {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
-        self.queue_request(encode)
+        self.queue_request(deadline, encode)
     }
 
     /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes, or for an item of
@@ -566,10 +575,18 @@ impl<F: Framing> Connection<F> {
     ) -> Poll<Result<Received, Arc<Fault>>> {
         loop {
             let expected = match self.in_flight.front() {
+                // The ids tell.
+                _ if F::HAS_IDS => Expected::ANY,
                 Some(offset) => Expected::reply_to::<F>(Some(*offset)),
                 None => without_request,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
+            if F::HAS_IDS {
+                match self.sort(received, without_request)? {
+                    Some(received) => return Poll::Ready(Ok(received)),
+                    None => continue,
+                }
+            }
             if let Received::Item(_) | Received::Event(_) = received {
                 if self.is_skipped(&received)? {
                     continue;
@@ -623,7 +640,14 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Queues a request, which is then in flight. Returns its offset.
-    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
+    pub(super) fn queue_request(
+        &mut self,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
+        if F::HAS_IDS {
+            return self.queue_with_id(deadline, encode);
+        }
         let offset = self.wire.push(self.framing.get_mut(), encode)?;
         self.in_flight.push_back(offset);
         Ok(offset)
@@ -670,9 +694,11 @@ impl<F: Framing> Connection<F> {
         deadline: Option<Deadline>,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
     ) -> impl Future<Output = Result<Received>> {
+        let mut waiting = Waiting(self);
         poll_fn(move |cx| {
-            let polled = poll(self, cx);
-            self.poll_in_time(cx, offset, deadline.as_ref(), polled)
+            let Waiting(it) = &mut waiting;
+            let polled = poll(it, cx);
+            it.poll_in_time(cx, offset, deadline.as_ref(), polled)
         })
     }
 
@@ -733,8 +759,10 @@ impl<F: Framing> Connection<F> {
     /// Returns the error of a request whose result is no message. If it is an item, the rest of its reply is skipped.
     #[cold]
     fn error_in(&mut self, received: Received) -> Error {
-        if let Received::Item(_) = received {
-            self.abandoned = 1;
+        match received {
+            Received::Item(_) if F::HAS_IDS => self.abandon_in_flight(),
+            Received::Item(_) => self.abandoned = 1,
+            _ => {}
         }
         received.into_error(&self.peer, self.options.max_frame_len)
     }
@@ -747,7 +775,7 @@ impl<F: Framing> Connection<F> {
     ) -> Result<T> {
         self.scratch.clear();
         self.scratch.shrink_to(MAX_SCRATCH);
-        let message = self.wire.message(range);
+        let message = self.ids.message_in::<F>(&self.wire, range);
         let decoded = read(message, &mut self.scratch, self.framing.get_mut());
         let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
         let value = extract(decoded, &self.peer)?;
@@ -784,6 +812,9 @@ impl<F: Framing> Connection<F> {
         if self.in_flight.is_empty() {
             self.reply_timer.reset();
         }
+        if F::HAS_IDS {
+            self.ids.drop_parts();
+        }
     }
 
     #[cold]
@@ -796,6 +827,9 @@ impl<F: Framing> Connection<F> {
         {
             self.wire.truncate_requests(offset);
             self.in_flight.pop_back();
+        }
+        if F::HAS_IDS {
+            self.cancel_request();
         }
         self.abandoned = self.in_flight.len();
         // A flush that was dropped could wait for requests that were removed.
@@ -849,7 +883,7 @@ impl<F: Framing> Connection<F> {
     /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
     pub(super) fn ensure_idle(&mut self) -> Result<()> {
         self.abandon_in_flight();
-        if self.abandoned > 0 {
+        if self.abandoned > 0 || self.ids.has_late() {
             self.close_with("replies to earlier requests are missing");
         }
         self.ensure_open()

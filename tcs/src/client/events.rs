@@ -74,8 +74,8 @@ impl<F: Framing> Connection<F> {
     /// apply. A [`deadline`](Self::deadline) does. A server whose machine is gone is found by
     /// [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
     ///
-    /// With framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed), [`Pushes::is_push`] tells them from replies, from the first use
+    /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed) and
+    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] tells them from replies, from the first use
     /// of this method on, or, if the protocol has [`IS_EVENT`](Contract::IS_EVENT), from the first call. If the server
     /// has a greeting, [`receive`](Self::receive) it first.
     ///

@@ -35,16 +35,17 @@ use crate::{
 ///
 /// # Framings
 ///
-/// The framing must tell items from replies, as [`LengthPrefixed`](crate::framing::LengthPrefixed) does. With all others,
-/// items are ordinary messages: the first is taken for the reply, which ends the stream. For these, receive the first
-/// message with [`Connection::call`], and each of the others with [`Connection::receive`], up to what is the end in the
-/// protocol.
+/// The framing must tell items from replies, as [`LengthPrefixed`](crate::framing::LengthPrefixed) and
+/// [`Multiplexed`](crate::framing::Multiplexed) do. With all others, items are ordinary messages: the first is taken for
+/// the reply, which ends the stream. For these, receive the first message with [`Connection::call`], and each of the
+/// others with [`Connection::receive`], up to what is the end in the protocol.
 ///
 /// # Cancel safety
 ///
-/// Dropping a stream before its end leaves the connection usable. The server is not told, and sends the rest. The next use
-/// of the connection skips it, for at most the reply timeout: if the stream does not end within it, the connection is
-/// closed. So for a stream without an end, or a long one, drop the connection as well.
+/// Dropping a stream before its end leaves the connection usable. With [`Multiplexed`](crate::framing::Multiplexed), the
+/// next use of the connection cancels the request, and does not wait. With other framings, the server is not told, and
+/// sends the rest. The next use of the connection skips it, for at most the reply timeout: if the stream does not end
+/// within it, the connection is closed. So for a stream without an end, or a long one, drop the connection as well.
 #[must_use = "the items are received by `next`"]
 pub struct Items<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
@@ -208,7 +209,12 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         let deadline = self.deadline.as_ref();
         let received = ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled));
         match received {
-            Ok(Received::Item(item)) => return Poll::Ready(Ok(Some(item))),
+            Ok(Received::Item(item)) => {
+                if <P::Framing as Framing>::HAS_IDS {
+                    connection.count_item(item.len(), cx);
+                }
+                return Poll::Ready(Ok(Some(item)));
+            }
             Ok(Received::Message(reply)) => {
                 self.state = State::Ended(reply);
                 return Poll::Ready(Ok(None));

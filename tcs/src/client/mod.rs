@@ -32,6 +32,7 @@ pub(crate) mod connection;
 mod events;
 pub(crate) mod exchange;
 mod fault;
+mod ids;
 mod items;
 mod options;
 mod pipeline;

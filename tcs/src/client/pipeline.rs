@@ -90,6 +90,21 @@ const MAX_BUFFERED: usize = 64 * 1024;
 /// }
 /// # fn main() { std::hint::black_box(many as fn(_)); }
 /// ```
+///
+/// Nor has one whose replies come in any order:
+///
+/// ```compile_fail
+/// #[tcs::server_protocol(framing = tcs::framing::Multiplexed)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn many(connection: &mut tcs::Connection<tcs::framing::Multiplexed>) {
+///     let pipeline = connection.pipeline::<Greet>();
+/// #   drop(pipeline);
+/// }
+/// # fn main() { std::hint::black_box(many as fn(_)); }
+/// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
 pub struct Pipeline<'c, P: Contract> {
     // All state is in the connection, whose next use abandons what is left.
@@ -100,7 +115,8 @@ pub struct Pipeline<'c, P: Contract> {
 impl<F: Framing> Connection<F> {
     /// Creates a pipeline, which sends requests of the protocol `P` without waiting for each reply.
     ///
-    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
+    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)), or whose replies
+    /// come in any order ([`Multiplexed`](crate::framing::Multiplexed)): use a [`Channel`](crate::Channel).
     pub fn pipeline<P>(&mut self) -> Pipeline<'_, P>
     where
         P: CallContract<Framing = F>,
@@ -109,6 +125,10 @@ impl<F: Framing> Connection<F> {
             assert!(
                 F::EXCHANGES.are_many(),
                 "this framing has one exchange per connection, so it has no pipelines"
+            );
+            assert!(
+                !F::HAS_IDS,
+                "with this framing, replies come in any order: use a `Channel`"
             );
         }
         self.note_events_of::<P>();
@@ -154,7 +174,7 @@ impl<P: CallContract> Pipeline<'_, P> {
             return Err(self.full_error());
         }
         self.connection
-            .queue_request(|out| P::encode(request, out))?;
+            .queue_request(None, |out| P::encode(request, out))?;
         self.flush_early().await;
         Ok(())
     }

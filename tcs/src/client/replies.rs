@@ -24,7 +24,6 @@ pub(super) enum Received {
     /// An item of a streamed reply, at this place of the read buffer.
     Item(Range<usize>),
     /// A part of a reply, at this place of the read buffer. The next message with the same id continues it.
-    #[expect(dead_code, reason = "the clients put the parts together")]
     Part(Range<usize>),
     /// An event that the server has pushed, at this place of the read buffer.
     Event(Range<usize>),

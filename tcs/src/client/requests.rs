@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
     format::{EncodeError, Writer},
-    framing::Framing,
+    framing::{Framing, Notice},
     transport::Stream,
 };
 
@@ -58,6 +58,11 @@ impl RequestQueue {
     /// Adds a frame that the server skips, if the framing has one.
     pub(super) fn ping<F: Framing>(&mut self, framing: &mut F) {
         self.buffer.ping(framing);
+    }
+
+    /// Adds a notice about a request, if the framing has one.
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+        self.buffer.append(|out| framing.notice(out, notice));
     }
 
     /// Returns the bytes from `offset` on, or none if they are not in the queue.

@@ -56,7 +56,8 @@ impl<F: Framing> Connection<F> {
     /// Splits the connection into two halves, for two tasks, or for two branches of a `select!`.
     ///
     /// Replies come in the order of the requests, and a request has exactly one result, as in a
-    /// [`pipeline`](Self::pipeline). Earlier requests whose results were not received are abandoned, as by any use of the
+    /// [`pipeline`](Self::pipeline). With [`Multiplexed`](crate::framing::Multiplexed), a request waits for the reply to the
+    /// one before it. Earlier requests whose results were not received are abandoned, as by any use of the
     /// connection. A [`deadline`](Self::deadline) does not apply.
     ///
     /// Does not compile for a framing with one exchange per connection, or of values (`Codec`).
@@ -240,7 +241,7 @@ impl<P: CallContract> Sender<P> {
                 let Some(request) = request.take() else {
                     return Poll::Pending;
                 };
-                connection.queue_request(|out| P::encode(request, out))?;
+                connection.queue_request(None, |out| P::encode(request, out))?;
                 Poll::Ready(Ok(connection.wire.end_offset()))
             })
         });
@@ -272,8 +273,13 @@ impl<F: Framing> Connection<F> {
         if self.wire.unsent() >= MAX_BUFFERED {
             let _: Poll<()> = self.wire.poll_flush(cx);
         }
-        if self.in_flight.len() >= self.options.max_in_flight || self.wire.unsent() >= MAX_BUFFERED
-        {
+        // With ids, replies would come in any order.
+        let most_in_flight = if F::HAS_IDS {
+            1
+        } else {
+            self.options.max_in_flight
+        };
+        if self.in_flight.len() >= most_in_flight || self.wire.unsent() >= MAX_BUFFERED {
             return Poll::Pending;
         }
         if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
@@ -420,7 +426,8 @@ impl<F: Framing> State<F> {
                 received => {
                     connection.reply_timer.reset();
                     let range: Range<usize> = connection.message_in(received)?;
-                    copy(connection.wire.message(range), message);
+                    let reply = connection.ids.message_in::<F>(&connection.wire, range);
+                    copy(reply, message);
                     return Poll::Ready(Ok(Some(Incoming::Reply(()))));
                 }
             }

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{ConnectionFraming, Framing},
+    framing::{ConnectionFraming, Framing, Notice},
     runtime::wake_after_others,
     transport::{Stream, explained},
 };
@@ -92,6 +92,11 @@ impl Expected {
     /// No message: no request is in flight.
     pub(super) const NOTHING: Self = Self(u64::MAX);
 
+    /// Returns `true` if any message is accepted.
+    pub(super) const fn is_any(self) -> bool {
+        self.0 == Self::ANY.0
+    }
+
     /// Accepts the reply to the request at `offset`, the oldest in flight.
     ///
     /// With a framing of one exchange, whatever arrives is the one reply.
@@ -132,6 +137,12 @@ impl Wire {
             self.requests.count_empty_request();
         }
         Ok(offset)
+    }
+
+    /// Queues a notice about a request, if the framing has one.
+    #[cold]
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+        self.requests.notice(framing, notice);
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.

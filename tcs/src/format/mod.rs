@@ -16,7 +16,7 @@
 //! # Results
 //!
 //! In [`Plain`], the `Err` of a function is a rejection. It reaches the caller as an error only with
-//! [`LengthPrefixed`](crate::framing::LengthPrefixed): see [the table](crate#an-err-of-the-function).
+//! [`LengthPrefixed`](crate::framing::LengthPrefixed) or [`Multiplexed`](crate::framing::Multiplexed): see [the table](crate#an-err-of-the-function).
 //!
 //! In the serde formats, which are `Json`, `MessagePack` and `Postcard`, a `Result` is a value
 //! like any other. The client receives it as the reply, so a call returns

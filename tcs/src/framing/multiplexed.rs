@@ -104,7 +104,8 @@ impl Framing for Multiplexed {
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let length = u32::from_be_bytes(*bytes.first_chunk()?);
+        let [a, b, c, d, ..] = *bytes.first_chunk::<HEADER>()?;
+        let length = u32::from_be_bytes([a, b, c, d]);
         Some(HEADER.saturating_add(length as usize))
     }
 

@@ -17,6 +17,7 @@ mod lasting;
 mod lasting_ends;
 mod lasting_soak;
 mod late_calls;
+mod multiplexed;
 mod nested_deadlines;
 mod parts;
 mod pipelining;

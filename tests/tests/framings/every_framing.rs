@@ -193,6 +193,11 @@ macro_rules! properties {
 
 every_framing!(properties);
 
+// It is not among them, because the next request of a client has another id.
+properties! {
+    multiplexed: ::tcs::framing::Multiplexed, MULTIPLEXED;
+}
+
 /// Its messages depend on how they arrive; `single_framings.rs` has more.
 #[test]
 fn raw_limits_hold_to_the_byte() {

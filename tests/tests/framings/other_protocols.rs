@@ -12,14 +12,16 @@ use tcs::{
     ConcurrentServer, Peer,
     framing::{
         CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
+        LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
     },
     server::Requests,
 };
 use tcs_tests::{
     Over, adds_up, control,
     cutting::{Found, pieces, read},
-    gate, start, tester, within,
+    gate,
+    ids::control_of,
+    start, tester, within,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -103,8 +105,13 @@ async fn are_told<F: Framing>() {
         let mut peer = server.peer().await;
         within(peer.send(says)).await;
         let mut expected = is_told.to_vec();
-        if is_told.is_empty() && std::any::type_name::<F>().ends_with("LengthPrefixed") {
-            expected = control(0x43, &format!("that looks like {name}"));
+        if is_told.is_empty() && F::HAS_REJECTION_FRAME {
+            let text = format!("that looks like {name}");
+            expected = if F::HAS_IDS {
+                control_of(0, 0x43, text)
+            } else {
+                control(0x43, &text)
+            };
         }
         let told = within(peer.rest()).await;
         assert_eq!(
@@ -256,6 +263,7 @@ macro_rules! on {
 
 on! {
     length_prefixed: LengthPrefixed, are_recognised_in_pieces, execute_nothing_in_pieces;
+    multiplexed: Multiplexed, are_recognised_in_pieces, execute_nothing_in_pieces;
     lines: Lines, are_recognised_in_pieces, execute_nothing_in_pieces;
     crlf_lines: CrlfLines, are_recognised_in_pieces, execute_nothing_in_pieces;
     semicolons: Semicolons, are_recognised_in_pieces, execute_nothing_in_pieces;

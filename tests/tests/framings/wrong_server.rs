@@ -5,8 +5,8 @@ use tcs::{
     ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
+        CrlfLines, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines,
+        Multiplexed, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -322,5 +322,6 @@ fn first_reply_that_only_resembles_another_protocol_is_one() {
         check::<Prefixed<1>>(reply);
         check::<Netstrings>(reply);
         check::<LengthPrefixed>(reply);
+        check::<Multiplexed>(reply);
     }
 }

@@ -5,14 +5,14 @@ use std::{marker::PhantomData, time::Duration};
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
-    framing::{Framing, LengthPrefixed, Lines, Netstrings, Prefixed},
+    framing::{Framing, LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed},
     protocol::{Context, ServerProtocol},
     server::Report,
     transport::{MemoryConnector, memory},
 };
 use tcs_tests::{
     Act, BlockingFn, Gate, Heard, Kind, RawPeer, ReadyFn, SyncFn, WaitingFn, adds_up, code,
-    ended_in_time, frame, gate, patiently,
+    ended_in_time, frame, gate, ids::message_of, patiently,
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -281,6 +281,7 @@ async fn framings_that_tell_their_length_and_others_are_served() {
     let text = "a".repeat(LARGE);
     let length = LARGE.to_string();
     is_served::<LengthPrefixed>(frame(&text), frame(&length)).await;
+    is_served::<Multiplexed>(message_of(7, &text), message_of(7, &length)).await;
     is_served::<Lines>(format!("{text}\n").into(), format!("{length}\n").into()).await;
     let (request, reply) = (format!("{LARGE}:{text},"), format!("6:{length},"));
     is_served::<Netstrings>(request.into(), reply.into()).await;

@@ -38,7 +38,6 @@ use super::{
 use crate::{
     ConnectionInfo,
     buffer::{Buffers, EncodeOutcome, Unusual},
-    conversation::Conversation,
     format::After,
     framing::{ConnectionFraming, Framing, Side},
     panics::Payload,
@@ -240,9 +239,6 @@ where
             };
             self.buffers.write.prepare();
             let flow = self.answer_one(position);
-            if let Some(conversation) = self.info.open_conversation() {
-                conversation.end_request();
-            }
             if let Flow::Break(exit) = flow {
                 // Those behind it came before the peer had the reply, so they are not over TLS.
                 let is_last = self.is_idle();
@@ -394,8 +390,12 @@ where
 
     /// Frames the events that wait. Returns `true` if there may be more.
     fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Gone> {
-        let conversation = self.info.open_conversation();
-        match conversation.and_then(Conversation::pushes) {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Ok(false);
+        };
+        // Events do not wait for the replies to functions that run side by side.
+        conversation.end_request();
+        match conversation.pushes() {
             Some(queue) => self.outgoing().write_events(queue, Some(cx)),
             None => Ok(false),
         }

@@ -1,0 +1,202 @@
+//! A connection whose framing has ids: one request in flight, and late replies to those before it.
+
+use std::{
+    mem::take,
+    ops::Range,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    connection::Connection,
+    fault::{Fault, UNEXPECTED},
+    replies::Received,
+    requests::EncodeRequest,
+    wire::{Expected, Wire},
+};
+use crate::{
+    Result,
+    deadline::Deadline,
+    framing::{Framing, Notice},
+};
+
+/// How many bytes of items a server may send before the client returns credit, from `WIRE.md`.
+const CREDIT: usize = 256 * 1024;
+/// What an item takes of the credit beside its own bytes.
+const ITEM_OVERHEAD: usize = 8;
+
+/// What a connection keeps of its requests, if its framing has ids.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    /// The id of the last request.
+    last: u32,
+    /// How many cancelled requests have no reply yet.
+    late: usize,
+    /// The parts of the reply to the last request.
+    parts: Vec<u8>,
+    /// Whether the parts are a whole reply.
+    is_whole: bool,
+    /// The bytes of items for which no credit was returned.
+    used: usize,
+}
+
+impl Ids {
+    /// Returns `true` if replies to cancelled requests may still come.
+    pub(super) const fn has_late(&self) -> bool {
+        self.late > 0
+    }
+
+    /// Returns the message at `range`, or the last reply if it has come in parts.
+    #[inline]
+    pub(super) fn message_in<'a, F: Framing>(
+        &'a self,
+        wire: &'a Wire,
+        range: Range<usize>,
+    ) -> &'a [u8] {
+        if F::HAS_IDS && self.is_whole {
+            return &self.parts;
+        }
+        wire.message(range)
+    }
+
+    /// Drops the last reply.
+    pub(super) fn drop_parts(&mut self) {
+        self.is_whole = false;
+        self.parts = Vec::new();
+    }
+
+    /// Begins the next request, with this id.
+    fn begin(&mut self, id: u32) {
+        self.drop_parts();
+        self.used = 0;
+        self.last = id;
+    }
+
+    /// Adds a part of the reply. Returns the length of the parts if it is beyond the limit.
+    fn add_part(&mut self, part: &[u8], limit: usize) -> Result<(), usize> {
+        let length = self.parts.len() + part.len();
+        if length > limit {
+            self.drop_parts();
+            return Err(length);
+        }
+        self.parts.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+impl<F: Framing> Connection<F> {
+    /// Queues a request with a new id, and its deadline. Returns the offset of both.
+    pub(super) fn queue_with_id(
+        &mut self,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
+        let offset = self.wire.end_offset();
+        let id = self.ids.last.checked_add(1).unwrap_or(1);
+        self.framing.get_mut().set_id(id);
+        if let Some(deadline) = deadline {
+            let left = deadline.at.saturating_duration_since(Instant::now());
+            // Not too early: the client gives up by itself.
+            let left = left.as_millis().saturating_add(1);
+            self.notice(Notice::Deadline(left.try_into().unwrap_or(u32::MAX)));
+        }
+        if let Err(error) = self.wire.push(self.framing.get_mut(), encode) {
+            self.wire.truncate_requests(offset);
+            return Err(error);
+        }
+        self.ids.begin(id);
+        self.in_flight.push_back(offset);
+        Ok(offset)
+    }
+
+    /// Queues a notice about the last request.
+    fn notice(&mut self, notice: Notice) {
+        self.wire.notice(self.framing.get_mut(), notice);
+    }
+
+    /// Returns what belongs to the request in flight, or, if there is none, to the connection. Skips what is late, and
+    /// collects parts.
+    pub(super) fn sort(
+        &mut self,
+        received: Received,
+        without_request: Expected,
+    ) -> Result<Option<Received>, Arc<Fault>> {
+        let id = self.framing.get_mut().id();
+        let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
+        match received {
+            Received::Event(_) => return Ok(Some(received)),
+            _ if Some(id) == awaited => {}
+            Received::Message(_) if id == 0 && awaited.is_none() && without_request.is_any() => {
+                return Ok(Some(received));
+            }
+            _ if id == 0 => return Err(Fault::Broken(UNEXPECTED).into()),
+            Received::Item(_) | Received::Part(_) => return Ok(None),
+            Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
+                self.ids.late = self.ids.late.saturating_sub(1);
+                return Ok(None);
+            }
+        }
+        let received = match received {
+            Received::Item(_) => return Ok(Some(received)),
+            Received::Part(part) => {
+                let Err(length) = self.collect(part) else {
+                    return Ok(None);
+                };
+                // Its rest is still to come.
+                self.ids.late += 1;
+                Received::TooLarge(length)
+            }
+            Received::Message(rest) if !self.ids.parts.is_empty() => {
+                match self.collect(rest.clone()) {
+                    Ok(()) => {
+                        self.ids.is_whole = true;
+                        Received::Message(rest)
+                    }
+                    Err(length) => Received::TooLarge(length),
+                }
+            }
+            received => received,
+        };
+        self.in_flight.pop_front();
+        Ok(Some(received))
+    }
+
+    fn collect(&mut self, part: Range<usize>) -> Result<(), usize> {
+        let limit = self.options.max_frame_len;
+        self.ids.add_part(self.wire.message(part), limit)
+    }
+
+    /// Counts an item that was received, and returns credit for half of what the server may send at a time.
+    pub(super) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
+        self.ids.used += length + ITEM_OVERHEAD;
+        if self.ids.used >= CREDIT / 2 {
+            let used = take(&mut self.ids.used);
+            self.notice(Notice::Credit(used.try_into().unwrap_or(u32::MAX)));
+            let _: Poll<()> = self.wire.poll_flush(cx);
+        }
+    }
+
+    /// Cancels the request in flight, of which something was sent. Its reply is skipped when it comes.
+    pub(super) fn cancel_request(&mut self) {
+        if self.in_flight.pop_front().is_some() {
+            self.ids.late += 1;
+            self.notice(Notice::Cancel);
+        }
+    }
+}
+
+/// A connection while a call waits. If the call is dropped and the framing has ids, the server is told.
+pub(super) struct Waiting<'c, F: Framing>(pub(super) &'c mut Connection<F>);
+
+impl<F: Framing> Drop for Waiting<'_, F> {
+    fn drop(&mut self) {
+        if F::HAS_IDS && !self.0.in_flight.is_empty() && !std::thread::panicking() {
+            self.0.abandon_in_flight();
+            // What cannot be sent now is sent by the next use of the connection.
+            let mut cx = Context::from_waker(Waker::noop());
+            let _: Poll<()> = self.0.wire.poll_flush(&mut cx);
+        }
+    }
+}
