@@ -26,6 +26,11 @@ impl Requirement {
         trait_name: "State",
         check: "assert_state",
     };
+    /// The requests of a connection share it.
+    pub(super) const SHARED_SESSION: Self = Self {
+        trait_name: "SharedSession",
+        check: "assert_shared_session",
+    };
     /// It moves from thread to thread.
     pub(super) const SEND_FIELD: Self = Self {
         trait_name: "SendField",

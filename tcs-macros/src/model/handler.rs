@@ -62,7 +62,7 @@ pub(crate) enum ParameterSource {
 pub(crate) struct Session {
     pub(crate) name: Option<Ident>,
     pub(crate) ty: Type,
-    pub(crate) mutable: bool,
+    pub(crate) mutability: Option<Token![mut]>,
 }
 
 impl<'a> Handler<'a> {
@@ -227,7 +227,7 @@ impl Parameters {
         Some(Session {
             name: parameter::name(&parameter.pat).cloned(),
             ty,
-            mutable: mutability.is_some(),
+            mutability,
         })
     }
 }

@@ -106,7 +106,8 @@ impl<'a> Operations<'a> {
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
             // A function with an error has its states too, so that the type keeps its fields.
-            ServerImpl::of(handlers.iter(), ProtocolType::of_module(module))
+            let ty = ProtocolType::of_module(module);
+            ServerImpl::of(options, handlers.iter(), ty, errors)
         });
         Self {
             module,

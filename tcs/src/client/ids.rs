@@ -121,7 +121,7 @@ impl<F: Framing> Connection<F> {
         let id = self.framing.get_mut().id();
         let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
         match received {
-            Received::Event(_) => return Ok(Some(received)),
+            Received::Event(_) | Received::Notice => return Ok(Some(received)),
             _ if Some(id) == awaited => {}
             Received::Message(_) if id == 0 && awaited.is_none() && without_request.is_any() => {
                 return Ok(Some(received));

@@ -37,16 +37,41 @@ impl Messages {
 
     /// Takes the next message.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
-        let end = *self.ends.get(self.taken)?;
-        let before = self.ends.get(..self.taken).and_then(<[usize]>::last);
+        let (start, end) = (self.start(), *self.ends.get(self.taken)?);
         self.taken += 1;
-        self.bytes.get(before.copied().unwrap_or_default()..end)
+        self.bytes.get(start..end)
     }
 
-    /// Returns all messages, also those that were taken.
+    /// Returns how many of the messages that were not taken have cost `limit` bytes, and what they cost: their lengths, and
+    /// 8 for each.
+    pub(crate) fn batch(&self, limit: usize) -> (usize, usize) {
+        let (mut count, mut cost) = (0, 0);
+        for message in self.iter() {
+            if cost >= limit {
+                break;
+            }
+            count += 1;
+            cost += message.len() + 8;
+        }
+        (count, cost)
+    }
+
+    /// Notes that `count` messages were taken.
+    pub(crate) const fn advance(&mut self, count: usize) {
+        self.taken += count;
+    }
+
+    /// Returns where the next message begins.
+    fn start(&self) -> usize {
+        let before = self.ends.get(..self.taken).and_then(<[usize]>::last);
+        before.copied().unwrap_or_default()
+    }
+
+    /// Returns the messages that were not taken.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
+        let mut start = self.start();
+        let ends = self.ends.get(self.taken..).unwrap_or_default();
+        ends.iter().map(move |end| {
             let message = self.bytes.get(start..*end).unwrap_or_default();
             start = *end;
             message

@@ -137,8 +137,9 @@ impl<P: Streams> Replies<'_, P> {
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        let Conversation { items, limits, .. } = self.conversation;
-        let encoded = encode(item, &mut self.item, limits.frame_len).map_err(SendError)?;
+        let Conversation { items, shared, .. } = self.conversation;
+        let limit = shared.limits.frame_len;
+        let encoded = encode(item, &mut self.item, limit).map_err(SendError)?;
         let must_wait = encoded && items.stage(&self.item);
         if self.item.capacity() > FULL {
             self.item = Vec::new();

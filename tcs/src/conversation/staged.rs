@@ -38,6 +38,11 @@ impl StagedItems {
         wait_until(&self.taken, || self.lock().cost() < FULL).await;
     }
 
+    /// Returns `true` if no item waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Takes all items, so that there is room for others.
     pub(crate) fn take(&self) -> Messages {
         let items = take(&mut *self.lock());

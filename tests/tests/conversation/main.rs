@@ -1,12 +1,14 @@
 //! Conversations: pushed events, streamed replies, and what a function knows about its peer.
 
 mod closed;
+mod concurrent;
 mod deadlines;
 mod handles;
 mod hostile;
 mod hub;
 mod leftovers;
 mod matrix;
+mod multiplexed;
 mod pushes;
 mod requests;
 mod streams;

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     ConnectionInfo, Peer,
     buffer::{BufferSlot, Buffers, ReadBuffer},
+    concurrency::is_concurrent,
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
@@ -45,6 +46,7 @@ use crate::{
 
 mod budget;
 mod clocks;
+mod concurrent;
 mod converse;
 mod dispatch;
 mod io;
@@ -52,7 +54,7 @@ mod receive;
 mod respond;
 mod upgrade;
 
-use converse::{EVENT_BATCHES, Outgoing, drop_items};
+use converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use receive::end_chunks;
@@ -113,6 +115,9 @@ impl NewConnection {
 }
 
 impl<P: ServerProtocol> Connection<P> {
+    /// Whether requests are processed at the same time. A constant, so that other protocols have no code for it.
+    const IS_CONCURRENT: bool = is_concurrent::<P>();
+
     /// Opens the session of a new connection.
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
@@ -258,6 +263,15 @@ impl<P: ServerProtocol> Connection<P> {
                         Input::Ended(why) => return Ok(self.stop_waiting(why)),
                         _ => continue,
                     },
+                }
+            }
+            if Self::IS_CONCURRENT
+                && let Some(concurrency) = P::CONCURRENT
+            {
+                // Boxed, because hardly a connection needs room for it.
+                match Box::pin(self.process_concurrent(concurrency)).await? {
+                    Some(exit) => return Ok(exit),
+                    None => continue,
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -439,6 +453,7 @@ impl<P: ServerProtocol> Connection<P> {
             }
             let rest = end_chunks(conversation, &mut self.framing, &self.shared);
             read.frames().skip(rest);
+            restore_id(self.framing.get_mut(), conversation);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
