@@ -209,7 +209,6 @@ impl ConnectionInfo {
     ///     format!("{words}: {is_thorough}")
     /// }
     /// ```
-    #[expect(clippy::unused_self, reason = "a function asks for its own deadline")]
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         inherited()
     }

@@ -75,6 +75,10 @@ impl<P: ServerProtocol> Batch<'_, P> {
 
     /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
     pub(super) fn end_chunks(&mut self, conversation: &Conversation) -> usize {
+        if self.ahead.is_unused() {
+            // The pool does not count its memory.
+            *self.ahead = ReadAhead::default();
+        }
         end_chunks(conversation, self.framing, self.shared)
     }
 
