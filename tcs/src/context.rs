@@ -189,9 +189,9 @@ impl ConnectionInfo {
     /// Returns the time at which [`request_timeout`](crate::server::Server::request_timeout) ends for the function that
     /// runs now. The function is dropped up to a quarter of a second later. Returns `None` without such a limit.
     ///
-    /// With [`Replies`](crate::protocol::Replies) and [`Requests`](crate::protocol::Requests), it moves with each message.
-    /// It is known in the function itself, not in a task or a thread that the function starts. A function that never waits
-    /// has none, because nothing can drop it. Calls that the function makes inherit it: they need not be told.
+    /// With [`Replies`](crate::protocol::Replies) and [`Requests`](crate::protocol::Requests), it moves with each
+    /// message. It is known in the function itself, not in a task or a thread that the function starts. A function that
+    /// never waits has none, because nothing can drop it. Calls that the function makes inherit it: they need not be told.
     ///
     /// # Examples
     ///
@@ -209,7 +209,6 @@ impl ConnectionInfo {
     ///     format!("{words}: {is_thorough}")
     /// }
     /// ```
-    #[expect(clippy::unused_self, reason = "a function asks for its own deadline")]
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         inherited()
     }

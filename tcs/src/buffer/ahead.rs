@@ -204,6 +204,24 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_a_large_message_is_reserved_twice_until_its_last_byte_is_consumed() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut ahead = ReadAhead::default();
+        ahead.bytes = vec![b'x'; pool::LARGEST];
+        assert!(!ahead.is_large());
+        ahead.bytes = vec![b'x'; 256 * 1024];
+        assert!(ahead.is_large());
+        ahead.reserve(&budget).expect("it is free");
+        ahead.reserve(&budget).expect("it has it");
+        ahead.consume(256 * 1024 - 1);
+        assert!(budget.try_reserve(512 * 1024).is_some());
+        assert!(budget.try_reserve(512 * 1024 + 1).is_none());
+        ahead.consume(1);
+        assert!(budget.try_reserve(1 << 20).is_some());
+        assert_eq!(ahead.bytes.capacity(), 0);
+    }
+
+    #[test]
     fn rest_has_waited_from_the_last_read_on() {
         let mut ahead = ReadAhead::default();
         let mut buffer = Vec::with_capacity(NEW_CAPACITY);

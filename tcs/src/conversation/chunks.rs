@@ -74,8 +74,8 @@ impl Chunks {
         }
     }
 
-    /// Begins a block of so many bytes. What is left of the one before is dropped, and so is the message of a `next` that
-    /// was dropped.
+    /// Begins a block of so many bytes. What is left of the one before is dropped, and so is the message of a `next`
+    /// that was dropped.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
         inner.demand = None;

@@ -87,8 +87,8 @@ impl<P: Streams> Replies<'_, P> {
         Ok(())
     }
 
-    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when there is room, so
-    /// an iterator may be endless.
+    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when there is
+    /// room, so an iterator may be endless.
     ///
     /// # Errors
     ///

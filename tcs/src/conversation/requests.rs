@@ -18,8 +18,8 @@ use crate::{
 /// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
 /// input ends them, too: there, an upload that was cut looks complete, unless the protocol tells its end.
 ///
-/// A message of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there is
-/// none, the function is dropped, its request has *failed*, and the connection closes.
+/// A message of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there
+/// is none, the function is dropped, its request has *failed*, and the connection closes.
 ///
 /// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
 /// time from one message to the next.

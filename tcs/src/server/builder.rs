@@ -251,8 +251,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Replies count as soon as their peer does not read them. Beyond the budget, they may take a quarter of it more, and
     /// their peers have 2 s instead of [`write_timeout`](Self::write_timeout). Beyond that, the connection is dropped.
     ///
-    /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because its
-    /// function gets a copy. Beyond the budget and a quarter of it more, the function is dropped and the connection closes.
+    /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
+    /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
+    /// closes.
     ///
     /// Default: 512 MiB, or a quarter of the memory that the process may use if that is less (`RLIMIT_AS`, and
     /// `memory.max` of the control group on Linux). A message that is larger than the budget waits for all of it.

@@ -75,6 +75,10 @@ impl<P: ServerProtocol> Batch<'_, P> {
 
     /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
     pub(super) fn end_chunks(&mut self, conversation: &Conversation) -> usize {
+        if self.ahead.is_unused() {
+            // The pool does not count its memory.
+            *self.ahead = ReadAhead::default();
+        }
         end_chunks(conversation, self.framing, self.shared)
     }
 
@@ -84,8 +88,8 @@ impl<P: ServerProtocol> Batch<'_, P> {
         has_ended.then(|| failed(&FrameError::truncated()))
     }
 
-    /// Takes messages off the bytes that were read ahead, and notes whether their end is missing. Returns how many bytes
-    /// they have, some of them to come, and the end, if there is one after them.
+    /// Takes messages off the bytes that were read ahead, and notes whether their end is missing. Returns how many
+    /// bytes they have, some of them to come, and the end, if there is one after them.
     fn parse_chunks(
         &mut self,
         batch: &mut Messages,
