@@ -459,7 +459,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// Returns the session for one more request, if several are processed at the same time
     /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].
     ///
-    /// Default: `None`, which fails the request, unless the session is `()`.
+    /// Default: `None`. Unless the session is `()`, the request then fails, or with a framing that has ids, requests are
+    /// processed in sequence.
     fn share_session(session: &Self::Session) -> Option<Self::Session> {
         let _ = session;
         None

@@ -62,6 +62,8 @@ pub(super) struct Io {
     is_polling_stream: bool,
     /// Whether a function has the stream.
     is_handed_over: bool,
+    /// Whether requests are processed at the same time.
+    is_concurrent: bool,
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
     budget: Budget,
@@ -178,6 +180,7 @@ impl Io {
             ends_with_function: false,
             is_polling_stream: false,
             is_handed_over: false,
+            is_concurrent: false,
             is_in_flight: false,
             budget: Budget::new(),
             idle: registration.limits().idle,
@@ -703,6 +706,16 @@ impl Io {
         let tally = self.registration.tally();
         tally.count_bytes_received(totals.received);
         tally.count_bytes_sent(totals.sent);
+    }
+
+    /// Notes that requests are processed at the same time.
+    pub(super) const fn set_concurrent(&mut self) {
+        self.is_concurrent = true;
+    }
+
+    /// Returns `true` if requests are processed at the same time.
+    pub(super) const fn is_concurrent(&self) -> bool {
+        self.is_concurrent
     }
 
     /// Returns `true` if a function has the stream.

@@ -34,9 +34,9 @@ use super::{
 use crate::{
     ConnectionInfo, Peer,
     buffer::{BufferSlot, Buffers, ReadBuffer},
-    concurrency::is_concurrent,
+    concurrency::{is_concurrent, share_session},
     conversation::{Conversation, PushQueue},
-    framing::{ConnectionFraming, Side},
+    framing::{ConnectionFraming, Framing as _, Side},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
     protocol::ServerProtocol,
@@ -267,6 +267,7 @@ impl<P: ServerProtocol> Connection<P> {
             }
             if Self::IS_CONCURRENT
                 && let Some(concurrency) = P::CONCURRENT
+                && self.may_be_concurrent()
             {
                 // Boxed, because hardly a connection needs room for it.
                 match Box::pin(self.process_concurrent(concurrency)).await? {
@@ -305,6 +306,12 @@ impl<P: ServerProtocol> Connection<P> {
                 }
             }
         }
+    }
+
+    /// Returns `true` if requests are processed at the same time. With ids, this is the default, and a session that is not
+    /// shared keeps them in sequence.
+    fn may_be_concurrent(&self) -> bool {
+        !P::Framing::HAS_IDS || share_session::<P>(&self.session).is_some()
     }
 
     /// Sends events, and waits for input.

@@ -66,6 +66,8 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
     tally: &'a Tally,
     log_limiter: &'a LogLimiter,
     unsent: &'a mut Unsent,
+    /// Whether requests are processed at the same time.
+    is_concurrent: bool,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
@@ -78,6 +80,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     ) -> Self {
         // A response ends its request. Ordinary replies come here, too, if requests are limited.
         io.end_request();
+        let is_concurrent = is_concurrent::<P>() && io.is_concurrent();
         let (registration, unsent) = io.counters();
         Self {
             shared,
@@ -86,6 +89,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             tally: registration.tally(),
             log_limiter: registration.log_limiter(),
             unsent,
+            is_concurrent,
         }
     }
 
@@ -239,7 +243,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// request of a connection.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
-        if is_concurrent::<P>() && self.unsent.sum() < self.tally.unanswered() {
+        if self.is_concurrent && self.unsent.sum() < self.tally.unanswered() {
             // Others are in flight, and the last of them decides.
             return Flow::Continue(());
         }
@@ -270,7 +274,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// end.
     fn close_if_session_poisoned(&mut self) -> Flow {
         // A shared one is changed only behind locks of its own.
-        if size_of::<P::Session>() == 0 || is_concurrent::<P>() {
+        if size_of::<P::Session>() == 0 || self.is_concurrent {
             return Flow::Continue(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
@@ -377,7 +381,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let after = self.write.after();
         self.write.prepare();
         // The panics of functions that run side by side were caught one by one.
-        if is_concurrent::<P>() || self.unsent.sum() == self.tally.unanswered() {
+        if self.is_concurrent || self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
             log_panic(self.log_limiter, "the framing", payload);
             self.close_with(&going_away("the server failed"));
@@ -478,6 +482,7 @@ pub(in super::super) fn rejection_frames<P: ServerProtocol>(
             tally: &Tally::default(),
             log_limiter,
             unsent: &mut Unsent::default(),
+            is_concurrent: false,
         }
         .close_with(rejection);
         write

@@ -53,6 +53,7 @@ impl<P: ServerProtocol> Connection<P> {
         concurrency: Concurrency,
     ) -> Result<Option<Exit>, Gone> {
         let shared = &*self.shared;
+        self.io.set_concurrent();
         let mut driver = Driver {
             shared,
             info: &self.info,
@@ -64,6 +65,7 @@ impl<P: ServerProtocol> Connection<P> {
             io: &mut self.io,
             call: |request| call(shared, request),
             slots: Slots::new(),
+            woken: Vec::new(),
             queue: VecDeque::new(),
             streams: VecDeque::new(),
             backlog: VecDeque::new(),
@@ -126,6 +128,8 @@ struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
     io: &'a mut Io,
     call: C,
     slots: Slots<F>,
+    /// Memory for the slots that were woken.
+    woken: Vec<usize>,
     /// The slots to answer: in order, those of all requests; otherwise those that have an outcome.
     queue: VecDeque<usize>,
     /// Without an order, the slots that may have items to send, in turn.
@@ -151,9 +155,12 @@ where
     /// Polls the functions that were woken, answers, and takes further requests. Returns how the connection ends as an
     /// error.
     fn process(&mut self) -> Result<Taken, Exit> {
-        for slot in self.slots.take_woken() {
+        let mut woken = std::mem::take(&mut self.woken);
+        self.slots.take_woken(&mut woken);
+        for slot in woken.drain(..) {
             self.poll_slot(slot);
         }
+        self.woken = woken;
         loop {
             let taken = self.take_requests();
             if let Flow::Break(exit) = self.answer() {

@@ -3,7 +3,7 @@
 //! A slot keeps the memory of its future and its waker for the next one.
 
 use std::{
-    mem::take,
+    mem::{replace, swap},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -262,7 +262,7 @@ impl<F: Future> Slots<F> {
         if request.items.is_empty()
             && let Some(conversation) = request.info.open_conversation()
         {
-            let sent = std::mem::replace(&mut request.items, conversation.items.take());
+            let sent = replace(&mut request.items, conversation.items.take());
             conversation.items.recycle(sent);
         }
         !request.items.is_empty()
@@ -278,9 +278,9 @@ impl<F: Future> Slots<F> {
         }
     }
 
-    /// Takes the slots that were woken.
-    pub(super) fn take_woken(&mut self) -> Vec<usize> {
-        take(&mut self.wakeups.lock().slots)
+    /// Moves the slots that were woken to `woken`, which is empty.
+    pub(super) fn take_woken(&mut self, woken: &mut Vec<usize>) {
+        swap(&mut self.wakeups.lock().slots, woken);
     }
 
     /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
@@ -325,8 +325,12 @@ mod tests {
         waker.wake_by_ref();
         waker.wake();
         assert!(!slots.sleep(&cx));
-        assert_eq!(slots.take_woken(), [2]);
-        assert!(slots.take_woken().is_empty());
+        let mut woken = Vec::new();
+        slots.take_woken(&mut woken);
+        assert_eq!(woken, [2]);
+        woken.clear();
+        slots.take_woken(&mut woken);
+        assert!(woken.is_empty());
     }
 
     #[test]

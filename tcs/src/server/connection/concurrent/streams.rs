@@ -91,6 +91,15 @@ where
         self.streams.iter().any(can_send)
     }
 
+    /// Returns `true` if items wait for credit.
+    pub(super) fn waits_for_credit(&self) -> bool {
+        let waits = |slot: &usize| {
+            let request = self.slots.request(*slot);
+            request.is_some_and(|request| request.credit <= 0) && self.slots.has_items(*slot)
+        };
+        self.streams.iter().any(waits)
+    }
+
     /// Frames a part of a large reply.
     pub(super) fn write_part(&mut self, slot: usize, mut reply: Reply) {
         let part = reply.bytes.get(reply.sent..).unwrap_or_default();

@@ -311,8 +311,9 @@ where
         taken: Taken,
         cx: &mut TaskContext<'_>,
     ) -> Result<bool, Gone> {
+        // A stream needs notices to end.
+        let is_draining = self.io.registration().is_draining() && !self.waits_for_credit();
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        let is_draining = self.io.registration().is_draining();
         if taken != Taken::NeedsBytes || ahead.is_unused() || read.has_ended() || is_draining {
             return Ok(false);
         }
