@@ -278,8 +278,10 @@ fn deliver<F: Framing>(
                 }
                 Ok(reply)
             }
-            Received::Item(_) => {
-                slots.fail(call, Error::streamed(peer));
+            Received::Item(item) => {
+                if !slots.add_item(call, wire.message(item), peer, wakers) {
+                    break Err(Fault::Broken("the server sent items without credit").into());
+                }
                 continue;
             }
             Received::Part(part) => {

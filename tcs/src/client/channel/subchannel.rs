@@ -312,9 +312,15 @@ impl<F: Framing> State<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
+        self.notice(slot, Notice::Cancel);
+    }
+
+    /// Queues a notice about a request.
+    #[cold]
+    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
-        self.queue.notice(framing, Notice::Cancel);
+        self.queue.notice(framing, notice);
     }
 }
 
