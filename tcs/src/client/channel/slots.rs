@@ -40,6 +40,15 @@ pub(super) struct Slots {
     items: BTreeMap<u32, Vec<u8>>,
 }
 
+/// A call whose reply is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InFlight {
+    /// The index of its slot.
+    pub(super) index: u32,
+    /// The offset of its request in the bytes of all requests.
+    pub(super) offset: u64,
+}
+
 /// Why a call has no reply.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -126,10 +135,11 @@ impl Slots {
     }
 
     /// Returns the call with this id, if its reply is still to come.
-    pub(super) fn with_id(&self, id: u32) -> Option<u32> {
+    pub(super) fn with_id(&self, id: u32) -> Option<InFlight> {
         let index = id.checked_sub(1)?;
         let slot = self.entries.get(index as usize)?;
-        (slot.stage != Stage::Complete).then_some(index)
+        let offset = slot.offset;
+        (slot.stage != Stage::Complete).then_some(InFlight { index, offset })
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -233,23 +243,12 @@ impl Slots {
 
     /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) const fn oldest(&self) -> Option<u32> {
-        match self.oldest {
-            NONE => None,
-            oldest => Some(oldest),
-        }
-    }
-
-    /// Returns the offset of the request of a call.
-    #[inline]
-    pub(super) fn offset(&self, index: u32) -> Option<u64> {
-        self.entries.get(index as usize).map(|slot| slot.offset)
-    }
-
-    /// Returns the offset of the oldest request whose reply is still to come.
-    #[inline]
-    pub(super) fn oldest_offset(&self) -> Option<u64> {
-        self.offset(self.oldest)
+    pub(super) fn oldest(&self) -> Option<InFlight> {
+        let slot = self.entries.get(self.oldest as usize)?;
+        Some(InFlight {
+            index: self.oldest,
+            offset: slot.offset,
+        })
     }
 
     /// Completes a call with an error or with a copy of its reply, for which there may be no memory.
