@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tcs::{
-    Channel, Connection, Error, ErrorKind, client::ConnectOptions, format::Plain,
-    framing::Multiplexed, protocol::Contract,
+    Channel, Connection, Error, ErrorKind,
+    client::{ChannelItems, ConnectOptions},
+    format::Plain,
+    framing::Multiplexed,
+    protocol::{Contract, Streams},
 };
 use tcs_tests::{
     RawPeer,
@@ -27,10 +30,17 @@ impl Contract for Owned {
     type Reply<'a> = String;
 }
 
+impl Streams for Owned {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
 const CONTROL: u32 = 1 << 31;
+const ITEMS: u8 = 0x81;
 const EVENTS: u8 = 0x82;
 const PART: u8 = 0x85;
 const CANCEL: u8 = 0x87;
+const CREDIT: u8 = 0x86;
 const DEADLINE: u8 = 0x88;
 const CANCELLED: u8 = 0x07;
 
@@ -290,6 +300,131 @@ async fn request_is_sent_again_over_the_next_connection() {
     for (call, text) in calls.into_iter().zip(["a", "b"]) {
         assert_eq!(call.reply().await, text);
     }
+}
+
+/// Receives an item.
+async fn item(items: &mut ChannelItems<Owned>) -> Option<String> {
+    let item = patiently(items.next()).await.expect("no error");
+    item.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn items_come_between_the_replies_to_other_calls() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    let mut empty = within(channel.stream::<Owned>("2")).await.expect("room");
+    let three = call(&channel, "3");
+    for id in 1..4 {
+        assert_eq!(hear(&mut peer).await, request(id, &id.to_string()));
+    }
+    let frames = [
+        announced_of(1, ITEMS, "a"),
+        message_of(3, "three"),
+        announced_of(1, ITEMS, ""),
+        message_of(2, "none"),
+    ];
+    peer.send(frames.concat()).await;
+    assert_eq!(three.reply().await, "three");
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    assert_eq!(item(&mut stream).await.as_deref(), Some(""));
+    assert_eq!(item(&mut empty).await, None);
+    assert_eq!(within(empty.finish()).await.expect("the reply"), "none");
+    let waiting = tokio::spawn(async move { (item(&mut stream).await, stream) });
+    settle().await;
+    let frames = [
+        announced_of(1, ITEMS, "b"),
+        announced_of(1, PART, "en"),
+        message_of(1, "d"),
+    ];
+    peer.send(frames.concat()).await;
+    let (last, mut stream) = within(waiting).await.expect("no panic");
+    assert_eq!(last.as_deref(), Some("b"));
+    assert_eq!(item(&mut stream).await, None);
+    assert_eq!(within(stream.finish()).await.expect("the reply"), "end");
+    // Their ids are free.
+    drop(call(&channel, "4"));
+    assert_eq!(hear(&mut peer).await, request(1, "4"));
+}
+
+#[tokio::test]
+async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelled() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    peer.send([announced_of(1, ITEMS, "a"), control_of(1, 0x01, "no")].concat())
+        .await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    let error = within(stream.next()).await.expect_err("it was rejected");
+    assert_eq!(error.rejection().expect("a rejection").text(), "no");
+    assert_eq!(item(&mut stream).await, None);
+    let mut dropped = within(channel.stream::<Owned>("2")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "2"));
+    peer.send(announced_of(1, ITEMS, "a")).await;
+    assert_eq!(item(&mut dropped).await.as_deref(), Some("a"));
+    drop(dropped);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    // What was on its way is dropped.
+    peer.send([announced_of(1, ITEMS, "b"), control_of(1, CANCELLED, "")].concat())
+        .await;
+    let next = call(&channel, "3");
+    let Sent::Request(id, _) = hear(&mut peer).await else {
+        panic!("no request")
+    };
+    peer.send(message_of(id, "three")).await;
+    assert_eq!(next.reply().await, "three");
+}
+
+#[tokio::test]
+async fn credit_is_returned_for_half_of_the_items_that_were_received() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let large = "x".repeat(64 * 1024 - 8);
+    for _ in 0..3 {
+        for _ in 0..2 {
+            peer.send(announced_of(1, ITEMS, &large)).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(item(&mut stream).await.as_ref(), Some(&large));
+        }
+        let credit = vec![0, 2, 0, 0];
+        assert_eq!(hear(&mut peer).await, Sent::Notice(1, CREDIT, credit));
+    }
+    // A server that sends more than it may is not kept.
+    let other = call(&channel, "2");
+    assert_eq!(hear(&mut peer).await, request(2, "2"));
+    for _ in 0..6 {
+        drop(peer.try_send(announced_of(1, ITEMS, &large)).await);
+    }
+    assert_eq!(other.error().await.kind(), ErrorKind::Broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = channel_with(&options);
+    let mut stream = patiently(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    for text in ["a", "b", "c"] {
+        sleep(Duration::from_secs(7)).await;
+        peer.send(announced_of(1, ITEMS, text)).await;
+        assert_eq!(item(&mut stream).await.as_deref(), Some(text));
+    }
+    peer.send(announced_of(1, ITEMS, "d")).await;
+    settle().await;
+    // It is not taken, so the server may wait for that.
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("d"));
+    let other = call(&channel, "2");
+    let server = async {
+        assert_eq!(hear(&mut peer).await, request(2, "2"));
+        sleep(Duration::from_secs(7)).await;
+        peer.send(message_of(2, "two")).await;
+        assert_eq!(hear(&mut peer).await, cancel(1));
+    };
+    let (late, ()) = tokio::join!(patiently(stream.next()), server);
+    assert_eq!(late.expect_err("nothing came").kind(), ErrorKind::TimedOut);
+    assert_eq!(other.reply().await, "two");
 }
 
 /// Answers each request with its own text, in another order, and each cancel of a request in flight.

@@ -35,6 +35,29 @@ pub(super) struct Call<'s, F: Framing> {
     slot: Option<u32>,
 }
 
+/// What a request needs beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Whether the connection must have been greeted.
+    pub(super) has_greeting: bool,
+    /// Whether the reply is a stream of items.
+    pub(super) has_items: bool,
+    /// When the call ends.
+    pub(super) end: Option<Instant>,
+}
+
+impl Terms {
+    /// Returns the terms of a call without a deadline.
+    #[inline]
+    pub(super) const fn new(has_greeting: bool) -> Self {
+        Self {
+            has_greeting,
+            has_items: false,
+            end: None,
+        }
+    }
+}
+
 /// The connection that a request was queued for, and that its reply comes from.
 pub(super) struct Origin<'s, F: Framing> {
     pub(super) subchannel: &'s Subchannel<F>,
@@ -87,7 +110,7 @@ impl<F: Framing> Channel<F> {
                 call = None;
             } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
             {
-                let pushed = subchannel.try_push(cx.waker(), has_greeting, &mut encode, None);
+                let pushed = subchannel.try_push(cx.waker(), Terms::new(has_greeting), &mut encode);
                 call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
                 if call.is_some() {
                     return Poll::Pending;
@@ -120,14 +143,13 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        mut terms: Terms,
         encode: &mut Option<E>,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
-        let end = deadline.as_ref().map(|deadline| deadline.deadline());
+        terms.end = deadline.as_ref().map(|deadline| deadline.deadline());
         if !subchannel.has_waiters() {
-            let push =
-                |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), has_greeting, encode, end);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -150,7 +172,7 @@ impl<F: Framing> Channel<F> {
         };
         let late = tokio::select! {
             biased;
-            call = self.push_in_turn(subchannel, has_greeting, encode, end) => return call,
+            call = self.push_in_turn(subchannel, terms, encode) => return call,
             late = deadline => late,
             late = timeout => late,
         };
@@ -161,15 +183,11 @@ impl<F: Framing> Channel<F> {
     async fn push_in_turn<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
-        end: Option<Instant>,
     ) -> Result<Call<'s, F>> {
         loop {
-            match self
-                .push_or_move(subchannel, has_greeting, encode, end)
-                .await?
-            {
+            match self.push_or_move(subchannel, terms, encode).await? {
                 ControlFlow::Break(call) => return Ok(call),
                 ControlFlow::Continue(other) => *subchannel = other,
             }
@@ -180,9 +198,8 @@ impl<F: Framing> Channel<F> {
     async fn push_or_move<'s, E: EncodeRequest>(
         &'s self,
         current: &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
-        end: Option<Instant>,
     ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
         let mut changes = self.watch();
         // When this is dropped, the next caller is admitted, and looks for room as well.
@@ -194,8 +211,7 @@ impl<F: Framing> Channel<F> {
             {
                 return Ok(ControlFlow::Continue(other));
             }
-            let push =
-                |cx: &mut Context<'_>| current.try_push(cx.waker(), has_greeting, encode, end);
+            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
                 return Ok(ControlFlow::Break(call));
             }
@@ -248,19 +264,23 @@ impl<F: Framing> Subchannel<F> {
         Ok(())
     }
 
-    /// Takes a slot and queues the request, whose call ends at `end`. Returns `None` if there is no room.
+    /// Takes a slot and queues the request. Returns `None` if there is no room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn try_push<E: EncodeRequest>(
         &self,
         waker: &Waker,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
-        end: Option<Instant>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
         let waker = waker.clone();
+        let Terms {
+            has_greeting,
+            has_items,
+            end,
+        } = terms;
         let mut guard = self.lock();
         let state = &mut *guard;
         if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
@@ -280,6 +300,9 @@ impl<F: Framing> Subchannel<F> {
                 offset = state.queue.notice_before(offset, framing, notice);
             }
             let slot = state.slots.insert(offset, waker);
+            if F::HAS_IDS && has_items {
+                state.slots.expect_items(slot);
+            }
             let connection = state.connection;
             Self::unlock_and_wake_driver(guard);
             return Ok(Some(Call {
@@ -295,10 +318,11 @@ impl<F: Framing> Subchannel<F> {
 
     /// Removes the caller of a call.
     #[cold]
-    fn abandon(&self, slot: u32) {
+    pub(super) fn abandon(&self, slot: u32) {
         let mut state = self.lock();
+        let is_cancelled = F::HAS_IDS && state.slots.is_pending(slot);
         let waker = state.slots.abandon(slot);
-        if waker.is_some() && F::HAS_IDS {
+        if is_cancelled {
             state.cancel(slot);
             Self::unlock_and_wake_driver(state);
         } else {
@@ -310,7 +334,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Registers the waker of the task that polls now, which may be another one than before.
     #[cold]
-    fn set_waker(&self, slot: u32, waker: &Waker) {
+    pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
         // Cloned before the state is locked. The former waker is dropped after it is unlocked.
         let mut registered = Some(waker.clone());
         let is_open = self.lock().slots.set_waker(slot, &mut registered);
@@ -339,6 +363,11 @@ impl<'s, F: Framing> Call<'s, F> {
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
+    }
+
+    /// Returns the slot, which the caller must then abandon.
+    pub(super) fn into_slot(mut self) -> Option<u32> {
+        self.slot.take()
     }
 
     pub(super) const fn origin(&self) -> Origin<'s, F> {

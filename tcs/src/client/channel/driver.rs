@@ -244,63 +244,65 @@ fn deliver<F: Framing>(
     } = state;
     slots.record_arrival();
     let sent = wire.sent();
-    let begin = slots.oldest_offset().unwrap_or(sent);
+    let mut oldest = slots.oldest();
+    let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     let mut answers = 0;
     let delivered = loop {
         // The call that the next message is for.
-        let mut call = slots.oldest();
+        let mut call = oldest;
         let received = wire.next_received_by_id(framing, |id| {
             if F::HAS_IDS {
                 call = slots.with_id(id);
             }
-            Expected::reply_to::<F>(call.and_then(|call| slots.offset(call)))
+            Expected::reply_to::<F>(call.map(|call| call.offset))
         });
         let received = match received {
             Ok(Some(received)) => received,
             Ok(None) => break Ok(()),
             Err(fault) => break Err(fault),
         };
-        if let Received::Event(event) = received {
-            subchannel.hub.publish(wire.message(event), wakers);
-            continue;
-        }
-        let Some(call) = call else {
-            break Err(Fault::Broken(UNEXPECTED).into());
-        };
-        let reply = match received {
-            Received::Message(range) => {
+        let (reply, call) = match (received, call) {
+            (Received::Message(range), Some(call)) => {
                 answers += 1;
                 let mut reply = wire.message(range);
-                if F::HAS_IDS && slots.has_parts(call) {
-                    slots.add_part(call, reply, max_frame_len, peer);
+                if F::HAS_IDS && slots.has_parts(call.index) {
+                    slots.add_part(call.index, reply, max_frame_len, peer);
                     reply = &[];
                 }
-                Ok(reply)
+                (Ok(reply), call)
             }
-            Received::Notice => continue,
-            Received::Item(_) => {
-                slots.fail(call, Error::streamed(peer));
+            (Received::Event(event), _) => {
+                subchannel.hub.publish(wire.message(event), wakers);
                 continue;
             }
-            Received::Part(part) => {
-                slots.add_part(call, wire.message(part), max_frame_len, peer);
+            (Received::Notice, _) => continue,
+            (_, None) => break Err(Fault::Broken(UNEXPECTED).into()),
+            (Received::Item(item), Some(call)) => {
+                if !slots.add_item(call.index, wire.message(item), peer, wakers) {
+                    break Err(Fault::Broken("the server sent items without credit").into());
+                }
                 continue;
             }
-            received => {
+            (Received::Part(part), Some(call)) => {
+                slots.add_part(call.index, wire.message(part), max_frame_len, peer);
+                continue;
+            }
+            (received, Some(call)) => {
                 let error = received.into_error(peer, max_frame_len);
-                let failure = failure(subchannel, wire, slots.offset(call), error);
+                let failure = failure(subchannel, wire, Some(call.offset), error);
                 answers += u64::from(failure.is_answer());
-                Err(failure.into())
+                (Err(failure.into()), call)
             }
         };
-        slots.complete(call, reply, peer, wakers);
-        if slots.oldest_offset().is_some_and(|oldest| oldest >= enough) {
+        slots.complete(call.index, reply, peer, wakers);
+        oldest = slots.oldest();
+        if oldest.is_some_and(|oldest| oldest.offset >= enough) {
             // So that these callers can send again while the others still wait.
             break Ok(());
         }
     };
-    let mut oldest = slots.oldest_offset().unwrap_or(sent);
+    let mut oldest = oldest.map_or(sent, |oldest| oldest.offset);
     if F::HAS_IDS {
         // A call that takes long must not keep the requests of all calls after it.
         oldest = oldest.max(sent.saturating_sub(MAX_KEPT));

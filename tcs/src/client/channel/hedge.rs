@@ -9,7 +9,13 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Channel, call::Call, reencode::again, reply::Reply, slots::Failure};
+use super::{
+    Channel,
+    call::{Call, Terms},
+    reencode::again,
+    reply::Reply,
+    slots::Failure,
+};
 use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 
 /// The second request of a call, over another connection.
@@ -87,7 +93,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         stats.note_retry();
         let mut encode = Some(again(self.request));
         subchannel
-            .try_push(cx.waker(), false, &mut encode, None)
+            .try_push(cx.waker(), Terms::new(false), &mut encode)
             .ok()?
     }
 }

@@ -30,6 +30,7 @@ pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
+pub use streams::ChannelItems;
 
 mod budget;
 mod call;
@@ -54,6 +55,7 @@ mod retry;
 mod servers;
 mod slots;
 mod state;
+mod streams;
 mod subchannel;
 mod upkeep;
 
@@ -129,6 +131,11 @@ mod upkeep;
 /// nothing at all arrives during the whole time of a call. The server still executes a request that was sent, and the
 /// calls after it on the same connection wait for that, as they do for any slow function: use several
 /// [`connections`](ChannelOptions::connections) if that matters.
+///
+/// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
+/// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
+/// then drops its function. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
+/// at most 4 MiB of others were sent after it.
 ///
 /// # The framing
 ///

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
-    call::{Call, Origin},
+    call::{Call, Origin, Terms},
     hedge::Hedge,
     metrics::Start,
     reencode::{encode_alone, write_first_or_again},
@@ -78,6 +78,7 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
+        let terms = Terms::new(has_greeting);
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         let mut encoded = None;
         if F::HAS_INDEPENDENT_FRAMES
@@ -96,8 +97,7 @@ impl<F: Framing> Channel<F> {
             }
             let mut subchannel = self.pool.choose();
             let mut write = Some(write_first_or_again(encode.take(), encoded.as_deref()));
-            let room =
-                self.wait_for_room(&mut subchannel, has_greeting, &mut write, deadline.as_mut());
+            let room = self.wait_for_room(&mut subchannel, terms, &mut write, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             let mut hedge = match (self.options.hedge_after, &encoded) {
                 (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request)),

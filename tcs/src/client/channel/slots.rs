@@ -1,9 +1,9 @@
 //! The calls of a channel, oldest first.
 
-use std::{mem, task::Waker};
+use std::{collections::BTreeMap, mem, task::Waker};
 
 use super::reply::{self, Reply};
-use crate::{Error, Execution, Peer, framing::FrameError};
+use crate::{Error, Execution, Peer, client::ids::CREDIT, framing::FrameError};
 
 /// The index of no slot.
 const NONE: u32 = u32::MAX;
@@ -36,6 +36,17 @@ pub(super) struct Slots {
     now: u32,
     /// The tick in which something arrived last.
     last_arrival: u32,
+    /// The items of streamed replies that were not taken, by the indices of their calls. Each has its length before it.
+    items: BTreeMap<u32, Vec<u8>>,
+}
+
+/// A call whose reply is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InFlight {
+    /// The index of its slot.
+    pub(super) index: u32,
+    /// The offset of its request in the bytes of all requests.
+    pub(super) offset: u64,
 }
 
 /// Why a call has no reply.
@@ -111,6 +122,7 @@ impl Slots {
             max_ticks,
             now: 0,
             last_arrival: 0,
+            items: BTreeMap::new(),
         }
     }
 
@@ -123,10 +135,11 @@ impl Slots {
     }
 
     /// Returns the call with this id, if its reply is still to come.
-    pub(super) fn with_id(&self, id: u32) -> Option<u32> {
+    pub(super) fn with_id(&self, id: u32) -> Option<InFlight> {
         let index = id.checked_sub(1)?;
         let slot = self.entries.get(index as usize)?;
-        (slot.stage != Stage::Complete).then_some(index)
+        let offset = slot.offset;
+        (slot.stage != Stage::Complete).then_some(InFlight { index, offset })
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -194,9 +207,16 @@ impl Slots {
         }
     }
 
-    /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
+    /// Exchanges the waker of a call. Returns `false` if the call has a result or items, so that nobody wakes it.
     #[cold]
     pub(super) fn set_waker(&mut self, index: u32, waker: &mut Option<Waker>) -> bool {
+        if self
+            .items
+            .get(&index)
+            .is_some_and(|items| !items.is_empty())
+        {
+            return false;
+        }
         match self.entries.get_mut(index as usize) {
             Some(slot) if slot.stage == Stage::Pending => {
                 mem::swap(&mut slot.waker, waker);
@@ -206,9 +226,9 @@ impl Slots {
         }
     }
 
-    /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker, which it has while the
-    /// reply is still to come in time.
+    /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, index: u32) -> Option<Waker> {
+        self.items.remove(&index);
         let slot = self.entries.get_mut(index as usize)?;
         let waker = slot.waker.take();
         // Dropped, because a large reply must not keep its memory in the slot.
@@ -223,23 +243,12 @@ impl Slots {
 
     /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) const fn oldest(&self) -> Option<u32> {
-        match self.oldest {
-            NONE => None,
-            oldest => Some(oldest),
-        }
-    }
-
-    /// Returns the offset of the request of a call.
-    #[inline]
-    pub(super) fn offset(&self, index: u32) -> Option<u64> {
-        self.entries.get(index as usize).map(|slot| slot.offset)
-    }
-
-    /// Returns the offset of the oldest request whose reply is still to come.
-    #[inline]
-    pub(super) fn oldest_offset(&self) -> Option<u64> {
-        self.offset(self.oldest)
+    pub(super) fn oldest(&self) -> Option<InFlight> {
+        let slot = self.entries.get(self.oldest as usize)?;
+        Some(InFlight {
+            index: self.oldest,
+            offset: slot.offset,
+        })
     }
 
     /// Completes a call with an error or with a copy of its reply, for which there may be no memory.
@@ -287,6 +296,62 @@ impl Slots {
     pub(super) fn has_parts(&self, index: u32) -> bool {
         let slot = self.entries.get(index as usize);
         slot.is_some_and(|slot| slot.result.as_ref().is_ok_and(|parts| !parts.is_empty()))
+    }
+
+    /// Notes that the reply to a call is a stream of items.
+    #[cold]
+    pub(super) fn expect_items(&mut self, index: u32) {
+        self.items.insert(index, Vec::new());
+    }
+
+    /// Adds an item of the reply to a call, which gets an error if it expects none. Returns `false` if there are more items
+    /// than the client has given credit for.
+    #[cold]
+    pub(super) fn add_item(
+        &mut self,
+        index: u32,
+        item: &[u8],
+        peer: &Peer,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let Some(items) = self.items.get_mut(&index) else {
+            self.fail(index, Error::streamed(peer));
+            return true;
+        };
+        let Some(slot) = self.entries.get_mut(index as usize) else {
+            return true;
+        };
+        if items.len() >= CREDIT {
+            return false;
+        }
+        items.extend_from_slice(&item.len().to_ne_bytes());
+        items.extend_from_slice(item);
+        slot.started = self.now;
+        wakers.extend(slot.waker.take());
+        true
+    }
+
+    /// Exchanges the items that have come for an empty buffer. Returns `false` if there are none.
+    pub(super) fn take_items(&mut self, index: u32, taken: &mut Vec<u8>) -> bool {
+        match self.items.get_mut(&index) {
+            Some(items) if !items.is_empty() => {
+                taken.clear();
+                mem::swap(items, taken);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the reply to a call was taken.
+    pub(super) fn end_items(&mut self, index: u32) {
+        self.items.remove(&index);
+    }
+
+    /// Returns `true` if the reply to a call is still to come in time.
+    pub(super) fn is_pending(&self, index: u32) -> bool {
+        let slot = self.entries.get(index as usize);
+        slot.is_some_and(|slot| slot.stage == Stage::Pending)
     }
 
     /// Gives a call an error as its result, for which its reply, which is still to come, makes no difference.
@@ -355,6 +420,7 @@ impl Slots {
     #[cold]
     fn free_memory(&mut self) {
         self.entries = Vec::new();
+        self.items = BTreeMap::new();
         self.free = NONE;
     }
 
@@ -374,15 +440,22 @@ impl Slots {
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = self.oldest;
         while let Some(slot) = self.entries.get_mut(index as usize)
-            && is_late(slot.started)
+            && (is_late(slot.started) || self.items.contains_key(&index))
         {
-            if is_late(self.last_arrival) {
-                return false;
+            let was_pending = slot.stage == Stage::Pending;
+            if was_pending && slot.waker.is_none() {
+                // There are items that were not taken. The next one has the time of a call for itself.
+                slot.started = now;
             }
-            if slot.stage == Stage::Pending {
-                slot.stage = Stage::TimedOut;
-                wakers.extend(slot.waker.take());
-                on_late(index);
+            if is_late(slot.started) {
+                if is_late(self.last_arrival) {
+                    return false;
+                }
+                if was_pending {
+                    slot.stage = Stage::TimedOut;
+                    wakers.extend(slot.waker.take());
+                    on_late(index);
+                }
             }
             index = slot.next;
         }
@@ -418,270 +491,4 @@ fn index_of(length: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-    const LIMIT: u32 = 8;
-
-    fn open(slots: &mut Slots, offset: u64) -> u32 {
-        slots.insert(offset, Waker::noop().clone())
-    }
-
-    fn error() -> Error {
-        Error::closed_before_reply(&Peer::unnamed())
-    }
-
-    fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
-        if let Some(oldest) = slots.oldest() {
-            slots.complete(oldest, Ok(reply), &Peer::unnamed(), wakers);
-        }
-    }
-
-    fn tick(slots: &mut Slots, wakers: &mut Vec<Waker>) -> bool {
-        slots.tick(wakers, |_| {})
-    }
-
-    fn taken(slots: &mut Slots, index: u32) -> Option<Vec<u8>> {
-        let reply = slots.take_result(index, error)?.ok()?;
-        Some(reply.0.clone())
-    }
-
-    #[test]
-    fn slot_is_a_line_of_a_cache() {
-        assert_eq!(size_of::<Slot>(), 64);
-    }
-
-    #[test]
-    fn replies_are_found_in_any_order_and_slots_used_again() {
-        let mut slots = Slots::new(LIMIT);
-        let mut wakers = Vec::new();
-        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
-        assert!(taken(&mut slots, second).is_none());
-        reply(&mut slots, b"1", &mut wakers);
-        reply(&mut slots, b"2", &mut wakers);
-        assert_eq!((wakers.len(), slots.len()), (2, 2));
-        assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
-        let third = open(&mut slots, 2);
-        assert_eq!(third, second);
-        assert_eq!(taken(&mut slots, first), Some(b"1".to_vec()));
-        assert!(taken(&mut slots, third).is_none());
-        reply(&mut slots, b"3", &mut wakers);
-        assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
-        assert_eq!(slots.len(), 0);
-        assert!(tick(&mut slots, &mut wakers));
-        assert_eq!(slots.entries.capacity(), 0);
-        let again = open(&mut slots, 3);
-        reply(&mut slots, b"4", &mut wakers);
-        assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
-    }
-
-    #[test]
-    fn burst_leaves_no_memory_when_there_are_no_ticks() {
-        let mut slots = Slots::new(0);
-        let calls = [(); 65].map(|()| open(&mut slots, 0));
-        for _ in calls {
-            reply(&mut slots, b"1", &mut Vec::new());
-        }
-        for index in calls {
-            assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
-        }
-        assert_eq!(slots.entries.capacity(), 0);
-        let index = open(&mut slots, 0);
-        slots.abandon(index);
-        reply(&mut slots, b"2", &mut Vec::new());
-        assert_eq!((slots.len(), slots.entries.len()), (0, 1));
-    }
-
-    /// What the model knows of a call.
-    #[derive(Clone, Debug)]
-    struct Known {
-        index: u32,
-        offset: u64,
-        made: u32,
-        is_late: bool,
-        is_abandoned: bool,
-    }
-
-    proptest! {
-        /// The model has the calls in flight in a queue, and the replies to be collected in a list.
-        #[test]
-        fn slots_do_what_a_queue_does(steps in vec((0..8_u8, any::<u8>()), 0..200)) {
-            let mut slots = Slots::new(1);
-            let mut wakers = Vec::new();
-            let mut now = 0;
-            let mut in_flight: VecDeque<Known> = VecDeque::new();
-            let mut settled: Vec<(u32, u8)> = Vec::new();
-            for (offset, (step, byte)) in (0..).zip(steps) {
-                let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
-                match step {
-                    0 | 1 => in_flight.push_back(Known {
-                        index: open(&mut slots, offset),
-                        offset,
-                        made: now,
-                        is_late: false,
-                        is_abandoned: false,
-                    }),
-                    2 => {
-                        reply(&mut slots, &[byte], &mut wakers);
-                        if let Some(known) = in_flight.pop_front()
-                            && !known.is_abandoned
-                        {
-                            settled.push((known.index, byte));
-                        }
-                    }
-                    // With ids, in any order.
-                    7 => {
-                        if let Some(at) = pick(in_flight.len())
-                            && let Some(known) = in_flight.remove(at)
-                        {
-                            prop_assert_eq!(slots.with_id(known.index + 1), Some(known.index));
-                            slots.complete(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
-                            if !known.is_abandoned {
-                                settled.push((known.index, byte));
-                            }
-                            prop_assert_eq!(slots.with_id(known.index + 1), None);
-                        }
-                    }
-                    3 => {
-                        if let Some(at) = pick(settled.len()) {
-                            let (index, byte) = settled.swap_remove(at);
-                            prop_assert_eq!(taken(&mut slots, index), Some(vec![byte]));
-                        }
-                    }
-                    4 => {
-                        if let Some(at) = pick(settled.len()) {
-                            slots.abandon(settled.swap_remove(at).0);
-                        }
-                    }
-                    5 => {
-                        if let Some(at) = pick(in_flight.len())
-                            && !in_flight[at].is_abandoned
-                        {
-                            in_flight[at].is_abandoned = true;
-                            slots.abandon(in_flight[at].index);
-                        }
-                    }
-                    _ => {
-                        now += 1;
-                        slots.record_arrival();
-                        prop_assert!(tick(&mut slots, &mut wakers));
-                        for known in &mut in_flight {
-                            known.is_late = now - known.made > 1;
-                        }
-                    }
-                }
-                prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
-                let oldest = in_flight.front().map(|known| known.offset);
-                prop_assert_eq!(slots.oldest_offset(), oldest);
-                for known in &mut in_flight {
-                    if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
-                        let result = slots.take_result(known.index, error);
-                        prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
-                        // Its caller is gone now.
-                        known.is_abandoned = known.is_late;
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
-        let mut slots = Slots::new(LIMIT);
-        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
-        slots.abandon(first);
-        assert_eq!(slots.len(), 2);
-        reply(&mut slots, b"1", &mut Vec::new());
-        assert_eq!(slots.len(), 1);
-        reply(&mut slots, b"2", &mut Vec::new());
-        slots.abandon(second);
-        assert_eq!(slots.len(), 0);
-    }
-
-    #[test]
-    fn large_reply_keeps_no_memory_in_its_slot() {
-        let kept = |slots: &Slots| match &slots.entries[0].result {
-            Ok(buffer) => buffer.capacity(),
-            Err(_) => 0,
-        };
-        let mut slots = Slots::new(LIMIT);
-        // The second call gets the spare buffer that the first has left.
-        for is_abandoned in [false, false, true] {
-            let index = open(&mut slots, 0);
-            reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
-            if is_abandoned {
-                slots.abandon(index);
-            } else {
-                taken(&mut slots, index).expect("a reply");
-            }
-            assert!(kept(&slots) <= 4 * 1024, "{}", kept(&slots));
-        }
-        let index = open(&mut slots, 0);
-        slots.abandon(index);
-        reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
-        assert_eq!((slots.len(), kept(&slots)), (0, 0));
-    }
-
-    #[test]
-    fn late_call_ends_once_and_keeps_its_place() {
-        let mut slots = Slots::new(LIMIT);
-        let mut wakers = Vec::new();
-        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
-        for _ in 0..LIMIT {
-            assert!(tick(&mut slots, &mut wakers) && wakers.is_empty());
-        }
-        // With nothing from the server, the connection is given up instead.
-        assert!(!tick(&mut slots, &mut wakers) && wakers.is_empty());
-        slots.record_arrival();
-        assert!(tick(&mut slots, &mut wakers));
-        assert_eq!(wakers.len(), 2);
-        assert!(matches!(slots.take_result(first, error), Some(Err(_))));
-        reply(&mut slots, b"1", &mut wakers);
-        // It came before its caller looked.
-        reply(&mut slots, b"2", &mut wakers);
-        assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
-        assert_eq!(slots.len(), 0);
-    }
-
-    #[test]
-    fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
-        for is_late in [false, true] {
-            let mut slots = Slots::new(LIMIT);
-            let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
-            if !is_late {
-                slots.abandon(first);
-            }
-            for _ in 0..=LIMIT {
-                slots.record_arrival();
-                assert!(tick(&mut slots, &mut Vec::new()));
-            }
-            if is_late {
-                slots.abandon(first);
-            }
-            assert!(slots.take_result(first, error).is_none());
-            reply(&mut slots, b"1", &mut Vec::new());
-            assert_eq!(slots.len(), 1);
-            assert!(matches!(slots.take_result(second, error), Some(Err(_))));
-        }
-    }
-
-    #[test]
-    fn slot_of_a_failed_call_is_used_again() {
-        let mut slots = Slots::new(LIMIT);
-        let index = open(&mut slots, 0);
-        slots.complete(
-            index,
-            Err(Failure::without_retry(error()).into()),
-            &Peer::unnamed(),
-            &mut Vec::new(),
-        );
-        assert!(matches!(slots.take_result(index, error), Some(Err(_))));
-        let index = open(&mut slots, 1);
-        reply(&mut slots, b"1", &mut Vec::new());
-        assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
-        assert!(slots.oldest_offset().is_none() && slots.len() == 0);
-    }
-}
+mod tests;

@@ -180,7 +180,7 @@ impl<F: Framing> Subchannel<F> {
             slots, queue, peer, ..
         } = &mut *guard;
         while let Some(oldest) = slots.oldest() {
-            let offset = slots.offset(oldest).unwrap_or_default();
+            let offset = oldest.offset;
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
                 [] => queue.bytes_from(offset),
@@ -188,7 +188,12 @@ impl<F: Framing> Subchannel<F> {
             };
             let can_parse = self.keeps_requests && !panicking();
             let request = can_parse.then(|| payload::<F>(bytes)).flatten();
-            slots.complete(oldest, Err(Failure { error, request }.into()), peer, wakers);
+            slots.complete(
+                oldest.index,
+                Err(Failure { error, request }.into()),
+                peer,
+                wakers,
+            );
         }
         queue.clear();
         let former = guard.set_link(link);
@@ -312,9 +317,15 @@ impl<F: Framing> State<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
+        self.notice(slot, Notice::Cancel);
+    }
+
+    /// Queues a notice about a request.
+    #[cold]
+    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
-        self.queue.notice(framing, Notice::Cancel);
+        self.queue.notice(framing, notice);
     }
 }
 
@@ -360,7 +371,7 @@ impl<F> State<F> {
 
     /// Returns `true` if no call is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.oldest_offset().is_none() && self.queue.unsent() == 0
+        self.slots.oldest().is_none() && self.queue.unsent() == 0
     }
 
     /// Returns why the driver must end, if it must.
@@ -368,7 +379,7 @@ impl<F> State<F> {
         let reason = match &self.link {
             Link::Connected { .. } => return None,
             Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
-            _ if self.slots.oldest_offset().is_some() => return None,
+            _ if self.slots.oldest().is_some() => return None,
             Link::Released => "all its clones were dropped",
             _ => "it is replaced by another connection",
         };
