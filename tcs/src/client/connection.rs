@@ -612,7 +612,7 @@ impl<F: Framing> Connection<F> {
             _ => return Poll::Ready(Ok(false)),
         }
         self.skipped = self.skipped.wrapping_add(1);
-        if self.skipped % SKIPPED_AT_ONCE > 0 {
+        if !self.skipped.is_multiple_of(SKIPPED_AT_ONCE) {
             return Poll::Ready(Ok(true));
         }
         let _: Poll<()> = self.wire.poll_flush(cx);
