@@ -27,6 +27,7 @@ each_kind!(
     [ready_async, waiting] over_each:
     event_from_elsewhere_arrives_while_a_function_waits,
     event_of_a_waiting_function_follows_its_reply,
+    event_of_an_answered_function_does_not_wait_for_the_next,
 );
 
 /// Connects a peer that has joined the room.
@@ -109,6 +110,16 @@ async fn holds<K: Kind, F: Wire>(over: Over) {
     shared.gate.open();
     let expected = [F::message("told"), F::events(&["own", "later"])].concat();
     hear(&mut peer, &expected).await;
+}
+
+async fn event_of_an_answered_function_does_not_wait_for_the_next<K: Kind>(over: Over) {
+    let shared = shared();
+    let server = Listening::start(over, shared.server::<K, Lines>()).await;
+    let mut peer = server.peer().await;
+    let expected = b"told\nnews\n";
+    expect(&mut peer, b"tell news\nwait\n", expected).await;
+    shared.gate.open();
+    hear(&mut peer, b"waited\n").await;
 }
 
 /// A member that does not read, before whose events a pipe of 64 bytes is full.

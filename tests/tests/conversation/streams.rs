@@ -240,6 +240,17 @@ async fn panic_after_some_items_is_one_failed_request<K: Kind>() {
     }
 }
 
+#[tokio::test]
+async fn stream_goes_on_if_all_of_it_can_be_sent_at_once() {
+    let server = ConcurrentServer::new(Counter::<ReadyFn, Lines>::new());
+    let (mut peer, _) = serve_in_memory(server, 1 << 20);
+    peer.send(b"100000\n").await;
+    let numbers = (1..=100_000).map(|number| format!("{number}\n"));
+    let expected: String = numbers.chain(["end\n".to_owned()]).collect();
+    let heard = within(peer.receive(expected.len())).await;
+    assert!(heard == expected.as_bytes());
+}
+
 #[tokio::test(start_paused = true)]
 async fn function_waits_for_a_peer_that_does_not_read() {
     let counter = Counter::<ReadyFn, Lines>::new();
