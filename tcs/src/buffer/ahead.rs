@@ -206,8 +206,10 @@ mod tests {
     #[test]
     fn memory_of_a_large_message_is_reserved_twice_until_its_last_byte_is_consumed() {
         let budget = MemoryBudget::new(1 << 20);
-        let mut ahead = ReadAhead::default();
-        ahead.bytes = vec![b'x'; pool::LARGEST];
+        let mut ahead = ReadAhead {
+            bytes: vec![b'x'; pool::LARGEST],
+            ..ReadAhead::default()
+        };
         assert!(!ahead.is_large());
         ahead.bytes = vec![b'x'; 256 * 1024];
         assert!(ahead.is_large());
