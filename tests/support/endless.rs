@@ -75,7 +75,9 @@ impl AsyncWrite for Endless {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.is_silent = false;
-        self.reader.take().map(Waker::wake);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
