@@ -375,7 +375,7 @@ async fn each_conversation_has_its_bytes<K: Kind>() {
 async fn all_conversations<K: Kind, F: Wire>(over: Over) {
     let shared = Shared::default();
     let server = shared.start::<K, F>(over).await;
-    let mut served = 0;
+    let mut replies = 0;
     for (name, requests, steps) in conversations::<K, F>() {
         println!("{name}");
         let mut peer = server.peer().await;
@@ -392,10 +392,10 @@ async fn all_conversations<K: Kind, F: Wire>(over: Over) {
             within(peer.try_finish()).await.ok();
         }
         assert_eq!(within(peer.rest()).await, b"");
-        served += requests;
+        replies += requests;
     }
     let report = shared.stop(server).await;
-    assert_eq!(report.requests.served, served, "{report}");
+    assert_eq!(report.requests.served, replies, "{report}");
     assert_eq!(report.events.dropped, 0, "{report}");
 }
 

@@ -152,27 +152,31 @@ async fn slow_peer_harms_only_itself() {
     hear(&mut slow, b"again\n").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_that_fill_many_buffers_arrive_at_once() {
     const EVENTS: usize = 3_000;
     let shared = shared();
     let server = shared.server::<WaitingFn, Lines>().max_push_queue(4 << 20);
     let (mut peer, _) = serve_in_memory(server, 4 << 20);
-    expect(&mut peer, b"join\n", b"true\n").await;
+    peer.send("join\n").await;
+    assert_eq!(patiently(peer.receive(5)).await, b"true\n");
     let event = "x".repeat(999);
     // While it waits for a request, and while a function waits.
     for request in ["", "wait\n"] {
         peer.send(request).await;
         if !request.is_empty() {
-            within(shared.gate.reached()).await;
+            patiently(shared.gate.reached()).await;
         }
         for _ in 0..EVENTS {
             assert_eq!(shared.room.send(&event).expect("it fits"), 1);
         }
-        within(peer.receive(1_000 * EVENTS)).await;
+        let began = Instant::now();
+        patiently(peer.receive(1_000 * EVENTS)).await;
+        // No sweep of the server had to wake it.
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
     shared.gate.open();
-    hear(&mut peer, b"waited\n").await;
+    assert_eq!(patiently(peer.receive(7)).await, b"waited\n");
 }
 
 #[tokio::test]
@@ -229,10 +233,11 @@ async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
         yield_now().await;
     }
     assert!(shared.room.is_empty());
+    // Although the peer reads nothing.
     let began = Instant::now();
-    patiently(slow.rest()).await;
-    ended_in_time(began, Duration::ZERO);
     let events = patiently(serving).await.expect("no panic").events;
+    ended_in_time(began, Duration::ZERO);
+    patiently(slow.rest()).await;
     assert_eq!(events.sent + events.dropped, sent);
 }
 

@@ -240,15 +240,18 @@ async fn panic_after_some_items_is_one_failed_request<K: Kind>() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stream_goes_on_if_all_of_it_can_be_sent_at_once() {
     let server = ConcurrentServer::new(Counter::<ReadyFn, Lines>::new());
     let (mut peer, _) = serve_in_memory(server, 1 << 20);
     peer.send(b"100000\n").await;
     let numbers = (1..=100_000).map(|number| format!("{number}\n"));
     let expected: String = numbers.chain(["end\n".to_owned()]).collect();
-    let heard = within(peer.receive(expected.len())).await;
+    let began = Instant::now();
+    let heard = patiently(peer.receive(expected.len())).await;
     assert!(heard == expected.as_bytes());
+    // No sweep of the server had to wake it.
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
