@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, ConnectionInfo, Rejection,
+    format::Plain,
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Concurrency, Push, Replies, Requests, ServerProtocol},
+    protocol::{Concurrency, Context, Push, Receives, Replies, Requests, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{RawPeer, code, patiently, serve_in_memory, within};
@@ -427,4 +428,86 @@ async fn chunks_have_the_id_of_their_request() {
     );
     peer.finish().await;
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(10, "None"));
+}
+
+/// Its session is not shared.
+struct Unshared;
+
+impl ServerProtocol for Unshared {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = usize;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+
+    fn open_session(&self, _info: &ConnectionInfo) -> usize {
+        0
+    }
+
+    async fn process_request(
+        &self,
+        context: Context<'_, usize>,
+        request: &str,
+    ) -> Result<String, Rejection> {
+        *context.session += 1;
+        tokio::task::yield_now().await;
+        assert_ne!(request, "panic", "on purpose");
+        Ok(context.session.to_string())
+    }
+}
+
+#[tokio::test]
+async fn session_that_is_not_shared_keeps_requests_in_sequence() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Unshared), 1 << 14);
+    let requests = [message(1, "a"), message(2, "b"), message(3, "panic")];
+    peer.send(requests.concat()).await;
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "1"));
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "2"));
+    assert_eq!(within(hear_rejection(&mut peer)).await, (3, code::FAILED));
+    let closing = within(hear_rejection(&mut peer)).await;
+    assert_eq!(closing, (0, code::GOING_AWAY));
+}
+
+/// Asks for chunks, although its requests are processed at the same time.
+struct Asking;
+
+impl Receives for Asking {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+impl ServerProtocol for Asking {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        _request: &str,
+    ) -> Result<String, Rejection> {
+        let mut more = context.info.requests::<Self>();
+        let received = more.next().await;
+        Ok(received.map_or_else(|error| error.to_string(), |chunk| format!("{chunk:?}")))
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_refused_beside_other_requests() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Asking), 1 << 14);
+    peer.send([message(1, "a"), message(2, "b")].concat()).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let Frame(id, kind, text) = within(hear(&mut peer)).await;
+        assert_eq!(kind, None);
+        ids.push(id);
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.contains("processed at the same time"), "{text}");
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2]);
 }
