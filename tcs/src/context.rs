@@ -192,6 +192,32 @@ impl ConnectionInfo {
             .get_or_init(|| Box::new(Conversation::new(limits)))
     }
 
+    /// Returns the properties for one of several requests that are processed at the same time.
+    pub(crate) fn for_request(&self) -> Self {
+        Self {
+            peer: self.peer.clone(),
+            local_addr: self.local_addr,
+            id: self.id,
+            opened: self.opened,
+            retires: self.retires,
+            server: Arc::clone(&self.server),
+            conversation: OnceLock::new(),
+        }
+    }
+
+    /// Lets the conversations of the connection and of one of its requests have in common what belongs to the connection,
+    /// if one of them has begun. Only the conversation of the request may begin in between.
+    pub(crate) fn join_conversations(&self, request: &Self) {
+        match (self.open_conversation(), request.open_conversation()) {
+            (Some(ours), None) => drop(request.conversation.set(Box::new(ours.share()))),
+            (None, Some(theirs)) => {
+                theirs.refuse_chunks();
+                drop(self.conversation.set(Box::new(theirs.share())));
+            }
+            _ => {}
+        }
+    }
+
     /// Returns what the connection has beside its requests and replies, if there is something.
     #[inline]
     pub(crate) fn open_conversation(&self) -> Option<&Conversation> {

@@ -495,6 +495,7 @@ mod blocking_permits;
 mod buffer;
 pub mod client;
 mod codel;
+mod concurrency;
 mod context;
 mod conversation;
 mod deadline;

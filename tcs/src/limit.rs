@@ -2,7 +2,8 @@
 
 use crate::{
     Error,
-    format::Decode,
+    concurrency::is_concurrent,
+    format::{Decode, Encode},
     framing::Framing,
     protocol::{ClientProtocol, ServerProtocol},
 };
@@ -51,6 +52,12 @@ pub(crate) const fn assert_no_error(error: Option<&'static str>) {
 pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {
     if P::ENDS_AT_HALF_CLOSE && P::Framing::EXCHANGES.end_at_half_close() {
         return Some("`half_close = ends` would end every request of this framing");
+    }
+    if is_concurrent::<P>() && P::Framing::HAS_VALUES {
+        return Some("a `Codec` holds one message at a time: remove `concurrent`");
+    }
+    if is_concurrent::<P>() && <P::Reply<'static> as Encode<P::Format>>::UPGRADES {
+        return Some("a function cannot take the connection of others over: remove `concurrent`");
     }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
     framing_error::<P::Framing>(is_value, is_one_type)

@@ -30,8 +30,8 @@ pub use crate::{
     limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{
-            CloneArgument, DefaultSession, FromContextAlone, SendField, State, assert_reply,
-            assert_send_field, assert_state,
+            CloneArgument, DefaultSession, FromContextAlone, SendField, SharedSession, State,
+            assert_reply, assert_send_field, assert_shared_session, assert_state,
         },
         pair::{OtherPair, Pair},
         values::{
@@ -40,7 +40,8 @@ pub use crate::{
         },
     },
     protocol::{
-        ClientProtocol, Context, Contract, FromSession, Pushes, Receives, ServerProtocol, Streams,
+        ClientProtocol, Concurrency, Context, Contract, FromSession, Pushes, Receives,
+        ServerProtocol, Streams,
     },
     transport::Address,
 };

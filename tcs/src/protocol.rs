@@ -228,6 +228,7 @@ pub mod tower;
 use std::sync::Arc;
 
 pub use crate::{
+    concurrency::Concurrency,
     context::Context,
     conversation::{
         Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
@@ -426,6 +427,39 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// ([`Framing::EXCHANGES`]).
     const ENDS_AT_HALF_CLOSE: bool = false;
 
+    /// Whether several requests of one connection are processed at the same time.
+    ///
+    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests of a
+    /// connection are processed in sequence. What is set here has no effect on functions that never wait.
+    ///
+    /// Otherwise, each request has a copy of its bytes and a share of the session
+    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
+    /// task of the connection. When that many are not answered, the connection takes no more requests, and reads up to
+    /// 64 KiB ahead.
+    ///
+    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
+    /// reply closes the connection, no more requests are taken. In order, the requests behind it are dropped;
+    /// [unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. What a function pushes
+    /// to its own connection can come before its reply.
+    ///
+    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
+    /// because chunks are for the last request. A [`Codec`](crate::framing::Codec), whose messages are values, does not
+    /// compile with it, nor does a function that takes its connection over.
+    const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
+        Some(Concurrency::unordered(128))
+    } else {
+        None
+    };
+
+    /// Returns the session for one more request, if several are processed at the same time
+    /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].
+    ///
+    /// Default: `None`, which fails the request, unless the session is `()`.
+    fn share_session(session: &Self::Session) -> Option<Self::Session> {
+        let _ = session;
+        None
+    }
+
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
     /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server
@@ -482,6 +516,12 @@ macro_rules! forward_server_protocol {
         }
 
         const ENDS_AT_HALF_CLOSE: bool = <$inner as ServerProtocol>::ENDS_AT_HALF_CLOSE;
+        const CONCURRENT: Option<crate::protocol::Concurrency> = <$inner as ServerProtocol>::CONCURRENT;
+
+        fn share_session(session: &Self::Session) -> Option<Self::Session> {
+            <$inner>::share_session(session)
+        }
+
         const OPERATIONS: &'static [&'static str] = <$inner as ServerProtocol>::OPERATIONS;
 
         fn operation(request: &Self::Request<'_>) -> usize {

@@ -29,15 +29,20 @@ pub(super) fn call(
     let span = start_of(ident);
     let mut extractions = TokenStream::new();
     let session = handler.parameters.session();
-    let lends_session = session.is_some_and(|session| session.mutable);
+    let lends_session = session.is_some_and(|session| session.mutability.is_some());
     let sources = handler.parameters.iter().enumerate();
     let values = sources.map(|(position, source)| match source {
         ParameterSource::Request => Ident::new("request", span).to_token_stream(),
         ParameterSource::Argument(name) => variable(name).to_token_stream(),
         ParameterSource::State(state) => shared_state(server, state),
-        ParameterSource::Session(Session { ty, mutable, .. }) => {
-            let reborrow = (!mutable).then(|| quote_spanned!(start_of(ty)=> &*));
-            quote_spanned!(start_of(ty)=> #reborrow session)
+        ParameterSource::Session(Session { ty, mutability, .. }) => {
+            let span = start_of(ty);
+            match (&server.concurrency, mutability) {
+                // It is an `Arc`.
+                (Some(_), _) => quote_spanned!(span=> &**session),
+                (None, None) => quote_spanned!(span=> &*session),
+                (None, Some(_)) => quote_spanned!(span=> session),
+            }
         }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);

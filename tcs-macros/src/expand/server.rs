@@ -1,7 +1,7 @@
 //! Writes the implementation of `ServerProtocol`.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Expr, Type};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::{
         Field, Model,
+        concurrency::Concurrency,
         generics::predicates,
         handler::Session,
         operations::{Operation, Operations},
@@ -189,8 +190,20 @@ impl<'a> ServerExpansion<'a> {
         let span = self.span;
         let mut implementation = TraitImpl::new(self.model, &self.server.ty, Requirement::STATE);
         let session = if let Some(Session { ty, .. }) = &self.server.session {
-            implementation.require(ty, Requirement::SEND_FIELD);
-            quote_spanned!(start_of(ty)=> type Session = #ty;)
+            let at_type = start_of(ty);
+            if self.server.concurrency.is_some() {
+                implementation.require(ty, Requirement::SHARED_SESSION);
+                quote_spanned! {at_type=>
+                    type Session = ::std::sync::Arc<#ty>;
+
+                    fn share_session(session: &Self::Session) -> ::core::option::Option<Self::Session> {
+                        ::core::option::Option::Some(::std::sync::Arc::clone(session))
+                    }
+                }
+            } else {
+                implementation.require(ty, Requirement::SEND_FIELD);
+                quote_spanned!(at_type=> type Session = #ty;)
+            }
         } else {
             quote_spanned!(span=> type Session = ();)
         };
@@ -211,6 +224,7 @@ impl<'a> ServerExpansion<'a> {
         let half_close = self.model.options.given(OptionName::HalfClose).is_some();
         let waits = self.server.waits;
         let is_event = is_event(self.model.options, &quote_spanned!(span=> Self), span);
+        let concurrency = self.concurrency();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
         let checks = checks_in_use(self.model.options);
@@ -219,11 +233,35 @@ impl<'a> ServerExpansion<'a> {
             const ENDS_AT_HALF_CLOSE: bool = #half_close;
             const WAITS: bool = #waits;
             #is_event
+            #concurrency
             #open_session
             #greeting
             #reject_with
             #process_request
         }
+    }
+
+    fn concurrency(&self) -> Option<TokenStream> {
+        let Some(Concurrency { limit, is_ordered }) = &self.server.concurrency else {
+            // The default of a framing with ids would run them side by side.
+            let options = self.model.options;
+            let is_alone = self.server.session.is_some() || options.requests.is_some();
+            let (span, option) = (self.span, quote!(::core::option::Option));
+            let private = options.library.private(span);
+            return is_alone.then(|| {
+                quote_spanned! {span=>
+                    const CONCURRENT: #option<#private::Concurrency> = #option::None;
+                }
+            });
+        };
+        let span = start_of(limit);
+        let concurrency = self.model.options.library.item("Concurrency", limit);
+        let order = if *is_ordered { "ordered" } else { "unordered" };
+        let order = Ident::new(order, span);
+        Some(quote_spanned! {span=>
+            const CONCURRENT: ::core::option::Option<#concurrency> =
+                ::core::option::Option::Some(#concurrency::#order(#limit));
+        })
     }
 
     fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
@@ -259,14 +297,27 @@ impl<'a> ServerExpansion<'a> {
 
     fn initial_session(&self) -> Option<TokenStream> {
         let Session { ty, .. } = self.server.session.as_ref()?;
+        let is_shared = self.server.concurrency.is_some();
+        let share = |span| is_shared.then(|| quote_spanned!(span=> ::std::sync::Arc::new));
         if let Some(expression) = &self.model.options.session {
             let span = start_of(self.server.ty.item_name);
             let scope = self.scope(&quote_spanned!(span=> info.peer()));
             let push = self.push(expression);
-            return Some(quote_spanned!(start_of(expression)=> #scope #push #expression));
+            let session = match share(start_of(expression)) {
+                Some(share) => quote_spanned!(start_of(expression)=> #share(#expression)),
+                None => expression.to_token_stream(),
+            };
+            return Some(quote_spanned!(start_of(expression)=> #scope #push #session));
         }
-        let default = self.model.options.library.item("DefaultSession", ty);
-        Some(quote_spanned!(start_of(ty)=> <#ty as #default>::default_session()))
+        let (default, span) = (
+            self.model.options.library.item("DefaultSession", ty),
+            start_of(ty),
+        );
+        let session = quote_spanned!(span=> <#ty as #default>::default_session());
+        Some(match share(span) {
+            Some(share) => quote_spanned!(span=> #share(#session)),
+            None => session,
+        })
     }
 
     fn greeting(&self) -> Option<TokenStream> {
@@ -275,6 +326,8 @@ impl<'a> ServerExpansion<'a> {
         let private = self.model.options.library.private(span);
         let scope = self.scope(&quote_spanned!(span=> peer));
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
+        let reborrow = self.server.concurrency.is_some();
+        let reborrow = reborrow.then(|| quote_spanned!(span=> &**));
         let reply = self.model.options.library.item("Reply", greeting);
         // An error about the greeting is at all of it.
         let get = quote_spanned!(end_of(greeting)=> .get());
@@ -290,7 +343,7 @@ impl<'a> ServerExpansion<'a> {
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 use #private::AnyReply as _;
                 #scope
-                #(let #session_name = session;)*
+                #(let #session_name = #reborrow session;)*
                 ::core::option::Option::Some(#message)
             }
         })

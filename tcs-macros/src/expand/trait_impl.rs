@@ -20,6 +20,8 @@ pub(super) struct Requirement(&'static str, &'static str);
 impl Requirement {
     /// Connections share it.
     pub(super) const STATE: Self = Self("State", "assert_state");
+    /// The requests of a connection share it.
+    pub(super) const SHARED_SESSION: Self = Self("SharedSession", "assert_shared_session");
     /// It moves from thread to thread.
     pub(super) const SEND_FIELD: Self = Self("SendField", "assert_send_field");
 }

@@ -58,7 +58,7 @@ pub(crate) enum ParameterSource {
 pub(crate) struct Session {
     pub(crate) name: Option<Ident>,
     pub(crate) ty: Type,
-    pub(crate) mutable: bool,
+    pub(crate) mutability: Option<Token![mut]>,
 }
 
 impl<'a> Handler<'a> {
@@ -223,7 +223,7 @@ impl Parameters {
         Some(Session {
             name: parameter::name(&parameter.pat).cloned(),
             ty,
-            mutable: mutability.is_some(),
+            mutability,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! what is left without them.
 
 pub(crate) mod client_function;
+pub(crate) mod concurrency;
 pub(crate) mod family;
 pub(crate) mod generics;
 pub(crate) mod handler;

@@ -112,7 +112,7 @@ impl<'a> Operations<'a> {
                 Ok(operation) => &operation.handler,
                 Err(handler) => handler,
             });
-            ServerImpl::of(handlers, ProtocolType::of_module(module))
+            ServerImpl::of(options, handlers, ProtocolType::of_module(module), errors)
         });
         Self {
             module,

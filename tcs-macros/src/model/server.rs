@@ -7,6 +7,7 @@ use syn::Type;
 
 use super::{
     Field,
+    concurrency::Concurrency,
     family::Family,
     generics,
     handler::{CallKind, Handler, Parameters, Session},
@@ -43,6 +44,8 @@ pub(crate) struct ServerImpl<'a> {
     pub(crate) session: Option<Session>,
     /// Whether a request may have to wait for a function.
     pub(crate) waits: bool,
+    /// Set if requests run side by side, and share the session.
+    pub(crate) concurrency: Option<Concurrency>,
 }
 
 impl<'a> ServerFunction<'a> {
@@ -66,7 +69,7 @@ impl<'a> ServerFunction<'a> {
             message.take_if(|ty| !is_known(ty));
         }
         Self {
-            server: ServerImpl::of(iter::once(&handler), ty),
+            server: ServerImpl::of(options, iter::once(&handler), ty, errors),
             request: request.filter(is_known),
             reply: reply.filter(is_known),
             families,
@@ -112,9 +115,12 @@ impl<'a> ServerImpl<'a> {
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
     pub(super) fn of<'h>(
+        options: &Options,
         handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
         mut ty: ProtocolType<'a>,
+        errors: &mut Errors,
     ) -> Self {
+        let concurrency = Concurrency::resolve(options, handlers.clone(), errors);
         for handler in handlers.clone() {
             generics::merge(&mut ty.generics, &handler.generics);
         }
@@ -133,6 +139,7 @@ impl<'a> ServerImpl<'a> {
             ty,
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
+            concurrency,
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) is_push: Option<Path>,
     pub(crate) replies: Option<Type>,
     pub(crate) requests: Option<Type>,
+    pub(crate) concurrent: Option<Expr>,
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
@@ -77,6 +78,9 @@ impl Options {
         let types = [&mut self.framing, &mut self.format, &mut self.push];
         for ty in types.into_iter().flatten() {
             IntoModule.visit_type_mut(ty);
+        }
+        if let Some(limit) = &mut self.concurrent {
+            IntoModule.visit_expr_mut(limit);
         }
         if let Some(path) = &mut self.library.0 {
             IntoModule.visit_path_mut(path);

@@ -18,6 +18,8 @@ pub(crate) enum OptionName {
     Requests,
     Blocking,
     HalfClose,
+    Concurrent,
+    Unordered,
     Crate,
     Server,
     Request,
@@ -77,6 +79,8 @@ const SERVER: &[OptionSpec] = options! {
     Requests "requests", ValueKind::Type(|options| &mut options.requests), "requests = Chunk<'_>";
     Blocking "blocking", ValueKind::Nothing, "blocking";
     HalfClose "half_close", ValueKind::Word("ends"), "half_close = ends";
+    Concurrent "concurrent", ValueKind::Expression(|options| &mut options.concurrent), "concurrent = 16";
+    Unordered "unordered", ValueKind::Nothing, "unordered";
     Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 

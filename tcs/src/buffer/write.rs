@@ -68,6 +68,37 @@ pub(crate) enum EncodeOutcome {
     Unsendable(FrameError),
 }
 
+impl EncodeOutcome {
+    /// Returns what a message was encoded to that is in `buffer` from `start` on, without its frame.
+    pub(crate) fn new(
+        encoded: Result<WriterState, EncodeError>,
+        buffer: &[u8],
+        start: usize,
+        limit: usize,
+    ) -> Self {
+        match encoded {
+            Ok(WriterState::Message) => Self::Written(start),
+            Ok(WriterState::Nothing) => Self::Nothing,
+            Ok(WriterState::Error(place)) => {
+                let text = buffer.get(place).unwrap_or_default();
+                let mut owned = String::new();
+                if owned.try_reserve_exact(text.len()).is_ok() {
+                    owned.push_str(&String::from_utf8_lossy(text));
+                }
+                Self::Error(owned)
+            }
+            // The final length tells them apart: within the limit, only memory was missing.
+            Ok(WriterState::TooLarge(length)) if length <= limit => {
+                Self::Unsendable(FrameError::out_of_memory(length))
+            }
+            Ok(WriterState::TooLarge(length)) => {
+                Self::Unsendable(FrameError::too_large(length, limit))
+            }
+            Err(error) => Self::Unencodable(error),
+        }
+    }
+}
+
 impl Unusual {
     /// Creates the outcome of a message at `start`, after which the connection continues.
     pub(crate) fn written(start: usize) -> Self {
@@ -214,32 +245,13 @@ impl WriteBuffer {
         encoded: Result<WriterState, EncodeError>,
         limit: usize,
     ) -> EncodeOutcome {
-        match encoded {
-            Ok(WriterState::Message) => {
-                let start = self.committed;
-                match self.finish(framing) {
-                    Ok(()) => EncodeOutcome::Written(start),
-                    Err(error) => EncodeOutcome::Unsendable(error),
-                }
-            }
-            Ok(WriterState::Nothing) => EncodeOutcome::Nothing,
-            Ok(WriterState::Error(place)) => {
-                let text = self.buffer.get(place).unwrap_or_default();
-                let mut owned = String::new();
-                if owned.try_reserve_exact(text.len()).is_ok() {
-                    owned.push_str(&String::from_utf8_lossy(text));
-                }
-                EncodeOutcome::Error(owned)
-            }
-            // The final length tells them apart: within the limit, only memory was missing.
-            Ok(WriterState::TooLarge(length)) if length <= limit => {
-                EncodeOutcome::Unsendable(FrameError::out_of_memory(length))
-            }
-            Ok(WriterState::TooLarge(length)) => {
-                EncodeOutcome::Unsendable(FrameError::too_large(length, limit))
-            }
-            Err(error) => EncodeOutcome::Unencodable(error),
+        let outcome = EncodeOutcome::new(encoded, &self.buffer, self.committed, limit);
+        if matches!(outcome, EncodeOutcome::Written(_))
+            && let Err(error) = self.finish(framing)
+        {
+            return EncodeOutcome::Unsendable(error);
         }
+        outcome
     }
 
     /// Removes what is not a complete frame. Returns the outcome with what the connection does afterwards.

@@ -51,7 +51,7 @@ impl Closed<'_> {
     /// Returns `true` if the peer has closed its sending half.
     pub fn is_closed(self) -> bool {
         let Self(conversation) = self;
-        conversation.is_closed.load(Ordering::Acquire)
+        conversation.shared.is_closed.load(Ordering::Acquire)
     }
 }
 
@@ -68,7 +68,7 @@ impl<'a> IntoFuture for Closed<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         // It has wakers of its own, because the function may not be polled with the waker of the connection.
-        let closed = &self.0.closed;
+        let closed = &self.0.shared.closed;
         Box::pin(wait_until(closed, move || self.is_closed()))
     }
 }

@@ -28,7 +28,7 @@ mod upgrade;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -44,23 +44,34 @@ pub(crate) use queue::PushQueue;
 pub use receives::Receives;
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Requests};
+pub(crate) use staged::Items;
 use staged::StagedItems;
 pub use test_connection::TestConnection;
 pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    format::{Encode, EncodeError, Writer, WriterState},
+    buffer::EncodeOutcome,
+    format::{Encode, EncodeError, Writer},
     framing::FrameError,
 };
 
-/// What one connection has beside its requests and replies.
+/// What one connection has beside its requests and replies. Requests that are processed at the same time have one each,
+/// with what is in `shared` in common.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    limits: ConversationLimits,
-    pushes: OnceLock<Arc<PushQueue>>,
+    shared: Arc<Shared>,
+    /// The id of the request whose function waits, or 0.
+    request_id: AtomicU32,
     pub(crate) items: StagedItems,
     pub(crate) incoming: Incoming,
+}
+
+/// What belongs to the connection, and not to a request.
+#[derive(Debug)]
+struct Shared {
+    limits: ConversationLimits,
+    pushes: OnceLock<Arc<PushQueue>>,
     /// Whether the peer has closed its sending half, or the connection is gone.
     is_closed: AtomicBool,
     /// Notified when `is_closed` is set.
@@ -94,28 +105,65 @@ impl ConversationLimits {
 impl Conversation {
     pub(crate) fn new(limits: ConversationLimits) -> Self {
         Self {
-            limits,
-            pushes: OnceLock::new(),
+            shared: Arc::new(Shared {
+                limits,
+                pushes: OnceLock::new(),
+                is_closed: AtomicBool::new(false),
+                closed: Notify::new(),
+                idle: AtomicU64::new(DEFAULT_IDLE),
+            }),
+            request_id: AtomicU32::new(0),
             items: StagedItems::default(),
             incoming: Incoming::default(),
-            is_closed: AtomicBool::new(false),
-            closed: Notify::new(),
-            idle: AtomicU64::new(DEFAULT_IDLE),
         }
+    }
+
+    /// Creates that of another request of the same connection.
+    pub(crate) fn share(&self) -> Self {
+        let shared = Self {
+            shared: Arc::clone(&self.shared),
+            request_id: AtomicU32::new(0),
+            items: StagedItems::default(),
+            incoming: Incoming::default(),
+        };
+        shared.refuse_chunks();
+        shared
+    }
+
+    /// Reports to the function that it cannot receive chunks.
+    pub(crate) fn refuse_chunks(&self) {
+        let why = "requests are processed at the same time, and chunks are for one";
+        let end = ChunksEnd::Failed(why.to_owned());
+        self.incoming.give(Chunks::default(), Some(end));
     }
 
     /// Returns the queue of events, if there is one.
     pub(crate) fn pushes(&self) -> Option<&PushQueue> {
-        self.pushes.get().map(|queue| &**queue)
+        self.shared.pushes.get().map(|queue| &**queue)
     }
 
     fn push_queue(&self) -> &Arc<PushQueue> {
-        self.pushes
-            .get_or_init(|| Arc::new(PushQueue::new(self.limits)))
+        self.shared
+            .pushes
+            .get_or_init(|| Arc::new(PushQueue::new(self.shared.limits)))
+    }
+
+    /// Notes the id of the request whose function waits, unless it is noted: events and further frames change that of the
+    /// framing.
+    pub(crate) fn begin_request(&self, id: u32) {
+        if self.request_id() == 0 {
+            self.request_id.store(id, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the id of the request whose function waits, or 0.
+    pub(crate) fn request_id(&self) -> u32 {
+        self.request_id.load(Ordering::Relaxed)
     }
 
     /// Notes that the request is answered whose function may have used this.
     pub(crate) fn end_request(&self) {
+        self.request_id.store(0, Ordering::Relaxed);
         if let Some(queue) = self.pushes() {
             queue.end_request();
         }
@@ -123,28 +171,28 @@ impl Conversation {
 
     /// Tells the function that the peer has closed its sending half.
     pub(crate) fn close(&self) {
-        if !self.is_closed.swap(true, Ordering::AcqRel) {
-            self.closed.notify_waiters();
+        if !self.shared.is_closed.swap(true, Ordering::AcqRel) {
+            self.shared.closed.notify_waiters();
         }
     }
 
     /// Sets the idle timeout of this connection. A longer one than can be stored is as good as none.
     pub(crate) fn set_idle_timeout(&self, limit: Duration) {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.idle.store(limit.max(1), Ordering::Relaxed);
+        self.shared.idle.store(limit.max(1), Ordering::Relaxed);
     }
 
     /// Returns the idle timeout of this connection in milliseconds, if it has one of its own.
     pub(crate) fn idle_timeout(&self) -> Option<u64> {
-        let limit = self.idle.load(Ordering::Relaxed);
+        let limit = self.shared.idle.load(Ordering::Relaxed);
         (limit != DEFAULT_IDLE).then_some(limit)
     }
 }
 
 /// Handles learn that the connection is gone.
-impl Drop for Conversation {
+impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(queue) = self.pushes() {
+        if let Some(queue) = self.pushes.get() {
             let _: u64 = queue.close();
         }
     }
@@ -198,21 +246,15 @@ fn encode<Format>(
     let start = out.len();
     let mut writer = Writer::new(out, limit);
     let encoded = message.encode(&mut writer).map(|()| writer.into_state());
-    let unsent = match encoded {
-        Ok(WriterState::Message) => return Ok(true),
-        Ok(WriterState::Nothing) => {
+    let unsent = match EncodeOutcome::new(encoded, out, start, limit) {
+        EncodeOutcome::Written(_) => return Ok(true),
+        EncodeOutcome::Nothing => {
             out.truncate(start);
             return Ok(false);
         }
-        Ok(WriterState::TooLarge(length)) if length <= limit => {
-            Unsent::Frame(FrameError::out_of_memory(length))
-        }
-        Ok(WriterState::TooLarge(length)) => Unsent::Frame(FrameError::too_large(length, limit)),
-        Ok(WriterState::Error(place)) => {
-            let text = out.get(place).unwrap_or_default();
-            Unsent::Error(String::from_utf8_lossy(text).into_owned())
-        }
-        Err(error) => Unsent::Encode(error),
+        EncodeOutcome::Error(text) => Unsent::Error(text),
+        EncodeOutcome::Unencodable(error) => Unsent::Encode(error),
+        EncodeOutcome::Unsendable(error) => Unsent::Frame(error),
     };
     out.truncate(start);
     Err(unsent)

@@ -79,7 +79,10 @@ impl<P: Streams> Replies<'_, P> {
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        let (items, limit) = (&self.conversation.items, self.conversation.limits.frame_len);
+        let (items, limit) = (
+            &self.conversation.items,
+            self.conversation.shared.limits.frame_len,
+        );
         if items.stage::<P::Format>(item, limit).map_err(SendError)? {
             poll_fn(|cx| items.poll_room(cx)).await;
         }

@@ -31,17 +31,44 @@ pub(crate) struct Items {
     bytes: Vec<u8>,
     /// Where each item ends.
     ends: Vec<usize>,
+    /// How many of them were framed, and where the next one begins.
+    framed: usize,
+    start: usize,
 }
 
 impl Items {
+    /// Returns `true` if all items were framed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.framed == self.ends.len()
     }
 
-    /// Returns the items.
+    /// Returns how many items to frame until they have cost `limit` bytes, and what they cost: their lengths, and 8 for
+    /// each.
+    pub(crate) fn batch(&self, limit: usize) -> (usize, usize) {
+        let (mut count, mut cost) = (0, 0);
+        for item in self.iter() {
+            if cost >= limit {
+                break;
+            }
+            count += 1;
+            cost += item.len() + 8;
+        }
+        (count, cost)
+    }
+
+    /// Notes that items were framed.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.framed += count;
+        if let Some(last) = self.framed.checked_sub(1) {
+            self.start = self.ends.get(last).copied().unwrap_or_default();
+        }
+    }
+
+    /// Returns the items that were not framed.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
+        let mut start = self.start;
+        let ends = self.ends.get(self.framed..).unwrap_or_default();
+        ends.iter().map(move |end| {
             let item = self.bytes.get(start..*end).unwrap_or_default();
             start = *end;
             item
@@ -61,7 +88,7 @@ impl StagedItems {
         limit: usize,
     ) -> Result<bool, Unsent> {
         let mut inner = self.lock();
-        let Items { bytes, ends } = &mut inner.items;
+        let Items { bytes, ends, .. } = &mut inner.items;
         if encode(item, bytes, limit)? {
             ends.push(bytes.len());
         }
@@ -84,6 +111,11 @@ impl StagedItems {
         Poll::Pending
     }
 
+    /// Returns `true` if no item waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Takes all items, and wakes those who wait for room.
     pub(crate) fn take(&self) -> Items {
         let mut inner = self.lock();
@@ -102,6 +134,7 @@ impl StagedItems {
         }
         items.bytes.clear();
         items.ends.clear();
+        (items.framed, items.start) = (0, 0);
         let mut inner = self.lock();
         if inner.items.is_empty() {
             inner.items = items;

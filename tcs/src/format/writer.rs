@@ -174,7 +174,8 @@ impl<'a> Writer<'a> {
         self.set_after(After::StartTls);
     }
 
-    fn set_after(&mut self, after: After) {
+    /// Declares what the connection does after this message.
+    pub(crate) fn set_after(&mut self, after: After) {
         if let Some(place) = &mut self.after {
             **place = after;
         }

@@ -31,10 +31,6 @@ impl Notice {
     }
 
     /// Returns the notice of a control frame of this kind with this text, or `None` if it is no notice about a request.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a server of requests side by side reads it")
-    )]
     pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         Some(match code {

@@ -20,6 +20,20 @@ impl<T: Send + Sync + 'static + ?Sized> State for T {}
 /// Checks that connections can share a type.
 pub const fn assert_state<T: State + ?Sized>() {}
 
+/// A session, which the requests of a connection share because they run side by side.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared by the requests of a connection",
+    label = "under `concurrent`, a session must be `Send + Sync`",
+    note = "requests run side by side and share the `#[session]`: use `Mutex` or an atomic for `Cell` and `RefCell`"
+)]
+pub trait SharedSession: Send + Sync {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync> SharedSession for T {}
+
+/// Checks that the requests of a connection can share a type.
+pub const fn assert_shared_session<T: SharedSession>() {}
+
 /// A session, or a field of a client protocol.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot move from thread to thread",

@@ -1,5 +1,6 @@
 //! What the attributes make, at run time. Most of what they make of functions is compiled in `tests/ui`.
 
+mod concurrent;
 mod conversations;
 mod debug_of_messages;
 mod generated_clients;

@@ -85,7 +85,7 @@ impl<F: Framing> Outgoing<'_, F> {
 
     /// Frames messages, with an announcement. Returns the number of those that are framed, and the error of the one
     /// after them, if there is one.
-    fn write_all<'m>(
+    pub(super) fn write_all<'m>(
         &mut self,
         announcement: Announcement,
         messages: impl ExactSizeIterator<Item = &'m [u8]> + Clone,
@@ -132,6 +132,13 @@ impl<F: Framing> Outgoing<'_, F> {
             }
         }
         None
+    }
+}
+
+/// Lets what is written from now on have the id of the request whose function waited.
+pub(super) fn restore_id<F: Framing>(framing: &mut F, conversation: &Conversation) {
+    if F::HAS_IDS && conversation.request_id() > 0 {
+        framing.set_id(conversation.request_id());
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
         shared::Shared,
     },
     clocks::Stopwatch,
-    converse::{EVENT_BATCHES, Outgoing, drop_items},
+    converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id},
     io::{Gone, Interrupt, Io},
     receive::Fed,
     respond::{Exit, Flow, Responder},
@@ -196,7 +196,11 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };
+        if P::Framing::HAS_IDS {
+            conversation.begin_request(self.framing.get_mut().id());
+        }
         for _ in 0..EVENT_BATCHES {
+            restore_id(self.framing.get_mut(), conversation);
             // Items stay where they are while the peer does not read.
             let mut has_more = self.io.is_stalled();
             if !has_more {
@@ -247,6 +251,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Frames the items that the function has left, before its reply. Drops those of a function that did not return.
     #[cold]
     fn finish_items<R>(&mut self, conversation: &Conversation, called: Called<R>) -> Called<R> {
+        restore_id(self.framing.get_mut(), conversation);
         if !matches!(called, Called::Returned(_)) {
             drop_items(self.info);
             return called;
@@ -379,27 +384,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }
-            FrameKind::Control(code @ ..0x80) => {
-                let error = FrameError::malformed(format_args!(
-                    "a control frame of kind {code:#04x}, which clients do not send"
-                ));
-                Some(self.bad_frame(&error, &[]))
-            }
-            FrameKind::Announced(
-                Announcement::Items | Announcement::Parts | Announcement::Events,
-            ) => {
-                let error =
-                    FrameError::malformed("items of a reply, or events, which clients do not send");
-                Some(self.bad_frame(&error, &[]))
-            }
-            // Chunks that the function did not take.
-            FrameKind::Announced(Announcement::Chunks)
-            | FrameKind::Message
-            | FrameKind::Skip
-            | FrameKind::Control(_) => {
-                self.io.count_other_frame();
-                None
-            }
+            kind => match check_control(kind) {
+                Ok(()) => {
+                    self.io.count_other_frame();
+                    None
+                }
+                Err(error) => Some(self.bad_frame(&error, &[])),
+            },
         }
     }
 
@@ -431,5 +422,19 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     #[inline(never)]
     pub(super) fn responder(&mut self) -> Responder<'_, P> {
         Responder::new(self.shared, self.framing, self.write, self.io)
+    }
+}
+
+/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
+pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
+    match kind {
+        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
+            "a control frame of kind {code:#04x}, which clients do not send"
+        ))),
+        FrameKind::Announced(Announcement::Items | Announcement::Events | Announcement::Parts) => {
+            let text = "items of a reply, or events, which clients do not send";
+            Err(FrameError::malformed(text))
+        }
+        _ => Ok(()),
     }
 }

@@ -131,7 +131,7 @@ pub(super) enum Input {
 }
 
 /// An error says that the peer is gone, or that the server ends.
-type PollInput = Poll<Result<Input, Gone>>;
+pub(super) type PollInput = Poll<Result<Input, Gone>>;
 
 /// Why a connection stops waiting for a request, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +248,14 @@ impl Io {
         Ok(())
     }
 
+    /// Takes the request that was begun out of the connection, which can then begin others. It ends when the result is
+    /// dropped.
+    pub(super) fn take_request(&mut self) -> Option<RequestInFlight> {
+        let is_in_flight = take(&mut self.is_in_flight);
+        let address = self.address.as_ref().filter(|_| is_in_flight);
+        address.map(|address| RequestInFlight(Arc::clone(address)))
+    }
+
     /// Ends the request in flight, if one was begun.
     pub(super) fn end_request(&mut self) {
         if take(&mut self.is_in_flight)
@@ -313,6 +321,16 @@ impl Io {
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
         self.clocks.half_close.start(self.registration.now());
+    }
+}
+
+/// A request that its address counts as in flight.
+#[derive(Debug)]
+pub(super) struct RequestInFlight(Arc<PeerUsage>);
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.end_request();
     }
 }
 
@@ -550,14 +568,17 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
         clock.start(self.registration.now());
-        let interrupt = ready!(self.poll_interrupt(*clock, ahead, write, cx));
+        let timed_out = clock.deadline(self.registration.limits().request);
+        let interrupt = ready!(self.poll_interrupt(timed_out, ahead, write, cx));
         self.ends_with_function = !matches!(interrupt, Ok(Interrupt::TimedOut));
         Poll::Ready(interrupt)
     }
 
-    fn poll_interrupt(
+    /// Waits for functions, of which the first must end by `timed_out`; see
+    /// [`poll_while_function_waits`](Self::poll_while_function_waits).
+    pub(super) fn poll_interrupt(
         &mut self,
-        clock: Stopwatch,
+        timed_out: Deadline,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
@@ -572,7 +593,6 @@ impl Io {
         };
         self.read_ahead(ahead, cx)?;
         let limits = self.registration.limits();
-        let timed_out = clock.deadline(limits.request);
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
         let deadline = stalled.min(timed_out).min(half_closed);
         let wakeup = ready!(self.poll_deadline(deadline, cx));
@@ -583,6 +603,19 @@ impl Io {
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired => Err(Gone::Stalled),
         })
+    }
+
+    /// Moves bytes that were read ahead to the read buffer, while functions wait.
+    pub(super) fn poll_more(
+        &mut self,
+        read: &mut ReadBuffer,
+        ahead: &mut ReadAhead,
+        cx: &mut Context<'_>,
+    ) -> PollInput {
+        if read.has_consumed() {
+            self.clocks.frame.stop();
+        }
+        self.poll_read(read, ahead, cx)
     }
 
     /// Reads ahead. Returns an error if the peer is gone.

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers, ReadBuffer},
+    concurrency::is_concurrent,
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Side},
     limit::{assert_no_error, server_error},
@@ -43,6 +44,7 @@ use crate::{
 
 mod budget;
 mod clocks;
+mod concurrent;
 mod converse;
 mod dispatch;
 mod io;
@@ -50,7 +52,7 @@ mod receive;
 mod respond;
 mod upgrade;
 
-use converse::{EVENT_BATCHES, Outgoing, drop_items};
+use converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use respond::{Exit, Flow, Responder};
@@ -93,6 +95,9 @@ impl NewConnection {
 }
 
 impl<P: ServerProtocol> Connection<P> {
+    /// Whether requests are processed at the same time. A constant, so that other protocols have no code for it.
+    const IS_CONCURRENT: bool = is_concurrent::<P>();
+
     /// Opens the session of a new connection.
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
@@ -233,6 +238,15 @@ impl<P: ServerProtocol> Connection<P> {
                         Input::Ended(why) => return Ok(self.stop_waiting(why)),
                         _ => continue,
                     },
+                }
+            }
+            if Self::IS_CONCURRENT
+                && let Some(concurrency) = P::CONCURRENT
+            {
+                // Boxed, because hardly a connection needs room for it.
+                match Box::pin(self.process_concurrent(concurrency)).await? {
+                    Some(exit) => return Ok(exit),
+                    None => continue,
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -398,6 +412,7 @@ impl<P: ServerProtocol> Connection<P> {
                 read.reopen();
             }
             read.frames().skip(conversation.incoming.reset());
+            restore_id(self.framing.get_mut(), conversation);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));

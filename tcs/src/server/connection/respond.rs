@@ -30,6 +30,7 @@ use super::{
 use crate::{
     Peer, Rejection, RejectionKind,
     buffer::{EncodeOutcome, ReadBuffer, Unusual, WriteBuffer},
+    concurrency::is_concurrent,
     format::{After, Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -238,6 +239,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// request of a connection.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
+        if is_concurrent::<P>() && self.unsent.sum() < self.tally.unanswered() {
+            // Others are in flight, and the last of them decides.
+            return Flow::Continue(());
+        }
         if !P::Framing::EXCHANGES.are_many() {
             return Flow::Break(Exit::Close);
         }
@@ -264,7 +269,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Closes the connection if it has a session, which may be half changed by a function that did not
     /// end.
     fn close_if_session_poisoned(&mut self) -> Flow {
-        if size_of::<P::Session>() == 0 {
+        // A shared one is changed only behind locks of its own.
+        if size_of::<P::Session>() == 0 || is_concurrent::<P>() {
             return Flow::Continue(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
@@ -306,24 +312,19 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let limits = self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => {
-                let text = format!("no reply within {} (`request_timeout`)", limits.request);
-                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
+                self.reject(&timed_out(&limits))?;
                 return self.close_if_session_poisoned();
             }
             Interrupt::HalfClosed => {
-                let text = format!(
-                    "no reply within {} after the end of the input (`half_close_timeout`)",
-                    limits.half_close
-                );
-                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
-                // *Timed out* is not final.
-                let text = "the time after the end of the input is over";
-                self.close_with_frame(&going_away(text));
+                self.reject(&half_closed(&limits))?;
+                self.close_at_half_close();
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
-                let text = "the server ended before the reply";
-                self.close_with(&Rejection::new(RejectionKind::Failed, text));
+                if !P::Framing::HAS_IDS {
+                    let text = "the server ended before the reply";
+                    self.close_with(&Rejection::new(RejectionKind::Failed, text));
+                }
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away("the server ended"));
             }
@@ -337,6 +338,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let text = self.cannot_send("item of the reply", error);
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
+    }
+
+    /// Writes why the connection closes after its functions were dropped at the end of `half_close_timeout`. The
+    /// rejection as *timed out* is not final.
+    pub(super) fn close_at_half_close(&mut self) {
+        let text = "the time after the end of the input is over";
+        self.close_with_frame(&going_away(text));
     }
 
     /// Writes why the connection stops waiting for a request, or for the rest of one.
@@ -361,15 +369,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
         let after = self.write.after();
         self.write.prepare();
-        if self.unsent.sum() == self.tally.unanswered() {
+        // The panics of functions that run side by side were caught one by one.
+        if is_concurrent::<P>() || self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
             log_panic(self.log_limiter, "the framing", payload);
             self.close_with(&going_away("the server failed"));
             return Flow::Break(Exit::Close);
         }
-        log_panic(self.log_limiter, "the processing of a request", payload);
-        let text = "the function panicked";
-        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+        self.reject(&function_panicked(self.log_limiter, payload))?;
         if after != After::Continue {
             return self.close_after_reply();
         }
@@ -541,6 +548,31 @@ fn wait_end_rejection(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
     }
+}
+
+/// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
+pub(super) fn timed_out(limits: &Limits) -> Rejection {
+    let text = format!("no reply within {} (`request_timeout`)", limits.request);
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns the rejection of a request whose client has set a deadline that is over.
+pub(super) fn client_timed_out() -> Rejection {
+    let text = "no reply before the deadline of the client";
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Logs the panic of a function, and returns the rejection of its request.
+pub(super) fn function_panicked(log_limiter: &LogLimiter, payload: Payload) -> Rejection {
+    log_panic(log_limiter, "the processing of a request", payload);
+    Rejection::new(RejectionKind::Failed, "the function panicked")
+}
+
+/// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.
+pub(super) fn half_closed(limits: &Limits) -> Rejection {
+    let limit = limits.half_close;
+    let text = format!("no reply within {limit} after the end of the input (`half_close_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
 }
 
 /// Returns the final rejection of a server that closes the connection.

@@ -1,0 +1,88 @@
+//! Resolves how many requests of a connection are processed at the same time.
+
+use syn::{Expr, ExprLit, ExprPath, Lit};
+
+use super::handler::{CallKind, Handler};
+use crate::{
+    errors::Errors,
+    options::{OptionName, Options},
+};
+
+/// How many requests of a connection are processed at the same time, and in which order they are answered.
+pub(crate) struct Concurrency {
+    /// A number, or the path of a constant.
+    pub(crate) limit: Expr,
+    pub(crate) is_ordered: bool,
+}
+
+impl Concurrency {
+    /// Resolves what the options say, and reports what the functions cannot have with it.
+    pub(super) fn resolve<'h>(
+        options: &Options,
+        handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let unordered = options.given(OptionName::Unordered);
+        let Some(word) = options.given(OptionName::Concurrent) else {
+            if let Some(unordered) = unordered {
+                let message =
+                    "`unordered` is for `concurrent`: add `concurrent = 16`, or remove it";
+                errors.at(unordered, message);
+            }
+            return None;
+        };
+        if let Some(option) = options.given(OptionName::Requests) {
+            let message =
+                "`requests` is for one request, and `concurrent` has several: remove one of them";
+            errors.at(option, message);
+        }
+        if !handlers
+            .clone()
+            .any(|handler| handler.kind == CallKind::Async)
+        {
+            let message =
+                "`concurrent` is for an `async fn`, because no other function waits: remove it";
+            errors.at(word, message);
+        }
+        let sessions = handlers.filter_map(|handler| handler.parameters.session());
+        for mutability in sessions.filter_map(|session| session.mutability) {
+            let message = "requests run side by side, so they share the session: take `&T`";
+            errors.at(&mutability, message);
+        }
+        let limit = options.concurrent.as_ref()?;
+        check_limit(limit, errors).then(|| Self {
+            limit: limit.clone(),
+            is_ordered: unordered.is_none(),
+        })
+    }
+}
+
+/// Returns the expression without parentheses and invisible groups around it.
+fn bare(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Group(group) => bare(&group.expr),
+        Expr::Paren(paren) => bare(&paren.expr),
+        other => other,
+    }
+}
+
+/// Reports a limit that is neither a number nor a constant.
+fn check_limit(limit: &Expr, errors: &mut Errors) -> bool {
+    let is_zero = match bare(limit) {
+        Expr::Path(ExprPath { .. }) => return true,
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number),
+            ..
+        }) => matches!(number.base10_parse(), Ok(0_usize)),
+        _ => {
+            let message = "`concurrent` takes a number, or a constant: write `concurrent = 16`";
+            errors.at(limit, message);
+            return false;
+        }
+    };
+    if is_zero {
+        let message = "at least one request is processed at a time: write `concurrent = 16`";
+        errors.at(limit, message);
+    }
+    !is_zero
+}

@@ -1,0 +1,121 @@
+//! The future of a request, which owns what its function borrows.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, thread};
+
+use super::super::{
+    super::{
+        metrics::{Metrics, Timer, record_call},
+        shared::Shared,
+    },
+    io::RequestInFlight,
+};
+use crate::{
+    ConnectionInfo, Rejection,
+    buffer::{Arrival, EncodeOutcome, Unusual},
+    format::{After, Decode as _, Encode as _, Frame, Writer},
+    framing::FrameError,
+    protocol::{Context, ServerProtocol},
+};
+
+/// A request whose function is to be called.
+pub(super) struct Request<P: ServerProtocol> {
+    pub(super) bytes: Vec<u8>,
+    pub(super) session: P::Session,
+    pub(super) info: Arc<ConnectionInfo>,
+    pub(super) arrival: Arrival,
+    /// Its address counts it until its function is dropped.
+    pub(super) _in_flight: Option<RequestInFlight>,
+}
+
+/// What becomes of a request, or of what is in the place of one.
+pub(super) enum Outcome {
+    Reply(Reply),
+    Rejected(Rejection),
+    /// The framing cannot carry an item of the reply.
+    Unsendable(FrameError),
+    /// The rest of the read buffer is not a frame.
+    BadFrame(FrameError),
+}
+
+/// A reply without its frame.
+pub(super) struct Reply {
+    pub(super) bytes: Vec<u8>,
+    /// How many of the bytes were sent as parts.
+    pub(super) sent: usize,
+    pub(super) encoded: Unusual,
+}
+
+impl Outcome {
+    /// Returns `true` if the connection closes after it.
+    pub(super) fn closes(&self) -> bool {
+        match self {
+            Self::Reply(reply) => reply.encoded.after != After::Continue,
+            Self::Rejected(rejection) => rejection.kind().is_final(),
+            Self::Unsendable(_) => false,
+            Self::BadFrame(_) => true,
+        }
+    }
+}
+
+/// Decodes a request and calls its function. The future owns what the request borrows.
+pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
+    let Request {
+        bytes,
+        mut session,
+        info,
+        arrival,
+        _in_flight,
+    } = request;
+    let mut scratch = Vec::new();
+    let frame = Frame::new(&bytes).with_scratch(&mut scratch);
+    let decoded = match P::Request::decode(frame) {
+        Ok(decoded) => decoded,
+        Err(error) => return Outcome::Rejected(Rejection::bad_request(error.to_string())),
+    };
+    let _timed = Timed {
+        metrics: &shared.metrics,
+        timer: Timer::start(&shared.metrics, arrival, P::operation(&decoded)),
+    };
+    let context = Context::new(&info, &mut session);
+    let mut function = pin!(shared.protocol.process_request(context, decoded));
+    let limit = shared.limits.frame_len;
+    // A reply need not be `Send`, so it is encoded before this future can wait again.
+    poll_fn(|cx| {
+        let result = function.as_mut().poll(cx);
+        result.map(|result| encode::<P>(result, limit))
+    })
+    .await
+}
+
+/// Encodes the reply of a function.
+fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usize) -> Outcome {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(rejection) => return Outcome::Rejected(rejection),
+    };
+    let (mut bytes, mut after) = (Vec::new(), After::Continue);
+    let mut writer = Writer::new(&mut bytes, limit);
+    writer.lend_after(&mut after);
+    let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
+    let outcome = EncodeOutcome::new(encoded, &bytes, 0, limit);
+    let encoded = Unusual { outcome, after };
+    Outcome::Reply(Reply {
+        bytes,
+        sent: 0,
+        encoded,
+    })
+}
+
+/// Records how long a function took when it is dropped, unless it panics.
+struct Timed<'a> {
+    metrics: &'a Metrics,
+    timer: Timer,
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            record_call(self.metrics, self.timer);
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
+//!
+//! It is a third driver beside those of `dispatch.rs`. The loop of the connection enters it when bytes have arrived, and
+//! gets back when nothing is in flight: then it waits as it does for all protocols. Each request has a slot. Its future
+//! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
+//! its messages: they are framed in the order in which they are sent.
+
+mod call;
+mod slots;
+mod streams;
+mod take;
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use tokio::{task::yield_now, time::Instant};
+
+use self::{
+    call::{Outcome, Reply, Request, call},
+    slots::Slots,
+    streams::is_large,
+    take::{Taken, Waiting},
+};
+use super::{
+    super::{registry::Deadline, shared::Shared},
+    Connection,
+    converse::Outgoing,
+    io::{Gone, Interrupt, Io},
+    respond::{
+        Exit, Flow, Responder, client_timed_out, function_panicked, half_closed, log_panic,
+        timed_out,
+    },
+};
+use crate::{
+    ConnectionInfo,
+    buffer::{Buffers, EncodeOutcome, Unusual},
+    format::After,
+    framing::{ConnectionFraming, Framing, Side},
+    panics::Payload,
+    protocol::{Concurrency, ServerProtocol},
+    runtime::poll_once,
+};
+
+/// How many rounds the driver has before it lets other tasks run.
+const ROUNDS: u32 = 16;
+
+impl<P: ServerProtocol> Connection<P> {
+    /// Processes the requests that have arrived and those that arrive meanwhile. Returns `None` when nothing is in flight
+    /// and no complete frame is left.
+    pub(super) async fn process_concurrent(
+        &mut self,
+        concurrency: Concurrency,
+    ) -> Result<Option<Exit>, Gone> {
+        let shared = &*self.shared;
+        let mut driver = Driver {
+            shared,
+            info: &self.info,
+            limit: concurrency.limit(),
+            is_ordered: concurrency.is_ordered() && !P::Framing::HAS_IDS,
+            session: &mut self.session,
+            framing: &mut self.framing,
+            buffers: self.buffers.checkout(),
+            io: &mut self.io,
+            call: |request| call(shared, request),
+            slots: Slots::new(),
+            queue: VecDeque::new(),
+            streams: VecDeque::new(),
+            backlog: VecDeque::new(),
+            deadline: None,
+            timeout: Deadline::NEVER,
+            is_closing: false,
+            has_half_closed: false,
+        };
+        let (mut began, mut rounds) = (Instant::now(), 0);
+        loop {
+            let taken = match driver.process() {
+                Ok(taken) => taken,
+                Err(exit) => return Ok(Some(exit)),
+            };
+            if driver.is_idle() {
+                match taken {
+                    Taken::NeedsBytes => return Ok(None),
+                    Taken::Eof => return Ok(Some(Exit::Eof)),
+                    Taken::Enough | Taken::Yield => {}
+                }
+            }
+            let mut has_waited = false;
+            let waited = poll_fn(|cx| {
+                let waited = driver.poll_wait(taken, cx);
+                has_waited |= waited.is_pending();
+                waited
+            });
+            if let Some(interrupt) = waited.await?
+                && let Flow::Break(exit) = driver.interrupt(interrupt)
+            {
+                return Ok(Some(exit));
+            }
+            rounds += 1;
+            let limit = driver.io.registration().limits().poll_nanos;
+            let must_yield = taken == Taken::Yield
+                || rounds == ROUNDS
+                || began.elapsed().as_nanos() > limit.into();
+            if must_yield && !has_waited {
+                yield_now().await;
+                poll_once(|cx| driver.io.resume(&mut driver.buffers.ahead, cx)).await?;
+            }
+            if must_yield || has_waited {
+                (began, rounds) = (Instant::now(), 0);
+            }
+        }
+    }
+}
+
+/// The driver. `F` are the futures that `C` makes of requests.
+struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
+    shared: &'a Shared<P>,
+    info: &'a ConnectionInfo,
+    /// How many requests are in flight at most.
+    limit: usize,
+    is_ordered: bool,
+    /// Each request has a share of it. Borrowed mutably, because it need not be `Sync`.
+    session: &'a mut P::Session,
+    framing: &'a mut ConnectionFraming<P::Framing>,
+    buffers: &'a mut Buffers,
+    io: &'a mut Io,
+    call: C,
+    slots: Slots<F>,
+    /// The slots to answer: in order, those of all requests; otherwise those that have an outcome.
+    queue: VecDeque<usize>,
+    /// Without an order, the slots that may have items to send, in turn.
+    streams: VecDeque<usize>,
+    /// With ids, requests beyond the limit. Notices behind them are seen.
+    backlog: VecDeque<Waiting>,
+    /// The last deadline that the client has told, and for which id.
+    deadline: Option<(u32, u32)>,
+    /// No function must have ended before.
+    timeout: Deadline,
+    /// Whether no further request is taken.
+    is_closing: bool,
+    /// Whether the functions were dropped at the end of `half_close_timeout`.
+    has_half_closed: bool,
+}
+
+impl<P, F, C> Driver<'_, P, F, C>
+where
+    P: ServerProtocol,
+    F: Future<Output = Outcome>,
+    C: FnMut(Request<P>) -> F,
+{
+    /// Polls the functions that were woken, answers, and takes further requests. Returns how the connection ends as an
+    /// error.
+    fn process(&mut self) -> Result<Taken, Exit> {
+        for slot in self.slots.take_woken() {
+            self.poll_slot(slot);
+        }
+        loop {
+            let taken = self.take_requests();
+            if let Flow::Break(exit) = self.answer() {
+                return Err(exit);
+            }
+            // Functions that do not wait have made room for others.
+            if !self.may_take_more(taken) {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Returns `true` if nothing is in flight.
+    fn is_idle(&self) -> bool {
+        self.slots.in_use() == 0 && self.backlog.is_empty()
+    }
+
+    /// Polls the function in a slot, if one runs.
+    fn poll_slot(&mut self, slot: usize) {
+        let Some(request) = self.slots.request(slot) else {
+            return;
+        };
+        let info = Arc::clone(&request.info);
+        self.info.join_conversations(&info);
+        let polled = self.slots.poll(slot);
+        self.info.join_conversations(&info);
+        if !self.is_ordered && info.open_conversation().is_some() && !self.streams.contains(&slot) {
+            self.streams.push_back(slot);
+        }
+        match polled {
+            Some(Ok(outcome)) => self.finish(slot, outcome),
+            Some(Err(payload)) => self.fail(slot, payload),
+            None => {}
+        }
+    }
+
+    /// Notes that the function of a slot has panicked.
+    #[cold]
+    fn fail(&mut self, slot: usize, payload: Payload) {
+        let log_limiter = self.io.registration().log_limiter();
+        let rejection = function_panicked(log_limiter, payload);
+        self.slots.drop_items(slot);
+        self.finish(slot, Outcome::Rejected(rejection));
+    }
+
+    /// Drops the function in a slot, and its items. This becomes of its request, also if its reply waits.
+    #[cold]
+    fn stop(&mut self, slot: usize, outcome: Outcome) {
+        let is_running = self.slots.is_running(slot);
+        match self.slots.stop(slot) {
+            Ok(()) => {
+                self.slots.drop_items(slot);
+                if is_running {
+                    self.finish(slot, outcome);
+                } else {
+                    self.slots.finish(slot, outcome);
+                }
+            }
+            Err(payload) => self.fail(slot, payload),
+        }
+    }
+
+    /// Notes what becomes of a request.
+    fn finish(&mut self, slot: usize, outcome: Outcome) {
+        self.is_closing |= outcome.closes();
+        self.slots.finish(slot, outcome);
+        if !self.is_ordered {
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Writes the replies whose turn it is, until the write buffer is full.
+    fn answer(&mut self) -> Flow {
+        while !self.buffers.write.is_full() {
+            let Some(position) = self.next_in_queue() else {
+                if self.write_items() {
+                    continue;
+                }
+                break;
+            };
+            self.buffers.write.prepare();
+            let flow = self.answer_one(position);
+            if let Flow::Break(exit) = flow {
+                // Those behind it came before the peer had the reply, so they are not over TLS.
+                let is_last = self.is_idle();
+                return Flow::Break(if is_last { exit } else { Exit::Close });
+            }
+            // Replies and items take turns.
+            self.write_items();
+        }
+        if self.has_half_closed && self.slots.in_use() == 0 {
+            self.responder().close_at_half_close();
+            return Flow::Break(Exit::Close);
+        }
+        Flow::Continue(())
+    }
+
+    /// Returns the position in the queue of what can be answered next.
+    fn next_in_queue(&self) -> Option<usize> {
+        let outcome = |slot: &usize| {
+            let outcome = self.slots.outcome(*slot)?;
+            // Its items come before it.
+            (!self.slots.has_items(*slot)).then_some(outcome)
+        };
+        if self.is_ordered {
+            return self.queue.front().and_then(outcome).map(|_| 0);
+        }
+        // What closes the connection waits for all others.
+        let is_next = |slot: &usize| outcome(slot).is_some_and(|outcome| !outcome.closes());
+        let next = self.queue.iter().position(is_next);
+        next.or_else(|| {
+            let is_last = self.queue.len() == self.slots.in_use();
+            let closes = |slot: &usize| outcome(slot).is_some_and(Outcome::closes);
+            is_last
+                .then(|| self.queue.iter().position(closes))
+                .flatten()
+        })
+    }
+
+    /// Writes what becomes of the request at a position in the queue.
+    fn answer_one(&mut self, position: usize) -> Flow {
+        let Some(slot) = self.queue.remove(position) else {
+            return Flow::Continue(());
+        };
+        self.set_id(slot);
+        match self.slots.take_outcome(slot) {
+            Some(Outcome::Reply(reply)) if is_large::<P>(&reply) => {
+                self.write_part(slot, reply);
+                Flow::Continue(())
+            }
+            outcome => {
+                self.slots.release(slot);
+                self.respond(outcome)
+            }
+        }
+    }
+
+    /// Lets what is written from now on have the id of a request.
+    fn set_id(&mut self, slot: usize) {
+        if P::Framing::HAS_IDS
+            && let Some(request) = self.slots.request(slot)
+        {
+            self.framing.get_mut().set_id(request.id);
+        }
+    }
+
+    fn respond(&mut self, outcome: Option<Outcome>) -> Flow {
+        match outcome {
+            Some(Outcome::Reply(reply)) => self.reply(reply),
+            Some(Outcome::Rejected(rejection)) => self.responder().reject(&rejection),
+            Some(Outcome::Unsendable(error)) => self.responder().unsendable_item(&error),
+            Some(Outcome::BadFrame(error)) => {
+                let Buffers { read, write, .. } = &mut *self.buffers;
+                let unread = read.input(self.shared.limits.frame_len, Side::Server);
+                Responder::new(self.shared, self.framing, write, self.io)
+                    .bad_frame(&error, unread.bytes());
+                Flow::Break(Exit::Close)
+            }
+            None => Flow::Continue(()),
+        }
+    }
+
+    /// Frames a reply, or what is left of it.
+    fn reply(&mut self, reply: Reply) -> Flow {
+        let Unusual { outcome, mut after } = reply.encoded;
+        if !self.is_ordered && !self.queue.is_empty() {
+            // Without an order, the last of those that close the connection does it.
+            after = After::Continue;
+        }
+        let framed = if let EncodeOutcome::Written(_) = outcome {
+            let limit = self.shared.limits.frame_len;
+            let framing = self.framing.get_mut();
+            self.buffers.write.message(framing, limit, |out| {
+                out.put(reply.bytes.get(reply.sent..).unwrap_or_default());
+                out.set_after(after);
+                Ok(())
+            })
+        } else {
+            Err(Unusual { outcome, after })
+        };
+        if let Err(unusual) = framed {
+            let peer = self.info.peer();
+            return self.responder().unusual_reply(unusual, peer);
+        }
+        self.io.count_reply();
+        self.responder().after_response()
+    }
+
+    fn responder(&mut self) -> Responder<'_, P> {
+        Responder::new(self.shared, self.framing, &mut self.buffers.write, self.io)
+    }
+
+    /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
+    /// must.
+    fn poll_wait(
+        &mut self,
+        taken: Taken,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Interrupt>, Gone>> {
+        let has_events = self.write_events(cx)?;
+        let Buffers { read, ahead, write } = &mut *self.buffers;
+        if self.slots.running() == 0 && !P::Framing::HAS_IDS {
+            // It waits for nothing but the peer, of which it needs no notices.
+            if let Poll::Ready(Err(gone)) = self.io.poll_flush_in_time(write, cx) {
+                return Poll::Ready(Err(gone));
+            }
+        } else {
+            let waited = self.io.poll_interrupt(self.timeout, ahead, write, cx);
+            if (ahead.has_ended() || read.has_ended())
+                && let Some(conversation) = self.info.open_conversation()
+            {
+                conversation.close();
+            }
+            if let Poll::Ready(interrupt) = waited {
+                return Poll::Ready(interrupt.map(Some));
+            }
+        }
+        let has_room = self.buffers.write.is_empty();
+        let goes_on = taken == Taken::Yield
+            || self.read_more(taken, cx)?
+            || has_room
+                && (has_events
+                    || self.next_in_queue().is_some()
+                    || self.has_stream()
+                    || self.may_take_more(taken));
+        if goes_on || !self.slots.sleep(cx) {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Pending
+    }
+
+    /// Frames the events that wait. Returns `true` if there may be more.
+    fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Gone> {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Ok(false);
+        };
+        // Events do not wait for the replies to functions that run side by side.
+        conversation.end_request();
+        match conversation.pushes() {
+            Some(queue) => self.outgoing().write_events(queue, Some(cx)),
+            None => Ok(false),
+        }
+    }
+
+    fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
+        Outgoing {
+            write: &mut self.buffers.write,
+            framing: self.framing,
+            limit: self.shared.limits.frame_len,
+            info: self.info,
+            io: self.io,
+        }
+    }
+
+    /// Drops the functions whose time is over.
+    #[cold]
+    fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
+        if interrupt == Interrupt::Aborted {
+            return self.responder().interrupted(interrupt);
+        }
+        let is_half_closed = interrupt == Interrupt::HalfClosed;
+        self.is_closing |= is_half_closed;
+        self.has_half_closed |= is_half_closed;
+        self.timeout = Deadline::NEVER;
+        for slot in self.slots.positions() {
+            // Items without credit may wait after their function.
+            let is_pending = self.slots.is_running(slot) || self.slots.has_items(slot);
+            let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
+                continue;
+            };
+            let (deadline, last) = (request.deadline, request.last);
+            let has_passed = |deadline| self.io.registration().has_passed(deadline);
+            let rejection = if is_half_closed {
+                half_closed(&self.shared.limits)
+            } else if has_passed(last) {
+                client_timed_out()
+            } else if has_passed(deadline) {
+                timed_out(&self.shared.limits)
+            } else {
+                self.timeout = self.timeout.min(deadline);
+                continue;
+            };
+            self.stop(slot, Outcome::Rejected(rejection));
+        }
+        Flow::Continue(())
+    }
+}
+
+/// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
+impl<P: ServerProtocol, F: Future<Output = Outcome>, C> Drop for Driver<'_, P, F, C> {
+    fn drop(&mut self) {
+        for slot in self.slots.positions() {
+            if let Err(payload) = self.slots.stop(slot) {
+                let log_limiter = self.io.registration().log_limiter();
+                log_panic(log_limiter, "the drop of a function", payload);
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Futures that are polled side by side in one task, each only when it was woken.
+//!
+//! A slot keeps the memory of its future and its waker for the next one.
+
+use std::{
+    mem::take,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use tokio::time::Instant;
+
+use super::super::super::registry::Deadline;
+use crate::{
+    ConnectionInfo,
+    conversation::Items,
+    deadline::with_inherited,
+    framing::Framing,
+    panics::{Payload, poll_caught},
+};
+
+/// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
+const CREDIT: i64 = 256 * 1024;
+
+/// The functions of a connection that run, and the outcomes of those that have ended.
+pub(super) struct Slots<F: Future> {
+    all: Vec<Slot<F>>,
+    free: Vec<usize>,
+    running: usize,
+    wakeups: Arc<Wakeups>,
+}
+
+struct Slot<F: Future> {
+    future: Pin<Box<Option<F>>>,
+    request: InFlight,
+    outcome: Option<F::Output>,
+    /// Wakes this slot, whichever future is in it.
+    waker: Waker,
+}
+
+/// A request in a slot.
+pub(super) struct InFlight {
+    /// The view of its function on the connection, which is used again for the next request.
+    pub(super) info: Arc<ConnectionInfo>,
+    /// 0 if the framing has no ids.
+    pub(super) id: u32,
+    /// When the function must have ended, or sent another item.
+    pub(super) deadline: Deadline,
+    /// When it must have ended because its client has told so.
+    pub(super) last: Deadline,
+    /// What the calls that it makes inherit.
+    pub(super) inherited: Option<Instant>,
+    /// Items of its reply that were taken from the function.
+    pub(super) items: Items,
+    /// How many bytes of items may be sent.
+    pub(super) credit: i64,
+}
+
+impl InFlight {
+    /// Begins the next request.
+    pub(super) fn begin<F: Framing>(&mut self, id: u32) {
+        self.id = id;
+        self.credit = if F::HAS_IDS { CREDIT } else { i64::MAX };
+    }
+
+    fn has_staged(&self) -> bool {
+        let conversation = self.info.open_conversation();
+        conversation.is_some_and(|conversation| !conversation.items.is_empty())
+    }
+}
+
+/// The slots that were woken, and the task that polls them.
+#[derive(Default)]
+struct Wakeups(Mutex<Woken>);
+
+#[derive(Default)]
+struct Woken {
+    slots: Vec<usize>,
+    /// Set while the task waits.
+    task: Option<Waker>,
+}
+
+struct SlotWaker {
+    position: usize,
+    wakeups: Arc<Wakeups>,
+}
+
+impl Wakeups {
+    /// Ignores poisoning, because no foreign code runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Woken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut woken = self.wakeups.lock();
+        // A future that is woken many times is polled once. The last one is compared, because few repeat others.
+        if woken.slots.last() != Some(&self.position) {
+            woken.slots.push(self.position);
+        }
+        let task = woken.task.take();
+        // Wakers are foreign code, and run without the lock.
+        drop(woken);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl<F: Future> Slots<F> {
+    pub(super) fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            free: Vec::new(),
+            running: 0,
+            wakeups: Arc::default(),
+        }
+    }
+
+    /// Returns the number of slots that are in use.
+    pub(super) fn in_use(&self) -> usize {
+        self.all.len() - self.free.len()
+    }
+
+    /// Returns the number of functions that run.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Returns the positions of all slots.
+    pub(super) fn positions(&self) -> std::ops::Range<usize> {
+        0..self.all.len()
+    }
+
+    /// Returns a slot of the connection, which is in use from now on.
+    pub(super) fn open(&mut self, info: &ConnectionInfo) -> usize {
+        if let Some(position) = self.free.pop() {
+            return position;
+        }
+        let position = self.all.len();
+        let wakeups = Arc::clone(&self.wakeups);
+        self.all.push(Slot {
+            future: Box::pin(None),
+            request: InFlight {
+                info: Arc::new(info.for_request()),
+                id: 0,
+                deadline: Deadline::NEVER,
+                last: Deadline::NEVER,
+                inherited: None,
+                items: Items::default(),
+                credit: 0,
+            },
+            outcome: None,
+            waker: Arc::new(SlotWaker { position, wakeups }).into(),
+        });
+        position
+    }
+
+    /// Puts a function into a slot without one. It must be polled once; then it is woken.
+    pub(super) fn start(&mut self, position: usize, function: F) {
+        if let Some(slot) = self.all.get_mut(position) {
+            slot.future.set(Some(function));
+            self.running += 1;
+        }
+    }
+
+    /// Returns the request in a slot.
+    pub(super) fn request(&self, position: usize) -> Option<&InFlight> {
+        self.all.get(position).map(|slot| &slot.request)
+    }
+
+    /// Returns the request in a slot.
+    pub(super) fn request_mut(&mut self, position: usize) -> Option<&mut InFlight> {
+        self.all.get_mut(position).map(|slot| &mut slot.request)
+    }
+
+    /// Returns `true` if the function in a slot runs.
+    pub(super) fn is_running(&self, position: usize) -> bool {
+        let slot = self.all.get(position);
+        slot.is_some_and(|slot| slot.future.is_some())
+    }
+
+    /// Returns the slot of the request with an id.
+    pub(super) fn find(&self, id: u32) -> Option<usize> {
+        let is_of = |slot: &Slot<F>| {
+            slot.request.id == id && (slot.future.is_some() || slot.outcome.is_some())
+        };
+        self.all.iter().position(is_of)
+    }
+
+    /// Polls the function in a slot, and drops it when it has ended. Returns the payload of a panic as an error.
+    pub(super) fn poll(&mut self, position: usize) -> Option<Result<F::Output, Payload>> {
+        let slot = self.all.get_mut(position)?;
+        let function = slot.future.as_mut().as_pin_mut()?;
+        let mut cx = Context::from_waker(&slot.waker);
+        let polled = with_inherited(slot.request.inherited, || poll_caught(function, &mut cx));
+        let Poll::Ready(output) = polled else {
+            return None;
+        };
+        // A panic of its drop is answered as well.
+        Some(self.stop(position).and(output))
+    }
+
+    /// Drops the function in a slot. Returns the payload of a panic of its drop.
+    pub(super) fn stop(&mut self, position: usize) -> Result<(), Payload> {
+        let Some(slot) = self.all.get_mut(position) else {
+            return Ok(());
+        };
+        self.running -= usize::from(slot.future.is_some());
+        let dropped = catch_unwind(AssertUnwindSafe(|| slot.future.set(None)));
+        if dropped.is_err() {
+            // What is left of it is not dropped again.
+            slot.future = Box::pin(None);
+        }
+        dropped
+    }
+
+    /// Notes the outcome of a slot without a function.
+    pub(super) fn finish(&mut self, position: usize, outcome: F::Output) {
+        if let Some(slot) = self.all.get_mut(position) {
+            slot.outcome = Some(outcome);
+        }
+    }
+
+    /// Returns the outcome of a slot, if there is one.
+    pub(super) fn outcome(&self, position: usize) -> Option<&F::Output> {
+        self.all.get(position)?.outcome.as_ref()
+    }
+
+    /// Takes the outcome of a slot.
+    pub(super) fn take_outcome(&mut self, position: usize) -> Option<F::Output> {
+        self.all.get_mut(position)?.outcome.take()
+    }
+
+    /// Notes that a slot is not in use any more.
+    pub(super) fn release(&mut self, position: usize) {
+        self.free.push(position);
+    }
+
+    /// Returns `true` if a slot has items that were not sent.
+    pub(super) fn has_items(&self, position: usize) -> bool {
+        let request = self.request(position);
+        request.is_some_and(|request| !request.items.is_empty() || request.has_staged())
+    }
+
+    /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be
+    /// sent.
+    pub(super) fn collect_items(&mut self, position: usize) -> bool {
+        let Some(request) = self.request_mut(position) else {
+            return false;
+        };
+        if request.credit <= 0 {
+            return false;
+        }
+        if request.items.is_empty()
+            && let Some(conversation) = request.info.open_conversation()
+        {
+            let sent = std::mem::replace(&mut request.items, conversation.items.take());
+            conversation.items.recycle(sent);
+        }
+        !request.items.is_empty()
+    }
+
+    /// Drops the items of a function that did not return.
+    pub(super) fn drop_items(&mut self, position: usize) {
+        if let Some(request) = self.request_mut(position) {
+            request.items = Items::default();
+            if let Some(conversation) = request.info.open_conversation() {
+                drop(conversation.items.take());
+            }
+        }
+    }
+
+    /// Takes the slots that were woken.
+    pub(super) fn take_woken(&mut self) -> Vec<usize> {
+        take(&mut self.wakeups.lock().slots)
+    }
+
+    /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
+    pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        let mut woken = self.wakeups.lock();
+        woken.task = Some(cx.waker().clone());
+        woken.slots.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn, ready},
+        panic::panic_any,
+    };
+
+    use super::*;
+    use crate::Peer;
+
+    fn start<F: Future>(slots: &mut Slots<F>, future: F) -> usize {
+        let position = slots.open(&ConnectionInfo::new(Peer::unnamed()));
+        slots.start(position, future);
+        position
+    }
+
+    #[test]
+    fn only_the_slot_that_was_woken_is_listed() {
+        let waker = Mutex::new(None);
+        let mut slots = Slots::new();
+        for _ in 0..3 {
+            let future = poll_fn(|cx| {
+                *waker.lock().expect("no panic") = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            });
+            let position = start(&mut slots, future);
+            assert!(slots.poll(position).is_none());
+        }
+        let cx = Context::from_waker(Waker::noop());
+        assert!(slots.sleep(&cx));
+        let waker = waker.lock().expect("no panic").take().expect("polled");
+        waker.wake_by_ref();
+        waker.wake();
+        assert!(!slots.sleep(&cx));
+        assert_eq!(slots.take_woken(), [2]);
+        assert!(slots.take_woken().is_empty());
+    }
+
+    #[test]
+    fn memory_of_a_slot_is_used_again() {
+        let mut slots = Slots::new();
+        let first = start(&mut slots, ready(1));
+        assert_eq!((slots.in_use(), slots.running()), (1, 1));
+        assert!(matches!(slots.poll(first), Some(Ok(1))));
+        assert!(slots.poll(first).is_none() && slots.take_outcome(first).is_none());
+        slots.finish(first, 1);
+        assert_eq!((slots.in_use(), slots.running()), (1, 0));
+        assert_eq!(slots.take_outcome(first), Some(1));
+        slots.release(first);
+        assert_eq!(start(&mut slots, ready(2)), first);
+    }
+
+    #[test]
+    fn panics_of_futures_and_of_their_drops_are_caught() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic_any("dropped");
+            }
+        }
+        let mut slots = Slots::new();
+        let position = start(&mut slots, async {
+            let _bomb = Bomb;
+            pending::<()>().await;
+        });
+        assert!(slots.poll(position).is_none());
+        assert!(slots.stop(position).is_err());
+        assert!(slots.stop(position).is_ok());
+        assert_eq!(slots.running(), 0);
+    }
+}

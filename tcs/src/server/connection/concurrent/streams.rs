@@ -1,0 +1,106 @@
+//! Streamed replies, and large ones with a framing that has ids: they are sent piece by piece, between others.
+
+use super::{
+    super::super::registry::Deadline,
+    Driver,
+    call::{Outcome, Reply, Request},
+};
+use crate::{
+    buffer::EncodeOutcome,
+    framing::{Announcement, Framing},
+    protocol::ServerProtocol,
+};
+
+/// How many bytes of a reply are sent before others have their turn, apart from a single item that is longer.
+const BATCH: usize = 16 * 1024;
+/// Replies beyond this many bytes are sent in parts.
+const LARGE: usize = 64 * 1024;
+
+/// Returns `true` if only a part of a reply is sent next.
+pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
+    let is_whole = reply.sent == 0 && reply.bytes.len() <= LARGE;
+    let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
+    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > BATCH
+}
+
+impl<P, F, C> Driver<'_, P, F, C>
+where
+    P: ServerProtocol,
+    F: Future<Output = Outcome>,
+    C: FnMut(Request<P>) -> F,
+{
+    /// Frames items of the stream whose turn it is. Returns `false` if there are none.
+    pub(super) fn write_items(&mut self) -> bool {
+        let Some(slot) = self.next_stream() else {
+            return false;
+        };
+        self.set_id(slot);
+        let Some(request) = self.slots.request_mut(slot) else {
+            return false;
+        };
+        let credit = usize::try_from(request.credit).unwrap_or_default();
+        let mut items = std::mem::take(&mut request.items);
+        let (count, cost) = items.batch(credit.min(BATCH));
+        request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
+        let batch = items.iter().take(count);
+        let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
+        items.advance(count);
+        // `request_timeout` is for each item.
+        let now = self.io.registration().now();
+        let deadline = Deadline::after(now, self.shared.limits.request);
+        if let Some(request) = self.slots.request_mut(slot) {
+            request.items = items;
+            request.deadline = deadline.min(request.last);
+        }
+        if let Some(error) = error {
+            self.stop(slot, Outcome::Unsendable(error));
+        }
+        true
+    }
+
+    /// Returns the slot whose items are sent next.
+    fn next_stream(&mut self) -> Option<usize> {
+        if self.is_ordered {
+            let slot = *self.queue.front()?;
+            return self.slots.collect_items(slot).then_some(slot);
+        }
+        for _ in 0..self.streams.len() {
+            let slot = self.streams.pop_front()?;
+            if self.slots.collect_items(slot) {
+                self.streams.push_back(slot);
+                return Some(slot);
+            }
+            // Otherwise it comes again when its function was polled.
+            if self.slots.has_items(slot) {
+                self.streams.push_back(slot);
+            }
+        }
+        None
+    }
+
+    /// Returns `true` if items can be sent.
+    pub(super) fn has_stream(&self) -> bool {
+        if self.is_ordered {
+            let slot = self.queue.front();
+            return slot.is_some_and(|slot| self.slots.has_items(*slot));
+        }
+        let can_send = |slot: &usize| {
+            let request = self.slots.request(*slot);
+            request.is_some_and(|request| request.credit > 0) && self.slots.has_items(*slot)
+        };
+        self.streams.iter().any(can_send)
+    }
+
+    /// Frames a part of a large reply.
+    pub(super) fn write_part(&mut self, slot: usize, mut reply: Reply) {
+        let part = reply.bytes.get(reply.sent..).unwrap_or_default();
+        let part = part.get(..BATCH).unwrap_or(part);
+        let length = part.len();
+        let parts = std::iter::once(part);
+        let (_, error) = self.outgoing().write_all(Announcement::Parts, parts);
+        debug_assert!(error.is_none(), "a part is shorter than its message may be");
+        reply.sent += length;
+        self.slots.finish(slot, Outcome::Reply(reply));
+        self.queue.push_back(slot);
+    }
+}

@@ -1,0 +1,430 @@
+//! Requests with ids, and streamed replies of requests that are processed at the same time.
+
+use std::time::Duration;
+
+use tcs::{
+    ConcurrentServer,
+    framing::{LengthPrefixed, Multiplexed},
+    protocol::{Concurrency, Push, Replies, Requests, ServerProtocol},
+    server_protocol,
+};
+use tcs_tests::{RawPeer, code, patiently, serve_in_memory, within};
+use tokio::time::{Instant, sleep};
+
+use crate::concurrent::{Gates, outcomes};
+
+/// The kinds of control frames, from `WIRE.md`.
+const CANCELLED: u8 = 0x07;
+const ITEMS: u8 = 0x81;
+const PARTS: u8 = 0x85;
+const CREDIT: u8 = 0x86;
+const CANCEL: u8 = 0x87;
+const DEADLINE: u8 = 0x88;
+
+/// Does as the request says: the first word is what, the second is the name of a gate or a number.
+#[server_protocol(framing = Multiplexed, replies = &str)]
+async fn desk(
+    request: &str,
+    #[state] gates: &Gates,
+    mut out: Replies<'_, Desk>,
+) -> Result<String, String> {
+    // It is held until the function ends.
+    let gates = gates.clone();
+    let (what, name) = request.split_once(' ').unwrap_or((request, ""));
+    let number = || name.parse::<usize>().unwrap_or_default();
+    match what {
+        "wait" => gates.of(name).pass().await,
+        "large" => return Ok("x".repeat(number())),
+        "items" => {
+            for _ in 0..number() {
+                out.send(&"i".repeat(1_016)).await?;
+            }
+            gates.of("sent").pass().await;
+        }
+        "panic" => {
+            out.send("lost").await?;
+            panic!("on purpose");
+        }
+        _ => {}
+    }
+    Ok(name.to_owned())
+}
+
+/// The same in order, without ids.
+#[server_protocol(framing = LengthPrefixed, replies = &str, concurrent = 4)]
+async fn ordered(
+    name: &str,
+    #[state] gates: &Gates,
+    mut out: Replies<'_, Ordered>,
+) -> Result<String, String> {
+    for number in 0..3 {
+        out.send(&format!("{name}{number}")).await?;
+    }
+    gates.of(name).pass().await;
+    out.send(&format!("{name} last")).await?;
+    Ok(name.to_owned())
+}
+
+/// Takes chunks, which requests that are processed at the same time do not have.
+#[server_protocol(framing = Multiplexed, requests = &str)]
+async fn chunks(_: &str, mut more: Requests<'_, Chunks>) -> String {
+    match more.next().await {
+        Ok(chunk) => format!("{chunk:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn message(id: u32, text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).expect("it is short");
+    let header = [length, id].map(u32::to_be_bytes);
+    [header.as_flattened(), text.as_bytes()].concat()
+}
+
+fn notice(id: u32, kind: u8, number: Option<u32>) -> Vec<u8> {
+    let text = number.map(u32::to_be_bytes);
+    let text = text.as_ref().map_or(&[][..], |text| text);
+    let length = u32::try_from(1 + text.len()).expect("it is short");
+    let header = [0x8000_0000 | length, id].map(u32::to_be_bytes);
+    [header.as_flattened(), &[kind], text].concat()
+}
+
+/// A frame: its id, its kind if it is a control frame, and its text.
+#[derive(Debug, PartialEq, Eq)]
+struct Frame(u32, Option<u8>, Vec<u8>);
+
+impl Frame {
+    fn reply(id: u32, text: &str) -> Self {
+        Self(id, None, text.as_bytes().to_vec())
+    }
+}
+
+async fn hear(peer: &mut RawPeer) -> Frame {
+    let header = peer.receive(8).await;
+    let [length, id] =
+        [&header[..4], &header[4..]].map(|word| u32::from_be_bytes(word.try_into().expect("four")));
+    let length_of = usize::try_from(length & 0x7fff_ffff).expect("64 bits");
+    let mut text = peer.receive(length_of).await;
+    let kind = (length >> 31 == 1).then(|| text.remove(0));
+    Frame(id, kind, text)
+}
+
+async fn hear_rejection(peer: &mut RawPeer) -> (u32, u8) {
+    match hear(peer).await {
+        Frame(id, Some(kind), _) => (id, kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn server(gates: &Gates) -> ConcurrentServer<Desk> {
+    ConcurrentServer::new(Desk::new(gates.clone()))
+}
+
+#[test]
+fn waiting_functions_with_ids_are_concurrent() {
+    assert_eq!(Desk::CONCURRENT, Some(Concurrency::unordered(128)));
+    assert_eq!(Chunks::CONCURRENT, None);
+}
+
+#[tokio::test]
+async fn replies_have_the_ids_of_their_requests() {
+    let gates = Gates::default();
+    let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 16);
+    peer.send([message(7, "wait a"), message(300, "wait b")].concat())
+        .await;
+    gates.reached(&["a", "b"]).await;
+    gates.open("b");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(300, "b"));
+    peer.send(message(300, "now c")).await;
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(300, "c"));
+    gates.open("a");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(7, "a"));
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [3, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn cancelled_request_is_answered_once_and_its_function_is_dropped() {
+    let gates = Gates::default();
+    let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 16);
+    peer.send([message(1, "wait a"), message(2, "wait b")].concat())
+        .await;
+    gates.reached(&["a", "b"]).await;
+    // The second time, and for an id that was never used, it is ignored.
+    let cancels = [1, 1, 99].map(|id| notice(id, CANCEL, None));
+    peer.send(cancels.concat()).await;
+    assert_eq!(within(hear_rejection(&mut peer)).await, (1, CANCELLED));
+    // The test, the protocol, and the other function.
+    assert_eq!(gates.functions(), 3);
+    gates.open("b");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "b"));
+    // The id can be used again.
+    peer.send(message(1, "now c")).await;
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "c"));
+    drop(peer);
+    within(serving).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn notices_behind_requests_beyond_the_limit_are_seen() {
+    let gates = Gates::default();
+    let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 16);
+    for id in 1..=130 {
+        peer.send(message(id, &format!("wait {id}"))).await;
+    }
+    gates.reached(&["1", "128"]).await;
+    // One that waits for a place, and one that runs and gives its place to the last.
+    peer.send([notice(129, CANCEL, None), notice(5, CANCEL, None)].concat())
+        .await;
+    for id in [129, 5] {
+        assert_eq!(within(hear_rejection(&mut peer)).await, (id, CANCELLED));
+    }
+    gates.reached(&["130"]).await;
+    assert!(!gates.of("129").was_reached());
+    gates.open("130");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(130, "130"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_of_the_client_ends_its_request() {
+    let gates = Gates::default();
+    let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 16);
+    let began = Instant::now();
+    // Its request comes later.
+    peer.send(notice(1, DEADLINE, Some(5_000))).await;
+    sleep(Duration::from_millis(10)).await;
+    peer.send([message(1, "wait a"), message(2, "wait b")].concat())
+        .await;
+    assert_eq!(
+        patiently(hear_rejection(&mut peer)).await,
+        (1, code::TIMED_OUT)
+    );
+    let took = began.elapsed();
+    assert!(
+        Duration::from_secs(5) <= took && took < Duration::from_secs(6),
+        "{took:?}"
+    );
+    gates.open("b");
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(2, "b"));
+    assert_eq!(gates.functions(), 2);
+}
+
+/// Counts the items that come before a frame of another kind, which it returns.
+async fn count_items(peer: &mut RawPeer, id: u32) -> (usize, Frame) {
+    let (mut items, mut announced) = (0, 0);
+    loop {
+        match hear(peer).await {
+            Frame(of, Some(ITEMS), count) if of == id => {
+                assert_eq!(announced, 0, "all that were announced have come");
+                announced = u32::from_be_bytes(count.try_into().expect("four"));
+            }
+            Frame(of, None, item) if of == id && announced > 0 => {
+                assert_eq!(item.len(), 1_016);
+                announced -= 1;
+                items += 1;
+            }
+            other => return (items, other),
+        }
+    }
+}
+
+#[tokio::test]
+async fn stream_without_credit_waits_and_holds_up_nothing() {
+    let gates = Gates::default();
+    let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 20);
+    peer.send(message(1, "items 400")).await;
+    // Each item costs 1,024 bytes, so the 256 KiB at the start are 256 items.
+    peer.send(message(2, "wait a")).await;
+    gates.reached(&["a"]).await;
+    let reading = async {
+        let mut items = 0;
+        while items < 256 {
+            let Frame(id, kind, _) = hear(&mut peer).await;
+            assert_eq!(id, 1);
+            items += usize::from(kind.is_none());
+        }
+    };
+    within(reading).await;
+    gates.open("a");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "a"));
+    peer.send(notice(1, CREDIT, Some(10 * 1_024))).await;
+    peer.send(message(3, "now b")).await;
+    let mut items = 0;
+    let mut replies = 0;
+    while items < 10 || replies < 1 {
+        match within(hear(&mut peer)).await {
+            Frame(1, None, _) => items += 1,
+            Frame(3, None, _) => replies += 1,
+            Frame(1, Some(ITEMS), _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    peer.send(notice(1, CREDIT, Some(1 << 20))).await;
+    gates.open("sent");
+    let (items, reply) = within(count_items(&mut peer, 1)).await;
+    assert_eq!((items, reply), (134, Frame::reply(1, "400")));
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [3, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn cancelled_stream_ends_also_without_credit() {
+    let gates = Gates::default();
+    let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 20);
+    peer.send(message(1, "items 300")).await;
+    gates.open("sent");
+    gates.reached(&["sent"]).await;
+    peer.send(notice(1, CANCEL, None)).await;
+    let (items, end) = within(count_items(&mut peer, 1)).await;
+    assert!(items <= 256, "{items}");
+    assert_eq!((end.0, end.1), (1, Some(CANCELLED)));
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn large_reply_is_sent_in_parts_between_which_others_are_sent() {
+    let gates = Gates::default();
+    let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 14);
+    const LENGTH: usize = 1 << 20;
+    peer.send(message(1, &format!("large {LENGTH}"))).await;
+    let first = within(hear(&mut peer)).await;
+    assert_eq!(first, Frame(1, Some(PARTS), vec![0, 0, 0, 1]));
+    peer.send(message(2, "now a")).await;
+    let (mut length, mut before) = (0, None);
+    let mut is_part = true;
+    loop {
+        match within(hear(&mut peer)).await {
+            Frame(1, Some(PARTS), _) => is_part = true,
+            Frame(1, None, part) => {
+                assert!(part.len() <= 1 << 16);
+                length += part.len();
+                if !std::mem::take(&mut is_part) {
+                    break;
+                }
+            }
+            Frame(2, None, _) => before = Some(length),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(length, LENGTH);
+    assert!(before.is_some_and(|before| before < LENGTH), "{before:?}");
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [2, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn items_of_a_function_that_panics_are_dropped() {
+    let gates = Gates::default();
+    let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 14);
+    peer.send(message(1, "panic")).await;
+    assert_eq!(within(hear_rejection(&mut peer)).await, (1, code::FAILED));
+    peer.send(message(2, "now a")).await;
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "a"));
+}
+
+#[tokio::test]
+async fn items_without_ids_come_directly_before_their_replies() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Ordered::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 14);
+    peer.send(b"\0\0\0\x01a\0\0\0\x01b").await;
+    gates.reached(&["a", "b"]).await;
+    gates.open("b");
+    gates.open("a");
+    peer.finish().await;
+    let heard = within(peer.rest()).await;
+    let mut messages = Vec::new();
+    let mut rest = heard.as_slice();
+    while let Some((header, after)) = rest.split_first_chunk() {
+        let header = u32::from_be_bytes(*header);
+        let (message, after) = after.split_at((header & 0xffff) as usize);
+        if header >> 31 == 0 {
+            messages.push(String::from_utf8_lossy(message).into_owned());
+        }
+        rest = after;
+    }
+    let expected = [
+        "a0", "a1", "a2", "a last", "a", "b0", "b1", "b2", "b last", "b",
+    ];
+    assert_eq!(messages, expected);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+}
+
+#[derive(Default)]
+struct Count(usize);
+
+/// It has a session of its own, so its requests are processed one after the other.
+#[server_protocol(framing = Multiplexed, replies = &str, push = &str)]
+async fn sequential(
+    name: &str,
+    #[state] gates: &Gates,
+    #[session] count: &mut Count,
+    push: Push<Sequential>,
+    mut out: Replies<'_, Sequential>,
+) -> Result<String, String> {
+    count.0 += 1;
+    if count.0 == 1 {
+        push.try_send("an event")
+            .map_err(|error| error.to_string())?;
+        gates.of("push").pass().await;
+        return Ok("pushing".to_owned());
+    }
+    out.send("item").await?;
+    gates.of(name).pass().await;
+    Ok(name.to_owned())
+}
+
+#[tokio::test]
+async fn replies_in_sequence_have_their_ids_beside_events() {
+    assert_eq!(Sequential::CONCURRENT, None);
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Sequential::new(gates.clone()));
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 14);
+    peer.send([message(5, "a"), message(6, "b")].concat()).await;
+    gates.reached(&["push"]).await;
+    gates.open("push");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(5, "pushing"));
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        let Frame(id, kind, text) = within(hear(&mut peer)).await;
+        heard.push((id, kind, text.len()));
+    }
+    heard.sort_unstable();
+    assert_eq!(
+        heard,
+        [
+            (0, None, 8),
+            (0, Some(0x82), 4),
+            (6, None, 4),
+            (6, Some(ITEMS), 4)
+        ]
+    );
+    gates.open("b");
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(6, "b"));
+}
+
+#[tokio::test]
+async fn chunks_have_the_id_of_their_request() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Chunks), 1 << 14);
+    let announced = notice(9, 0x83, Some(1));
+    peer.send(
+        [
+            message(9, "a"),
+            announced,
+            message(9, "chunk"),
+            message(10, "b"),
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!(
+        within(hear(&mut peer)).await,
+        Frame::reply(9, "Some(\"chunk\")")
+    );
+    peer.finish().await;
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(10, "None"));
+}

@@ -1,0 +1,8 @@
+use tcs::server_protocol;
+
+#[server_protocol(concurrent = 16, unordered = true)]
+async fn greet(name: &str) -> String {
+    format!("Hello, {name}!")
+}
+
+fn main() {}
