@@ -134,7 +134,7 @@ mod upkeep;
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
 /// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
-/// then drops its function. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
+/// then drops its function. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
 /// at most 4 MiB of others were sent after it.
 ///
 /// # The framing
