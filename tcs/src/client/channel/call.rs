@@ -299,7 +299,7 @@ impl<F: Framing> Subchannel<F> {
                 let notice = Notice::deadline_at(end);
                 offset = state.queue.notice_before(offset, framing, notice);
             }
-            let slot = state.slots.insert(offset, waker);
+            let slot = state.slots.insert::<F>(offset, waker);
             if F::HAS_IDS && has_items {
                 state.slots.expect_items(slot);
             }

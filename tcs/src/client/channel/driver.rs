@@ -295,7 +295,7 @@ fn deliver<F: Framing>(
                 (Err(failure.into()), call)
             }
         };
-        slots.complete(call.index, reply, peer, wakers);
+        slots.complete::<F>(call.index, reply, peer, wakers);
         oldest = slots.oldest();
         if oldest.is_some_and(|oldest| oldest.offset >= enough) {
             // So that these callers can send again while the others still wait.

@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, mem, task::Waker};
 
 use super::reply::{self, Reply};
-use crate::{Error, Execution, Peer, client::ids::CREDIT, framing::FrameError};
+use crate::{
+    Error, Execution, Peer,
+    client::ids::CREDIT,
+    framing::{FrameError, Framing},
+};
 
 /// The index of no slot.
 const NONE: u32 = u32::MAX;
@@ -93,7 +97,7 @@ struct Slot {
     started: u32,
     /// The next slot in its list.
     next: u32,
-    /// The one before it in the list of calls. That of the oldest is not read.
+    /// The one before it in the list of calls, with ids. That of the oldest is not read.
     previous: u32,
 }
 
@@ -145,7 +149,7 @@ impl Slots {
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> u32 {
+    pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Waker) -> u32 {
         let (previous, now) = (self.newest, self.now);
         let index = match self.entries.get_mut(self.free as usize) {
             Some(slot) => {
@@ -153,7 +157,9 @@ impl Slots {
                 slot.waker = Some(waker);
                 slot.offset = offset;
                 slot.started = now;
-                slot.previous = previous;
+                if F::HAS_IDS {
+                    slot.previous = previous;
+                }
                 mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
             }
             None => self.add(offset, waker),
@@ -254,14 +260,14 @@ impl Slots {
     /// Completes a call with an error or with a copy of its reply, for which there may be no memory.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn complete(
+    pub(super) fn complete<F: Framing>(
         &mut self,
         index: u32,
         result: Result<&[u8], Box<Failure>>,
         peer: &Peer,
         wakers: &mut Vec<Waker>,
     ) {
-        let Some(slot) = self.take(index, wakers) else {
+        let Some(slot) = self.take::<F>(index, wakers) else {
             return;
         };
         if let Err(failure) = result.and_then(|reply| slot.copy(reply, peer)) {
@@ -368,12 +374,12 @@ impl Slots {
     /// abandoned.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    fn take(&mut self, index: u32, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
+    fn take<F: Framing>(&mut self, index: u32, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
         let slot = self.entries.get_mut(index as usize)?;
         let is_abandoned = slot.stage == Stage::Abandoned;
         slot.stage = Stage::Complete;
         let (previous, next) = (slot.previous, slot.next);
-        if index == self.oldest {
+        if !F::HAS_IDS || index == self.oldest {
             self.oldest = next;
         } else {
             self.link(previous, next);

@@ -188,7 +188,7 @@ impl<F: Framing> Subchannel<F> {
             };
             let can_parse = self.keeps_requests && !panicking();
             let request = can_parse.then(|| payload::<F>(bytes)).flatten();
-            slots.complete(
+            slots.complete::<F>(
                 oldest.index,
                 Err(Failure { error, request }.into()),
                 peer,

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::framing::Multiplexed;
 const LIMIT: u32 = 8;
 
 fn open(slots: &mut Slots, offset: u64) -> u32 {
-    slots.insert(offset, Waker::noop().clone())
+    slots.insert::<Multiplexed>(offset, Waker::noop().clone())
 }
 
 fn error() -> Error {
@@ -17,7 +18,7 @@ fn error() -> Error {
 
 fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
     if let Some(oldest) = slots.oldest() {
-        slots.complete(oldest.index, Ok(reply), &Peer::unnamed(), wakers);
+        slots.complete::<Multiplexed>(oldest.index, Ok(reply), &Peer::unnamed(), wakers);
     }
 }
 
@@ -120,7 +121,7 @@ proptest! {
                     {
                         let found = slots.with_id(known.index + 1);
 prop_assert_eq!(found.map(|found| found.index), Some(known.index));
-                        slots.complete(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
+                        slots.complete::<Multiplexed>(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
                         if !known.is_abandoned {
                             settled.push((known.index, byte));
                         }
@@ -254,7 +255,7 @@ fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
 fn slot_of_a_failed_call_is_used_again() {
     let mut slots = Slots::new(LIMIT);
     let index = open(&mut slots, 0);
-    slots.complete(
+    slots.complete::<Multiplexed>(
         index,
         Err(Failure::without_retry(error()).into()),
         &Peer::unnamed(),
