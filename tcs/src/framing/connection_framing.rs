@@ -16,7 +16,7 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
-    detection::Decision,
+    detection::Decision, parsed::CHUNKS_END,
 };
 use crate::Rejection;
 
@@ -203,6 +203,10 @@ impl<F: Framing> ConnectionFraming<F> {
     /// Notes that the messages after a control frame of this kind were announced, if they were.
     #[cold]
     fn note_announcement(&mut self, code: u8, count: &[u8]) {
+        if code == CHUNKS_END {
+            // Chunks that are missing do not make chunks of the next requests.
+            self.announced = 0;
+        }
         if let (Some(announcement), Ok(count)) = (Announcement::from_code(code), count.try_into())
             // Without ids, nothing could come between the parts.
             && (F::HAS_IDS || announcement != Announcement::Parts)

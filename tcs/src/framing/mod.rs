@@ -85,6 +85,7 @@ pub use raw::Raw;
 pub use until_eof::UntilEof;
 
 pub(crate) use connection_framing::ConnectionFraming;
+pub(crate) use parsed::CHUNKS_END;
 
 use crate::Rejection;
 

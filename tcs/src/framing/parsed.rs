@@ -48,6 +48,9 @@ pub enum Announcement {
     Parts,
 }
 
+/// The kind of the control frame after the last chunk, from `WIRE.md`.
+pub(crate) const CHUNKS_END: u8 = 0x84;
+
 impl Announcement {
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {

@@ -109,6 +109,7 @@ class Counted(Framing):
         return message(data[start:end], end + len(tail))
 
 
+CHUNKS_END = 0x84
 ANNOUNCED = {0x81: "item", 0x82: "event", 0x83: "chunk"}
 NOTICES = {"credit": 0x86, "cancel": 0x87, "deadline": 0x88}
 
@@ -138,6 +139,8 @@ class LengthPrefixed(Counted):
         if reading.server and kind < 0x80:
             raise Broken
         text = data[start + 1 : start + length]
+        if kind == CHUNKS_END:
+            reading.announced = ("", 0)
         if kind in self.announced and len(text) == 4:
             reading.announced = (self.announced[kind], int.from_bytes(text, "big"))
         return ("control", kind, text), start + length

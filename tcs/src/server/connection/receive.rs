@@ -7,8 +7,8 @@ use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Messages},
     framing::{
-        Announcement, ConnectionFraming, FrameError, FrameKind, Framing as _, Input, ReadState,
-        Side,
+        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing as _, Input,
+        ReadState, Side,
     },
     protocol::ServerProtocol,
 };
@@ -136,7 +136,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
                     // The function may not want the one after it.
                     return (consumed + parsed.consumed(), None);
                 }
-                FrameKind::Control(END) => {
+                FrameKind::Control(CHUNKS_END) => {
                     consumed += parsed.consumed();
                     break Some(ChunksEnd::Complete);
                 }
@@ -160,9 +160,6 @@ impl<P: ServerProtocol> Batch<'_, P> {
         (consumed, end)
     }
 }
-
-/// The kind of the control frame after the last chunk, from `WIRE.md`.
-const END: u8 = 0x84;
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
 pub(super) fn end_chunks<P: ServerProtocol>(
