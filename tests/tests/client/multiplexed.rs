@@ -250,12 +250,11 @@ async fn parts_beyond_the_limit_are_an_error_and_their_rest_is_skipped() {
         ("d", Some("D")),
     ] {
         let found = call(&mut connection, request).await;
-        match reply {
-            Some(reply) => assert_eq!(found.expect("a reply"), reply),
-            None => {
-                let error = found.expect_err("it is too large");
-                assert_eq!(error.kind(), ErrorKind::Reply, "{:?}", chain(&error));
-            }
+        if let Some(reply) = reply {
+            assert_eq!(found.expect("a reply"), reply);
+        } else {
+            let error = found.expect_err("it is too large");
+            assert_eq!(error.kind(), ErrorKind::Reply, "{:?}", chain(&error));
         }
     }
     // Nothing is owed.
