@@ -7,6 +7,8 @@ use std::{cell::Cell, fmt, time::Duration};
 
 use tokio::time::Instant;
 
+use crate::{Error, Peer, Result};
+
 thread_local! {
     /// The deadline of the function that this thread polls.
     static INHERITED: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -51,11 +53,23 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Returns the deadline of a call that begins now and may take `limit`: the earlier one of its own and the
     /// inherited one. Reads the clock only if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the peer if no time is left.
     #[inline]
-    pub(crate) fn of_call(limit: Option<Duration>) -> Option<Self> {
+    pub(crate) fn begin(
+        limit: Option<Duration>,
+        peer: impl FnOnce() -> Peer,
+    ) -> Result<Option<Self>> {
         match (limit, inherited()) {
-            (None, None) => None,
-            (limit, inherited) => Self::earlier(limit, inherited),
+            (None, None) => Ok(None),
+            (limit, inherited) => match Self::earlier(limit, inherited) {
+                Some(deadline) if deadline.limit.is_zero() => {
+                    Err(Error::late(&peer(), &deadline).not_sent())
+                }
+                deadline => Ok(deadline),
+            },
         }
     }
 
@@ -83,11 +97,6 @@ impl Deadline {
             limit: self.limit,
             setting,
         }
-    }
-
-    /// Returns `true` if no time was left when the call began.
-    pub(crate) fn has_passed(&self) -> bool {
-        self.limit.is_zero()
     }
 }
 
@@ -117,6 +126,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::ErrorKind;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -141,7 +151,8 @@ mod tests {
     async fn earlier_deadline_limits_the_call() {
         let now = Instant::now();
         let of_call = |limit: Option<Duration>, inherited: Option<Instant>| {
-            with_inherited(inherited, || Deadline::of_call(limit))
+            with_inherited(inherited, || Deadline::begin(limit, Peer::unnamed))
+                .expect("time is left")
                 .map(|deadline| (deadline.at, deadline.limit, deadline.is_inherited))
         };
         let earlier = Some((now + SECOND, SECOND, false));
@@ -151,7 +162,7 @@ mod tests {
         let inherited = Some((now + SECOND, SECOND, true));
         assert_eq!(of_call(None, Some(now + SECOND)), inherited);
         assert_eq!(of_call(Some(2 * SECOND), Some(now + SECOND)), inherited);
-        let passed = with_inherited(Some(now - SECOND), || Deadline::of_call(None));
-        assert!(passed.is_some_and(|deadline| deadline.has_passed()));
+        let passed = with_inherited(Some(now - SECOND), || Deadline::begin(None, Peer::unnamed));
+        assert_eq!(passed.expect_err("no time").kind(), ErrorKind::TimedOut);
     }
 }

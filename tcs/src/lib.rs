@@ -147,9 +147,12 @@
 //! To send a request and receive its reply, use [`call`](Connection::call).
 //! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
 //!
+//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order.
+//!
 //! # Threads
 //!
-//! Each connection is a task. It calls its function for one request after the other. Functions of different
+//! Each connection is a task. It calls its function for one request after the other, unless the protocol has
+//! [`concurrent`](macro@server_protocol#requests-side-by-side) or [`Multiplexed`]. Functions of different
 //! connections run in parallel, on the worker threads of the runtime.
 //!
 //! | function | runs |

@@ -279,6 +279,16 @@ impl WriteBuffer {
         is_written
     }
 
+    /// Appends complete frames, and moves them before those from a position on.
+    pub(crate) fn insert(&mut self, start: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let end = self.committed;
+        if self.append(write)
+            && let Some(moved) = self.buffer.get_mut(start..)
+        {
+            moved.rotate_right(self.committed - end);
+        }
+    }
+
     /// Sends the buffered frames. Returns the bytes sent since the buffer was last empty, including those of earlier
     /// calls.
     ///

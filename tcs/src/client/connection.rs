@@ -729,12 +729,7 @@ impl<F: Framing> Connection<F> {
 
     /// Returns the deadline of the call that begins, or an error if it has passed.
     pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
-        match Deadline::of_call(self.next_limit.take()) {
-            Some(deadline) if deadline.has_passed() => {
-                Err(Error::late(&self.peer, &deadline).not_sent())
-            }
-            deadline => Ok(deadline),
-        }
+        Deadline::begin(self.next_limit.take(), || self.peer.clone())
     }
 
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.

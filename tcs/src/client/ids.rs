@@ -7,8 +7,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::time::Instant;
-
 use super::{
     connection::Connection,
     fault::{Fault, UNEXPECTED},
@@ -23,9 +21,9 @@ use crate::{
 };
 
 /// How many bytes of items a server may send before the client returns credit, from `WIRE.md`.
-const CREDIT: usize = 256 * 1024;
+pub(super) const CREDIT: usize = 256 * 1024;
 /// What an item takes of the credit beside its own bytes.
-const ITEM_OVERHEAD: usize = 8;
+pub(super) const ITEM_OVERHEAD: usize = 8;
 
 /// What a connection keeps of its requests, if its framing has ids.
 #[derive(Debug, Default)]
@@ -97,10 +95,7 @@ impl<F: Framing> Connection<F> {
         let id = self.ids.last.checked_add(1).unwrap_or(1);
         self.framing.get_mut().set_id(id);
         if let Some(deadline) = deadline {
-            let left = deadline.at.saturating_duration_since(Instant::now());
-            // Not too early: the client gives up by itself.
-            let left = left.as_millis().saturating_add(1);
-            self.notice(Notice::Deadline(left.try_into().unwrap_or(u32::MAX)));
+            self.notice(Notice::deadline_at(deadline.at));
         }
         if let Err(error) = self.wire.push(self.framing.get_mut(), encode) {
             self.wire.truncate_requests(offset);

@@ -46,7 +46,7 @@ mod wire;
 
 #[cfg(feature = "stream")]
 pub use channel::OwnedEvents;
-pub use channel::{ChannelEvent, ChannelOptions, ChannelState, Events};
+pub use channel::{ChannelEvent, ChannelItems, ChannelOptions, ChannelState, Events};
 pub use connection::ConnectionParts;
 pub use items::Items;
 #[cfg(feature = "stream")]

@@ -65,6 +65,21 @@ impl RequestQueue {
         self.buffer.append(|out| framing.notice(out, notice));
     }
 
+    /// Adds a notice before the last request, which begins at `offset`. Returns where it begins now.
+    #[cold]
+    pub(super) fn notice_before<F: Framing>(
+        &mut self,
+        offset: u64,
+        framing: &mut F,
+        notice: Notice,
+    ) -> u64 {
+        let end = self.end_offset();
+        let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        let start = self.buffer.end().saturating_sub(length);
+        self.buffer.insert(start, |out| framing.notice(out, notice));
+        offset + (self.end_offset() - end)
+    }
+
     /// Returns the bytes from `offset` on, or none if they are not in the queue.
     pub(super) fn bytes_from(&self, offset: u64) -> &[u8] {
         let frames = self.buffer.frames();

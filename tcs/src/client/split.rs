@@ -290,9 +290,9 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-/// What a receiver waits for.
+/// What a receiver takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum Accepted {
     Replies,
     RepliesAndEvents,
 }
@@ -313,7 +313,7 @@ impl<P: CallContract> Receiver<P> {
     ///
     /// Safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        match self.incoming(Wanted::Replies).await? {
+        match self.incoming(Accepted::Replies).await? {
             Some(_) => self.decode().map(Some),
             None => Ok(None),
         }
@@ -340,7 +340,7 @@ impl<P: CallContract> Receiver<P> {
             .connection
             .framing
             .set_is_event(P::is_push);
-        match self.incoming(Wanted::RepliesAndEvents).await? {
+        match self.incoming(Accepted::RepliesAndEvents).await? {
             Some(Incoming::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
                 event.map(Incoming::Event).map_err(Error::not_sent)
@@ -352,12 +352,12 @@ impl<P: CallContract> Receiver<P> {
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn incoming(&mut self, wanted: Wanted) -> Result<Option<Incoming<(), ()>>> {
+    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<Incoming<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let incoming = poll_fn(|cx| {
             register(&wakers.receiver, cx);
-            half.poll(|state, cx| state.poll_incoming::<P>(cx, wanted, message))
+            half.poll(|state, cx| state.poll_incoming::<P>(cx, accepted, message))
         });
         let incoming = incoming.await;
         // There may be room now, or the connection has failed.
@@ -377,18 +377,18 @@ impl<F: Framing> State<F> {
     fn poll_incoming<P: Contract>(
         &mut self,
         cx: &mut Context<'_>,
-        wanted: Wanted,
+        accepted: Accepted,
         message: &mut Vec<u8>,
     ) -> Poll<Result<Option<Incoming<(), ()>>>> {
         let connection = &mut self.connection;
-        if wanted == Wanted::RepliesAndEvents && connection.events.take_next() {
+        if accepted == Accepted::RepliesAndEvents && connection.events.take_next() {
             copy(connection.events.taken(), message);
             return Poll::Ready(Ok(Some(Incoming::Event(()))));
         }
         loop {
             let awaits_greeting = P::HAS_GREETING && connection.is_fresh();
             if connection.awaited() == 0 {
-                if wanted == Wanted::Replies && !self.has_sender {
+                if accepted == Accepted::Replies && !self.has_sender {
                     return Poll::Ready(Ok(None));
                 }
                 if connection.in_flight.is_empty() && !awaits_greeting {
@@ -409,7 +409,7 @@ impl<F: Framing> State<F> {
                 Poll::Pending => return connection.poll_timeout(|it| &mut it.reply_timer, cx),
             };
             match received {
-                Received::Event(range) if wanted == Wanted::RepliesAndEvents => {
+                Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
                     copy(connection.wire.message(range), message);
                     return Poll::Ready(Ok(Some(Incoming::Event(()))));
                 }

@@ -93,6 +93,10 @@ impl DeadlineTimer {
             sleep: Box::pin(sleep_until(deadline.at)),
         }
     }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.sleep.deadline()
+    }
 }
 
 impl Future for DeadlineTimer {

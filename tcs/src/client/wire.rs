@@ -294,12 +294,25 @@ impl Wire {
         framing: &mut ConnectionFraming<F>,
         expected: Expected,
     ) -> Result<Option<Received>, Arc<Fault>> {
+        self.next_received_by_id(framing, |_| expected)
+    }
+
+    /// Does what [`next_received`](Self::next_received) does. What is expected may depend on the id of the message.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
+    pub(super) fn next_received_by_id<F: Framing>(
+        &mut self,
+        framing: &mut ConnectionFraming<F>,
+        expected: impl FnOnce(u32) -> Expected,
+    ) -> Result<Option<Received>, Arc<Fault>> {
         let next = self.replies.next_frame(framing, self.max_frame_len);
         match next.map_err(Fault::Frame)? {
             Some((Received::Rejection(rejection), _)) if rejection.kind().is_final() => {
                 Err(Fault::Rejected(rejection).into())
             }
-            Some((received, sent)) if sent < expected.0 => unless_event(received).map(Some),
+            Some((received, sent)) if sent < expected(framing.get_mut().id()).0 => {
+                unless_event(received).map(Some)
+            }
             next => Ok(next.map(|(received, _)| received)),
         }
     }

@@ -1,5 +1,7 @@
 //! Notices of a client about its requests.
 
+use tokio::time::Instant;
+
 /// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +22,12 @@ impl Notice {
             Self::Cancel => 0x87,
             Self::Deadline(_) => 0x88,
         }
+    }
+
+    /// Returns the notice of a deadline. A server that is told of it gives up just after the client does.
+    pub(crate) fn deadline_at(end: Instant) -> Self {
+        let left = end.saturating_duration_since(Instant::now()).as_millis();
+        Self::Deadline(left.saturating_add(1).try_into().unwrap_or(u32::MAX))
     }
 
     /// Returns the number that is the text of its control frame.

@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use tcs::{
     Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution,
-    client::{ChannelEvent, ConnectOptions, Events},
+    client::{ChannelEvent, ChannelOptions, ConnectOptions, Events},
     format::Plain,
     framing::Lines,
     protocol::{Contract, Push, PushGroup, Pushes},
@@ -15,7 +15,7 @@ use tcs_tests::{
     channel::{Owned, call, memory, memory_with, settle},
     client::{chain, events, hears, items, told},
     code, control, frame,
-    lasting::lasting,
+    lasting::{Attempts, lasting},
     patiently, start, within,
 };
 use tokio::time::sleep;
@@ -186,6 +186,106 @@ async fn renewal_that_is_lost_with_its_connection_is_sent_over_the_next_one_once
     expect_events(&mut subscriber, &["2"]).await;
     drop(subscriber);
     assert_eq!(patiently(peer.rest()).await, b"");
+}
+
+/// A channel with a subscription, and the server's end of its connection.
+async fn subscribed(
+    options: ChannelOptions,
+    attempts: &mut Attempts,
+) -> (Channel, Events<Owned>, RawPeer) {
+    let channel = options.connect_lazily().expect("good options");
+    let server = async {
+        let mut peer = attempts.accept().await;
+        answer(&mut peer, "subscribe", "welcome").await;
+        peer
+    };
+    let (outcome, peer) = tokio::join!(channel.subscribe::<Owned>("subscribe"), server);
+    let (_, events) = outcome.expect("a reply");
+    (channel, events, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_for_events_that_is_dropped_holds_up_no_call() {
+    let (options, mut attempts) = lasting();
+    let options = options.connect_options(ConnectOptions::new().max_in_flight(1));
+    let (channel, mut subscriber, peer) = subscribed(options, &mut attempts).await;
+    drop(peer);
+    let mut peer = attempts.accept().await;
+    let first = call(&channel, "1");
+    hears(&mut peer, "1").await;
+    tokio::select! {
+        biased;
+        next = next(&mut subscriber) => panic!("{next:?}"),
+        // The renewal waits for room.
+        () = settle() => {}
+    }
+    let second = call(&channel, "2");
+    settle().await;
+    peer.send(frame("one")).await;
+    assert_eq!(first.reply().await, "one");
+    answer(&mut peer, "subscribe", "welcome").await;
+    answer(&mut peer, "2", "two").await;
+    assert_eq!(second.reply().await, "two");
+    let note = next(&mut subscriber).await;
+    assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_waits_for_a_connection_no_longer_than_the_reply_timeout() {
+    let (options, mut attempts) = lasting();
+    let options = options.connect_options(ConnectOptions::new().reply_timeout(SECOND));
+    let (_channel, mut subscriber, peer) = subscribed(options, &mut attempts).await;
+    drop(peer);
+    let server = async {
+        let mut peer = attempts.accept().await;
+        hears(&mut peer, "subscribe").await;
+        drop(peer);
+        sleep(5 * SECOND).await;
+    };
+    let (renewed, ()) = tokio::join!(next(&mut subscriber), server);
+    let error = renewed.expect_err("there was no connection");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    let server = async {
+        let mut peer = attempts.accept().await;
+        answer(&mut peer, "subscribe", "welcome").await;
+    };
+    let (renewed, ()) = tokio::join!(next(&mut subscriber), server);
+    assert_eq!(renewed.expect("a note"), ChannelEvent::Reconnected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gap_on_each_connection_is_told() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options
+        .connections(2)
+        .connect_lazily()
+        .expect("good options");
+    let mut subscriber = channel.events::<Owned>();
+    let peers = [attempts.accept().await, attempts.accept().await];
+    settle().await;
+    drop(peers);
+    let (first, second) = (attempts.attempt().await, attempts.attempt().await);
+    let mut peers = Vec::new();
+    for (attempt, event) in [(first, "1"), (second, "2")] {
+        let mut peer = attempt.accept();
+        settle().await;
+        peer.send(events(&[event])).await;
+        let note = next(&mut subscriber).await;
+        assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
+        expect_events(&mut subscriber, &[event]).await;
+        peers.push(peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_makes_no_connection_but_its_own() {
+    let (options, mut attempts) = lasting();
+    let (channel, _first, mut peer) = subscribed(options.connections(2), &mut attempts).await;
+    let server = answer(&mut peer, "subscribe", "welcome");
+    let (outcome, ()) = tokio::join!(channel.subscribe::<Owned>("subscribe"), server);
+    let _second = outcome.expect("a reply");
+    settle().await;
+    assert_eq!(attempts.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

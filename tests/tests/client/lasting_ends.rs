@@ -420,3 +420,27 @@ async fn caller_that_is_dropped_in_its_turn_lets_the_others_go_on() {
     }
     assert_eq!(received, ["three", "four"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reply_of_another_operation_does_not_end_the_next_connection() {
+    let (channel, mut attempts, mut peer) = connected(ConnectOptions::new(), 1 << 10).await;
+    let mut first = Box::pin(channel.call_for::<Owned, ()>("one", |_| None));
+    tokio::select! {
+        biased;
+        _ = first.as_mut() => panic!("it is over"),
+        () = settle() => {}
+    }
+    assert_eq!(patiently(peer.ask_back()).await, "one");
+    drop(peer);
+    settle().await;
+    // Its reply has come, and its connection has ended.
+    let second = call(&channel, "two");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "two");
+    assert_eq!(second.reply().await, "two");
+    let error = first.await.expect_err("another operation");
+    assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
+    let third = call(&channel, "three");
+    assert_eq!(patiently(peer.ask_back()).await, "three");
+    assert_eq!(third.reply().await, "three");
+}

@@ -18,6 +18,7 @@ mod lasting_ends;
 mod lasting_soak;
 mod late_calls;
 mod multiplexed;
+mod multiplexed_channel;
 mod nested_deadlines;
 mod parts;
 mod pipelining;

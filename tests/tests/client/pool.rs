@@ -9,7 +9,7 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{call, settle},
+    channel::{Owned, call, settle},
     client::hears,
     code, control, frame,
     lasting::{Attempts, lasting},
@@ -375,4 +375,31 @@ async fn connect_takes_the_first_address_that_answers() {
     let options = ChannelOptions::<LengthPrefixed>::new(first).address(second);
     let error = within(options.connect()).await.expect_err("none answers");
     assert_eq!(error.peer_addr(), Some(first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_at_a_full_connection_moves_to_one_with_room() {
+    let (options, mut attempts) = lasting();
+    let full = ConnectOptions::new().max_in_flight(1);
+    let options = options.connections(3).connect_options(full);
+    let channel: Channel = options.connect_lazily().expect("good options");
+    // So that all connect.
+    let _events = channel.events::<Owned>();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(attempts.accept().await);
+    }
+    settle().await;
+    for _ in 0..20 {
+        let calls = ["1", "2", "3"].map(|request| call(&channel, request));
+        for peer in &mut peers {
+            let Heard::Message(request) = patiently(peer.hear()).await else {
+                panic!("no request")
+            };
+            patiently(peer.send(frame(request))).await;
+        }
+        for call in calls {
+            call.reply().await;
+        }
+    }
 }

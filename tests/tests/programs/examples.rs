@@ -47,6 +47,10 @@ async fn programs_print_what_their_header_says() {
         ("blocking", include_str!("../../../examples/blocking.rs")),
         ("deadlines", include_str!("../../../examples/deadlines.rs")),
         (
+            "multiplexed",
+            include_str!("../../../examples/multiplexed.rs"),
+        ),
+        (
             "operations",
             include_str!("../../../examples/operations.rs"),
         ),

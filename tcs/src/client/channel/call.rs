@@ -2,14 +2,13 @@
 
 use std::{
     future::{pending, poll_fn},
-    mem::replace,
     ops::ControlFlow,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
@@ -19,19 +18,72 @@ use super::{
     slots::Failure,
     subchannel::{Link, State, Subchannel},
 };
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use crate::client::fault::Fault;
 use crate::{
-    Error, Result,
+    Error, Peer, Result,
     client::{requests::EncodeRequest, timer::DeadlineTimer},
     deadline::Late,
-    framing::Framing,
+    framing::{Framing, Notice},
     runtime::{Instead, inside_runtime, poll_once},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
-    subchannel: &'s Subchannel<F>,
+    origin: Origin<'s, F>,
     /// Its slot, until the result is taken.
-    slot: Option<usize>,
+    slot: Option<u32>,
+}
+
+/// What a request needs beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Whether the connection must have been greeted.
+    pub(super) has_greeting: bool,
+    /// Whether the reply is a stream of items.
+    pub(super) has_items: bool,
+    /// When the call ends.
+    pub(super) end: Option<Instant>,
+}
+
+impl Terms {
+    /// Returns the terms of a call without a deadline.
+    #[inline]
+    pub(super) const fn new(has_greeting: bool) -> Self {
+        Self {
+            has_greeting,
+            has_items: false,
+            end: None,
+        }
+    }
+}
+
+/// The connection that a request was queued for, and that its reply comes from.
+pub(super) struct Origin<'s, F: Framing> {
+    pub(super) subchannel: &'s Subchannel<F>,
+    /// The number of the connection.
+    pub(super) connection: u64,
+}
+
+impl<F: Framing> Clone for Origin<'_, F> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Framing> Copy for Origin<'_, F> {}
+
+impl<F: Framing> Origin<'_, F> {
+    pub(super) fn peer(&self) -> Peer {
+        self.subchannel.peer()
+    }
+
+    /// Ends the connection, unless it has ended already.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    pub(super) fn fail(&self, fault: Fault) {
+        self.subchannel.fail(self.connection, fault);
+    }
 }
 
 impl<F: Framing> Channel<F> {
@@ -42,8 +94,8 @@ impl<F: Framing> Channel<F> {
         &self,
         has_greeting: bool,
         encode: E,
-    ) -> impl Future<Output = Result<(Reply, &Subchannel<F>)>> + use<'_, F, E> {
-        let (start, subchannel) = (Start::now(), &**self.connection());
+    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> + use<'_, F, E> {
+        let (start, subchannel) = (Start::now(), &**self.pool.choose());
         let (mut encode, mut call, mut repeated) = (Some(encode), None, None);
         poll_fn(move |cx| {
             let mut failure = None;
@@ -51,14 +103,14 @@ impl<F: Framing> Channel<F> {
                 match ready!(Call::poll_reply(sent, cx)) {
                     Ok(reply) => {
                         subchannel.stats.record_answer(start);
-                        return Poll::Ready(Ok((reply, subchannel)));
+                        return Poll::Ready(Ok((reply, sent.origin)));
                     }
-                    Err(failed) => failure = Some((subchannel, failed)),
+                    Err(failed) => failure = Some((sent.origin, failed)),
                 }
                 call = None;
             } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
             {
-                let pushed = subchannel.try_push(cx.waker(), has_greeting, &mut encode);
+                let pushed = subchannel.try_push(cx.waker(), Terms::new(has_greeting), &mut encode);
                 call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
                 if call.is_some() {
                     return Poll::Pending;
@@ -91,12 +143,13 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        mut terms: Terms,
         encode: &mut Option<E>,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
+        terms.end = deadline.as_ref().map(|deadline| deadline.deadline());
         if !subchannel.has_waiters() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), has_greeting, encode);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -119,7 +172,7 @@ impl<F: Framing> Channel<F> {
         };
         let late = tokio::select! {
             biased;
-            call = self.push_in_turn(subchannel, has_greeting, encode) => return call,
+            call = self.push_in_turn(subchannel, terms, encode) => return call,
             late = deadline => late,
             late = timeout => late,
         };
@@ -130,22 +183,22 @@ impl<F: Framing> Channel<F> {
     async fn push_in_turn<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
     ) -> Result<Call<'s, F>> {
         loop {
-            match self.push_or_move(subchannel, has_greeting, encode).await? {
+            match self.push_or_move(subchannel, terms, encode).await? {
                 ControlFlow::Break(call) => return Ok(call),
                 ControlFlow::Continue(other) => *subchannel = other,
             }
         }
     }
 
-    /// Queues the request at `current` once there is room, or returns another connection that is there before.
+    /// Queues the request at `current` once there is room, or returns another connection that has room before.
     async fn push_or_move<'s, E: EncodeRequest>(
         &'s self,
         current: &'s Arc<Subchannel<F>>,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
     ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
         let mut changes = self.watch();
@@ -153,17 +206,16 @@ impl<F: Framing> Channel<F> {
         let _first = current.waiters.acquire().await;
         loop {
             changes.mark_unchanged();
-            if !current.is_connected()
-                && let other = self.connection()
-                && other.is_connected()
+            if !current.lock().has_room(&current.options)
+                && let Some(other) = self.pool.least_loaded(Subchannel::has_room)
             {
                 return Ok(ControlFlow::Continue(other));
             }
-            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), has_greeting, encode);
+            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
                 return Ok(ControlFlow::Break(call));
             }
-            current.ask_for_connection()?;
+            current.ask()?;
             tokio::select! {
                 () = current.room.notified() => {}
                 // Another connection of the channel may be there.
@@ -178,6 +230,7 @@ impl<F: Framing> Subchannel<F> {
     fn no_room(&self, late: Late) -> Error {
         let state = self.lock();
         match &state.link {
+            Link::Off => Error::no_connection(None, late),
             Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
             _ => Error::no_room(&state.peer, late),
         }
@@ -185,27 +238,27 @@ impl<F: Framing> Subchannel<F> {
 
     /// Asks for a connection, though no call waits for it.
     pub(super) fn want(self: &Arc<Self>) {
-        self.was_passed_over.store(true, Relaxed);
         // Without a runtime, the call fails over the other connection.
-        drop(self.ask_for_connection());
+        drop(self.ask());
     }
 
-    /// Wakes the task that connects, and starts it if there is none.
-    fn ask_for_connection(self: &Arc<Self>) -> Result<()> {
+    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
+    fn ask(self: &Arc<Self>) -> Result<()> {
         let Some(connector) = &self.connector else {
             return Ok(());
         };
-        if !replace(&mut self.lock().has_task, true) {
-            let started = inside_runtime("call()", Instead::Nothing);
-            if let Err(error) = started {
-                self.lock().has_task = false;
-                return Err(error);
-            }
-            let reconnector = Reconnector::new(Arc::clone(self), Arc::clone(connector));
-            if reconnector.spawn(None).is_finished() {
-                // A runtime that ends has dropped the task.
-                return Err(Error::outside_runtime("call()", ""));
-            }
+        let mut state = self.lock();
+        state.is_wanted = !matches!(state.link, Link::Connected { .. });
+        let is_off = matches!(state.link, Link::Off);
+        if is_off {
+            inside_runtime("call()", Instead::Nothing)?;
+            state.link = Link::Disconnected(None);
+        }
+        drop(state);
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
+        if is_off && task().is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime("call()", ""));
         }
         self.wanted.notify_one();
         Ok(())
@@ -217,25 +270,46 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn try_push<E: EncodeRequest>(
         &self,
         waker: &Waker,
-        has_greeting: bool,
+        terms: Terms,
         encode: &mut Option<E>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
         let waker = waker.clone();
+        let Terms {
+            has_greeting,
+            has_items,
+            end,
+        } = terms;
         let mut guard = self.lock();
         let state = &mut *guard;
-        if !state.has_room(&self.options) || has_greeting && !state.is_greeted {
+        if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
             return state.check_waiting(has_greeting).map(|()| None);
         }
         if let Some(encode) = encode.take() {
             let max_frame_len = self.options.max_frame_len;
             let framing = state.framing.get_mut();
-            let offset = state.queue.push(framing, max_frame_len, encode)?;
+            if F::HAS_IDS {
+                framing.set_id(state.slots.next_id());
+            }
+            let mut offset = state.queue.push(framing, max_frame_len, encode)?;
+            if F::HAS_IDS
+                && let Some(end) = end
+            {
+                let notice = Notice::deadline_at(end);
+                offset = state.queue.notice_before(offset, framing, notice);
+            }
             let slot = state.slots.insert(offset, waker);
+            if F::HAS_IDS && has_items {
+                state.slots.expect_items(slot);
+            }
+            let connection = state.connection;
             Self::unlock_and_wake_driver(guard);
             return Ok(Some(Call {
-                subchannel: self,
+                origin: Origin {
+                    subchannel: self,
+                    connection,
+                },
                 slot: Some(slot),
             }));
         }
@@ -244,17 +318,23 @@ impl<F: Framing> Subchannel<F> {
 
     /// Removes the caller of a call.
     #[cold]
-    fn abandon(&self, slot: usize) {
+    pub(super) fn abandon(&self, slot: u32) {
         let mut state = self.lock();
+        let is_cancelled = F::HAS_IDS && state.slots.is_pending(slot);
         let waker = state.slots.abandon(slot);
-        self.unlock_and_notify_waiter(state);
+        if is_cancelled {
+            state.cancel(slot);
+            Self::unlock_and_wake_driver(state);
+        } else {
+            self.unlock_and_notify_waiter(state);
+        }
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
     }
 
     /// Registers the waker of the task that polls now, which may be another one than before.
     #[cold]
-    fn set_waker(&self, slot: usize, waker: &Waker) {
+    pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
         // Cloned before the state is locked. The former waker is dropped after it is unlocked.
         let mut registered = Some(waker.clone());
         let is_open = self.lock().slots.set_waker(slot, &mut registered);
@@ -268,7 +348,7 @@ impl<'s, F: Framing> Call<'s, F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
-        let Self { subchannel, .. } = *self;
+        let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();
             let limit = || subchannel.options.reply_timeout.unwrap_or_default();
@@ -285,8 +365,13 @@ impl<'s, F: Framing> Call<'s, F> {
         Poll::Pending
     }
 
-    pub(super) const fn subchannel(&self) -> &'s Subchannel<F> {
-        self.subchannel
+    /// Returns the slot, which the caller must then abandon.
+    pub(super) fn into_slot(mut self) -> Option<u32> {
+        self.slot.take()
+    }
+
+    pub(super) const fn origin(&self) -> Origin<'s, F> {
+        self.origin
     }
 }
 
@@ -294,7 +379,7 @@ impl<F: Framing> Drop for Call<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.subchannel.abandon(slot);
+            self.origin.subchannel.abandon(slot);
         }
     }
 }

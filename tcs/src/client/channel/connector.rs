@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{servers::Servers, upkeep::UpkeepSettings};
+use super::{retry::doubled, servers::Servers, upkeep::UpkeepSettings};
 use crate::{
     Address, Error, Result,
     client::{connection::Connection, options::ConnectOptions},
@@ -108,13 +108,11 @@ impl<F: Framing> Connector<F> {
     /// It is random, so that the clients of a server that restarts do not all come back at the same time. From a quarter
     /// on: from half on, nearly twice as many come back at the same time, and from zero on, the last one comes much later.
     pub(super) fn backoff(&self, failures: u32) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        let most = self
-            .min_backoff
-            .saturating_mul(doubled)
-            .min(self.max_backoff);
+        let most = doubled(
+            self.min_backoff,
+            failures.saturating_sub(1),
+            self.max_backoff,
+        );
         most.mul_f64(fastrand::f64().mul_add(0.75, 0.25))
     }
 }

@@ -10,17 +10,20 @@ use std::{
 use super::{
     super::{
         connection::Connection,
-        fault::Fault,
+        fault::{Fault, UNEXPECTED},
         replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
     reencode::payload,
     slots::Failure,
-    subchannel::{Link, State, Subchannel},
+    subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, Execution, framing::Framing};
+use crate::{Error, framing::Framing};
+
+/// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
+const MAX_KEPT: u64 = 4 << 20;
 
 /// The task that reads and writes for all callers of a channel.
 pub(super) struct Driver<F: Framing> {
@@ -177,8 +180,10 @@ impl<F: Framing> Driver<F> {
         };
         loop {
             ready!(ticker.poll_tick(cx));
-            let mut state = self.subchannel.lock();
-            if !state.slots.tick(&mut self.wakers) {
+            let mut guard = self.subchannel.lock();
+            let state = &mut *guard;
+            let mut late = Vec::new();
+            if !state.slots.tick(&mut self.wakers, |slot| late.push(slot)) {
                 let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
@@ -186,7 +191,14 @@ impl<F: Framing> Driver<F> {
             if state.slots.len() == 0 {
                 ticker.stop();
             }
-            drop(state);
+            if F::HAS_IDS && !late.is_empty() {
+                for slot in late {
+                    state.cancel(slot);
+                }
+                // The next poll sends the notices.
+                cx.waker().wake_by_ref();
+            }
+            drop(guard);
             wake(&mut self.wakers);
         }
     }
@@ -207,7 +219,7 @@ impl<F: Framing> Driver<F> {
                 || state.is_idle() && !self.subchannel.hub.has_subscribers()
             {
                 // The calls that come now wait for another connection.
-                state.link = Link::Disconnected(None);
+                state.end();
             }
             drop(state);
             // The next poll sends the ping, or ends the connection.
@@ -232,44 +244,69 @@ fn deliver<F: Framing>(
     } = state;
     slots.record_arrival();
     let sent = wire.sent();
-    let mut oldest = slots.oldest_offset();
-    let begin = oldest.unwrap_or(sent);
+    let begin = slots.oldest_offset().unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     let mut answers = 0;
     let delivered = loop {
-        let received = match wire.next_received(framing, Expected::reply_to::<F>(oldest)) {
+        // The call that the next message is for.
+        let mut call = slots.oldest();
+        let received = wire.next_received_by_id(framing, |id| {
+            if F::HAS_IDS {
+                call = slots.with_id(id);
+            }
+            Expected::reply_to::<F>(call.and_then(|call| slots.offset(call)))
+        });
+        let received = match received {
             Ok(Some(received)) => received,
             Ok(None) => break Ok(()),
             Err(fault) => break Err(fault),
         };
+        if let Received::Event(event) = received {
+            subchannel.hub.publish(wire.message(event), wakers);
+            continue;
+        }
+        let Some(call) = call else {
+            break Err(Fault::Broken(UNEXPECTED).into());
+        };
         let reply = match received {
             Received::Message(range) => {
                 answers += 1;
-                Ok(wire.message(range))
+                let mut reply = wire.message(range);
+                if F::HAS_IDS && slots.has_parts(call) {
+                    slots.add_part(call, reply, max_frame_len, peer);
+                    reply = &[];
+                }
+                Ok(reply)
             }
-            Received::Event(event) => {
-                subchannel.hub.publish(wire.message(event), wakers);
+            Received::Item(item) => {
+                if !slots.add_item(call, wire.message(item), peer, wakers) {
+                    break Err(Fault::Broken("the server sent items without credit").into());
+                }
                 continue;
             }
-            Received::Item(_) => {
-                slots.fail_oldest(Error::streamed(peer));
+            Received::Part(part) => {
+                slots.add_part(call, wire.message(part), max_frame_len, peer);
                 continue;
             }
             received => {
                 let error = received.into_error(peer, max_frame_len);
-                // The error of a function is an answer.
-                answers += u64::from(error.execution() == Execution::Executed);
-                Err(failure(subchannel, wire, oldest, error).into())
+                let failure = failure(subchannel, wire, slots.offset(call), error);
+                answers += u64::from(failure.is_answer());
+                Err(failure.into())
             }
         };
-        slots.complete(reply, peer, wakers);
-        oldest = slots.oldest_offset();
-        if oldest.is_some_and(|oldest| oldest >= enough) {
+        slots.complete(call, reply, peer, wakers);
+        if slots.oldest_offset().is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
             break Ok(());
         }
     };
-    wire.forget_requests(oldest.unwrap_or(sent));
+    let mut oldest = slots.oldest_offset().unwrap_or(sent);
+    if F::HAS_IDS {
+        // A call that takes long must not keep the requests of all calls after it.
+        oldest = oldest.max(sent.saturating_sub(MAX_KEPT));
+    }
+    wire.forget_requests(oldest);
     (answers, delivered)
 }
 

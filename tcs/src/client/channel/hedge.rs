@@ -9,8 +9,14 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Channel, call::Call, reencode::again, reply::Reply, slots::Failure};
-use crate::{Execution, client::options::MAX_TIMEOUT, framing::Framing};
+use super::{
+    Channel,
+    call::{Call, Terms},
+    reencode::again,
+    reply::Reply,
+    slots::Failure,
+};
+use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 
 /// The second request of a call, over another connection.
 pub(super) struct Hedge<'c, 'r, F: Framing> {
@@ -77,21 +83,23 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
 
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
-        let subchannel = self.channel.other_connection(first.subchannel())?;
-        let stats = &self.channel.handle.stats;
+        let pool = &self.channel.pool;
+        let used = first.origin().subchannel.index;
+        let subchannel = pool.least_loaded(|other| other.index != used)?;
+        let stats = &pool.stats;
         if !stats.budget()?.withdraw() {
             return None;
         }
         stats.note_retry();
         let mut encode = Some(again(self.request));
-        subchannel.try_push(cx.waker(), false, &mut encode).ok()?
+        subchannel
+            .try_push(cx.waker(), Terms::new(false), &mut encode)
+            .ok()?
     }
 }
 
-/// Returns `true` if the function was executed to its end: its error is an answer, too.
 fn is_answer(reply: &Result<Reply, Box<Failure>>) -> bool {
-    match reply {
-        Ok(_) => true,
-        Err(failure) => failure.error.execution() == Execution::Executed,
-    }
+    reply
+        .as_ref()
+        .map_or_else(|failure| failure.is_answer(), |_| true)
 }

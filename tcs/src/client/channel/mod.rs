@@ -7,13 +7,14 @@
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
 //!    ([`slots`]).
 
-use std::{fmt, iter, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{driver::Driver, reply::Reply, state::ChannelStats, subchannel::Subchannel};
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-use super::fault::{Fault, OUT_OF_SYNC};
+use self::{
+    call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
+    subchannel::Subchannel,
+};
 use super::{connection::Connection, options::MAX_TIMEOUT};
 use crate::{
     Address, Error, Peer, Result,
@@ -29,6 +30,7 @@ pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
+pub use streams::ChannelItems;
 
 mod budget;
 mod call;
@@ -36,12 +38,16 @@ mod connector;
 mod driver;
 mod events;
 mod hedge;
+mod hub;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+mod operations;
 mod options;
+mod pool;
 mod reconnector;
 mod reencode;
 mod reply;
@@ -49,6 +55,7 @@ mod retry;
 mod servers;
 mod slots;
 mod state;
+mod streams;
 mod subchannel;
 mod upkeep;
 
@@ -125,6 +132,11 @@ mod upkeep;
 /// calls after it on the same connection wait for that, as they do for any slow function: use several
 /// [`connections`](ChannelOptions::connections) if that matters.
 ///
+/// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
+/// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
+/// then drops its function. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
+/// at most 4 MiB of others were sent after it.
+///
 /// # The framing
 ///
 /// Like any connection, a channel has one value of its framing. The callers write
@@ -175,14 +187,8 @@ mod upkeep;
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
 pub struct Channel<F: Framing = LengthPrefixed> {
-    handle: Arc<Handle<F>>,
+    pool: Arc<Pool<F>>,
     options: CallOptions,
-}
-
-/// Shared by all clones. It is dropped with the last one, which ends the tasks of the connections.
-struct Handle<F: Framing> {
-    connections: Box<[Arc<Subchannel<F>>]>,
-    stats: Arc<ChannelStats>,
 }
 
 /// What [`Channel::deadline`] and its like set.
@@ -300,39 +306,14 @@ impl<F: Framing> Channel<F> {
     /// Do not keep what `borrow` returns while you wait for something, such as a call: it blocks the tasks of the
     /// connections when they change the state. Clone what you need.
     pub fn watch(&self) -> watch::Receiver<ChannelState> {
-        self.handle.stats.watch()
+        self.pool.stats.watch()
     }
 
-    fn with_connections(
-        connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
-        stats: Arc<ChannelStats>,
-    ) -> Self {
-        let connections = connections.into_iter().collect();
+    fn over(pool: Pool<F>) -> Self {
         Self {
-            handle: Arc::new(Handle { connections, stats }),
+            pool: Arc::new(pool),
             options: CallOptions::default(),
         }
-    }
-
-    /// Returns the connection for a call: the less loaded one of two that are chosen at random.
-    #[inline]
-    fn connection(&self) -> &Arc<Subchannel<F>> {
-        match &*self.handle.connections {
-            [only] => only,
-            many => less_loaded(many),
-        }
-    }
-
-    /// Returns the least loaded connection that is open, other than `first`.
-    fn other_connection(&self, first: &Subchannel<F>) -> Option<&Arc<Subchannel<F>>> {
-        let others = self.handle.connections.iter();
-        let others = others.filter(|other| other.index != first.index);
-        let others = others.filter_map(|other| Some((other.load()?, other)));
-        others.min_by_key(|(load, _)| *load).map(|(_, other)| other)
-    }
-
-    fn max_frame_len(&self) -> usize {
-        self.connection().options.max_frame_len
     }
 
     const fn assert_framing() {
@@ -371,9 +352,9 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let (reply, subchannel) = self.reply_to::<P>(request).await?;
+        let (reply, origin) = self.reply_to::<P>(request).await?;
         let frame = Frame::new(&reply.0);
-        P::decode_owned(frame).map_err(|source| Error::decode(&subchannel.peer(), source))
+        P::decode_owned(frame).map_err(|source| Error::decode(&origin.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply.
@@ -413,35 +394,9 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let (reply, subchannel) = self.reply_to::<P>(request).await?;
+        let (reply, origin) = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        decode::<P::Format, _, _>(&reply, &mut scratch, subchannel).map(process)
-    }
-
-    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
-    /// type of all. The connection closes after any other message: all later replies would be those of
-    /// earlier requests.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    #[doc(hidden)]
-    pub async fn call_for<P, T>(
-        &self,
-        request: P::Request<'_>,
-        process: impl FnOnce(P::Value<'_>) -> Option<T>,
-    ) -> Result<T>
-    where
-        P: CallContract<Framing = F>,
-    {
-        let (reply, subchannel) = self.reply_to::<P>(request).await?;
-        let mut scratch = Vec::new();
-        // Also after a panic: nobody knows of which operation that reply was.
-        let mut guard = FailOnDrop {
-            subchannel,
-            is_complete: false,
-        };
-        let reply = decode::<P::Format, _, _>(&reply, &mut scratch, subchannel)?;
-        let output = process(reply).ok_or_else(|| Error::wrong_operation(&subchannel.peer()))?;
-        guard.is_complete = true;
-        Ok(output)
+        decode::<P::Format, _, _>(&reply, &mut scratch, origin).map(process)
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
@@ -462,16 +417,15 @@ impl<F: Framing> Channel<F> {
         P: ClientProtocol<Framing = F>,
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let (reply, subchannel) = self.round_trip(P::HAS_GREETING, request).await?;
+        let (reply, origin) = self.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
-        let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, subchannel)?;
-        Ok(protocol.process_reply(&subchannel.peer(), decoded).await)
+        let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, origin)?;
+        Ok(protocol.process_reply(&origin.peer(), decoded).await)
     }
 
     /// Returns the server's end of the first connection, or of the last one that there was in its place.
     pub fn peer(&self) -> Peer {
-        let first = self.handle.connections.first();
-        first.map_or_else(Peer::unnamed, |subchannel| subchannel.peer())
+        self.pool.peer()
     }
 
     /// Sends a request of the protocol `P` and returns its reply.
@@ -480,12 +434,12 @@ impl<F: Framing> Channel<F> {
     fn reply_to<P>(
         &self,
         request: P::Request<'_>,
-    ) -> impl Future<Output = Result<(Reply, &Subchannel<F>)>>
+    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>>
     where
         P: CallContract<Framing = F>,
     {
         if let Some(is_event) = P::IS_EVENT {
-            for subchannel in &self.handle.connections {
+            for subchannel in &self.pool.connections {
                 subchannel.note_events(is_event);
             }
         }
@@ -498,10 +452,10 @@ impl<F: Framing> Channel<F> {
 fn decode<'a, Format, T: Decode<'a, Format>, F: Framing>(
     reply: &'a Reply,
     scratch: &'a mut Vec<u8>,
-    subchannel: &Subchannel<F>,
+    origin: Origin<'_, F>,
 ) -> Result<T> {
     let frame = Frame::new(&reply.0).with_scratch(scratch);
-    T::decode(frame).map_err(|source| Error::decode(&subchannel.peer(), source))
+    T::decode(frame).map_err(|source| Error::decode(&origin.peer(), source))
 }
 
 impl<F: Framing> Connection<F> {
@@ -527,43 +481,20 @@ impl<F: Framing> Connection<F> {
         self.ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
-        let subchannel = Arc::new(Subchannel::new(options, 0, Arc::clone(&stats), None));
+        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), None);
+        let subchannel = Arc::new(subchannel);
         let driver = Driver::attach(&subchannel, self);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel::with_connections([subchannel], stats))
+        Ok(Channel::over(Pool::new([subchannel], stats, options)))
     }
 }
 
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
         Self {
-            handle: Arc::clone(&self.handle),
+            pool: Arc::clone(&self.pool),
             options: self.options,
-        }
-    }
-}
-
-impl<F: Framing> Drop for Handle<F> {
-    fn drop(&mut self) {
-        for subchannel in &self.connections {
-            subchannel.release();
-        }
-    }
-}
-
-/// The use of the reply to an operation. Dropping it before that is complete closes the channel.
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-struct FailOnDrop<'a, F: Framing> {
-    subchannel: &'a Subchannel<F>,
-    is_complete: bool,
-}
-
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-impl<F: Framing> Drop for FailOnDrop<'_, F> {
-    fn drop(&mut self) {
-        if !self.is_complete {
-            self.subchannel.fail(Fault::Broken(OUT_OF_SYNC));
         }
     }
 }
@@ -573,44 +504,5 @@ impl<F: Framing> fmt::Debug for Channel<F> {
         f.debug_struct("Channel")
             .field("peer", &self.peer())
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns the connection with fewer calls in flight of two that are chosen at random. If neither is open, returns the
-/// one with the fewest of all that are.
-///
-/// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "both indices are less than the length"
-)]
-fn less_loaded<F: Framing>(connections: &[Arc<Subchannel<F>>]) -> &Arc<Subchannel<F>> {
-    let first = fastrand::usize(..connections.len());
-    let second = (first + fastrand::usize(1..connections.len())) % connections.len();
-    let (first, second) = (&connections[first], &connections[second]);
-    match (first.load(), second.load()) {
-        (Some(of_first), Some(of_second)) if of_second < of_first => second,
-        (Some(_), Some(_)) => first,
-        (Some(_), None) => {
-            second.want();
-            first
-        }
-        (None, Some(_)) => {
-            first.want();
-            second
-        }
-        (None, None) => {
-            let connected = connections.iter();
-            let connected =
-                connected.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
-            let Some((_, least)) = connected.min_by_key(|(load, _)| *load) else {
-                // A connection for which a call can wait, if there is one.
-                let waits = |subchannel: &&Arc<Subchannel<F>>| !subchannel.is_rejected();
-                let others = iter::once(first).chain(connections);
-                return others.into_iter().find(waits).unwrap_or(first);
-            };
-            first.want();
-            least
-        }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     budget::RetryBudget,
     connector::{Connector, OnConnect, Target},
     driver::Driver,
+    pool::Pool,
     reconnector::Reconnector,
     servers::Servers,
     state::ChannelStats,
@@ -161,8 +162,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// fewest connections of this channel. So with as many connections as there are servers behind a name, calls spread
     /// over all of them.
     ///
-    /// Replies come in the order of the requests of a connection, so a slow request delays only the requests after it
-    /// on the same one. Creating the channel returns an error for zero, and for more than 65,536. Default: 1.
+    /// Except with [`Multiplexed`](crate::framing::Multiplexed), replies come in the order of the requests of a connection,
+    /// so a slow request delays only the requests after it on the same one. Creating the channel returns an error for zero, and for more than 65,536. Default: 1.
     pub fn connections(mut self, number: usize) -> Self {
         self.connections = number;
         self
@@ -311,8 +312,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// Sends a ping when nothing has been sent for this time, so that a balancer or a router between the two ends keeps
     /// the connection.
     ///
-    /// A ping is a frame that the server skips. [`LengthPrefixed`] and `Multiplexed` have one; with other framings, this setting does
-    /// nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
+    /// A ping is a frame that the server skips. [`LengthPrefixed`] and `Multiplexed` have one; with other framings, this
+    /// setting does nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
     /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`], which is on by default.
     /// Creating the channel returns an error for zero. Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
@@ -355,13 +356,12 @@ impl<F: Framing> ChannelOptions<F> {
         inside_runtime("connect()", Instead::Nothing)?;
         let mut failure = None;
         // The first connection to each address.
-        for subchannel in channel.handle.connections.iter().take(number) {
+        for subchannel in channel.pool.connections.iter().take(number) {
             let Some(connector) = &subchannel.connector else {
                 continue;
             };
             match connector.connect(subchannel.index).await {
                 Ok(connection) => {
-                    subchannel.lock().has_task = true;
                     let driver = Driver::attach(subchannel, connection);
                     Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
                         .spawn(Some(driver));
@@ -403,7 +403,8 @@ impl<F: Framing> ChannelOptions<F> {
             let (options, stats) = (options.clone(), Arc::clone(&stats));
             Arc::new(Subchannel::new(options, index, stats, Some(connector)))
         });
-        let mut channel = Channel::with_connections(connections, Arc::clone(&stats));
+        let mut channel =
+            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
         channel.options.deadline = self.deadline;
         channel.options.is_timed = self.deadline.is_some();
         Ok(channel)

@@ -70,7 +70,7 @@ impl<F: Framing> Reconnector<F> {
             connector,
             ..
         } = self;
-        let is_released = || subchannel.lock().is_released;
+        let is_released = || subchannel.is_released();
         loop {
             if self.failures > 0 {
                 tokio::select! {
@@ -171,12 +171,14 @@ fn is_permanent(error: &Error) -> bool {
 impl<F: Framing> Drop for Reconnector<F> {
     /// Lets the next call start another task, if the runtime has ended.
     fn drop(&mut self) {
-        if !panicking() {
-            // The outcome of the last attempt would keep calls from starting a task. After a panic, which is that of a
-            // runtime without a clock, it keeps them from panics without end.
-            self.subchannel.set_link(Link::Disconnected(None));
-        }
-        self.subchannel.lock().has_task = false;
+        let mut state = self.subchannel.lock();
+        let former = match state.link {
+            // After a panic, which is that of a runtime without a clock, it keeps calls from panics without end.
+            Link::Rejected(_) if panicking() => None,
+            _ => Some(state.set_link(Link::Off)),
+        };
+        drop(state);
+        drop(former);
         self.subchannel.room.notify_one();
     }
 }

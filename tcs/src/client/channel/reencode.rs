@@ -40,8 +40,10 @@ pub(super) fn encode_alone<F: Framing>(
     encode: impl EncodeRequest,
     max_frame_len: usize,
 ) -> Result<Vec<u8>> {
-    let mut queue = RequestQueue::new(0);
-    queue.push(&mut F::default(), max_frame_len, encode)?;
+    let (mut queue, mut framing) = (RequestQueue::new(0), F::default());
+    // Requests have no id 0.
+    framing.set_id(1);
+    queue.push(&mut framing, max_frame_len, encode)?;
     let unreadable = || Error::encode(EncodeError::new("its framing cannot read it back"));
     payload::<F>(queue.bytes_from(0)).ok_or_else(unreadable)
 }

@@ -14,10 +14,12 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Reply(pub(super) Vec<u8>);
 
-/// Takes the spare buffer of the thread, which is empty if there is none.
+/// Takes the spare buffer of the thread, or a new one. It is empty.
 #[inline]
 pub(super) fn take_spare() -> Vec<u8> {
-    SPARE.try_with(Cell::take).unwrap_or_default()
+    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    spare.clear();
+    spare
 }
 
 impl Drop for Reply {

@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
-    call::Call,
+    call::{Call, Origin, Terms},
     hedge::Hedge,
     metrics::Start,
     reencode::{encode_alone, write_first_or_again},
     reply::Reply,
     slots::Failure,
-    subchannel::Subchannel,
+    state::ChannelStats,
 };
 use crate::{
     Error, Execution, Result,
@@ -32,7 +32,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether a request is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
+enum Retry {
     Never,
     /// Nothing of it was sent, so a retry is no load for the server.
     AtOnce,
@@ -42,7 +42,7 @@ pub(super) enum Retry {
 
 impl Retry {
     /// Decides about a request that has failed with `error`, by whether it can have been executed.
-    pub(super) fn after(error: &Error, is_idempotent: bool) -> Self {
+    fn after(error: &Error, is_idempotent: bool) -> Self {
         match error.execution() {
             Execution::NotSent => Self::AtOnce,
             Execution::NotExecuted if error.is_retryable() => Self::Later,
@@ -52,10 +52,15 @@ impl Retry {
     }
 }
 
+/// Returns `first`, doubled so many times, up to `most`.
+pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(most)
+}
+
 /// Returns the wait before the retry `number`, counted from 0.
-pub(super) fn wait_before(number: u32) -> Duration {
-    let doubled = MIN_WAIT.saturating_mul(1_u32.checked_shl(number).unwrap_or(u32::MAX));
-    doubled.min(MAX_WAIT).mul_f64(fastrand::f64())
+fn wait_before(number: u32) -> Duration {
+    doubled(MIN_WAIT, number, MAX_WAIT).mul_f64(fastrand::f64())
 }
 
 impl<F: Framing> Channel<F> {
@@ -66,58 +71,48 @@ impl<F: Framing> Channel<F> {
         &'c self,
         has_greeting: bool,
         mut encode: Option<E>,
-        mut failure: Option<(&'c Subchannel<F>, Box<Failure>)>,
+        mut failure: Option<(Origin<'c, F>, Box<Failure>)>,
         start: Start,
-    ) -> Result<(Reply, &'c Subchannel<F>)> {
-        let deadline = self.deadline_timer();
-        let mut deadline = deadline.inspect_err(|_| self.handle.stats.count_failure())?;
+    ) -> Result<(Reply, Origin<'c, F>)> {
+        let stats = &*self.pool.stats;
+        let deadline = Deadline::begin(self.options.deadline, || self.peer());
+        let deadline = deadline.inspect_err(|_| stats.count_failure())?;
+        let mut deadline = deadline.map(DeadlineTimer::new);
+        let terms = Terms::new(has_greeting);
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         let mut encoded = None;
         if F::HAS_INDEPENDENT_FRAMES
             && self.options.hedge_after.is_some()
             && let Some(encode) = encode.take()
         {
-            encoded = Some(encode_alone::<F>(encode, self.max_frame_len())?);
+            encoded = Some(encode_alone::<F>(encode, self.pool.options.max_frame_len)?);
         }
         loop {
-            if let Some((subchannel, failure)) = failure.take() {
+            if let Some((origin, failure)) = failure.take() {
                 let is_idempotent = self.options.is_idempotent;
                 retries.note(&failure.error, was_hedged);
-                let next = retries.next(subchannel, *failure, is_idempotent, deadline.as_mut());
+                let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
-                encoded = Some(next.map_err(|error| retries.failed(subchannel, error))?);
+                encoded = Some(next.map_err(|error| retries.failed(stats, error))?);
             }
-            let mut subchannel = self.connection();
+            let mut subchannel = self.pool.choose();
             let mut write = Some(write_first_or_again(encode.take(), encoded.as_deref()));
-            let room =
-                self.wait_for_room(&mut subchannel, has_greeting, &mut write, deadline.as_mut());
-            let mut call = room
-                .await
-                .map_err(|error| retries.failed(subchannel, error))?;
+            let room = self.wait_for_room(&mut subchannel, terms, &mut write, deadline.as_mut());
+            let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             let mut hedge = match (self.options.hedge_after, &encoded) {
                 (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request)),
                 _ => None,
             };
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
-                    subchannel.stats.record_answer(start);
-                    return Ok((reply, call.subchannel()));
+                    stats.record_answer(start);
+                    return Ok((reply, call.origin()));
                 }
                 Err(failed) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.subchannel(), failed));
+                    failure = Some((call.origin(), failed));
                 }
             }
-        }
-    }
-
-    /// Returns the timer of a call that begins now, if it has a deadline.
-    fn deadline_timer(&self) -> Result<Option<DeadlineTimer>> {
-        match Deadline::of_call(self.options.deadline) {
-            Some(deadline) if deadline.has_passed() => {
-                Err(Error::late(&self.peer(), &deadline).not_sent())
-            }
-            deadline => Ok(deadline.map(DeadlineTimer::new)),
         }
     }
 }
@@ -137,7 +132,7 @@ async fn wait_for_reply<'c, F: Framing>(
         match (reply, &mut deadline) {
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.subchannel().peer(), late);
+                let error = Error::reply_timed_out(&call.origin().peer(), late);
                 Poll::Ready(Err(Failure::without_retry(error).into()))
             }
             (reply, _) => reply,
@@ -162,25 +157,26 @@ impl Retries {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
     }
 
-    /// Returns the error of the call, of which `error` is that of the last attempt.
-    fn failed<F: Framing>(&self, subchannel: &Subchannel<F>, error: Error) -> Error {
-        subchannel.stats.count_failure();
+    /// Returns the error of the call. `error` is that of the last attempt.
+    fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
+        stats.count_failure();
         match error.execution() {
             Execution::NotSent | Execution::NotExecuted if self.is_unknown => error.unknown(),
             _ => error,
         }
     }
 
-    /// Waits until a request that has failed at `subchannel` may be sent again, and returns it. Returns the error if it may
+    /// Waits until a request that has failed at `origin` may be sent again, and returns it. Returns the error if it may
     /// not.
     async fn next<F: Framing>(
         &mut self,
-        subchannel: &Subchannel<F>,
+        origin: Origin<'_, F>,
         failure: Failure,
         is_idempotent: bool,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Vec<u8>> {
         let Failure { error, request } = failure;
+        let Origin { subchannel, .. } = origin;
         let stats = &subchannel.stats;
         let (Some(budget), Some(request)) = (stats.budget(), request) else {
             return Err(error);

@@ -2,10 +2,7 @@
 
 use std::{
     mem::replace,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread::panicking,
 };
@@ -18,14 +15,14 @@ use super::{
         timer::ticks_in, wire::Wire,
     },
     connector::Connector,
-    events::EventHub,
+    hub::EventHub,
     reencode::payload,
     slots::{Failure, Slots},
     state::ChannelStats,
 };
 use crate::{
     Error, Peer, Result,
-    framing::{ConnectionFraming, Framing},
+    framing::{ConnectionFraming, Framing, Notice},
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
@@ -47,10 +44,8 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) waiters: Semaphore,
     /// Tells the caller with the permit of `waiters` that there may be room.
     pub(super) room: Notify,
-    /// Tells the task that connects that somebody waits, or that nobody ever will.
+    /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
-    /// Whether a call would have used the connection if there had been one.
-    pub(super) was_passed_over: AtomicBool,
     /// Those who receive events.
     pub(super) hub: EventHub,
     state: Mutex<State<F>>,
@@ -65,38 +60,45 @@ pub(super) struct State<F> {
     pub(super) slots: Slots,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    /// Whether the last clone of the channel was dropped. The connection ends once all requests are answered.
-    pub(super) is_released: bool,
     pub(super) link: Link,
-    /// Why the driver must end, if a caller has found that.
-    fault: Option<Arc<Fault>>,
+    /// The number of connections so far, which is the number of this one.
+    pub(super) connection: u64,
+    /// Whether somebody would use the next connection. It ends with an attempt to connect.
+    pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
-    /// Whether a message was received, or a request made, before the connection was shared.
-    pub(super) is_greeted: bool,
-    /// Whether a task makes connections.
-    pub(super) has_task: bool,
 }
 
-/// Whether requests can be sent.
+/// The state of a connection.
 ///
 /// | from | to | set by |
 /// |---|---|---|
-/// | any | `Connected` | `attach`: a connection was made |
-/// | `Connected` | `Disconnected(None)` | `detach`: it has ended; `Driver::poll_upkeep`: it is idle or old; `fail` |
-/// | `Connected` | `Closed` | `detach` and `fail`, if there is no connector |
+/// | any but `Released` | `Connected` | `attach`: a connection was made |
+/// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
+/// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
+/// | `Off` | `Disconnected(None)` | `ask`: a call needs a connection |
 /// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
-/// | `Rejected` | `Disconnected(Some)` | `forget_rejection`: the next attempt is due |
-/// | `Disconnected`, `Rejected` | `Disconnected(None)` | `Reconnector`: its runtime has ended |
+/// | `Rejected` | `Disconnected(Some)` | `Reconnector`: the next attempt is due |
+/// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
+/// | any | `Released` | `release` |
 #[derive(Debug)]
 pub(super) enum Link {
-    Connected,
+    /// There is no connection, and no task that makes one. The first call starts it.
+    Off,
+    /// Requests can be sent. Those of a protocol with a greeting need a message that was received, or a request that was
+    /// made, before the connection was shared.
+    Connected { is_greeted: bool },
+    /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
+    /// answered.
+    Ending(Option<Arc<Fault>>),
     /// There is no connection. The error is that of the last attempt. Callers wait for the next one.
     Disconnected(Option<Arc<Error>>),
     /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
     Rejected(Arc<Error>),
     /// The connection has ended, and there is no other.
     Closed(Arc<Fault>),
+    /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
+    Released,
 }
 
 impl<F: Framing> Subchannel<F> {
@@ -116,19 +118,16 @@ impl<F: Framing> Subchannel<F> {
             waiters: Semaphore::new(1),
             room: Notify::new(),
             wanted: Notify::new(),
-            was_passed_over: AtomicBool::new(false),
             hub: EventHub::default(),
             state: Mutex::new(State {
                 framing: ConnectionFraming::default(),
                 queue: RequestQueue::new(0),
                 slots: Slots::new(ticks),
                 driver: None,
-                is_released: false,
-                link: Link::Disconnected(None),
-                fault: None,
+                link: Link::Off,
+                connection: 0,
+                is_wanted: false,
                 peer: Peer::unnamed(),
-                is_greeted: false,
-                has_task: false,
             }),
         }
     }
@@ -143,18 +142,17 @@ impl<F: Framing> Subchannel<F> {
             ..
         } = connection;
         let addr = peer.addr();
-        self.was_passed_over.store(false, Relaxed);
-        let number = self.hub.count_connection();
         let mut state = self.lock();
+        state.connection += 1;
+        state.is_wanted = false;
+        let number = state.connection;
         state.framing = framing;
         if let Some(is_event) = self.hub.is_event() {
             state.framing.set_is_event(is_event);
         }
         state.queue = RequestQueue::new(wire.end_offset());
-        let link = replace(&mut state.link, Link::Connected);
-        state.fault = None;
+        let link = state.set_link(Link::Connected { is_greeted });
         let former = replace(&mut state.peer, peer);
-        state.is_greeted = is_greeted;
         self.unlock_and_notify_waiter(state);
         // Dropped without the lock: both may hold values of the user's types.
         drop((link, former));
@@ -173,12 +171,16 @@ impl<F: Framing> Subchannel<F> {
             connector.servers.remove(self.peer().addr());
         }
         self.stats.note_disconnected();
-        let link = self.link_after(fault);
+        let link = match self.connector {
+            Some(_) => Link::Disconnected(None),
+            None => Link::Closed(Arc::clone(fault)),
+        };
         let mut guard = self.lock();
         let State {
             slots, queue, peer, ..
         } = &mut *guard;
-        while let Some(offset) = slots.oldest_offset() {
+        while let Some(oldest) = slots.oldest() {
+            let offset = slots.offset(oldest).unwrap_or_default();
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
                 [] => queue.bytes_from(offset),
@@ -186,28 +188,24 @@ impl<F: Framing> Subchannel<F> {
             };
             let can_parse = self.keeps_requests && !panicking();
             let request = can_parse.then(|| payload::<F>(bytes)).flatten();
-            slots.complete(Err(Failure { error, request }.into()), peer, wakers);
+            slots.complete(oldest, Err(Failure { error, request }.into()), peer, wakers);
         }
         queue.clear();
-        guard.link = link;
+        let former = guard.set_link(link);
         drop(guard);
+        drop(former);
         self.hub
             .note_lost(self.connector.is_none().then_some(fault));
         // Each caller with the permit of `waiters` passes it on, so that each of them learns of the change.
         self.room.notify_one();
     }
 
-    fn link_after(&self, fault: &Arc<Fault>) -> Link {
-        match self.connector {
-            Some(_) => Link::Disconnected(None),
-            None => Link::Closed(Arc::clone(fault)),
-        }
-    }
-
-    /// Sets whether requests can be sent after an attempt has failed, and tells those who wait.
+    /// Sets the state after an attempt to connect, and tells those who wait.
     pub(super) fn set_link(&self, link: Link) {
-        self.was_passed_over.store(false, Relaxed);
-        let former = replace(&mut self.lock().link, link);
+        let mut state = self.lock();
+        state.is_wanted = false;
+        let former = state.set_link(link);
+        drop(state);
         drop(former);
         self.room.notify_one();
     }
@@ -224,21 +222,23 @@ impl<F: Framing> Subchannel<F> {
     #[cold]
     pub(super) fn release(&self) {
         let mut state = self.lock();
-        state.is_released = true;
+        let former = replace(&mut state.link, Link::Released);
         Self::unlock_and_wake_driver(state);
+        drop(former);
         self.wanted.notify_one();
     }
 
-    /// Ends the driver, which then fails all calls. Calls to come fail, too, if there is no other connection.
+    /// Ends the connection with this number, and its calls, if it is the current one.
     #[cold]
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    pub(super) fn fail(&self, fault: Fault) {
+    pub(super) fn fail(&self, connection: u64, fault: Fault) {
         let fault = Arc::new(fault);
         let mut state = self.lock();
-        if let Link::Connected = state.link {
-            state.link = self.link_after(&fault);
+        if state.connection == connection
+            && let Link::Connected { .. } | Link::Ending(None) = state.link
+        {
+            state.link = Link::Ending(Some(fault));
         }
-        state.fault.get_or_insert(fault);
         Self::unlock_and_wake_driver(state);
     }
 
@@ -247,20 +247,26 @@ impl<F: Framing> Subchannel<F> {
         matches!(self.lock().link, Link::Rejected(_))
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.load().is_some()
+    /// Returns `true` if the last clone of the channel was dropped.
+    pub(super) fn is_released(&self) -> bool {
+        matches!(self.lock().link, Link::Released)
+    }
+
+    /// Returns `true` if a call that comes now is sent at once.
+    pub(super) fn has_room(&self) -> bool {
+        !self.has_waiters() && self.lock().has_room(&self.options)
     }
 
     /// Returns how many calls are in flight, or `None` if there is no connection.
     pub(super) fn load(&self) -> Option<usize> {
         let state = self.lock();
-        let is_connected = matches!(state.link, Link::Connected);
+        let is_connected = matches!(state.link, Link::Connected { .. });
         is_connected.then(|| state.slots.len())
     }
 
-    /// Returns `true` if calls wait for the connection, or would use it, or if somebody receives its events.
+    /// Returns `true` if a call would use the connection, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
-        self.has_waiters() || self.was_passed_over.load(Relaxed) || self.hub.has_subscribers()
+        self.lock().is_wanted || self.hub.has_subscribers()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -302,21 +308,59 @@ impl<F: Framing> Subchannel<F> {
     }
 }
 
+impl<F: Framing> State<F> {
+    /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
+    #[cold]
+    pub(super) fn cancel(&mut self, slot: u32) {
+        self.notice(slot, Notice::Cancel);
+    }
+
+    /// Queues a notice about a request.
+    #[cold]
+    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
+        let framing = self.framing.get_mut();
+        framing.set_id(slot + 1);
+        self.queue.notice(framing, notice);
+    }
+}
+
 impl<F> State<F> {
+    #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        matches!(self.link, Link::Connected)
+        matches!(self.link, Link::Connected { .. })
             && self.slots.len() < options.max_in_flight
             && self.queue.unsent() < MAX_QUEUED
+    }
+
+    /// Sets the state of the connection, unless the channel was dropped. Returns what must be dropped without the lock: an
+    /// error may have a value of the user's type.
+    pub(super) fn set_link(&mut self, link: Link) -> Link {
+        match self.link {
+            Link::Released => link,
+            _ => replace(&mut self.link, link),
+        }
+    }
+
+    /// Takes no more requests. The driver ends once all calls are answered.
+    pub(super) fn end(&mut self) {
+        if let Link::Connected { .. } = self.link {
+            self.link = Link::Ending(None);
+        }
+    }
+
+    /// Returns `true` if a request of a protocol with a greeting can be sent.
+    pub(super) const fn is_greeted(&self) -> bool {
+        matches!(self.link, Link::Connected { is_greeted: true })
     }
 
     /// Returns the error of a request that cannot be sent now, unless it can wait.
     #[cold]
     pub(super) fn check_waiting(&self, has_greeting: bool) -> Result<()> {
         match &self.link {
-            Link::Connected if has_greeting && !self.is_greeted => Err(Error::not_greeted()),
-            Link::Connected | Link::Disconnected(_) => Ok(()),
+            Link::Connected { is_greeted: false } if has_greeting => Err(Error::not_greeted()),
             Link::Rejected(error) => Err(Error::not_connected(error)),
             Link::Closed(fault) => Err(fault.later_error(&self.peer)),
+            _ => Ok(()),
         }
     }
 
@@ -327,13 +371,11 @@ impl<F> State<F> {
 
     /// Returns why the driver must end, if it must.
     pub(super) fn end_reason(&self) -> Option<Arc<Fault>> {
-        if self.fault.is_some() || self.slots.oldest_offset().is_some() {
-            return self.fault.clone();
-        }
-        let reason = match self.link {
-            _ if self.is_released => "all its clones were dropped",
-            Link::Connected => return None,
-            // No more requests come, because the driver has asked for another connection.
+        let reason = match &self.link {
+            Link::Connected { .. } => return None,
+            Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
+            _ if self.slots.oldest_offset().is_some() => return None,
+            Link::Released => "all its clones were dropped",
             _ => "it is replaced by another connection",
         };
         Some(Fault::Broken(reason).into())
@@ -348,6 +390,7 @@ mod tests {
         task::{Context, Wake},
     };
 
+    use super::super::pool::Pool;
     use super::*;
     use crate::{Channel, format::Writer, framing::LengthPrefixed};
 
@@ -375,7 +418,11 @@ mod tests {
         let subchannel = Subchannel::new(ConnectOptions::new(), 0, Arc::clone(&stats), None);
         let subchannel = Arc::new(subchannel);
         let _wire = subchannel.attach(Connection::over(near));
-        let channel = Channel::with_connections([Arc::clone(&subchannel)], stats);
+        let channel = Channel::over(Pool::new(
+            [Arc::clone(&subchannel)],
+            stats,
+            ConnectOptions::new(),
+        ));
         let dropped = Arc::new(AtomicUsize::new(0));
         let request = |out: &mut Writer<'_>| {
             out.put(b"x");

@@ -1,0 +1,250 @@
+//! Who receives the events of a connection, and what they have not received yet.
+
+use std::{
+    collections::VecDeque,
+    mem::take,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use super::subchannel::{Link, Subchannel};
+use crate::{
+    client::{events::EVENT_OVERHEAD, fault::Fault},
+    framing::Framing,
+};
+
+/// Those who receive the events of a connection of a channel, and of its successors.
+#[derive(Debug, Default)]
+pub(super) struct EventHub {
+    /// Returns `true` if a message is an event. For framings without notices.
+    is_event: OnceLock<fn(&[u8]) -> bool>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+/// Who receives the events.
+#[derive(Debug)]
+struct Listener {
+    subscriber: Weak<Subscriber>,
+    /// Whether a connection was lost since it listens or was told, so that it is told of the next one.
+    has_gap: bool,
+}
+
+impl EventHub {
+    pub(super) fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
+        self.is_event.get().copied()
+    }
+
+    /// Returns `true` if somebody receives events.
+    pub(super) fn has_subscribers(&self) -> bool {
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|listener| listener.subscriber.strong_count() > 0);
+        !listeners.is_empty()
+    }
+
+    /// Adds an event for each subscriber.
+    #[cold]
+    pub(super) fn publish(&self, event: &[u8], wakers: &mut Vec<Waker>) {
+        let mut shared = None;
+        for subscriber in self.subscribers(|_| true) {
+            let event = shared.get_or_insert_with(|| Arc::from(event));
+            wakers.extend(subscriber.add(Entry::Event(Arc::clone(event))));
+        }
+    }
+
+    /// Tells those who have listened to an earlier connection that there is another one, with this number.
+    pub(super) fn note_connected(&self, number: u64) {
+        for subscriber in self.subscribers(|listener| take(&mut listener.has_gap)) {
+            wake(subscriber.add(Entry::Connected(number)));
+        }
+    }
+
+    /// Notes that the connection is lost. With a fault, there is no other.
+    pub(super) fn note_lost(&self, fault: Option<&Arc<Fault>>) {
+        let subscribers = self.subscribers(|listener| {
+            listener.has_gap = true;
+            fault.is_some()
+        });
+        for subscriber in subscribers {
+            wake(subscriber.close(fault.cloned()));
+        }
+    }
+
+    /// Returns the subscribers for whom `is_meant` returns `true`.
+    fn subscribers(&self, mut is_meant: impl FnMut(&mut Listener) -> bool) -> Vec<Arc<Subscriber>> {
+        let mut listeners = lock(&self.listeners);
+        let meant = listeners.iter_mut().filter_map(|listener| {
+            let is_meant = is_meant(listener);
+            is_meant.then(|| listener.subscriber.upgrade()).flatten()
+        });
+        meant.collect()
+    }
+}
+
+impl<F: Framing> Subchannel<F> {
+    /// Adds a subscriber, and makes a connection for it, if there is none.
+    pub(super) fn add_subscriber(
+        self: &Arc<Self>,
+        subscriber: &Arc<Subscriber>,
+        is_push: fn(&[u8]) -> bool,
+    ) {
+        lock(&self.hub.listeners).push(Listener {
+            subscriber: Arc::downgrade(subscriber),
+            has_gap: false,
+        });
+        self.note_events(is_push);
+        let fault = match &self.lock().link {
+            Link::Closed(fault) => Some(Arc::clone(fault)),
+            _ => None,
+        };
+        match fault {
+            Some(fault) => wake(subscriber.close(Some(fault))),
+            None => self.want(),
+        }
+    }
+
+    /// Notes how the protocol tells events from replies, also for later connections.
+    #[cold]
+    pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
+        if self.hub.is_event.set(is_event).is_ok() {
+            self.lock().framing.set_is_event(is_event);
+        }
+    }
+}
+
+/// The events that one [`Events`](super::Events) has not received yet.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: VecDeque<Entry>,
+    /// The bytes of all events, each with [`EVENT_OVERHEAD`].
+    bytes: usize,
+    /// Why there are no more connections.
+    fault: Option<Arc<Fault>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+pub(super) enum Entry {
+    Event(Arc<[u8]>),
+    /// There is another connection, with this number.
+    Connected(u64),
+    /// So many events were dropped.
+    Missed(u64),
+}
+
+impl Subscriber {
+    /// Creates a queue for so many bytes of events.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Adds an entry. An event for which there is no room is counted as missed. Returns the task to wake, which the caller
+    /// does without a lock.
+    fn add(&self, entry: Entry) -> Option<Waker> {
+        let mut inner = lock(&self.inner);
+        let note = match entry {
+            Entry::Event(event) => {
+                let bytes = inner.bytes + event.len() + EVENT_OVERHEAD;
+                if bytes <= self.limit {
+                    inner.bytes = bytes;
+                    inner.entries.push_back(Entry::Event(event));
+                    return inner.waker.take();
+                }
+                Entry::Missed(1)
+            }
+            note => note,
+        };
+        inner.add_note(note);
+        inner.waker.take()
+    }
+
+    /// Notes that there are no more connections.
+    fn close(&self, fault: Option<Arc<Fault>>) -> Option<Waker> {
+        let mut inner = lock(&self.inner);
+        inner.fault = fault;
+        inner.waker.take()
+    }
+
+    pub(super) fn forget_waker(&self) {
+        let waker = lock(&self.inner).waker.take();
+        drop(waker);
+    }
+
+    #[cfg(feature = "stream")]
+    pub(super) fn is_closed(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.fault.is_some() && inner.entries.is_empty()
+    }
+
+    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Entry, Arc<Fault>>> {
+        // Cloned and dropped without the lock, because wakers are foreign code.
+        let waker = cx.waker().clone();
+        let mut inner = lock(&self.inner);
+        if let Some(entry) = inner.entries.pop_front() {
+            if let Entry::Event(event) = &entry {
+                inner.bytes -= event.len() + EVENT_OVERHEAD;
+            }
+            return Poll::Ready(Ok(entry));
+        }
+        if let Some(fault) = &inner.fault {
+            return Poll::Ready(Err(Arc::clone(fault)));
+        }
+        let former = inner.waker.replace(waker);
+        drop(inner);
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl Inner {
+    /// Adds a note about the events, or adds it to one of the same kind after the same event. So the notes cannot be more
+    /// than the events, whose bytes are limited.
+    fn add_note(&mut self, note: Entry) {
+        for entry in self.entries.iter_mut().rev() {
+            match (entry, &note) {
+                (Entry::Event(_), _) => break,
+                (Entry::Missed(number), Entry::Missed(more)) => return *number += more,
+                (Entry::Connected(last), Entry::Connected(number)) => return *last = *number,
+                _ => {}
+            }
+        }
+        self.entries.push_back(note);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_a_subscriber_that_does_not_read_are_few() {
+        let subscriber = Subscriber::new(2 * EVENT_OVERHEAD);
+        for number in 0..1_000 {
+            subscriber.add(Entry::Event(Arc::from([])));
+            subscriber.add(Entry::Connected(number));
+        }
+        let inner = lock(&subscriber.inner);
+        let notes = inner.entries.iter().skip(2);
+        let notes: Vec<_> = notes.map(|entry| format!("{entry:?}")).collect();
+        assert_eq!(inner.entries.len(), 5, "{notes:?}");
+        assert_eq!(notes[1..], ["Connected(999)", "Missed(998)"]);
+    }
+}

@@ -1,0 +1,115 @@
+//! The connections of a channel, and which of them a call takes.
+
+use std::{iter, sync::Arc};
+
+use super::{state::ChannelStats, subchannel::Subchannel};
+use crate::{Peer, client::options::ConnectOptions, framing::Framing};
+
+/// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
+pub(super) struct Pool<F: Framing> {
+    pub(super) connections: Box<[Arc<Subchannel<F>>]>,
+    pub(super) stats: Arc<ChannelStats>,
+    /// The options of each connection.
+    pub(super) options: ConnectOptions,
+    /// The pool of which this one is a part.
+    whole: Option<Arc<Self>>,
+}
+
+impl<F: Framing> Pool<F> {
+    pub(super) fn new(
+        connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
+        stats: Arc<ChannelStats>,
+        options: ConnectOptions,
+    ) -> Self {
+        Self {
+            connections: connections.into_iter().collect(),
+            stats,
+            options,
+            whole: None,
+        }
+    }
+
+    /// Returns a pool with the first connection of `whole`.
+    pub(super) fn first_of(whole: &Arc<Self>) -> Self {
+        let first = whole.connections.iter().take(1).cloned();
+        let mut part = Self::new(first, Arc::clone(&whole.stats), whole.options.clone());
+        part.whole = Some(Arc::clone(whole));
+        part
+    }
+
+    /// Returns the server's end of the first connection.
+    pub(super) fn peer(&self) -> Peer {
+        let first = self.connections.first();
+        first.map_or_else(Peer::unnamed, |subchannel| subchannel.peer())
+    }
+
+    /// Returns the connection for a call: the less loaded one of two that are chosen at random.
+    #[inline]
+    pub(super) fn choose(&self) -> &Arc<Subchannel<F>> {
+        match &*self.connections {
+            [only] => only,
+            many => self.less_loaded(many),
+        }
+    }
+
+    /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.
+    pub(super) fn least_loaded(
+        &self,
+        is_fit: impl Fn(&Subchannel<F>) -> bool,
+    ) -> Option<&Arc<Subchannel<F>>> {
+        let fit = self
+            .connections
+            .iter()
+            .filter(|subchannel| is_fit(subchannel));
+        let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
+        open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
+    }
+
+    /// Returns the connection with fewer calls in flight of two that are chosen at random. If neither is open, returns
+    /// the one with the fewest of all that are.
+    ///
+    /// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "both indices are less than the length"
+    )]
+    fn less_loaded<'a>(&'a self, connections: &'a [Arc<Subchannel<F>>]) -> &'a Arc<Subchannel<F>> {
+        let first = fastrand::usize(..connections.len());
+        let second = (first + fastrand::usize(1..connections.len())) % connections.len();
+        let (first, second) = (&connections[first], &connections[second]);
+        match (first.load(), second.load()) {
+            (Some(of_first), Some(of_second)) if of_second < of_first => second,
+            (Some(_), Some(_)) => first,
+            (Some(_), None) => {
+                second.want();
+                first
+            }
+            (None, Some(_)) => {
+                first.want();
+                second
+            }
+            (None, None) => {
+                if let Some(least) = self.least_loaded(|_| true) {
+                    first.want();
+                    return least;
+                }
+                // A connection for which a call can wait, if there is one.
+                let waits = |subchannel: &&Arc<Subchannel<F>>| !subchannel.is_rejected();
+                iter::once(first)
+                    .chain(connections)
+                    .find(waits)
+                    .unwrap_or(first)
+            }
+        }
+    }
+}
+
+impl<F: Framing> Drop for Pool<F> {
+    fn drop(&mut self) {
+        if self.whole.is_none() {
+            for subchannel in &self.connections {
+                subchannel.release();
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Tests of the list of calls.
+
+use std::collections::VecDeque;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+const LIMIT: u32 = 8;
+
+fn open(slots: &mut Slots, offset: u64) -> u32 {
+    slots.insert(offset, Waker::noop().clone())
+}
+
+fn error() -> Error {
+    Error::closed_before_reply(&Peer::unnamed())
+}
+
+fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
+    if let Some(oldest) = slots.oldest() {
+        slots.complete(oldest, Ok(reply), &Peer::unnamed(), wakers);
+    }
+}
+
+fn tick(slots: &mut Slots, wakers: &mut Vec<Waker>) -> bool {
+    slots.tick(wakers, |_| {})
+}
+
+fn taken(slots: &mut Slots, index: u32) -> Option<Vec<u8>> {
+    let reply = slots.take_result(index, error)?.ok()?;
+    Some(reply.0.clone())
+}
+
+#[test]
+fn slot_is_a_line_of_a_cache() {
+    assert_eq!(size_of::<Slot>(), 64);
+}
+
+#[test]
+fn replies_are_found_in_any_order_and_slots_used_again() {
+    let mut slots = Slots::new(LIMIT);
+    let mut wakers = Vec::new();
+    let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+    assert!(taken(&mut slots, second).is_none());
+    reply(&mut slots, b"1", &mut wakers);
+    reply(&mut slots, b"2", &mut wakers);
+    assert_eq!((wakers.len(), slots.len()), (2, 2));
+    assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
+    let third = open(&mut slots, 2);
+    assert_eq!(third, second);
+    assert_eq!(taken(&mut slots, first), Some(b"1".to_vec()));
+    assert!(taken(&mut slots, third).is_none());
+    reply(&mut slots, b"3", &mut wakers);
+    assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
+    assert_eq!(slots.len(), 0);
+    assert!(tick(&mut slots, &mut wakers));
+    assert_eq!(slots.entries.capacity(), 0);
+    let again = open(&mut slots, 3);
+    reply(&mut slots, b"4", &mut wakers);
+    assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
+}
+
+#[test]
+fn burst_leaves_no_memory_when_there_are_no_ticks() {
+    let mut slots = Slots::new(0);
+    let calls = [(); 65].map(|()| open(&mut slots, 0));
+    for _ in calls {
+        reply(&mut slots, b"1", &mut Vec::new());
+    }
+    for index in calls {
+        assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
+    }
+    assert_eq!(slots.entries.capacity(), 0);
+    let index = open(&mut slots, 0);
+    slots.abandon(index);
+    reply(&mut slots, b"2", &mut Vec::new());
+    assert_eq!((slots.len(), slots.entries.len()), (0, 1));
+}
+
+/// What the model knows of a call.
+#[derive(Clone, Debug)]
+struct Known {
+    index: u32,
+    offset: u64,
+    made: u32,
+    is_late: bool,
+    is_abandoned: bool,
+}
+
+proptest! {
+    /// The model has the calls in flight in a queue, and the replies to be collected in a list.
+    #[test]
+    fn slots_do_what_a_queue_does(steps in vec((0..8_u8, any::<u8>()), 0..200)) {
+        let mut slots = Slots::new(1);
+        let mut wakers = Vec::new();
+        let mut now = 0;
+        let mut in_flight: VecDeque<Known> = VecDeque::new();
+        let mut settled: Vec<(u32, u8)> = Vec::new();
+        for (offset, (step, byte)) in (0..).zip(steps) {
+            let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
+            match step {
+                0 | 1 => in_flight.push_back(Known {
+                    index: open(&mut slots, offset),
+                    offset,
+                    made: now,
+                    is_late: false,
+                    is_abandoned: false,
+                }),
+                2 => {
+                    reply(&mut slots, &[byte], &mut wakers);
+                    if let Some(known) = in_flight.pop_front()
+                        && !known.is_abandoned
+                    {
+                        settled.push((known.index, byte));
+                    }
+                }
+                // With ids, in any order.
+                7 => {
+                    if let Some(at) = pick(in_flight.len())
+                        && let Some(known) = in_flight.remove(at)
+                    {
+                        prop_assert_eq!(slots.with_id(known.index + 1), Some(known.index));
+                        slots.complete(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
+                        if !known.is_abandoned {
+                            settled.push((known.index, byte));
+                        }
+                        prop_assert_eq!(slots.with_id(known.index + 1), None);
+                    }
+                }
+                3 => {
+                    if let Some(at) = pick(settled.len()) {
+                        let (index, byte) = settled.swap_remove(at);
+                        prop_assert_eq!(taken(&mut slots, index), Some(vec![byte]));
+                    }
+                }
+                4 => {
+                    if let Some(at) = pick(settled.len()) {
+                        slots.abandon(settled.swap_remove(at).0);
+                    }
+                }
+                5 => {
+                    if let Some(at) = pick(in_flight.len())
+                        && !in_flight[at].is_abandoned
+                    {
+                        in_flight[at].is_abandoned = true;
+                        slots.abandon(in_flight[at].index);
+                    }
+                }
+                _ => {
+                    now += 1;
+                    slots.record_arrival();
+                    prop_assert!(tick(&mut slots, &mut wakers));
+                    for known in &mut in_flight {
+                        known.is_late = now - known.made > 1;
+                    }
+                }
+            }
+            prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
+            let oldest = in_flight.front().map(|known| known.offset);
+            prop_assert_eq!(slots.oldest_offset(), oldest);
+            for known in &mut in_flight {
+                if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
+                    let result = slots.take_result(known.index, error);
+                    prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
+                    // Its caller is gone now.
+                    known.is_abandoned = known.is_late;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
+    let mut slots = Slots::new(LIMIT);
+    let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+    slots.abandon(first);
+    assert_eq!(slots.len(), 2);
+    reply(&mut slots, b"1", &mut Vec::new());
+    assert_eq!(slots.len(), 1);
+    reply(&mut slots, b"2", &mut Vec::new());
+    slots.abandon(second);
+    assert_eq!(slots.len(), 0);
+}
+
+#[test]
+fn large_reply_keeps_no_memory_in_its_slot() {
+    let kept = |slots: &Slots| match &slots.entries[0].result {
+        Ok(buffer) => buffer.capacity(),
+        Err(_) => 0,
+    };
+    let mut slots = Slots::new(LIMIT);
+    // The second call gets the spare buffer that the first has left.
+    for is_abandoned in [false, false, true] {
+        let index = open(&mut slots, 0);
+        reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
+        if is_abandoned {
+            slots.abandon(index);
+        } else {
+            taken(&mut slots, index).expect("a reply");
+        }
+        assert!(kept(&slots) <= 4 * 1024, "{}", kept(&slots));
+    }
+    let index = open(&mut slots, 0);
+    slots.abandon(index);
+    reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
+    assert_eq!((slots.len(), kept(&slots)), (0, 0));
+}
+
+#[test]
+fn late_call_ends_once_and_keeps_its_place() {
+    let mut slots = Slots::new(LIMIT);
+    let mut wakers = Vec::new();
+    let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+    for _ in 0..LIMIT {
+        assert!(tick(&mut slots, &mut wakers) && wakers.is_empty());
+    }
+    // With nothing from the server, the connection is given up instead.
+    assert!(!tick(&mut slots, &mut wakers) && wakers.is_empty());
+    slots.record_arrival();
+    assert!(tick(&mut slots, &mut wakers));
+    assert_eq!(wakers.len(), 2);
+    assert!(matches!(slots.take_result(first, error), Some(Err(_))));
+    reply(&mut slots, b"1", &mut wakers);
+    // It came before its caller looked.
+    reply(&mut slots, b"2", &mut wakers);
+    assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
+    assert_eq!(slots.len(), 0);
+}
+
+#[test]
+fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
+    for is_late in [false, true] {
+        let mut slots = Slots::new(LIMIT);
+        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+        if !is_late {
+            slots.abandon(first);
+        }
+        for _ in 0..=LIMIT {
+            slots.record_arrival();
+            assert!(tick(&mut slots, &mut Vec::new()));
+        }
+        if is_late {
+            slots.abandon(first);
+        }
+        assert!(slots.take_result(first, error).is_none());
+        reply(&mut slots, b"1", &mut Vec::new());
+        assert_eq!(slots.len(), 1);
+        assert!(matches!(slots.take_result(second, error), Some(Err(_))));
+    }
+}
+
+#[test]
+fn slot_of_a_failed_call_is_used_again() {
+    let mut slots = Slots::new(LIMIT);
+    let index = open(&mut slots, 0);
+    slots.complete(
+        index,
+        Err(Failure::without_retry(error()).into()),
+        &Peer::unnamed(),
+        &mut Vec::new(),
+    );
+    assert!(matches!(slots.take_result(index, error), Some(Err(_))));
+    let index = open(&mut slots, 1);
+    reply(&mut slots, b"1", &mut Vec::new());
+    assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
+    assert!(slots.oldest_offset().is_none() && slots.len() == 0);
+}

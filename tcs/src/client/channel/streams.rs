@@ -1,0 +1,250 @@
+//! Streamed replies on a channel.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    mem::take,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    Channel,
+    call::Terms,
+    metrics::Start,
+    reply::Reply,
+    subchannel::{State, Subchannel},
+};
+use crate::{
+    Error, Result,
+    client::{
+        ids::{CREDIT, ITEM_OVERHEAD},
+        timer::DeadlineTimer,
+    },
+    deadline::{Deadline, Late},
+    format::{Decode, Frame, Writer},
+    framing::{Framing, Notice},
+    protocol::{CallContract, CallOwned, Contract, Streams},
+};
+
+/// The length in bytes of the length before each item.
+const LENGTH: usize = size_of::<usize>();
+
+/// The items of a streamed reply, from [`Channel::stream`].
+///
+/// [`next`](Self::next) lends each item. After the last one, it returns `None`, and [`finish`](Self::finish) returns the
+/// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
+/// itself, which runs while `next` waits. A [`deadline`](Channel::deadline) is for the whole stream.
+///
+/// The server sends at most 256 KiB of items, or one more item, before they are received. Other calls of the channel go on
+/// meanwhile. Dropping the stream before its end cancels the request: the server drops its function.
+#[must_use = "the items are received by `next`"]
+pub struct ChannelItems<P: Contract> {
+    channel: Channel<P::Framing>,
+    subchannel: Arc<Subchannel<P::Framing>>,
+    /// The slot of the request, until the stream has ended.
+    slot: Option<u32>,
+    deadline: Option<DeadlineTimer>,
+    start: Start,
+    /// The items that were taken from the slot, and how many of their bytes were received.
+    items: Vec<u8>,
+    received: usize,
+    /// The credit of these items that was not returned yet.
+    used: usize,
+    reply: Option<Reply>,
+    scratch: Vec<u8>,
+    marker: PhantomData<fn() -> P>,
+}
+
+impl<F: Framing> Channel<F> {
+    /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
+    ///
+    /// The request is not sent again if it fails. Does not compile for a framing without ids, which are all but
+    /// [`Multiplexed`](crate::framing::Multiplexed): a stream would hold up all calls after it. Use
+    /// [`Connection::stream`](crate::Connection::stream).
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`call`](Self::call) for a request that was not sent. The others are those of
+    /// [`ChannelItems::next`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call`](Self::call).
+    pub async fn stream<P>(&self, request: P::Request<'_>) -> Result<ChannelItems<P>>
+    where
+        P: CallContract<Framing = F> + Streams,
+    {
+        const {
+            assert!(
+                F::HAS_IDS,
+                "with this framing, a stream would hold up all other calls: use `Multiplexed`, or `Connection::stream`"
+            );
+        }
+        let start = Start::now();
+        let deadline = Deadline::begin(self.options.deadline, || self.peer())?;
+        let mut deadline = deadline.map(DeadlineTimer::new);
+        let mut encode = Some(|out: &mut Writer<'_>| P::encode(request, out));
+        let terms = Terms {
+            has_items: true,
+            ..Terms::new(P::HAS_GREETING)
+        };
+        let mut subchannel = self.pool.choose();
+        let call = self
+            .wait_for_room(&mut subchannel, terms, &mut encode, deadline.as_mut())
+            .await?;
+        Ok(ChannelItems {
+            channel: self.clone(),
+            slot: call.into_slot(),
+            subchannel: Arc::clone(subchannel),
+            deadline,
+            start,
+            items: Vec::new(),
+            received: 0,
+            used: 0,
+            reply: None,
+            scratch: Vec::new(),
+            marker: PhantomData,
+        })
+    }
+}
+
+impl<P: Contract + Streams> ChannelItems<P> {
+    /// Returns the next item, which may borrow from this value, or `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the stream:
+    /// `Rejected` if the function has returned an error, which may come after some items, and the other errors of
+    /// [`Channel::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the item.
+    pub async fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
+    where
+        P::Item<'a>: Decode<'a, <P as Streams>::Format>,
+    {
+        let Some(item) = poll_fn(|cx| self.poll_item(cx)).await? else {
+            return Ok(None);
+        };
+        self.scratch.clear();
+        let bytes = self.items.get(item).unwrap_or_default();
+        let decoded = P::Item::decode(Frame::new(bytes).with_scratch(&mut self.scratch));
+        let decoded = decoded.map_err(|source| Error::decode(&self.subchannel.peer(), source));
+        decoded.map(Some)
+    }
+
+    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    ///
+    /// # Errors
+    ///
+    /// `Reply` if there are more items: receive them first. The same if an error has ended the stream. The other errors
+    /// are those of [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for dropping the stream.
+    pub async fn finish(mut self) -> Result<P::Owned>
+    where
+        P: CallOwned,
+    {
+        let item = poll_fn(|cx| self.poll_item(cx)).await?;
+        let peer = self.subchannel.peer();
+        match &self.reply {
+            Some(reply) => {
+                P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
+            }
+            None if item.is_some() => Err(Error::items_left(&peer)),
+            None => Err(Error::stream_failed(&peer)),
+        }
+    }
+
+    /// Waits for an item, and returns where it is in `items`, or `None` after the last one.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
+        loop {
+            if let Some(item) = self.next_taken() {
+                return Poll::Ready(Ok(Some(item)));
+            }
+            let Some(slot) = self.slot else {
+                return Poll::Ready(Ok(None));
+            };
+            let mut state = self.subchannel.lock();
+            if state.slots.take_items(slot, &mut self.items) {
+                self.received = 0;
+                continue;
+            }
+            let limit = || self.subchannel.options.reply_timeout.unwrap_or_default();
+            let State { slots, peer, .. } = &mut *state;
+            let timed_out = || Error::reply_timed_out(peer, Late::reply_timeout(limit()));
+            if let Some(result) = slots.take_result(slot, timed_out) {
+                slots.end_items(slot);
+                self.subchannel.unlock_and_notify_waiter(state);
+                self.slot = None;
+                let numbers = &self.channel.pool.stats;
+                return Poll::Ready(match result {
+                    Ok(reply) => {
+                        numbers.record_answer(self.start);
+                        self.reply = Some(reply);
+                        Ok(None)
+                    }
+                    Err(failure) => {
+                        numbers.count_failure();
+                        Err(failure.error)
+                    }
+                });
+            }
+            drop(state);
+            if let Some(deadline) = &mut self.deadline
+                && let Poll::Ready(late) = Pin::new(deadline).poll(cx)
+            {
+                self.subchannel.abandon(slot);
+                self.slot = None;
+                let peer = self.subchannel.peer();
+                return Poll::Ready(Err(Error::reply_timed_out(&peer, late)));
+            }
+            self.subchannel.set_waker(slot, cx.waker());
+            return Poll::Pending;
+        }
+    }
+
+    /// Returns where the next item is that was taken from the slot. Returns credit for half of what the server may send.
+    fn next_taken(&mut self) -> Option<Range<usize>> {
+        let rest = self.items.get(self.received..)?;
+        let length = usize::from_ne_bytes(*rest.first_chunk::<LENGTH>()?);
+        let start = self.received + LENGTH;
+        self.received = start + length;
+        self.used += length + ITEM_OVERHEAD;
+        if self.used >= CREDIT / 2
+            && let Some(slot) = self.slot
+        {
+            let used = take(&mut self.used);
+            let mut state = self.subchannel.lock();
+            if state.slots.is_pending(slot) {
+                state.notice(slot, Notice::Credit(used.try_into().unwrap_or(u32::MAX)));
+            }
+            Subchannel::unlock_and_wake_driver(state);
+        }
+        Some(start..self.received)
+    }
+}
+
+impl<P: Contract> Drop for ChannelItems<P> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.subchannel.abandon(slot);
+        }
+    }
+}
+
+impl<P: Contract> fmt::Debug for ChannelItems<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelItems")
+            .field("channel", &self.channel)
+            .field("has_ended", &self.slot.is_none())
+            .finish_non_exhaustive()
+    }
+}

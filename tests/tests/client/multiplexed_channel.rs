@@ -1,0 +1,515 @@
+//! A channel over `Multiplexed`: replies come in any order, and calls that are over are cancelled.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tcs::{
+    Channel, Connection, Error, ErrorKind,
+    client::{ChannelItems, ConnectOptions},
+    format::Plain,
+    framing::Multiplexed,
+    protocol::{Contract, Streams},
+};
+use tcs_tests::{
+    RawPeer,
+    channel::settle,
+    client::chain,
+    ids::{announced_of, control_of, message_of},
+    lasting::lasting,
+    patiently, within,
+};
+use tokio::{task::JoinHandle, time::sleep};
+
+/// Texts both ways.
+#[derive(Debug)]
+enum Owned {}
+
+impl Contract for Owned {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+}
+
+impl Streams for Owned {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+const CONTROL: u32 = 1 << 31;
+const ITEMS: u8 = 0x81;
+const EVENTS: u8 = 0x82;
+const PART: u8 = 0x85;
+const CANCEL: u8 = 0x87;
+const CREDIT: u8 = 0x86;
+const DEADLINE: u8 = 0x88;
+const CANCELLED: u8 = 0x07;
+
+/// A frame that a client has sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Request(u32, String),
+    Notice(u32, u8, Vec<u8>),
+}
+
+fn request(id: u32, text: &str) -> Sent {
+    Sent::Request(id, text.to_owned())
+}
+
+fn cancel(id: u32) -> Sent {
+    Sent::Notice(id, CANCEL, Vec::new())
+}
+
+/// Receives a frame.
+async fn hear(peer: &mut RawPeer) -> Sent {
+    let header = patiently(peer.receive(8)).await;
+    let (length, id) = header.split_at(4);
+    let [length, id] =
+        [length, id].map(|field| u32::from_be_bytes(field.try_into().expect("four bytes")));
+    let mut text = patiently(peer.receive((length & !CONTROL) as usize)).await;
+    if length & CONTROL == 0 {
+        return Sent::Request(id, String::from_utf8(text).expect("text"));
+    }
+    let kind = text.remove(0);
+    Sent::Notice(id, kind, text)
+}
+
+/// A channel in memory, and its server's end.
+fn channel_with(options: &ConnectOptions) -> (Channel<Multiplexed>, RawPeer) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let connection: Connection<Multiplexed> = options.over(near).expect("good options");
+    (
+        connection.into_channel().expect("a runtime"),
+        RawPeer::over(far),
+    )
+}
+
+fn channel() -> (Channel<Multiplexed>, RawPeer) {
+    channel_with(&ConnectOptions::new())
+}
+
+/// A call in a task.
+struct Call(JoinHandle<Result<String, Error>>);
+
+fn call(channel: &Channel<Multiplexed>, request: &str) -> Call {
+    let (channel, request) = (channel.clone(), request.to_owned());
+    Call(tokio::spawn(async move {
+        channel.call::<Owned>(&request).await
+    }))
+}
+
+impl Call {
+    async fn reply(self) -> String {
+        within(self.0).await.expect("no panic").expect("a reply")
+    }
+
+    async fn error(self) -> Error {
+        patiently(self.0)
+            .await
+            .expect("no panic")
+            .expect_err("no reply")
+    }
+
+    async fn drop(self) {
+        self.0.abort();
+        within(self.0).await.expect_err("it was cut");
+    }
+}
+
+/// Makes calls, whose requests the server has then.
+async fn calls<const N: usize>(channel: &Channel<Multiplexed>, peer: &mut RawPeer) -> [Call; N] {
+    let calls = std::array::from_fn(|number| call(channel, &(number + 1).to_string()));
+    for number in 1..=N {
+        let id = u32::try_from(number).expect("a few");
+        assert_eq!(hear(peer).await, request(id, &number.to_string()));
+    }
+    calls
+}
+
+#[tokio::test]
+async fn replies_reach_their_callers_in_any_order() {
+    let (channel, mut peer) = channel();
+    let [one, two, three] = calls(&channel, &mut peer).await;
+    peer.send(message_of(3, "three")).await;
+    assert_eq!(three.reply().await, "three");
+    peer.send(control_of(2, 0x01, b"no")).await;
+    let error = two.error().await;
+    assert_eq!(error.rejection().expect("a rejection").text(), "no");
+    peer.send(message_of(1, "one")).await;
+    assert_eq!(one.reply().await, "one");
+}
+
+#[tokio::test]
+async fn dropped_call_is_cancelled_once_and_its_id_is_free_after_the_last_word() {
+    let (channel, mut peer) = channel();
+    let [one, two] = calls(&channel, &mut peer).await;
+    one.drop().await;
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    let three = call(&channel, "3");
+    assert_eq!(hear(&mut peer).await, request(3, "3"));
+    peer.send(control_of(1, CANCELLED, b"")).await;
+    peer.send(message_of(3, "three")).await;
+    assert_eq!(three.reply().await, "three");
+    for id in [3, 1] {
+        // The slot that was freed last is used first.
+        drop(call(&channel, "4"));
+        assert_eq!(hear(&mut peer).await, request(id, "4"));
+    }
+    peer.send(message_of(2, "two")).await;
+    assert_eq!(two.reply().await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_goes_before_its_request_and_a_cancel_after_it() {
+    let (channel, mut peer) = channel();
+    let other = call(&channel, "0");
+    assert_eq!(hear(&mut peer).await, request(1, "0"));
+    // A millisecond more, so that the client gives up first.
+    let late = call(&channel.deadline(Duration::from_millis(0x0102)), "1");
+    let notice = Sent::Notice(2, DEADLINE, vec![0, 0, 1, 3]);
+    assert_eq!(hear(&mut peer).await, notice);
+    assert_eq!(hear(&mut peer).await, request(2, "1"));
+    assert_eq!(late.error().await.kind(), ErrorKind::TimedOut);
+    assert_eq!(hear(&mut peer).await, cancel(2));
+    peer.send([message_of(2, "late"), message_of(1, "zero")].concat())
+        .await;
+    assert_eq!(other.reply().await, "zero");
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_call_is_cancelled_once() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_millis(800));
+    let (channel, mut peer) = channel_with(&options);
+    let [late] = calls(&channel, &mut peer).await;
+    // Something arrives, so the connection is not given up.
+    for _ in 0..4 {
+        sleep(Duration::from_millis(300)).await;
+        peer.send(announced_of(0, EVENTS, "beat")).await;
+    }
+    assert_eq!(late.error().await.kind(), ErrorKind::TimedOut);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    let next = call(&channel, "2");
+    assert_eq!(hear(&mut peer).await, request(2, "2"));
+    peer.send([control_of(1, CANCELLED, b""), message_of(2, "two")].concat())
+        .await;
+    assert_eq!(next.reply().await, "two");
+}
+
+#[tokio::test]
+async fn parts_of_replies_are_put_together_between_other_replies() {
+    let (channel, mut peer) = channel();
+    let [one, two, three] = calls(&channel, &mut peer).await;
+    let frames = [
+        announced_of(1, PART, "he"),
+        announced_of(2, PART, "wor"),
+        message_of(3, "!"),
+        announced_of(1, PART, "l"),
+        message_of(2, "ld"),
+        message_of(1, "lo"),
+    ];
+    peer.send(frames.concat()).await;
+    assert_eq!(one.reply().await, "hello");
+    assert_eq!(two.reply().await, "world");
+    assert_eq!(three.reply().await, "!");
+    let again = call(&channel, "4");
+    let Sent::Request(id, _) = hear(&mut peer).await else {
+        panic!("no request")
+    };
+    peer.send(message_of(id, "four")).await;
+    assert_eq!(again.reply().await, "four");
+}
+
+#[tokio::test]
+async fn parts_beyond_the_limit_fail_their_call_only() {
+    let (channel, mut peer) = channel_with(&ConnectOptions::new().max_frame_len(10));
+    for rest in ["456", "4"] {
+        let [one, two] = calls(&channel, &mut peer).await;
+        let part = |text| announced_of(1, PART, text);
+        peer.send(
+            [
+                part("12345"),
+                part("123456"),
+                message_of(2, "two"),
+                message_of(1, rest),
+            ]
+            .concat(),
+        )
+        .await;
+        assert_eq!(two.reply().await, "two");
+        let error = one.error().await;
+        assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
+        assert!(chain(&error).concat().contains("10"), "{error:?}");
+    }
+    let [one, two] = calls(&channel, &mut peer).await;
+    peer.send(
+        [
+            announced_of(1, PART, "12345"),
+            message_of(1, "123456"),
+            message_of(2, "1234567890"),
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!(one.error().await.kind(), ErrorKind::Reply);
+    assert_eq!(two.reply().await, "1234567890");
+}
+
+#[tokio::test]
+async fn reply_with_an_id_that_is_not_in_use_ends_the_connection() {
+    for id in [0, 2, 7] {
+        let (channel, mut peer) = channel();
+        let [one] = calls(&channel, &mut peer).await;
+        peer.send([message_of(id, "what"), message_of(1, "one")].concat())
+            .await;
+        assert_eq!(one.error().await.kind(), ErrorKind::Broken);
+        assert_eq!(patiently(peer.rest()).await, b"");
+    }
+    // A second reply.
+    let (channel, mut peer) = channel();
+    let [one, two] = calls(&channel, &mut peer).await;
+    peer.send([message_of(1, "one"), message_of(1, "one")].concat())
+        .await;
+    assert_eq!(one.reply().await, "one");
+    assert_eq!(two.error().await.kind(), ErrorKind::Broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_is_sent_again_over_the_next_connection() {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let channel = options.connect_lazily().expect("good options").idempotent();
+    let calls = ["a", "b"].map(|text| call(&channel.deadline(Duration::from_secs(9)), text));
+    let mut peer = attempts.accept().await;
+    for text in ["a", "b"] {
+        assert!(matches!(
+            hear(&mut peer).await,
+            Sent::Notice(_, DEADLINE, _)
+        ));
+        assert!(matches!(hear(&mut peer).await, Sent::Request(_, sent) if sent == text));
+    }
+    drop(peer);
+    let mut peer = attempts.accept().await;
+    for _ in 0..2 {
+        assert!(matches!(
+            hear(&mut peer).await,
+            Sent::Notice(_, DEADLINE, _)
+        ));
+        let Sent::Request(id, text) = hear(&mut peer).await else {
+            panic!("no request")
+        };
+        peer.send(message_of(id, &text)).await;
+    }
+    for (call, text) in calls.into_iter().zip(["a", "b"]) {
+        assert_eq!(call.reply().await, text);
+    }
+}
+
+/// Receives an item.
+async fn item(items: &mut ChannelItems<Owned>) -> Option<String> {
+    let item = patiently(items.next()).await.expect("no error");
+    item.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn items_come_between_the_replies_to_other_calls() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    let mut empty = within(channel.stream::<Owned>("2")).await.expect("room");
+    let three = call(&channel, "3");
+    for id in 1..4 {
+        assert_eq!(hear(&mut peer).await, request(id, &id.to_string()));
+    }
+    let frames = [
+        announced_of(1, ITEMS, "a"),
+        message_of(3, "three"),
+        announced_of(1, ITEMS, ""),
+        message_of(2, "none"),
+    ];
+    peer.send(frames.concat()).await;
+    assert_eq!(three.reply().await, "three");
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    assert_eq!(item(&mut stream).await.as_deref(), Some(""));
+    assert_eq!(item(&mut empty).await, None);
+    assert_eq!(within(empty.finish()).await.expect("the reply"), "none");
+    let waiting = tokio::spawn(async move { (item(&mut stream).await, stream) });
+    settle().await;
+    let frames = [
+        announced_of(1, ITEMS, "b"),
+        announced_of(1, PART, "en"),
+        message_of(1, "d"),
+    ];
+    peer.send(frames.concat()).await;
+    let (last, mut stream) = within(waiting).await.expect("no panic");
+    assert_eq!(last.as_deref(), Some("b"));
+    assert_eq!(item(&mut stream).await, None);
+    assert_eq!(within(stream.finish()).await.expect("the reply"), "end");
+    // Their ids are free.
+    drop(call(&channel, "4"));
+    assert_eq!(hear(&mut peer).await, request(1, "4"));
+}
+
+#[tokio::test]
+async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelled() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    peer.send([announced_of(1, ITEMS, "a"), control_of(1, 0x01, "no")].concat())
+        .await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    let error = within(stream.next()).await.expect_err("it was rejected");
+    assert_eq!(error.rejection().expect("a rejection").text(), "no");
+    assert_eq!(item(&mut stream).await, None);
+    let mut dropped = within(channel.stream::<Owned>("2")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "2"));
+    peer.send(announced_of(1, ITEMS, "a")).await;
+    assert_eq!(item(&mut dropped).await.as_deref(), Some("a"));
+    drop(dropped);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    // What was on its way is dropped.
+    peer.send([announced_of(1, ITEMS, "b"), control_of(1, CANCELLED, "")].concat())
+        .await;
+    let next = call(&channel, "3");
+    let Sent::Request(id, _) = hear(&mut peer).await else {
+        panic!("no request")
+    };
+    peer.send(message_of(id, "three")).await;
+    assert_eq!(next.reply().await, "three");
+}
+
+#[tokio::test]
+async fn credit_is_returned_for_half_of_the_items_that_were_received() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let large = "x".repeat(64 * 1024 - 8);
+    for _ in 0..3 {
+        for _ in 0..2 {
+            peer.send(announced_of(1, ITEMS, &large)).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(item(&mut stream).await.as_ref(), Some(&large));
+        }
+        let credit = vec![0, 2, 0, 0];
+        assert_eq!(hear(&mut peer).await, Sent::Notice(1, CREDIT, credit));
+    }
+    // A server that sends more than it may is not kept.
+    let other = call(&channel, "2");
+    assert_eq!(hear(&mut peer).await, request(2, "2"));
+    for _ in 0..6 {
+        drop(peer.try_send(announced_of(1, ITEMS, &large)).await);
+    }
+    assert_eq!(other.error().await.kind(), ErrorKind::Broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = channel_with(&options);
+    let mut stream = patiently(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    for text in ["a", "b", "c"] {
+        sleep(Duration::from_secs(7)).await;
+        peer.send(announced_of(1, ITEMS, text)).await;
+        assert_eq!(item(&mut stream).await.as_deref(), Some(text));
+    }
+    peer.send(announced_of(1, ITEMS, "d")).await;
+    settle().await;
+    // It is not taken, so the server may wait for that.
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("d"));
+    let other = call(&channel, "2");
+    let server = async {
+        assert_eq!(hear(&mut peer).await, request(2, "2"));
+        sleep(Duration::from_secs(7)).await;
+        peer.send(message_of(2, "two")).await;
+        assert_eq!(hear(&mut peer).await, cancel(1));
+    };
+    let (late, ()) = tokio::join!(patiently(stream.next()), server);
+    assert_eq!(late.expect_err("nothing came").kind(), ErrorKind::TimedOut);
+    assert_eq!(other.reply().await, "two");
+}
+
+/// Answers each request with its own text, in another order, and each cancel of a request in flight.
+async fn answer_in_any_order(mut peer: RawPeer) {
+    let mut in_flight = BTreeMap::new();
+    let mut random = 1_u32;
+    loop {
+        match hear(&mut peer).await {
+            Sent::Request(_, text) if text == "end" => return,
+            Sent::Request(id, text) => {
+                let former = in_flight.insert(id, text);
+                assert!(former.is_none(), "{id} is in use");
+            }
+            Sent::Notice(id, CANCEL, _) => {
+                if in_flight.remove(&id).is_some() {
+                    peer.send(control_of(id, CANCELLED, b"")).await;
+                }
+            }
+            notice @ Sent::Notice(..) => panic!("{notice:?}"),
+        }
+        random = random.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let place = (random >> 16) as usize % 8;
+        if in_flight.len() > place {
+            let id = *in_flight.keys().nth(place).expect("there are more");
+            let text = in_flight.remove(&id).expect("it is there");
+            peer.send(message_of(id, &text)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_reply_reaches_another_call_while_others_are_cancelled() {
+    let (channel, peer) = channel();
+    let server = tokio::spawn(answer_in_any_order(peer));
+    let tasks: Vec<_> = (0..200_usize)
+        .map(|task| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                let mut answered = 0;
+                for number in 0..50 {
+                    let text = format!("{task} {number}");
+                    let call = channel.call::<Owned>(&text);
+                    // A part of them is dropped after a while.
+                    let polls = if (task + number) % 3 == 0 {
+                        number % 5 + 1
+                    } else {
+                        usize::MAX
+                    };
+                    let patience = async {
+                        for _ in 0..polls {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::select! {
+                        biased;
+                        reply = call => {
+                            assert_eq!(reply.expect("a reply"), text);
+                            answered += 1;
+                        }
+                        () = patience => {}
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    // The last requests are answered as others come.
+    let flush = tokio::spawn({
+        let channel = channel.clone();
+        async move {
+            loop {
+                drop(
+                    tokio::time::timeout(Duration::from_millis(1), channel.call::<Owned>("more"))
+                        .await,
+                );
+            }
+        }
+    });
+    let mut answered = 0;
+    for task in tasks {
+        answered += patiently(task).await.expect("no panic");
+    }
+    flush.abort();
+    assert!((5_000..10_000).contains(&answered), "{answered}");
+    settle().await;
+    drop(call(&channel, "end"));
+    within(server).await.expect("no panic");
+}
