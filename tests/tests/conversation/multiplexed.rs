@@ -285,11 +285,12 @@ async fn cancelled_stream_ends_also_without_credit() {
     assert_eq!(outcomes(&report), [0, 1, 0, 0]);
 }
 
+const LENGTH: usize = 1 << 20;
+
 #[tokio::test]
 async fn large_reply_is_sent_in_parts_between_which_others_are_sent() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 14);
-    const LENGTH: usize = 1 << 20;
     peer.send(message(1, &format!("large {LENGTH}"))).await;
     let first = within(hear(&mut peer)).await;
     assert_eq!(first, Frame(1, Some(PARTS), vec![0, 0, 0, 1]));
