@@ -503,7 +503,7 @@ async fn any_completion<K: Kind, const ORDERED: bool>() {
         let gates = Gates::default();
         let (mut peer, serving) = in_memory::<K, Lines, ORDERED>(&gates);
         let names: Vec<_> = (0..REQUESTS).map(|number| number.to_string()).collect();
-        let requests: String = format!("wait {}\n", names.join("\nwait "));
+        let requests = format!("wait {}\n", names.join("\nwait "));
         peer.send(requests).await;
         let mut order: Vec<_> = (0..REQUESTS).collect();
         let mut random = seed;
