@@ -37,9 +37,9 @@
 //! makes one protocol of all of them, and a client with a method for each.
 //!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. [`server_protocol`](macro@server_protocol#parameters) shows what a function can do. The
-//! README, which is in the package, says what to consider in production, and the folder `examples` of the
-//! repository has whole programs.
+//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. [`server_protocol`](macro@server_protocol#parameters)
+//! shows what a function can do. The README, which is in the package, says what to consider in production, and the
+//! folder `examples` of the repository has whole programs.
 //!
 //! # Terms
 //!
@@ -78,6 +78,9 @@
 //! | close the connection after a reply, or send no reply | [`Response`] |
 //! | send messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
 //! | reply with many messages | [`Replies`](protocol::Replies) |
+//! | receive a request in chunks | [`Requests`](protocol::Requests) |
+//! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
+//! | take a connection over, as tunnels do | [`Response::upgrade`] |
 //! | know that the peer has closed while a function waits | [`Closed`](protocol::Closed) |
 //! | start TLS after a reply (STARTTLS) | [`Response::StartTls`] and [`Server::start_tls`](server::Server::start_tls); at a client `Connection::start_tls`, with the feature `tls` |
 //! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
@@ -126,6 +129,9 @@
 //! | use several servers, or several connections | [`address`](client::ChannelOptions::address), [`connections`](client::ChannelOptions::connections) of [`ChannelOptions`](client::ChannelOptions) |
 //! | set timeouts and limits | [`ConnectOptions`](client::ConnectOptions) |
 //! | limit a single call | [`Channel::deadline`], [`Connection::deadline`] |
+//! | cancel a call | drop its future, with the framing [`Multiplexed`](framing::Multiplexed) |
+//! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
+//! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
 //! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`] and [`Channel::hedge`] if it is safe to execute more than once |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
 //! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
@@ -246,7 +252,7 @@
 //! | send short messages that claim much, or nest deeply | in the serde formats, 128 levels, and no more elements than bytes |
 //! | read slowly, or not at all | `write_timeout`, and 2 s for a large reply beyond `memory_budget`; a connection stops processing while 64 KiB wait to be sent |
 //! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
-//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time; `max_in_flight_per_address` |
+//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time, or as many as `concurrent` says; `max_in_flight_per_address` |
 //! | are too many for the server | `max_queue_time`: see `docs/overload.md` |
 //! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols) |
 //! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
@@ -330,7 +336,7 @@
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
 //! listener and aborts its connections. A [`call`](Connection::call) that is dropped or has timed out takes no reply from another:
 //! its request is not sent, or its reply is dropped. A request that was sent is still executed, and the requests after it
-//! on the same connection wait for it. A server drops a protocol function that waits if its peer leaves or a limit passes:
+//! on the same connection wait for it. With [`Multiplexed`](framing::Multiplexed), it is cancelled instead. A server drops a protocol function that waits if its peer leaves or a limit passes:
 //! see [what becomes of a function](server#what-becomes-of-a-function).
 //!
 //! # Logging

@@ -402,8 +402,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// You can write it as an `async fn`. A method that never waits can keep the return type that
     /// is declared here, and return [`std::future::ready`] of its result.
     ///
-    /// The requests of one connection are processed in sequence, those of several connections at
-    /// the same time. A panic fails the request: the peer receives *failed*, and the payload is
+    /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says otherwise,
+    /// those of several connections at the same time. A panic fails the request: the peer receives *failed*, and the payload is
     /// logged. Unless [`Session`](Self::Session) is `()`, the connection then closes, because the
     /// session may be half-changed.
     ///

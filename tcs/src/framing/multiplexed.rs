@@ -32,20 +32,29 @@ use crate::Rejection;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, framing::Multiplexed, server_protocol};
+/// use std::time::Duration;
 ///
+/// use tcs::{Channel, ConcurrentServer, framing::Multiplexed, server_protocol};
+/// use tokio::time::sleep;
+///
+/// /// Waits for so many milliseconds.
 /// #[server_protocol(framing = Multiplexed)]
-/// fn greet(name: &str) -> String {
-///     format!("Hello, {name}!")
+/// async fn wait(milliseconds: u64) -> u64 {
+///     sleep(Duration::from_millis(milliseconds)).await;
+///     milliseconds
 /// }
 ///
-/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let server = ConcurrentServer::new(Wait).port(0).bind().await?;
 /// let addr = server.local_addr();
 /// tokio::spawn(server.listen());
 ///
-/// // `00 00 00 03`, the id `00 00 00 01` and `Ann` are sent.
-/// let mut connection = Connection::<Multiplexed>::connect(addr).await?;
-/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// // `00 00 00 04`, the id `00 00 00 01` and `1000` are sent. The second reply comes first.
+/// let channel = Channel::<Multiplexed>::connect(addr).await?;
+/// let (slow, fast) = (channel.call::<Wait>(1_000), channel.call::<Wait>(1));
+/// tokio::select! {
+///     slow = slow => panic!("{slow:?} came first"),
+///     fast = fast => assert_eq!(fast?, 1),
+/// }
 /// # Ok(())
 /// # }
 /// ```

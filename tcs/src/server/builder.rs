@@ -380,8 +380,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets the maximum number of requests in flight of all connections of one address. Default: `None`.
     ///
     /// A further request is answered *busy* and not executed, and the connection goes on, if the framing or
-    /// `reject_with` can carry it. Each connection has one request in flight, so this limits how many functions of an
-    /// address wait, or run under `blocking`. Addresses are counted as for
+    /// `reject_with` can carry it. Each connection has one request in flight, or as many as `concurrent` says, so this
+    /// limits how many functions of an address wait, or run under `blocking`. Addresses are counted as for
     /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
     /// zero.
     pub fn max_in_flight_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
@@ -425,7 +425,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A further request is answered as in [`max_queue_time`](Self::max_queue_time). A peer that never has more than this
     /// many requests without a reply does not exceed it. Requests that get no reply
     /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Without this limit, requests wait, too: a connection
-    /// processes one at a time, and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
+    /// processes one at a time (or as many as `concurrent` says), and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
     /// how many small requests are read together. [`bind`](Self::bind) rejects zero.
     pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.settings.limits.pipelined = limit.into().unwrap_or(u64::MAX);
