@@ -114,7 +114,7 @@
 //!
 //! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.
 //! Functions can then return the type. For functions that return a [`Response`](crate::Response) or a `Result`,
-//! implement [`ReplyValue`], which names what the client receives:
+//! implement [`ReplyValue`](crate::format::ReplyValue), which names what the client receives:
 //!
 //! ```
 //! use std::fmt::{Display, Write as _};
@@ -214,8 +214,8 @@
 //!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
 //! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
-//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`] and
-//! [`Writer::new`].
+//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`](crate::format::Frame::new) and
+//! [`Writer::new`](crate::format::Writer::new).
 //!
 //! [`Connection::over`]: crate::Connection::over
 //! [`ConnectionInfo::new`]: crate::ConnectionInfo::new
