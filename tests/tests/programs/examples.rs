@@ -331,7 +331,9 @@ async fn room_tells_all_others() {
 #[tokio::test]
 async fn chat_has_rooms() {
     let _port = port_1234().await;
-    let server = Process::example("chat");
+    let mut server = Process::example("chat");
+    let line = server.line().await;
+    let programs = line.strip_prefix("programs talk at ").expect("an address");
     let mut guests = guests(["Ann", "Bob", "Cid"]).await;
     for (guest, (name, room, count)) in
         guests
@@ -355,8 +357,18 @@ async fn chat_has_rooms() {
     say(&mut cid, "/quit").await;
     hears(&mut cid, "bye").await;
     hears(&mut cid, "").await;
+    // A program is in the same room.
+    let mut program = Process::start(example_path("chat"), [programs, "Dan", "tea"]);
+    assert_eq!(program.line().await, "3 in tea");
+    for guest in [&mut ann, &mut bob] {
+        hears(guest, "* Dan has come").await;
+    }
+    say(&mut bob, "who is Dan?").await;
+    assert_eq!(program.line().await, "Bob: who is Dan?");
+    hears(&mut ann, "Bob: who is Dan?").await;
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
+    program.interrupt().await;
 }
 
 #[tokio::test]
