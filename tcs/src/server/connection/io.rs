@@ -447,7 +447,11 @@ impl Io {
     }
 
     /// Reads once.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "outlined, it costs 60 instructions of a request"
+    )]
     fn poll_read(
         &mut self,
         read: &mut ReadBuffer,
@@ -504,7 +508,8 @@ impl Io {
     }
 
     /// Waits for bytes that have not arrived.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `poll_read`")]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
         let received = self.registration.tally().received();

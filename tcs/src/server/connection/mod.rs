@@ -252,16 +252,10 @@ impl<P: ServerProtocol> Connection<P> {
                         self.note_arrival();
                     }
                     Input::Arrived => {}
-                    Input::Ended(why) => {
-                        if self.info.open_conversation().is_some() {
-                            Box::pin(self.send_last_events(why)).await?;
-                        }
-                        return Ok(self.stop_waiting(why));
-                    }
                     // Boxed, because hardly a connection needs room for it.
-                    Input::NeedsMemory => match Box::pin(self.reserve_memory()).await? {
-                        Input::Ended(why) => return Ok(self.stop_waiting(why)),
-                        _ => continue,
+                    input => match Box::pin(self.end_wait(input)).await? {
+                        Some(exit) => return Ok(exit),
+                        None => continue,
                     },
                 }
             }
@@ -330,6 +324,19 @@ impl<P: ServerProtocol> Connection<P> {
         }
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Reserves memory for what arrives, or ends the connection.
+    async fn end_wait(&mut self, input: Input) -> Result<Option<Exit>, Gone> {
+        let input = match input {
+            Input::NeedsMemory => self.reserve_memory().await?,
+            input => input,
+        };
+        let Input::Ended(why) = input else {
+            return Ok(None);
+        };
+        self.send_last_events(why).await?;
+        Ok(Some(self.stop_waiting(why)))
     }
 
     /// Sends the events that wait, if the connection drains, and takes no further ones.
