@@ -285,8 +285,6 @@ async fn cancelled_stream_ends_also_without_credit() {
     assert_eq!(outcomes(&report), [0, 1, 0, 0]);
 }
 
-const LENGTH: usize = 1 << 20;
-
 #[tokio::test]
 async fn large_reply_is_sent_in_parts_between_which_others_are_sent() {
     const LENGTH: usize = 1 << 20;
