@@ -263,6 +263,13 @@ impl ReadBuffer {
         Poll::Ready(Ok(read))
     }
 
+    /// Takes what was read ahead, as far as there is room for it.
+    pub(crate) fn fill_from(&mut self, ahead: &mut ReadAhead) -> Result<(), ReadError> {
+        self.make_room()?;
+        self.take_ahead(ahead);
+        Ok(())
+    }
+
     /// Decides whether more has arrived after a read that filled the buffer.
     #[cold]
     fn confirm_pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ReadError>> {

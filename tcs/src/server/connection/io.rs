@@ -133,7 +133,7 @@ pub(super) enum Input {
 }
 
 /// An error says that the peer is gone, or that the server ends.
-pub(super) type PollInput = Poll<Result<Input, Gone>>;
+type PollInput = Poll<Result<Input, Gone>>;
 
 /// Why a connection stops waiting for a request, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -447,11 +447,8 @@ impl Io {
     }
 
     /// Reads once.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs 60 instructions of a request"
-    )]
+    // Called once, or the compiler no longer inlines it, which costs 60 instructions of a request.
+    #[inline]
     fn poll_read(
         &mut self,
         read: &mut ReadBuffer,
@@ -508,8 +505,7 @@ impl Io {
     }
 
     /// Waits for bytes that have not arrived.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `poll_read`")]
+    #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
         let received = self.registration.tally().received();
@@ -619,16 +615,15 @@ impl Io {
     }
 
     /// Moves bytes that were read ahead to the read buffer, while functions wait.
-    pub(super) fn poll_more(
+    pub(super) fn take_ahead(
         &mut self,
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
-        cx: &mut Context<'_>,
-    ) -> PollInput {
+    ) -> Result<(), ReadError> {
         if read.has_consumed() {
             self.clocks.frame.stop();
         }
-        self.poll_read(read, ahead, cx)
+        read.fill_from(ahead)
     }
 
     /// Reads ahead. Returns an error if the peer is gone.

@@ -380,7 +380,7 @@ where
         }
         let has_room = self.buffers.write.is_empty();
         let goes_on = taken == Taken::Yield
-            || self.read_more(taken, cx)?
+            || self.read_more(taken)
             || has_room
                 && (has_events
                     || self.next_in_queue().is_some()

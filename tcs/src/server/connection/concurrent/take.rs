@@ -1,7 +1,5 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use std::task::{Context as TaskContext, Poll};
-
 use tokio::time::Instant;
 
 use super::{
@@ -11,14 +9,13 @@ use super::{
             metrics::NEEDS_ARRIVALS,
         },
         dispatch::check_control,
-        io::{Gone, Input},
     },
     Driver,
     call::{Outcome, Request},
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{Arrival, Buffers},
+    buffer::{Arrival, Buffers, ReadError},
     concurrency::share_session,
     framing::{FrameError, FrameKind, Framing, Input as FramingInput, Notice, Side},
     protocol::ServerProtocol,
@@ -306,37 +303,33 @@ where
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones.
-    pub(super) fn read_more(
-        &mut self,
-        taken: Taken,
-        cx: &mut TaskContext<'_>,
-    ) -> Result<bool, Gone> {
+    pub(super) fn read_more(&mut self, taken: Taken) -> bool {
         // A stream needs notices to end.
         let is_draining = self.io.registration().is_draining() && !self.waits_for_credit();
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         if taken != Taken::NeedsBytes || ahead.is_unused() || read.has_ended() || is_draining {
-            return Ok(false);
+            return false;
         }
-        match self.io.poll_more(read, ahead, cx)? {
-            Poll::Ready(Input::Arrived) => {
+        match self.io.take_ahead(read, ahead) {
+            Ok(()) => {
                 if NEEDS_ARRIVALS || self.shared.checks_requests {
                     read.note_arrival(self.io.registration().tally().received());
                 }
-                Ok(true)
+                true
             }
-            Poll::Ready(Input::NeedsMemory) => {
+            Err(ReadError::NeedsMemory) => {
                 let limit = self.shared.limits.frame_len;
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.framing.frame_len_bound(unread, limit);
                 let length = length.max(unread.len().saturating_mul(2));
                 // Without it, the frame waits until nothing is in flight, and then for memory.
                 let reserved = self.io.registration().memory().try_reserve(length);
-                Ok(reserved.is_some_and(|reserved| {
+                reserved.is_some_and(|reserved| {
                     read.grow_to(length, reserved);
                     true
-                }))
+                })
             }
-            Poll::Ready(Input::Ended(_)) | Poll::Pending => Ok(false),
+            Err(_) => false,
         }
     }
 }
