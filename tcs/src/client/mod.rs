@@ -8,13 +8,13 @@
 //!
 //! | the server | on a [`Connection`](crate::Connection) | on a [`Channel`](crate::Channel) |
 //! |---|---|---|
-//! | streams the reply to a request | [`stream`](crate::Connection::stream), which returns [`Items`] | – |
+//! | streams the reply to a request | [`stream`](crate::Connection::stream), which returns [`Items`] | with the framing `Multiplexed`, [`stream`](crate::Channel::stream), which returns [`ChannelItems`] |
 //! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
 //! | does both, or is to be asked from another task | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
 //! A streamed reply comes in its turn: the replies to later requests follow it. So a long stream needs a connection of its
-//! own, or the framing `Multiplexed`. If an ordinary call gets a stream, it returns an error of the kind [`Reply`](crate::ErrorKind::Reply), and no item
-//! reaches another call. Events come at any time, also during calls and between items, and are kept in order until they are
+//! own, or the framing `Multiplexed`. If an ordinary call gets a stream, it returns an error of the kind
+//! [`Reply`](crate::ErrorKind::Reply), and no item reaches another call. Events come at any time, also during calls and between items, and are kept in order until they are
 //! received, up to [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
 //! [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) tell items, events and
