@@ -588,13 +588,11 @@ impl<F: Framing> Connection<F> {
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
             if F::HAS_IDS && !matches!(received, Received::Notice) {
-                match self.sort(received, without_request)? {
-                    Some(received) => return Poll::Ready(Ok(received)),
-                    None => {
-                        ready!(self.poll_skip(cx))?;
-                        continue;
-                    }
+                if let Some(received) = self.sort(received, without_request)? {
+                    return Poll::Ready(Ok(received));
                 }
+                ready!(self.poll_skip(cx))?;
+                continue;
             }
             if let Received::Item(_) | Received::Event(_) | Received::Notice = received {
                 if ready!(self.poll_skipped(&received, cx))? {
