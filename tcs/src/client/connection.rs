@@ -40,7 +40,7 @@ use crate::{
 /// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
 /// memory of a large reply beyond the next reply.
 const MAX_SCRATCH: usize = 128 * 1024;
-/// How many notices, and items of replies that were abandoned, are skipped within one poll.
+/// How many notices, and messages of replies that were abandoned, are skipped within one poll.
 const SKIPPED_AT_ONCE: u16 = 1024;
 
 /// A connection to a server, for any number of exchanges, one after the other.
@@ -132,7 +132,7 @@ pub struct Connection<F = LengthPrefixed> {
     pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
-    /// Counts what was skipped, from time to time from 0 again.
+    /// Counts skipped messages; wraps.
     skipped: u16,
 }
 
@@ -546,7 +546,8 @@ impl<F: Framing> Connection<F> {
             self.await_greeting(deadline).await?;
         }
         self.prepare()?;
-        if self.abandoned > 0 {
+        // With ids, a late reply holds up nobody, but there may not be more and more of them.
+        if self.abandoned > 0 || F::HAS_IDS && self.ids.late() > self.options.max_in_flight {
             self.skip_arrived().await?;
         }
         if !F::EXCHANGES.are_many() && self.is_used() {
@@ -587,10 +588,11 @@ impl<F: Framing> Connection<F> {
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
             if F::HAS_IDS && !matches!(received, Received::Notice) {
-                match self.sort(received, without_request)? {
-                    Some(received) => return Poll::Ready(Ok(received)),
-                    None => continue,
+                if let Some(received) = self.sort(received, without_request)? {
+                    return Poll::Ready(Ok(received));
                 }
+                ready!(self.poll_skip(cx))?;
+                continue;
             }
             if let Received::Item(_) | Received::Event(_) | Received::Notice = received {
                 if ready!(self.poll_skipped(&received, cx))? {
@@ -611,8 +613,7 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Returns `true` for a notice, and for an item of a reply that was abandoned. Neither extends the time in which the
-    /// reply must come, because there may be no end of them. Pending now and then, so that others get their turn, and the
-    /// time is looked at.
+    /// reply must come, because there may be no end of them.
     #[cold]
     fn poll_skipped(
         &mut self,
@@ -628,9 +629,15 @@ impl<F: Framing> Connection<F> {
             Received::Notice => {}
             _ => return Poll::Ready(Ok(false)),
         }
+        self.poll_skip(cx).map_ok(|()| true)
+    }
+
+    /// Counts what is skipped. Pending now and then, so that others get their turn, and the time is looked at.
+    #[cold]
+    fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Fault>>> {
         self.skipped = self.skipped.wrapping_add(1);
         if !self.skipped.is_multiple_of(SKIPPED_AT_ONCE) {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(()));
         }
         let _: Poll<()> = self.wire.poll_flush(cx);
         // What has arrived comes before the fault, but not what arrives without end.
@@ -891,7 +898,7 @@ impl<F: Framing> Connection<F> {
         if let Poll::Ready(Err(fault)) = polled.await {
             return Err(self.fail(fault));
         }
-        if self.abandoned > self.options.max_in_flight {
+        if self.abandoned.max(self.ids.late()) > self.options.max_in_flight {
             self.close_with("too many replies are missing (`max_in_flight`)");
         }
         self.close_if_stopped()
@@ -900,7 +907,7 @@ impl<F: Framing> Connection<F> {
     /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
     pub(super) fn ensure_idle(&mut self) -> Result<()> {
         self.abandon_in_flight();
-        if self.abandoned > 0 || self.ids.has_late() {
+        if self.abandoned > 0 || self.ids.late() > 0 {
             self.close_with("replies to earlier requests are missing");
         }
         self.ensure_open()

@@ -12,9 +12,9 @@ use crate::{
     runtime::{Instead, block_on, inside_runtime},
 };
 
-/// How long the output waits until the end of the stream is sent, such as that of TLS. Usually that takes no time,
+/// How long a client waits until the end of the stream is sent, such as that of TLS. Usually that takes no time,
 /// but a peer that does not read may block it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for one exchange: it connects, sends a request, processes the reply, and closes the
 /// connection.

@@ -41,9 +41,9 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Returns `true` if replies to cancelled requests may still come.
-    pub(super) const fn has_late(&self) -> bool {
-        self.late > 0
+    /// Returns how many replies to cancelled requests may still come.
+    pub(super) const fn late(&self) -> usize {
+        self.late
     }
 
     /// Returns the message at `range`, or the last reply if it has come in parts.

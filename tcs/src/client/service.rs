@@ -33,7 +33,8 @@ use crate::{Error, Result, framing::Framing, protocol::CallOwned};
 /// # Cancel safety
 ///
 /// As for [`Channel::call`]: a layer can drop the future of a call, as a timeout does. A request that was sent is still
-/// executed, and the requests after it on the same connection wait for it.
+/// executed, and the requests after it on the same connection wait for it. With
+/// [`Multiplexed`](crate::framing::Multiplexed), it is cancelled instead.
 ///
 /// # Examples
 ///

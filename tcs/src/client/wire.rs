@@ -13,7 +13,8 @@
 //! Invariants:
 //!
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
-//!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
+//!   message was read. Any other message fails the connection, so a stale reply reaches nobody. A `Connection` whose
+//!   framing has ids goes by the ids instead.
 //! - A request is known not to have been executed if its offset is not below the number of bytes that were
 //!   sent before the connection was closed ([`Fault::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered

@@ -520,3 +520,18 @@ async fn server_answers_with_the_id_of_each_request() {
     }
     assert!(rest.is_empty(), "{}", rest.escape_ascii());
 }
+
+#[tokio::test]
+async fn connection_with_too_many_late_replies_is_given_up() {
+    let options = ConnectOptions::new().max_in_flight(2);
+    let (mut connection, mut peer) = memory_with(&options, 1 << 16);
+    for _ in 0..3 {
+        begin(&mut connection, "x").await;
+    }
+    // This one has come.
+    peer.send(control_of(2, 0x07, "")).await;
+    begin(&mut connection, "x").await;
+    let error = call(&mut connection, "y").await.expect_err("3 are late");
+    assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
+    assert!(error.to_string().contains("max_in_flight"), "{error}");
+}

@@ -16,7 +16,7 @@ use super::{
     reconnector::Reconnector,
     reply::Reply,
     slots::Failure,
-    subchannel::{Link, State, Subchannel},
+    subchannel::{Link, Subchannel},
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 use crate::client::fault::Fault;
@@ -351,10 +351,7 @@ impl<'s, F: Framing> Call<'s, F> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();
-            let limit = || subchannel.options.reply_timeout.unwrap_or_default();
-            let State { slots, peer, .. } = &mut *state;
-            let timed_out = || Error::reply_timed_out(peer, Late::reply_timeout(limit()));
-            if let Some(result) = slots.take_result(slot, timed_out) {
+            if let Some(result) = state.slots.take_result(slot) {
                 self.slot = None;
                 subchannel.unlock_and_notify_waiter(state);
                 return Poll::Ready(result);

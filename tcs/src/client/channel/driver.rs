@@ -10,6 +10,7 @@ use std::{
 use super::{
     super::{
         connection::Connection,
+        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
         replies::Received,
         timer::{Ticker, Timer},
@@ -20,7 +21,7 @@ use super::{
     subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, framing::Framing};
+use crate::{Error, deadline::Late, framing::Framing};
 
 /// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
 const MAX_KEPT: u64 = 4 << 20;
@@ -84,9 +85,18 @@ impl<F: Framing> Driver<F> {
             },
         });
         let fault = fault.await;
-        let was_idle = self.subchannel.lock().is_idle();
+        let was_idle = {
+            let mut state = self.subchannel.lock();
+            // From now on, nobody would serve a call that comes.
+            state.end();
+            state.is_idle()
+        };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let (limit, mut timer) = (self.subchannel.options.reply_timeout, Timer::default());
+            let limit = self.subchannel.options.reply_timeout;
+            let (limit, mut timer) = (
+                limit.map(|limit| limit.min(CLOSE_TIMEOUT)),
+                Timer::default(),
+            );
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
                 Poll::Pending => timer.poll_limit(limit, cx).map(drop),
                 Poll::Ready(()) => Poll::Ready(()),
@@ -182,9 +192,13 @@ impl<F: Framing> Driver<F> {
             ready!(ticker.poll_tick(cx));
             let mut guard = self.subchannel.lock();
             let state = &mut *guard;
-            let mut late = Vec::new();
-            if !state.slots.tick(&mut self.wakers, |slot| late.push(slot)) {
-                let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
+            let (mut late, peer) = (Vec::new(), &state.peer);
+            let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
+            let timed_out = |slot| {
+                late.push(slot);
+                Error::reply_timed_out(peer, Late::reply_timeout(limit))
+            };
+            if !state.slots.tick(&mut self.wakers, timed_out) {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
             }

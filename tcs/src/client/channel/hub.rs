@@ -36,9 +36,14 @@ impl EventHub {
 
     /// Returns `true` if somebody receives events.
     pub(super) fn has_subscribers(&self) -> bool {
+        !self.listeners().is_empty()
+    }
+
+    /// Returns those who still listen.
+    fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
         let mut listeners = lock(&self.listeners);
         listeners.retain(|listener| listener.subscriber.strong_count() > 0);
-        !listeners.is_empty()
+        listeners
     }
 
     /// Adds an event for each subscriber.
@@ -87,7 +92,7 @@ impl<F: Framing> Subchannel<F> {
         subscriber: &Arc<Subscriber>,
         is_push: fn(&[u8]) -> bool,
     ) {
-        lock(&self.hub.listeners).push(Listener {
+        self.hub.listeners().push(Listener {
             subscriber: Arc::downgrade(subscriber),
             has_gap: false,
         });
@@ -133,12 +138,12 @@ pub(super) enum Entry {
     Event(Arc<[u8]>),
     /// There is another connection, with this number.
     Connected(u64),
-    /// So many events were dropped.
+    /// This many events were dropped.
     Missed(u64),
 }
 
 impl Subscriber {
-    /// Creates a queue for so many bytes of events.
+    /// Creates a queue for this many bytes of events.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -233,6 +238,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        client::{ConnectOptions, channel::ChannelStats},
+        framing::LengthPrefixed,
+    };
+
+    #[test]
+    fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
+        let stats = Arc::new(ChannelStats::new(None));
+        let subchannel = Subchannel::<LengthPrefixed>::new(ConnectOptions::new(), 0, stats, None);
+        let subchannel = Arc::new(subchannel);
+        for _ in 0..10 {
+            subchannel.add_subscriber(&Arc::new(Subscriber::new(1)), |_| false);
+        }
+        assert_eq!(lock(&subchannel.hub.listeners).len(), 1);
+    }
 
     #[test]
     fn notes_of_a_subscriber_that_does_not_read_are_few() {

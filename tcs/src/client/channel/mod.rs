@@ -231,7 +231,8 @@ impl<F: Framing> Channel<F> {
     ///
     /// A call that takes longer returns [`TimedOut`](crate::ErrorKind::TimedOut). Its
     /// [`execution`](crate::Error::execution) says whether its request was sent. If so, the server still executes it, and
-    /// the reply is dropped when it comes. The connection stays open.
+    /// the reply is dropped when it comes. With [`Multiplexed`](crate::framing::Multiplexed), the request is cancelled
+    /// instead. The connection stays open.
     ///
     /// The limit replaces [`ChannelOptions::deadline`], and may be longer. It does not extend the
     /// [`reply_timeout`](crate::client::ConnectOptions::reply_timeout): [the earlier one](#how-long-a-call-can-take)
@@ -348,6 +349,8 @@ impl<F: Framing> Channel<F> {
     ///
     /// Dropping the future drops the reply, and does not affect other calls. A request that was queued or sent is still
     /// executed, and the requests after it on the same connection wait for it. Whether it was is unknown to the caller.
+    /// With [`Multiplexed`](crate::framing::Multiplexed), no request waits for it, and the server is told to cancel it: it
+    /// drops its function, if that waits.
     pub async fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
         P: CallOwned<Framing = F>,

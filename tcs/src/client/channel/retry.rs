@@ -52,7 +52,7 @@ impl Retry {
     }
 }
 
-/// Returns `first`, doubled so many times, up to `most`.
+/// Returns `first`, doubled this many times, up to `most`.
 pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
     let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(most)
@@ -64,8 +64,8 @@ fn wait_before(number: u32) -> Duration {
 }
 
 impl<F: Framing> Channel<F> {
-    /// Does what [`round_trip`](Self::round_trip) does, with all waits. Begins with the retry of a request that has failed,
-    /// if there is one. Sends a request again if that is certainly harmless.
+    /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the retry of a
+    /// request that has failed, if there is one. Sends a request again if that is certainly harmless.
     #[cold]
     pub(super) async fn repeat<'c, E: EncodeRequest>(
         &'c self,

@@ -106,7 +106,7 @@ struct Slot {
 enum Stage {
     /// The reply is still to come.
     Pending,
-    /// The reply is still to come, but too late. The caller does not know that yet.
+    /// The reply is still to come, but too late. The result is an error, which the caller has not taken yet.
     TimedOut,
     /// The reply is still to come, and nobody waits for it.
     Abandoned,
@@ -192,11 +192,7 @@ impl Slots {
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn take_result(
-        &mut self,
-        index: u32,
-        timed_out: impl FnOnce() -> Error,
-    ) -> Option<Result<Reply, Box<Failure>>> {
+    pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Reply, Box<Failure>>> {
         let slot = self.entries.get_mut(index as usize)?;
         match slot.stage {
             Stage::Complete => {
@@ -206,8 +202,7 @@ impl Slots {
             }
             Stage::TimedOut => {
                 slot.stage = Stage::Abandoned;
-                slot.result = Ok(Vec::new());
-                Some(Err(Failure::without_retry(timed_out()).into()))
+                Some(mem::replace(&mut slot.result, Ok(Vec::new())).map(Reply))
             }
             Stage::Pending | Stage::Abandoned => None,
         }
@@ -271,7 +266,7 @@ impl Slots {
             return;
         };
         if let Err(failure) = result.and_then(|reply| slot.copy(reply, peer)) {
-            slot.result = Err(failure);
+            slot.fail(failure);
         }
     }
 
@@ -293,7 +288,7 @@ impl Slots {
                 slot.copy(part, peer)
             };
             if let Err(failure) = added {
-                slot.result = Err(failure);
+                slot.fail(failure);
             }
         }
     }
@@ -366,7 +361,7 @@ impl Slots {
         if let Some(slot) = self.entries.get_mut(index as usize)
             && slot.stage == Stage::Pending
         {
-            slot.result = Err(Failure::without_retry(error).into());
+            slot.fail(Failure::without_retry(error).into());
         }
     }
 
@@ -439,15 +434,18 @@ impl Slots {
     /// Begins the next tick and ends the wait of each call that is late. Its reply is still to come.
     ///
     /// Returns `false` if nothing has arrived during the whole time of a call. Frees the memory of a
-    /// burst once all calls are over. Calls `on_late` for each call that is late now.
-    pub(super) fn tick(&mut self, wakers: &mut Vec<Waker>, mut on_late: impl FnMut(u32)) -> bool {
+    /// burst once all calls are over. Calls `timed_out` for the error of each call that is late now.
+    pub(super) fn tick(
+        &mut self,
+        wakers: &mut Vec<Waker>,
+        mut timed_out: impl FnMut(u32) -> Error,
+    ) -> bool {
         self.now = self.now.wrapping_add(1);
         let (now, max_ticks) = (self.now, self.max_ticks);
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = self.oldest;
-        while let Some(slot) = self.entries.get_mut(index as usize)
-            && (is_late(slot.started) || self.items.contains_key(&index))
-        {
+        // All of them, because those with items are not in the order of their times.
+        while let Some(slot) = self.entries.get_mut(index as usize) {
             let was_pending = slot.stage == Stage::Pending;
             if was_pending && slot.waker.is_none() {
                 // There are items that were not taken. The next one has the time of a call for itself.
@@ -459,8 +457,8 @@ impl Slots {
                 }
                 if was_pending {
                     slot.stage = Stage::TimedOut;
+                    slot.fail(Failure::without_retry(timed_out(index)).into());
                     wakers.extend(slot.waker.take());
-                    on_late(index);
                 }
             }
             index = slot.next;
@@ -478,6 +476,14 @@ impl Slots {
 }
 
 impl Slot {
+    /// Sets why there is no reply. The first reason is kept.
+    #[cold]
+    fn fail(&mut self, failure: Box<Failure>) {
+        if self.result.is_ok() {
+            self.result = Err(failure);
+        }
+    }
+
     /// Appends a reply, or a part of it, to the buffer, unless the call has failed.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
@@ -491,7 +497,7 @@ impl Slot {
     }
 }
 
-/// Returns the index of the slot after so many others. There is memory for fewer than `NONE`.
+/// Returns the index of the slot after this many others. There is memory for fewer than `NONE`.
 fn index_of(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(NONE)
 }

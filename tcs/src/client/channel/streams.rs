@@ -11,20 +11,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{
-    Channel,
-    call::Terms,
-    metrics::Start,
-    reply::Reply,
-    subchannel::{State, Subchannel},
-};
+use super::{Channel, call::Terms, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
     client::{
         ids::{CREDIT, ITEM_OVERHEAD},
         timer::DeadlineTimer,
     },
-    deadline::{Deadline, Late},
+    deadline::Deadline,
     format::{Decode, Frame, Writer},
     framing::{Framing, Notice},
     protocol::{CallContract, CallOwned, Contract, Streams},
@@ -39,7 +33,7 @@ const LENGTH: usize = size_of::<usize>();
 /// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
 /// itself, which runs while `next` waits. A [`deadline`](Channel::deadline) is for the whole stream.
 ///
-/// The server sends at most 256 KiB of items, or one more item, before they are received. Other calls of the channel go on
+/// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the channel go on
 /// meanwhile. Dropping the stream before its end cancels the request: the server drops its function.
 #[must_use = "the items are received by `next`"]
 pub struct ChannelItems<P: Contract> {
@@ -177,11 +171,8 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 self.received = 0;
                 continue;
             }
-            let limit = || self.subchannel.options.reply_timeout.unwrap_or_default();
-            let State { slots, peer, .. } = &mut *state;
-            let timed_out = || Error::reply_timed_out(peer, Late::reply_timeout(limit()));
-            if let Some(result) = slots.take_result(slot, timed_out) {
-                slots.end_items(slot);
+            if let Some(result) = state.slots.take_result(slot) {
+                state.slots.end_items(slot);
                 self.subchannel.unlock_and_notify_waiter(state);
                 self.slot = None;
                 let numbers = &self.channel.pool.stats;

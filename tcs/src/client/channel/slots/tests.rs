@@ -1,11 +1,12 @@
 //! Tests of the list of calls.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::framing::Multiplexed;
+use crate::{deadline::Late, framing::Multiplexed};
+
 const LIMIT: u32 = 8;
 
 fn open(slots: &mut Slots, offset: u64) -> u32 {
@@ -23,11 +24,11 @@ fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
 }
 
 fn tick(slots: &mut Slots, wakers: &mut Vec<Waker>) -> bool {
-    slots.tick(wakers, |_| {})
+    slots.tick(wakers, |_| error())
 }
 
 fn taken(slots: &mut Slots, index: u32) -> Option<Vec<u8>> {
-    let reply = slots.take_result(index, error)?.ok()?;
+    let reply = slots.take_result(index)?.ok()?;
     Some(reply.0.clone())
 }
 
@@ -95,7 +96,8 @@ proptest! {
         let mut wakers = Vec::new();
         let mut now = 0;
         let mut in_flight: VecDeque<Known> = VecDeque::new();
-        let mut settled: Vec<(u32, u8)> = Vec::new();
+        // Without the byte of its reply, a call is late.
+        let mut settled: Vec<(u32, Option<u8>)> = Vec::new();
         for (offset, (step, byte)) in (0..).zip(steps) {
             let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
             match step {
@@ -111,7 +113,7 @@ proptest! {
                     if let Some(known) = in_flight.pop_front()
                         && !known.is_abandoned
                     {
-                        settled.push((known.index, byte));
+                        settled.push((known.index, (!known.is_late).then_some(byte)));
                     }
                 }
                 // With ids, in any order.
@@ -120,10 +122,10 @@ proptest! {
                         && let Some(known) = in_flight.remove(at)
                     {
                         let found = slots.with_id(known.index + 1);
-prop_assert_eq!(found.map(|found| found.index), Some(known.index));
+                        prop_assert_eq!(found.map(|found| found.index), Some(known.index));
                         slots.complete::<Multiplexed>(known.index, Ok(&[byte]), &Peer::unnamed(), &mut wakers);
                         if !known.is_abandoned {
-                            settled.push((known.index, byte));
+                            settled.push((known.index, (!known.is_late).then_some(byte)));
                         }
                         prop_assert_eq!(slots.with_id(known.index + 1), None);
                     }
@@ -131,7 +133,7 @@ prop_assert_eq!(found.map(|found| found.index), Some(known.index));
                 3 => {
                     if let Some(at) = pick(settled.len()) {
                         let (index, byte) = settled.swap_remove(at);
-                        prop_assert_eq!(taken(&mut slots, index), Some(vec![byte]));
+                        prop_assert_eq!(taken(&mut slots, index), byte.map(|byte| vec![byte]));
                     }
                 }
                 4 => {
@@ -161,7 +163,7 @@ prop_assert_eq!(found.map(|found| found.index), Some(known.index));
             prop_assert_eq!(slots.oldest().map(|oldest| oldest.offset), oldest);
             for known in &mut in_flight {
                 if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
-                    let result = slots.take_result(known.index, error);
+                    let result = slots.take_result(known.index);
                     prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
                     // Its caller is gone now.
                     known.is_abandoned = known.is_late;
@@ -221,12 +223,55 @@ fn late_call_ends_once_and_keeps_its_place() {
     slots.record_arrival();
     assert!(tick(&mut slots, &mut wakers));
     assert_eq!(wakers.len(), 2);
-    assert!(matches!(slots.take_result(first, error), Some(Err(_))));
+    assert!(matches!(slots.take_result(first), Some(Err(_))));
     reply(&mut slots, b"1", &mut wakers);
-    // It came before its caller looked.
+    // It comes before its caller looks, but too late.
     reply(&mut slots, b"2", &mut wakers);
-    assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
+    assert!(matches!(slots.take_result(second), Some(Err(_))));
     assert_eq!(slots.len(), 0);
+}
+
+#[test]
+fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
+    for is_rejected in [false, true] {
+        let mut slots = Slots::new(LIMIT);
+        let peer = Peer::unnamed();
+        let index = open(&mut slots, 0);
+        slots.add_part(index, b"ear", 100, &peer);
+        for _ in 0..=LIMIT {
+            slots.record_arrival();
+            let late = |_| Error::reply_timed_out(&peer, Late::reply_timeout(Duration::ZERO));
+            assert!(slots.tick(&mut Vec::new(), late));
+        }
+        slots.add_part(index, b"l", 100, &peer);
+        let result = if is_rejected {
+            Err(Failure::without_retry(error()).into())
+        } else {
+            Ok(b"y".as_slice())
+        };
+        slots.complete::<Multiplexed>(index, result, &peer, &mut Vec::new());
+        let result = slots.take_result(index).expect("a result");
+        let failure = result.expect_err("it is late");
+        assert_eq!(failure.error.kind(), crate::ErrorKind::TimedOut);
+        assert_eq!(slots.len(), 0);
+    }
+}
+
+#[test]
+fn call_behind_one_whose_items_have_come_is_late_in_time() {
+    let mut slots = Slots::new(LIMIT);
+    let peer = Peer::unnamed();
+    let (stream, call) = (open(&mut slots, 0), open(&mut slots, 1));
+    slots.expect_items(stream);
+    for _ in 0..LIMIT {
+        assert!(tick(&mut slots, &mut Vec::new()));
+    }
+    slots.record_arrival();
+    assert!(slots.add_item(stream, b"1", &peer, &mut Vec::new()));
+    slots.abandon(stream);
+    assert!(slots.take_result(call).is_none());
+    assert!(tick(&mut slots, &mut Vec::new()));
+    assert!(matches!(slots.take_result(call), Some(Err(_))));
 }
 
 #[test]
@@ -244,10 +289,10 @@ fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
         if is_late {
             slots.abandon(first);
         }
-        assert!(slots.take_result(first, error).is_none());
+        assert!(slots.take_result(first).is_none());
         reply(&mut slots, b"1", &mut Vec::new());
         assert_eq!(slots.len(), 1);
-        assert!(matches!(slots.take_result(second, error), Some(Err(_))));
+        assert!(matches!(slots.take_result(second), Some(Err(_))));
     }
 }
 
@@ -261,7 +306,7 @@ fn slot_of_a_failed_call_is_used_again() {
         &Peer::unnamed(),
         &mut Vec::new(),
     );
-    assert!(matches!(slots.take_result(index, error), Some(Err(_))));
+    assert!(matches!(slots.take_result(index), Some(Err(_))));
     let index = open(&mut slots, 1);
     reply(&mut slots, b"1", &mut Vec::new());
     assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
