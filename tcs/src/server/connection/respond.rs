@@ -21,6 +21,7 @@ use super::{
         limits::{Limit, Limits, TOO_OLD},
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
+        registry::AbortReason,
         report::{Tally, Unsent},
         shared::Shared,
     },
@@ -331,16 +332,19 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
-                let reason = reason.text();
-                if !P::Framing::HAS_IDS {
-                    let text = format!("{reason} before the reply");
-                    self.close_with(&Rejection::new(RejectionKind::Failed, text));
-                }
+                self.aborted(reason);
                 // The frame above is not final, so framings with control frames send a final one as well.
-                self.close_with_frame(&going_away(reason));
+                self.close_with_frame(&going_away(reason.text()));
             }
         }
         Flow::Break(Exit::Close)
+    }
+
+    /// Tells the peer that a function was dropped. The final frame says of all other requests that they were not executed.
+    #[cold]
+    pub(super) fn aborted(&mut self, reason: AbortReason) {
+        let text = format!("{} before the reply", reason.text());
+        self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }
 
     /// Responds to a request with an item that the framing cannot carry.

@@ -251,8 +251,12 @@ where
             // Replies and items take turns.
             self.write_items();
         }
-        if self.has_half_closed && self.slots.in_use() == 0 {
+        if self.slots.in_use() == 0 && self.has_half_closed {
             self.responder().close_at_half_close();
+            return Flow::Break(Exit::Close);
+        }
+        if self.is_closing && self.slots.in_use() == 0 {
+            // Something took the place of the reply that was to close the connection.
             return Flow::Break(Exit::Close);
         }
         Flow::Continue(())
@@ -362,7 +366,7 @@ where
     ) -> Poll<Result<Option<Interrupt>, Gone>> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
-        if self.slots.running() == 0 && !P::Framing::HAS_IDS {
+        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.has_half_closed) {
             // It waits for nothing but the peer, of which it needs no notices.
             if let Poll::Ready(Err(gone)) = self.io.poll_flush_in_time(write, cx) {
                 return Poll::Ready(Err(gone));
@@ -418,7 +422,20 @@ where
     /// Drops the functions whose time is over.
     #[cold]
     fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
-        if let Interrupt::Aborted(_) = interrupt {
+        if let Interrupt::Aborted(reason) = interrupt {
+            let slots: Vec<usize> = if self.is_ordered {
+                self.queue.iter().copied().collect()
+            } else {
+                self.slots.taken().collect()
+            };
+            let Some((last, others)) = slots.split_last() else {
+                return Flow::Break(Exit::Close);
+            };
+            for slot in others {
+                self.set_id(*slot);
+                self.responder().aborted(reason);
+            }
+            self.set_id(*last);
             return self.responder().interrupted(interrupt);
         }
         let is_half_closed = interrupt == Interrupt::HalfClosed;

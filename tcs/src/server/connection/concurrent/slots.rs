@@ -139,6 +139,14 @@ impl<F: Future> Slots<F> {
         0..self.all.len()
     }
 
+    /// Returns the positions of the slots whose requests are not answered.
+    pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
+        let slots = self.all.iter().enumerate();
+        let is_taken =
+            |(_, slot): &(usize, &Slot<F>)| slot.future.is_some() || slot.outcome.is_some();
+        slots.filter(is_taken).map(|(position, _)| position)
+    }
+
     /// Returns a slot of the connection, which is in use from now on.
     pub(super) fn open(&mut self, info: &ConnectionInfo) -> usize {
         if let Some(position) = self.free.pop() {

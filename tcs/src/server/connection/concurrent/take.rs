@@ -9,6 +9,7 @@ use super::{
             metrics::NEEDS_ARRIVALS,
         },
         dispatch::check_control,
+        respond::client_timed_out,
     },
     Driver,
     call::{Outcome, Request},
@@ -69,7 +70,7 @@ where
     /// Returns `true` if further requests can be taken that could not when the last ones were.
     pub(super) fn may_take_more(&self, taken: Taken) -> bool {
         let has_more = taken == Taken::Enough && self.may_receive();
-        self.may_call() && (has_more || !self.backlog.is_empty())
+        has_more && self.may_wait() || self.may_call() && (has_more || !self.backlog.is_empty())
     }
 
     /// Takes the requests that have arrived, and calls their functions.
@@ -159,7 +160,10 @@ where
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_wait(&self) -> bool {
         let size = |waiting: &Waiting| waiting.bytes.len() + size_of::<Waiting>();
-        P::Framing::HAS_IDS && self.backlog.iter().map(size).sum::<usize>() < BACKLOG
+        // The answers of cancelled requests wait as well, for a peer that does not read.
+        P::Framing::HAS_IDS
+            && self.queue.len() < self.limit
+            && self.backlog.iter().map(size).sum::<usize>() < BACKLOG
     }
 
     /// Returns the request that was parsed last.
@@ -180,7 +184,9 @@ where
     /// Calls the function of a request, unless a limit rejects it.
     fn start(&mut self, waiting: Waiting) {
         let slot = self.open_slot(waiting.id);
-        if let Err(rejection) = self.call(slot, waiting) {
+        if self.io.registration().has_passed(waiting.last) {
+            self.finish(slot, Outcome::Rejected(client_timed_out()));
+        } else if let Err(rejection) = self.call(slot, waiting) {
             self.finish(slot, Outcome::Rejected(rejection));
         }
     }
