@@ -268,7 +268,10 @@ async fn abort_drops_all_in_flight<K: Kind>(over: Over) {
     // The final frame says of all others that they were not executed, and these were.
     let failed = control(0x06, "the server ended before the reply");
     let last = control(0x40, "the server ended");
-    assert_eq!(within(peer.rest()).await, [&failed[..], &failed, &last].concat());
+    assert_eq!(
+        within(peer.rest()).await,
+        [&failed[..], &failed, &last].concat()
+    );
 }
 
 async fn no_more_requests_are_taken_than_the_limit<K: Kind>() {
