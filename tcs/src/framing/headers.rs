@@ -22,16 +22,21 @@ pub(super) fn write_length<const HEADER: usize>(
     out: &mut [u8],
     start: usize,
 ) -> Result<(), FrameError> {
-    let length = out.len().saturating_sub(start + HEADER);
-    let header = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
-    match header {
-        Some(header) if length <= MAX_LENGTH => {
+    let framed = match out.get_mut(start..) {
+        Some(framed) => framed.split_first_chunk_mut(),
+        None => None,
+    };
+    match framed {
+        Some((header, rest)) if rest.len() <= MAX_LENGTH => {
             #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
-            let length = length as u32;
+            let length = rest.len().saturating_sub(HEADER - LENGTH) as u32;
             *header = length.to_be_bytes();
             Ok(())
         }
-        _ => Err(FrameError::length_overflow(length, MAX_LENGTH, 31)),
+        _ => {
+            let length = out.len().saturating_sub(start + HEADER);
+            Err(FrameError::length_overflow(length, MAX_LENGTH, 31))
+        }
     }
 }
 

@@ -87,8 +87,10 @@ pub(super) enum Gone {
     Stalled,
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
-    /// The server ends the connection at once, for this reason.
-    Aborted(AbortReason),
+    /// The server ends at once.
+    Aborted,
+    /// The server ends the connection at once, because of its age.
+    TooOld,
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
@@ -108,7 +110,8 @@ impl fmt::Display for Gone {
             Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted(reason) => f.write_str(reason.text()),
+            Self::Aborted => f.write_str(AbortReason::ServerEnded.text()),
+            Self::TooOld => f.write_str(AbortReason::TooOld.text()),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),
@@ -729,8 +732,12 @@ impl Io {
             .map(|_| self.aborted())
     }
 
+    #[cold]
     fn aborted(&self) -> Gone {
-        Gone::Aborted(self.registration.abort_reason())
+        match self.registration.abort_reason() {
+            AbortReason::ServerEnded => Gone::Aborted,
+            AbortReason::TooOld => Gone::TooOld,
+        }
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it
