@@ -10,7 +10,6 @@ use std::{
 use super::{
     super::{
         connection::Connection,
-        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
         replies::Received,
         timer::{Ticker, Timer},
@@ -92,11 +91,7 @@ impl<F: Framing> Driver<F> {
             state.is_idle()
         };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let limit = self.subchannel.options.reply_timeout;
-            let (limit, mut timer) = (
-                limit.map(|limit| limit.min(CLOSE_TIMEOUT)),
-                Timer::default(),
-            );
+            let (limit, mut timer) = (self.subchannel.options.reply_timeout, Timer::default());
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
                 Poll::Pending => timer.poll_limit(limit, cx).map(drop),
                 Poll::Ready(()) => Poll::Ready(()),
