@@ -12,7 +12,11 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::{Text, ask, chain, told},
-    ids::{announced_of, control_of, message_of},
+    ids::{
+        announced_of, control_of,
+        kind::{CANCEL, CREDIT, DEADLINE, EVENTS, ITEMS, PARTS},
+        message_of,
+    },
     patiently,
     script::{expects, play, sends},
     start, within,
@@ -20,13 +24,6 @@ use tcs_tests::{
 use tokio::time::{Instant, advance};
 
 type Texts = Text<Multiplexed>;
-
-const ITEM: u8 = 0x81;
-const EVENT: u8 = 0x82;
-const PART: u8 = 0x85;
-const CREDIT: u8 = 0x86;
-const CANCEL: u8 = 0x87;
-const DEADLINE: u8 = 0x88;
 
 fn memory() -> (Connection<Multiplexed>, RawPeer) {
     memory_with(&ConnectOptions::new(), 1 << 20)
@@ -100,7 +97,7 @@ async fn dropped_call_is_cancelled_at_once_and_the_next_waits_for_nobody() {
             // The reply was on its way, and reaches nobody.
             sends(message_of(1, "late")),
             expects(message_of(3, "next")),
-            sends(announced_of(1, ITEM, "later")),
+            sends(announced_of(1, ITEMS, "later")),
             sends(control_of(1, 0x07, "")),
             sends(message_of(3, "right")),
         ],
@@ -174,12 +171,12 @@ async fn reply_in_parts_is_one_message() {
         peer,
         [
             expects(message_of(1, "a")),
-            sends(announced_of(1, PART, "one ")),
-            sends(announced_of(0, EVENT, "*event")),
-            sends(announced_of(1, PART, "two ")),
+            sends(announced_of(1, PARTS, "one ")),
+            sends(announced_of(0, EVENTS, "*event")),
+            sends(announced_of(1, PARTS, "two ")),
             sends(message_of(1, "three")),
             expects(message_of(2, "b")),
-            sends(announced_of(2, PART, "never seen")),
+            sends(announced_of(2, PARTS, "never seen")),
             sends(control_of(2, 0x06, "it broke")),
             expects(message_of(3, "c")),
             sends(message_of(3, "whole")),
@@ -207,9 +204,9 @@ async fn event_after_a_reply_in_parts_is_not_the_reply() {
         peer,
         [
             expects(message_of(1, "a")),
-            sends(announced_of(1, PART, "one ")),
+            sends(announced_of(1, PARTS, "one ")),
             sends(message_of(1, "two")),
-            sends(announced_of(0, EVENT, "*event")),
+            sends(announced_of(0, EVENTS, "*event")),
         ],
     );
     assert_eq!(
@@ -229,15 +226,15 @@ async fn parts_beyond_the_limit_are_an_error_and_their_rest_is_skipped() {
         peer,
         [
             expects(message_of(1, "a")),
-            sends(announced_of(1, PART, "12345")),
-            sends(announced_of(1, PART, "67890")),
-            sends(announced_of(1, PART, "more")),
+            sends(announced_of(1, PARTS, "12345")),
+            sends(announced_of(1, PARTS, "67890")),
+            sends(announced_of(1, PARTS, "more")),
             sends(message_of(1, "rest")),
             expects(message_of(2, "b")),
-            sends(announced_of(2, PART, "12345")),
+            sends(announced_of(2, PARTS, "12345")),
             sends(message_of(2, "678")),
             expects(message_of(3, "c")),
-            sends(announced_of(3, PART, "12345")),
+            sends(announced_of(3, PARTS, "12345")),
             sends(message_of(3, "6789")),
             expects(message_of(4, "d")),
             sends(message_of(4, "D")),
@@ -270,10 +267,10 @@ async fn stream_returns_credit_for_half_of_what_may_be_sent() {
         peer,
         [
             expects(message_of(1, "go")),
-            sends(announced_of(1, ITEM, &item)),
-            sends(announced_of(1, ITEM, &item)),
+            sends(announced_of(1, ITEMS, &item)),
+            sends(announced_of(1, ITEMS, &item)),
             expects(control_of(1, CREDIT, (128 * 1024_u32).to_be_bytes())),
-            sends(announced_of(1, ITEM, &item)),
+            sends(announced_of(1, ITEMS, &item)),
             sends(message_of(1, "end")),
             expects(message_of(2, "more")),
             sends(message_of(2, "yes")),
@@ -299,8 +296,8 @@ async fn stream_may_end_with_a_reply_in_parts() {
         peer,
         [
             expects(message_of(1, "go")),
-            sends(announced_of(1, PART, "the ")),
-            sends(announced_of(1, ITEM, "item")),
+            sends(announced_of(1, PARTS, "the ")),
+            sends(announced_of(1, ITEMS, "item")),
             sends(message_of(1, "end")),
         ],
     );
@@ -323,9 +320,9 @@ async fn dropped_stream_is_cancelled_by_the_next_use() {
         peer,
         [
             expects(message_of(1, "go")),
-            sends(announced_of(1, ITEM, "one")),
+            sends(announced_of(1, ITEMS, "one")),
             expects([control_of(1, CANCEL, ""), message_of(2, "next")].concat()),
-            sends(announced_of(1, ITEM, "two")),
+            sends(announced_of(1, ITEMS, "two")),
             sends(control_of(1, 0x07, "")),
             sends(message_of(2, "done")),
         ],
@@ -352,7 +349,7 @@ async fn call_that_gets_items_is_cancelled() {
         peer,
         [
             expects(message_of(1, "a")),
-            sends(announced_of(1, ITEM, "one")),
+            sends(announced_of(1, ITEMS, "one")),
             expects([control_of(1, CANCEL, ""), message_of(2, "b")].concat()),
             sends(message_of(1, "end")),
             sends(message_of(2, "B")),
@@ -414,8 +411,8 @@ async fn halves_have_one_request_in_flight() {
         }
     });
     receives(&mut peer, message_of(1, "a")).await;
-    peer.send(announced_of(0, EVENT, "*event")).await;
-    peer.send(announced_of(1, PART, "A")).await;
+    peer.send(announced_of(0, EVENTS, "*event")).await;
+    peer.send(announced_of(1, PARTS, "A")).await;
     let event = within(receiver.next()).await.expect("an event");
     assert_eq!(event, Incoming::Event("*event"));
     peer.send(message_of(1, "A")).await;
@@ -441,7 +438,7 @@ async fn late_replies_do_not_extend_the_reply_timeout() {
     let flood = tokio::spawn(async move {
         for _ in 0..60 {
             advance(Duration::from_secs(1)).await;
-            if peer.try_send(announced_of(1, ITEM, "late")).await.is_err() {
+            if peer.try_send(announced_of(1, ITEMS, "late")).await.is_err() {
                 return;
             }
         }

@@ -13,7 +13,11 @@ use tcs_tests::{
     RawPeer,
     channel::settle,
     client::chain,
-    ids::{announced_of, control_of, message_of},
+    ids::{
+        announced_of, control_of,
+        kind::{CANCEL, CANCELLED, CREDIT, DEADLINE, EVENTS, ITEMS, PARTS},
+        message_of, receive_frame,
+    },
     lasting::lasting,
     patiently, within,
 };
@@ -35,15 +39,6 @@ impl Streams for Owned {
     type Item<'a> = &'a str;
 }
 
-const CONTROL: u32 = 1 << 31;
-const ITEMS: u8 = 0x81;
-const EVENTS: u8 = 0x82;
-const PART: u8 = 0x85;
-const CANCEL: u8 = 0x87;
-const CREDIT: u8 = 0x86;
-const DEADLINE: u8 = 0x88;
-const CANCELLED: u8 = 0x07;
-
 /// A frame that a client has sent.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
@@ -61,16 +56,10 @@ fn cancel(id: u32) -> Sent {
 
 /// Receives a frame.
 async fn hear(peer: &mut RawPeer) -> Sent {
-    let header = patiently(peer.receive(8)).await;
-    let (length, id) = header.split_at(4);
-    let [length, id] =
-        [length, id].map(|field| u32::from_be_bytes(field.try_into().expect("four bytes")));
-    let mut text = patiently(peer.receive((length & !CONTROL) as usize)).await;
-    if length & CONTROL == 0 {
-        return Sent::Request(id, String::from_utf8(text).expect("text"));
+    match patiently(receive_frame(peer)).await {
+        (id, None, text) => Sent::Request(id, String::from_utf8(text).expect("text")),
+        (id, Some(kind), text) => Sent::Notice(id, kind, text),
     }
-    let kind = text.remove(0);
-    Sent::Notice(id, kind, text)
 }
 
 /// A channel in memory, and its server's end.
@@ -199,10 +188,10 @@ async fn parts_of_replies_are_put_together_between_other_replies() {
     let (channel, mut peer) = channel();
     let [one, two, three] = calls(&channel, &mut peer).await;
     let frames = [
-        announced_of(1, PART, "he"),
-        announced_of(2, PART, "wor"),
+        announced_of(1, PARTS, "he"),
+        announced_of(2, PARTS, "wor"),
         message_of(3, "!"),
-        announced_of(1, PART, "l"),
+        announced_of(1, PARTS, "l"),
         message_of(2, "ld"),
         message_of(1, "lo"),
     ];
@@ -223,7 +212,7 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
     let (channel, mut peer) = channel_with(&ConnectOptions::new().max_frame_len(10));
     for rest in ["456", "4"] {
         let [one, two] = calls(&channel, &mut peer).await;
-        let part = |text| announced_of(1, PART, text);
+        let part = |text| announced_of(1, PARTS, text);
         peer.send(
             [
                 part("12345"),
@@ -242,7 +231,7 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
     let [one, two] = calls(&channel, &mut peer).await;
     peer.send(
         [
-            announced_of(1, PART, "12345"),
+            announced_of(1, PARTS, "12345"),
             message_of(1, "123456"),
             message_of(2, "1234567890"),
         ]
@@ -333,7 +322,7 @@ async fn items_come_between_the_replies_to_other_calls() {
     settle().await;
     let frames = [
         announced_of(1, ITEMS, "b"),
-        announced_of(1, PART, "en"),
+        announced_of(1, PARTS, "en"),
         message_of(1, "d"),
     ];
     peer.send(frames.concat()).await;

@@ -9,18 +9,18 @@ use tcs::{
     protocol::{Concurrency, Context, Push, Receives, Replies, Requests, ServerProtocol},
     server_protocol,
 };
-use tcs_tests::{RawPeer, code, patiently, serve_in_memory, within};
+use tcs_tests::{
+    RawPeer, code,
+    ids::{
+        control_of,
+        kind::{CANCEL, CANCELLED, CREDIT, DEADLINE, ITEMS, PARTS},
+        message_of, receive_frame,
+    },
+    patiently, serve_in_memory, within,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::concurrent::{Gates, outcomes};
-
-/// The kinds of control frames, from `WIRE.md`.
-const CANCELLED: u8 = 0x07;
-const ITEMS: u8 = 0x81;
-const PARTS: u8 = 0x85;
-const CREDIT: u8 = 0x86;
-const CANCEL: u8 = 0x87;
-const DEADLINE: u8 = 0x88;
 
 /// Does as the request says: the first word is what, the second is the name of a gate or a number.
 #[server_protocol(framing = Multiplexed, replies = &str)]
@@ -75,18 +75,9 @@ async fn chunks(_: &str, mut more: Requests<'_, Chunks>) -> String {
     }
 }
 
-fn message(id: u32, text: &str) -> Vec<u8> {
-    let length = u32::try_from(text.len()).expect("it is short");
-    let header = [length, id].map(u32::to_be_bytes);
-    [header.as_flattened(), text.as_bytes()].concat()
-}
-
 fn notice(id: u32, kind: u8, number: Option<u32>) -> Vec<u8> {
     let text = number.map(u32::to_be_bytes);
-    let text = text.as_ref().map_or(&[][..], |text| text);
-    let length = u32::try_from(1 + text.len()).expect("it is short");
-    let header = [0x8000_0000 | length, id].map(u32::to_be_bytes);
-    [header.as_flattened(), &[kind], text].concat()
+    control_of(id, kind, text.as_ref().map_or(&[][..], |text| text))
 }
 
 /// A frame: its id, its kind if it is a control frame, and its text.
@@ -100,12 +91,7 @@ impl Frame {
 }
 
 async fn hear(peer: &mut RawPeer) -> Frame {
-    let header = peer.receive(8).await;
-    let [length, id] =
-        [&header[..4], &header[4..]].map(|word| u32::from_be_bytes(word.try_into().expect("four")));
-    let length_of = usize::try_from(length & 0x7fff_ffff).expect("64 bits");
-    let mut text = peer.receive(length_of).await;
-    let kind = (length >> 31 == 1).then(|| text.remove(0));
+    let (id, kind, text) = receive_frame(peer).await;
     Frame(id, kind, text)
 }
 
@@ -130,12 +116,12 @@ fn waiting_functions_with_ids_are_concurrent() {
 async fn replies_have_the_ids_of_their_requests() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 16);
-    peer.send([message(7, "wait a"), message(300, "wait b")].concat())
+    peer.send([message_of(7, "wait a"), message_of(300, "wait b")].concat())
         .await;
     gates.reached(&["a", "b"]).await;
     gates.open("b");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(300, "b"));
-    peer.send(message(300, "now c")).await;
+    peer.send(message_of(300, "now c")).await;
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(300, "c"));
     gates.open("a");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(7, "a"));
@@ -148,7 +134,7 @@ async fn replies_have_the_ids_of_their_requests() {
 async fn cancelled_request_is_answered_once_and_its_function_is_dropped() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 16);
-    peer.send([message(1, "wait a"), message(2, "wait b")].concat())
+    peer.send([message_of(1, "wait a"), message_of(2, "wait b")].concat())
         .await;
     gates.reached(&["a", "b"]).await;
     // The second time, and for an id that was never used, it is ignored.
@@ -160,7 +146,7 @@ async fn cancelled_request_is_answered_once_and_its_function_is_dropped() {
     gates.open("b");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "b"));
     // The id can be used again.
-    peer.send(message(1, "now c")).await;
+    peer.send(message_of(1, "now c")).await;
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "c"));
     drop(peer);
     within(serving).await.expect("no panic");
@@ -171,7 +157,7 @@ async fn notices_behind_requests_beyond_the_limit_are_seen() {
     let gates = Gates::default();
     let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 16);
     for id in 1..=130 {
-        peer.send(message(id, &format!("wait {id}"))).await;
+        peer.send(message_of(id, format!("wait {id}"))).await;
     }
     gates.reached(&["1", "128"]).await;
     // One that waits for a place, and one that runs and gives its place to the last.
@@ -194,7 +180,7 @@ async fn deadline_of_the_client_ends_its_request() {
     // Its request comes later.
     peer.send(notice(1, DEADLINE, Some(5_000))).await;
     sleep(Duration::from_millis(10)).await;
-    peer.send([message(1, "wait a"), message(2, "wait b")].concat())
+    peer.send([message_of(1, "wait a"), message_of(2, "wait b")].concat())
         .await;
     assert_eq!(
         patiently(hear_rejection(&mut peer)).await,
@@ -233,9 +219,9 @@ async fn count_items(peer: &mut RawPeer, id: u32) -> (usize, Frame) {
 async fn stream_without_credit_waits_and_holds_up_nothing() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 20);
-    peer.send(message(1, "items 400")).await;
+    peer.send(message_of(1, "items 400")).await;
     // Each item costs 1,024 bytes, so the 256 KiB at the start are 256 items.
-    peer.send(message(2, "wait a")).await;
+    peer.send(message_of(2, "wait a")).await;
     gates.reached(&["a"]).await;
     let reading = async {
         let mut items = 0;
@@ -249,7 +235,7 @@ async fn stream_without_credit_waits_and_holds_up_nothing() {
     gates.open("a");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "a"));
     peer.send(notice(1, CREDIT, Some(10 * 1_024))).await;
-    peer.send(message(3, "now b")).await;
+    peer.send(message_of(3, "now b")).await;
     let mut items = 0;
     let mut replies = 0;
     while items < 10 || replies < 1 {
@@ -273,7 +259,7 @@ async fn stream_without_credit_waits_and_holds_up_nothing() {
 async fn cancelled_stream_ends_also_without_credit() {
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 20);
-    peer.send(message(1, "items 300")).await;
+    peer.send(message_of(1, "items 300")).await;
     gates.open("sent");
     gates.reached(&["sent"]).await;
     peer.send(notice(1, CANCEL, None)).await;
@@ -290,10 +276,10 @@ async fn large_reply_is_sent_in_parts_between_which_others_are_sent() {
     const LENGTH: usize = 1 << 20;
     let gates = Gates::default();
     let (mut peer, serving) = serve_in_memory(server(&gates), 1 << 14);
-    peer.send(message(1, &format!("large {LENGTH}"))).await;
+    peer.send(message_of(1, format!("large {LENGTH}"))).await;
     let first = within(hear(&mut peer)).await;
     assert_eq!(first, Frame(1, Some(PARTS), vec![0, 0, 0, 1]));
-    peer.send(message(2, "now a")).await;
+    peer.send(message_of(2, "now a")).await;
     let (mut length, mut before) = (0, None);
     let mut is_part = true;
     loop {
@@ -321,9 +307,9 @@ async fn large_reply_is_sent_in_parts_between_which_others_are_sent() {
 async fn items_of_a_function_that_panics_are_dropped() {
     let gates = Gates::default();
     let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 14);
-    peer.send(message(1, "panic")).await;
+    peer.send(message_of(1, "panic")).await;
     assert_eq!(within(hear_rejection(&mut peer)).await, (1, code::FAILED));
-    peer.send(message(2, "now a")).await;
+    peer.send(message_of(2, "now a")).await;
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "a"));
 }
 
@@ -385,7 +371,8 @@ async fn replies_in_sequence_have_their_ids_beside_events() {
     let gates = Gates::default();
     let server = ConcurrentServer::new(Sequential::new(gates.clone()));
     let (mut peer, _serving) = serve_in_memory(server, 1 << 14);
-    peer.send([message(5, "a"), message(6, "b")].concat()).await;
+    peer.send([message_of(5, "a"), message_of(6, "b")].concat())
+        .await;
     gates.reached(&["push"]).await;
     gates.open("push");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(5, "pushing"));
@@ -414,10 +401,10 @@ async fn chunks_have_the_id_of_their_request() {
     let announced = notice(9, 0x83, Some(1));
     peer.send(
         [
-            message(9, "a"),
+            message_of(9, "a"),
             announced,
-            message(9, "chunk"),
-            message(10, "b"),
+            message_of(9, "chunk"),
+            message_of(10, "b"),
         ]
         .concat(),
     )
@@ -459,7 +446,11 @@ impl ServerProtocol for Unshared {
 #[tokio::test]
 async fn session_that_is_not_shared_keeps_requests_in_sequence() {
     let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Unshared), 1 << 14);
-    let requests = [message(1, "a"), message(2, "b"), message(3, "panic")];
+    let requests = [
+        message_of(1, "a"),
+        message_of(2, "b"),
+        message_of(3, "panic"),
+    ];
     peer.send(requests.concat()).await;
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "1"));
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "2"));
@@ -499,7 +490,8 @@ impl ServerProtocol for Asking {
 #[tokio::test]
 async fn chunks_are_refused_beside_other_requests() {
     let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Asking), 1 << 14);
-    peer.send([message(1, "a"), message(2, "b")].concat()).await;
+    peer.send([message_of(1, "a"), message_of(2, "b")].concat())
+        .await;
     let mut ids = Vec::new();
     for _ in 0..2 {
         let Frame(id, kind, text) = within(hear(&mut peer)).await;
