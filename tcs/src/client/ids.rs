@@ -1,7 +1,6 @@
 //! A connection whose framing has ids: one request in flight, and late replies to those before it.
 
 use std::{
-    mem::take,
     ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -9,6 +8,7 @@ use std::{
 
 use super::{
     connection::Connection,
+    credit::ItemCredit,
     fault::{Fault, UNEXPECTED},
     replies::Received,
     requests::EncodeRequest,
@@ -19,11 +19,6 @@ use crate::{
     deadline::Deadline,
     framing::{Framing, Notice},
 };
-
-/// How many bytes of items a server may send before the client returns credit, from `WIRE.md`.
-pub(super) const CREDIT: usize = 256 * 1024;
-/// What an item takes of the credit beside its own bytes.
-pub(super) const ITEM_OVERHEAD: usize = 8;
 
 /// What a connection keeps of its requests, if its framing has ids.
 #[derive(Debug, Default)]
@@ -36,8 +31,7 @@ pub(super) struct Ids {
     parts: Vec<u8>,
     /// Whether the parts are a whole reply.
     is_whole: bool,
-    /// The bytes of items for which no credit was returned.
-    used: usize,
+    credit: ItemCredit,
 }
 
 impl Ids {
@@ -68,7 +62,7 @@ impl Ids {
     /// Begins the next request, with this id.
     fn begin(&mut self, id: u32) {
         self.drop_parts();
-        self.used = 0;
+        self.credit = ItemCredit::default();
         self.last = id;
     }
 
@@ -91,15 +85,13 @@ impl<F: Framing> Connection<F> {
         deadline: Option<Deadline>,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
-        let offset = self.wire.end_offset();
         let id = self.ids.last.checked_add(1).unwrap_or(1);
-        self.framing.get_mut().set_id(id);
+        let framing = self.framing.get_mut();
+        framing.set_id(id);
+        let mut offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
-            self.notice(Notice::deadline_at(deadline.at));
-        }
-        if let Err(error) = self.wire.push(self.framing.get_mut(), encode) {
-            self.wire.truncate_requests(offset);
-            return Err(error);
+            let notice = Notice::deadline_at(deadline.at);
+            offset = self.wire.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
         self.in_flight.push_back(offset);
@@ -165,15 +157,13 @@ impl<F: Framing> Connection<F> {
 
     /// Counts an item that was received, and returns credit for half of what the server may send at a time.
     pub(super) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
-        self.ids.used += length + ITEM_OVERHEAD;
-        if self.ids.used >= CREDIT / 2 {
-            let used = take(&mut self.ids.used);
-            self.notice(Notice::Credit(used.try_into().unwrap_or(u32::MAX)));
+        if let Some(credit) = self.ids.credit.count(length) {
+            self.notice(credit);
             let _: Poll<()> = self.wire.poll_flush(cx);
         }
     }
 
-    /// Cancels the request in flight, of which something was sent. Its reply is skipped when it comes.
+    /// Cancels the request in flight, a part of which was sent. Its reply is skipped when it comes.
     pub(super) fn cancel_request(&mut self) {
         if self.in_flight.pop_front().is_some() {
             self.ids.late += 1;

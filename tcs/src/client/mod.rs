@@ -29,6 +29,7 @@ pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
+mod credit;
 mod events;
 pub(crate) mod exchange;
 mod fault;

@@ -117,7 +117,7 @@ impl RequestQueue {
         Poll::Ready(Ok(()))
     }
 
-    /// Drops the requests from `offset` on, of which nothing was sent.
+    /// Drops the requests from `offset` on. Nothing of them was sent.
     pub(super) fn truncate(&mut self, offset: u64) {
         let kept = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
         // After a failure, nothing is left of them.

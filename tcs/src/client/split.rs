@@ -9,7 +9,7 @@ use std::{
     marker::PhantomData,
     mem::take,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     Error, Peer, Result,
     format::{Decode, Frame},
     framing::Framing,
+    panics::lock,
     protocol::{CallContract, Contract, Pushes},
 };
 
@@ -188,10 +189,6 @@ fn wake(waiting: &Mutex<Option<Waker>>) {
 fn register(waiting: &Mutex<Option<Waker>>, cx: &Context<'_>) {
     let former = lock(waiting).replace(cx.waker().clone());
     drop(former);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<P: Contract> Half<P> {

@@ -146,6 +146,17 @@ impl Wire {
         self.requests.notice(framing, notice);
     }
 
+    /// Queues a notice before the last request, which begins at `offset`. Returns where it begins now.
+    #[cold]
+    pub(super) fn notice_before<F: Framing>(
+        &mut self,
+        offset: u64,
+        framing: &mut F,
+        notice: Notice,
+    ) -> u64 {
+        self.requests.notice_before(offset, framing, notice)
+    }
+
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
         if self.unsent() == 0 && queue.unsent() > 0 {

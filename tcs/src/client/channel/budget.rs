@@ -3,10 +3,12 @@
 use std::{
     mem::replace,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
+
+use crate::panics::lock;
 
 use tokio::time::Instant;
 
@@ -55,7 +57,7 @@ impl RetryBudget {
     /// Takes a retry. Returns `false` if there is none.
     pub(super) fn withdraw(&self) -> bool {
         let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved = lock(&self.saved);
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
         let of_answers = PER_ANSWER * new as f64;

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -11,6 +11,7 @@ use super::subchannel::{Link, Subchannel};
 use crate::{
     client::{events::EVENT_OVERHEAD, fault::Fault},
     framing::Framing,
+    panics::lock,
 };
 
 /// Those who receive the events of a connection of a channel, and of its successors.
@@ -229,10 +230,6 @@ fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

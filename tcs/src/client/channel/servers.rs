@@ -2,8 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
+
+use crate::panics::lock;
 
 /// The most addresses that are noted as not answering: those of a name may change for ever.
 const MAX_FAILED: usize = 64;
@@ -55,7 +57,7 @@ impl Servers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

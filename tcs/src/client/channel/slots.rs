@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem, task::Waker};
 use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
-    client::ids::CREDIT,
+    client::credit::CREDIT,
     framing::{FrameError, Framing},
 };
 

@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
-    mem::take,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -14,13 +13,10 @@ use std::{
 use super::{Channel, call::Terms, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{
-        ids::{CREDIT, ITEM_OVERHEAD},
-        timer::DeadlineTimer,
-    },
+    client::{credit::ItemCredit, timer::DeadlineTimer},
     deadline::Deadline,
     format::{Decode, Frame, Writer},
-    framing::{Framing, Notice},
+    framing::Framing,
     protocol::{CallContract, CallOwned, Contract, Streams},
 };
 
@@ -47,7 +43,7 @@ pub struct ChannelItems<P: Contract> {
     items: Vec<u8>,
     received: usize,
     /// The credit of these items that was not returned yet.
-    used: usize,
+    credit: ItemCredit,
     reply: Option<Reply>,
     scratch: Vec<u8>,
     marker: PhantomData<fn() -> P>,
@@ -98,7 +94,7 @@ impl<F: Framing> Channel<F> {
             start,
             items: Vec::new(),
             received: 0,
-            used: 0,
+            credit: ItemCredit::default(),
             reply: None,
             scratch: Vec::new(),
             marker: PhantomData,
@@ -208,14 +204,12 @@ impl<P: Contract + Streams> ChannelItems<P> {
         let length = usize::from_ne_bytes(*rest.first_chunk::<LENGTH>()?);
         let start = self.received + LENGTH;
         self.received = start + length;
-        self.used += length + ITEM_OVERHEAD;
-        if self.used >= CREDIT / 2
-            && let Some(slot) = self.slot
+        if let Some(slot) = self.slot
+            && let Some(credit) = self.credit.count(length)
         {
-            let used = take(&mut self.used);
             let mut state = self.subchannel.lock();
             if state.slots.is_pending(slot) {
-                state.notice(slot, Notice::Credit(used.try_into().unwrap_or(u32::MAX)));
+                state.notice(slot, credit);
             }
             Subchannel::unlock_and_wake_driver(state);
         }

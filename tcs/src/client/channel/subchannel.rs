@@ -2,7 +2,7 @@
 
 use std::{
     mem::replace,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::Waker,
     thread::panicking,
 };
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Error, Peer, Result,
     framing::{ConnectionFraming, Framing, Notice},
+    panics::lock,
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
@@ -284,7 +285,7 @@ impl<F: Framing> Subchannel<F> {
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Unlocks the state, and wakes the driver if it waits for a request.
