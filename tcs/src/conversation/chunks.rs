@@ -2,12 +2,13 @@
 
 use std::{
     mem::{swap, take},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
 use super::Messages;
+use crate::panics::lock;
 
 /// What the function waits for, and what the loop has found of it.
 ///
@@ -56,7 +57,7 @@ pub(crate) enum ChunksEnd {
 
 impl Chunks {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Waits until `batch` has some of what is demanded. Returns why not if nothing more will come.
@@ -74,7 +75,7 @@ impl Chunks {
         }
     }
 
-    /// Begins a block of so many bytes. What is left of the one before is dropped, and so is the message of a `next`
+    /// Begins a block of `length` bytes. What is left of the one before is dropped, and so is the message of a `next`
     /// that was dropped.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     error, fmt,
     marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::Waker,
 };
 
@@ -14,7 +14,7 @@ use super::{
     Unsent, encode,
     queue::{PushQueue, RequestNumber},
 };
-use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
+use crate::{ConnectionInfo, FromContext, Rejection, format::Encode, panics::lock};
 
 /// A protocol whose server pushes events.
 ///
@@ -211,7 +211,7 @@ impl<P> PushGroup<P> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<PushQueue>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 }
 

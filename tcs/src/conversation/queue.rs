@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     mem::take,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Waker},
@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::{ConversationLimits, PushError, encode};
 use crate::format::Encode;
+use crate::panics::lock;
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
@@ -96,7 +97,7 @@ impl PushQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Encodes an event. Returns `None` if the value declares that there is none.

@@ -2,12 +2,13 @@
 
 use std::{
     mem::take,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
 use super::Messages;
+use crate::panics::lock;
 use crate::runtime::wait_until;
 
 /// From this many bytes on, a function waits until its items are taken.
@@ -23,7 +24,7 @@ pub(crate) struct StagedItems {
 
 impl StagedItems {
     fn lock(&self) -> MutexGuard<'_, Messages> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.items)
     }
 
     /// Appends an encoded item. Returns `true` if its sender must wait before the next one.

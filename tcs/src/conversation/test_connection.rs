@@ -3,12 +3,13 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use crate::{
     ConnectionInfo, Peer,
     format::{Decode, DecodeError, Frame},
+    panics::lock,
 };
 
 /// A connection without a server and without a stream, for unit tests of functions that take part in a conversation.
@@ -138,7 +139,7 @@ impl TestConnection {
     }
 
     fn sent(&self) -> MutexGuard<'_, Sent> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sent)
     }
 }
 

@@ -16,6 +16,13 @@ const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
 /// The notice that a client sends while it has nothing to say.
 pub(super) const PING: u8 = 0x80;
 
+/// Returns the length of the frame at the start of `bytes`, once its header of `HEADER` bytes is there.
+pub(super) fn frame_len<const HEADER: usize>(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    let length = u32::from_be_bytes(*header.first_chunk()?);
+    Some(HEADER.saturating_add(length as usize))
+}
+
 /// Writes the length of the message at the end of `out` into its header of `HEADER` bytes at `start`.
 #[inline]
 pub(super) fn write_length<const HEADER: usize>(

@@ -3,8 +3,8 @@
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame,
     headers::{
-        LENGTH as HEADER, MAX_LENGTH, PING, other_frame, reject_text, write_control, write_length,
-        write_rejection,
+        LENGTH as HEADER, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control,
+        write_length, write_rejection,
     },
 };
 use crate::Rejection;
@@ -82,8 +82,7 @@ impl Framing for LengthPrefixed {
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let header = u32::from_be_bytes(*bytes.first_chunk()?);
-        Some(HEADER.saturating_add(header as usize))
+        frame_len::<HEADER>(bytes)
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
     headers::{
-        LENGTH, MAX_LENGTH, PING, other_frame, reject_text, write_control, write_length,
+        LENGTH, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control, write_length,
         write_rejection,
     },
 };
@@ -37,7 +37,7 @@ use crate::Rejection;
 /// use tcs::{Channel, ConcurrentServer, framing::Multiplexed, server_protocol};
 /// use tokio::time::sleep;
 ///
-/// /// Waits for so many milliseconds.
+/// /// Waits for this many milliseconds.
 /// #[server_protocol(framing = Multiplexed)]
 /// async fn wait(milliseconds: u64) -> u64 {
 ///     sleep(Duration::from_millis(milliseconds)).await;
@@ -113,9 +113,7 @@ impl Framing for Multiplexed {
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let [a, b, c, d, ..] = *bytes.first_chunk::<HEADER>()?;
-        let length = u32::from_be_bytes([a, b, c, d]);
-        Some(HEADER.saturating_add(length as usize))
+        frame_len::<HEADER>(bytes)
     }
 
     #[inline]

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The client takes so many more bytes of items.
+    /// The client takes this many more bytes of items.
     Credit(u32),
     /// The request is no longer wanted.
     Cancel,
-    /// The next request with the same id is no longer wanted after so many milliseconds.
+    /// The next request with the same id is no longer wanted after this many milliseconds.
     Deadline(u32),
 }
 

@@ -16,7 +16,7 @@ use super::{
         shared::Shared,
     },
     clocks::Stopwatch,
-    converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id},
+    converse::{EVENT_BATCHES, Outgoing, restore_id},
     io::{Gone, Interrupt, Io},
     receive::Fed,
     respond::{Exit, Flow, Responder},
@@ -255,12 +255,12 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         Poll::Pending
     }
 
-    /// Frames the items that the function has left, before its reply. Drops those of a function that did not return.
+    /// Frames the items that the function has left, before its reply. Those of a function that did not return are dropped at
+    /// the end of the request.
     #[cold]
     fn finish_items<R>(&mut self, conversation: &Conversation, called: Called<R>) -> Called<R> {
         restore_id(self.framing.get_mut(), conversation);
         if !matches!(called, Called::Returned(_)) {
-            drop_items(self.info);
             return called;
         }
         match self.outgoing().write_items(conversation) {

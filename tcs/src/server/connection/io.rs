@@ -583,7 +583,7 @@ impl Io {
         Poll::Ready(interrupt)
     }
 
-    /// Waits for functions, of which the first must end by `timed_out`; see
+    /// Waits for functions. The first of them must end by `timed_out`; see
     /// [`poll_while_function_waits`](Self::poll_while_function_waits).
     pub(super) fn poll_interrupt(
         &mut self,

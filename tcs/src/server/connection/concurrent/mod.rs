@@ -5,6 +5,7 @@
 //! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
 //! its messages: they are framed in the order in which they are sent.
 
+mod backlog;
 mod call;
 mod slots;
 mod streams;
@@ -20,10 +21,11 @@ use std::{
 use tokio::{task::yield_now, time::Instant};
 
 use self::{
+    backlog::Backlog,
     call::{Outcome, Reply, Request, call},
     slots::Slots,
     streams::is_large,
-    take::{Taken, Waiting},
+    take::Taken,
 };
 use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
@@ -68,7 +70,7 @@ impl<P: ServerProtocol> Connection<P> {
             woken: Vec::new(),
             queue: VecDeque::new(),
             streams: VecDeque::new(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             deadline: None,
             timeout: Deadline::NEVER,
             is_closing: false,
@@ -134,8 +136,7 @@ struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
     queue: VecDeque<usize>,
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<usize>,
-    /// With ids, requests beyond the limit. Notices behind them are seen.
-    backlog: VecDeque<Waiting>,
+    backlog: Backlog,
     /// The last deadline that the client has told, and for which id.
     deadline: Option<(u32, u32)>,
     /// No function must have ended before.

@@ -6,7 +6,7 @@ use std::{
     mem::{replace, swap},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     conversation::Messages,
     deadline::with_inherited,
     framing::Framing,
+    panics::lock,
     panics::{Payload, poll_caught},
 };
 
@@ -58,6 +59,13 @@ pub(super) struct InFlight {
     pub(super) credit: i64,
 }
 
+impl<F: Future> Slot<F> {
+    /// Returns `true` if the request of this slot is not answered.
+    fn is_taken(&self) -> bool {
+        self.future.is_some() || self.outcome.is_some()
+    }
+}
+
 impl InFlight {
     /// Begins the next request.
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
@@ -90,7 +98,7 @@ struct SlotWaker {
 impl Wakeups {
     /// Ignores poisoning, because no foreign code runs under the lock.
     fn lock(&self) -> MutexGuard<'_, Woken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -142,9 +150,9 @@ impl<F: Future> Slots<F> {
     /// Returns the positions of the slots whose requests are not answered.
     pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
         let slots = self.all.iter().enumerate();
-        let is_taken =
-            |(_, slot): &(usize, &Slot<F>)| slot.future.is_some() || slot.outcome.is_some();
-        slots.filter(is_taken).map(|(position, _)| position)
+        slots
+            .filter(|(_, slot)| slot.is_taken())
+            .map(|(position, _)| position)
     }
 
     /// Returns a slot of the connection, which is in use from now on.
@@ -197,9 +205,7 @@ impl<F: Future> Slots<F> {
 
     /// Returns the slot of the request with an id.
     pub(super) fn find(&self, id: u32) -> Option<usize> {
-        let is_of = |slot: &Slot<F>| {
-            slot.request.id == id && (slot.future.is_some() || slot.outcome.is_some())
-        };
+        let is_of = |slot: &Slot<F>| slot.request.id == id && slot.is_taken();
         self.all.iter().position(is_of)
     }
 

@@ -12,6 +12,7 @@ use super::{
         respond::client_timed_out,
     },
     Driver,
+    backlog::QueuedRequest,
     call::{Outcome, Request},
 };
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
     framing::{FrameError, FrameKind, Framing, Input as FramingInput, Notice, Side},
     protocol::ServerProtocol,
 };
-
-/// How many bytes of requests beyond the limit are kept.
-const BACKLOG: usize = 64 * 1024;
 
 /// Why the driver takes no further frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +34,6 @@ pub(super) enum Taken {
     Enough,
     /// The budget of this poll is spent.
     Yield,
-}
-
-/// A request that was received, and whose function is not called yet.
-pub(super) struct Waiting {
-    id: u32,
-    bytes: Vec<u8>,
-    arrival: Arrival,
-    /// The deadline that the client has told, on both clocks.
-    last: Deadline,
-    inherited: Option<Instant>,
 }
 
 impl<P, F, C> Driver<'_, P, F, C>
@@ -78,7 +66,7 @@ where
         let limit = self.shared.limits.frame_len;
         loop {
             while self.may_call()
-                && let Some(waiting) = self.backlog.pop_front()
+                && let Some(waiting) = self.backlog.pop()
             {
                 self.start(waiting);
             }
@@ -121,7 +109,7 @@ where
                     let text = "the server has no memory for a frame of this size";
                     self.reject(waiting.id, Rejection::busy(text));
                 } else if must_wait {
-                    self.backlog.push_back(waiting);
+                    self.backlog.push(waiting);
                 } else {
                     self.start(waiting);
                 }
@@ -159,20 +147,17 @@ where
 
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_wait(&self) -> bool {
-        let size = |waiting: &Waiting| waiting.bytes.len() + size_of::<Waiting>();
         // The answers of cancelled requests wait as well, for a peer that does not read.
-        P::Framing::HAS_IDS
-            && self.queue.len() < self.limit
-            && self.backlog.iter().map(size).sum::<usize>() < BACKLOG
+        P::Framing::HAS_IDS && self.queue.len() < self.limit && !self.backlog.is_full()
     }
 
     /// Returns the request that was parsed last.
-    fn waiting(&mut self, bytes: Vec<u8>, arrival: Arrival) -> Waiting {
+    fn waiting(&mut self, bytes: Vec<u8>, arrival: Arrival) -> QueuedRequest {
         let id = self.framing.get_mut().id();
         let limit = self.deadline.take_if(|(of, _)| *of == id);
         let limit = limit.map(|(_, millis)| Limit::from_millis(millis.into()));
         let now = self.io.registration().now();
-        Waiting {
+        QueuedRequest {
             id,
             bytes,
             arrival,
@@ -182,7 +167,7 @@ where
     }
 
     /// Calls the function of a request, unless a limit rejects it.
-    fn start(&mut self, waiting: Waiting) {
+    fn start(&mut self, waiting: QueuedRequest) {
         let slot = self.open_slot(waiting.id);
         if self.io.registration().has_passed(waiting.last) {
             self.finish(slot, Outcome::Rejected(client_timed_out()));
@@ -191,8 +176,8 @@ where
         }
     }
 
-    fn call(&mut self, slot: usize, waiting: Waiting) -> Result<(), Rejection> {
-        let Waiting {
+    fn call(&mut self, slot: usize, waiting: QueuedRequest) -> Result<(), Rejection> {
+        let QueuedRequest {
             bytes,
             arrival,
             last,
@@ -288,14 +273,14 @@ where
                 }
             }
             (Notice::Cancel, Some(slot)) => self.cancel(slot),
-            (Notice::Cancel, None) => {
-                let of = |waiting: &Waiting| waiting.id == id;
-                if let Some(position) = self.backlog.iter().position(of) {
-                    self.backlog.remove(position);
-                    self.reject(id, cancelled());
-                }
-            }
+            (Notice::Cancel, None) => self.cancel_queued(id),
             _ => {}
+        }
+    }
+
+    fn cancel_queued(&mut self, id: u32) {
+        if self.backlog.remove(id) {
+            self.reject(id, cancelled());
         }
     }
 

@@ -1,0 +1,66 @@
+//! Requests that wait for a place.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::super::super::limits::Deadline;
+use crate::buffer::Arrival;
+
+/// How many bytes of requests are kept.
+const LIMIT: usize = 64 * 1024;
+
+/// A request that was received, and whose function is not called yet.
+pub(super) struct QueuedRequest {
+    pub(super) id: u32,
+    pub(super) bytes: Vec<u8>,
+    pub(super) arrival: Arrival,
+    /// The deadline that the client has told, on both clocks.
+    pub(super) last: Deadline,
+    pub(super) inherited: Option<Instant>,
+}
+
+impl QueuedRequest {
+    fn size(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
+}
+
+/// With ids, the requests beyond the limit, so that the notices behind them are read.
+#[derive(Default)]
+pub(super) struct Backlog {
+    requests: VecDeque<QueuedRequest>,
+    /// The size of all of them.
+    size: usize,
+}
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Returns `true` if no further request may be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.size >= LIMIT
+    }
+
+    pub(super) fn push(&mut self, request: QueuedRequest) {
+        self.size += request.size();
+        self.requests.push_back(request);
+    }
+
+    /// Takes the oldest request.
+    pub(super) fn pop(&mut self) -> Option<QueuedRequest> {
+        let request = self.requests.pop_front()?;
+        self.size -= request.size();
+        Some(request)
+    }
+
+    /// Removes the request with an id. Returns `true` if there was one.
+    pub(super) fn remove(&mut self, id: u32) -> bool {
+        let position = self.requests.iter().position(|request| request.id == id);
+        let removed = position.and_then(|position| self.requests.remove(position));
+        self.size -= removed.as_ref().map_or(0, QueuedRequest::size);
+        removed.is_some()
+    }
+}
