@@ -448,8 +448,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// to its own connection can come before its reply.
     ///
     /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
-    /// because chunks are for the last request. A [`Codec`](crate::framing::Codec), whose messages are values, does not
-    /// compile with it, nor does a function that takes its connection over.
+    /// because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a function that
+    /// takes its connection over compiles with it.
     const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
         Some(Concurrency::unordered(128))
     } else {
