@@ -106,7 +106,7 @@ impl<K: Kind, F: Framing, const ORDERED: bool> ServerProtocol for Desk<K, F, ORD
     type Format = Plain;
     type Session = Arc<AtomicUsize>;
     type Request<'a> = &'a str;
-    type Reply<'a> = Response<&'a str>;
+    type Reply<'a> = Response<String>;
     const CONCURRENT: Option<Concurrency> = Some(if ORDERED {
         Concurrency::ordered(LIMIT)
     } else {
@@ -125,7 +125,7 @@ impl<K: Kind, F: Framing, const ORDERED: bool> ServerProtocol for Desk<K, F, ORD
         &'a self,
         context: Context<'a, Self::Session>,
         request: &'a str,
-    ) -> Result<Response<&'a str>, Rejection> {
+    ) -> Result<Response<String>, Rejection> {
         // It is held until the function ends.
         let gates = self.gates.clone();
         context.session.fetch_add(1, Ordering::Relaxed);
@@ -136,11 +136,11 @@ impl<K: Kind, F: Framing, const ORDERED: bool> ServerProtocol for Desk<K, F, ORD
         }
         let counted = context.session.load(Ordering::Relaxed);
         let function = || match what {
-            "wait" | "push" => Act::Wait(Response::Reply(name)),
+            "wait" | "push" => Act::Wait(Response::Reply(name.to_owned())),
             "panic" => Act::WaitAndPanic,
-            "close" => Act::Wait(Response::ReplyAndClose(name)),
-            "count" if counted == 3 => Act::Return(Response::Reply("three")),
-            _ => Act::Return(Response::Reply(name)),
+            "close" => Act::Wait(Response::ReplyAndClose(name.to_owned())),
+            "count" if counted == 3 => Act::Return(Response::Reply("three".to_owned())),
+            _ => Act::Return(Response::Reply(name.to_owned())),
         };
         Ok(K::process(context.info, &gates.of(name), function).await)
     }

@@ -181,8 +181,13 @@ impl<K: Kind, F: Framing> ServerProtocol for All<K, F> {
             Ok(None) => {}
             Err(error) => return Ok(Err(error)),
         }
-        let function = || Act::Return(shared.act(info, request));
-        Ok(K::process(info, &self.gate, function).await)
+        let mut reply = None;
+        let function = || {
+            reply = Some(shared.act(info, request));
+            Act::Return(())
+        };
+        K::process(info, &self.gate, function).await;
+        Ok(reply.expect("the function was called"))
     }
 }
 
