@@ -29,6 +29,13 @@ impl BlockingPermits {
 
     /// Runs a function with a permit, unless it has waited too long for it.
     pub(crate) async fn run<T>(&self, function: impl FnOnce() -> T) -> Result<T, Rejection> {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        let is_current_thread = matches!(flavor, Ok(RuntimeFlavor::CurrentThread) | Err(_));
+        if !is_current_thread {
+            // The connection sends earlier replies, and detects that the peer has left. Not with the permit, which
+            // would wait with it for the tasks of other connections.
+            tokio::task::yield_now().await;
+        }
         // The semaphore is never closed. If it were, the function would run without a permit.
         let _permit = match &self.queue {
             None => self.permits.acquire().await.ok(),
@@ -41,16 +48,11 @@ impl BlockingPermits {
                 permit
             }
         };
-        Ok(
-            match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-                Ok(RuntimeFlavor::CurrentThread) | Err(_) => function(),
-                Ok(_) => {
-                    // The connection sends earlier replies, and detects that the peer has left.
-                    tokio::task::yield_now().await;
-                    tokio::task::block_in_place(function)
-                }
-            },
-        )
+        Ok(if is_current_thread {
+            function()
+        } else {
+            tokio::task::block_in_place(function)
+        })
     }
 }
 
@@ -107,6 +109,16 @@ mod tests {
             assert_eq!(free, Ok(0));
             assert_eq!(blocking.permits.available_permits(), 1);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn call_that_yields_leaves_its_permit_to_others() {
+        let blocking = BlockingPermits::new(1, None);
+        let mut call = pin!(blocking.run(|| true));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(blocking.run(|| true).await, Ok(true));
+        assert_eq!(call.await, Ok(true));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ pub enum Load {
     Long,
     /// A function that waits for 2 ms, called by 16 connections: requests wait for earlier ones of their connection.
     Waiting,
-    /// A `blocking` function that sleeps for 10 ms, called by 256 connections. 8 may run: calls wait for a permit.
+    /// A `blocking` function that sleeps for 40 ms, called by 256 connections. 8 may run: calls wait for a permit.
     Blocking,
 }
 
@@ -33,7 +33,7 @@ async fn waits(_request: &str) {
 
 #[server_protocol(blocking)]
 fn blocks(_request: &str) {
-    std::thread::sleep(Duration::from_millis(10));
+    std::thread::sleep(Duration::from_millis(40));
 }
 
 impl Load {
@@ -58,7 +58,7 @@ impl Load {
             Self::Long => 25,
             // The timers of tokio have a resolution of 1 ms.
             Self::Waiting => 16 * 400,
-            Self::Blocking => 800,
+            Self::Blocking => 200,
         }
     }
 }
