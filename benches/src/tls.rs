@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, Read, Write},
     path::PathBuf,
     sync::Arc,
@@ -21,6 +22,9 @@ pub fn identity() -> io::Result<(PathBuf, PathBuf)> {
         program.with_file_name("tls.pem"),
         program.with_file_name("tls.key"),
     );
+    // Programs that start at the same time would make one each.
+    let lock = File::create(program.with_file_name("tls.lock"))?;
+    lock.lock()?;
     create_self_signed(&files.0, &files.1).map_err(io::Error::other)?;
     Ok(files)
 }
