@@ -28,6 +28,8 @@ macro_rules! every_framing {
             prefixed_u32_little_whole:
                 ::tcs::framing::Prefixed<4, { ::tcs::framing::LITTLE_ENDIAN | ::tcs::framing::INCLUDES_HEADER }>,
                 PREFIXED_U32_LITTLE_WHOLE;
+            varint: ::tcs::framing::Varint, VARINT;
+            digits: ::tcs::framing::Digits<b' '>, DIGITS;
             until_eof: ::tcs::framing::UntilEof, UNTIL_EOF;
         }
     };
@@ -238,6 +240,141 @@ pub const NETSTRINGS: Naive = Naive {
     ..LENGTH_PREFIXED
 };
 
+pub const FIELD_U16_AFTER_4: Naive = Naive {
+    encode: |message| {
+        let length = u16::try_from(message.len().checked_sub(6)?).ok()?;
+        let mut frame = message.to_vec();
+        frame[4..6].copy_from_slice(&length.to_be_bytes());
+        Some(frame)
+    },
+    decode: |stream| {
+        let length = u16::from_be_bytes(*stream.get(4..)?.first_chunk()?);
+        stream.split_at_checked(6 + usize::from(length))
+    },
+    alphabet: &[0, 0, 0, 0, 0, 1, 2, 9],
+    fit: |message| fill(FIELD_U16_AFTER_4, message, 6),
+    once: false,
+};
+
+pub const FIELD_U24_LITTLE: Naive = Naive {
+    encode: |message| {
+        let length = u32::try_from(message.len().checked_sub(4)?).ok()?;
+        Some([&length.to_le_bytes()[..3], &message[3..]].concat())
+    },
+    decode: |stream| {
+        let [a, b, c, _] = *stream.first_chunk()?;
+        stream.split_at_checked(4 + u32::from_le_bytes([a, b, c, 0]) as usize)
+    },
+    fit: |message| fill(FIELD_U24_LITTLE, message, 4),
+    ..FIELD_U16_AFTER_4
+};
+
+/// The byte before the length is skipped.
+pub const FIELD_U8_COUNTS_ALL: Naive = Naive {
+    encode: |message| {
+        let (_, body) = message.split_first()?;
+        let length = u8::try_from(message.len() + 1).ok()?;
+        Some([&[0, length][..], body].concat())
+    },
+    decode: |stream| {
+        let (frame, rest) = stream.split_at_checked((*stream.get(1)?).into())?;
+        (frame.len() >= 2).then_some((frame.get(1..)?, rest))
+    },
+    alphabet: &[0, 2, 3, 4, 9],
+    fit: |message| {
+        let mut message = fill(FIELD_U8_COUNTS_ALL, message, 1);
+        message.remove(0);
+        message
+    },
+    once: false,
+};
+
+pub const FIELD_U64: Naive = Naive {
+    encode: |message| Some([&(message.len() as u64).to_be_bytes()[..], message].concat()),
+    decode: |stream| {
+        let (header, rest) = stream.split_first_chunk()?;
+        let length = usize::try_from(u64::from_be_bytes(*header)).ok()?;
+        rest.split_at_checked(length)
+    },
+    alphabet: &[0, 0, 0, 0, 0, 0, 0, 1, 2],
+    ..LENGTH_PREFIXED
+};
+
+pub const VARINT: Naive = Naive {
+    encode: |message| {
+        let (mut frame, mut rest) = (Vec::new(), message.len());
+        while rest > 127 {
+            frame.push(u8::try_from(rest % 128).ok()? + 128);
+            rest /= 128;
+        }
+        frame.push(u8::try_from(rest).ok()?);
+        Some([&frame[..], message].concat())
+    },
+    decode: |stream| {
+        let (length, width) = varint(stream)?;
+        stream[width..].split_at_checked(length)
+    },
+    alphabet: &[0, 1, 2, 3, 9, 0x80, 0x81, 0x83],
+    ..LENGTH_PREFIXED
+};
+
+/// The byte before the length, and the length, are part of the message.
+pub const VARINT_AFTER_1: Naive = Naive {
+    encode: |message| {
+        let (first, rest) = message.split_first()?;
+        let (_, width) = varint(rest)?;
+        Some([&[*first][..], &(VARINT.encode)(&rest[width..])?].concat())
+    },
+    decode: |stream| {
+        let (length, width) = varint(stream.get(1..)?)?;
+        stream.split_at_checked(1 + width + length)
+    },
+    fit: |message| {
+        let framed = (VARINT.encode)(&message).expect("it can be sent");
+        // The first byte of a connection with which TLS, or a PROXY header, does not begin.
+        let mut fit = [b"0", &framed[..]].concat();
+        fit.truncate(64);
+        (VARINT_AFTER_1.encode)(&fit).expect("it has a length")
+    },
+    ..VARINT
+};
+
+pub const DIGITS: Naive = Naive {
+    encode: |message| Some([message.len().to_string().as_bytes(), b" ", message].concat()),
+    decode: |stream| {
+        let end = stream.iter().position(|byte| *byte == b' ')?;
+        let (length, rest) = stream.split_at(end);
+        let digits = std::str::from_utf8(length).ok()?;
+        let length: usize = digits.parse().ok()?;
+        rest[1..]
+            .split_at_checked(length)
+            .filter(|_| length.to_string() == digits)
+    },
+    alphabet: b"0011  2-+",
+    ..LENGTH_PREFIXED
+};
+
+pub const HEX4: Naive = Naive {
+    encode: |message| match message {
+        b"0000" | b"0001" | b"0002" | b"0004" => Some(message.to_vec()),
+        [_, _, _, _, rest @ ..] if (1..=65_516).contains(&rest.len()) => {
+            Some([format!("{:04x}", message.len()).as_bytes(), rest].concat())
+        }
+        _ => None,
+    },
+    decode: |stream| {
+        let digits = stream.get(..4)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) || digits == b"0003" {
+            return None;
+        }
+        let length = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        stream.split_at_checked(length.max(4))
+    },
+    alphabet: b"00000000123456aAg",
+    fit: |message| fill(HEX4, message, 5),
+    once: false,
+};
+
 pub const UNTIL_EOF: Naive = Naive {
     encode: |message| Some(message.to_vec()),
     decode: |stream| (!stream.is_empty()).then_some((stream, &[])),
@@ -250,6 +387,23 @@ pub const UNTIL_EOF: Naive = Naive {
     },
     once: true,
 };
+
+/// Makes a message with the right length in it, of `least` bytes or more.
+fn fill(naive: Naive, mut message: Vec<u8>, least: usize) -> Vec<u8> {
+    message.resize(message.len().max(least), b'x');
+    // With what a stream can begin.
+    message[0] = message[0].max(b'0');
+    (naive.encode)(&message).expect("it can be sent")
+}
+
+/// Returns the number at the start of `bytes`, and its width.
+fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    let last = bytes.iter().take(5).position(|byte| *byte < 128)?;
+    let digits = bytes[..=last].iter().rev();
+    let number = digits.fold(0_u64, |number, byte| number * 128 + u64::from(byte % 128));
+    let number = u32::try_from(number).ok()?;
+    Some((usize::try_from(number).ok()?, last + 1))
+}
 
 fn to_u32(length: usize) -> [u8; 4] {
     u32::try_from(length)

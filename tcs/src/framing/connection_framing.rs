@@ -16,7 +16,7 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
-    detection::Decision, parsed::CHUNKS_END,
+    detection::Decision, input::OVERHEAD, parsed::CHUNKS_END,
 };
 use crate::Rejection;
 
@@ -113,8 +113,6 @@ impl<F: Framing> ConnectionFraming<F> {
 
     /// Returns the length of the frame at the start of `bytes`, or an upper bound for messages within `limit`.
     pub fn frame_len_bound(&self, bytes: &[u8], limit: usize) -> usize {
-        /// Allowance for what a framing adds to a message.
-        const OVERHEAD: usize = 1024;
         let most = limit.saturating_add(OVERHEAD);
         self.inner
             .frame_len(bytes)

@@ -1,5 +1,10 @@
 //! What a framing parses.
 
+use super::{FrameError, ParsedFrame};
+
+/// Allowance for what a framing adds to a message.
+pub(super) const OVERHEAD: usize = 1024;
+
 /// The end of a connection at which a framing reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
@@ -61,6 +66,26 @@ impl<'a> Input<'a> {
     /// Returns the state of the input after these bytes.
     pub const fn read_state(&self) -> ReadState {
         self.read_state
+    }
+
+    /// Returns the first `n` bytes, or `None` if they have not all arrived: of a header, or of a whole frame.
+    ///
+    /// For a message whose length precedes it, [`ParsedFrame::counted`] checks the limit to the byte, and skips a
+    /// message beyond it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FrameError::too_large`] at once if `n` is more than the limit and 1,024 bytes for what a frame has beside
+    /// its message, so that nothing waits for bytes that a peer only claims, and [`FrameError::truncated`] if the peer has
+    /// closed its half before the last of them.
+    pub fn need(&self, n: usize) -> Result<Option<&'a [u8]>, FrameError> {
+        if n > self.limit.saturating_add(OVERHEAD) {
+            return Err(FrameError::too_large(n, self.limit));
+        }
+        match self.bytes.get(..n) {
+            None => ParsedFrame::incomplete(*self).map(|_| None),
+            found => Ok(found),
+        }
     }
 
     /// Returns `true` if the peer has closed its half, and has sent fewer than `length` bytes.

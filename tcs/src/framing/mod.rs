@@ -16,6 +16,10 @@
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 //! | **bytes of an existing protocol** | | |
 //! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
+//! | [`LengthField`] | a header with a length of 1 to 8 bytes in it, the rest of the frame | Modbus, Kafka, PostgreSQL, SMPP |
+//! | [`Varint`] | a length in bytes of 7 bits each, the message | MQTT, Protocol Buffers |
+//! | [`Digits<b' '>`](Digits) | `5 hello` | syslog |
+//! | [`Hex4`] | `000ahello\n` | Git |
 //! | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
 //! | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 //! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
@@ -30,7 +34,8 @@
 //!
 //! For anything else, implement [`Framing`].
 //!
-//! The setting `max_frame_len` bounds the message, without its prefix and its delimiter.
+//! The setting `max_frame_len` bounds the message, without its prefix and its delimiter. A header that a message begins
+//! with counts.
 //!
 //! # Structure
 //!
@@ -48,11 +53,14 @@ mod codec;
 pub(crate) mod connection_framing;
 mod delimited;
 mod detection;
+mod digits;
 mod error;
 mod exchanges;
 mod fixed;
 mod headers;
+mod hex4;
 mod input;
+mod length_field;
 mod length_prefixed;
 mod lines;
 mod multiplexed;
@@ -64,15 +72,19 @@ mod prefixed;
 mod raw;
 mod signatures;
 mod until_eof;
+mod varint;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
+pub use digits::Digits;
 pub use error::FrameError;
 pub use exchanges::Exchanges;
 pub use fixed::Fixed;
+pub use hex4::Hex4;
 pub use input::{Input, ReadState, Side};
+pub use length_field::{LengthField, LengthLayout, length_field};
 pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use multiplexed::Multiplexed;
@@ -83,6 +95,7 @@ pub use parsed::{Announcement, FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
+pub use varint::Varint;
 
 pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use parsed::CHUNKS_END;
@@ -151,10 +164,7 @@ use crate::Rejection;
 ///
 /// impl Framing for Eight {
 ///     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-///         if input.bytes().len() >= 8 {
-///             return Ok(Some(ParsedFrame::message(0..8, 8)));
-///         }
-///         ParsedFrame::incomplete(input)
+///         Ok(input.need(8)?.map(|_| ParsedFrame::message(0..8, 8)))
 ///     }
 ///
 ///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -168,7 +178,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `UntilEof`, `Varint` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.

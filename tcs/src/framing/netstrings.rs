@@ -1,12 +1,10 @@
 //! Messages with a length in digits before each, and a comma after it.
 
-use std::io::Write as _;
-
 use super::{
     FrameError, FrameKind, Framing, Input, ParsedFrame,
-    parsed::{SKIP_FACTOR, skip_or_reject},
+    digits::{parse_length, put_length, unexpected},
+    parsed::skip_or_reject,
 };
-use crate::text::Escaped;
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
@@ -56,7 +54,7 @@ impl Framing for Netstrings {
             self.comma_is_due = false;
             return Ok(Some(ParsedFrame::skip(1)));
         }
-        let Some((length, start)) = parse_length(input.bytes(), input.limit())? else {
+        let Some((length, start)) = parse_length(input.bytes(), input.limit(), b':')? else {
             return ParsedFrame::incomplete(input);
         };
         let parsed = parse_message(input, start, length)?;
@@ -65,45 +63,15 @@ impl Framing for Netstrings {
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let (length, start) = parse_length(bytes, usize::MAX).ok()??;
+        let (length, start) = parse_length(bytes, usize::MAX, b':').ok()??;
         Some(length.saturating_add(start + 1))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let end = out.len();
-        let length = end.saturating_sub(start);
-        // Writing to a `Vec` never fails.
-        drop(write!(out, "{length}:"));
-        let header = out.len() - end;
-        if let Some(framed) = out.get_mut(start..) {
-            framed.rotate_right(header);
-        }
+        put_length(out, start, b':');
         out.push(b',');
         Ok(())
     }
-}
-
-/// Returns the length of the message and where it begins, or `None` if its colon has not arrived.
-fn parse_length(bytes: &[u8], limit: usize) -> Result<Option<(usize, usize)>, FrameError> {
-    let mut length = 0_usize;
-    for (at, byte) in bytes.iter().enumerate() {
-        match *byte {
-            b':' if at > 0 => return Ok(Some((length, at + 1))),
-            b'0'..=b'9' if at == 1 && length == 0 => {
-                return Err(FrameError::malformed("a length that begins with a zero"));
-            }
-            digit @ b'0'..=b'9' => {
-                let value = usize::from(digit - b'0');
-                length = length.saturating_mul(10).saturating_add(value);
-                if length > limit.saturating_mul(SKIP_FACTOR) {
-                    return Err(FrameError::too_large(length, limit));
-                }
-            }
-            other if at == 0 => return Err(unexpected("the digits of a length", other)),
-            other => return Err(unexpected("a digit or `:` in a length", other)),
-        }
-    }
-    Ok(None)
 }
 
 /// Returns the message of `length` bytes that begins at `start`. One beyond the limit is skipped up
@@ -133,13 +101,6 @@ fn parse_message(
 fn check_comma(byte: u8) -> Result<(), FrameError> {
     match byte {
         b',' => Ok(()),
-        other => Err(unexpected("`,` after the message", other)),
+        other => Err(unexpected(other, "`,` after the message")),
     }
-}
-
-#[cold]
-fn unexpected(expected: &str, found: u8) -> FrameError {
-    let found = [found];
-    let found = Escaped::all(&found);
-    FrameError::malformed(format_args!("`{found}` where a netstring has {expected}"))
 }

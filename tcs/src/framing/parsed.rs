@@ -120,6 +120,58 @@ impl ParsedFrame {
         }
     }
 
+    /// Returns the message of `length` bytes that begins at `start` and ends its frame, or `None` if it is not complete.
+    ///
+    /// A message beyond the limit is [skipped](Self::oversized) if it is at most four times as long. No `length` that a
+    /// peer sends overflows, or makes this wait for a message beyond the limit.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FrameError::too_large`] if the message is longer than that, or if the peer has closed its half before the
+    /// end of one beyond the limit, and [`FrameError::truncated`] before the end of any other.
+    ///
+    /// # Examples
+    ///
+    /// A type of one byte, which is part of the message, a length of two bytes, and so many bytes:
+    ///
+    /// ```
+    /// use tcs::framing::{FrameError, Framing, Input, ParsedFrame};
+    ///
+    /// #[derive(Debug, Default)]
+    /// struct Typed;
+    ///
+    /// impl Framing for Typed {
+    ///     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    ///         let Some(&[_, high, low]) = input.need(3)? else {
+    ///             return Ok(None);
+    ///         };
+    ///         let length = u16::from_be_bytes([high, low]);
+    ///         ParsedFrame::counted(input, 0, 3 + usize::from(length))
+    ///     }
+    /// }
+    /// # use tcs::framing::{ReadState, Side};
+    /// # let input = |bytes| Input::new(bytes, 9, Side::Server, ReadState::Idle);
+    /// # assert_eq!(Typed.parse(input(b"T\0\x01")), Ok(None));
+    /// # assert_eq!(Typed.parse(input(b"T\0\x01x")), Ok(Some(ParsedFrame::message(0..4, 4))));
+    /// # assert_eq!(Typed.parse(input(b"T\0\x07")), Ok(Some(ParsedFrame::oversized(10, 10))));
+    /// # assert!(Typed.parse(input(b"T\x01\0")).is_err());
+    /// ```
+    #[inline]
+    pub fn counted(
+        input: Input<'_>,
+        start: usize,
+        length: usize,
+    ) -> Result<Option<Self>, FrameError> {
+        let end = start.saturating_add(length);
+        if length > input.limit() {
+            return skip_or_reject(length, input.limit(), end, input.ends_before(end));
+        }
+        if input.bytes().len() < end {
+            return Self::incomplete(input);
+        }
+        Ok(Some(Self::message(start..end, end)))
+    }
+
     /// Returns all bytes as one message, if it is complete.
     pub(super) fn whole_input(
         input: Input<'_>,

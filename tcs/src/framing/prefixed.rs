@@ -1,6 +1,6 @@
 //! Messages with a length before each, as in existing protocols.
 
-use super::{FrameError, Framing, Input, ParsedFrame, parsed::skip_or_reject};
+use super::{FrameError, Framing, Input, LengthLayout, ParsedFrame};
 
 /// A length of `WIDTH` bytes, then the message, without control frames: for existing protocols.
 ///
@@ -12,7 +12,8 @@ use super::{FrameError, Framing, Input, ParsedFrame, parsed::skip_or_reject};
 /// Messages use the whole range of the length, so there are no control frames: the text of a
 /// function's error is sent as the reply, and after any other rejection the connection closes. A
 /// message that is too long for the length cannot be sent. Between two programs of this library,
-/// [`LengthPrefixed`](super::LengthPrefixed) carries more: it has control frames.
+/// [`LengthPrefixed`](super::LengthPrefixed) carries more: it has control frames. If the header has more than the
+/// length, use [`LengthField`](super::LengthField).
 ///
 /// # Examples
 ///
@@ -54,28 +55,22 @@ pub const LITTLE_ENDIAN: u8 = 1;
 pub const INCLUDES_HEADER: u8 = 2;
 
 impl<const WIDTH: usize, const OPTIONS: u8> Prefixed<WIDTH, OPTIONS> {
-    const IS_LITTLE_ENDIAN: bool = OPTIONS & LITTLE_ENDIAN != 0;
-
-    /// The number of its own bytes that a length counts.
-    const COUNTED: usize = if OPTIONS & INCLUDES_HEADER == 0 {
-        0
-    } else {
-        WIDTH
-    };
-
-    /// Returns the number in a header.
-    #[inline]
-    fn number(header: &[u8]) -> usize {
-        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
-        if Self::IS_LITTLE_ENDIAN {
-            header.iter().rev().fold(0, push)
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "it is at most 4"
+    )]
+    const LAYOUT: LengthLayout = LengthLayout {
+        width: WIDTH,
+        offset: 0,
+        skip: WIDTH,
+        adjustment: if OPTIONS & INCLUDES_HEADER == 0 {
+            0
         } else {
-            header.iter().fold(0, push)
-        }
-    }
-
-    /// The largest number that fits.
-    const MAX: usize = usize::MAX >> (8 * (size_of::<usize>() - WIDTH));
+            -(WIDTH as i32)
+        },
+        is_little_endian: OPTIONS & LITTLE_ENDIAN != 0,
+    };
 }
 
 impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS> {
@@ -87,52 +82,21 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
     };
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let length = Self::number(bytes.get(..WIDTH)?).checked_sub(Self::COUNTED)?;
-        Some(WIDTH.saturating_add(length))
+        Self::LAYOUT.frame_len(bytes)
     }
 
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let Some((header, rest)) = input.bytes().split_at_checked(WIDTH) else {
-            return ParsedFrame::incomplete(input);
-        };
-        let number = Self::number(header);
-        let Some(length) = number.checked_sub(Self::COUNTED) else {
-            return Err(FrameError::malformed(format_args!(
-                "a length of {number}, which counts its own {WIDTH} bytes"
-            )));
-        };
-        let end = WIDTH.saturating_add(length);
-        if length > input.limit() {
-            return skip_or_reject(length, input.limit(), end, input.ends_before(end));
-        }
-        if rest.len() < length {
-            return ParsedFrame::incomplete(input);
-        }
-        Ok(Some(ParsedFrame::message(WIDTH..end, end)))
+        Self::LAYOUT.parse(input)
     }
 
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.resize(out.len() + WIDTH, 0);
+        Self::LAYOUT.begin(out);
     }
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let end = start + WIDTH;
-        let length = out.len().saturating_sub(end);
-        let number = length + Self::COUNTED;
-        if number > Self::MAX {
-            let max = Self::MAX - Self::COUNTED;
-            return Err(FrameError::length_overflow(length, max, 8 * WIDTH));
-        }
-        let header = out.get_mut(start..end).unwrap_or_default();
-        for (place, byte) in header.iter_mut().zip(number.to_le_bytes()) {
-            *place = byte;
-        }
-        if !Self::IS_LITTLE_ENDIAN {
-            header.reverse();
-        }
-        Ok(())
+        Self::LAYOUT.finish(out, start)
     }
 }

@@ -198,42 +198,121 @@ class Multiplexed(LengthPrefixed):
         return self.with_id(frame, self.id)
 
 
-class Prefixed(Counted):
-    def __init__(self, width, order="big", whole=False):
-        self.width, self.order, self.whole = width, order, whole
+class LengthField(Counted):
+    def __init__(self, width, order="big", offset=0, adjustment=0, skip=0):
+        self.field, self.width, self.order = slice(offset, offset + width), width, order
+        self.adjustment, self.skip = adjustment, skip
 
     def write(self, data):
+        frame = bytearray(self.skip) + data
+        if len(frame) < self.field.stop:
+            raise Unsendable
+        length = len(frame) - self.field.stop - self.adjustment
         try:
-            return (len(data) + self.own()).to_bytes(self.width, self.order) + data
+            frame[self.field] = length.to_bytes(self.width, self.order)
         except OverflowError:
             raise Unsendable from None
-
-    def own(self):
-        return self.width if self.whole else 0
+        return bytes(frame)
 
     def cut(self, data, reading):
-        if len(data) < self.width:
+        if len(data) < self.field.stop:
             return wait(data, reading)
-        length = int.from_bytes(data[: self.width], self.order) - self.own()
-        if length < 0:
+        end = int.from_bytes(data[self.field], self.order) + self.adjustment + self.field.stop
+        if end < max(self.field.stop, self.skip):
             raise Broken
-        return self.cut_counted(data, reading, self.width, length)
+        return self.cut_counted(data, reading, self.skip, end - self.skip)
 
 
-class Netstrings(Counted):
+class Prefixed(LengthField):
+    def __init__(self, width, order="big", whole=False):
+        super().__init__(width, order, adjustment=-width if whole else 0, skip=width)
+
+
+class Varint(Counted):
+    def __init__(self, header=0):
+        self.header = header
+
+    def number(self, data):
+        """Returns the length, and where what it counts begins."""
+        number = 0
+        for at, byte in enumerate(data[self.header : self.header + 5]):
+            number += (byte % 128) * 128**at
+            if byte < 128 and number < 1 << 32:
+                return number, self.header + at + 1
+        if len(data) < self.header + 5:
+            return None
+        raise Broken
+
     def write(self, data):
-        return b"%d:%s," % (len(data), data)
+        start = 0
+        if self.header:
+            try:
+                _, start = self.number(data)
+            except (Broken, TypeError):
+                raise Unsendable from None
+        body, digits = data[start:], b""
+        rest = len(body)
+        while rest > 127:
+            rest, digit = divmod(rest, 128)
+            digits += bytes([digit + 128])
+        return data[: self.header] + digits + bytes([rest]) + body
+
+    def cut(self, data, reading):
+        number = self.number(data)
+        if number is None:
+            return wait(data, reading)
+        length, start = number
+        if self.header:
+            return self.cut_counted(data, reading, 0, start + length)
+        return self.cut_counted(data, reading, start, length)
+
+
+class Digits(Counted):
+    tail = b""
+
+    def __init__(self, end):
+        self.end = end
+
+    def write(self, data):
+        return b"%d%s%s%s" % (len(data), self.end, data, self.tail)
 
     def cut(self, data, reading):
         digits = data[: len(data) - len(data.lstrip(string.digits.encode()))]
         behind = data[len(digits) : len(digits) + 1]
-        if (behind and (behind != b":" or not digits)) or (digits[:1] == b"0" and digits != b"0"):
+        if (behind and (behind != self.end or not digits)) or (digits[:1] == b"0" and digits != b"0"):
             raise Broken
         if digits and int(digits) > 4 * reading.limit:
             raise Broken
         if not behind:
             return wait(data, reading)
-        return self.cut_counted(data, reading, len(digits) + 1, int(digits), b",")
+        return self.cut_counted(data, reading, len(digits) + 1, int(digits), self.tail)
+
+
+class Netstrings(Digits):
+    tail = b","
+
+    def __init__(self):
+        super().__init__(b":")
+
+
+class Hex4(Counted):
+    without_length = [b"0000", b"0001", b"0002"]
+
+    def write(self, data):
+        if data in [*self.without_length, b"0004"]:
+            return data
+        if not 4 < len(data) <= 65520:
+            raise Unsendable
+        return b"%04x" % len(data) + data[4:]
+
+    def cut(self, data, reading):
+        digits = data[:4]
+        if len(digits) < 4:
+            return wait(data, reading)
+        if any(digit not in string.hexdigits.encode() for digit in digits) or digits == b"0003":
+            raise Broken
+        length = 4 if digits in self.without_length else int(digits, 16)
+        return self.cut_counted(data, reading, 0, length)
 
 
 class Delimited(Framing):
@@ -338,6 +417,15 @@ FRAMINGS = {
     "Prefixed 2 LITTLE_ENDIAN INCLUDES_HEADER": Prefixed(2, "little", whole=True),
     "Prefixed 3 LITTLE_ENDIAN": Prefixed(3, "little"),
     "Prefixed 4": Prefixed(4),
+    "LengthField 2 offset 4": LengthField(2, offset=4),
+    "LengthField 3 little-endian adjustment 1": LengthField(3, "little", adjustment=1),
+    "LengthField 4 offset 1 adjustment -4": LengthField(4, offset=1, adjustment=-4),
+    "LengthField 8 skip 8": LengthField(8, skip=8),
+    "LengthField 2 offset 1 adjustment 1 skip 1": LengthField(2, offset=1, adjustment=1, skip=1),
+    "Varint": Varint(),
+    "Varint 1": Varint(1),
+    "Digits SPACE": Digits(b" "),
+    "Hex4": Hex4(),
     "UntilEof": UntilEof(),
     "Raw": Raw(),
 }

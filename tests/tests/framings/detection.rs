@@ -121,10 +121,7 @@ fn error_waits_until_it_is_clear_what_the_peer_speaks() {
     };
     assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
     let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
-    assert_eq!(
-        error.to_string(),
-        "`G` where a netstring has the digits of a length"
-    );
+    assert_eq!(error.to_string(), "`G` instead of the digits of a length");
 }
 
 /// Parses `bytes`, after which more may follow, with a limit.

@@ -2,7 +2,10 @@
 //! with a second implementation. What is particular to one of them is in `single_framings.rs`.
 
 use proptest::prelude::*;
-use tcs::framing::{Framing, Input, Raw, ReadState, Side};
+use tcs::framing::{
+    Digits, FrameError, Framing, Hex4, Input, LengthField, Netstrings, ParsedFrame, Raw, ReadState,
+    Side, Varint, length_field,
+};
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
     every_framing,
@@ -114,18 +117,25 @@ fn limits_hold<F: Framing>(naive: Naive) {
     }
 }
 
-/// A frame that begins with a header tells its length as soon as that is complete.
+/// A frame that begins with a header tells its length as soon as that is complete, also if the header is part of the
+/// message.
 fn tells_its_length<F: Framing>(naive: Naive) {
     for message in examples(naive) {
         let frame = write_one::<F>(&message).expect("it can be sent");
         let input = Input::new(&frame, LIMIT, Side::Server, ReadState::Eof);
         let parsed = F::default().parse(input).expect("it is a frame");
-        let header = parsed.map_or(0, |frame| frame.payload().start);
-        for end in 0..=frame.len() {
-            let length = F::default().frame_len(&frame[..end]);
-            let is_told = end >= header && (header > 0 || F::MIN_MESSAGE_LEN == frame.len());
-            assert_eq!(length, is_told.then_some(frame.len()), "{end} of {frame:?}");
-        }
+        let header = parsed.map_or(0, |frame| frame.payload().start) + F::MIN_MESSAGE_LEN;
+        let told: Vec<_> = (0..=frame.len())
+            .map(|end| F::default().frame_len(&frame[..end]))
+            .collect();
+        let untold = told.iter().take_while(|length| length.is_none()).count();
+        let is_told = untold == header || F::MIN_MESSAGE_LEN > 0 && untold < header;
+        assert!(is_told || header == 0 && untold > frame.len(), "{frame:?}");
+        assert!(
+            told[untold..]
+                .iter()
+                .all(|length| *length == Some(frame.len()))
+        );
     }
 }
 
@@ -193,9 +203,86 @@ macro_rules! properties {
 
 every_framing!(properties);
 
-// It is not among them, because the next request of a client has another id.
+// They are not among them, because the next request of a client has another id, and because a message of any format has no
+// header.
 properties! {
     multiplexed: ::tcs::framing::Multiplexed, MULTIPLEXED;
+    field_u16_after_4: LengthField<{ length_field(2).offset(4).pack() }>, FIELD_U16_AFTER_4;
+    field_u24_little: LengthField<{ length_field(3).little_endian().adjustment(1).pack() }>,
+        FIELD_U24_LITTLE;
+    field_u8_counts_all: LengthField<{ length_field(1).offset(1).adjustment(-2).skip(1).pack() }>,
+        FIELD_U8_COUNTS_ALL;
+    field_u64: LengthField<{ length_field(8).skip(8).pack() }>, FIELD_U64;
+    varint_after_1: Varint<1>, VARINT_AFTER_1;
+    hex4: Hex4, HEX4;
+}
+
+/// A length as large as can be written is rejected, or waited for if the limit is as large.
+fn is_bounded<F: Framing>(header: &[u8]) {
+    for limit in [0, 64, usize::MAX / 4, usize::MAX] {
+        for read_state in [ReadState::MaybeMore, ReadState::Idle, ReadState::Eof] {
+            let input = Input::new(header, limit, Side::Server, read_state);
+            let parsed = F::default().parse(input);
+            let waits = limit > 64 && read_state != ReadState::Eof;
+            let is_right = match &parsed {
+                Ok(found) => waits && found.as_ref().is_none_or(|it| it.consumed() > 1 << 30),
+                Err(_) => true,
+            };
+            assert!(is_right, "{limit} {read_state:?}: {parsed:?}");
+        }
+        assert_ne!(F::default().frame_len(header), Some(0));
+    }
+}
+
+#[test]
+fn hostile_lengths_neither_overflow_nor_wait_beyond_the_limit() {
+    const LEAST: i32 = i32::MIN;
+    let all = &[0xff; 20];
+    is_bounded::<LengthField<{ length_field(8).pack() }>>(all);
+    is_bounded::<LengthField<{ length_field(8).skip(8).pack() }>>(all);
+    is_bounded::<LengthField<{ length_field(8).offset(8).adjustment(i32::MAX).pack() }>>(all);
+    is_bounded::<LengthField<{ length_field(8).offset(8).adjustment(LEAST).skip(16).pack() }>>(all);
+    is_bounded::<LengthField<{ length_field(8).little_endian().skip(60_000).pack() }>>(all);
+    is_bounded::<LengthField<{ length_field(8).pack() }>>(&i64::MAX.to_be_bytes());
+    is_bounded::<LengthField<{ length_field(8).adjustment(-8).pack() }>>(&[0; 8]);
+    is_bounded::<LengthField<{ length_field(1).adjustment(LEAST).pack() }>>(&[0; 8]);
+    is_bounded::<Varint>(b"\xff\xff\xff\xff\x0f");
+    is_bounded::<Varint<1>>(b"\x30\xff\xff\xff\xff\x0f");
+    is_bounded::<Varint>(all);
+    is_bounded::<Digits<b' '>>(b"18446744073709551615 ");
+    is_bounded::<Digits<b' '>>(&[b'9'; 40]);
+    is_bounded::<Netstrings>(b"18446744073709551615:");
+}
+
+#[test]
+fn need_and_counted_keep_the_limit() {
+    let input = |read_state| Input::new(b"abcd", 8, Side::Server, read_state);
+    let (idle, ended) = (input(ReadState::Idle), input(ReadState::Eof));
+    assert_eq!(idle.need(0), Ok(Some(&b""[..])));
+    assert_eq!(ended.need(4), Ok(Some(&b"abcd"[..])));
+    assert_eq!(idle.need(5), Ok(None));
+    assert_eq!(ended.need(5), Err(FrameError::truncated()));
+    assert_eq!(idle.need(8 + 1024), Ok(None));
+    for most in [8 + 1025, usize::MAX] {
+        assert_eq!(idle.need(most), Err(FrameError::too_large(most, 8)));
+    }
+    let endless = Input::new(b"", usize::MAX, Side::Server, ReadState::Idle);
+    assert_eq!(endless.need(usize::MAX), Ok(None));
+
+    let counted = |length| ParsedFrame::counted(idle, 1, length);
+    assert_eq!(counted(3), Ok(Some(ParsedFrame::message(1..4, 4))));
+    assert_eq!(counted(8), Ok(None));
+    assert_eq!(counted(9), Ok(Some(ParsedFrame::oversized(9, 10))));
+    assert_eq!(counted(32), Ok(Some(ParsedFrame::oversized(32, 33))));
+    for most in [33, usize::MAX] {
+        assert_eq!(counted(most), Err(FrameError::too_large(most, 8)));
+    }
+    assert_eq!(
+        ParsedFrame::counted(ended, 1, 4),
+        Err(FrameError::truncated())
+    );
+    let error = FrameError::too_large(9, 8);
+    assert_eq!(ParsedFrame::counted(ended, 1, 9), Err(error));
 }
 
 /// Its messages depend on how they arrive; `single_framings.rs` has more.

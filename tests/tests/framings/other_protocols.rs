@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
+        CrlfLines, Delimited, Digits, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER,
+        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw,
+        Side, UntilEof, Varint, delimiter, length_field,
     },
     server::Requests,
 };
@@ -276,6 +277,12 @@ on! {
     prefixed_u16_little_whole: Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>,
         are_recognised_in_pieces, execute_nothing_in_pieces;
     prefixed_u32: Prefixed<4>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    length_field: LengthField<{ length_field(2).offset(4).pack() }>,
+        are_recognised_in_pieces, execute_nothing_in_pieces;
+    varint: Varint, are_recognised_in_pieces, execute_nothing_in_pieces;
+    varint_after_1: Varint<1>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    digits: Digits<b' '>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    hex4: Hex4, are_recognised_in_pieces, execute_nothing_in_pieces;
     until_eof: UntilEof, are_recognised_in_pieces, execute_nothing_in_pieces;
     own: Growing, are_recognised_in_pieces, execute_nothing_in_pieces;
     // What arrives at once is its message, so it depends on the pieces by definition.

@@ -7,8 +7,8 @@ use tcs::{
     client::ConnectOptions,
     framing::{
         CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER, Input,
-        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
-        Side, UntilEof, delimiter,
+        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
+        ReadState, Side, UntilEof, delimiter, length_field,
     },
 };
 use tcs_tests::{
@@ -76,7 +76,7 @@ fn skipped_netstring_has_its_comma() {
         let too_large = Found::Oversized(9);
         let found = vec![too_large.clone(), Found::Message(b"Ann".to_vec())];
         every_split_gives::<Netstrings>(side, b"9:123456789,3:Ann,", 3, &(found, None));
-        let error = FrameError::malformed("`X` where a netstring has `,` after the message");
+        let error = FrameError::malformed("`X` instead of `,` after the message");
         let found = (vec![too_large], Some(error));
         every_split_gives::<Netstrings>(side, b"9:123456789X3:Ann,", 3, &found);
     }
@@ -179,6 +179,22 @@ fn length_says_at_most_what_it_can() {
     assert!(write_one::<Prefixed<2>>(&vec![0; 65_536]).is_err());
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_533]).is_ok());
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_534]).is_err());
+
+    type Kept = LengthField<{ length_field(1).offset(1).pack() }>;
+    let error = write_one::<Kept>(&[0; 258]).expect_err("it is too long");
+    assert_eq!(
+        error.to_string(),
+        "a message of 258 bytes exceeds 257, the maximum length that fits in 8 bits"
+    );
+    assert_eq!(
+        write_one::<Kept>(&[7; 257]).expect("it fits")[..3],
+        [7, 255, 7]
+    );
+    type Skipped = LengthField<{ length_field(1).adjustment(-3).skip(1).pack() }>;
+    assert_eq!(write_one::<Skipped>(b"").expect("short"), [3]);
+    assert!(write_one::<Skipped>(&[0; 252]).is_ok());
+    let error = write_one::<Skipped>(&[0; 253]).expect_err("it is too long");
+    assert!(error.to_string().contains("exceeds 252, "), "{error}");
 }
 
 /// As in some databases.

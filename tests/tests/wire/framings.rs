@@ -7,9 +7,10 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER,
-        LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, Prefixed, Raw,
-        ReadState, Side, UntilEof, delimiter,
+        Announcement, CrlfLines, Delimited, Digits, Exchanges, Fixed, FrameError, Framing, Hex4,
+        INCLUDES_HEADER, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed,
+        Netstrings, Notice, Prefixed, Raw, ReadState, Side, UntilEof, Varint, delimiter,
+        length_field,
     },
 };
 use tcs_tests::{
@@ -94,6 +95,40 @@ fn prefixed_does_as_specified() {
     );
     run_vectors::<Prefixed<3, LITTLE_ENDIAN>>("Prefixed 3 LITTLE_ENDIAN", 5);
     run_vectors::<Prefixed<1>>("Prefixed 1", 3);
+}
+
+#[test]
+fn length_field_does_as_specified() {
+    run_vectors::<LengthField<{ length_field(2).offset(4).pack() }>>("LengthField 2 offset 4", 13);
+    run_vectors::<LengthField<{ length_field(3).little_endian().adjustment(1).pack() }>>(
+        "LengthField 3 little-endian adjustment 1",
+        4,
+    );
+    run_vectors::<LengthField<{ length_field(4).offset(1).adjustment(-4).pack() }>>(
+        "LengthField 4 offset 1 adjustment -4",
+        4,
+    );
+    run_vectors::<LengthField<{ length_field(8).skip(8).pack() }>>("LengthField 8 skip 8", 6);
+    run_vectors::<LengthField<{ length_field(2).offset(1).adjustment(1).skip(1).pack() }>>(
+        "LengthField 2 offset 1 adjustment 1 skip 1",
+        4,
+    );
+}
+
+#[test]
+fn varint_does_as_specified() {
+    run_vectors::<Varint>("Varint", 19);
+    run_vectors::<Varint<1>>("Varint 1", 12);
+}
+
+#[test]
+fn digits_does_as_specified() {
+    run_vectors::<Digits<b' '>>("Digits SPACE", 17);
+}
+
+#[test]
+fn hex4_does_as_specified() {
+    run_vectors::<Hex4>("Hex4", 24);
 }
 
 #[test]
@@ -318,24 +353,29 @@ fn request_end<F: Framing>(what: &str) -> String {
 }
 
 fn send<F: Framing>(mut framing: F, message: &str, id: u32) -> String {
-    // Something that stands before it in the buffer must not matter.
-    let mut out = b"before".to_vec();
-    framing.begin(&mut out);
-    out.extend(bytes(message));
-    match framing.finish(&mut out, 6) {
-        Ok(()) => {
-            let found = read_split::<F>(Side::Client, &[&out[6..]], ReadState::Eof, 8 << 20);
-            let message = shown(&bytes(message));
-            let of = if F::HAS_IDS {
-                format!("id {id} ")
-            } else {
-                String::new()
+    match written(&mut framing, &bytes(message)) {
+        Ok(out) => {
+            let read = read_until::<F>(Side::Client, &[&out], ReadState::Eof, 8 << 20);
+            let [Found::Message(found)] = &read.found[..] else {
+                panic!("it is not read again: {read:?}");
             };
-            assert_eq!(found, format!("{of}message {message}"), "it is read again");
-            shown(&out[6..])
+            assert_eq!((read.ids, read.error), (vec![id], None));
+            // A message with room for its length is read with the length.
+            let again = written(&mut framing, found);
+            assert_eq!(again.as_ref(), Ok(&out), "it is read again");
+            shown(&out)
         }
         Err(error) => format!("cannot, \"{error}\""),
     }
+}
+
+fn written(framing: &mut impl Framing, message: &[u8]) -> Result<Vec<u8>, FrameError> {
+    // Something that stands before it in the buffer must not matter.
+    let mut out = b"before".to_vec();
+    framing.begin(&mut out);
+    out.extend(message);
+    framing.finish(&mut out, 6)?;
+    Ok(out.split_off(6))
 }
 
 fn reject(mut framing: impl Framing, rejection: &str) -> String {

@@ -2,7 +2,10 @@
 
 use tcs::{
     client_protocol,
-    framing::{CrlfLines, Delimited, Fixed, INCLUDES_HEADER, LITTLE_ENDIAN, Netstrings, Prefixed, UntilEof, delimiter},
+    framing::{
+        CrlfLines, Delimited, Digits, Fixed, Hex4, INCLUDES_HEADER, LITTLE_ENDIAN, LengthField, Netstrings, Prefixed,
+        UntilEof, Varint, delimiter, length_field,
+    },
     server_protocol,
 };
 
@@ -51,6 +54,38 @@ fn little(request: &[u8]) -> &[u8] {
 
 #[server_protocol(framing = Prefixed<1, INCLUDES_HEADER>)]
 fn counted(request: &[u8]) -> &[u8] {
+    request
+}
+
+const MODBUS: u128 = length_field(2).offset(4).pack();
+
+#[server_protocol(framing = LengthField<MODBUS>)]
+fn units(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = LengthField<{ length_field(3).little_endian().adjustment(1).skip(4).pack() }>)]
+fn packets(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Varint)]
+fn varints(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Varint<1>)]
+fn typed(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Digits<b' '>)]
+fn counted_in_digits(request: &str) -> &str {
+    request
+}
+
+#[server_protocol(framing = Hex4)]
+fn git_lines(request: &str) -> &str {
     request
 }
 

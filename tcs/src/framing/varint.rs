@@ -1,0 +1,109 @@
+//! Messages with a length of variable width before each.
+
+use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
+
+/// A length in 1 to 5 bytes of 7 bits each, the least significant first (LEB128), and the message.
+///
+/// Delimited messages of Protocol Buffers and packets of Minecraft (both `Varint`) have it. `HEADER` is the number of
+/// bytes that precede the length. If there are any, as with MQTT (`Varint<1>`: type and flags, then the *remaining
+/// length*), a message begins with them and the length. What the function writes begins with them, too, and with any
+/// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is.
+///
+/// A length is read in any width, and written in the smallest. One beyond 32 bits is an error. There are no control
+/// frames: the text of a function's error is sent as the reply, and after any other rejection the connection closes,
+/// unless the protocol has a function for rejections (`reject_with = …`).
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, framing::Varint, server_protocol};
+///
+/// /// Answers the pings of MQTT.
+/// #[server_protocol(framing = Varint<1>)]
+/// fn pong(packet: &[u8]) -> Result<&'static [u8], &'static str> {
+///     match packet {
+///         [0xc0, 0] => Ok(&[0xd0, 0]),
+///         _ => Err("only PINGREQ"),
+///     }
+/// }
+///
+/// let server = ConcurrentServer::new(Pong).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Pong>(b"\xc0\0").await?, b"\xd0\0");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Varint<const HEADER: usize = 0>;
+
+impl<const HEADER: usize> Varint<HEADER> {
+    /// Returns the length and where the bytes that it counts begin, or `None` if it is not complete.
+    fn parse_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+        let mut length = 0_u64;
+        for (at, byte) in bytes.iter().skip(HEADER).take(5).enumerate() {
+            length |= u64::from(byte & 0x7f) << (7 * at);
+            if let (0..0x80, Ok(length)) = (*byte, u32::try_from(length)) {
+                return Ok(Some((length as usize, HEADER + at + 1)));
+            }
+        }
+        if bytes.len() < HEADER + 5 {
+            return Ok(None);
+        }
+        Err(FrameError::malformed("a length beyond 32 bits"))
+    }
+}
+
+impl<const HEADER: usize> Framing for Varint<HEADER> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+    const MIN_MESSAGE_LEN: usize = if HEADER == 0 { 0 } else { HEADER + 1 };
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        match Self::parse_length(input.bytes())? {
+            Some((length, start)) if HEADER == 0 => ParsedFrame::counted(input, start, length),
+            Some((length, start)) => ParsedFrame::counted(input, 0, length.saturating_add(start)),
+            None => ParsedFrame::incomplete(input),
+        }
+    }
+
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let (length, start) = Self::parse_length(bytes).ok()??;
+        Some(length.saturating_add(start))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let message = out.get(start..).unwrap_or_default();
+        let room = match Self::parse_length(message) {
+            _ if HEADER == 0 => 0,
+            Ok(Some((_, end))) => end - HEADER,
+            _ => {
+                return Err(FrameError::unsendable(format_args!(
+                    "a message of {} bytes without a header of {HEADER} bytes and a length",
+                    message.len()
+                )));
+            }
+        };
+        let length = message.len() - HEADER - room;
+        let Ok(mut rest) = u32::try_from(length) else {
+            return Err(FrameError::length_overflow(length, u32::MAX as usize, 32));
+        };
+        let at = start + HEADER;
+        out.drain(at..at + room);
+        insert(out, at, |out| {
+            loop {
+                let [low, ..] = rest.to_le_bytes();
+                rest >>= 7;
+                if rest == 0 {
+                    return out.push(low);
+                }
+                out.push(low | 0x80);
+            }
+        });
+        Ok(())
+    }
+}
