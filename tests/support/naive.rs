@@ -13,6 +13,7 @@ macro_rules! every_framing {
             length_prefixed: ::tcs::framing::LengthPrefixed, LENGTH_PREFIXED;
             lines: ::tcs::framing::Lines, LINES;
             crlf_lines: ::tcs::framing::CrlfLines, CRLF_LINES;
+            crlf_text: ::tcs::framing::CrlfText, CRLF_TEXT;
             semicolons: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b";") }>, SEMICOLONS;
             dot_lines: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
             dashes: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"--") }>, DASHES;
@@ -178,6 +179,22 @@ pub const CRLF_LINES: Naive = Naive {
         Some((line, &stream[end + 1..]))
     },
     alphabet: b"\r\n\ra",
+    ..LINES
+};
+
+/// Without zero bytes, which cannot begin a text, and the commands of telnet.
+pub const CRLF_TEXT: Naive = Naive {
+    encode: |message| {
+        let text = message.strip_suffix(b"\n").unwrap_or(message);
+        let lines = text.split(|byte| *byte == b'\n').map(|line| {
+            let bare = line
+                .strip_suffix(b"\r")
+                .filter(|_| message.contains(&b'\n'));
+            [bare.unwrap_or(line), b"\r\n"].concat()
+        });
+        Some(lines.collect::<Vec<_>>().concat())
+    },
+    fit: |message| (LINES.fit)(without(without(message, 0), 0xff)),
     ..LINES
 };
 

@@ -13,6 +13,7 @@
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
+//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, POP3, IRC, consoles for telnet |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 //! | **bytes of an existing protocol** | | |
 //! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
@@ -46,6 +47,7 @@ use std::any::Any;
 #[cfg(feature = "codec")]
 mod codec;
 pub(crate) mod connection_framing;
+mod crlf_text;
 mod delimited;
 mod detection;
 mod error;
@@ -67,6 +69,7 @@ mod until_eof;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
+pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
 pub use error::FrameError;
@@ -168,7 +171,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.
@@ -212,6 +215,16 @@ pub trait Framing: Default + Send + 'static {
     // (a fifth, with many in flight) for each later request.
     #[doc(hidden)]
     const IS_STATELESS: bool = false;
+
+    /// Sets the end at which this framing is, before anything is written. Only a client calls it.
+    ///
+    /// It is for framings whose requests and replies differ. What is [parsed](Self::parse) is known from
+    /// [`Input::side`].
+    ///
+    /// Default: does nothing.
+    fn set_side(&mut self, side: Side) {
+        let _ = side;
+    }
 
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///

@@ -4,6 +4,7 @@ Each has `write(message)`, and `cut(data, reading)`, which returns what stands f
 arrived and how many bytes it takes, or nothing where it must wait.
 """
 
+import re
 import string
 import struct
 from dataclasses import dataclass
@@ -284,6 +285,60 @@ class CrlfLines(Lines):
     dropped = ()
 
 
+class CrlfText(Framing):
+    def __init__(self, prompt=b"", dot_end=False):
+        self.prompt, self.dot_end = prompt, dot_end
+
+    def write(self, data):
+        return self.write_reply(data)
+
+    def write_reply(self, data):
+        lines = data.removesuffix(b"\n").split(b"\n")
+        if b"\n" in data:
+            lines = [line.removesuffix(b"\r") for line in lines]
+            if self.dot_end:
+                lines = [b"." * line.startswith(b".") + line for line in lines] + [b"."]
+        return b"".join(line + b"\r\n" for line in lines) + self.prompt
+
+    def write_request(self, data):
+        if b"\n" in data or b"\r\0" in data or data.startswith(b"\xff"):
+            raise Unsendable
+        return data + b"\r\n"
+
+    def cut(self, data, reading):
+        if reading.server and reading.first and data.startswith(b"\0"):
+            raise Broken("lengths")
+        if data[:1] == b"\xff" and data[1:2] != b"\xff":
+            command = re.match(
+                rb"\xff(\xfa([^\xff]|\xff[^\xf0])*\xff\xf0|[\xfb-\xfe].|[^\xfa-\xff])", data, re.DOTALL
+            )
+            if command:
+                return ("nothing",), command.end()
+            if len(data) > 1026:
+                raise Broken
+            return wait(data, reading)
+        end = re.search(rb"\r?\n|\r\0", data)
+        if end:
+            text, consumed = data[: end.start()], end.end()
+        else:
+            text, consumed = data.removesuffix(b"\r"), None
+        if len(text) > reading.limit:
+            raise Broken
+        return message(text, consumed) if end else wait(data, reading)
+
+
+class Text(CrlfText):
+    """The first message is a text, and those after it are lines."""
+
+    def cut(self, data, reading):
+        if not reading.first:
+            return super().cut(data, reading)
+        end = (b"\r\n" + data).find(b"\r\n.\r\n")
+        if end > reading.limit:
+            raise Broken
+        return message(data[:end], end + 3) if end >= 0 else wait(data, reading)
+
+
 class Fixed(Framing):
     def __init__(self, size):
         self.size = size
@@ -329,6 +384,10 @@ FRAMINGS = {
     "Multiplexed": Multiplexed(),
     "Lines": Lines(),
     "CrlfLines": CrlfLines(),
+    "CrlfText": CrlfText(),
+    "CrlfText DOT_END": CrlfText(dot_end=True),
+    "CrlfText prompt DOT_END": CrlfText(b"> ", dot_end=True),
+    "CrlfText read_text": Text(),
     "Delimited ;": Delimited(b";"),
     "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),
     "Fixed 4": Fixed(4),

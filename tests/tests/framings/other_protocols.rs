@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        CrlfLines, CrlfText, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
         LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
     },
     server::Requests,
@@ -265,6 +265,7 @@ on! {
     length_prefixed: LengthPrefixed, are_recognised_in_pieces, execute_nothing_in_pieces;
     multiplexed: Multiplexed, are_recognised_in_pieces, execute_nothing_in_pieces;
     lines: Lines, are_recognised_in_pieces, execute_nothing_in_pieces;
+    crlf_text: CrlfText, are_recognised_in_pieces, execute_nothing_in_pieces;
     crlf_lines: CrlfLines, are_recognised_in_pieces, execute_nothing_in_pieces;
     semicolons: Semicolons, are_recognised_in_pieces, execute_nothing_in_pieces;
     dot_lines: DotLines, are_recognised_in_pieces, execute_nothing_in_pieces;

@@ -6,9 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER, Input,
-        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
-        Side, UntilEof, delimiter,
+        CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
+        Input, LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
+        ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -41,6 +41,7 @@ fn endless_message_is_rejected_at_the_first_byte_too_many() {
     for (count, error) in [
         endless::<Lines>(b"", b'x'),
         endless::<CrlfLines>(b"", b'x'),
+        endless::<CrlfText>(b"", b'x'),
         endless::<Semicolons>(b"", b'x'),
         endless::<UntilEof>(b"", b'x'),
     ] {
@@ -329,4 +330,23 @@ async fn reply_that_cannot_be_framed_ends_the_connection() {
     assert_eq!(within(peer.rest()).await, b"1234567");
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+/// What a framing writes does not depend on the buffer before it, and a client writes as a client.
+#[tokio::test]
+async fn client_of_crlf_text_gets_each_line_and_sends_one() {
+    #[tcs::server_protocol(framing = CrlfText)]
+    fn both(name: &str) -> String {
+        format!("one {name}\ntwo")
+    }
+
+    let server = start(ConcurrentServer::new(Both)).await;
+    let connected = Connection::connect(server.addr()).await;
+    let mut connection = connected.expect("it listens");
+    let error = within(connection.call::<Both>("a\nb")).await;
+    assert_eq!(error.expect_err("two lines").kind(), ErrorKind::Request);
+    let reply = within(connection.call::<Both>("Ann")).await;
+    assert_eq!(reply.expect("a line"), "one Ann");
+    drop(connection);
+    server.stopped().await;
 }

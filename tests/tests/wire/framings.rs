@@ -7,9 +7,10 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER,
-        LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, Prefixed, Raw,
-        ReadState, Side, UntilEof, delimiter,
+        Announcement, CrlfLines, CrlfText, DOT_END, Delimited, Exchanges, Fixed, FrameError,
+        Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed,
+        Netstrings, Notice, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
+        prompt,
     },
 };
 use tcs_tests::{
@@ -66,6 +67,31 @@ fn lines_does_as_specified() {
 #[test]
 fn crlf_lines_does_as_specified() {
     run_vectors::<CrlfLines>("CrlfLines", 15);
+}
+
+#[test]
+fn crlf_text_does_as_specified() {
+    run_vectors::<CrlfText>("CrlfText", 35);
+    run_vectors::<CrlfText<DOT_END>>("CrlfText DOT_END", 5);
+    run_vectors::<CrlfText<{ DOT_END | prompt(b"> ") }>>("CrlfText prompt DOT_END", 3);
+    run_vectors::<Text>("CrlfText read_text", 7);
+}
+
+/// A connection whose function has asked for a text.
+struct Text(CrlfText);
+
+impl Default for Text {
+    fn default() -> Self {
+        let mut framing = CrlfText::default();
+        framing.read_text();
+        Self(framing)
+    }
+}
+
+impl Framing for Text {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
 }
 
 #[test]
@@ -298,7 +324,12 @@ fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     framing.set_id(id);
     match verb {
         "send" => send(framing, rest, id),
-        "request" => request_end::<F>(rest),
+        "request" if rest.starts_with("ends") => request_end::<F>(rest),
+        "request" => {
+            framing.set_side(Side::Client);
+            written(framing, rest).map_or_else(|why| why, |bytes| shown(&bytes))
+        }
+        "reply" => written(framing, rest).map_or_else(|why| why, |bytes| shown(&bytes)),
         "reject" => reject(framing, rest),
         "announce" => announce(framing, rest),
         "notice" => notice(framing, rest),
@@ -317,14 +348,10 @@ fn request_end<F: Framing>(what: &str) -> String {
     }
 }
 
-fn send<F: Framing>(mut framing: F, message: &str, id: u32) -> String {
-    // Something that stands before it in the buffer must not matter.
-    let mut out = b"before".to_vec();
-    framing.begin(&mut out);
-    out.extend(bytes(message));
-    match framing.finish(&mut out, 6) {
-        Ok(()) => {
-            let found = read_split::<F>(Side::Client, &[&out[6..]], ReadState::Eof, 8 << 20);
+fn send<F: Framing>(framing: F, message: &str, id: u32) -> String {
+    match written(framing, message) {
+        Ok(out) => {
+            let found = read_split::<F>(Side::Client, &[&out], ReadState::Eof, 8 << 20);
             let message = shown(&bytes(message));
             let of = if F::HAS_IDS {
                 format!("id {id} ")
@@ -332,9 +359,21 @@ fn send<F: Framing>(mut framing: F, message: &str, id: u32) -> String {
                 String::new()
             };
             assert_eq!(found, format!("{of}message {message}"), "it is read again");
-            shown(&out[6..])
+            shown(&out)
         }
-        Err(error) => format!("cannot, \"{error}\""),
+        Err(why) => why,
+    }
+}
+
+/// Returns the bytes of a message, or why it cannot be sent.
+fn written(mut framing: impl Framing, message: &str) -> Result<Vec<u8>, String> {
+    // Something that stands before it in the buffer must not matter.
+    let mut out = b"before".to_vec();
+    framing.begin(&mut out);
+    out.extend(bytes(message));
+    match framing.finish(&mut out, 6) {
+        Ok(()) => Ok(out.split_off(6)),
+        Err(error) => Err(format!("cannot, \"{error}\"")),
     }
 }
 
