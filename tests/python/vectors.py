@@ -128,7 +128,7 @@ def check_written(write, expected):
     except Unsendable:
         written = None
     cannot = expected.startswith("cannot, ")
-    agree("it becomes", written, None if cannot else read_bytes(expected))
+    agree("it becomes", written, None if cannot else maybe_bytes(expected))
     return written
 
 

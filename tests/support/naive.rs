@@ -29,6 +29,7 @@ macro_rules! every_framing {
             prefixed_u32_little_whole:
                 ::tcs::framing::Prefixed<4, { ::tcs::framing::LITTLE_ENDIAN | ::tcs::framing::INCLUDES_HEADER }>,
                 PREFIXED_U32_LITTLE_WHOLE;
+            duplex: ::tcs::framing::Duplex<::tcs::framing::Netstrings, ::tcs::framing::Netstrings>, NETSTRINGS;
             until_eof: ::tcs::framing::UntilEof, UNTIL_EOF;
         }
     };

@@ -20,6 +20,8 @@
 //! | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
 //! | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 //! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
+//! | [`Verbatim`] | bytes, as they arrive and as the function writes them | echo, telnet; replies of `Duplex` |
+//! | [`Duplex<Read, Write>`](Duplex) | requests with one framing, replies with another | finger, whois, text protocols |
 //! | **one message for each direction of a connection** | | |
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
@@ -50,6 +52,7 @@ pub(crate) mod connection_framing;
 mod crlf_text;
 mod delimited;
 mod detection;
+mod duplex;
 mod error;
 mod exchanges;
 mod fixed;
@@ -66,12 +69,14 @@ mod prefixed;
 mod raw;
 mod signatures;
 mod until_eof;
+mod verbatim;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
+pub use duplex::Duplex;
 pub use error::FrameError;
 pub use exchanges::Exchanges;
 pub use fixed::Fixed;
@@ -86,6 +91,7 @@ pub use parsed::{Announcement, FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
+pub use verbatim::Verbatim;
 
 pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use parsed::CHUNKS_END;
@@ -171,7 +177,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.

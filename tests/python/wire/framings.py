@@ -379,6 +379,32 @@ class Raw(UntilEof):
         return reading.ended
 
 
+class Verbatim(Framing):
+    def write_reply(self, data):
+        return data or None
+
+    def cut(self, data, reading):
+        if data and not reading.limit:
+            raise Broken
+        return message(data[: reading.limit], min(len(data), reading.limit)) if data else None
+
+
+class Duplex(Framing):
+    def __init__(self, requests, replies):
+        self.requests, self.replies = requests, replies
+        self.has_control, self.reject = replies.has_control, replies.reject
+
+    def write(self, data):
+        return self.replies.write(data)
+
+    def write_request(self, data):
+        write = getattr(self.requests, "write_request", self.requests.write)
+        return write(data)
+
+    def cut(self, data, reading):
+        return (self.requests if reading.server else self.replies).cut(data, reading)
+
+
 FRAMINGS = {
     "LengthPrefixed": LengthPrefixed(),
     "Multiplexed": Multiplexed(),
@@ -399,4 +425,7 @@ FRAMINGS = {
     "Prefixed 4": Prefixed(4),
     "UntilEof": UntilEof(),
     "Raw": Raw(),
+    "Verbatim": Verbatim(),
+    "Duplex CrlfText UntilEof": Duplex(CrlfText(), UntilEof()),
+    "Duplex Lines LengthPrefixed": Duplex(Lines(), LengthPrefixed()),
 }

@@ -8,7 +8,7 @@ use tcs::{
     framing::{
         CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
         Input, LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
-        ReadState, Side, UntilEof, delimiter,
+        ReadState, Side, UntilEof, Verbatim, delimiter,
     },
 };
 use tcs_tests::{
@@ -16,6 +16,7 @@ use tcs_tests::{
     cutting::{Found, every_split_gives, read, write_one},
     gate, start, tester, within,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::own_framings::{DotLines, Semicolons};
 
@@ -349,4 +350,28 @@ async fn client_of_crlf_text_gets_each_line_and_sends_one() {
     assert_eq!(reply.expect("a line"), "one Ann");
     drop(connection);
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn bytes_are_answered_as_they_arrive_any_number_of_times() {
+    #[tcs::server_protocol(framing = Verbatim)]
+    fn shout(bytes: &[u8]) -> Vec<u8> {
+        bytes.to_ascii_uppercase()
+    }
+
+    let server = start(ConcurrentServer::new(Shout)).await;
+    let peer = within(tokio::net::TcpStream::connect(server.addr()));
+    let mut peer = peer.await.expect("it listens");
+    for (sent, reply) in [("a", "A"), ("bc", "BC"), ("d", "D")] {
+        within(peer.write_all(sent.as_bytes()))
+            .await
+            .expect("it reads");
+        let mut received = vec![0; sent.len()];
+        within(peer.read_exact(&mut received))
+            .await
+            .expect("a reply");
+        assert_eq!(received, reply.as_bytes());
+    }
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }

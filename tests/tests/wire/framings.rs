@@ -7,10 +7,10 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, CrlfLines, CrlfText, DOT_END, Delimited, Exchanges, Fixed, FrameError,
-        Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed,
-        Netstrings, Notice, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
-        prompt,
+        Announcement, CrlfLines, CrlfText, DOT_END, Delimited, Duplex, Exchanges, Fixed,
+        FrameError, Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthPrefixed, Lines,
+        Multiplexed, Netstrings, Notice, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof,
+        Verbatim, delimiter, prompt,
     },
 };
 use tcs_tests::{
@@ -130,6 +130,17 @@ fn until_eof_does_as_specified() {
 #[test]
 fn raw_does_as_specified() {
     run_vectors::<Raw>("Raw", 10);
+}
+
+#[test]
+fn verbatim_does_as_specified() {
+    run_vectors::<Verbatim>("Verbatim", 8);
+}
+
+#[test]
+fn duplex_does_as_specified() {
+    run_vectors::<Duplex<CrlfText, UntilEof>>("Duplex CrlfText UntilEof", 9);
+    run_vectors::<Duplex<Lines, LengthPrefixed>>("Duplex Lines LengthPrefixed", 8);
 }
 
 /// Runs the second implementation with a file.
@@ -325,11 +336,15 @@ fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     match verb {
         "send" => send(framing, rest, id),
         "request" if rest.starts_with("ends") => request_end::<F>(rest),
-        "request" => {
-            framing.set_side(Side::Client);
-            written(framing, rest).map_or_else(|why| why, |bytes| shown(&bytes))
+        "request" | "reply" => {
+            if verb == "request" {
+                framing.set_side(Side::Client);
+            }
+            match written(framing, rest) {
+                Ok(bytes) => shown_if(!bytes.is_empty(), &bytes),
+                Err(why) => why,
+            }
         }
-        "reply" => written(framing, rest).map_or_else(|why| why, |bytes| shown(&bytes)),
         "reject" => reject(framing, rest),
         "announce" => announce(framing, rest),
         "notice" => notice(framing, rest),
