@@ -18,8 +18,7 @@ const SETTINGS: &str = "\
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
-const FRAMINGS: &str =
-    "CrlfLines CrlfText LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Verbatim";
+const FRAMINGS: &str = "ContentLength CrlfLines CrlfText LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Verbatim";
 
 /// The options that declare messages beside the request and the reply, with other words for them.
 const HANDLE_OPTIONS: &[(&str, &str)] = &[

@@ -15,6 +15,8 @@
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
 //! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, POP3, IRC, consoles for telnet |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
+//! | [`Blocks<L>`](Blocks) | a line, and the block of bytes that it announces | memcached, beanstalkd, NATS |
+//! | [`ContentLength`] | headers with the length, an empty line, the message | Language Server Protocol, JSON-RPC |
 //! | **bytes of an existing protocol** | | |
 //! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
 //! | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
@@ -46,9 +48,11 @@
 
 use std::any::Any;
 
+mod blocks;
 #[cfg(feature = "codec")]
 mod codec;
 pub(crate) mod connection_framing;
+mod content_length;
 mod crlf_text;
 mod delimited;
 mod detection;
@@ -71,8 +75,10 @@ mod signatures;
 mod until_eof;
 mod verbatim;
 
+pub use blocks::{Block, BlockLen, Blocks};
 #[cfg(feature = "codec")]
 pub use codec::Codec;
+pub use content_length::ContentLength;
 pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
@@ -177,7 +183,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.

@@ -285,6 +285,53 @@ class CrlfLines(Lines):
     dropped = ()
 
 
+class Blocks(Counted):
+    def write(self, data):
+        return data + b"\r\n"
+
+    write_reply = write
+
+    def write_request(self, data):
+        try:
+            found = self.cut(data + b"\r\n", Reading(True, "", 1 << 30))
+        except Broken:
+            found = None
+        if not found or found[1] != len(data) + 2:
+            raise Unsendable
+        return data + b"\r\n"
+
+    def cut(self, data, reading):
+        line, end, _ = data.partition(b"\n")
+        text = line.removesuffix(b"\r")
+        if len(text) > reading.limit:
+            raise Broken
+        if not end:
+            return wait(data, reading)
+        if not re.fullmatch(rb"\+\d+", text):
+            return message(text, len(line) + 1)
+        return self.cut_counted(data, reading, 0, len(line) + 1 + int(text), b"\r\n")
+
+
+class ContentLength(Counted):
+    def write(self, data):
+        return b"Content-Length: %d\r\n\r\n%s" % (len(data), data)
+
+    def cut(self, data, reading):
+        end = data.find(b"\r\n\r\n")
+        if (end if end >= 0 else len(data) - 3) > reading.limit:
+            raise Broken
+        if end < 0:
+            return wait(data, reading)
+        try:
+            headers = [line.split(":", 1) for line in data[:end].decode().split("\r\n")]
+            [length] = [value.strip(" \t") for name, value in headers if name.lower() == "content-length"]
+        except (ValueError, UnicodeDecodeError):
+            raise Broken from None
+        if not re.fullmatch("[0-9]+", length):
+            raise Broken
+        return self.cut_counted(data, reading, end + 4, int(length))
+
+
 class CrlfText(Framing):
     def __init__(self, prompt=b"", dot_end=False):
         self.prompt, self.dot_end = prompt, dot_end
@@ -414,6 +461,8 @@ FRAMINGS = {
     "CrlfText DOT_END": CrlfText(dot_end=True),
     "CrlfText prompt DOT_END": CrlfText(b"> ", dot_end=True),
     "CrlfText read_text": Text(),
+    "Blocks": Blocks(),
+    "ContentLength": ContentLength(),
     "Delimited ;": Delimited(b";"),
     "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),
     "Fixed 4": Fixed(4),

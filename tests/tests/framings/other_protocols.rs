@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
     framing::{
-        CrlfLines, CrlfText, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw, Side, UntilEof, delimiter,
+        Blocks, ContentLength, CrlfLines, CrlfText, Delimited, Fixed, FrameError, Framing,
+        INCLUDES_HEADER, LITTLE_ENDIAN, LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed,
+        Raw, Side, UntilEof, delimiter,
     },
     server::Requests,
 };
@@ -21,6 +22,7 @@ use tcs_tests::{
     cutting::{Found, pieces, read},
     gate,
     ids::control_of,
+    naive::Plus,
     start, tester, within,
 };
 use tokio::{
@@ -265,6 +267,8 @@ on! {
     length_prefixed: LengthPrefixed, are_recognised_in_pieces, execute_nothing_in_pieces;
     multiplexed: Multiplexed, are_recognised_in_pieces, execute_nothing_in_pieces;
     lines: Lines, are_recognised_in_pieces, execute_nothing_in_pieces;
+    blocks: Blocks<Plus>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    content_length: ContentLength, are_recognised_in_pieces, execute_nothing_in_pieces;
     crlf_text: CrlfText, are_recognised_in_pieces, execute_nothing_in_pieces;
     crlf_lines: CrlfLines, are_recognised_in_pieces, execute_nothing_in_pieces;
     semicolons: Semicolons, are_recognised_in_pieces, execute_nothing_in_pieces;

@@ -7,14 +7,15 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, CrlfLines, CrlfText, DOT_END, Delimited, Duplex, Exchanges, Fixed,
-        FrameError, Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthPrefixed, Lines,
-        Multiplexed, Netstrings, Notice, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof,
-        Verbatim, delimiter, prompt,
+        Announcement, Blocks, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited, Duplex,
+        Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN,
+        LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, ParsedFrame, Prefixed, Raw,
+        ReadState, Side, UntilEof, Verbatim, delimiter, prompt,
     },
 };
 use tcs_tests::{
     cutting::{Found, read_until},
+    naive::Plus,
     process::{Finished, Process, is_missing},
     vectors::{WIRE, bytes, lines, names, shown},
 };
@@ -92,6 +93,16 @@ impl Framing for Text {
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.0.parse(input)
     }
+}
+
+#[test]
+fn blocks_does_as_specified() {
+    run_vectors::<Blocks<Plus>>("Blocks", 23);
+}
+
+#[test]
+fn content_length_does_as_specified() {
+    run_vectors::<ContentLength>("ContentLength", 20);
 }
 
 #[test]
