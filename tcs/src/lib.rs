@@ -547,6 +547,10 @@ pub use tcs_macros::server_protocol;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/protocols.md")]
+struct Protocols;
+
 #[cfg(all(doctest, unix, feature = "proxy", feature = "systemd"))]
 #[doc = include_str!("../docs/deploy.md")]
 struct Deploy;

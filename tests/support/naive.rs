@@ -13,6 +13,9 @@ macro_rules! every_framing {
             length_prefixed: ::tcs::framing::LengthPrefixed, LENGTH_PREFIXED;
             lines: ::tcs::framing::Lines, LINES;
             crlf_lines: ::tcs::framing::CrlfLines, CRLF_LINES;
+            crlf_text: ::tcs::framing::CrlfText, CRLF_TEXT;
+            blocks: ::tcs::framing::Blocks<$crate::naive::Plus>, BLOCKS;
+            content_length: ::tcs::framing::ContentLength, CONTENT_LENGTH;
             semicolons: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b";") }>, SEMICOLONS;
             dot_lines: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
             dashes: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"--") }>, DASHES;
@@ -30,6 +33,7 @@ macro_rules! every_framing {
                 PREFIXED_U32_LITTLE_WHOLE;
             varint: ::tcs::framing::Varint, VARINT;
             digits: ::tcs::framing::Digits<b' '>, DIGITS;
+            duplex: ::tcs::framing::Duplex<::tcs::framing::Netstrings, ::tcs::framing::Netstrings>, NETSTRINGS;
             until_eof: ::tcs::framing::UntilEof, UNTIL_EOF;
         }
     };
@@ -181,6 +185,82 @@ pub const CRLF_LINES: Naive = Naive {
     },
     alphabet: b"\r\n\ra",
     ..LINES
+};
+
+/// Without zero bytes, which cannot begin a text, and the commands of telnet.
+pub const CRLF_TEXT: Naive = Naive {
+    encode: |message| {
+        let text = message.strip_suffix(b"\n").unwrap_or(message);
+        let lines = text.split(|byte| *byte == b'\n').map(|line| {
+            let bare = line
+                .strip_suffix(b"\r")
+                .filter(|_| message.contains(&b'\n'));
+            [bare.unwrap_or(line), b"\r\n"].concat()
+        });
+        Some(lines.collect::<Vec<_>>().concat())
+    },
+    fit: |message| (LINES.fit)(without(without(message, 0), 0xff)),
+    ..LINES
+};
+
+/// Finds the length of a block: a line of `+` and digits announces so many bytes.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it has no values")]
+pub enum Plus {}
+
+impl tcs::framing::BlockLen for Plus {
+    fn block_len(line: &str) -> Option<u64> {
+        let digits = line.strip_prefix('+')?;
+        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        are_digits.then(|| digits.parse().ok())?
+    }
+}
+
+pub const BLOCKS: Naive = Naive {
+    encode: |message| Some([message, b"\r\n"].concat()),
+    decode: |stream| {
+        let (line, rest) = split_at(stream, b"\n")?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = String::from_utf8_lossy(line);
+        let announced = text.strip_prefix('+').filter(|it| !it.contains('+'));
+        let Some(length) = announced.and_then(|digits| digits.parse::<usize>().ok()) else {
+            return Some((line, rest));
+        };
+        let end = stream.len() - rest.len() + length;
+        let (message, rest) = stream.split_at_checked(end)?;
+        Some((message, rest.strip_prefix(b"\r\n")?))
+    },
+    alphabet: b"+\n+\n12\r\n\ra",
+    fit: |mut message| {
+        if message.len().is_multiple_of(2) {
+            return (LINES.fit)(without(message, b'+'));
+        }
+        message.truncate(LONGEST_BLOCK);
+        [format!("+{}\r\n", message.len()).as_bytes(), &message].concat()
+    },
+    once: false,
+};
+
+/// With its line, it is within the limit of the tests.
+const LONGEST_BLOCK: usize = 59;
+
+pub const CONTENT_LENGTH: Naive = Naive {
+    encode: |message| {
+        let header = format!("Content-Length: {}\r\n\r\n", message.len());
+        Some([header.as_bytes(), message].concat())
+    },
+    decode: |stream| {
+        let (headers, rest) = split_at(stream, b"\r\n\r\n")?;
+        let headers = std::str::from_utf8(headers).ok()?.to_lowercase();
+        let length = headers
+            .strip_prefix("content-length:")?
+            .trim()
+            .parse()
+            .ok()?;
+        rest.split_at_checked(length)
+    },
+    alphabet: b"\r\n:a1",
+    ..LENGTH_PREFIXED
 };
 
 pub const SEMICOLONS: Naive = Naive {

@@ -178,7 +178,7 @@ impl<F: Framing> Connection<F> {
         }
         Self {
             wire: Wire::new(stream, options.max_frame_len),
-            framing: ConnectionFraming::default(),
+            framing: ConnectionFraming::of_client(),
             in_flight: VecDeque::new(),
             abandoned: 0,
             peer,

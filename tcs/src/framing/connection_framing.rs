@@ -75,6 +75,13 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
+    /// Creates the framing of a new connection of a client.
+    pub fn of_client() -> Self {
+        let mut inner = F::default();
+        inner.set_side(Side::Client);
+        Self::new(inner)
+    }
+
     /// Returns the frame that `input` begins with, as [`Framing::parse`] does.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]

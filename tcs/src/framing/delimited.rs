@@ -56,6 +56,11 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
         "a delimiter has at least one byte: write `delimiter(b\";\")`"
     );
     assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
+    pack(bytes)
+}
+
+/// Packs up to 15 bytes into a number, which begins with their count.
+pub(super) const fn pack(bytes: &[u8]) -> u128 {
     let mut packed = [0; LONGEST + 1];
     let [length, rest @ ..] = &mut packed;
     #[expect(clippy::cast_possible_truncation, reason = "it is at most 15")]
@@ -66,23 +71,35 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
     u128::from_be_bytes(packed)
 }
 
+/// Returns `true` if [`pack`] has made this number of at least one byte.
+pub(super) const fn is_packed(number: u128) -> bool {
+    let [count, ..] = number.to_be_bytes();
+    match count {
+        15 => true,
+        // No bytes follow them.
+        1..15 => number << (8 * (count as u32 + 1)) == 0,
+        _ => false,
+    }
+}
+
+/// Returns the bytes that [`pack`] has packed.
+pub(super) fn unpacked(packed: &[u8; LONGEST + 1]) -> &[u8] {
+    let [length, bytes @ ..] = packed;
+    bytes.get(..usize::from(*length)).unwrap_or_default()
+}
+
 impl<const D: u128> Delimited<D> {
     fn delimiter() -> &'static [u8] {
-        let [length, bytes @ ..] = const { &D.to_be_bytes() };
-        bytes.get(..usize::from(*length)).unwrap_or_default()
+        unpacked(const { &D.to_be_bytes() })
     }
 }
 
 impl<const D: u128> Framing for Delimited<D> {
     const HAS_INDEPENDENT_FRAMES: bool = true;
-    const PARAMETER_ERROR: Option<&'static str> = {
-        let [count, ..] = D.to_be_bytes();
-        match count {
-            15 => None,
-            // No bytes follow the delimiter.
-            1..15 if D << (8 * (count as u32 + 1)) == 0 => None,
-            _ => Some("this number is not a delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
-        }
+    const PARAMETER_ERROR: Option<&'static str> = if is_packed(D) {
+        None
+    } else {
+        Some("this number is not a delimiter: write `Delimited<{ delimiter(b\";\") }>`")
     };
     const DETECTION: Detection = Detection {
         // A path can contain any other delimiter, and a long one would hold the frame until its end.
@@ -92,21 +109,10 @@ impl<const D: u128> Framing for Delimited<D> {
 
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let (bytes, limit) = (input.bytes(), input.limit());
         let delimiter = Self::delimiter();
-        let unread = bytes.get(self.searched..).unwrap_or_default();
-        let end = find(unread, delimiter).map(|at| self.searched + at);
-        // The last bytes may be a part of the delimiter.
-        let open = (bytes.len() + 1).saturating_sub(delimiter.len());
-        let length = end.unwrap_or(open);
-        if length > limit {
-            return Err(FrameError::too_large(length, limit));
-        }
-        let Some(end) = end else {
-            self.searched = open;
-            return ParsedFrame::incomplete(input);
+        let Some(end) = input.find(delimiter, &mut self.searched)? else {
+            return Ok(None);
         };
-        self.searched = 0;
         Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))
     }
 

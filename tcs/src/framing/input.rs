@@ -1,5 +1,7 @@
 //! What a framing parses.
 
+use memchr::{memchr, memmem};
+
 use super::{FrameError, ParsedFrame};
 
 /// Allowance for what a framing adds to a message.
@@ -91,5 +93,82 @@ impl<'a> Input<'a> {
     /// Returns `true` if the peer has closed its half, and has sent fewer than `length` bytes.
     pub(super) const fn ends_before(&self, length: usize) -> bool {
         matches!(self.read_state, ReadState::Eof) && self.bytes.len() < length
+    }
+
+    /// Returns the line at the start of these bytes as a message, or `None` if its end has not arrived.
+    ///
+    /// It ends with `\n` or `\r\n`, which is not a part of the message. `searched` is the number of bytes at the start that
+    /// are known to have no line feed: keep it in the framing, so that no byte is searched twice. It begins with 0, and is 0
+    /// again after a line.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the line is longer than the [limit](Self::limit), or ends before its line end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::framing::{FrameError, Framing, Input, ParsedFrame};
+    ///
+    /// #[derive(Debug, Default)]
+    /// struct MyLines {
+    ///     searched: usize,
+    /// }
+    ///
+    /// impl Framing for MyLines {
+    ///     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    ///         input.line(&mut self.searched)
+    ///     }
+    ///
+    ///     fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+    ///         out.push(b'\n');
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn line(&self, searched: &mut usize) -> Result<Option<ParsedFrame>, FrameError> {
+        let unread = self.bytes.get(*searched..).unwrap_or_default();
+        let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
+        let end = line_feed.unwrap_or(self.bytes.len());
+        let line = self.bytes.get(..end).unwrap_or(self.bytes);
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if text.len() > self.limit {
+            return Err(FrameError::too_large(text.len(), self.limit));
+        }
+        if line_feed.is_none() {
+            *searched = self.bytes.len();
+            return ParsedFrame::incomplete(*self);
+        }
+        *searched = 0;
+        Ok(Some(ParsedFrame::message(0..text.len(), end + 1)))
+    }
+
+    /// Returns where `delimiter` begins, or `None` if it has not arrived.
+    ///
+    /// `searched` is the number of bytes at the start in which it does not begin, as in [`line`](Self::line).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if more bytes precede it than the [limit](Self::limit), or if the input ends before it.
+    #[inline]
+    pub fn find(
+        &self,
+        delimiter: &[u8],
+        searched: &mut usize,
+    ) -> Result<Option<usize>, FrameError> {
+        let unread = self.bytes.get(*searched..).unwrap_or_default();
+        let found = memmem::find(unread, delimiter).map(|at| *searched + at);
+        // The last bytes may be a part of the delimiter.
+        let open = (self.bytes.len() + 1).saturating_sub(delimiter.len());
+        let length = found.unwrap_or(open);
+        if length > self.limit {
+            return Err(FrameError::too_large(length, self.limit));
+        }
+        *searched = if found.is_some() { 0 } else { open };
+        match found {
+            None => ParsedFrame::incomplete(*self).map(|_| None),
+            found => Ok(found),
+        }
     }
 }

@@ -92,21 +92,7 @@ impl Framing for Lines {
 
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let (bytes, limit) = (input.bytes(), input.limit());
-        let unread = bytes.get(self.searched..).unwrap_or_default();
-        let line_feed = memchr(b'\n', unread).map(|at| self.searched + at);
-        let end = line_feed.unwrap_or(bytes.len());
-        let line = bytes.get(..end).unwrap_or(bytes);
-        let text = line.strip_suffix(b"\r").unwrap_or(line);
-        if text.len() > limit {
-            return Err(FrameError::too_large(text.len(), limit));
-        }
-        if line_feed.is_none() {
-            self.searched = bytes.len();
-            return ParsedFrame::incomplete(input);
-        }
-        self.searched = 0;
-        Ok(Some(ParsedFrame::message(0..text.len(), end + 1)))
+        input.line(&mut self.searched)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {

@@ -13,7 +13,10 @@
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
+//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, POP3, IRC, consoles for telnet |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
+//! | [`Blocks<L>`](Blocks) | a line, and the block of bytes that it announces | memcached, beanstalkd, NATS |
+//! | [`ContentLength`] | headers with the length, an empty line, the message | Language Server Protocol, JSON-RPC |
 //! | **bytes of an existing protocol** | | |
 //! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
 //! | [`LengthField`] | a header with a length of 1 to 8 bytes in it, the rest of the frame | Modbus, Kafka, PostgreSQL, SMPP |
@@ -23,6 +26,8 @@
 //! | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
 //! | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 //! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
+//! | [`Verbatim`] | bytes, as they arrive and as the function writes them | echo, telnet; replies of `Duplex` |
+//! | [`Duplex<Read, Write>`](Duplex) | requests with one framing, replies with another | finger, whois, text protocols |
 //! | **one message for each direction of a connection** | | |
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
@@ -48,12 +53,16 @@
 
 use std::any::Any;
 
+mod blocks;
 #[cfg(feature = "codec")]
 mod codec;
 pub(crate) mod connection_framing;
+mod content_length;
+mod crlf_text;
 mod delimited;
 mod detection;
 mod digits;
+mod duplex;
 mod error;
 mod exchanges;
 mod fixed;
@@ -73,12 +82,17 @@ mod raw;
 mod signatures;
 mod until_eof;
 mod varint;
+mod verbatim;
 
+pub use blocks::{Block, BlockLen, Blocks};
 #[cfg(feature = "codec")]
 pub use codec::Codec;
+pub use content_length::ContentLength;
+pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
 pub use digits::Digits;
+pub use duplex::Duplex;
 pub use error::FrameError;
 pub use exchanges::Exchanges;
 pub use fixed::Fixed;
@@ -96,6 +110,7 @@ pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
 pub use varint::Varint;
+pub use verbatim::Verbatim;
 
 pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use parsed::CHUNKS_END;
@@ -178,7 +193,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `UntilEof`, `Varint` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `Varint`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.
@@ -222,6 +237,16 @@ pub trait Framing: Default + Send + 'static {
     // (a fifth, with many in flight) for each later request.
     #[doc(hidden)]
     const IS_STATELESS: bool = false;
+
+    /// Sets the end at which this framing is, before anything is written. Only a client calls it.
+    ///
+    /// It is for framings whose requests and replies differ. What is [parsed](Self::parse) is known from
+    /// [`Input::side`].
+    ///
+    /// Default: does nothing.
+    fn set_side(&mut self, side: Side) {
+        let _ = side;
+    }
 
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///

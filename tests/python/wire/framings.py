@@ -4,6 +4,7 @@ Each has `write(message)`, and `cut(data, reading)`, which returns what stands f
 arrived and how many bytes it takes, or nothing where it must wait.
 """
 
+import re
 import string
 import struct
 from dataclasses import dataclass
@@ -363,6 +364,107 @@ class CrlfLines(Lines):
     dropped = ()
 
 
+class Blocks(Counted):
+    def write(self, data):
+        return data + b"\r\n"
+
+    write_reply = write
+
+    def write_request(self, data):
+        try:
+            found = self.cut(data + b"\r\n", Reading(True, "", 1 << 30))
+        except Broken:
+            found = None
+        if not found or found[1] != len(data) + 2:
+            raise Unsendable
+        return data + b"\r\n"
+
+    def cut(self, data, reading):
+        line, end, _ = data.partition(b"\n")
+        text = line.removesuffix(b"\r")
+        if len(text) > reading.limit:
+            raise Broken
+        if not end:
+            return wait(data, reading)
+        if not re.fullmatch(rb"\+\d+", text):
+            return message(text, len(line) + 1)
+        return self.cut_counted(data, reading, 0, len(line) + 1 + int(text), b"\r\n")
+
+
+class ContentLength(Counted):
+    def write(self, data):
+        return b"Content-Length: %d\r\n\r\n%s" % (len(data), data)
+
+    def cut(self, data, reading):
+        end = data.find(b"\r\n\r\n")
+        if (end if end >= 0 else len(data) - 3) > reading.limit:
+            raise Broken
+        if end < 0:
+            return wait(data, reading)
+        try:
+            headers = [line.split(":", 1) for line in data[:end].decode().split("\r\n")]
+            [length] = [value.strip(" \t") for name, value in headers if name.lower() == "content-length"]
+        except (ValueError, UnicodeDecodeError):
+            raise Broken from None
+        if not re.fullmatch("[0-9]+", length):
+            raise Broken
+        return self.cut_counted(data, reading, end + 4, int(length))
+
+
+class CrlfText(Framing):
+    def __init__(self, prompt=b"", dot_end=False):
+        self.prompt, self.dot_end = prompt, dot_end
+
+    def write(self, data):
+        return self.write_reply(data)
+
+    def write_reply(self, data):
+        lines = data.removesuffix(b"\n").split(b"\n")
+        if b"\n" in data:
+            lines = [line.removesuffix(b"\r") for line in lines]
+            if self.dot_end:
+                lines = [b"." * line.startswith(b".") + line for line in lines] + [b"."]
+        return b"".join(line + b"\r\n" for line in lines) + self.prompt
+
+    def write_request(self, data):
+        if b"\n" in data or b"\r\0" in data or data.startswith(b"\xff"):
+            raise Unsendable
+        return data + b"\r\n"
+
+    def cut(self, data, reading):
+        if reading.server and reading.first and data.startswith(b"\0"):
+            raise Broken("lengths")
+        if data[:1] == b"\xff" and data[1:2] != b"\xff":
+            command = re.match(
+                rb"\xff(\xfa([^\xff]|\xff[^\xf0])*\xff\xf0|[\xfb-\xfe].|[^\xfa-\xff])", data, re.DOTALL
+            )
+            if command:
+                return ("nothing",), command.end()
+            if len(data) > 1026:
+                raise Broken
+            return wait(data, reading)
+        end = re.search(rb"\r?\n|\r\0", data)
+        if end:
+            text, consumed = data[: end.start()], end.end()
+        else:
+            text, consumed = data.removesuffix(b"\r"), None
+        if len(text) > reading.limit:
+            raise Broken
+        return message(text, consumed) if end else wait(data, reading)
+
+
+class Text(CrlfText):
+    """The first message is a text, and those after it are lines."""
+
+    def cut(self, data, reading):
+        if not reading.first:
+            return super().cut(data, reading)
+        end = (b"\r\n" + data).find(b"\r\n.\r\n")
+        if end > reading.limit:
+            raise Broken
+        return message(data[:end], end + 3) if end >= 0 else wait(data, reading)
+
+
 class Fixed(Framing):
     def __init__(self, size):
         self.size = size
@@ -403,11 +505,43 @@ class Raw(UntilEof):
         return reading.ended
 
 
+class Verbatim(Framing):
+    def write_reply(self, data):
+        return data or None
+
+    def cut(self, data, reading):
+        if data and not reading.limit:
+            raise Broken
+        return message(data[: reading.limit], min(len(data), reading.limit)) if data else None
+
+
+class Duplex(Framing):
+    def __init__(self, requests, replies):
+        self.requests, self.replies = requests, replies
+        self.has_control, self.reject = replies.has_control, replies.reject
+
+    def write(self, data):
+        return self.replies.write(data)
+
+    def write_request(self, data):
+        write = getattr(self.requests, "write_request", self.requests.write)
+        return write(data)
+
+    def cut(self, data, reading):
+        return (self.requests if reading.server else self.replies).cut(data, reading)
+
+
 FRAMINGS = {
     "LengthPrefixed": LengthPrefixed(),
     "Multiplexed": Multiplexed(),
     "Lines": Lines(),
     "CrlfLines": CrlfLines(),
+    "CrlfText": CrlfText(),
+    "CrlfText DOT_END": CrlfText(dot_end=True),
+    "CrlfText prompt DOT_END": CrlfText(b"> ", dot_end=True),
+    "CrlfText read_text": Text(),
+    "Blocks": Blocks(),
+    "ContentLength": ContentLength(),
     "Delimited ;": Delimited(b";"),
     "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),
     "Fixed 4": Fixed(4),
@@ -428,4 +562,7 @@ FRAMINGS = {
     "Hex4": Hex4(),
     "UntilEof": UntilEof(),
     "Raw": Raw(),
+    "Verbatim": Verbatim(),
+    "Duplex CrlfText UntilEof": Duplex(CrlfText(), UntilEof()),
+    "Duplex Lines LengthPrefixed": Duplex(Lines(), LengthPrefixed()),
 }

@@ -4,6 +4,7 @@ mod detection;
 mod every_framing;
 mod other_protocols;
 mod own_framings;
+mod protocols_page;
 mod single_framings;
 mod until_eof;
 mod wrong_server;

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
     framing::{
-        CrlfLines, Delimited, Digits, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER,
-        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Prefixed, Raw,
-        Side, UntilEof, Varint, delimiter, length_field,
+        Blocks, ContentLength, CrlfLines, CrlfText, Delimited, Digits, Fixed, FrameError, Framing,
+        Hex4, INCLUDES_HEADER, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed,
+        Netstrings, Prefixed, Raw, Side, UntilEof, Varint, delimiter, length_field,
     },
     server::Requests,
 };
@@ -22,6 +22,7 @@ use tcs_tests::{
     cutting::{Found, pieces, read},
     gate,
     ids::control_of,
+    naive::Plus,
     start, tester, within,
 };
 use tokio::{
@@ -266,6 +267,9 @@ on! {
     length_prefixed: LengthPrefixed, are_recognised_in_pieces, execute_nothing_in_pieces;
     multiplexed: Multiplexed, are_recognised_in_pieces, execute_nothing_in_pieces;
     lines: Lines, are_recognised_in_pieces, execute_nothing_in_pieces;
+    blocks: Blocks<Plus>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    content_length: ContentLength, are_recognised_in_pieces, execute_nothing_in_pieces;
+    crlf_text: CrlfText, are_recognised_in_pieces, execute_nothing_in_pieces;
     crlf_lines: CrlfLines, are_recognised_in_pieces, execute_nothing_in_pieces;
     semicolons: Semicolons, are_recognised_in_pieces, execute_nothing_in_pieces;
     dot_lines: DotLines, are_recognised_in_pieces, execute_nothing_in_pieces;

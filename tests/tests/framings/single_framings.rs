@@ -6,9 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER, Input,
-        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
-        ReadState, Side, UntilEof, delimiter, length_field,
+        CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
+        Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings, ParsedFrame,
+        Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter, length_field,
     },
 };
 use tcs_tests::{
@@ -16,6 +16,7 @@ use tcs_tests::{
     cutting::{Found, every_split_gives, read, write_one},
     gate, start, tester, within,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::own_framings::{DotLines, Semicolons};
 
@@ -41,6 +42,7 @@ fn endless_message_is_rejected_at_the_first_byte_too_many() {
     for (count, error) in [
         endless::<Lines>(b"", b'x'),
         endless::<CrlfLines>(b"", b'x'),
+        endless::<CrlfText>(b"", b'x'),
         endless::<Semicolons>(b"", b'x'),
         endless::<UntilEof>(b"", b'x'),
     ] {
@@ -163,6 +165,8 @@ fn longest_delimiter_ends_messages() {
 
 #[test]
 fn length_says_at_most_what_it_can() {
+    type Kept = LengthField<{ length_field(1).offset(1).pack() }>;
+    type Skipped = LengthField<{ length_field(1).adjustment(-3).skip(1).pack() }>;
     fn longest<F: Framing>() -> usize {
         (250..66_000)
             .find(|length| write_one::<F>(&vec![0; length + 1]).is_err())
@@ -180,7 +184,6 @@ fn length_says_at_most_what_it_can() {
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_533]).is_ok());
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_534]).is_err());
 
-    type Kept = LengthField<{ length_field(1).offset(1).pack() }>;
     let error = write_one::<Kept>(&[0; 258]).expect_err("it is too long");
     assert_eq!(
         error.to_string(),
@@ -190,7 +193,6 @@ fn length_says_at_most_what_it_can() {
         write_one::<Kept>(&[7; 257]).expect("it fits")[..3],
         [7, 255, 7]
     );
-    type Skipped = LengthField<{ length_field(1).adjustment(-3).skip(1).pack() }>;
     assert_eq!(write_one::<Skipped>(b"").expect("short"), [3]);
     assert!(write_one::<Skipped>(&[0; 252]).is_ok());
     let error = write_one::<Skipped>(&[0; 253]).expect_err("it is too long");
@@ -345,4 +347,47 @@ async fn reply_that_cannot_be_framed_ends_the_connection() {
     assert_eq!(within(peer.rest()).await, b"1234567");
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+/// What a framing writes does not depend on the buffer before it, and a client writes as a client.
+#[tokio::test]
+async fn client_of_crlf_text_gets_each_line_and_sends_one() {
+    #[tcs::server_protocol(framing = CrlfText)]
+    fn both(name: &str) -> String {
+        format!("one {name}\ntwo")
+    }
+
+    let server = start(ConcurrentServer::new(Both)).await;
+    let connected = Connection::connect(server.addr()).await;
+    let mut connection = connected.expect("it listens");
+    let error = within(connection.call::<Both>("a\nb")).await;
+    assert_eq!(error.expect_err("two lines").kind(), ErrorKind::Request);
+    let reply = within(connection.call::<Both>("Ann")).await;
+    assert_eq!(reply.expect("a line"), "one Ann");
+    drop(connection);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn bytes_are_answered_as_they_arrive_any_number_of_times() {
+    #[tcs::server_protocol(framing = Verbatim)]
+    fn shout(bytes: &[u8]) -> Vec<u8> {
+        bytes.to_ascii_uppercase()
+    }
+
+    let server = start(ConcurrentServer::new(Shout)).await;
+    let peer = within(tokio::net::TcpStream::connect(server.addr()));
+    let mut peer = peer.await.expect("it listens");
+    for (sent, reply) in [("a", "A"), ("bc", "BC"), ("d", "D")] {
+        within(peer.write_all(sent.as_bytes()))
+            .await
+            .expect("it reads");
+        let mut received = vec![0; sent.len()];
+        within(peer.read_exact(&mut received))
+            .await
+            .expect("a reply");
+        assert_eq!(received, reply.as_bytes());
+    }
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }

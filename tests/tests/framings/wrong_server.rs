@@ -5,7 +5,7 @@ use tcs::{
     ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines,
+        CrlfLines, CrlfText, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines,
         Multiplexed, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
     },
 };
@@ -73,6 +73,7 @@ fn beginning_of_another_protocol_is_no_reply_in_pieces() {
     }
     check::<Lines>();
     check::<CrlfLines>();
+    check::<CrlfText>();
     check::<Semicolons>();
     check::<Delimited<{ delimiter(b" ") }>>();
     check::<Delimited<{ delimiter(b"-") }>>();

@@ -7,14 +7,15 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, CrlfLines, Delimited, Digits, Exchanges, Fixed, FrameError, Framing, Hex4,
-        INCLUDES_HEADER, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed,
-        Netstrings, Notice, Prefixed, Raw, ReadState, Side, UntilEof, Varint, delimiter,
-        length_field,
+        Announcement, Blocks, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited, Digits,
+        Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input, LITTLE_ENDIAN,
+        LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, ParsedFrame, Prefixed,
+        Raw, ReadState, Side, UntilEof, Varint, Verbatim, delimiter, length_field, prompt,
     },
 };
 use tcs_tests::{
     cutting::{Found, read_until},
+    naive::Plus,
     process::{Finished, Process, is_missing},
     vectors::{WIRE, bytes, lines, names, shown},
 };
@@ -67,6 +68,41 @@ fn lines_does_as_specified() {
 #[test]
 fn crlf_lines_does_as_specified() {
     run_vectors::<CrlfLines>("CrlfLines", 15);
+}
+
+#[test]
+fn crlf_text_does_as_specified() {
+    run_vectors::<CrlfText>("CrlfText", 35);
+    run_vectors::<CrlfText<DOT_END>>("CrlfText DOT_END", 5);
+    run_vectors::<CrlfText<{ DOT_END | prompt(b"> ") }>>("CrlfText prompt DOT_END", 3);
+    run_vectors::<Text>("CrlfText read_text", 7);
+}
+
+/// A connection whose function has asked for a text.
+struct Text(CrlfText);
+
+impl Default for Text {
+    fn default() -> Self {
+        let mut framing = CrlfText::default();
+        framing.read_text();
+        Self(framing)
+    }
+}
+
+impl Framing for Text {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
+}
+
+#[test]
+fn blocks_does_as_specified() {
+    run_vectors::<Blocks<Plus>>("Blocks", 23);
+}
+
+#[test]
+fn content_length_does_as_specified() {
+    run_vectors::<ContentLength>("ContentLength", 20);
 }
 
 #[test]
@@ -139,6 +175,17 @@ fn until_eof_does_as_specified() {
 #[test]
 fn raw_does_as_specified() {
     run_vectors::<Raw>("Raw", 10);
+}
+
+#[test]
+fn verbatim_does_as_specified() {
+    run_vectors::<Verbatim>("Verbatim", 8);
+}
+
+#[test]
+fn duplex_does_as_specified() {
+    run_vectors::<Duplex<CrlfText, UntilEof>>("Duplex CrlfText UntilEof", 9);
+    run_vectors::<Duplex<Lines, LengthPrefixed>>("Duplex Lines LengthPrefixed", 8);
 }
 
 /// Runs the second implementation with a file.
@@ -333,7 +380,16 @@ fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     framing.set_id(id);
     match verb {
         "send" => send(framing, rest, id),
-        "request" => request_end::<F>(rest),
+        "request" if rest.starts_with("ends") => request_end::<F>(rest),
+        "request" | "reply" => {
+            if verb == "request" {
+                framing.set_side(Side::Client);
+            }
+            match written(&mut framing, &bytes(rest)) {
+                Ok(out) => shown_if(!out.is_empty(), &out),
+                Err(error) => unsendable(&error),
+            }
+        }
         "reject" => reject(framing, rest),
         "announce" => announce(framing, rest),
         "notice" => notice(framing, rest),
@@ -365,8 +421,12 @@ fn send<F: Framing>(mut framing: F, message: &str, id: u32) -> String {
             assert_eq!(again.as_ref(), Ok(&out), "it is read again");
             shown(&out)
         }
-        Err(error) => format!("cannot, \"{error}\""),
+        Err(error) => unsendable(&error),
     }
+}
+
+fn unsendable(error: &FrameError) -> String {
+    format!("cannot, \"{error}\"")
 }
 
 fn written(framing: &mut impl Framing, message: &[u8]) -> Result<Vec<u8>, FrameError> {

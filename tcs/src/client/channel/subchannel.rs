@@ -121,7 +121,7 @@ impl<F: Framing> Subchannel<F> {
             wanted: Notify::new(),
             hub: EventHub::default(),
             state: Mutex::new(State {
-                framing: ConnectionFraming::default(),
+                framing: ConnectionFraming::of_client(),
                 queue: RequestQueue::new(0),
                 slots: Slots::new(ticks),
                 driver: None,

@@ -1,0 +1,209 @@
+//! Lines that announce a block of bytes.
+
+use std::{fmt, marker::PhantomData};
+
+use super::{
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parsed::skip_or_reject,
+};
+use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
+
+/// Lines, some of which announce a block of bytes: for memcached, beanstalkd, NATS and STOMP's kin.
+///
+/// `L` finds the length of the block in a line: [`BlockLen`]. The block follows the line end, and `\r\n` follows the block.
+/// A line ends with `\n` or `\r\n`. The request is a [`Block`], or any type that is read from bytes: the line, its end and the
+/// block.
+///
+/// A reply is sent as the function wrote it, with `\r\n` after it. So it may have blocks as well:
+/// `"VALUE key 0 3\r\nabc\r\nEND"`. A client of this library reads what `L` says; with [`Duplex`](super::Duplex), replies
+/// have an `L` of their own. It cannot send a line with a block of another length.
+///
+/// A line and its block have at most `max_frame_len` bytes together. Up to four times as much is skipped and rejected as
+/// *too large*. There are no control frames: the text of a function's error is sent as the reply, and after a rejection the
+/// connection closes, unless the protocol has a function for rejections (`reject_with = …`).
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{ConcurrentServer, Peer, framing::{Block, BlockLen, Blocks}, server_protocol};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// /// `put 5`, as in beanstalkd.
+/// enum Put {}
+///
+/// impl BlockLen for Put {
+///     fn block_len(line: &str) -> Option<u64> {
+///         line.strip_prefix("put ")?.parse().ok()
+///     }
+/// }
+///
+/// #[server_protocol(framing = Blocks<Put>)]
+/// fn jobs(request: Block<'_>) -> String {
+///     match request.line {
+///         "peek" => "FOUND 1 5\r\nhello".to_owned(),
+///         line => format!("{line}: {} bytes", request.block.len()),
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut near, far) = tokio::io::duplex(1024);
+/// let server = tokio::spawn(ConcurrentServer::new(Jobs).serve_stream(far, Peer::unnamed()));
+/// near.write_all(b"put 7\r\n\r\nbytes\r\npeek\r\n").await?;
+/// near.shutdown().await?;
+/// let mut replies = String::new();
+/// near.read_to_string(&mut replies).await?;
+/// assert_eq!(replies, "put 7: 7 bytes\r\nFOUND 1 5\r\nhello\r\n");
+/// # drop(near);
+/// # assert_eq!(server.await??.requests.served, 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Blocks<L> {
+    searched: usize,
+    /// Where the block begins and how long it is, once its line has arrived.
+    block: Option<(usize, u64)>,
+    is_client: bool,
+    lengths: PhantomData<fn() -> L>,
+}
+
+/// Finds the length of the block that a line announces, for [`Blocks`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not find the length of a block",
+    label = "no `BlockLen`",
+    note = "implement it for a type without values: `enum Put {{}}`, `impl BlockLen for Put {{ fn block_len(line: &str) -> Option<u64> {{ … }} }}`"
+)]
+pub trait BlockLen: 'static {
+    /// Returns the length of the block that follows a line, or `None` if none follows.
+    ///
+    /// `None` is also for a line that is wrong, which is then a request by itself. The line has no line end. A line that is
+    /// not UTF-8 has no block.
+    fn block_len(line: &str) -> Option<u64>;
+}
+
+/// A line, and the block that it announces: a message of [`Blocks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing else")]
+pub struct Block<'a> {
+    /// The line, without its end.
+    pub line: &'a str,
+    /// The block, or nothing if the line announces none.
+    pub block: &'a [u8],
+}
+
+impl<'a> Decode<'a, Plain> for Block<'a> {
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        let bytes = frame.bytes();
+        let (line, block) = match memchr::memchr(b'\n', bytes) {
+            Some(at) => (bytes.get(..at), bytes.get(at + 1..)),
+            None => (Some(bytes), None),
+        };
+        let line = line.unwrap_or_default();
+        let line = str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
+        Ok(Self {
+            line: line.map_err(DecodeError::new)?,
+            block: block.unwrap_or_default(),
+        })
+    }
+}
+
+/// Writes the block only if it is not empty. To send a line that announces an empty block, end it with `\r\n`.
+impl Encode<Plain> for Block<'_> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(self.line.as_bytes());
+        if !self.block.is_empty() {
+            out.put(b"\r\n");
+            out.put(self.block);
+        }
+        Ok(())
+    }
+}
+
+const END: &[u8] = b"\r\n";
+
+impl<L: BlockLen> Framing for Blocks<L> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+    const DETECTION: Detection = Lines::DETECTION;
+
+    fn set_side(&mut self, side: Side) {
+        self.is_client = side == Side::Client;
+    }
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let (start, length) = if let Some(block) = self.block {
+            block
+        } else {
+            let Some(line) = input.line(&mut self.searched)? else {
+                return Ok(None);
+            };
+            let text = input.bytes().get(line.payload()).unwrap_or_default();
+            let length = str::from_utf8(text).ok().and_then(L::block_len);
+            let Some(length) = length else {
+                return Ok(Some(line));
+            };
+            (line.consumed(), length)
+        };
+        self.block = None;
+        let limit = input.limit();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some(end) = start
+            .checked_add(length)
+            .filter(|end| *end < usize::MAX - END.len())
+        else {
+            return Err(FrameError::too_large(length, limit));
+        };
+        let consumed = end + END.len();
+        if end > limit {
+            return skip_or_reject(end, limit, consumed, input.ends_before(consumed));
+        }
+        match input.bytes().get(end..consumed) {
+            Some(END) => Ok(Some(ParsedFrame::message(0..end, consumed))),
+            Some(_) => Err(FrameError::malformed(format_args!(
+                "a block of {length} bytes without `\\r\\n` after it"
+            ))),
+            None => {
+                self.block = Some((start, length as u64));
+                ParsedFrame::incomplete(input)
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        out.extend_from_slice(END);
+        let framed = out.get(start..).unwrap_or_default();
+        if self.is_client {
+            let input = Input::new(framed, usize::MAX, Side::Server, super::ReadState::Idle);
+            let parsed = Self::default().parse(input).ok().flatten();
+            if parsed.is_none_or(|frame| frame.consumed() != framed.len()) {
+                return Err(FrameError::unsendable(
+                    "the message is not a line with the block that it announces",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<L> Default for Blocks<L> {
+    fn default() -> Self {
+        Self {
+            searched: 0,
+            block: None,
+            is_client: false,
+            lengths: PhantomData,
+        }
+    }
+}
+
+impl<L> Clone for Blocks<L> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<L> fmt::Debug for Blocks<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks")
+            .field("block", &self.block)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! Headers that tell the length of the message.
+
+use std::io::Write as _;
+
+use super::{FrameError, Framing, Input, ParsedFrame, ReadState, Side, parsed::skip_or_reject};
+use crate::text::Escaped;
+
+/// Headers with a `Content-Length`, an empty line, and so many bytes: for the Language Server Protocol, the Debug Adapter
+/// Protocol, and JSON-RPC over streams.
+///
+/// Each header is a line that ends with `\r\n`. Names are compared without case, and other headers are ignored. One without a
+/// length, or with two, ends the connection: if two programs took different ones, a peer could smuggle requests. Writes
+/// `Content-Length: 2\r\n\r\n{}`.
+///
+/// There are no control frames: the text of a function's error is sent as the reply, and after a rejection the connection
+/// closes, unless the protocol has a function for rejections (`reject_with = …`). A message of up to four times
+/// `max_frame_len` is skipped.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, framing::ContentLength, server_protocol};
+///
+/// #[server_protocol(framing = ContentLength)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `Content-Length: 3\r\n\r\nAnn` is sent.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContentLength {
+    searched: usize,
+    /// Where the message begins and how long it is, once its headers have arrived.
+    message: Option<(usize, u64)>,
+}
+
+const HEADERS_END: &[u8] = b"\r\n\r\n";
+
+impl Framing for ContentLength {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let (start, length) = if let Some(message) = self.message {
+            message
+        } else {
+            let Some(end) = input.find(HEADERS_END, &mut self.searched)? else {
+                return Ok(None);
+            };
+            let headers = input.bytes().get(..end).unwrap_or_default();
+            (end + HEADERS_END.len(), parse_headers(headers)?)
+        };
+        self.message = None;
+        let limit = input.limit();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some(end) = start.checked_add(length) else {
+            return Err(FrameError::too_large(length, limit));
+        };
+        if length > limit {
+            return skip_or_reject(length, limit, end, input.ends_before(end));
+        }
+        if input.bytes().len() < end {
+            self.message = Some((start, length as u64));
+            return ParsedFrame::incomplete(input);
+        }
+        Ok(Some(ParsedFrame::message(start..end, end)))
+    }
+
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        let input = Input::new(bytes, usize::MAX, Side::Server, ReadState::Idle);
+        let headers = input.find(HEADERS_END, &mut 0).ok()??;
+        let length = parse_headers(bytes.get(..headers)?).ok()?;
+        let start = headers + HEADERS_END.len();
+        Some(start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let end = out.len();
+        let length = end.saturating_sub(start);
+        // Writing to a `Vec` never fails.
+        drop(write!(out, "Content-Length: {length}\r\n\r\n"));
+        let header = out.len() - end;
+        if let Some(framed) = out.get_mut(start..) {
+            framed.rotate_right(header);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the length in headers that `\r\n` separates.
+fn parse_headers(headers: &[u8]) -> Result<u64, FrameError> {
+    let text = str::from_utf8(headers);
+    let text = text.map_err(|_| FrameError::malformed("headers that are not UTF-8"))?;
+    let mut length = None;
+    for header in text.split("\r\n") {
+        let Some((name, value)) = header.split_once(':') else {
+            let header = Escaped::up_to(header.as_bytes(), 64);
+            return Err(FrameError::malformed(format_args!(
+                "`{header}` is no header: it has no `:`"
+            )));
+        };
+        if !name.eq_ignore_ascii_case("content-length") {
+            continue;
+        }
+        let value = value.trim_matches([' ', '\t']);
+        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || length.is_some() {
+            let text = "a message has one `Content-Length`, which is a number";
+            return Err(FrameError::malformed(text));
+        }
+        // So many digits are too large in any case.
+        length = Some(value.parse().unwrap_or(u64::MAX));
+    }
+    length.ok_or_else(|| FrameError::malformed("headers without `Content-Length`"))
+}

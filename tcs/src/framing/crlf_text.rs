@@ -1,0 +1,263 @@
+//! Lines for people and old protocols: lenient when reading, strict when writing.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memmem};
+
+use super::{Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, delimited};
+
+/// Lines as telnet and most text protocols have them: any line end is read, and `\r\n` is written after every line
+/// of a reply. For SMTP, POP3, NNTP, IRC, FTP and consoles.
+///
+/// A request is a line. It ends with `\n`, `\r\n` or telnet's `\r\0`, none of which is a part of it. Commands of telnet
+/// (IAC negotiation) at the beginning of a line are skipped, and never answered.
+///
+/// A reply may have many lines. Each `\n` in it is sent as `\r\n`, and the last line gets one as well. A client of
+/// this library gets each line of such a reply as a message, and cannot send a message with a line feed.
+///
+/// The parameter has the options, which `|` combines:
+///
+/// - [`prompt(b"> ")`](prompt) is sent after each reply. A client of this library would take it for the beginning of the
+///   next reply.
+/// - [`DOT_END`] is for POP3, NNTP and Gopher. It ends each reply that has a line feed with a line of a single dot, and
+///   puts a dot before each line that begins with one.
+///
+/// A function that takes the framing (`#[framing] framing: &mut CrlfText`) can read a text in place of a line, as in
+/// SMTP's `DATA`: [`read_text`](Self::read_text).
+///
+/// There are no control frames: the text of a function's error is sent as the reply, and after any other rejection the
+/// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line without its end
+/// is rejected and never executed.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{ConcurrentServer, Peer, framing::{CrlfText, prompt}, server_protocol};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// #[server_protocol(framing = CrlfText<{ prompt(b"> ") }>, greeting = "hello")]
+/// fn console(command: &str) -> &str {
+///     match command {
+///         "list" => "one\ntwo",
+///         _ => "unknown",
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut near, far) = tokio::io::duplex(1024);
+/// let server = tokio::spawn(ConcurrentServer::new(Console).serve_stream(far, Peer::unnamed()));
+/// near.write_all(b"list\r\nhelp\n").await?;
+/// near.shutdown().await?;
+/// let mut replies = String::new();
+/// near.read_to_string(&mut replies).await?;
+/// assert_eq!(replies, "hello\r\n> one\r\ntwo\r\n> unknown\r\n> ");
+/// # drop(near);
+/// # assert_eq!(server.await??.requests.served, 2);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The parameter is made of options, so this does not compile:
+///
+/// ```compile_fail,E0080
+/// let stream = tokio::io::empty();
+/// let connection = tcs::Connection::<tcs::framing::CrlfText<7>>::over(stream);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CrlfText<const OPTIONS: u128 = 0> {
+    searched: usize,
+    /// Whether the next message ends with a line of a single dot.
+    is_text: bool,
+    /// Whether this is the end that sends requests.
+    is_client: bool,
+}
+
+/// An option of [`CrlfText`]: ends each reply that has a line feed with a line of a single dot.
+pub const DOT_END: u128 = 1 << 127;
+
+/// Packs a prompt of 1 to 15 bytes into a number, for [`CrlfText`].
+///
+/// # Panics
+///
+/// Panics if `bytes` is empty or longer than 15 bytes; at compile time, if used in a type.
+#[must_use]
+#[track_caller]
+pub const fn prompt(bytes: &[u8]) -> u128 {
+    delimited::pack(bytes)
+}
+
+/// The end of a text.
+const TEXT_END: &[u8] = b"\r\n.\r\n";
+
+impl<const OPTIONS: u128> CrlfText<OPTIONS> {
+    const PROMPT: u128 = OPTIONS & !DOT_END;
+
+    /// Reads a text as the next message, in place of a line. It ends with a line of a single dot: `\r\n.\r\n`.
+    ///
+    /// The dot is not a part of the message, and the line end before it is. [`unstuffed`] removes the dots that the
+    /// sender has put before other lines. After the text, messages are lines again.
+    ///
+    /// Only `\r\n` counts as a line end here. If one server took `\n.\n` for the end and another did not, a peer could
+    /// smuggle mail past the first.
+    pub const fn read_text(&mut self) {
+        self.is_text = true;
+    }
+
+    fn parse_text(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let parsed = if input.bytes().starts_with(b".\r\n") {
+            ParsedFrame::message(0..0, 3)
+        } else {
+            let Some(end) = input.find(TEXT_END, &mut self.searched)? else {
+                return Ok(None);
+            };
+            let end = end + 2;
+            if end > input.limit() {
+                return Err(FrameError::too_large(end, input.limit()));
+            }
+            ParsedFrame::message(0..end, end + 3)
+        };
+        self.is_text = false;
+        Ok(Some(parsed))
+    }
+}
+
+impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+    const DETECTION: Detection = Lines::DETECTION;
+    const PARAMETER_ERROR: Option<&'static str> =
+        if Self::PROMPT == 0 || delimited::is_packed(Self::PROMPT) {
+            None
+        } else {
+            Some("this number has no options: write `CrlfText<{ prompt(b\"> \") | DOT_END }>`")
+        };
+
+    fn set_side(&mut self, side: Side) {
+        self.is_client = side == Side::Client;
+    }
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        if self.is_text {
+            return self.parse_text(input);
+        }
+        // Two of these bytes stand for one in a text.
+        if input.bytes().first() == Some(&IAC) && input.bytes().get(1) != Some(&IAC) {
+            return match command_len(input.bytes())? {
+                Some(length) => Ok(Some(ParsedFrame::skip(length))),
+                None => ParsedFrame::incomplete(input),
+            };
+        }
+        let unread = input.bytes().get(self.searched..).unwrap_or_default();
+        // Of two line ends, the first one counts.
+        let line_feed = memchr(b'\n', unread).unwrap_or(unread.len());
+        let before = unread.get(..line_feed).unwrap_or(unread);
+        if let Some(at) = memmem::find(before, b"\r\0") {
+            let end = self.searched + at;
+            if end > input.limit() {
+                return Err(FrameError::too_large(end, input.limit()));
+            }
+            self.searched = 0;
+            return Ok(Some(ParsedFrame::message(0..end, end + 2)));
+        }
+        let line = input.line(&mut self.searched)?;
+        if line.is_none() && input.bytes().ends_with(b"\r") {
+            // The zero byte may follow.
+            self.searched -= 1;
+        }
+        Ok(line)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let text = out.get(start..).unwrap_or_default();
+        let has_line_feed = memchr(b'\n', text).is_some();
+        if self.is_client {
+            if has_line_feed || text.first() == Some(&IAC) || memmem::find(text, b"\r\0").is_some()
+            {
+                return Err(FrameError::unsendable(
+                    "the message contains a line end, or begins as a command of telnet",
+                ));
+            }
+            out.extend_from_slice(b"\r\n");
+            return Ok(());
+        }
+        let has_dot_end = has_line_feed && OPTIONS & DOT_END != 0;
+        if has_line_feed {
+            let text = out.split_off(start);
+            write_lines(out, &text, has_dot_end);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+        if has_dot_end {
+            out.extend_from_slice(b".\r\n");
+        }
+        out.extend_from_slice(delimited::unpacked(const { &Self::PROMPT.to_be_bytes() }));
+        Ok(())
+    }
+}
+
+/// Writes text with `\r\n` after each line.
+fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if is_stuffed && line.starts_with(b".") {
+            out.push(b'.');
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Removes the dot that a sender has put before each line that begins with one, from a text of
+/// [`CrlfText::read_text`].
+///
+/// # Examples
+///
+/// ```
+/// use tcs::framing::unstuffed;
+///
+/// assert_eq!(unstuffed("one\r\n..two\r\n"), "one\r\n.two\r\n");
+/// ```
+#[must_use]
+pub fn unstuffed(text: &str) -> Cow<'_, str> {
+    let rest = text.strip_prefix('.').unwrap_or(text);
+    if rest.contains("\r\n.") {
+        Cow::Owned(rest.replace("\r\n.", "\r\n"))
+    } else {
+        Cow::Borrowed(rest)
+    }
+}
+
+/// The byte before commands of telnet (RFC 854), and those commands that more bytes follow.
+const IAC: u8 = 255;
+const SUBNEGOTIATION: u8 = 250;
+const SUBNEGOTIATION_END: u8 = 240;
+const WILL: u8 = 251;
+const DONT: u8 = 254;
+
+/// Allowance for a subnegotiation. Nothing asks for one, so it would be short.
+const MAX_COMMAND: usize = 1_024;
+
+/// Returns the length of the command of telnet at the start of `bytes`, or `None` if it is not complete.
+fn command_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+    match bytes {
+        [_, SUBNEGOTIATION, rest @ ..] => {
+            let mut at = 0;
+            let searched = rest.get(..MAX_COMMAND).unwrap_or(rest);
+            while let Some([first, second]) = searched.get(at..at + 2) {
+                match (*first, *second) {
+                    (IAC, SUBNEGOTIATION_END) => return Ok(Some(at + 4)),
+                    (IAC, _) => at += 2,
+                    _ => at += 1,
+                }
+            }
+            if rest.len() > MAX_COMMAND {
+                let text = format_args!("a command of telnet of more than {MAX_COMMAND} bytes");
+                return Err(FrameError::malformed(text));
+            }
+            Ok(None)
+        }
+        [_, WILL..=DONT, _, ..] => Ok(Some(3)),
+        [_] | [_, WILL..=DONT] => Ok(None),
+        _ => Ok(Some(2)),
+    }
+}

@@ -1,0 +1,131 @@
+//! A framing for requests and another one for replies.
+
+use super::{Announcement, Detection, Exchanges, FrameError, Framing, Input, ParsedFrame, Side};
+use crate::Rejection;
+
+/// Requests with the framing `Read`, and replies with the framing `Write`.
+///
+/// The names are those of the server: it reads requests and writes replies. A client of this library writes with `Read` and
+/// reads with `Write`.
+///
+/// | framing | for |
+/// |---|---|
+/// | `Duplex<CrlfText, UntilEof>` | finger, whois, Gopher: a line, and everything until the server closes |
+/// | `Duplex<CrlfText, Verbatim>` | text protocols whose functions write the line ends: Redis' inline commands, HTTP-like heads |
+/// | `Duplex<Lines, Netstrings>` | commands that people type, with replies for programs |
+///
+/// A connection has one exchange if one of the framings has one. Both are framings of bytes, without ids.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{
+///     ConcurrentServer, Connection, framing::{CrlfText, Duplex, UntilEof}, server_protocol,
+/// };
+///
+/// /// The protocol of RFC 1288.
+/// #[server_protocol(framing = Duplex<CrlfText, UntilEof>)]
+/// fn finger(user: &str) -> String {
+///     format!("Login: {user}\r\nNo mail.\r\n")
+/// }
+///
+/// let server = ConcurrentServer::new(Finger).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// let reply = connection.call::<Finger>("ann").await?;
+/// assert_eq!(reply, "Login: ann\r\nNo mail.\r\n");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The framings of one connection agree about ids, so this does not compile:
+///
+/// ```compile_fail,E0080
+/// use tcs::framing::{Duplex, Lines, Multiplexed};
+///
+/// let connection = tcs::Connection::<Duplex<Lines, Multiplexed>>::over(tokio::io::empty());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Duplex<Read, Write> {
+    requests: Read,
+    replies: Write,
+    is_client: bool,
+}
+
+/// Evaluates an expression with the framing of what this end writes.
+macro_rules! writer {
+    ($self:ident, $framing:ident => $then:expr) => {
+        if $self.is_client {
+            let $framing = &mut $self.requests;
+            $then
+        } else {
+            let $framing = &mut $self.replies;
+            $then
+        }
+    };
+}
+
+impl<Read: Framing, Write: Framing> Framing for Duplex<Read, Write> {
+    const EXCHANGES: Exchanges = match (Read::EXCHANGES, Write::EXCHANGES) {
+        (Exchanges::Many, Exchanges::Many) => Exchanges::Many,
+        (Exchanges::OneUntilHalfClose, _) => Exchanges::OneUntilHalfClose,
+        _ => Exchanges::One,
+    };
+    const MIN_MESSAGE_LEN: usize = if Read::MIN_MESSAGE_LEN > Write::MIN_MESSAGE_LEN {
+        Read::MIN_MESSAGE_LEN
+    } else {
+        Write::MIN_MESSAGE_LEN
+    };
+    const PARAMETER_ERROR: Option<&'static str> = match Read::PARAMETER_ERROR {
+        None if Read::HAS_VALUES || Write::HAS_VALUES || Read::HAS_IDS || Write::HAS_IDS => {
+            Some("the framings of `Duplex` are framings of bytes, without ids")
+        }
+        None => Write::PARAMETER_ERROR,
+        error => error,
+    };
+    const HAS_REJECTION_FRAME: bool = Write::HAS_REJECTION_FRAME;
+    const DETECTION: Detection = Read::DETECTION;
+    const HAS_INDEPENDENT_FRAMES: bool =
+        Read::HAS_INDEPENDENT_FRAMES && Write::HAS_INDEPENDENT_FRAMES;
+
+    fn set_side(&mut self, side: Side) {
+        self.is_client = side == Side::Client;
+        self.requests.set_side(side);
+        self.replies.set_side(side);
+    }
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        match input.side() {
+            Side::Server => self.requests.parse(input),
+            Side::Client => self.replies.parse(input),
+        }
+    }
+
+    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
+        self.requests.frame_len(bytes)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        writer!(self, framing => framing.begin(out));
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        writer!(self, framing => framing.finish(out, start))
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        self.replies.reject(out, rejection)
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        writer!(self, framing => framing.ping(out))
+    }
+
+    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
+        writer!(self, framing => framing.announce(out, announcement, count))
+    }
+}
