@@ -203,7 +203,7 @@ impl ReadBuffer {
     /// Takes a frame that has arrived. Returns its message with memory of its own, or `None` if there is none for it.
     pub(crate) fn take_owned(
         &mut self,
-        parsed: ParsedFrame,
+        parsed: &ParsedFrame,
         budget: &MemoryBudget,
     ) -> Option<OwnedMessage> {
         let place = self.consume(&parsed.payload(), parsed.consumed);
@@ -717,11 +717,11 @@ mod tests {
             fill(&mut read, &sent[0][arrived..]);
         }
         fill(&mut read, b"rest");
-        let large = read.take_owned(frame(length), &budget).expect("its own");
+        let large = read.take_owned(&frame(length), &budget).expect("its own");
         assert_eq!((large.bytes(), unread(&read)), (&sent[0][..], &b"rest"[..]));
         assert!(!read.has_reserved() && budget.try_reserve(1).is_none());
         // A small one is copied.
-        let small = read.take_owned(frame(4), &budget).expect("it is small");
+        let small = read.take_owned(&frame(4), &budget).expect("it is small");
         assert_eq!(small.bytes(), b"rest");
         drop(large);
         // One that leaves most of the memory unused is copied, too, within the budget.
@@ -730,11 +730,11 @@ mod tests {
         while read.unread_len() < 500 << 10 {
             fill(&mut read, &sent[1]);
         }
-        let copied = read.take_owned(frame(200 << 10), &budget).expect("a copy");
+        let copied = read.take_owned(&frame(200 << 10), &budget).expect("a copy");
         assert_eq!(copied.bytes(), &sent[1][..200 << 10]);
         assert!(read.has_reserved());
         let more = budget.try_reserve(256 << 10).expect("it is free");
-        assert!(read.take_owned(frame(200 << 10), &budget).is_none());
+        assert!(read.take_owned(&frame(200 << 10), &budget).is_none());
         drop((copied, more));
         assert!(budget.try_reserve(512 << 10).is_some());
     }

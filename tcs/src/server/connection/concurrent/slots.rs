@@ -138,7 +138,7 @@ struct Wakeups(Mutex<Woken>);
 struct Woken {
     slots: Vec<usize>,
     /// Whether each slot is among them, so that one that is woken many times is polled once.
-    is_woken: Vec<bool>,
+    flags: Vec<bool>,
     /// Set while the task waits.
     task: Option<Waker>,
 }
@@ -162,7 +162,7 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut woken = self.wakeups.lock();
-        let is_woken = woken.is_woken.get_mut(self.position);
+        let is_woken = woken.flags.get_mut(self.position);
         if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
             woken.slots.push(self.position);
         }
@@ -215,7 +215,7 @@ impl<F: Future> Slots<F> {
         }
         let position = self.all.len();
         let wakeups = Arc::clone(&self.wakeups);
-        wakeups.lock().is_woken.push(false);
+        wakeups.lock().flags.push(false);
         self.all.push(Slot {
             state: State::Free,
             future: Box::pin(None),
@@ -364,7 +364,7 @@ impl<F: Future> Slots<F> {
         let mut wakeups = self.wakeups.lock();
         swap(&mut wakeups.slots, woken);
         for slot in &*woken {
-            if let Some(is_woken) = wakeups.is_woken.get_mut(*slot) {
+            if let Some(is_woken) = wakeups.flags.get_mut(*slot) {
                 *is_woken = false;
             }
         }

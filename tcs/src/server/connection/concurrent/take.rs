@@ -102,8 +102,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
-            Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(parsed),
-            Ok(Some(parsed)) => self.take_other_frame(parsed),
+            Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
+            Ok(Some(parsed)) => self.take_other_frame(&parsed),
             Ok(None) if frames.has_ended() => return Err(Intake::Eof),
             Ok(None) => {
                 self.io.count_frame(|| true);
@@ -115,7 +115,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
-    fn take_message(&mut self, parsed: ParsedFrame) {
+    fn take_message(&mut self, parsed: &ParsedFrame) {
         let is_refused = self.phase != Phase::Serving || !self.may_receive();
         let read = &mut self.buffers.read;
         let arrival = read.frames().last_arrival();
@@ -231,7 +231,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Takes a frame that is not a message within the limit.
     #[cold]
-    fn take_other_frame(&mut self, parsed: ParsedFrame) {
+    fn take_other_frame(&mut self, parsed: &ParsedFrame) {
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
         if parsed.kind == FrameKind::Oversized {
