@@ -13,6 +13,8 @@ use std::sync::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pool::LARGEST;
+
 /// The bytes of one permit.
 const PAGE: usize = 4096;
 
@@ -126,6 +128,15 @@ impl MemoryBudget {
             None => *reserved = Some(more),
         }
         Ok(())
+    }
+
+    /// Reserves memory as [`reserve_existing`](Self::reserve_existing) for a buffer that the pool would not keep.
+    pub(crate) fn reserve_large(&self, bytes: usize) -> Result<Option<Reservation>, OverBudget> {
+        let mut reserved = None;
+        if bytes > LARGEST {
+            self.reserve_existing(bytes, &mut reserved)?;
+        }
+        Ok(reserved)
     }
 
     fn try_acquire(&self, pages: u32, overdraft: u32) -> Option<Reservation> {

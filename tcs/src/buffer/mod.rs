@@ -11,8 +11,8 @@ mod read;
 mod write;
 
 pub(crate) use ahead::ReadAhead;
-pub(crate) use memory::{MemoryBudget, OverBudget};
-pub(crate) use read::{Arrival, Frames, ReadBuffer, ReadError};
+pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
+pub(crate) use read::{Arrival, Frames, OwnedMessage, ReadBuffer, ReadError};
 pub(crate) use write::{EncodeOutcome, Unusual, WriteBuffer};
 
 use pool::{Pool, is_poolable};

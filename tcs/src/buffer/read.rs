@@ -11,6 +11,7 @@
 
 use std::{
     io,
+    mem::replace,
     ops::Range,
     pin::pin,
     task::{Context, Poll, ready},
@@ -199,6 +200,43 @@ impl ReadBuffer {
         slice(&self.buffer, range)
     }
 
+    /// Takes a frame that has arrived. Returns its message with memory of its own, or `None` if there is none for it.
+    pub(crate) fn take_owned(
+        &mut self,
+        parsed: &ParsedFrame,
+        budget: &MemoryBudget,
+    ) -> Option<OwnedMessage> {
+        let place = self.consume(&parsed.payload(), parsed.consumed);
+        if place.len() > pool::LARGEST.max(self.capacity() / 2)
+            && self.unread_len() <= pool::LARGEST
+        {
+            // A copy would double it, and the budget may have no more.
+            let rest = self.buffer.split_off(self.position.start);
+            self.position.start = 0;
+            let message = OwnedMessage {
+                bytes: replace(&mut self.buffer, rest),
+                place,
+                _reserved: self.reserved.take(),
+            };
+            self.drop_reservation();
+            return Some(message);
+        }
+        let length = place.len();
+        let reserved = if length > pool::LARGEST {
+            Some(budget.try_reserve(length)?)
+        } else {
+            None
+        };
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).ok()?;
+        bytes.extend_from_slice(self.frame(place));
+        Some(OwnedMessage {
+            bytes,
+            place: 0..length,
+            _reserved: reserved,
+        })
+    }
+
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
@@ -354,7 +392,7 @@ impl ReadBuffer {
 
     #[cold]
     fn move_to_full_size(&mut self) {
-        let small = std::mem::replace(&mut self.buffer, pool::get());
+        let small = replace(&mut self.buffer, pool::get());
         self.buffer.extend_from_slice(&small);
     }
 
@@ -411,6 +449,21 @@ impl ReadBuffer {
         let more = room.min(capacity / divisor);
         let grown = self.buffer.try_reserve_exact(more);
         grown.map_err(|_| ReadError::OutOfMemory)
+    }
+}
+
+/// A message that was taken out of a [`ReadBuffer`].
+#[derive(Debug)]
+pub(crate) struct OwnedMessage {
+    bytes: Vec<u8>,
+    place: Range<usize>,
+    /// The memory of a large one.
+    _reserved: Option<Reservation>,
+}
+
+impl OwnedMessage {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        slice(&self.bytes, self.place.clone())
     }
 }
 
@@ -647,6 +700,43 @@ mod tests {
         read.consume(&(0..3), 3);
         assert!(poll_read(&mut read, &mut cx, &mut near).is_pending());
         assert_eq!(read.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn large_message_takes_the_memory_of_its_buffer() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut read = ReadBuffer::within_budget();
+        let reserved = budget.try_reserve(1 << 20).expect("it is free");
+        read.grow_to(1 << 20, reserved);
+        let length = 600 << 10;
+        let sent = [b'a', b'b'].map(|byte| [byte].repeat(length));
+        let frame = |length| ParsedFrame::message(0..length, length);
+        fill(&mut read, &sent[0]);
+        while read.unread_len() < length {
+            let arrived = read.unread_len();
+            fill(&mut read, &sent[0][arrived..]);
+        }
+        fill(&mut read, b"rest");
+        let large = read.take_owned(&frame(length), &budget).expect("its own");
+        assert_eq!((large.bytes(), unread(&read)), (&sent[0][..], &b"rest"[..]));
+        assert!(!read.has_reserved() && budget.try_reserve(1).is_none());
+        // A small one is copied.
+        let small = read.take_owned(&frame(4), &budget).expect("it is small");
+        assert_eq!(small.bytes(), b"rest");
+        drop(large);
+        // One that leaves most of the memory unused is copied, too, within the budget.
+        let reserved = budget.try_reserve(512 << 10).expect("it is free");
+        read.grow_to(512 << 10, reserved);
+        while read.unread_len() < 500 << 10 {
+            fill(&mut read, &sent[1]);
+        }
+        let copied = read.take_owned(&frame(200 << 10), &budget).expect("a copy");
+        assert_eq!(copied.bytes(), &sent[1][..200 << 10]);
+        assert!(read.has_reserved());
+        let more = budget.try_reserve(256 << 10).expect("it is free");
+        assert!(read.take_owned(&frame(200 << 10), &budget).is_none());
+        drop((copied, more));
+        assert!(budget.try_reserve(512 << 10).is_some());
     }
 
     #[test]

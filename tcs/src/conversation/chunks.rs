@@ -141,3 +141,73 @@ impl Inner {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn receive(chunks: &Chunks, demand: Demand) -> Poll<Result<Vec<u8>, ChunksEnd>> {
+        let mut batch = Messages::default();
+        let received =
+            pin!(chunks.receive(demand, &mut batch)).poll(&mut Context::from_waker(Waker::noop()));
+        received.map_ok(|()| batch.next().unwrap_or_default().to_vec())
+    }
+
+    fn give(chunks: &Chunks, message: &str, end: Option<ChunksEnd>) -> bool {
+        let (_, mut batch, progress) = chunks.demand().expect("it waits");
+        if !message.is_empty() {
+            batch.push(message.as_bytes());
+        }
+        chunks.give(batch, end, progress)
+    }
+
+    #[test]
+    fn nothing_is_looked_for_until_the_function_asks_and_until_it_asks_again() {
+        let chunks = Chunks::default();
+        assert!(chunks.demand().is_none());
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+        // Nothing has come.
+        assert!(!give(&chunks, "", None) && chunks.demand().is_some());
+        assert!(give(&chunks, "a", None) && chunks.demand().is_none());
+        let received = receive(&chunks, Demand::Messages);
+        assert_eq!(received, Poll::Ready(Ok(b"a".to_vec())));
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+    }
+
+    #[test]
+    fn what_has_come_is_received_before_the_end_which_stays() {
+        let chunks = Chunks::default();
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+        assert!(give(&chunks, "last", Some(ChunksEnd::Complete)));
+        let received = receive(&chunks, Demand::Messages);
+        assert_eq!(received, Poll::Ready(Ok(b"last".to_vec())));
+        for _ in 0..2 {
+            let received = receive(&chunks, Demand::Messages);
+            assert_eq!(received, Poll::Ready(Err(ChunksEnd::Complete)));
+        }
+        assert_eq!(chunks.reset(), 0);
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+    }
+
+    #[test]
+    fn rest_of_a_block_is_dropped() {
+        let chunks = Chunks::default();
+        chunks.begin_block(10);
+        assert!(receive(&chunks, Demand::Bytes(10)).is_pending());
+        assert!(give(&chunks, "1234", None));
+        // The function drops the block, with what it did not receive.
+        chunks.begin_block(0);
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+        let (demand, _, progress) = chunks.demand().expect("it waits");
+        assert_eq!((demand, progress.skip), (Demand::Messages, 6));
+        assert_eq!(chunks.reset(), 6);
+        chunks.begin_block(3);
+        assert_eq!(chunks.reset(), 3);
+    }
+}

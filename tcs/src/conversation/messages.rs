@@ -1,5 +1,8 @@
 //! Messages without frames, one after the other.
 
+/// What a message counts beside its length, so that a limit also limits empty ones. `WIRE.md` has it for credit.
+const OVERHEAD: usize = 8;
+
 /// Messages without frames, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
@@ -21,9 +24,9 @@ impl Messages {
         self.bytes.len()
     }
 
-    /// Returns [`len`](Self::len) and one for each message, so that a limit also limits empty ones.
+    /// Returns what all messages cost, also those that were taken: their lengths, and 8 for each.
     pub(super) const fn cost(&self) -> usize {
-        self.bytes.len() + self.ends.len()
+        self.bytes.len() + self.ends.len() * OVERHEAD
     }
 
     pub(super) const fn capacity(&self) -> usize {
@@ -42,8 +45,7 @@ impl Messages {
         self.bytes.get(start..end)
     }
 
-    /// Returns how many of the messages that were not taken have cost `limit` bytes, and what they cost: their lengths, and
-    /// 8 for each.
+    /// Returns how many of the messages that were not taken reach a cost of `limit`, and what they cost.
     pub(crate) fn batch(&self, limit: usize) -> (usize, usize) {
         let (mut count, mut cost) = (0, 0);
         for message in self.iter() {
@@ -51,7 +53,7 @@ impl Messages {
                 break;
             }
             count += 1;
-            cost += message.len() + 8;
+            cost += message.len() + OVERHEAD;
         }
         (count, cost)
     }
@@ -82,5 +84,49 @@ impl Messages {
         self.bytes.clear();
         self.ends.clear();
         self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(texts: &[&str]) -> Messages {
+        let mut messages = Messages::default();
+        for text in texts {
+            messages.push(text.as_bytes());
+        }
+        messages
+    }
+
+    fn rest(messages: &Messages) -> Vec<&[u8]> {
+        messages.iter().collect()
+    }
+
+    #[test]
+    fn messages_are_taken_in_turn() {
+        let mut messages = messages(&["ab", "", "c"]);
+        assert_eq!(messages.next(), Some(&b"ab"[..]));
+        assert_eq!(rest(&messages), [&b""[..], b"c"]);
+        messages.advance(1);
+        assert!(!messages.is_empty());
+        assert_eq!(messages.next(), Some(&b"c"[..]));
+        assert!(messages.is_empty());
+        assert!(messages.next().is_none());
+        assert_eq!(messages.len(), 3);
+        messages.clear();
+        messages.push(b"d");
+        assert_eq!(rest(&messages), [b"d"]);
+    }
+
+    #[test]
+    fn batch_ends_with_the_message_that_reaches_the_limit() {
+        let mut messages = messages(&["taken", "12345678", "", "x"]);
+        messages.advance(1);
+        let batches = [0, 1, 16, 17, 24, 25, 100].map(|limit| messages.batch(limit));
+        let expected = [(0, 0), (1, 16), (1, 16), (2, 24), (2, 24), (3, 33), (3, 33)];
+        assert_eq!(batches, expected);
+        // With the one that was taken.
+        assert_eq!(messages.cost(), 33 + 5 + 8);
     }
 }

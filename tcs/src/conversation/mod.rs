@@ -19,7 +19,6 @@ mod closed;
 mod messages;
 mod push;
 mod queue;
-mod receives;
 mod replies;
 mod requests;
 mod staged;
@@ -30,7 +29,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -44,9 +43,8 @@ pub(crate) use messages::Messages;
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
 pub(crate) use queue::PushQueue;
-pub use receives::Receives;
 pub use replies::{Replies, SendError, Streams};
-pub use requests::{Body, ReceiveError, Requests};
+pub use requests::{Body, ReceiveError, Receives, Requests};
 use staged::StagedItems;
 pub use test_connection::TestConnection;
 pub(crate) use upgrade::Returned;
@@ -62,8 +60,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Conversation {
     shared: Arc<Shared>,
-    /// The id of the request whose function waits, or 0.
-    request_id: AtomicU32,
     pub(crate) items: StagedItems,
     pub(crate) chunks: Chunks,
 }
@@ -113,7 +109,6 @@ impl Conversation {
                 closed: Notify::new(),
                 idle: AtomicU64::new(DEFAULT_IDLE),
             }),
-            request_id: AtomicU32::new(0),
             items: StagedItems::default(),
             chunks: Chunks::default(),
         }
@@ -123,7 +118,6 @@ impl Conversation {
     pub(crate) fn share(&self) -> Self {
         let shared = Self {
             shared: Arc::clone(&self.shared),
-            request_id: AtomicU32::new(0),
             items: StagedItems::default(),
             chunks: Chunks::default(),
         };
@@ -150,24 +144,10 @@ impl Conversation {
             .get_or_init(|| Arc::new(PushQueue::new(self.shared.limits)))
     }
 
-    /// Notes the id of the request whose function waits, unless it is noted: events and further frames change that of the
-    /// framing.
-    pub(crate) fn begin_request(&self, id: u32) {
-        if self.request_id() == 0 {
-            self.request_id.store(id, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns the id of the request whose function waits, or 0.
-    pub(crate) fn request_id(&self) -> u32 {
-        self.request_id.load(Ordering::Relaxed)
-    }
-
     /// Notes that the request is answered whose function may have used this.
     pub(crate) fn end_request(&self) {
         // All items are framed. Their memory is not kept: the connection may be idle next.
         drop(self.items.take());
-        self.request_id.store(0, Ordering::Relaxed);
         if let Some(queue) = self.pushes() {
             queue.end_request();
         }

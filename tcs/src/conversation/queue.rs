@@ -18,6 +18,12 @@ use crate::panics::lock;
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
+
+/// Returns what an event counts.
+const fn cost(event: &Bytes) -> usize {
+    event.len() + EVENT_OVERHEAD
+}
+
 /// How many events an empty queue has room for at most.
 const KEPT_EVENTS: usize = 16;
 
@@ -57,8 +63,8 @@ struct Inner {
     events: VecDeque<Bytes>,
     /// Behind `events`: from the first that a function has pushed to its own connection. They follow its reply.
     held: VecDeque<Bytes>,
-    /// The bytes of all events, each with [`EVENT_OVERHEAD`].
-    bytes: usize,
+    /// What all events [`cost`].
+    cost: usize,
     /// The events that were taken, to be sent.
     taken: u64,
     /// The events that were dropped, and not counted yet.
@@ -124,10 +130,10 @@ impl PushQueue {
         }
         let is_held = request == self.current_request();
         let was_empty = inner.events.is_empty();
-        let cost = event.len() + EVENT_OVERHEAD;
+        let cost = cost(&event);
         let limit = self.limits.push_queue;
         let mut pushed = Ok(());
-        if inner.bytes + cost > limit {
+        if inner.cost + cost > limit {
             match self.limits.push_overflow {
                 PushOverflow::DropOldest if cost <= limit => inner.make_room(limit - cost),
                 PushOverflow::Close => {
@@ -139,7 +145,7 @@ impl PushQueue {
             }
         }
         if pushed.is_ok() {
-            inner.bytes += cost;
+            inner.cost += cost;
             if is_held || !inner.held.is_empty() {
                 inner.held.push_back(event);
             } else {
@@ -175,8 +181,8 @@ impl PushQueue {
         while room > 0
             && let Some(event) = inner.events.pop_front()
         {
-            room = room.saturating_sub(event.len() + 1);
-            inner.bytes -= event.len() + EVENT_OVERHEAD;
+            room = room.saturating_sub(cost(&event));
+            inner.cost -= cost(&event);
             inner.taken += 1;
             events.push(event);
         }
@@ -235,12 +241,12 @@ impl PushQueue {
 }
 
 impl Inner {
-    /// Drops the oldest events until at most `bytes` are left.
-    fn make_room(&mut self, bytes: usize) {
-        while self.bytes > bytes
+    /// Drops the oldest events until the others cost at most `limit`.
+    fn make_room(&mut self, limit: usize) {
+        while self.cost > limit
             && let Some(event) = self.events.pop_front().or_else(|| self.held.pop_front())
         {
-            self.bytes -= event.len() + EVENT_OVERHEAD;
+            self.cost -= cost(&event);
             self.dropped += 1;
         }
     }
@@ -249,6 +255,114 @@ impl Inner {
         self.dropped += (self.events.len() + self.held.len()) as u64;
         self.events = VecDeque::new();
         self.held = VecDeque::new();
-        self.bytes = 0;
+        self.cost = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    fn queue(push_queue: usize, push_overflow: PushOverflow) -> PushQueue {
+        PushQueue::new(ConversationLimits {
+            frame_len: 100,
+            push_queue,
+            push_overflow,
+        })
+    }
+
+    fn push(queue: &PushQueue, event: &'static str) -> bool {
+        queue.push(event.into(), RequestNumber::NONE).0.is_ok()
+    }
+
+    fn taken(queue: &PushQueue, budget: usize) -> Vec<Bytes> {
+        let mut events = Vec::new();
+        queue.take_events(budget, &mut events, None);
+        events
+    }
+
+    #[test]
+    fn queue_counts_each_event_until_it_is_taken() {
+        let queue = queue(70, PushOverflow::Reject);
+        assert!(push(&queue, "abcd") && push(&queue, "ab") && !push(&queue, ""));
+        // One that is longer than the budget is taken, but no second one.
+        assert_eq!(taken(&queue, 36), ["abcd"]);
+        assert!(push(&queue, "abcd") && !push(&queue, ""));
+        assert_eq!(taken(&queue, 37), ["ab", "abcd"]);
+        assert!(taken(&queue, 100).is_empty());
+        assert_eq!((queue.taken(), queue.take_dropped()), (3, 0));
+    }
+
+    #[test]
+    fn oldest_events_are_dropped_for_one_that_fits() {
+        let queue = queue(70, PushOverflow::DropOldest);
+        assert!(push(&queue, "a") && push(&queue, "b") && push(&queue, "123456"));
+        // Nothing makes room for this one.
+        assert!(!push(&queue, "this is longer than the queue can ever hold"));
+        assert_eq!(taken(&queue, 100), ["b", "123456"][1..]);
+        assert_eq!((queue.take_dropped(), queue.take_dropped()), (2, 0));
+    }
+
+    #[test]
+    fn full_queue_that_closes_drops_all() {
+        let queue = queue(40, PushOverflow::Close);
+        assert!(push(&queue, "a") && !queue.has_overflowed());
+        assert!(!push(&queue, "b") && queue.has_overflowed() && queue.is_closed());
+        assert!(taken(&queue, 100).is_empty());
+        assert_eq!(queue.close(), 1);
+    }
+
+    #[test]
+    fn events_of_a_function_and_those_behind_them_follow_its_reply() {
+        let queue = queue(1_000, PushOverflow::Reject);
+        let request = queue.current_request();
+        assert!(push(&queue, "before"));
+        assert!(queue.push("held".into(), request).0.is_ok());
+        assert!(push(&queue, "behind"));
+        assert_eq!(taken(&queue, 1_000), ["before"]);
+        queue.end_request();
+        // Its handle is one of a function that has ended.
+        assert!(queue.push("late".into(), request).0.is_ok());
+        assert_eq!(taken(&queue, 1_000), ["held", "behind", "late"]);
+    }
+
+    #[test]
+    fn sealed_queue_keeps_what_it_has() {
+        let queue = queue(1_000, PushOverflow::Reject);
+        assert!(push(&queue, "a"));
+        queue.seal();
+        assert!(!push(&queue, "b"));
+        assert_eq!(taken(&queue, 1_000), ["a"]);
+    }
+
+    #[test]
+    fn task_is_woken_by_the_first_event_after_none() {
+        #[derive(Default)]
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let queue = queue(1_000, PushOverflow::Reject);
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = Context::from_waker(&waker);
+        let mut events = Vec::new();
+        assert!(!queue.take_events(100, &mut events, Some(&cx)));
+        for expected in [1, 1] {
+            let (_, waker) = queue.push("a".into(), RequestNumber::NONE);
+            waker.into_iter().for_each(Waker::wake);
+            assert_eq!(count.0.load(Relaxed), expected);
+        }
+        assert!(queue.take_events(1, &mut events, Some(&cx)), "one is left");
     }
 }

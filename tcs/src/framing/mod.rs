@@ -164,8 +164,7 @@ use crate::Rejection;
 ///
 /// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
 /// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`id`](Self::id) returns the id of the frame that was parsed last, and
-/// [`set_id`](Self::set_id) sets that of the frames that are written. At a server, [`parse`](Self::parse) of a request
-/// also sets the id, so that the reply to it has the same.
+/// [`set_id`](Self::set_id) sets that of the frames that are written.
 ///
 /// # Examples
 ///
@@ -381,12 +380,22 @@ pub trait Framing: Default + Send + 'static {
         0
     }
 
-    /// Sets the id of the frames that are written from now on. 0 is for those that belong to no request.
+    /// Sets the id of the frames that are written from now on. 0 is for those that belong to no request. Returns the id
+    /// before.
     ///
     /// Default: does nothing.
     #[inline]
-    fn set_id(&mut self, id: u32) {
+    fn set_id(&mut self, id: u32) -> u32 {
         let _ = id;
+        0
+    }
+
+    /// Takes the time in milliseconds after which the client no longer waits for the reply to the request that was parsed
+    /// last, if it has told one in a notice directly before the request.
+    ///
+    /// Default: `None`.
+    fn take_deadline(&mut self) -> Option<u32> {
+        None
     }
 
     /// Appends a notice of a client about the request with the id that was [set](Self::set_id) last.

@@ -1,5 +1,7 @@
 //! Messages with a length and an id before each.
 
+use std::mem::replace;
+
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
     headers::{
@@ -65,6 +67,8 @@ pub struct Multiplexed {
     parsed: u32,
     /// The id of the frames that are written.
     written: u32,
+    /// The deadline of the request with the id `parsed`, in milliseconds. At servers.
+    deadline: Option<u32>,
 }
 
 /// The length in bytes of the header of a frame.
@@ -73,7 +77,7 @@ const HEADER: usize = LENGTH + size_of::<u32>();
 impl Framing for Multiplexed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
-    // Parsed twice, a frame sets the same ids.
+    // Parsed twice, a frame sets the same id and deadline.
     const IS_STATELESS: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
@@ -100,14 +104,24 @@ impl Framing for Multiplexed {
         let Some(frame) = frame else {
             return Ok(None);
         };
-        self.parsed = id;
-        if input.side() == Side::Server && !matches!(frame.kind, FrameKind::Control(_)) {
-            if id == 0 {
-                return Err(FrameError::malformed(
-                    "a request with the id 0; ids are 1 to 4294967295",
-                ));
+        let before = replace(&mut self.parsed, id);
+        if input.side() == Side::Server {
+            match frame.kind {
+                FrameKind::Control(kind) => {
+                    let text = bytes.get(frame.payload()).unwrap_or_default();
+                    let notice = Notice::from_frame(kind, text);
+                    self.deadline = match notice {
+                        Some(Notice::Deadline(limit)) => Some(limit),
+                        _ => None,
+                    };
+                }
+                _ if id == 0 => {
+                    let text = "a request with the id 0; ids are 1 to 4294967295";
+                    return Err(FrameError::malformed(text));
+                }
+                _ if id == before => {}
+                _ => self.deadline = None,
             }
-            self.written = id;
         }
         Ok(Some(frame))
     }
@@ -140,12 +154,10 @@ impl Framing for Multiplexed {
     }
 
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        if announcement == Announcement::Events {
-            // The events have it as well.
-            self.written = 0;
-        }
+        let is_event = announcement == Announcement::Events;
+        let id = if is_event { 0 } else { self.written };
         let count = count.to_be_bytes();
-        write_control(out, Some(self.written), announcement.code(), &count);
+        write_control(out, Some(id), announcement.code(), &count);
         true
     }
 
@@ -157,8 +169,12 @@ impl Framing for Multiplexed {
     }
 
     #[inline]
-    fn set_id(&mut self, id: u32) {
-        self.written = id;
+    fn set_id(&mut self, id: u32) -> u32 {
+        replace(&mut self.written, id)
+    }
+
+    fn take_deadline(&mut self) -> Option<u32> {
+        self.deadline.take()
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
@@ -189,36 +205,39 @@ mod tests {
     }
 
     #[test]
-    fn reply_of_a_server_has_the_id_of_the_request_that_was_parsed_last() {
-        let mut framing = Multiplexed::default();
-        for (request, id) in [
-            (&b"\0\0\0\x02\0\0\0\x07hi"[..], 7),
-            (b"\0\0\0\x09\0\0\0\x08", 8),
-        ] {
-            parse(&mut framing, Side::Server, request).expect("a request");
-            let notice = b"\x80\0\0\x01\0\0\0\x03\x87";
-            let kind = parse(&mut framing, Side::Server, notice);
-            assert_eq!((kind, framing.id()), (Ok(FrameKind::Control(0x87)), 3));
-            assert_eq!(
-                frame(&mut framing, b"ok"),
-                [0, 0, 0, 2, 0, 0, 0, id, b'o', b'k']
-            );
+    fn what_is_parsed_does_not_change_the_id_of_what_is_written() {
+        for side in [Side::Server, Side::Client] {
+            let mut framing = Multiplexed::default();
+            assert_eq!(framing.set_id(0x0102_0304), 0);
+            parse(&mut framing, side, b"\0\0\0\0\0\0\0\x07").expect("a message");
+            assert_eq!(framing.id(), 7);
+            assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
             let mut out = Vec::new();
+            framing.notice(&mut out, Notice::Credit(0x8000));
+            assert_eq!(out, [0x80, 0, 0, 5, 1, 2, 3, 4, 0x86, 0, 0, 0x80, 0]);
+            out.clear();
             framing.reject(&mut out, &Rejection::busy(""));
-            assert_eq!(out, [0x80, 0, 0, 1, 0, 0, 0, id, 4]);
+            assert_eq!(out, [0x80, 0, 0, 1, 1, 2, 3, 4, 4]);
+            assert_eq!(framing.set_id(1), 0x0102_0304);
         }
     }
 
     #[test]
-    fn client_keeps_its_own_id_for_what_it_writes() {
-        let mut framing = Multiplexed::default();
-        framing.set_id(0x0102_0304);
-        parse(&mut framing, Side::Client, b"\0\0\0\0\0\0\0\x07").expect("a reply");
-        assert_eq!(framing.id(), 7);
-        assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
-        let mut out = Vec::new();
-        framing.notice(&mut out, Notice::Credit(0x8000));
-        assert_eq!(out, [0x80, 0, 0, 5, 1, 2, 3, 4, 0x86, 0, 0, 0x80, 0]);
+    fn deadline_is_that_of_the_request_right_behind_it() {
+        let parse_all = |frames: &[&[u8]]| {
+            let mut framing = Multiplexed::default();
+            for frame in frames {
+                parse(&mut framing, Side::Server, frame).expect("a frame");
+            }
+            [framing.take_deadline(), framing.take_deadline()]
+        };
+        let notice = b"\x80\0\0\x05\0\0\0\x07\x88\0\0\x13\x88";
+        let cancel = b"\x80\0\0\x01\0\0\0\x07\x87";
+        let [request, other] = [b"\0\0\0\0\0\0\0\x07", b"\0\0\0\0\0\0\0\x08"];
+        assert_eq!(parse_all(&[notice, request]), [Some(5_000), None]);
+        assert_eq!(parse_all(&[notice, request, request]), [Some(5_000), None]);
+        assert_eq!(parse_all(&[notice, other, request]), [None, None]);
+        assert_eq!(parse_all(&[notice, cancel, request]), [None, None]);
     }
 
     #[test]
@@ -232,7 +251,6 @@ mod tests {
         framing.announce(&mut out, Announcement::Events, 1);
         let ids = [&out[4..8], &out[13..17], &out[22..26]];
         assert_eq!(ids, [&[0; 4]; 3], "{out:?}");
-        assert_eq!(frame(&mut framing, b"e"), b"\0\0\0\x01\0\0\0\0e");
     }
 
     #[test]

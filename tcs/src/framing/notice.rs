@@ -10,7 +10,7 @@ pub enum Notice {
     Credit(u32),
     /// The request is no longer wanted.
     Cancel,
-    /// The next request with the same id is no longer wanted after this many milliseconds.
+    /// The request is no longer wanted after this many milliseconds. The notice comes directly before it.
     Deadline(u32),
 }
 

@@ -4,7 +4,10 @@ use std::{fmt, num::NonZero, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::conversation::{ConversationLimits, PushOverflow};
+use crate::{
+    Rejection,
+    conversation::{ConversationLimits, PushOverflow},
+};
 
 /// What the peer of a connection is told that ends because of its age.
 pub(super) const TOO_OLD: &str =
@@ -138,6 +141,16 @@ impl Limits {
             return None;
         }
         Instant::now().checked_add(self.request.as_duration())
+    }
+
+    /// Returns an error if this many requests of a connection are too many without a reply.
+    pub(super) fn check_pipeline(&self, waiting: u64) -> Result<(), Rejection> {
+        let most = self.pipelined;
+        if waiting <= most {
+            return Ok(());
+        }
+        let text = format!("{most} requests of this connection wait (`max_pipelined_requests`)");
+        Err(Rejection::busy(text))
     }
 
     /// Returns `max_queue_time`.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Rejection, RejectionKind, Response,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
     protocol::{Concurrency, Context, Pushes, ServerProtocol},
@@ -48,6 +48,12 @@ each_kind!(
     panic_fails_its_own_request,
     rejections_have_their_place_in_the_order,
     last_reply_follows_those_before_it,
+    final_rejection_fails_those_behind_it,
+    final_rejection_without_an_order_gives_way_to_replies,
+    bad_frame_without_an_order_follows_last_replies,
+    tls_does_not_start_beside_others,
+    more_unanswered_requests_than_the_pipeline_has_are_busy,
+    session_that_panics_as_it_is_shared_fails_its_request,
     last_reply_without_an_order_follows_all_in_flight,
     last_request_of_a_connection_is_answered_with_the_others,
     cut_request_is_reported_after_the_replies,
@@ -55,6 +61,9 @@ each_kind!(
     events_arrive_while_functions_wait,
     replies_of_any_completion_have_their_order,
 );
+
+/// A session that panics when it is shared next.
+const POISON: usize = 1_000_000;
 
 /// How many requests are processed at the same time.
 const LIMIT: usize = 16;
@@ -118,6 +127,8 @@ impl<K: Kind, F: Framing, const ORDERED: bool> ServerProtocol for Desk<K, F, ORD
     }
 
     fn share_session(session: &Self::Session) -> Option<Self::Session> {
+        let poisoned = session.compare_exchange(POISON, 0, Ordering::Relaxed, Ordering::Relaxed);
+        assert!(poisoned.is_err(), "on purpose");
         Some(Arc::clone(session))
     }
 
@@ -134,11 +145,19 @@ impl<K: Kind, F: Framing, const ORDERED: bool> ServerProtocol for Desk<K, F, ORD
             let pushed = context.info.push::<Room>().try_send(name);
             pushed.expect("there is room");
         }
+        if what == "poison" {
+            context.session.store(POISON, Ordering::Relaxed);
+        }
+        if what == "final" {
+            gates.of(name).pass().await;
+            return Err(Rejection::new(RejectionKind::GoingAway, name));
+        }
         let counted = context.session.load(Ordering::Relaxed);
         let function = || match what {
             "wait" | "push" => Act::Wait(Response::Reply(name.to_owned())),
             "panic" => Act::WaitAndPanic,
             "close" => Act::Wait(Response::ReplyAndClose(name.to_owned())),
+            "tls" => Act::Wait(Response::StartTls(name.to_owned())),
             "count" if counted == 3 => Act::Return(Response::Reply("three".to_owned())),
             _ => Act::Return(Response::Reply(name.to_owned())),
         };
@@ -400,12 +419,130 @@ async fn last_reply_follows_those_before_it<K: Kind>() {
     gates.open("a");
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     assert_eq!(within(peer.hear()).await, Heard::message("b"));
+    // The final frame says of what has no answer that it was not executed, and this was.
+    assert_eq!(within(peer.hear()).await, closed_before());
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let report = within(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [2, 0, 0, 1]);
     assert_eq!(gates.functions(), 1);
+}
+
+/// What is told of a function that was dropped because of the reply before its own.
+fn closed_before() -> Heard {
+    let text = "the connection closed before the reply";
+    Heard::Control(code::FAILED, text.to_owned())
+}
+
+async fn final_rejection_fails_those_behind_it<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, LengthPrefixed, true>(&gates);
+    peer.send(messages::<LengthPrefixed>(&["final a", "wait b"]))
+        .await;
+    gates.reached(&["a", "b"]).await;
+    gates.open("a");
+    // In order, so that the client takes none of them for the answer to another request.
+    let failed = Heard::Control(code::FAILED, "a".to_owned());
+    assert_eq!(within(peer.hear()).await, failed);
+    assert_eq!(within(peer.hear()).await, closed_before());
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [0, 1, 0, 1]);
+}
+
+async fn final_rejection_without_an_order_gives_way_to_replies<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, LengthPrefixed, false>(&gates);
+    peer.send(messages::<LengthPrefixed>(&["final a", "close b"]))
+        .await;
+    gates.reached(&["a", "b"]).await;
+    gates.open("a");
+    gates.open("b");
+    let failed = Heard::Control(code::FAILED, "a".to_owned());
+    assert_eq!(within(peer.hear()).await, failed);
+    assert_eq!(within(peer.hear()).await, Heard::message("b"));
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 1, 0, 0]);
+}
+
+async fn bad_frame_without_an_order_follows_last_replies<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, LengthPrefixed, false>(&gates);
+    peer.send(messages::<LengthPrefixed>(&["close a"])).await;
+    // A control frame that clients do not send.
+    peer.send(b"\x80\0\0\x01\x01").await;
+    gates.reached(&["a"]).await;
+    gates.open("a");
+    assert_eq!(within(peer.hear()).await, Heard::message("a"));
+    assert_eq!(within(peer.hear()).await.kind(), code::PROTOCOL_ERROR);
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 0, 1, 0]);
+}
+
+async fn tls_does_not_start_beside_others<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, LengthPrefixed, true>(&gates);
+    peer.send(messages::<LengthPrefixed>(&["tls a", "wait b"]))
+        .await;
+    gates.reached(&["a", "b"]).await;
+    gates.open("a");
+    let text = "TLS cannot start beside other requests";
+    let failed = Heard::Control(code::FAILED, text.to_owned());
+    assert_eq!(within(peer.hear()).await, failed);
+    assert_eq!(within(peer.hear()).await, closed_before());
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [0, 1, 0, 1]);
+}
+
+async fn more_unanswered_requests_than_the_pipeline_has_are_busy<K: Kind>() {
+    let gates = Gates::default();
+    let server = gates.server::<K, LengthPrefixed, false>();
+    let server = server.max_pipelined_requests(2);
+    let (mut peer, serving) = serve_in_memory(server, 1_000);
+    for name in ["a", "b"] {
+        let request = format!("wait {name}");
+        peer.send(messages::<LengthPrefixed>(&[&request])).await;
+        gates.reached(&[name]).await;
+    }
+    peer.send(messages::<LengthPrefixed>(&["now c"])).await;
+    assert_eq!(within(peer.hear()).await.kind(), code::BUSY);
+    for name in ["a", "b"] {
+        gates.open(name);
+        assert_eq!(within(peer.hear()).await, Heard::message(name));
+        // It never has more than two without a reply.
+        let reply = messages::<LengthPrefixed>(&["d"]);
+        expect(&mut peer, &messages::<LengthPrefixed>(&["now d"]), &reply).await;
+    }
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [4, 0, 1, 0]);
+}
+
+async fn session_that_panics_as_it_is_shared_fails_its_request<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, LengthPrefixed, true>(&gates);
+    peer.send(messages::<LengthPrefixed>(&[
+        "wait a", "poison b", "now c", "now d",
+    ]))
+    .await;
+    gates.reached(&["a"]).await;
+    gates.open("a");
+    for name in ["a", "b"] {
+        assert_eq!(within(peer.hear()).await, Heard::message(name));
+    }
+    assert_eq!(within(peer.hear()).await.kind(), code::FAILED);
+    assert_eq!(within(peer.hear()).await, Heard::message("d"));
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [3, 1, 0, 0]);
 }
 
 async fn last_reply_without_an_order_follows_all_in_flight<K: Kind>() {

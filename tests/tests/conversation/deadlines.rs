@@ -138,6 +138,37 @@ async fn streams(
     Ok(left(info))
 }
 
+/// Tells the deadline with each item.
+#[server_protocol(replies = &str, concurrent = 4)]
+async fn beside(
+    seconds: u64,
+    info: &ConnectionInfo,
+    mut out: Replies<'_, Beside>,
+) -> Result<String, String> {
+    for _ in 0..3 {
+        sleep(Duration::from_secs(seconds)).await;
+        out.send(&left(info)).await?;
+        yield_now().await;
+    }
+    Ok(left(info))
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_moves_with_each_item_beside_other_requests() {
+    let server = ConcurrentServer::new(Beside).request_timeout(MINUTE);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 10);
+    patiently(peer.send(frame("40"))).await;
+    for expected in ["Some(20.0)"; 3] {
+        // The announcement.
+        assert!(matches!(
+            patiently(peer.hear()).await,
+            Heard::Control(0x81, _)
+        ));
+        assert_eq!(patiently(peer.hear()).await, Heard::message(expected));
+    }
+    assert_eq!(patiently(peer.hear()).await, Heard::message("Some(60.0)"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn deadline_moves_with_each_message() {
     let server = ConcurrentServer::new(Streams).request_timeout(MINUTE);

@@ -9,8 +9,10 @@ use tcs::{
     protocol::{Receives, Requests, Upgrade, Upgraded},
     server_protocol,
 };
-use tcs_tests::{Gate, Heard, code, control, frame, gate, serve_in_memory, within};
+use tcs_tests::{Gate, Heard, code, control, frame, gate, patiently, serve_in_memory, within};
 use tokio::io::AsyncWriteExt as _;
+
+use crate::concurrent::Gates;
 
 fn chunks(count: u32) -> Vec<u8> {
     [&[0x80, 0, 0, 5, 0x83][..], &count.to_be_bytes()].concat()
@@ -224,4 +226,81 @@ async fn large_chunks_stay_within_the_memory_budget() {
     server.handle().stop();
     let requests = within(server.finished()).await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
+}
+
+/// Receives a chunk, until its gate is open.
+#[server_protocol]
+async fn hold(
+    name: &str,
+    #[state] gates: &Gates,
+    mut more: Requests<'_, Hold>,
+) -> Result<String, String> {
+    let gate = gates.of(name);
+    let length = tokio::select! {
+        biased;
+        chunk = more.next() => chunk?.map_or(0, <[u8]>::len),
+        () = gate.pass() => 0,
+    };
+    assert_ne!(name, "panic", "on purpose");
+    if length == 0 {
+        // It does not ask any more.
+        drop(more.exactly(0));
+        gates.of("given up").pass().await;
+    }
+    Ok(format!("{name} {length}"))
+}
+
+impl Receives for Hold {
+    type Format = Plain;
+    type Chunk<'a> = &'a [u8];
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_chunk_that_comes_at_once_is_read_to_its_end() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Hold::new(gates.clone()));
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 20);
+    peer.send(frame("a")).await;
+    gates.reached(&["a"]).await;
+    // More than is read ahead is there, so nothing else wakes the connection.
+    peer.send([chunks(1), frame("x".repeat(300_000))].concat())
+        .await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("a 300000"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_that_gives_up_a_long_chunk_has_no_more_read_ahead() {
+    let gates = Gates::default();
+    let (mut near, far) = tokio::io::duplex(1 << 10);
+    let server = ConcurrentServer::new(Hold::new(gates.clone()));
+    let _serving = tokio::spawn(server.serve_stream(far, tcs::Peer::unnamed()));
+    let chunk = frame("x".repeat(300_000));
+    let (arrives, rest) = chunk.split_at(200_000);
+    let sent = [&frame("a")[..], &chunks(1), arrives].concat();
+    patiently(near.write_all(&sent)).await.expect("it reads");
+    gates.open("a");
+    gates.reached(&["given up"]).await;
+    let sending = near.write_all(rest.get(..10_000).expect("it is longer"));
+    let sent = tokio::time::timeout(std::time::Duration::from_secs(1), sending).await;
+    assert!(sent.is_err(), "it has read on");
+}
+
+#[tokio::test]
+async fn requests_behind_one_that_panics_are_processed_also_at_the_end_of_the_input() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Hold::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 14);
+    peer.send(frame("a")).await;
+    gates.reached(&["a"]).await;
+    // These, and the end, are read ahead.
+    peer.send([frame("panic"), frame("b")].concat()).await;
+    peer.finish().await;
+    for name in ["b", "given up", "given up"] {
+        gates.open(name);
+    }
+    assert_eq!(within(peer.hear()).await, Heard::message("a 0"));
+    assert_eq!(within(peer.hear()).await.kind(), code::FAILED);
+    assert_eq!(within(peer.hear()).await, Heard::message("b 0"));
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
 }

@@ -6,11 +6,11 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Concurrency, Context, Push, Receives, Replies, Requests, ServerProtocol},
+    protocol::{Concurrency, Context, Draining, Push, Receives, Replies, Requests, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{
-    RawPeer, code,
+    Listening, Over, RawPeer, code,
     ids::{
         control_of,
         kind::{CANCEL, CANCELLED, CREDIT, DEADLINE, ITEMS, PARTS},
@@ -27,6 +27,7 @@ use crate::concurrent::{Gates, outcomes};
 async fn desk(
     request: &str,
     #[state] gates: &Gates,
+    draining: Draining<'_>,
     mut out: Replies<'_, Desk>,
 ) -> Result<String, String> {
     // It is held until the function ends.
@@ -35,6 +36,14 @@ async fn desk(
     let number = || name.parse::<usize>().unwrap_or_default();
     match what {
         "wait" => gates.of(name).pass().await,
+        "drain" => {
+            let gate = gates.of(name);
+            tokio::select! {
+                biased;
+                () = gate.pass() => {}
+                () = draining.into_future() => {}
+            }
+        }
         "large" => return Ok("x".repeat(number())),
         "items" => {
             for _ in 0..number() {
@@ -196,6 +205,103 @@ async fn deadline_of_the_client_ends_its_request() {
     assert_eq!(gates.functions(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn deadline_is_that_of_the_request_right_behind_it() {
+    let gates = Gates::default();
+    let (mut peer, _serving) = serve_in_memory(server(&gates), 1 << 16);
+    let requests = [
+        notice(1, DEADLINE, Some(1_000)),
+        message_of(2, "wait b"),
+        message_of(1, "wait a"),
+        notice(3, DEADLINE, Some(1_000)),
+        notice(3, CREDIT, Some(1)),
+        message_of(3, "wait c"),
+    ];
+    peer.send(requests.concat()).await;
+    sleep(Duration::from_secs(5)).await;
+    for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        gates.open(name);
+        assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(id, name));
+    }
+    // That of one request is not that of the next with its id.
+    peer.send([notice(1, DEADLINE, Some(1_000)), message_of(1, "now d")].concat())
+        .await;
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(1, "d"));
+    peer.send(message_of(1, "wait e")).await;
+    sleep(Duration::from_secs(5)).await;
+    gates.open("e");
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(1, "e"));
+}
+
+/// Waits at the gate that the first letter names.
+#[server_protocol(framing = Multiplexed)]
+async fn padded(request: &str, #[state] gates: &Gates) -> String {
+    let name = request.get(..1).unwrap_or_default();
+    gates.of(name).pass().await;
+    name.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_requests_in_flight_are_within_the_memory_budget() {
+    const LENGTH: usize = 1_500_000;
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Padded::new(gates.clone())).memory_budget(4 << 20);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 16);
+    let sending = async {
+        for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            peer.send(message_of(id, name.repeat(LENGTH))).await;
+        }
+    };
+    // The third waits for memory.
+    let timed_out = tokio::time::timeout(Duration::from_secs(1), sending).await;
+    assert!(timed_out.is_err());
+    assert!(gates.of("a").was_reached() && gates.of("b").was_reached());
+    gates.open("a");
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(1, "a"));
+}
+
+#[tokio::test]
+async fn request_may_be_as_large_as_the_memory_budget() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Padded::new(gates.clone())).memory_budget(1 << 20);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 16);
+    for (id, name) in [(1, "a"), (2, "b")] {
+        gates.open(name);
+        peer.send(message_of(id, name.repeat((1 << 20) - 8))).await;
+        assert_eq!(within(hear(&mut peer)).await, Frame::reply(id, name));
+    }
+}
+
+#[tokio::test]
+async fn large_reply_without_memory_has_failed() {
+    const LENGTH: usize = 900_000;
+    let gates = Gates::default();
+    let server = server(&gates).memory_budget(1 << 20);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 14);
+    let requests = [1, 2].map(|id| message_of(id, format!("large {LENGTH}")));
+    peer.send(requests.concat()).await;
+    let (mut length, mut is_rejected) = (0, false);
+    while length < LENGTH || !is_rejected {
+        match within(hear(&mut peer)).await {
+            Frame(1, None, part) => length += part.len(),
+            Frame(1, Some(PARTS), _) => {}
+            Frame(2, Some(code::FAILED), _) => is_rejected = true,
+            other => panic!("{:?} of {}", other.1, other.0),
+        }
+    }
+    // What the first had can be used again.
+    peer.send(message_of(3, format!("large {LENGTH}"))).await;
+    let mut length = 0;
+    while length < LENGTH {
+        let Frame(id, kind, part) = within(hear(&mut peer)).await;
+        assert_eq!(id, 3);
+        length += if kind.is_none() { part.len() } else { 0 };
+    }
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [2, 1, 0, 0]);
+}
+
 /// Counts the items that come before a frame of another kind, which it returns.
 async fn count_items(peer: &mut RawPeer, id: u32) -> (usize, Frame) {
     let (mut items, mut announced) = (0, 0);
@@ -253,6 +359,60 @@ async fn stream_without_credit_waits_and_holds_up_nothing() {
     drop(peer);
     let report = within(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [3, 0, 0, 0]);
+}
+
+/// Receives as many items as the first credit allows.
+async fn receive_credit(peer: &mut RawPeer) {
+    let mut items = 0;
+    while items < 256 {
+        let Frame(id, kind, _) = within(hear(peer)).await;
+        assert_eq!(id, 1);
+        items += usize::from(kind.is_none());
+    }
+}
+
+#[tokio::test]
+async fn no_request_starts_in_a_drain_while_a_stream_waits_for_credit() {
+    let gates = Gates::default();
+    let server = Listening::start(Over::Memory, server(&gates)).await;
+    let mut peer = server.peer().await;
+    peer.send(message_of(1, "items 300")).await;
+    receive_credit(&mut peer).await;
+    peer.send(message_of(3, "drain d")).await;
+    gates.reached(&["d"]).await;
+    server.handle().stop();
+    assert_eq!(within(hear(&mut peer)).await, Frame::reply(3, "d"));
+    peer.send([message_of(2, "now a"), notice(1, CREDIT, Some(1 << 20))].concat())
+        .await;
+    gates.open("sent");
+    let (items, refused) = within(count_items(&mut peer, 1)).await;
+    assert_eq!((items, refused.0, refused.1), (0, 2, Some(code::BUSY)));
+    let (items, reply) = within(count_items(&mut peer, 1)).await;
+    assert_eq!((items, reply), (44, Frame::reply(1, "300")));
+    assert_eq!(
+        within(hear_rejection(&mut peer)).await,
+        (0, code::GOING_AWAY)
+    );
+    let report = within(server.finished()).await;
+    assert_eq!(outcomes(&report), [2, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn last_request_of_a_connection_gets_its_credit() {
+    let gates = Gates::default();
+    let server = server(&gates).max_requests_per_connection(1);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 20);
+    peer.send(message_of(1, "items 300")).await;
+    receive_credit(&mut peer).await;
+    peer.send([notice(1, CREDIT, Some(1 << 20)), message_of(2, "now a")].concat())
+        .await;
+    gates.open("sent");
+    let (items, reply) = within(count_items(&mut peer, 1)).await;
+    assert_eq!((items, reply), (44, Frame::reply(1, "300")));
+    assert_eq!(
+        within(hear_rejection(&mut peer)).await,
+        (0, code::GOING_AWAY)
+    );
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ impl<F: Framing> Outgoing<'_, F> {
             self.write.room()
         };
         let has_more = queue.take_events(room, &mut events, cx);
+        // They belong to no request, and come between what belongs to one.
+        let id = self.framing.get_mut().set_id(0);
         let (mut sent, mut dropped) = (0, queue.take_dropped());
         let mut rest = events.as_slice();
         while !rest.is_empty() {
@@ -79,6 +81,7 @@ impl<F: Framing> Outgoing<'_, F> {
                 log_limited!(log_limiter, error, { %error, }, "an event cannot be sent");
             }
         }
+        self.framing.get_mut().set_id(id);
         self.info.server().events.count(sent, dropped);
         Ok(has_more)
     }
@@ -132,13 +135,6 @@ impl<F: Framing> Outgoing<'_, F> {
             }
         }
         None
-    }
-}
-
-/// Lets what is written from now on have the id of the request whose function waited.
-pub(super) fn restore_id<F: Framing>(framing: &mut F, conversation: &Conversation) {
-    if F::HAS_IDS && conversation.request_id() > 0 {
-        framing.set_id(conversation.request_id());
     }
 }
 

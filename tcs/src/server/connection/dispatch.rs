@@ -16,7 +16,7 @@ use super::{
         shared::Shared,
     },
     clocks::Stopwatch,
-    converse::{EVENT_BATCHES, Outgoing, restore_id},
+    converse::{EVENT_BATCHES, Outgoing},
     io::{Gone, Interrupt, Io},
     receive::Fed,
     respond::{Exit, Flow, Responder},
@@ -203,11 +203,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };
-        if P::Framing::HAS_IDS {
-            conversation.begin_request(self.framing.get_mut().id());
-        }
         for _ in 0..EVENT_BATCHES {
-            restore_id(self.framing.get_mut(), conversation);
             // Items stay where they are while the peer does not read.
             let mut has_more = self.io.is_stalled();
             if !has_more {
@@ -259,7 +255,6 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// the end of the request.
     #[cold]
     fn finish_items<R>(&mut self, conversation: &Conversation, called: Called<R>) -> Called<R> {
-        restore_id(self.framing.get_mut(), conversation);
         if !matches!(called, Called::Returned(_)) {
             return called;
         }
@@ -360,6 +355,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
                 self.io.count_request();
+                self.set_id();
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
@@ -368,6 +364,15 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             if let Some(next) = self.handle_other_frame(kind, length) {
                 return Err(next);
             }
+        }
+    }
+
+    /// Lets what is written from now on have the id of the request that was parsed last.
+    #[inline]
+    fn set_id(&mut self) {
+        if P::Framing::HAS_IDS {
+            let framing = self.framing.get_mut();
+            framing.set_id(framing.id());
         }
     }
 
@@ -385,6 +390,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
             FrameKind::Oversized => {
+                self.set_id();
                 self.io.count_unreadable(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());

@@ -236,16 +236,20 @@ impl Io {
         shared: &Shared<P>,
         arrival: Arrival,
     ) -> Result<(), Rejection> {
+        let received = self.registration.tally().received();
+        shared.limits.check_pipeline(received - arrival.received)?;
+        self.start_request(shared, arrival)
+    }
+
+    /// As [`begin_request`](Self::begin_request), for a request that was not beyond the limit of its connection when it
+    /// arrived.
+    #[cold]
+    pub(super) fn start_request<P: ServerProtocol>(
+        &mut self,
+        shared: &Shared<P>,
+        arrival: Arrival,
+    ) -> Result<(), Rejection> {
         shared.close_if_once();
-        let (most, received) = (
-            shared.limits.pipelined,
-            self.registration.tally().received(),
-        );
-        if received - arrival.received > most {
-            let text =
-                format!("{most} requests of this connection wait (`max_pipelined_requests`)");
-            return Err(Rejection::busy(text));
-        }
         if let Some(probe) = self.registration.probe() {
             probe.check(arrival.time, Instant::now())?;
         }
@@ -624,9 +628,14 @@ impl Io {
         ahead: &mut ReadAhead,
     ) -> Result<(), ReadError> {
         if read.has_consumed() {
-            self.clocks.frame.stop();
+            self.end_frame();
         }
         read.fill_from(ahead)
+    }
+
+    /// Notes that a frame was taken, so that the time of the next one can begin.
+    pub(super) const fn end_frame(&mut self) {
+        self.clocks.frame.stop();
     }
 
     /// Reads ahead. Returns an error if the peer is gone.

@@ -54,7 +54,7 @@ mod receive;
 mod respond;
 mod upgrade;
 
-use converse::{EVENT_BATCHES, Outgoing, drop_items, restore_id};
+use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use receive::end_chunks;
@@ -305,7 +305,8 @@ impl<P: ServerProtocol> Connection<P> {
     /// Returns `true` if requests are processed at the same time. With ids, this is the default, and a session that is not
     /// shared keeps them in sequence.
     fn may_be_concurrent(&self) -> bool {
-        !P::Framing::HAS_IDS || share_session::<P>(&self.session).is_some()
+        // A panic is that of the next request.
+        !P::Framing::HAS_IDS || !matches!(share_session::<P>(&self.session), Ok(None))
     }
 
     /// Sends events, and waits for input.
@@ -467,7 +468,6 @@ impl<P: ServerProtocol> Connection<P> {
             }
             let rest = end_chunks(conversation, &mut self.framing, &self.shared);
             read.frames().skip(rest);
-            restore_id(self.framing.get_mut(), conversation);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));

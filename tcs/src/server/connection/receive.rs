@@ -179,7 +179,7 @@ fn restart_framing<P: ServerProtocol>(
     framing: &mut ConnectionFraming<P::Framing>,
     shared: &Shared<P>,
 ) {
-    if P::Framing::HAS_INDEPENDENT_FRAMES {
+    if P::Framing::HAS_INDEPENDENT_FRAMES && !P::Framing::IS_STATELESS {
         *framing.get_mut() = shared.protocol.framing();
     }
 }

@@ -21,7 +21,6 @@ use super::{
         limits::{Limit, Limits, TOO_OLD},
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
-        registry::AbortReason,
         report::{Tally, Unsent},
         shared::Shared,
     },
@@ -266,7 +265,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 
     /// Closes the connection, as the protocol function or its reply asks.
-    fn close_after_reply(&mut self) -> Flow {
+    pub(super) fn close_after_reply(&mut self) -> Flow {
         self.close_with_frame(&going_away("this was the last reply"));
         Flow::Break(Exit::Close)
     }
@@ -332,7 +331,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
-                self.aborted(reason);
+                self.dropped(reason.text());
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away(reason.text()));
             }
@@ -340,10 +339,11 @@ impl<P: ServerProtocol> Responder<'_, P> {
         Flow::Break(Exit::Close)
     }
 
-    /// Tells the peer that a function was dropped. The final frame says of all other requests that they were not executed.
+    /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not
+    /// executed.
     #[cold]
-    pub(super) fn aborted(&mut self, reason: AbortReason) {
-        let text = format!("{} before the reply", reason.text());
+    pub(super) fn dropped(&mut self, why: &str) {
+        let text = format!("{why} before the reply");
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }
 
@@ -384,11 +384,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
         let after = self.write.after();
         self.write.prepare();
+        let is_idle = self.unsent.sum() == self.tally.unanswered();
         // The panics of functions that run side by side were caught one by one.
-        if self.is_concurrent || self.unsent.sum() == self.tally.unanswered() {
+        if self.is_concurrent || is_idle {
             // No request was being processed: it was the framing, which would panic again.
             log_panic(self.log_limiter, "the framing", payload);
-            self.close_with(&going_away("the server failed"));
+            if is_idle {
+                self.close_with(&going_away("the server failed"));
+            }
             return Flow::Break(Exit::Close);
         }
         self.reject(&function_panicked(self.log_limiter, payload))?;

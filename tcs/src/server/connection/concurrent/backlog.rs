@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
-use super::super::super::limits::Deadline;
-use crate::buffer::Arrival;
+use super::slots::ClientDeadline;
+use crate::buffer::{Arrival, OwnedMessage};
 
 /// How many bytes of requests are kept.
 const LIMIT: usize = 64 * 1024;
@@ -13,16 +11,14 @@ const LIMIT: usize = 64 * 1024;
 /// A request that was received, and whose function is not called yet.
 pub(super) struct QueuedRequest {
     pub(super) id: u32,
-    pub(super) bytes: Vec<u8>,
+    pub(super) message: OwnedMessage,
     pub(super) arrival: Arrival,
-    /// The deadline that the client has told, on both clocks.
-    pub(super) last: Deadline,
-    pub(super) inherited: Option<Instant>,
+    pub(super) client_deadline: ClientDeadline,
 }
 
 impl QueuedRequest {
     fn size(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
+        self.message.bytes().len() + size_of::<Self>()
     }
 }
 
@@ -37,6 +33,10 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
     }
 
     /// Returns `true` if no further request may be added.

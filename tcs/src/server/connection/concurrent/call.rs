@@ -10,8 +10,10 @@ use super::super::{
     io::RequestInFlight,
 };
 use crate::{
-    ConnectionInfo, Rejection,
-    buffer::{Arrival, EncodeOutcome, Unusual},
+    ConnectionInfo, Rejection, RejectionKind,
+    buffer::{
+        Arrival, EncodeOutcome, MemoryBudget, OverBudget, OwnedMessage, Reservation, Unusual,
+    },
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
@@ -19,7 +21,7 @@ use crate::{
 
 /// A request whose function is to be called.
 pub(super) struct Request<P: ServerProtocol> {
-    pub(super) bytes: Vec<u8>,
+    pub(super) message: OwnedMessage,
     pub(super) session: P::Session,
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) arrival: Arrival,
@@ -43,9 +45,31 @@ pub(super) struct Reply {
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
     pub(super) encoded: Unusual,
+    /// The memory of a large one.
+    reserved: Option<Reservation>,
 }
 
 impl Outcome {
+    /// Reserves the memory of a large reply. Without it, the request has failed.
+    pub(super) fn reserve(self, budget: &MemoryBudget) -> Self {
+        let Self::Reply(mut reply) = self else {
+            return self;
+        };
+        match budget.reserve_large(reply.bytes.capacity()) {
+            Ok(reserved) => {
+                reply.reserved = reserved;
+                Self::Reply(reply)
+            }
+            Err(OverBudget) => {
+                Self::failed("the memory for large replies is in use (`memory_budget`)")
+            }
+        }
+    }
+
+    pub(super) fn failed(text: &str) -> Self {
+        Self::Rejected(Rejection::new(RejectionKind::Failed, text))
+    }
+
     /// Returns `true` if the connection closes after it.
     pub(super) fn closes(&self) -> bool {
         match self {
@@ -57,17 +81,24 @@ impl Outcome {
     }
 }
 
+impl Reply {
+    /// Returns `true` if the client is told something.
+    pub(super) const fn has_answer(&self) -> bool {
+        !matches!(self.encoded.outcome, EncodeOutcome::Nothing)
+    }
+}
+
 /// Decodes a request and calls its function. The future owns what the request borrows.
 pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
     let Request {
-        bytes,
+        message,
         mut session,
         info,
         arrival,
         _in_flight,
     } = request;
     let mut scratch = Vec::new();
-    let frame = Frame::new(&bytes).with_scratch(&mut scratch);
+    let frame = Frame::new(message.bytes()).with_scratch(&mut scratch);
     let decoded = match P::Request::decode(frame) {
         Ok(decoded) => decoded,
         Err(error) => return Outcome::Rejected(Rejection::bad_request(error.to_string())),
@@ -103,6 +134,7 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         bytes,
         sent: 0,
         encoded,
+        reserved: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod take;
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    mem::take,
     sync::Arc,
     task::{Context as TaskContext, Poll},
 };
@@ -25,7 +26,7 @@ use self::{
     call::{Outcome, Reply, Request, call},
     slots::Slots,
     streams::is_large,
-    take::Taken,
+    take::Intake,
 };
 use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
@@ -65,33 +66,32 @@ impl<P: ServerProtocol> Connection<P> {
             framing: &mut self.framing,
             buffers: self.buffers.checkout(),
             io: &mut self.io,
-            call: |request| call(shared, request),
+            call: call::<P>,
             slots: Slots::new(),
             woken: Vec::new(),
             queue: VecDeque::new(),
             streams: VecDeque::new(),
             backlog: Backlog::default(),
-            deadline: None,
             timeout: Deadline::NEVER,
-            is_closing: false,
+            phase: Phase::Serving,
             has_half_closed: false,
         };
         let (mut began, mut rounds) = (Instant::now(), 0);
         loop {
-            let taken = match driver.process() {
-                Ok(taken) => taken,
+            let intake = match driver.process() {
+                Ok(intake) => intake,
                 Err(exit) => return Ok(Some(exit)),
             };
             if driver.is_idle() {
-                match taken {
-                    Taken::NeedsBytes => return Ok(None),
-                    Taken::Eof => return Ok(Some(Exit::Eof)),
-                    Taken::Enough | Taken::Yield => {}
+                match intake {
+                    Intake::NeedsBytes => return Ok(None),
+                    Intake::Eof => return Ok(Some(Exit::Eof)),
+                    Intake::Enough | Intake::Yield => {}
                 }
             }
             let mut has_waited = false;
             let waited = poll_fn(|cx| {
-                let waited = driver.poll_wait(taken, cx);
+                let waited = driver.poll_wait(intake, cx);
                 has_waited |= waited.is_pending();
                 waited
             });
@@ -102,7 +102,7 @@ impl<P: ServerProtocol> Connection<P> {
             }
             rounds += 1;
             let limit = driver.io.registration().limits().poll_nanos;
-            let must_yield = taken == Taken::Yield
+            let must_yield = intake == Intake::Yield
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
             if must_yield && !has_waited {
@@ -116,8 +116,19 @@ impl<P: ServerProtocol> Connection<P> {
     }
 }
 
-/// The driver. `F` are the futures that `C` makes of requests.
-struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
+/// What becomes of the requests that arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Their functions are called.
+    Serving,
+    /// They are refused. They arrive among the notices that streams need to end in a drain.
+    Draining,
+    /// They are not received any more, nor are those called that wait: the connection closes.
+    Closing,
+}
+
+/// The driver. `F` are the futures of requests.
+struct Driver<'a, P: ServerProtocol, F: Future> {
     shared: &'a Shared<P>,
     info: &'a ConnectionInfo,
     /// How many requests are in flight at most.
@@ -128,7 +139,7 @@ struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
     framing: &'a mut ConnectionFraming<P::Framing>,
     buffers: &'a mut Buffers,
     io: &'a mut Io,
-    call: C,
+    call: fn(&'a Shared<P>, Request<P>) -> F,
     slots: Slots<F>,
     /// Memory for the slots that were woken.
     woken: Vec<usize>,
@@ -137,39 +148,31 @@ struct Driver<'a, P: ServerProtocol, F: Future<Output = Outcome>, C> {
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<usize>,
     backlog: Backlog,
-    /// The last deadline that the client has told, and for which id.
-    deadline: Option<(u32, u32)>,
     /// No function must have ended before.
     timeout: Deadline,
-    /// Whether no further request is taken.
-    is_closing: bool,
+    phase: Phase,
     /// Whether the functions were dropped at the end of `half_close_timeout`.
     has_half_closed: bool,
 }
 
-impl<P, F, C> Driver<'_, P, F, C>
-where
-    P: ServerProtocol,
-    F: Future<Output = Outcome>,
-    C: FnMut(Request<P>) -> F,
-{
+impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Polls the functions that were woken, answers, and takes further requests. Returns how the connection ends as an
     /// error.
-    fn process(&mut self) -> Result<Taken, Exit> {
-        let mut woken = std::mem::take(&mut self.woken);
+    fn process(&mut self) -> Result<Intake, Exit> {
+        let mut woken = take(&mut self.woken);
         self.slots.take_woken(&mut woken);
         for slot in woken.drain(..) {
             self.poll_slot(slot);
         }
         self.woken = woken;
         loop {
-            let taken = self.take_requests();
+            let intake = self.take_requests();
             if let Flow::Break(exit) = self.answer() {
                 return Err(exit);
             }
             // Functions that do not wait have made room for others.
-            if !self.may_take_more(taken) {
-                return Ok(taken);
+            if !self.may_take_more(intake) {
+                return Ok(intake);
             }
         }
     }
@@ -192,7 +195,10 @@ where
             self.streams.push_back(slot);
         }
         match polled {
-            Some(Ok(outcome)) => self.finish(slot, outcome),
+            Some(Ok(outcome)) => {
+                let outcome = outcome.reserve(self.io.registration().memory());
+                self.finish(slot, outcome);
+            }
             Some(Err(payload)) => self.fail(slot, payload),
             None => {}
         }
@@ -226,7 +232,9 @@ where
 
     /// Notes what becomes of a request.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
-        self.is_closing |= outcome.closes();
+        if outcome.closes() {
+            self.phase = Phase::Closing;
+        }
         self.slots.finish(slot, outcome);
         if !self.is_ordered {
             self.queue.push_back(slot);
@@ -243,12 +251,7 @@ where
                 break;
             };
             self.buffers.write.prepare();
-            let flow = self.answer_one(position);
-            if let Flow::Break(exit) = flow {
-                // Those behind it came before the peer had the reply, so they are not over TLS.
-                let is_last = self.is_idle();
-                return Flow::Break(if is_last { exit } else { Exit::Close });
-            }
+            self.answer_one(position)?;
             // Replies and items take turns.
             self.write_items();
         }
@@ -256,7 +259,7 @@ where
             self.responder().close_at_half_close();
             return Flow::Break(Exit::Close);
         }
-        if self.is_closing && self.slots.in_use() == 0 {
+        if self.phase == Phase::Closing && self.slots.in_use() == 0 {
             // Something took the place of the reply that was to close the connection.
             return Flow::Break(Exit::Close);
         }
@@ -296,11 +299,52 @@ where
                 self.write_part(slot, reply);
                 Flow::Continue(())
             }
+            Some(Outcome::BadFrame(error)) if !self.queue.is_empty() => {
+                // After all others, because its answer is final.
+                self.slots.finish(slot, Outcome::BadFrame(error));
+                self.queue.push_back(slot);
+                Flow::Continue(())
+            }
             outcome => {
                 self.slots.release(slot);
-                self.respond(outcome)
+                match outcome {
+                    Some(last) if last.closes() && !self.queue.is_empty() => {
+                        self.respond_beside_others(last)
+                    }
+                    outcome => self.respond(outcome),
+                }
             }
         }
+    }
+
+    /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
+    /// them, because it says that they were not executed.
+    #[cold]
+    fn respond_beside_others(&mut self, outcome: Outcome) -> Flow {
+        match outcome {
+            Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
+                let text = "TLS cannot start beside other requests";
+                self.respond(Some(Outcome::failed(text)))?;
+            }
+            Outcome::Reply(mut reply) if !self.is_ordered || reply.has_answer() => {
+                reply.encoded.after = After::Continue;
+                self.reply(reply)?;
+            }
+            Outcome::Rejected(rejection) => {
+                self.respond(Some(Outcome::failed(rejection.text())))?;
+            }
+            // Nothing can follow what has no answer.
+            other => return self.respond(Some(other)),
+        }
+        if !self.is_ordered {
+            // The last of those that close the connection does it.
+            return Flow::Continue(());
+        }
+        for slot in take(&mut self.queue) {
+            self.drop_function(slot);
+            self.responder().dropped("the connection closed");
+        }
+        self.responder().close_after_reply()
     }
 
     /// Lets what is written from now on have the id of a request.
@@ -330,11 +374,7 @@ where
 
     /// Frames a reply, or what is left of it.
     fn reply(&mut self, reply: Reply) -> Flow {
-        let Unusual { outcome, mut after } = reply.encoded;
-        if !self.is_ordered && !self.queue.is_empty() {
-            // Without an order, the last of those that close the connection does it.
-            after = After::Continue;
-        }
+        let Unusual { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.frame_len;
             let framing = self.framing.get_mut();
@@ -362,7 +402,7 @@ where
     /// must.
     fn poll_wait(
         &mut self,
-        taken: Taken,
+        intake: Intake,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Option<Interrupt>, Gone>> {
         let has_events = self.write_events(cx)?;
@@ -384,13 +424,13 @@ where
             }
         }
         let has_room = self.buffers.write.is_empty();
-        let goes_on = taken == Taken::Yield
-            || self.read_more(taken)
+        let goes_on = intake == Intake::Yield
+            || self.read_more(intake)
             || has_room
                 && (has_events
                     || self.next_in_queue().is_some()
                     || self.has_stream()
-                    || self.may_take_more(taken));
+                    || self.may_take_more(intake));
         if goes_on || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(None));
         }
@@ -434,14 +474,16 @@ where
             };
             for slot in others {
                 self.set_id(*slot);
-                self.responder().aborted(reason);
+                self.responder().dropped(reason.text());
             }
             self.set_id(*last);
             return self.responder().interrupted(interrupt);
         }
         let is_half_closed = interrupt == Interrupt::HalfClosed;
-        self.is_closing |= is_half_closed;
-        self.has_half_closed |= is_half_closed;
+        if is_half_closed {
+            self.phase = Phase::Closing;
+            self.has_half_closed = true;
+        }
         self.timeout = Deadline::NEVER;
         for slot in self.slots.positions() {
             // Items without credit may wait after their function.
@@ -449,11 +491,11 @@ where
             let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
                 continue;
             };
-            let (deadline, last) = (request.deadline, request.last);
+            let (deadline, client_deadline) = (request.deadline, request.client_deadline());
             let has_passed = |deadline| self.io.registration().has_passed(deadline);
             let rejection = if is_half_closed {
                 half_closed(&self.shared.limits)
-            } else if has_passed(last) {
+            } else if has_passed(client_deadline) {
                 client_timed_out()
             } else if has_passed(deadline) {
                 timed_out(&self.shared.limits)
@@ -468,13 +510,20 @@ where
 }
 
 /// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
-impl<P: ServerProtocol, F: Future<Output = Outcome>, C> Drop for Driver<'_, P, F, C> {
+impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
     fn drop(&mut self) {
         for slot in self.slots.positions() {
-            if let Err(payload) = self.slots.stop(slot) {
-                let log_limiter = self.io.registration().log_limiter();
-                log_panic(log_limiter, "the drop of a function", payload);
-            }
+            self.drop_function(slot);
+        }
+    }
+}
+
+impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
+    /// Drops the function in a slot, if one runs. Its panic is only logged.
+    fn drop_function(&mut self, slot: usize) {
+        if let Err(payload) = self.slots.stop(slot) {
+            let log_limiter = self.io.registration().log_limiter();
+            log_panic(log_limiter, "the drop of a function", payload);
         }
     }
 }

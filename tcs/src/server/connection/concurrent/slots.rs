@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::super::super::limits::Deadline;
+use super::super::super::limits::{Deadline, Limit, Limits, Millis};
 use crate::{
     ConnectionInfo,
     conversation::Messages,
@@ -34,11 +34,19 @@ pub(super) struct Slots<F: Future> {
 }
 
 struct Slot<F: Future> {
+    state: State<F::Output>,
+    /// The future that runs, if one does. Its memory is used again.
     future: Pin<Box<Option<F>>>,
     request: InFlight,
-    outcome: Option<F::Output>,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
+}
+
+enum State<O> {
+    Free,
+    Running,
+    /// The function has ended, and its request is not answered.
+    Done(O),
 }
 
 /// A request in a slot.
@@ -49,8 +57,7 @@ pub(super) struct InFlight {
     pub(super) id: u32,
     /// When the function must have ended, or sent another item.
     pub(super) deadline: Deadline,
-    /// When it must have ended because its client has told so.
-    pub(super) last: Deadline,
+    client_deadline: ClientDeadline,
     /// What the calls that it makes inherit.
     pub(super) inherited: Option<Instant>,
     /// Items of its reply that were taken from the function.
@@ -59,10 +66,35 @@ pub(super) struct InFlight {
     pub(super) credit: i64,
 }
 
-impl<F: Future> Slot<F> {
-    /// Returns `true` if the request of this slot is not answered.
-    fn is_taken(&self) -> bool {
-        self.future.is_some() || self.outcome.is_some()
+/// When the client of a request no longer waits for the reply, on the clock of the registry and on that of calls.
+#[derive(Clone, Copy)]
+pub(super) struct ClientDeadline {
+    pub(super) at: Deadline,
+    inherited: Option<Instant>,
+}
+
+impl ClientDeadline {
+    const NEVER: Self = Self {
+        at: Deadline::NEVER,
+        inherited: None,
+    };
+
+    /// Creates that of a request which has arrived at `now`.
+    pub(super) fn new(now: Millis, millis: Option<u32>) -> Self {
+        let Some(millis) = millis else {
+            return Self::NEVER;
+        };
+        let limit = Limit::from_millis(millis.into());
+        Self {
+            at: Deadline::after(now, limit),
+            inherited: Instant::now().checked_add(limit.as_duration()),
+        }
+    }
+}
+
+impl<O> State<O> {
+    const fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
     }
 }
 
@@ -71,6 +103,25 @@ impl InFlight {
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
         self.id = id;
         self.credit = if F::HAS_IDS { CREDIT } else { i64::MAX };
+    }
+
+    /// Starts the time of the function of this request.
+    pub(super) fn start(&mut self, client_deadline: ClientDeadline, now: Millis, limits: &Limits) {
+        self.client_deadline = client_deadline;
+        self.restart(now, limits);
+    }
+
+    /// Starts `request_timeout` again, for the next item.
+    pub(super) fn restart(&mut self, now: Millis, limits: &Limits) {
+        let client = self.client_deadline;
+        self.deadline = Deadline::after(now, limits.request).min(client.at);
+        let limit = limits.request_deadline();
+        self.inherited = limit.into_iter().chain(client.inherited).min();
+    }
+
+    /// Returns when the client no longer waits.
+    pub(super) const fn client_deadline(&self) -> Deadline {
+        self.client_deadline.at
     }
 
     fn has_staged(&self) -> bool {
@@ -86,6 +137,8 @@ struct Wakeups(Mutex<Woken>);
 #[derive(Default)]
 struct Woken {
     slots: Vec<usize>,
+    /// Whether each slot is among them, so that one that is woken many times is polled once.
+    flags: Vec<bool>,
     /// Set while the task waits.
     task: Option<Waker>,
 }
@@ -109,8 +162,8 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut woken = self.wakeups.lock();
-        // A future that is woken many times is polled once. The last one is compared, because few repeat others.
-        if woken.slots.last() != Some(&self.position) {
+        let is_woken = woken.flags.get_mut(self.position);
+        if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
             woken.slots.push(self.position);
         }
         let task = woken.task.take();
@@ -151,7 +204,7 @@ impl<F: Future> Slots<F> {
     pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
         let slots = self.all.iter().enumerate();
         slots
-            .filter(|(_, slot)| slot.is_taken())
+            .filter(|(_, slot)| !matches!(slot.state, State::Free))
             .map(|(position, _)| position)
     }
 
@@ -162,18 +215,19 @@ impl<F: Future> Slots<F> {
         }
         let position = self.all.len();
         let wakeups = Arc::clone(&self.wakeups);
+        wakeups.lock().flags.push(false);
         self.all.push(Slot {
+            state: State::Free,
             future: Box::pin(None),
             request: InFlight {
                 info: Arc::new(info.for_request()),
                 id: 0,
                 deadline: Deadline::NEVER,
-                last: Deadline::NEVER,
+                client_deadline: ClientDeadline::NEVER,
                 inherited: None,
                 items: Messages::default(),
                 credit: 0,
             },
-            outcome: None,
             waker: Arc::new(SlotWaker { position, wakeups }).into(),
         });
         position
@@ -183,6 +237,7 @@ impl<F: Future> Slots<F> {
     pub(super) fn start(&mut self, position: usize, function: F) {
         if let Some(slot) = self.all.get_mut(position) {
             slot.future.set(Some(function));
+            slot.state = State::Running;
             self.running += 1;
         }
     }
@@ -200,13 +255,13 @@ impl<F: Future> Slots<F> {
     /// Returns `true` if the function in a slot runs.
     pub(super) fn is_running(&self, position: usize) -> bool {
         let slot = self.all.get(position);
-        slot.is_some_and(|slot| slot.future.is_some())
+        slot.is_some_and(|slot| slot.state.is_running())
     }
 
     /// Returns the slot of the request with an id.
     pub(super) fn find(&self, id: u32) -> Option<usize> {
-        let is_of = |slot: &Slot<F>| slot.request.id == id && slot.is_taken();
-        self.all.iter().position(is_of)
+        self.taken()
+            .find(|slot| self.request(*slot).is_some_and(|request| request.id == id))
     }
 
     /// Polls the function in a slot, and drops it when it has ended. Returns the payload of a panic as an error.
@@ -222,12 +277,14 @@ impl<F: Future> Slots<F> {
         Some(self.stop(position).and(output))
     }
 
-    /// Drops the function in a slot. Returns the payload of a panic of its drop.
+    /// Drops the function in a slot, if one runs. Returns the payload of a panic of its drop.
     pub(super) fn stop(&mut self, position: usize) -> Result<(), Payload> {
-        let Some(slot) = self.all.get_mut(position) else {
+        let slot = self.all.get_mut(position);
+        let Some(slot) = slot.filter(|slot| slot.state.is_running()) else {
             return Ok(());
         };
-        self.running -= usize::from(slot.future.is_some());
+        slot.state = State::Free;
+        self.running -= 1;
         let dropped = catch_unwind(AssertUnwindSafe(|| slot.future.set(None)));
         if dropped.is_err() {
             // What is left of it is not dropped again.
@@ -239,18 +296,28 @@ impl<F: Future> Slots<F> {
     /// Notes the outcome of a slot without a function.
     pub(super) fn finish(&mut self, position: usize, outcome: F::Output) {
         if let Some(slot) = self.all.get_mut(position) {
-            slot.outcome = Some(outcome);
+            slot.state = State::Done(outcome);
         }
     }
 
     /// Returns the outcome of a slot, if there is one.
     pub(super) fn outcome(&self, position: usize) -> Option<&F::Output> {
-        self.all.get(position)?.outcome.as_ref()
+        match &self.all.get(position)?.state {
+            State::Done(outcome) => Some(outcome),
+            _ => None,
+        }
     }
 
     /// Takes the outcome of a slot.
     pub(super) fn take_outcome(&mut self, position: usize) -> Option<F::Output> {
-        self.all.get_mut(position)?.outcome.take()
+        let state = &mut self.all.get_mut(position)?.state;
+        match replace(state, State::Free) {
+            State::Done(outcome) => Some(outcome),
+            other => {
+                *state = other;
+                None
+            }
+        }
     }
 
     /// Notes that a slot is not in use any more.
@@ -294,7 +361,13 @@ impl<F: Future> Slots<F> {
 
     /// Moves the slots that were woken to `woken`, which is empty.
     pub(super) fn take_woken(&mut self, woken: &mut Vec<usize>) {
-        swap(&mut self.wakeups.lock().slots, woken);
+        let mut wakeups = self.wakeups.lock();
+        swap(&mut wakeups.slots, woken);
+        for slot in &*woken {
+            if let Some(is_woken) = wakeups.flags.get_mut(*slot) {
+                *is_woken = false;
+            }
+        }
     }
 
     /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
@@ -322,12 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_slot_that_was_woken_is_listed() {
-        let waker = Mutex::new(None);
+    fn only_slots_that_were_woken_are_listed() {
+        let wakers = Mutex::new(Vec::new());
         let mut slots = Slots::new();
         for _ in 0..3 {
             let future = poll_fn(|cx| {
-                *waker.lock().expect("no panic") = Some(cx.waker().clone());
+                wakers.lock().expect("no panic").push(cx.waker().clone());
                 Poll::<()>::Pending
             });
             let position = start(&mut slots, future);
@@ -335,14 +408,17 @@ mod tests {
         }
         let cx = Context::from_waker(Waker::noop());
         assert!(slots.sleep(&cx));
-        let waker = waker.lock().expect("no panic").take().expect("polled");
-        waker.wake_by_ref();
-        waker.wake();
-        assert!(!slots.sleep(&cx));
+        let wakers = wakers.lock().expect("no panic").clone();
         let mut woken = Vec::new();
-        slots.take_woken(&mut woken);
-        assert_eq!(woken, [2]);
-        woken.clear();
+        for _ in 0..2 {
+            for slot in [2, 0, 2, 0] {
+                wakers[slot].wake_by_ref();
+            }
+            assert!(!slots.sleep(&cx));
+            slots.take_woken(&mut woken);
+            assert_eq!(woken, [2, 0], "once, although it was woken by turns");
+            woken.clear();
+        }
         slots.take_woken(&mut woken);
         assert!(woken.is_empty());
     }

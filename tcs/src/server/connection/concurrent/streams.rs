@@ -1,9 +1,8 @@
 //! Streamed replies, and large ones with a framing that has ids: they are sent piece by piece, between others.
 
 use super::{
-    super::super::limits::Deadline,
     Driver,
-    call::{Outcome, Reply, Request},
+    call::{Outcome, Reply},
 };
 use crate::{
     buffer::EncodeOutcome,
@@ -23,12 +22,7 @@ pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > BATCH
 }
 
-impl<P, F, C> Driver<'_, P, F, C>
-where
-    P: ServerProtocol,
-    F: Future<Output = Outcome>,
-    C: FnMut(Request<P>) -> F,
-{
+impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
         let Some(slot) = self.next_stream() else {
@@ -47,10 +41,9 @@ where
         items.advance(count);
         // `request_timeout` is for each item.
         let now = self.io.registration().now();
-        let deadline = Deadline::after(now, self.shared.limits.request);
         if let Some(request) = self.slots.request_mut(slot) {
             request.items = items;
-            request.deadline = deadline.min(request.last);
+            request.restart(now, &self.shared.limits);
         }
         if let Some(error) = error {
             self.stop(slot, Outcome::Unsendable(error));

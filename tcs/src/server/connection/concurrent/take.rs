@@ -1,31 +1,29 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use tokio::time::Instant;
+use std::sync::Arc;
 
 use super::{
     super::{
-        super::{
-            limits::{Deadline, Limit},
-            metrics::NEEDS_ARRIVALS,
-        },
+        super::metrics::NEEDS_ARRIVALS,
         dispatch::check_control,
-        respond::client_timed_out,
+        respond::{client_timed_out, function_panicked},
     },
-    Driver,
+    Driver, Phase,
     backlog::QueuedRequest,
     call::{Outcome, Request},
+    slots::ClientDeadline,
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{Arrival, Buffers, ReadError},
+    buffer::{Buffers, ReadError},
     concurrency::share_session,
-    framing::{FrameError, FrameKind, Framing, Input as FramingInput, Notice, Side},
+    framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
 };
 
 /// Why the driver takes no further frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Intake {
     /// There is no complete one.
     NeedsBytes,
     /// The input has ended.
@@ -36,179 +34,169 @@ pub(super) enum Taken {
     Yield,
 }
 
-impl<P, F, C> Driver<'_, P, F, C>
-where
-    P: ServerProtocol,
-    F: Future<Output = Outcome>,
-    C: FnMut(Request<P>) -> F,
-{
+impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if a further request may be received.
     fn may_receive(&self) -> bool {
         let received = self.io.registration().tally().received();
         let is_last = received >= self.shared.limits.requests
             || received > 0 && (self.shared.is_once || !P::Framing::EXCHANGES.are_many());
-        !self.is_closing && !is_last
+        self.phase != Phase::Closing && !is_last
+    }
+
+    /// Returns `true` if a stream can only end with a notice, also when no request may be received.
+    fn needs_notices(&self) -> bool {
+        let is_bad = |slot: &usize| matches!(self.slots.outcome(*slot), Some(Outcome::BadFrame(_)));
+        self.waits_for_credit() && !self.queue.iter().any(is_bad)
     }
 
     /// Returns `true` if a function may be called.
     fn may_call(&self) -> bool {
-        !self.is_closing && self.slots.in_use() < self.limit && !self.buffers.write.is_full()
-    }
-
-    /// Returns `true` if further requests can be taken that could not when the last ones were.
-    pub(super) fn may_take_more(&self, taken: Taken) -> bool {
-        let has_more = taken == Taken::Enough && self.may_receive();
-        has_more && self.may_wait() || self.may_call() && (has_more || !self.backlog.is_empty())
-    }
-
-    /// Takes the requests that have arrived, and calls their functions.
-    pub(super) fn take_requests(&mut self) -> Taken {
-        let limit = self.shared.limits.frame_len;
-        loop {
-            while self.may_call()
-                && let Some(waiting) = self.backlog.pop()
-            {
-                self.start(waiting);
-            }
-            let must_wait = !self.may_call();
-            if !self.may_receive() || must_wait && !self.may_wait() {
-                return Taken::Enough;
-            }
-            let mut frames = self.buffers.read.frames();
-            if frames.has_ended() {
-                self.io.start_half_close();
-            } else if !frames.has_started() {
-                return Taken::NeedsBytes;
-            }
-            if self.io.must_yield(|| frames.has_started()) {
-                return Taken::Yield;
-            }
-            let input = frames.input(limit, Side::Server);
-            let parsed = match self.framing.parse(input) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) if frames.has_ended() => return Taken::Eof,
-                Ok(None) => {
-                    self.io.count_frame(|| true);
-                    return Taken::NeedsBytes;
-                }
-                Err(error) => {
-                    self.take_bad_frame(error);
-                    continue;
-                }
-            };
-            if parsed.kind == FrameKind::Message {
-                let arrival = frames.last_arrival();
-                let frame = frames.take(input, parsed);
-                let mut bytes = Vec::new();
-                let copied = bytes.try_reserve_exact(frame.len());
-                let copied = copied.map(|()| bytes.extend_from_slice(frame));
-                self.io.count_frame(|| !frames.is_empty());
-                self.io.count_request();
-                let waiting = self.waiting(bytes, arrival);
-                if copied.is_err() {
-                    let text = "the server has no memory for a frame of this size";
-                    self.reject(waiting.id, Rejection::busy(text));
-                } else if must_wait {
-                    self.backlog.push(waiting);
-                } else {
-                    self.start(waiting);
-                }
-                continue;
-            }
-            let (kind, length) = (parsed.kind, parsed.oversized_len());
-            let mut notice = None;
-            if P::Framing::HAS_IDS
-                && let FrameKind::Control(code) = kind
-            {
-                let text = input.bytes().get(parsed.payload()).unwrap_or_default();
-                notice = Notice::from_frame(code, text);
-                if let Some(Notice::Deadline(_)) = notice
-                    && !frames.has_ended()
-                {
-                    // It stays with its request, because it would be lost when nothing is in flight.
-                    let id = self.framing.get_mut().id();
-                    let rest = input.bytes().get(parsed.consumed..).unwrap_or_default();
-                    let rest = FramingInput::new(rest, limit, Side::Server, input.read_state());
-                    if let Ok(None) = self.framing.parse(rest) {
-                        return Taken::NeedsBytes;
-                    }
-                    self.deadline = Some((id, notice.and_then(Notice::number).unwrap_or_default()));
-                }
-            }
-            frames.skip(parsed.consumed);
-            self.io.count_frame(|| true);
-            match notice {
-                Some(Notice::Deadline(_)) => {}
-                Some(notice) => self.take_notice(notice),
-                None => self.take_other_frame(kind, length),
-            }
-        }
+        self.phase != Phase::Closing
+            && self.slots.in_use() < self.limit
+            && !self.buffers.write.is_full()
     }
 
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
-    fn may_wait(&self) -> bool {
+    fn may_queue(&self) -> bool {
         // The answers of cancelled requests wait as well, for a peer that does not read.
         P::Framing::HAS_IDS && self.queue.len() < self.limit && !self.backlog.is_full()
     }
 
-    /// Returns the request that was parsed last.
-    fn waiting(&mut self, bytes: Vec<u8>, arrival: Arrival) -> QueuedRequest {
-        let id = self.framing.get_mut().id();
-        let limit = self.deadline.take_if(|(of, _)| *of == id);
-        let limit = limit.map(|(_, millis)| Limit::from_millis(millis.into()));
-        let now = self.io.registration().now();
-        QueuedRequest {
-            id,
-            bytes,
-            arrival,
-            last: limit.map_or(Deadline::NEVER, |limit| Deadline::after(now, limit)),
-            inherited: limit.and_then(|limit| Instant::now().checked_add(limit.as_duration())),
+    fn may_take_frame(&self) -> bool {
+        (self.may_call() || self.may_queue()) && (self.may_receive() || self.needs_notices())
+    }
+
+    /// Returns `true` if further requests can be taken that could not when the last ones were.
+    pub(super) fn may_take_more(&self, intake: Intake) -> bool {
+        intake == Intake::Enough && self.may_take_frame()
+            || self.may_call() && !self.backlog.is_empty()
+    }
+
+    /// Takes the frames that have arrived, and calls the functions of requests.
+    pub(super) fn take_requests(&mut self) -> Intake {
+        loop {
+            while self.may_call()
+                && let Some(queued) = self.backlog.pop()
+            {
+                self.start(queued);
+            }
+            if !self.may_take_frame() {
+                return Intake::Enough;
+            }
+            if let Err(intake) = self.take_frame() {
+                return intake;
+            }
+        }
+    }
+
+    /// Takes the next frame. Returns why not if it takes none.
+    fn take_frame(&mut self) -> Result<(), Intake> {
+        let frames = self.buffers.read.frames();
+        if frames.has_ended() {
+            self.io.start_half_close();
+        } else if !frames.has_started() {
+            return Err(Intake::NeedsBytes);
+        }
+        if self.io.must_yield(|| frames.has_started()) {
+            return Err(Intake::Yield);
+        }
+        let input = frames.input(self.shared.limits.frame_len, Side::Server);
+        match self.framing.parse(input) {
+            Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
+            Ok(Some(parsed)) => self.take_other_frame(&parsed),
+            Ok(None) if frames.has_ended() => return Err(Intake::Eof),
+            Ok(None) => {
+                self.io.count_frame(|| true);
+                return Err(Intake::NeedsBytes);
+            }
+            Err(error) => self.take_bad_frame(error),
+        }
+        Ok(())
+    }
+
+    /// Takes a request. Calls its function, unless it must wait or is rejected.
+    fn take_message(&mut self, parsed: &ParsedFrame) {
+        let is_refused = self.phase != Phase::Serving || !self.may_receive();
+        let read = &mut self.buffers.read;
+        let arrival = read.frames().last_arrival();
+        let message = read.take_owned(parsed, self.io.registration().memory());
+        self.io.end_frame();
+        self.io.count_frame(|| read.has_started());
+        self.io.count_request();
+        let (framing, now) = (self.framing.get_mut(), self.io.registration().now());
+        let id = framing.id();
+        let client_deadline = ClientDeadline::new(now, framing.take_deadline());
+        let waiting = self.slots.in_use() + self.backlog.len() + 1;
+        if is_refused {
+            self.reject(id, Rejection::busy("the connection closes"));
+        } else if let Err(busy) = self.shared.limits.check_pipeline(waiting as u64) {
+            self.reject(id, busy);
+        } else if let Some(message) = message {
+            let request = QueuedRequest {
+                id,
+                message,
+                arrival,
+                client_deadline,
+            };
+            if self.may_call() {
+                self.start(request);
+            } else {
+                self.backlog.push(request);
+            }
+        } else {
+            let text = "the memory for large frames is in use (`memory_budget`)";
+            self.reject(id, Rejection::busy(text));
         }
     }
 
     /// Calls the function of a request, unless a limit rejects it.
-    fn start(&mut self, waiting: QueuedRequest) {
-        let slot = self.open_slot(waiting.id);
-        if self.io.registration().has_passed(waiting.last) {
-            self.finish(slot, Outcome::Rejected(client_timed_out()));
-        } else if let Err(rejection) = self.call(slot, waiting) {
+    fn start(&mut self, queued: QueuedRequest) {
+        let slot = self.open_slot(queued.id);
+        if let Err(rejection) = self.call(slot, queued) {
             self.finish(slot, Outcome::Rejected(rejection));
         }
     }
 
-    fn call(&mut self, slot: usize, waiting: QueuedRequest) -> Result<(), Rejection> {
+    fn call(&mut self, slot: usize, queued: QueuedRequest) -> Result<(), Rejection> {
         let QueuedRequest {
-            bytes,
+            id: _,
+            message,
             arrival,
-            last,
-            inherited,
-            ..
-        } = waiting;
+            client_deadline,
+        } = queued;
+        if self.io.registration().has_passed(client_deadline.at) {
+            return Err(client_timed_out());
+        }
         if self.shared.checks_requests {
-            self.io.begin_request(self.shared, arrival)?;
+            self.io.start_request(self.shared, arrival)?;
         }
         let in_flight = self.io.take_request();
-        let session = share_session::<P>(self.session).ok_or_else(|| {
-            let text = "requests run side by side, and the session is not shared (`share_session`)";
-            Rejection::new(RejectionKind::Failed, text)
-        })?;
-        let (now, limits) = (self.io.registration().now(), &self.shared.limits);
+        let registration = self.io.registration();
+        let session = match share_session::<P>(self.session) {
+            Ok(Some(session)) => session,
+            Ok(None) => {
+                let text =
+                    "requests run side by side, and the session is not shared (`share_session`)";
+                return Err(Rejection::new(RejectionKind::Failed, text));
+            }
+            Err(payload) => return Err(function_panicked(registration.log_limiter(), payload)),
+        };
         let Some(request) = self.slots.request_mut(slot) else {
             return Ok(());
         };
-        let info = request.info.clone();
-        request.deadline = Deadline::after(now, limits.request).min(last);
-        request.last = last;
-        let limit = limits.request_deadline();
-        request.inherited = limit.into_iter().chain(inherited).min();
+        request.start(client_deadline, registration.now(), &self.shared.limits);
         self.timeout = self.timeout.min(request.deadline);
-        let function = (self.call)(Request {
-            bytes,
-            session,
-            info,
-            arrival,
-            _in_flight: in_flight,
-        });
+        let info = Arc::clone(&request.info);
+        let function = (self.call)(
+            self.shared,
+            Request {
+                message,
+                session,
+                info,
+                arrival,
+                _in_flight: in_flight,
+            },
+        );
         self.slots.start(slot, function);
         self.poll_slot(slot);
         Ok(())
@@ -241,22 +229,27 @@ where
         self.finish(slot, Outcome::BadFrame(error));
     }
 
-    /// Handles a frame that is not a message within the limit.
+    /// Takes a frame that is not a message within the limit.
     #[cold]
-    fn take_other_frame(&mut self, kind: FrameKind, length: usize) {
-        if kind == FrameKind::Oversized {
+    fn take_other_frame(&mut self, parsed: &ParsedFrame) {
+        let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
+        self.io.count_frame(|| true);
+        if parsed.kind == FrameKind::Oversized {
             self.io.count_unreadable(self.shared);
-            let error = FrameError::too_large(length, self.shared.limits.frame_len);
+            let limit = self.shared.limits.frame_len;
+            let error = FrameError::too_large(parsed.oversized_len(), limit);
+            let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
             let id = self.framing.get_mut().id();
-            self.reject(
-                id,
-                Rejection::new(RejectionKind::TooLarge, error.to_string()),
-            );
-            return;
-        }
-        match check_control(kind) {
-            Ok(()) => self.io.count_other_frame(),
-            Err(error) => self.take_bad_frame(error),
+            self.reject(id, rejection);
+        } else if P::Framing::HAS_IDS
+            && let FrameKind::Control(code) = parsed.kind
+            && let Some(notice) = Notice::from_frame(code, self.buffers.read.frame(place))
+        {
+            self.take_notice(notice);
+        } else if let Err(error) = check_control(parsed.kind) {
+            self.take_bad_frame(error);
+        } else {
+            self.io.count_other_frame();
         }
     }
 
@@ -294,12 +287,15 @@ where
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones.
-    pub(super) fn read_more(&mut self, taken: Taken) -> bool {
-        // A stream needs notices to end.
-        let is_draining = self.io.registration().is_draining() && !self.waits_for_credit();
+    pub(super) fn read_more(&mut self, intake: Intake) -> bool {
+        let is_draining = self.io.registration().is_draining();
+        let must_wait = is_draining && !self.needs_notices();
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        if taken != Taken::NeedsBytes || ahead.is_unused() || read.has_ended() || is_draining {
+        if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
+        }
+        if is_draining && self.phase == Phase::Serving {
+            self.phase = Phase::Draining;
         }
         match self.io.take_ahead(read, ahead) {
             Ok(()) => {
