@@ -128,6 +128,8 @@ pub struct Connection<F = LengthPrefixed> {
     scratch: Vec<u8>,
     /// Whether the last reply was not that of the operation that was called.
     is_out_of_sync: bool,
+    /// Whether the request in flight is followed by chunks, and the last one was not queued.
+    pub(super) is_uploading: bool,
     /// For framings with ids.
     pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
@@ -190,6 +192,7 @@ impl<F: Framing> Connection<F> {
             flush_end: 0,
             scratch: Vec::new(),
             is_out_of_sync: false,
+            is_uploading: false,
             ids: Ids::default(),
             events: EventQueue::default(),
             skipped: 0,
@@ -652,7 +655,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
-    fn poll_exchanged(
+    pub(super) fn poll_exchanged(
         &mut self,
         cx: &mut Context<'_>,
         reply: &mut Option<Received>,
@@ -717,7 +720,7 @@ impl<F: Framing> Connection<F> {
 
     /// Like [`with_timeout`](Self::with_timeout) with the reply timeout, but gives up at `deadline`. A fault closes the
     /// connection, and becomes the error of the request at `offset`, or of a wait without a request.
-    fn exchange_in_time(
+    pub(super) fn exchange_in_time(
         &mut self,
         offset: Option<u64>,
         deadline: Option<Deadline>,
@@ -733,13 +736,13 @@ impl<F: Framing> Connection<F> {
 
     /// Checks the limits of a wait that was `polled`; see [`exchange_in_time`](Self::exchange_in_time).
     #[inline]
-    pub(super) fn poll_in_time(
+    pub(super) fn poll_in_time<T>(
         &mut self,
         cx: &mut Context<'_>,
         offset: Option<u64>,
         deadline: Option<&Deadline>,
-        polled: Poll<Result<Received, Arc<Fault>>>,
-    ) -> Poll<Result<Received>> {
+        polled: Poll<Result<T, Arc<Fault>>>,
+    ) -> Poll<Result<T>> {
         match polled {
             Poll::Ready(received) => {
                 self.reply_timer.reset();
@@ -845,6 +848,10 @@ impl<F: Framing> Connection<F> {
     fn abandon_requests(&mut self) {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
+        }
+        if take(&mut self.is_uploading) {
+            // Another request would end the chunks, as if they were all.
+            return self.close_with("an upload was dropped before its end");
         }
         while let Some(&offset) = self.in_flight.back()
             && self.is_removable(offset)

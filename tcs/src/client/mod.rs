@@ -43,6 +43,7 @@ mod requests;
 mod service;
 mod split;
 mod timer;
+mod upload;
 mod wire;
 
 #[cfg(feature = "stream")]
@@ -57,3 +58,4 @@ pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
 pub use split::{Incoming, Receiver, Sender};
+pub use upload::Upload;

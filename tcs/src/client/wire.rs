@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::{Announcement, ConnectionFraming, Framing, Notice},
     runtime::wake_after_others,
     transport::{Stream, explained},
 };
@@ -146,6 +146,24 @@ impl Wire {
         self.requests.notice(framing, notice);
     }
 
+    /// Queues a notice that the last request has so many chunks more. Returns `false` if the framing has none.
+    pub(super) fn announce_chunks<F: Framing>(&mut self, framing: &mut F, count: u32) -> bool {
+        let announcement = Announcement::Chunks;
+        self.requests.announce(framing, announcement, count)
+    }
+
+    /// Queues a chunk of the last request, with a notice, whole or not at all.
+    pub(super) fn push_chunk<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        encode: impl EncodeRequest,
+    ) -> Result<()> {
+        let start = self.end_offset();
+        self.announce_chunks(framing, 1);
+        let pushed = self.requests.push(framing, self.max_frame_len, encode);
+        pushed.map(drop).inspect_err(|_| self.truncate_requests(start))
+    }
+
     /// Queues a notice before the last request, which begins at `offset`. Returns where it begins now.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
@@ -236,13 +254,19 @@ impl Wire {
         !self.has_unparsed() && self.replies.has_ended()
     }
 
-    /// Ends sending, because a wait has reached its limit. What has arrived can still be received.
+    /// [Ends sending](Self::end_sending), because a wait has reached its limit.
     #[cold]
     pub(super) fn time_out(&mut self, limit: Duration) {
         let fault = match self.unsent() {
             0 => Fault::ReadTimedOut(limit),
             _ => Fault::WriteTimedOut(limit),
         };
+        self.end_sending(fault);
+    }
+
+    /// Sends nothing more. What has arrived can still be received.
+    #[cold]
+    pub(super) fn end_sending(&mut self, fault: Fault) {
         self.drop_requests();
         self.stop(fault, 0);
     }
