@@ -40,8 +40,10 @@ use crate::{
 /// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
 /// memory of a large reply beyond the next reply.
 const MAX_SCRATCH: usize = 128 * 1024;
-/// How many notices, and messages of replies that were abandoned, are skipped within one poll.
-const SKIPPED_AT_ONCE: u16 = 1024;
+/// How many bytes of notices, and of replies that were abandoned, are skipped within one poll.
+const SKIPPED_AT_ONCE: usize = 1 << 20;
+/// What each of them counts beside its own bytes.
+const SKIPPED_OVERHEAD: usize = 1 << 10;
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
@@ -134,8 +136,8 @@ pub struct Connection<F = LengthPrefixed> {
     pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
-    /// Counts skipped messages; wraps.
-    skipped: u16,
+    /// What was skipped since the last pause.
+    skipped: usize,
 }
 
 /// The parts of a [`Connection`], from [`Connection::into_parts`].
@@ -583,18 +585,23 @@ impl<F: Framing> Connection<F> {
         without_request: Expected,
     ) -> Poll<Result<Received, Arc<Fault>>> {
         loop {
-            let expected = match self.in_flight.front() {
-                // The ids tell.
-                _ if F::HAS_IDS => Expected::ANY,
-                Some(offset) => Expected::reply_to::<F>(Some(*offset)),
+            let oldest = self.in_flight.front();
+            let oldest = oldest.map(|offset| Expected::reply_to::<F>(Some(*offset)));
+            let last_id = self.ids.last();
+            let expected = |id| match oldest {
+                // Any other id is that of no request, or of one that was cancelled.
+                _ if F::HAS_IDS && id != last_id => Expected::ANY,
+                None if F::HAS_IDS => Expected::ANY,
+                Some(expected) => expected,
                 None => without_request,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
             if F::HAS_IDS && !matches!(received, Received::Notice) {
+                let length = received.len();
                 if let Some(received) = self.sort(received, without_request)? {
                     return Poll::Ready(Ok(received));
                 }
-                ready!(self.poll_skip(cx))?;
+                ready!(self.poll_skip(length, cx))?;
                 continue;
             }
             if let Received::Item(_) | Received::Event(_) | Received::Notice = received {
@@ -632,16 +639,18 @@ impl<F: Framing> Connection<F> {
             Received::Notice => {}
             _ => return Poll::Ready(Ok(false)),
         }
-        self.poll_skip(cx).map_ok(|()| true)
+        self.poll_skip(received.len(), cx).map_ok(|()| true)
     }
 
-    /// Counts what is skipped. Pending now and then, so that others get their turn, and the time is looked at.
+    /// Counts a message of `length` bytes that is skipped. Pending now and then, so that others get their turn, and the
+    /// time is looked at.
     #[cold]
-    fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Fault>>> {
-        self.skipped = self.skipped.wrapping_add(1);
-        if !self.skipped.is_multiple_of(SKIPPED_AT_ONCE) {
+    fn poll_skip(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Fault>>> {
+        self.skipped += SKIPPED_OVERHEAD + length;
+        if self.skipped < SKIPPED_AT_ONCE {
             return Poll::Ready(Ok(()));
         }
+        self.skipped = 0;
         let _: Poll<()> = self.wire.poll_flush(cx);
         // What has arrived comes before the fault, but not what arrives without end.
         if let Poll::Ready(fault) = self.wire.poll_stopped(cx) {
