@@ -215,7 +215,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         connection.is_uploading = false;
         connection.reply_timer.reset();
         let exchange = |it: &mut Connection<P::Framing>, cx: &mut Context<'_>| {
-            it.poll_exchanged(cx, &mut answer)
+            it.poll_exchange(cx, &mut answer)
         };
         let received = connection.exchange_in_time(Some(self.offset), self.deadline, exchange);
         let received = received.await?;

@@ -285,6 +285,8 @@ async fn reply_timeout_is_for_each_wait() {
         let sent = while_reading(&mut peer, upload.send(&chunk)).await;
         sent.expect("the server reads");
     }
+    send_waits(&mut upload, "dropped").await;
+    advance(9 * SECOND).await;
     // The rest, and then the reply that does not come.
     let began = Instant::now();
     let reply = while_reading(&mut peer, finish(upload)).await;
