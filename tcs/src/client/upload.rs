@@ -123,6 +123,25 @@ impl<F: Framing> Connection<F> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// A framing with ids has no uploads:
+    ///
+    /// ```compile_fail
+    /// use tcs::{Connection, framing::Multiplexed, protocol::Requests, server_protocol};
+    ///
+    /// #[server_protocol(framing = Multiplexed, requests = u32)]
+    /// async fn add(start: u32, mut more: Requests<'_, Add>) -> Result<u32, String> {
+    ///     Ok(start + more.next().await?.unwrap_or_default())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// let mut connection = Connection::<Multiplexed>::connect("localhost:7000").await?;
+    /// let upload = connection.upload::<Add>(1).await?;
+    /// # drop(upload);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn upload<P>(&mut self, request: P::Request<'_>) -> Result<Upload<'_, P>>
     where
         P: CallContract<Framing = F> + Receives,
