@@ -78,7 +78,7 @@
 //! | close the connection after a reply, or send no reply | [`Response`] |
 //! | send messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
 //! | reply with many messages | [`Replies`](protocol::Replies) |
-//! | receive a request in chunks | [`Requests`](protocol::Requests) |
+//! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
 //! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
 //! | take a connection over, as tunnels do | [`Response::upgrade`] |
 //! | know that the peer has closed while a function waits | [`Closed`](protocol::Closed) |

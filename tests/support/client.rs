@@ -7,7 +7,7 @@ use tcs::{
     client::ConnectOptions,
     format::{Encode, Plain},
     framing::{Framing, LengthPrefixed},
-    protocol::{ClientProtocol, Contract, Pushes, Streams},
+    protocol::{ClientProtocol, Contract, Pushes, Receives, Streams},
 };
 
 use crate::{
@@ -125,6 +125,18 @@ pub fn events(messages: &[&str]) -> Vec<u8> {
     announced(0x82, messages)
 }
 
+/// What an upload sends: a request, its chunks, each after a notice, and their end.
+pub fn uploaded(request: &str, chunks: &[&str]) -> Vec<u8> {
+    let chunks = chunks.iter().flat_map(|chunk| announced(0x83, &[chunk]));
+    [
+        frame(request),
+        announced(0x83, &[]),
+        chunks.collect(),
+        control(0x84, ""),
+    ]
+    .concat()
+}
+
 fn announced(kind: u8, messages: &[&str]) -> Vec<u8> {
     let count = u8::try_from(messages.len()).expect("tests are small");
     // Fewer than 128, so they are text.
@@ -136,6 +148,11 @@ fn announced(kind: u8, messages: &[&str]) -> Vec<u8> {
 impl<F: Framing> Streams for Text<F> {
     type Format = Plain;
     type Item<'a> = &'a str;
+}
+
+impl<F: Framing> Receives for Text<F> {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
 }
 
 /// A message that begins with `*` is an event.

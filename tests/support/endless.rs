@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -19,6 +23,7 @@ pub struct Endless {
     /// Whether it has something to read only once it was written to.
     is_silent: bool,
     reader: Option<Waker>,
+    read: Arc<AtomicUsize>,
 }
 
 /// So that a server that reads for ever fails its test instead of keeping it.
@@ -33,7 +38,13 @@ impl Endless {
             ends: Instant::now() + LIMIT,
             is_silent: false,
             reader: None,
+            read: Arc::default(),
         }
+    }
+
+    /// Counts the bytes that are read.
+    pub fn read_bytes(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.read)
     }
 
     /// A stream of `more` again and again, from the first write on.
@@ -64,6 +75,7 @@ impl AsyncRead for Endless {
         let count = buffer.remaining().min(self.unread.len());
         buffer.put_slice(&self.unread[..count]);
         self.unread.drain(..count);
+        self.read.fetch_add(count, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

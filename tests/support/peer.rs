@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use tcs::{Connection, framing::Framing};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -96,6 +97,14 @@ impl RawPeer {
     pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self {
             stream: Stream::Other(Box::new(stream)),
+        }
+    }
+
+    /// Makes it a client of the library.
+    pub fn into_connection<F: Framing>(self) -> Connection<F> {
+        match self.stream {
+            Stream::Tcp(stream) => Connection::over(stream),
+            Stream::Other(stream) => Connection::over(stream),
         }
     }
 

@@ -238,8 +238,8 @@ fn pushes(
     (function, implementation)
 }
 
-/// Declares the types that say what the items of streamed replies are. Each is also a contract, whose requests and
-/// replies are those of all operations.
+/// Declares the types that say what the items of streamed replies, and the chunks of requests, are. Each is also a
+/// contract, whose requests and replies are those of all operations.
 fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     // Not `pub`: the type of an item may be as private as the module.
     let vis = operations.module.vis_inside();
@@ -249,12 +249,22 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
     let streams = operations.list.iter().filter_map(|operation| {
-        let items = operation.items.as_ref()?;
+        let (family, text) = match (&operation.items, &operation.chunks) {
+            (Some(items), _) => (items, "The items of the reply to"),
+            (None, Some(chunks)) => (chunks, "The chunks of the request of"),
+            (None, None) => return None,
+        };
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
-        let text = format!(" The items of the reply to `{}`.", operation.name);
+        let text = format!(" {text} `{}`.", operation.name);
         let (applied, generics) = (quote_spanned!(span=> #name), Generics::default());
-        let implementation =
-            family::implement(items, &options.library, ident, &applied, &generics, &format);
+        let implementation = family::implement(
+            family,
+            &options.library,
+            ident,
+            &applied,
+            &generics,
+            &format,
+        );
         // At the function, so that it is what a clash of names is reported with.
         let keyword = ident_at(ident, "enum");
         let debug = debug(&applied, &generics, &name.to_string().to_token_stream());

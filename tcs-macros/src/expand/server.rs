@@ -245,10 +245,9 @@ impl<'a> ServerExpansion<'a> {
     fn concurrency(&self) -> Option<TokenStream> {
         let Some(Concurrency { limit, is_ordered }) = &self.server.concurrency else {
             // The default of a framing with ids would run them side by side.
-            let options = self.model.options;
-            let is_alone = self.server.session.is_some() || options.requests.is_some();
+            let is_alone = self.server.session.is_some() || self.server.takes_chunks;
             let (span, option) = (self.span, quote!(::core::option::Option));
-            let private = options.library.private(span);
+            let private = &self.private;
             return is_alone.then(|| {
                 quote_spanned! {span=>
                     const CONCURRENT: #option<#private::Concurrency> = #option::None;

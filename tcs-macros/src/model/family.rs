@@ -49,6 +49,14 @@ impl FamilyKind {
         }
     }
 
+    /// Returns the name of the attribute of an operation, what its messages are called, and the example of their type.
+    pub(super) const fn of_operation(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Receives => ("requests", "chunks", "Chunk<'_>"),
+            Self::Pushes | Self::Streams => ("replies", "items", "Row<'_>"),
+        }
+    }
+
     /// Returns what a message is called in errors.
     const fn what(self) -> &'static str {
         match self {
@@ -69,15 +77,14 @@ impl Family {
             .collect()
     }
 
-    /// Resolves the events of a module, whose operations each declare their items.
+    /// Resolves the events of a module, whose operations each declare their items or chunks.
     pub(super) fn resolve_pushes(options: &Options, errors: &mut Errors) -> Option<Self> {
         check_is_push(options, errors);
         Self::of_option(FamilyKind::Pushes, options, errors)
     }
 
-    /// Resolves the items of an operation. Their type is `None` if it did not parse, which was reported.
-    pub(super) fn of_items(written: Option<&Type>, errors: &mut Errors) -> Self {
-        let kind = FamilyKind::Streams;
+    /// Resolves the items or chunks of an operation. Their type is `None` if it did not parse, which was reported.
+    pub(super) fn of_attr(kind: FamilyKind, written: Option<&Type>, errors: &mut Errors) -> Self {
         Self {
             kind,
             message: written.and_then(|ty| resolve(kind, ty, errors)),

@@ -1,9 +1,10 @@
-//! The attributes before a function of a module: `#[blocking]`, `#[idempotent]`, `#[replies(…)]` and `#[secret]`.
+//! The attributes before a function of a module: `#[blocking]`, `#[idempotent]`, `#[replies(…)]`, `#[requests(…)]` and
+//! `#[secret]`.
 
 use syn::{Attribute, Path, Type, visit_mut::VisitMut as _};
 
 use super::{
-    family::Family,
+    family::{Family, FamilyKind},
     parameter::{check_empty, is_conditional},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     syntax::{ParenthesizeGroups, added_attrs, is_one_of},
 };
 
-const NAMES: &[&str] = &["blocking", "idempotent", "replies", "secret"];
+const NAMES: &[&str] = &["blocking", "idempotent", "replies", "requests", "secret"];
 
 /// What the attributes before an operation say.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(super) struct OperationAttrs<'a> {
     pub(super) is_secret: bool,
     /// The items of the streamed reply.
     pub(super) items: Option<Family>,
+    /// The chunks after the request.
+    pub(super) chunks: Option<Family>,
 }
 
 impl<'a> OperationAttrs<'a> {
@@ -42,7 +45,7 @@ impl<'a> OperationAttrs<'a> {
                 continue;
             };
             if path.is_ident(name) {
-                if name != "replies" {
+                if !matches!(name, "replies" | "requests") {
                     check_empty(attr, errors);
                 }
             } else {
@@ -52,16 +55,15 @@ impl<'a> OperationAttrs<'a> {
             match name {
                 "blocking" => found.blocking = Some(path),
                 "idempotent" => found.is_idempotent = true,
-                "replies" if found.items.is_some() => {
-                    let message = "a reply has one type of items: remove this `#[replies]`";
+                "replies" | "requests" if found.items.is_some() || found.chunks.is_some() => {
+                    let message = format_args!(
+                        "an operation has one type of items, or of chunks: remove this `#[{name}]`"
+                    );
                     errors.at(path, message);
                 }
-                "replies" => {
-                    let ty = path
-                        .is_ident(name)
-                        .then(|| parse_items(attr, errors))
-                        .flatten();
-                    found.items = Some(Family::of_items(ty.as_ref(), errors));
+                "replies" => found.items = Some(resolve_family(FamilyKind::Streams, attr, errors)),
+                "requests" => {
+                    found.chunks = Some(resolve_family(FamilyKind::Receives, attr, errors));
                 }
                 _ => found.is_secret = true,
             }
@@ -70,15 +72,20 @@ impl<'a> OperationAttrs<'a> {
     }
 }
 
-/// Parses the type in `#[replies(…)]`.
-fn parse_items(attr: &Attribute, errors: &mut Errors) -> Option<Type> {
-    let Ok(mut ty) = attr.parse_args::<Type>() else {
-        let message = "`#[replies]` takes the type of the items: write `#[replies(Row<'_>)]`";
+/// Resolves the type in `#[replies(…)]` or `#[requests(…)]`.
+fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Family {
+    let (name, messages, example) = kind.of_operation();
+    let mut written = attr.parse_args::<Type>();
+    if let Ok(ty) = &mut written {
+        ParenthesizeGroups.visit_type_mut(ty);
+    } else if attr.path().is_ident(name) {
+        let help = format_args!("write `#[{name}({example})]`");
+        let message = format_args!("`#[{name}]` takes the type of the {messages}: {help}");
         errors.at(&attr.meta, message);
-        return None;
-    };
-    ParenthesizeGroups.visit_type_mut(&mut ty);
-    Some(ty)
+    }
+    // A conditional one was reported.
+    let written = written.ok().filter(|_| attr.path().is_ident(name));
+    Family::of_attr(kind, written.as_ref(), errors)
 }
 
 /// Returns whether an attribute is for a function of a module, or adds one under a condition.
@@ -103,6 +110,7 @@ pub(super) fn check_no_operation_attrs(side: Side, function: &Function, errors: 
             _ if name == "idempotent" => "call it through `channel.idempotent()`",
             Side::Server if name == "blocking" => "write `#[server_protocol(blocking)]`",
             Side::Server if name == "replies" => "write `#[server_protocol(replies = …)]`",
+            Side::Server if name == "requests" => "write `#[server_protocol(requests = …)]`",
             _ => "remove it",
         };
         let message = format_args!("`#[{name}]` is for a function of a module: {help}");

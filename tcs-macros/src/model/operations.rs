@@ -5,7 +5,7 @@ use quote::ToTokens as _;
 use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    family::Family,
+    family::{Family, FamilyKind},
     generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
     message::resolve_message,
@@ -67,6 +67,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) is_idempotent: bool,
     /// The items of a streamed reply. A type of the name of the variants says what they are.
     pub(crate) items: Option<Family>,
+    /// The chunks after the request, in the same way.
+    pub(crate) chunks: Option<Family>,
 }
 
 /// A parameter that is a field of a request.
@@ -103,11 +105,22 @@ impl<'a> Operations<'a> {
             let message = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, message);
         }
+        let mut chunks = list.iter().filter(|operation| operation.chunks.is_some());
+        let chunked = chunks
+            .next()
+            .map(|operation| &operation.handler.function.sig.ident);
+        if let (Some(ident), Some(_)) = (chunked, options.given(OptionName::Concurrent)) {
+            let message =
+                "`requests` is for one request, and `concurrent` has several: remove one of them";
+            errors.at(ident, message);
+        }
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
             // A function with an error has its states too, so that the type keeps its fields.
             let ty = ProtocolType::of_module(module);
-            ServerImpl::of(options, handlers.iter(), ty, errors)
+            let mut server = ServerImpl::of(options, handlers.iter(), ty, errors);
+            server.takes_chunks = chunked.is_some();
+            server
         });
         Self {
             module,
@@ -133,7 +146,7 @@ fn check_options(options: &Options, errors: &mut Errors) {
         errors.at(option, message);
     }
     if let Some(option) = options.given(Requests) {
-        let message = "a function of a module takes one request: remove `requests`";
+        let message = "a function of a module says so itself: write `#[requests(…)]` before it";
         errors.at(option, message);
     }
     for option in options.given_of(&[Server, Request, Reply]) {
@@ -180,11 +193,16 @@ fn resolve_operation<'a>(
         handler.check_unused_params(errors);
     }
     let variant = variant?;
-    if attrs.items.is_none() {
-        attrs.items = resolve_forgotten_items(function, &variant, errors);
+    for (kind, found) in [
+        (FamilyKind::Streams, &mut attrs.items),
+        (FamilyKind::Receives, &mut attrs.chunks),
+    ] {
+        if found.is_none() {
+            *found = resolve_forgotten(kind, function, &variant, errors);
+        }
     }
-    if let Some(items) = &attrs.items
-        && !check_items(items, function, &variant, errors)
+    if let Some(family) = attrs.items.as_ref().or(attrs.chunks.as_ref())
+        && !check_family(family, function, &variant, errors)
     {
         return None;
     }
@@ -198,6 +216,7 @@ fn resolve_operation<'a>(
         is_reply_secret: attrs.is_secret,
         is_idempotent: attrs.is_idempotent,
         items: attrs.items,
+        chunks: attrs.chunks,
     })
 }
 
@@ -235,36 +254,47 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     found.is_empty()
 }
 
-/// Reports a handle of items that are not declared, as in `out: Replies<'_, Rows>`. Returns items of an unknown type, so
-/// that rustc does not miss theirs as well.
-fn resolve_forgotten_items(
+/// Reports a handle of items or chunks that are not declared, as in `out: Replies<'_, Rows>`. Returns messages of an
+/// unknown type, so that rustc does not miss theirs as well.
+fn resolve_forgotten(
+    kind: FamilyKind,
     function: &Function,
     name: &Ident,
     errors: &mut Errors,
 ) -> Option<Family> {
+    let (attr, messages, example) = kind.of_operation();
+    let handle_name = if kind == FamilyKind::Receives {
+        "Requests"
+    } else {
+        "Replies"
+    };
     let mut parameters = function.parameters();
     let handle = parameters.find(|PatType { attrs, ty, .. }| {
         let mut words = ty.to_token_stream().into_iter();
         attrs.iter().any(|attr| attr.path().is_ident("context"))
             && mentions_one_of(ty, std::slice::from_ref(name))
-            && words.any(|word| word.to_string() == "Replies")
+            && words.any(|word| word.to_string() == handle_name)
     })?;
-    let message = "the items have no type: write `#[replies(Row<'_>)]` before the function";
-    errors.at(&handle.ty, message);
-    Some(Family::of_items(None, errors))
+    let help = format_args!("write `#[{attr}({example})]` before the function");
+    errors.at(
+        &handle.ty,
+        format_args!("the {messages} have no type: {help}"),
+    );
+    Some(Family::of_attr(kind, None, errors))
 }
 
-/// Reports a streamed reply whose type of items depends on a parameter, and one for which no type can have the name.
-fn check_items(items: &Family, function: &Function, name: &Ident, errors: &mut Errors) -> bool {
-    let is_item = |name| mentions_one_of(&items.message, std::slice::from_ref(name));
+/// Reports items or chunks whose type depends on a parameter, and those for which no type can have the name.
+fn check_family(family: &Family, function: &Function, name: &Ident, errors: &mut Errors) -> bool {
+    let is_message = |name| mentions_one_of(&family.message, std::slice::from_ref(name));
     let why = if is_one_of(name, GENERATED) {
         format!("`{name}` is the generated type here")
     } else if is_in_prelude(&name.to_string()) {
         format!("its type would hide the prelude's `{name}`")
-    } else if is_item(name) {
-        format!("its type would hide the `{name}` of its items")
+    } else if is_message(name) {
+        let (_, messages, _) = family.kind.of_operation();
+        format!("its type would hide the `{name}` of its {messages}")
     } else {
-        return check_concrete(items.message.iter(), &function.sig.generics, errors);
+        return check_concrete(family.message.iter(), &function.sig.generics, errors);
     };
     let ident = &function.sig.ident;
     errors.at(ident, format_args!("{why}: rename the operation"));

@@ -46,6 +46,8 @@ pub(crate) struct ServerImpl<'a> {
     pub(crate) waits: bool,
     /// Set if requests run side by side, and share the session.
     pub(crate) concurrency: Option<Concurrency>,
+    /// Whether chunks may follow a request.
+    pub(crate) takes_chunks: bool,
 }
 
 impl<'a> ServerFunction<'a> {
@@ -140,6 +142,7 @@ impl<'a> ServerImpl<'a> {
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
             concurrency,
+            takes_chunks: options.given(OptionName::Requests).is_some(),
         }
     }
 }

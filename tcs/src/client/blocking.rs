@@ -63,9 +63,9 @@ use tokio::{
 use super::{ChannelOptions, ChannelState, ConnectOptions};
 use crate::{
     Address, Error, Peer, Result,
-    format::Decode,
+    format::{Decode, Encode},
     framing::{Framing, LengthPrefixed},
-    protocol::{CallContract, CallOwned, ClientProtocol},
+    protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
 };
 
 /// A connection to a server, for any number of exchanges, one after the other.
@@ -78,6 +78,7 @@ pub struct Connection<F = LengthPrefixed> {
 }
 
 /// A runtime that does not wait for its blocking tasks when it is dropped. Dropped otherwise in `async` code, it panics.
+#[derive(Debug)]
 struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
@@ -151,6 +152,23 @@ impl<F: Framing> Connection<F> {
             .block_on("exchange()", self.connection.exchange(protocol))
     }
 
+    /// Sends a request of the protocol `P`, which is followed by chunks.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`tcs::Connection::upload`](crate::Connection::upload), and [`Runtime`](crate::ErrorKind::Runtime)
+    /// in `async` code.
+    pub fn upload<P>(&mut self, request: P::Request<'_>) -> Result<Upload<'_, P>>
+    where
+        P: CallContract<Framing = F> + Receives,
+    {
+        let upload = self.connection.upload::<P>(request);
+        Ok(Upload {
+            upload: self.runtime.block_on("upload()", upload)?,
+            runtime: &self.runtime,
+        })
+    }
+
     /// Receives a message without a request, such as a server's greeting before the first request.
     ///
     /// # Errors
@@ -193,6 +211,47 @@ impl<F: Framing> Connection<F> {
             connection.close().await;
             Ok(())
         })
+    }
+}
+
+/// A request that is followed by chunks, from [`Connection::upload`].
+///
+/// This is [`client::Upload`](crate::client::Upload) without `async`.
+#[derive(Debug)]
+#[must_use = "the server waits for the end of the chunks: call `finish`"]
+pub struct Upload<'c, P: Contract> {
+    upload: super::Upload<'c, P>,
+    runtime: &'c OwnRuntime,
+}
+
+impl<'c, P: CallContract + Receives> Upload<'c, P> {
+    /// Sends a chunk. Waits while 64 KiB of those before it are not sent.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`client::Upload::send`](crate::client::Upload::send), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn send<'a>(&mut self, chunk: P::Chunk<'a>) -> Result<()>
+    where
+        P::Chunk<'a>: Encode<<P as Receives>::Format>,
+    {
+        self.runtime.block_on("send()", self.upload.send(chunk))
+    }
+
+    /// Returns `true` if the server has answered before the end of the chunks. See
+    /// [`client::Upload::is_answered`](crate::client::Upload::is_answered).
+    pub const fn is_answered(&self) -> bool {
+        self.upload.is_answered()
+    }
+
+    /// Ends the chunks, and returns the reply, which may borrow from the connection.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`client::Upload::finish`](crate::client::Upload::finish), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn finish(self) -> Result<P::Value<'c>> {
+        self.runtime.block_on("finish()", self.upload.finish())
     }
 }
 

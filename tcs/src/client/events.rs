@@ -143,7 +143,7 @@ impl<F: Framing> Connection<F> {
         self.prepare()?;
         poll_fn(|cx| match self.poll_event(cx) {
             Poll::Ready(event) => {
-                if self.abandoned == 0 {
+                if self.in_flight.abandoned() == 0 {
                     self.reply_timer.reset();
                 }
                 Poll::Ready(event.map_err(|fault| self.fail(fault)))

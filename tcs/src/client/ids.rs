@@ -35,6 +35,11 @@ pub(super) struct Ids {
 }
 
 impl Ids {
+    /// Returns the id of the last request.
+    pub(super) const fn last(&self) -> u32 {
+        self.last
+    }
+
     /// Returns how many replies to cancelled requests may still come.
     pub(super) const fn late(&self) -> usize {
         self.late

@@ -4,16 +4,17 @@
 //! one task, and [`Channel`](crate::Channel) for many tasks that share its connections, which it makes again when they
 //! end.
 //!
-//! # More than one reply
+//! # More than one request, or one reply
 //!
 //! | the server | on a [`Connection`](crate::Connection) | on a [`Channel`](crate::Channel) |
 //! |---|---|---|
 //! | streams the reply to a request | [`stream`](crate::Connection::stream), which returns [`Items`] | [`stream`](crate::Channel::stream), with [`Multiplexed`](crate::framing::Multiplexed), which returns [`ChannelItems`] |
+//! | takes a request in chunks | [`upload`](crate::Connection::upload), which returns an [`Upload`] | – |
 //! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
 //! | pushes events between replies, or is used by two tasks | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
 //! A streamed reply comes in its turn: the replies to later requests follow it. So a long stream needs a connection of its
-//! own, or the framing [`Multiplexed`](crate::framing::Multiplexed). If an ordinary call gets a stream, it returns an error
+//! own, or the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. If an ordinary call gets a stream, it returns an error
 //! of the kind [`Reply`](crate::ErrorKind::Reply), and no item reaches another call. Events come at any time, also during
 //! calls and between items, and are kept in order until they are received, up to
 //! [`max_queued_events`](ConnectOptions::max_queued_events).
@@ -25,7 +26,9 @@
 //!
 //! With the feature `stream`, [`Items`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
+mod abandoned;
 pub mod blocking;
+mod call;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
@@ -34,6 +37,8 @@ mod events;
 pub(crate) mod exchange;
 mod fault;
 mod ids;
+mod in_flight;
+mod incoming;
 mod items;
 mod options;
 mod pipeline;
@@ -43,6 +48,8 @@ mod requests;
 mod service;
 mod split;
 mod timer;
+mod upload;
+mod waits;
 mod wire;
 
 #[cfg(feature = "stream")]
@@ -57,3 +64,4 @@ pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
 pub use split::{Incoming, Receiver, Sender};
+pub use upload::Upload;

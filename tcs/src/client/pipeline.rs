@@ -249,7 +249,7 @@ impl<P: CallContract> Pipeline<'_, P> {
             wire, in_flight, ..
         } = &mut *self.connection;
         let (end, unsent) = (wire.end_offset(), wire.unsent());
-        let oldest = in_flight.front().unwrap_or(&end);
+        let oldest = in_flight.oldest().unwrap_or(end);
         if unsent >= MAX_BUFFERED {
             self.flush().await;
         } else if unsent as u64 >= write_threshold(end - oldest) {

@@ -34,6 +34,17 @@ pub(super) enum Received {
 }
 
 impl Received {
+    /// Returns the number of bytes of the message.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Message(range) | Self::Item(range) | Self::Part(range) | Self::Event(range) => {
+                range.len()
+            }
+            Self::TooLarge(length) => *length,
+            Self::Rejection(_) | Self::Notice => 0,
+        }
+    }
+
     /// Returns the error of a request whose result is no message.
     #[cold]
     pub(super) fn into_error(self, peer: &Peer, max_frame_len: usize) -> Error {

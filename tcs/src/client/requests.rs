@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
     format::{EncodeError, Writer},
-    framing::{Framing, Notice},
+    framing::{Announcement, Framing, Notice},
     transport::Stream,
 };
 
@@ -63,6 +63,17 @@ impl RequestQueue {
     /// Adds a notice about a request, if the framing has one.
     pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
         self.buffer.append(|out| framing.notice(out, notice));
+    }
+
+    /// Adds a notice that the next `count` messages are no requests. Returns `false` if the framing has none.
+    pub(super) fn announce<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        announcement: Announcement,
+        count: u32,
+    ) -> bool {
+        let announce = |out: &mut Vec<u8>| framing.announce(out, announcement, count);
+        self.buffer.append(announce)
     }
 
     /// Adds a notice before the last request, which begins at `offset`. Returns where it begins now.

@@ -13,8 +13,8 @@
 //! Invariants:
 //!
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
-//!   message was read. Any other message fails the connection, so a stale reply reaches nobody. A `Connection` whose
-//!   framing has ids goes by the ids instead.
+//!   message was read. Any other message fails the connection, so a stale reply reaches nobody. If the framing has
+//!   ids, the late reply to a request that was cancelled is skipped.
 //! - A request is known not to have been executed if its offset is not below the number of bytes that were
 //!   sent before the connection was closed ([`Fault::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered
@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::{Announcement, ConnectionFraming, Framing, Notice},
     runtime::wake_after_others,
     transport::{Stream, explained},
 };
@@ -146,6 +146,26 @@ impl Wire {
         self.requests.notice(framing, notice);
     }
 
+    /// Queues a notice that the last request has so many chunks more. Returns `false` if the framing has none.
+    pub(super) fn announce_chunks<F: Framing>(&mut self, framing: &mut F, count: u32) -> bool {
+        let announcement = Announcement::Chunks;
+        self.requests.announce(framing, announcement, count)
+    }
+
+    /// Queues a chunk of the last request, with a notice, whole or not at all.
+    pub(super) fn push_chunk<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        encode: impl EncodeRequest,
+    ) -> Result<()> {
+        let start = self.end_offset();
+        self.announce_chunks(framing, 1);
+        let pushed = self.requests.push(framing, self.max_frame_len, encode);
+        pushed
+            .map(drop)
+            .inspect_err(|_| self.truncate_requests(start))
+    }
+
     /// Queues a notice before the last request, which begins at `offset`. Returns where it begins now.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
@@ -236,13 +256,19 @@ impl Wire {
         !self.has_unparsed() && self.replies.has_ended()
     }
 
-    /// Ends sending, because a wait has reached its limit. What has arrived can still be received.
+    /// [Ends sending](Self::end_sending), because a wait has reached its limit.
     #[cold]
     pub(super) fn time_out(&mut self, limit: Duration) {
         let fault = match self.unsent() {
             0 => Fault::ReadTimedOut(limit),
             _ => Fault::WriteTimedOut(limit),
         };
+        self.end_sending(fault);
+    }
+
+    /// Sends nothing more. What has arrived can still be received.
+    #[cold]
+    pub(super) fn end_sending(&mut self, fault: Fault) {
         self.drop_requests();
         self.stop(fault, 0);
     }
@@ -299,20 +325,11 @@ impl Wire {
     ///
     /// Returns the fault, with which the caller must close the connection, if the message answers no request,
     /// if the rejection is final, or if the bytes are not a frame.
+    ///
+    /// What is `expected` may depend on the id of the message.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
     pub(super) fn next_received<F: Framing>(
-        &mut self,
-        framing: &mut ConnectionFraming<F>,
-        expected: Expected,
-    ) -> Result<Option<Received>, Arc<Fault>> {
-        self.next_received_by_id(framing, |_| expected)
-    }
-
-    /// Does what [`next_received`](Self::next_received) does. What is expected may depend on the id of the message.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
-    pub(super) fn next_received_by_id<F: Framing>(
         &mut self,
         framing: &mut ConnectionFraming<F>,
         expected: impl FnOnce(u32) -> Expected,
@@ -338,13 +355,13 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         framing: &mut ConnectionFraming<F>,
-        expected: Expected,
+        expected: impl Fn(u32) -> Expected,
     ) -> Poll<Result<Received, Arc<Fault>>> {
         if let (Sending::Closed, Some(fault)) = (&self.sending, &self.fault) {
             return Poll::Ready(Err(Arc::clone(fault)));
         }
         loop {
-            if let Some(received) = self.next_received(framing, expected)? {
+            if let Some(received) = self.next_received(framing, &expected)? {
                 return Poll::Ready(Ok(received));
             }
             if self.replies.has_ended() {
@@ -478,7 +495,7 @@ mod tests {
             assert!(wire.poll_read(&mut cx).is_ready());
             most = most.max(wire.replies.part_count());
             if sends {
-                let next = wire.next_received(&mut framing, Expected::ANY);
+                let next = wire.next_received(&mut framing, |_| Expected::ANY);
                 assert!(matches!(next, Ok(None)));
             }
         }
@@ -510,7 +527,7 @@ mod tests {
         }
         for offset in in_flight {
             let expected = Expected::reply_to::<LengthPrefixed>(Some(offset));
-            let next = wire.next_received(&mut framing, expected);
+            let next = wire.next_received(&mut framing, |_| expected);
             assert!(matches!(next, Ok(Some(Received::Message(_)))), "{next:?}");
         }
     }
@@ -521,7 +538,7 @@ mod tests {
         let mut wire = Wire::new(Stream::new(near), 1 << 10);
         let mut framing = ConnectionFraming::new(Raw);
         wire.close(Fault::Broken("why").into());
-        let received = poll_fn(|cx| wire.poll_receive(cx, &mut framing, Expected::ANY)).await;
+        let received = poll_fn(|cx| wire.poll_receive(cx, &mut framing, |_| Expected::ANY)).await;
         let fault = received.expect_err("it is closed");
         assert!(matches!(*fault, Fault::Broken("why")), "{fault:?}");
     }

@@ -1,7 +1,7 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame,
     headers::{
         LENGTH as HEADER, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control,
         write_length, write_rejection,
@@ -108,5 +108,14 @@ impl Framing for LengthPrefixed {
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
         write_control(out, None, announcement.code(), &count.to_be_bytes());
         true
+    }
+
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        // The others need ids.
+        let is_known = notice == Notice::ChunksEnd;
+        if is_known {
+            write_control(out, None, notice.code(), &[]);
+        }
+        is_known
     }
 }

@@ -398,9 +398,11 @@ pub trait Framing: Default + Send + 'static {
         None
     }
 
-    /// Appends a notice of a client about the request with the id that was [set](Self::set_id) last.
+    /// Appends a notice of a client about the request with the id that was [set](Self::set_id) last, or, without ids,
+    /// about the last request.
     ///
-    /// Returns `true` if the notice was appended, and `false` if this framing has none.
+    /// Returns `true` if the notice was appended, and `false` if this framing has none. A framing that
+    /// [announces](Self::announce) chunks has [`Notice::ChunksEnd`], also without ids.
     ///
     /// Default: `false`.
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {

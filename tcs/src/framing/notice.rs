@@ -2,6 +2,8 @@
 
 use tokio::time::Instant;
 
+use super::CHUNKS_END;
+
 /// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub enum Notice {
     Cancel,
     /// The request is no longer wanted after this many milliseconds. The notice comes directly before it.
     Deadline(u32),
+    /// The request has no more [chunks](super::Announcement::Chunks).
+    ChunksEnd,
 }
 
 impl Notice {
@@ -21,6 +25,7 @@ impl Notice {
             Self::Credit(_) => 0x86,
             Self::Cancel => 0x87,
             Self::Deadline(_) => 0x88,
+            Self::ChunksEnd => CHUNKS_END,
         }
     }
 
@@ -34,11 +39,12 @@ impl Notice {
     pub(crate) const fn number(self) -> Option<u32> {
         match self {
             Self::Credit(number) | Self::Deadline(number) => Some(number),
-            Self::Cancel => None,
+            Self::Cancel | Self::ChunksEnd => None,
         }
     }
 
-    /// Returns the notice of a control frame of this kind with this text, or `None` if it is no notice about a request.
+    /// Returns the notice of a control frame of this kind with this text, or `None` if it is no notice about a request with
+    /// an id.
     pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         Some(match code {

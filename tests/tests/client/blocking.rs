@@ -150,6 +150,7 @@ fn each_method_refuses(addr: SocketAddr, mut connection: Connection, channel: &C
     refuses("connect", connected);
     refuses("call", connection.call::<Prefixed>("a"));
     refuses("exchange", connection.exchange::<Ask<_>>(ask("a")));
+    refuses("upload", connection.upload::<Prefixed>("a"));
     refuses("receive", connection.receive::<&str, tcs::format::Plain>());
     refuses("close", connection.close());
     refuses("call", channel.call::<Owned>("a"));

@@ -1,9 +1,22 @@
 //! Servers that never stop: their clients give up in time, and leave other tasks their turn.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, sync::atomic::Ordering, task::Poll, time::Duration};
 
-use tcs::{Connection, ErrorKind, client::ConnectOptions, framing::LengthPrefixed};
-use tcs_tests::{Endless, client::Prefixed, control, frame, within};
+use tcs::{
+    Connection, ErrorKind,
+    client::ConnectOptions,
+    framing::{Framing, LengthPrefixed, Multiplexed},
+};
+use tcs_tests::{
+    Endless,
+    client::{Prefixed, Text, items},
+    control, frame,
+    ids::{
+        announced_of,
+        kind::{ITEMS, PARTS},
+    },
+    within,
+};
 use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_millis(250);
@@ -62,4 +75,46 @@ async fn items_without_end_of_a_stream_that_was_left_are_no_reply() {
 #[tokio::test]
 async fn items_without_end_are_no_reply_of_an_ordinary_call() {
     gives_up(connection(Endless::after_a_write(announced(0x81)))).await;
+}
+
+/// Polls a call once, which waits, and drops it.
+async fn call_waits<F: Framing>(connection: &mut Connection<F>) {
+    let mut call = pin!(connection.call::<Text<F>>("go"));
+    poll_fn(|cx| {
+        assert!(call.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Fails if a call reads much of what it skips within one poll.
+async fn leaves_others_their_turn<F: Framing>(late: Vec<u8>) {
+    let endless = Endless::after_a_write(late);
+    let read = endless.read_bytes();
+    let mut connection: Connection<F> = Connection::over(endless);
+    call_waits(&mut connection).await;
+    assert_eq!(read.load(Ordering::Relaxed), 0);
+    call_waits(&mut connection).await;
+    // A megabyte before its request, another one after it, and what lies in the buffer.
+    let read = read.load(Ordering::Relaxed);
+    assert!((1..4 << 20).contains(&read), "{read}");
+}
+
+#[tokio::test]
+async fn large_messages_that_are_skipped_leave_others_their_turn() {
+    let large = "x".repeat(1 << 20);
+    leaves_others_their_turn::<LengthPrefixed>(items(&[&large])).await;
+    leaves_others_their_turn::<Multiplexed>(announced_of(1, ITEMS, &large)).await;
+    leaves_others_their_turn::<Multiplexed>(announced_of(1, PARTS, &large)).await;
+}
+
+#[tokio::test]
+async fn empty_parts_without_end_are_no_reply() {
+    let options = ConnectOptions::new().reply_timeout(LIMIT);
+    let endless = Endless::after_a_write(announced_of(1, PARTS, ""));
+    let mut connection = options.over::<Multiplexed>(endless).expect("good options");
+    let began = Instant::now();
+    let reply = within(connection.call::<Text<_>>("go")).await;
+    assert_eq!(reply.expect_err("no reply").kind(), ErrorKind::TimedOut);
+    assert!(began.elapsed() < 16 * LIMIT, "{:?}", began.elapsed());
 }

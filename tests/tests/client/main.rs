@@ -36,3 +36,4 @@ mod streamed_replies;
 mod tls;
 #[cfg(unix)]
 mod unix;
+mod uploads;

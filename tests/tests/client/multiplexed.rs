@@ -114,6 +114,47 @@ async fn dropped_call_is_cancelled_at_once_and_the_next_waits_for_nobody() {
 }
 
 #[tokio::test]
+async fn what_was_there_before_a_request_is_no_reply_to_it() {
+    let unasked = "the connection to unnamed peer is closed: the server sent an unexpected message";
+    for early in [
+        message_of(1, "stray"),
+        control_of(1, 0x04, "stray"),
+        announced_of(1, ITEMS, "stray"),
+        announced_of(1, PARTS, "stray"),
+    ] {
+        let (mut connection, mut peer) = memory();
+        peer.send(early).await;
+        let error = call(&mut connection, "x").await.expect_err("it was early");
+        assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+        assert_eq!(error.to_string(), unasked);
+        assert_eq!(within(peer.rest()).await, b"");
+    }
+
+    let (mut connection, peer) = memory();
+    let both = [message_of(1, "right"), message_of(2, "early")].concat();
+    let server = play(peer, [expects(message_of(1, "a")), sends(both)]);
+    let reply = call(&mut connection, "a").await;
+    assert_eq!(reply.expect("a reply"), "right");
+    let error = call(&mut connection, "b").await.expect_err("it was early");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+    server.finished().await;
+}
+
+#[tokio::test]
+async fn what_began_before_a_request_is_no_reply_to_it() {
+    let (mut connection, mut peer) = memory();
+    let (first, rest) = {
+        let early = message_of(1, "stray");
+        (early[..6].to_vec(), early[6..].to_vec())
+    };
+    peer.send(first).await;
+    let server = play(peer, [expects(message_of(1, "x")), sends(rest)]);
+    let error = call(&mut connection, "x").await.expect_err("it was early");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::Unknown));
+    server.finished().await;
+}
+
+#[tokio::test]
 async fn request_of_which_nothing_was_sent_is_neither_sent_nor_cancelled() {
     let (mut connection, mut peer) = memory_with(&ConnectOptions::new(), 12);
     // Its first bytes fill the pipe.

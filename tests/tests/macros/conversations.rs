@@ -6,7 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Streams},
+    protocol::{
+        Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Requests, Streams,
+    },
     server_protocol,
 };
 use tcs_tests::{serve_in_memory, within};
@@ -253,6 +255,11 @@ mod remote_market {
         unreachable!()
     }
 
+    #[requests(&'_ str)]
+    pub async fn comment(#[context] mut more: Requests<'_, Comment>) -> bool {
+        unreachable!()
+    }
+
     fn is_price(message: &[u8]) -> bool {
         super::is_said(message)
     }
@@ -266,7 +273,11 @@ fn events_and_items_of_a_module_are_known_to_clients() {
     fn symbol<'a>(event: &<remote_market::Contract as Pushes>::Event<'a>) -> &'a str {
         event.symbol
     }
+    fn chunk(chunk: <remote_market::Comment as Receives>::Chunk<'_>) -> &str {
+        chunk
+    }
     assert_eq!(item(7), 7);
+    assert_eq!(chunk("a chunk"), "a chunk");
     // The type of a stream is a contract, too.
     let request: <remote_market::PastTrades as Contract>::Request<'_> =
         remote_market::Request::PastTrades {
@@ -285,7 +296,21 @@ fn events_and_items_of_a_module_are_known_to_clients() {
 
 #[server_protocol(format = Json)]
 mod warehouse {
-    use super::{Replies, Said};
+    use super::{Replies, Requests, Said};
+
+    /// Joins words.
+    #[requests(Said<'_>)]
+    pub async fn store(
+        name: String,
+        #[context] mut more: Requests<'_, Store>,
+    ) -> Result<String, String> {
+        let mut joined = name;
+        while let Some(Said { text }) = more.next().await? {
+            joined.push('|');
+            joined.push_str(text);
+        }
+        Ok(joined)
+    }
 
     #[replies(Said<'_>)]
     pub async fn words(
@@ -313,11 +338,57 @@ async fn method_of_a_client_returns_the_items() {
         }
         assert_eq!(received, ["to", "be"]);
         let reply = within(words.finish()).await.expect("a reply");
-        let warehouse::Reply::Words(count) = reply;
+        let warehouse::Reply::Words(count) = reply else {
+            panic!("{reply:?}");
+        };
         assert_eq!(count, Ok(2));
     }
     drop(client);
     within(serving).await.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn method_of_a_client_sends_chunks() {
+    let (near, far) = tokio::io::duplex(64);
+    let server = ConcurrentServer::new(warehouse::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut client = warehouse::Client::over(Connection::over(near));
+    for _ in 0..2 {
+        let mut upload = within(client.store("a")).await.expect("it is sent");
+        for text in ["b", "c"] {
+            within(upload.send(Said { text }))
+                .await
+                .expect("it is sent");
+        }
+        let reply = within(upload.finish()).await.expect("a reply");
+        let warehouse::Reply::Store(joined) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(joined.as_deref(), Ok("a|b|c"));
+    }
+    drop(client);
+    within(serving).await.expect("no panic").expect("no error");
+}
+
+#[test]
+fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
+    let server = ConcurrentServer::new(warehouse::Protocol).port(0).start()?;
+    let connection = tcs::blocking::Connection::connect(server.local_addr())?;
+    let mut client = warehouse::Client::over(connection);
+    for _ in 0..2 {
+        let mut upload = client.store("a")?;
+        for text in ["b", "c"] {
+            upload.send(Said { text })?;
+        }
+        assert!(!upload.is_answered());
+        let warehouse::Reply::Store(joined) = upload.finish()? else {
+            panic!("another operation");
+        };
+        assert_eq!(joined.as_deref(), Ok("a|b|c"));
+    }
+    drop(client);
+    server.stop()?;
+    Ok(())
 }
 
 #[test]

@@ -3,11 +3,9 @@
 #[cfg(unix)]
 use std::path::Path;
 
-#[cfg(target_os = "linux")]
-use tcs_tests::scratch_path;
 use tcs_tests::{
     process::{Process, ask, connect, example_path, is_missing, port_1234},
-    within,
+    scratch_path, within,
 };
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -281,6 +279,22 @@ async fn progress_shows_a_bar_and_can_be_cancelled() {
     cancelled.interrupt().await;
     let printed = cancelled.finished().await.succeeded();
     assert_eq!(printed.last().map(String::as_str), Some("cancelled"));
+}
+
+#[tokio::test]
+async fn upload_shows_how_much_of_a_file_is_sent() {
+    let path = scratch_path("txt");
+    std::fs::write(&path, [b'x'; 40_000]).expect("a new file");
+    let example = Process::start(example_path("upload"), [&path]);
+    let printed = example.finished().await.succeeded();
+    let [line, reply] = &printed[..] else {
+        panic!("{printed:?}");
+    };
+    let steps: Vec<&str> = line.split('\r').collect();
+    let counts = [16_384, 32_768, 40_000].map(|sent| format!("{sent} of 40000 bytes"));
+    assert_eq!(steps[1..], counts);
+    assert_eq!(*reply, format!("{} is stored: 40000 bytes", path.display()));
+    std::fs::remove_file(path).expect("it is there");
 }
 
 /// Connects guests, who say their names.

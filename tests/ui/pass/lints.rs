@@ -70,7 +70,7 @@ use std::sync::Mutex;
 use tcs::{
     FromContext, Peer, Response, client_protocol,
     format::Encode,
-    protocol::{Push, Replies},
+    protocol::{Push, Replies, Requests},
     server_protocol,
 };
 
@@ -320,7 +320,7 @@ const fn is_event(message: &[u8]) -> bool {
 /// Operations with messages beside their requests and replies.
 #[server_protocol(format = tcs::format::Json, push = &str, is_push = is_event)]
 pub mod conversing {
-    use super::{Push, Replies};
+    use super::{Push, Replies, Requests};
 
     /// Pushes.
     pub fn pushes(name: &str, #[context] push: Push<Protocol>) -> bool {
@@ -331,6 +331,12 @@ pub mod conversing {
     #[replies(&str)]
     pub async fn streams(name: &str, #[context] mut out: Replies<'_, Streams>) -> bool {
         out.send(name).await.is_ok()
+    }
+
+    /// Receives.
+    #[requests(&str)]
+    pub async fn receives(#[context] mut more: Requests<'_, Receives>) -> bool {
+        more.next().await.is_ok()
     }
 
     /// Tells events.

@@ -260,7 +260,7 @@ fn deliver<F: Framing>(
     let delivered = loop {
         // The call that the next message is for.
         let mut call = oldest;
-        let received = wire.next_received_by_id(framing, |id| {
+        let received = wire.next_received(framing, |id| {
             if F::HAS_IDS {
                 call = slots.with_id(id);
             }

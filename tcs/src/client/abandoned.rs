@@ -1,0 +1,141 @@
+//! What is left of earlier exchanges, which nobody waits for any more.
+//!
+//! Every use of a connection begins with it, so that nothing depends on the drop of a future or a pipeline.
+
+use std::{mem::take, sync::Arc, task::Poll};
+
+use tokio::task::unconstrained;
+
+use super::{
+    connection::Connection,
+    fault::{Fault, OUT_OF_SYNC},
+    wire::Expected,
+};
+use crate::{Error, Result, framing::Framing, runtime::poll_once};
+
+impl<F: Framing> Connection<F> {
+    /// Abandons the requests in flight, for which nobody waits any more: those of which nothing was sent are removed,
+    /// and the replies to the others are skipped.
+    ///
+    /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
+    pub(super) fn abandon_in_flight(&mut self) {
+        if self.is_out_of_sync {
+            self.close_with(OUT_OF_SYNC);
+        }
+        if !self.in_flight.is_empty() {
+            self.abandon_requests();
+        }
+        if self.in_flight.is_empty() {
+            self.reply_timer.reset();
+        }
+        if F::HAS_IDS {
+            self.ids.drop_parts();
+        }
+    }
+
+    #[cold]
+    fn abandon_requests(&mut self) {
+        if !F::EXCHANGES.are_many() {
+            return self.close_with("its only exchange was not awaited to its end");
+        }
+        if take(&mut self.is_uploading) {
+            // Another request would end the chunks, as if they were all.
+            return self.close_with("an upload was dropped before its end");
+        }
+        while let Some(offset) = self.in_flight.newest()
+            && self.is_removable(offset)
+        {
+            self.wire.truncate_requests(offset);
+            self.in_flight.pop_back();
+        }
+        if F::HAS_IDS {
+            self.cancel_request();
+        }
+        self.in_flight.abandon_all();
+        // A flush that was dropped could wait for requests that were removed.
+        self.flush_end = 0;
+    }
+
+    /// Returns `true` if the request in flight at `offset` can still be removed: nothing of it was sent.
+    ///
+    /// A codec may count its frames, so what it has encoded is sent.
+    pub(super) fn is_removable(&self, offset: u64) -> bool {
+        !F::HAS_VALUES && offset >= self.wire.sent()
+    }
+
+    /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
+    /// send any more.
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        self.abandon_in_flight();
+        self.close_if_stopped()
+    }
+
+    /// Closes the connection, and returns an error, if it cannot send any more.
+    fn close_if_stopped(&mut self) -> Result<()> {
+        if let Some(fault) = self.wire.stop_reason() {
+            self.wire.close(fault);
+        }
+        self.ensure_open()
+    }
+
+    /// Skips the replies to abandoned requests that have arrived. Never waits.
+    ///
+    /// Closes the connection, and returns an error, if a message has arrived that answers no request, if the server
+    /// has closed, or if replies are missing: too many, or since the reply timeout.
+    pub(super) async fn skip_arrived(&mut self) -> Result<()> {
+        // Without `unconstrained`, a task that has used up its budget of tokio could miss what has arrived.
+        let polled = unconstrained(poll_once(|cx| {
+            let polled = self.poll_received(cx, Expected::NOTHING);
+            if polled.is_pending() && self.in_flight.abandoned() > 0 {
+                let _: Poll<()> = self.poll_timeout(|it| &mut it.reply_timer, cx);
+            }
+            polled
+        }));
+        if let Poll::Ready(Err(fault)) = polled.await {
+            return Err(self.fail(fault));
+        }
+        if self.in_flight.abandoned().max(self.ids.late()) > self.options.max_in_flight {
+            self.close_with("too many replies are missing (`max_in_flight`)");
+        }
+        self.close_if_stopped()
+    }
+
+    /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
+    pub(super) fn ensure_idle(&mut self) -> Result<()> {
+        self.abandon_in_flight();
+        if self.in_flight.abandoned() > 0 || self.ids.late() > 0 {
+            self.close_with("replies to earlier requests are missing");
+        }
+        self.ensure_open()
+    }
+
+    /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
+    /// returns its error, or that of a wait without a request.
+    #[cold]
+    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+        let offset = self.in_flight.pop_failed();
+        let error = fault.error_of(offset, self.wire.sent(), &self.peer);
+        self.wire.close(fault);
+        error
+    }
+}
+
+impl<F> Connection<F> {
+    /// Returns an error if the connection is closed, or cannot send any more.
+    pub(super) fn ensure_open(&self) -> Result<()> {
+        let fault = self.wire.stop_reason();
+        fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
+    }
+
+    /// Returns the number of requests in flight that were not abandoned.
+    pub(super) fn awaited(&self) -> usize {
+        self.in_flight.awaited()
+    }
+
+    /// Closes the connection at this end, for `reason` if it has not failed. Nothing is in flight any more.
+    #[cold]
+    fn close_with(&mut self, reason: &'static str) {
+        self.in_flight.clear();
+        self.wire.close(self.wire.fault_or(Fault::Broken(reason)));
+    }
+}

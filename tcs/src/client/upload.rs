@@ -1,0 +1,302 @@
+//! Requests that are followed by a stream of chunks.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::Instant;
+
+use super::{connection::Connection, fault::Fault, replies::Received, wire::Expected};
+use crate::{
+    Error, Result,
+    deadline::Deadline,
+    format::{Encode, Writer},
+    framing::{Framing, Notice},
+    protocol::{CallContract, Contract, Receives},
+    runtime::poll_once,
+};
+
+/// While this many bytes wait to be sent, an upload waits.
+const MAX_BUFFERED: usize = 64 * 1024;
+
+/// A request that is followed by chunks, from [`Connection::upload`].
+///
+/// [`send`](Self::send) sends the next chunk, as fast as the server takes them: while 64 KiB wait to be sent, it waits. So
+/// an upload of any length needs little memory. [`finish`](Self::finish) ends the chunks, and returns the reply.
+///
+/// # Early replies
+///
+/// A function may reply, or its request may be rejected, before the last chunk. The chunks that follow are then not sent,
+/// and their `send` returns no error, so that the reply is not lost: `finish` returns it, or the rejection. To stop early,
+/// ask [`is_answered`](Self::is_answered). A connection that fails or closes is an error of `send`.
+///
+/// # Framings
+///
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed) tells chunks from requests, and tells the server where they end. With
+/// other framings, chunks are ordinary messages, and `finish` sends nothing: the protocol says which chunk is the last one.
+/// A function that replies earlier takes those that follow for requests, so after an early reply, the connection is closed
+/// by its next use. Does not compile for [`Multiplexed`](crate::framing::Multiplexed), for a framing with one exchange per
+/// connection, or of values (`Codec`).
+///
+/// # Limits
+///
+/// The [reply timeout](super::ConnectOptions::reply_timeout) is for each wait of `send`, and begins again with `finish`,
+/// which waits until the rest is sent and the reply has arrived. A [`deadline`](Connection::deadline) is for the whole
+/// upload.
+///
+/// # Cancel safety
+///
+/// The server must not take a part for the whole, so dropping an upload before its `finish` is called makes the connection
+/// unusable: its next use closes it. Drop the connection as well, and the server gets an error at once. After an early reply
+/// with `LengthPrefixed`, the connection stays usable.
+#[must_use = "the server waits for the end of the chunks: call `finish`"]
+pub struct Upload<'c, P: Contract> {
+    connection: &'c mut Connection<P::Framing>,
+    offset: u64,
+    deadline: Option<Deadline>,
+    /// Whether the framing tells chunks from requests.
+    is_announced: bool,
+    state: State,
+    marker: PhantomData<fn() -> P>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The server has answered before the end of the chunks.
+    Answered(Received),
+    Failed,
+}
+
+impl<F: Framing> Connection<F> {
+    /// Sends a request of the protocol `P`, which is followed by chunks.
+    ///
+    /// The option `requests` of [`#[server_protocol]`](crate::server_protocol) makes a protocol that receives chunks, which
+    /// has [`Receives`].
+    ///
+    /// # Errors
+    ///
+    /// `Request` for a request that cannot be encoded, and `Broken`, `Closed` or `Io` if it cannot be sent. The other
+    /// errors are those of [`Upload::finish`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{
+    ///     ConcurrentServer, Connection, format::Plain,
+    ///     protocol::{Receives, Requests}, server_protocol,
+    /// };
+    ///
+    /// /// Counts the bytes of a file that is sent in pieces.
+    /// #[server_protocol]
+    /// async fn store(name: &str, mut pieces: Requests<'_, Store>) -> Result<String, String> {
+    ///     let mut length = 0;
+    ///     while let Some(piece) = pieces.next().await? {
+    ///         length += piece.len();
+    ///     }
+    ///     Ok(format!("{name}: {length} bytes"))
+    /// }
+    ///
+    /// impl Receives for Store {
+    ///     type Format = Plain;
+    ///     type Chunk<'a> = &'a [u8];
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// # let server = ConcurrentServer::new(Store).port(0).bind().await?;
+    /// # let addr = server.local_addr();
+    /// # tokio::spawn(server.listen());
+    /// let mut connection = Connection::connect(addr).await?;
+    /// let mut upload = connection.upload::<Store>("zeros").await?;
+    /// for _ in 0..1_000 {
+    ///     upload.send(&[0; 1_000]).await?;
+    /// }
+    /// assert_eq!(upload.finish().await?, "zeros: 1000000 bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A framing with ids has no uploads:
+    ///
+    /// ```compile_fail
+    /// use tcs::{Connection, framing::Multiplexed, protocol::Requests, server_protocol};
+    ///
+    /// #[server_protocol(framing = Multiplexed, requests = u32)]
+    /// async fn add(start: u32, mut more: Requests<'_, Add>) -> Result<u32, String> {
+    ///     Ok(start + more.next().await?.unwrap_or_default())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// let mut connection = Connection::<Multiplexed>::connect("localhost:7000").await?;
+    /// let upload = connection.upload::<Add>(1).await?;
+    /// # drop(upload);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn upload<P>(&mut self, request: P::Request<'_>) -> Result<Upload<'_, P>>
+    where
+        P: CallContract<Framing = F> + Receives,
+    {
+        const {
+            assert!(
+                F::EXCHANGES.are_many() && !F::HAS_VALUES,
+                "this framing has one exchange per connection, or values, so it has no uploads"
+            );
+            assert!(
+                !F::HAS_IDS,
+                "with this framing, servers take no chunks: use `LengthPrefixed`"
+            );
+        }
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let offset = self.begin(P::HAS_GREETING, deadline, request).await?;
+        self.is_uploading = true;
+        // Until there are some, or their end, the server knows that they are to come.
+        let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
+        // Sends what can be sent now, after it has read: a message that is there already is no answer.
+        self.skip_arrived().await?;
+        Ok(Upload {
+            connection: self,
+            offset,
+            deadline,
+            is_announced,
+            state: State::Open,
+            marker: PhantomData,
+        })
+    }
+}
+
+impl<'c, P: CallContract + Receives> Upload<'c, P> {
+    /// Sends a chunk, as much of it as the server takes now. The rest is sent by the next `send`, or by
+    /// [`finish`](Self::finish).
+    ///
+    /// Waits while 64 KiB of the chunks before it are not sent. If the server [has answered](Self::is_answered), the chunk
+    /// is not sent.
+    ///
+    /// # Errors
+    ///
+    /// `Request` for a chunk that cannot be encoded, after which the next one can be sent. Other errors end the upload:
+    /// `TimedOut`, `Closed`, `Io`, `Broken`, and `Rejected` if the server closes the connection with a reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while it waits, the chunk is not sent.
+    pub async fn send<'a>(&mut self, chunk: P::Chunk<'a>) -> Result<()>
+    where
+        P::Chunk<'a>: Encode<<P as Receives>::Format>,
+    {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        if self.is_answered() {
+            return Ok(());
+        }
+        let Connection { wire, framing, .. } = &mut *self.connection;
+        let pushed = wire.push_chunk(framing.get_mut(), |out| chunk.encode(out));
+        // The function may have begun.
+        pushed.map_err(Error::unknown)?;
+        let _: Poll<()> = poll_once(|cx| wire.poll_flush(cx)).await;
+        Ok(())
+    }
+
+    /// Returns `true` if the server has answered before the end of the chunks, so that no more are sent. This is known
+    /// after a [`send`](Self::send).
+    pub const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered(_))
+    }
+
+    /// Ends the chunks, and returns the reply, which may borrow from the connection.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Connection::call`]. `Broken` if an error of [`send`](Self::send) has ended the upload.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Connection::call`]: the connection stays usable.
+    pub async fn finish(self) -> Result<P::Value<'c>> {
+        let mut answer = match self.state {
+            State::Open => None,
+            State::Answered(received) => Some(received),
+            State::Failed => return Err(failed(self.connection)),
+        };
+        let connection = self.connection;
+        let framing = connection.framing.get_mut();
+        connection.wire.notice(framing, Notice::ChunksEnd);
+        connection.is_uploading = false;
+        connection.reply_timer.reset();
+        let exchange = |it: &mut Connection<P::Framing>, cx: &mut Context<'_>| {
+            it.poll_exchange(cx, &mut answer)
+        };
+        let received = connection.exchange_in_time(Some(self.offset), self.deadline, exchange);
+        let received = received.await?;
+        let reply = connection.message_in(received)?;
+        connection.decode(reply, |reply, _| Ok(reply))
+    }
+
+    /// Waits until there is room for a chunk, or the server has answered.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let connection = &mut *self.connection;
+        match self.state {
+            State::Open => {}
+            State::Answered(_) => return Poll::Ready(Ok(())),
+            State::Failed => return Poll::Ready(Err(failed(connection))),
+        }
+        if let Some(deadline) = &self.deadline
+            && Instant::now() >= deadline.at
+        {
+            return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
+        }
+        let polled = match connection.poll_received(cx, Expected::NOTHING) {
+            Poll::Pending if connection.wire.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),
+            polled => polled.map_ok(Some),
+        };
+        let deadline = self.deadline.as_ref();
+        match ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled)) {
+            Ok(None) => {}
+            Ok(Some(received)) => self.set_answered(received),
+            Err(error) => {
+                if connection.ensure_open().is_err() {
+                    self.state = State::Failed;
+                }
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    #[cold]
+    fn set_answered(&mut self, received: Received) {
+        let connection = &mut *self.connection;
+        // Unless it is an item of a streamed reply, whose end is to come.
+        connection.is_uploading = !connection.in_flight.is_empty();
+        if !self.is_announced {
+            let reason = "the server answered an upload before its end";
+            connection.wire.end_sending(Fault::Broken(reason));
+        }
+        self.state = State::Answered(received);
+    }
+}
+
+/// Returns the error of an upload whose error was returned.
+#[cold]
+fn failed<F>(connection: &Connection<F>) -> Error {
+    Error::broken_before_reply(&connection.peer, "an error has ended the upload before")
+}
+
+impl<P: Contract> fmt::Debug for Upload<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("peer", self.connection.peer())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
