@@ -46,6 +46,8 @@ pub(crate) struct ServerImpl<'a> {
     pub(crate) waits: bool,
     /// Set if requests run side by side, and share the session.
     pub(crate) concurrency: Option<Concurrency>,
+    /// The type of the framing that a function changes.
+    pub(crate) changed_framing: Option<Type>,
 }
 
 impl<'a> ServerFunction<'a> {
@@ -125,6 +127,12 @@ impl<'a> ServerImpl<'a> {
             generics::merge(&mut ty.generics, &handler.generics);
         }
         let parameters = handlers.clone().map(|handler| &handler.parameters);
+        let changed_framing = parameters.clone().find_map(Parameters::framing).cloned();
+        if let (Some(ty), Some(_)) = (&changed_framing, options.given(OptionName::Requests)) {
+            let message =
+                "chunks are read while the function runs: remove `requests`, or `#[framing]`";
+            errors.at(ty, message);
+        }
         let states = parameters.clone().flat_map(Parameters::states);
         for Field { name, .. } in states.clone() {
             if ty.fields.iter().all(|known| known.name != *name) {
@@ -140,6 +148,7 @@ impl<'a> ServerImpl<'a> {
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
             concurrency,
+            changed_framing,
         }
     }
 }
