@@ -59,6 +59,9 @@ pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'stat
     if is_concurrent::<P>() && <P::Reply<'static> as Encode<P::Format>>::UPGRADES {
         return Some("a function cannot take the connection of others over: remove `concurrent`");
     }
+    if is_concurrent::<P>() && P::CLONE_FRAMING.is_some() {
+        return Some("requests at the same time cannot change the framing: remove `concurrent`");
+    }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
     framing_error::<P::Framing>(is_value, is_one_type)
 }

@@ -25,6 +25,7 @@ pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{Items, Upload},
+    conversation::{CloneFraming, LentFraming},
     format::{Encode, Plain},
     framing::LengthPrefixed,
     limit::{client_error, reject_with_error, server_error},

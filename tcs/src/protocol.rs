@@ -246,6 +246,7 @@ pub use crate::{
 
 use crate::{
     ConnectionInfo, Peer, Rejection,
+    conversation::CloneFraming,
     format::{Decode, Encode, NoMessage},
     framing::Framing,
 };
@@ -474,6 +475,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     const WAITS: bool = true;
 
+    /// What copies the framing of a connection for a function that changes it (`#[framing]`).
+    #[doc(hidden)]
+    const CLONE_FRAMING: Option<CloneFraming<Self::Framing>> = None;
+
     /// The names of the operations, for logs and metrics.
     ///
     /// Default: none. `#[server_protocol]` on a module sets the names of its functions.
@@ -523,6 +528,8 @@ macro_rules! forward_server_protocol {
 
         const ENDS_AT_HALF_CLOSE: bool = <$inner as ServerProtocol>::ENDS_AT_HALF_CLOSE;
         const CONCURRENT: Option<crate::protocol::Concurrency> = <$inner as ServerProtocol>::CONCURRENT;
+        const CLONE_FRAMING: Option<crate::conversation::CloneFraming<Self::Framing>> =
+            <$inner as ServerProtocol>::CLONE_FRAMING;
 
         fn share_session(session: &Self::Session) -> Option<Self::Session> {
             <$inner>::share_session(session)

@@ -5,6 +5,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fmt,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -219,9 +220,33 @@ pub fn is_missing(program: &str) -> bool {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ => return false,
     }
+    skip(format_args!("`{program}`"))
+}
+
+/// Returns whether Python lacks a module, as [`is_missing`] does for a program.
+///
+/// # Panics
+///
+/// As there.
+pub fn is_python_module_missing(module: &str) -> bool {
+    if is_missing("python3") {
+        return true;
+    }
+    let status = process::Command::new("python3")
+        .args(["-c", &format!("import {module}")])
+        .stderr(Stdio::null())
+        .status();
+    if status.is_ok_and(|status| status.success()) {
+        return false;
+    }
+    skip(format_args!("`{module}`, a module of Python"))
+}
+
+/// Says which test is skipped, because this is not installed.
+fn skip(what: fmt::Arguments<'_>) -> bool {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
-    let reason = format!("{test} needs `{program}`, which is not installed");
+    let reason = format!("{test} needs {what}, which is not installed");
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
     // Not with `eprintln!`, because the harness hides what a test that passes prints.
     io::stderr()

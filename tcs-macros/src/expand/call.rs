@@ -45,6 +45,15 @@ pub(super) fn call(
                 (None, Some(_)) => quote_spanned!(span=> session),
             }
         }
+        ParameterSource::Framing(ty) => {
+            let span = start_of(ty);
+            let name = format_ident!("framing_{position}", span = span);
+            let private = library.private(span);
+            extractions.extend(quote_spanned! {span=>
+                let mut #name = #private::LentFraming::<Self::Framing>::take(info);
+            });
+            quote_spanned!(span=> &mut *#name)
+        }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);
             let value = if lends_session {

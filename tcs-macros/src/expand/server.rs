@@ -226,6 +226,15 @@ impl<'a> ServerExpansion<'a> {
         let waits = self.server.waits;
         let is_event = is_event(self.model.options, &quote_spanned!(span=> Self), span);
         let concurrency = self.concurrency();
+        let private = &self.private;
+        let framing = self.server.changed_framing.as_ref().map(|ty| {
+            // That it can be copied is checked at its type.
+            let clone = quote_spanned!(start_of(ty)=> ::core::clone::Clone::clone);
+            quote_spanned! {span=>
+                const CLONE_FRAMING: ::core::option::Option<#private::CloneFraming<Self::Framing>> =
+                    ::core::option::Option::Some(#clone);
+            }
+        });
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
         let checks = checks_in_use(self.model.options);
@@ -234,6 +243,7 @@ impl<'a> ServerExpansion<'a> {
             const ENDS_AT_HALF_CLOSE: bool = #half_close;
             const WAITS: bool = #waits;
             #is_event
+            #framing
             #concurrency
             #open_session
             #greeting
@@ -245,7 +255,9 @@ impl<'a> ServerExpansion<'a> {
     fn concurrency(&self) -> Option<TokenStream> {
         let Some(Concurrency { limit, is_ordered }) = &self.server.concurrency else {
             // The default of a framing with ids would run them side by side.
-            let is_alone = self.server.session.is_some() || self.server.takes_chunks;
+            let is_alone = self.server.session.is_some()
+                || self.server.changed_framing.is_some()
+                || self.server.takes_chunks;
             let (span, option) = (self.span, quote!(::core::option::Option));
             let private = &self.private;
             return is_alone.then(|| {

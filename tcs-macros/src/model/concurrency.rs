@@ -44,6 +44,11 @@ impl Concurrency {
                 "`concurrent` is for an `async fn`, because no other function waits: remove it";
             errors.at(word, message);
         }
+        for ty in handlers.clone().filter_map(|it| it.parameters.framing()) {
+            let message =
+                "requests run side by side, so none changes the framing: remove `concurrent`";
+            errors.at(ty, message);
+        }
         let sessions = handlers.filter_map(|handler| handler.parameters.session());
         for mutability in sessions.filter_map(|session| session.mutability) {
             let message = "requests run side by side, so they share the session: take `&T`";

@@ -53,6 +53,8 @@ pub(crate) enum ParameterSource {
     /// All connections share it; the type is without the `&` of the parameter.
     State(Field),
     Session(Session),
+    /// The framing of the connection, of this type.
+    Framing(Type),
     /// It is taken from the context.
     Context(Type),
 }
@@ -128,6 +130,14 @@ impl Parameters {
         })
     }
 
+    /// Returns the type of the framing that the function changes, if it does.
+    pub(crate) fn framing(&self) -> Option<&Type> {
+        self.0.iter().find_map(|source| match source {
+            ParameterSource::Framing(ty) => Some(ty),
+            _ => None,
+        })
+    }
+
     /// Finds where the parameters of a function that is a protocol come from, and the type of its request.
     pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
         let mut parameters = Self::default();
@@ -169,10 +179,11 @@ impl Parameters {
 
     /// Finds where a parameter that is not part of the request comes from, and adds it.
     pub(super) fn resolve_one(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
-        use ParameterSource::{Context, Session, State};
+        use ParameterSource::{Context, Framing, Session, State};
         let source = match role {
             Role::State => self.resolve_state(parameter, errors).map(State),
             Role::Session => self.resolve_session(parameter, errors).map(Session),
+            Role::Framing => self.resolve_framing(parameter, errors).map(Framing),
             Role::Context | Role::Plain => {
                 let ty = resolve_type(&parameter.ty, "what is taken from the context", errors);
                 ty.map(|ty| Context(lifetimes::unify(ty, EXCHANGE)))
@@ -204,6 +215,24 @@ impl Parameters {
         }
         let ty = lifetimes::unify(ty, STATIC);
         Some(Field { name, ty })
+    }
+
+    fn resolve_framing(&self, parameter: &PatType, errors: &mut Errors) -> Option<Type> {
+        if self.framing().is_some() {
+            let message = "a connection has one framing: remove one `#[framing]`";
+            errors.at(&parameter.pat, message);
+            return None;
+        }
+        let by_value = "the connection keeps its framing: borrow it with `&mut`";
+        let (borrowed, mutability) = resolve_borrow(&parameter.ty, by_value, errors);
+        if let Type::Reference(reference) = bare(&parameter.ty)
+            && mutability.is_none()
+        {
+            let message = "`#[framing]` is for changing it: write `&mut`";
+            errors.at(&reference.and_token, message);
+        }
+        check_static(borrowed, "a framing", errors);
+        resolve_type(borrowed, "a framing", errors).cloned()
     }
 
     fn resolve_session(&self, parameter: &PatType, errors: &mut Errors) -> Option<Session> {

@@ -344,7 +344,8 @@ fn resolve_parameters(
             }
             Role::Unclear => is_valid = false,
             // A client neither has nor needs them: it may not even know their types.
-            Role::State | Role::Session | Role::Context if side == Side::Client => {}
+            Role::State | Role::Session | Role::Framing | Role::Context if side == Side::Client => {
+            }
             role => parameters.resolve_one(role, parameter, errors),
         }
     }

@@ -1,4 +1,4 @@
-//! The helper attributes of parameters: `#[state]`, `#[session]`, `#[context]` and `#[secret]`.
+//! The helper attributes of parameters: `#[state]`, `#[session]`, `#[framing]`, `#[context]` and `#[secret]`.
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
@@ -13,6 +13,7 @@ use crate::{
 const HELPERS: &[(&str, Role)] = &[
     ("state", Role::State),
     ("session", Role::Session),
+    ("framing", Role::Framing),
     ("context", Role::Context),
     ("secret", Role::Secret),
 ];
@@ -45,6 +46,8 @@ pub(crate) enum Role {
     Plain,
     State,
     Session,
+    /// The framing of the connection.
+    Framing,
     /// Taken from the context.
     Context,
     /// An argument of an operation that `Debug` hides.
@@ -100,7 +103,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
 /// was probably meant.
 fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     let Some((meant, role)) = meant(word) else {
-        let help = "there are `#[state]`, `#[session]` and `#[context]`";
+        let help = "there are `#[state]`, `#[session]`, `#[framing]` and `#[context]`";
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
         return Role::Unclear;
     };

@@ -48,6 +48,8 @@ pub(crate) struct ServerImpl<'a> {
     pub(crate) concurrency: Option<Concurrency>,
     /// Whether chunks may follow a request.
     pub(crate) takes_chunks: bool,
+    /// The type of the framing that a function changes.
+    pub(crate) changed_framing: Option<Type>,
 }
 
 impl<'a> ServerFunction<'a> {
@@ -127,6 +129,12 @@ impl<'a> ServerImpl<'a> {
             generics::merge(&mut ty.generics, &handler.generics);
         }
         let parameters = handlers.clone().map(|handler| &handler.parameters);
+        let changed_framing = parameters.clone().find_map(Parameters::framing).cloned();
+        if let (Some(ty), Some(_)) = (&changed_framing, options.given(OptionName::Requests)) {
+            let message =
+                "chunks are read while the function runs: remove `requests`, or `#[framing]`";
+            errors.at(ty, message);
+        }
         let states = parameters.clone().flat_map(Parameters::states);
         for Field { name, .. } in states.clone() {
             if ty.fields.iter().all(|known| known.name != *name) {
@@ -143,6 +151,7 @@ impl<'a> ServerImpl<'a> {
             waits: kinds.any(|kind| kind != CallKind::Sync),
             concurrency,
             takes_chunks: options.given(OptionName::Requests).is_some(),
+            changed_framing,
         }
     }
 }

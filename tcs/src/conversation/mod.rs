@@ -9,6 +9,7 @@
 //! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
 //! | [`Requests`]: [`Chunks`] | the loop, while the function waits for them | – |
 //! | [`Closed`] | the loop | – |
+//! | [`LentFraming`] | the function, which changes a copy | after the reply |
 //! | [`Upgrade`] | the function, in its reply | after the reply, for the rest of the connection |
 //!
 //! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
@@ -16,6 +17,7 @@
 
 mod chunks;
 mod closed;
+mod framing;
 mod messages;
 mod push;
 mod queue;
@@ -39,6 +41,8 @@ use tokio::sync::Notify;
 use chunks::Progress;
 pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
+use framing::FramingSlot;
+pub use framing::{CloneFraming, LentFraming};
 pub(crate) use messages::Messages;
 pub use push::{Push, PushError, PushGroup, Pushes};
 pub use queue::PushOverflow;
@@ -62,6 +66,7 @@ pub(crate) struct Conversation {
     shared: Arc<Shared>,
     pub(crate) items: StagedItems,
     pub(crate) chunks: Chunks,
+    pub(crate) framing: FramingSlot,
 }
 
 /// What belongs to the connection, and not to a request.
@@ -111,6 +116,7 @@ impl Conversation {
             }),
             items: StagedItems::default(),
             chunks: Chunks::default(),
+            framing: FramingSlot::default(),
         }
     }
 
@@ -120,6 +126,7 @@ impl Conversation {
             shared: Arc::clone(&self.shared),
             items: StagedItems::default(),
             chunks: Chunks::default(),
+            framing: FramingSlot::default(),
         };
         shared.refuse_chunks();
         shared

@@ -3,6 +3,7 @@
 mod closed;
 mod concurrent;
 mod deadlines;
+mod framing;
 mod handles;
 mod hostile;
 mod hub;

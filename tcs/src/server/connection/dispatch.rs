@@ -167,6 +167,11 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 conversation.end_request();
                 let rest = self.end_chunks(conversation);
                 self.frames.skip(rest);
+                if P::CLONE_FRAMING.is_some()
+                    && let Some(framing) = conversation.framing.take()
+                {
+                    *self.framing.get_mut() = *framing;
+                }
             }
             record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
@@ -312,6 +317,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 let operation = P::operation(&request);
                 let timer =
                     Timer::start(&self.shared.metrics, self.frames.last_arrival(), operation);
+                if let Some(clone) = P::CLONE_FRAMING {
+                    let framing = Box::new(clone(self.framing.get_mut()));
+                    self.info.conversation().framing.put(framing);
+                }
                 let function = self.shared.protocol.process_request(context, request);
                 Step::Call(function, timer)
             }

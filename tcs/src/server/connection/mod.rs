@@ -281,7 +281,7 @@ impl<P: ServerProtocol> Connection<P> {
                 io: &mut self.io,
             };
             loop {
-                let next = if P::WAITS || Batch::<P>::UPGRADES {
+                let next = if P::WAITS || Batch::<P>::UPGRADES || P::CLONE_FRAMING.is_some() {
                     batch.process_waiting(&mut self.session).await?
                 } else {
                     batch.process_ready(&mut self.session)
