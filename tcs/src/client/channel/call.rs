@@ -37,7 +37,7 @@ pub(super) struct Call<'s, F: Framing> {
 
 /// What a request needs beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct CallTerms {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
@@ -46,7 +46,7 @@ pub(super) struct Terms {
     pub(super) end: Option<Instant>,
 }
 
-impl Terms {
+impl CallTerms {
     /// Returns the terms of a call without a deadline.
     #[inline]
     pub(super) const fn new(has_greeting: bool) -> Self {
@@ -110,7 +110,8 @@ impl<F: Framing> Channel<F> {
                 call = None;
             } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
             {
-                let pushed = subchannel.try_push(cx.waker(), Terms::new(has_greeting), &mut encode);
+                let pushed =
+                    subchannel.try_push(cx.waker(), CallTerms::new(has_greeting), &mut encode);
                 call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
                 if call.is_some() {
                     return Poll::Pending;
@@ -143,11 +144,10 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        mut terms: Terms,
+        terms: CallTerms,
         encode: &mut Option<E>,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
-        terms.end = deadline.as_ref().map(|deadline| deadline.deadline());
         if !subchannel.has_waiters() {
             let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
@@ -183,7 +183,7 @@ impl<F: Framing> Channel<F> {
     async fn push_in_turn<'s, E: EncodeRequest>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: Terms,
+        terms: CallTerms,
         encode: &mut Option<E>,
     ) -> Result<Call<'s, F>> {
         loop {
@@ -198,7 +198,7 @@ impl<F: Framing> Channel<F> {
     async fn push_or_move<'s, E: EncodeRequest>(
         &'s self,
         current: &'s Arc<Subchannel<F>>,
-        terms: Terms,
+        terms: CallTerms,
         encode: &mut Option<E>,
     ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
         let mut changes = self.watch();
@@ -270,13 +270,13 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn try_push<E: EncodeRequest>(
         &self,
         waker: &Waker,
-        terms: Terms,
+        terms: CallTerms,
         encode: &mut Option<E>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
         let waker = waker.clone();
-        let Terms {
+        let CallTerms {
             has_greeting,
             has_items,
             end,

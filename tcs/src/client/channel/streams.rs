@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Channel, call::Terms, metrics::Start, reply::Reply, subchannel::Subchannel};
+use super::{Channel, call::CallTerms, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
     client::{credit::ItemCredit, timer::DeadlineTimer},
@@ -78,9 +78,10 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let mut encode = Some(|out: &mut Writer<'_>| P::encode(request, out));
-        let terms = Terms {
+        let terms = CallTerms {
             has_items: true,
-            ..Terms::new(P::HAS_GREETING)
+            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            ..CallTerms::new(P::HAS_GREETING)
         };
         let mut subchannel = self.pool.choose();
         let call = self

@@ -321,6 +321,19 @@ impl<F: Framing> State<F> {
         self.notice(slot, Notice::Cancel);
     }
 
+    /// Ends the wait of a call, whose reply is still to come, and cancels its request.
+    #[cold]
+    pub(super) fn fail_and_cancel(
+        &mut self,
+        slot: u32,
+        failure: Box<Failure>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if self.slots.fail(slot, failure, wakers) && F::HAS_IDS {
+            self.cancel(slot);
+        }
+    }
+
     /// Queues a notice about a request.
     #[cold]
     pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
