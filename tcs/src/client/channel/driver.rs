@@ -173,7 +173,7 @@ impl<F: Framing> Driver<F> {
         {
             ticker.start();
         }
-        subchannel.unlock_and_notify_waiter(guard);
+        subchannel.unlock_and_offer_room(guard);
         drop(former);
         Ok(())
     }

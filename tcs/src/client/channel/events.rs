@@ -153,7 +153,7 @@ impl<F: Framing> Channel<F> {
         let request: Arc<[u8]> = encode_alone::<F>(encode, self.pool.options.max_frame_len)?.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();
-        channel.pool = Arc::new(Pool::first_of(&self.pool));
+        channel.pool = Pool::first_of(&self.pool);
         let mut events = channel.events::<P>();
         let sent = channel.round_trip(P::HAS_GREETING, again(&request)).await;
         let (reply, origin) = sent?;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::{
     call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
-    subchannel::Subchannel,
+    subchannel::Subchannel, waiting::Room,
 };
 use super::{connection::Connection, options::MAX_TIMEOUT};
 use crate::{
@@ -58,6 +58,7 @@ mod state;
 mod streams;
 mod subchannel;
 mod upkeep;
+mod waiting;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
 /// any time.
@@ -484,12 +485,14 @@ impl<F: Framing> Connection<F> {
         self.ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), None);
+        let room = Room::default();
+        let subchannel =
+            Subchannel::new(options.clone(), 0, Arc::clone(&stats), room.clone(), None);
         let subchannel = Arc::new(subchannel);
         let driver = Driver::attach(&subchannel, self);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, options)))
+        Ok(Channel::over(Pool::new([subchannel], stats, room, options)))
     }
 }
 

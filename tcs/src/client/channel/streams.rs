@@ -170,7 +170,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             }
             if let Some(result) = state.slots.take_result(slot) {
                 state.slots.end_items(slot);
-                self.subchannel.unlock_and_notify_waiter(state);
+                self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let numbers = &self.channel.pool.stats;
                 return Poll::Ready(match result {
