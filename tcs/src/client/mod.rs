@@ -37,6 +37,7 @@ mod ids;
 mod items;
 mod options;
 mod pipeline;
+mod reencode;
 mod replies;
 mod requests;
 #[cfg(feature = "tower")]

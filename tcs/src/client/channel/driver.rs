@@ -11,11 +11,11 @@ use super::{
     super::{
         connection::Connection,
         fault::{Fault, UNEXPECTED},
+        reencode::payload,
         replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    reencode::payload,
     slots::Failure,
     subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},

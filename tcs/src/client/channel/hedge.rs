@@ -12,11 +12,13 @@ use tokio::time::{Sleep, sleep};
 use super::{
     Channel,
     call::{Call, CallTerms},
-    reencode::again,
     reply::Reply,
     slots::Failure,
 };
-use crate::{client::options::MAX_TIMEOUT, framing::Framing};
+use crate::{
+    client::{options::MAX_TIMEOUT, reencode::again},
+    framing::Framing,
+};
 
 /// The second request of a call, over another connection.
 pub(super) struct Hedge<'c, 'r, F: Framing> {

@@ -49,7 +49,6 @@ mod operations;
 mod options;
 mod pool;
 mod reconnector;
-mod reencode;
 mod reply;
 mod retry;
 mod servers;

@@ -14,14 +14,18 @@ use super::{
     call::{Call, CallTerms, Origin},
     hedge::Hedge,
     metrics::Start,
-    reencode::{encode_alone, write_first_or_again},
     reply::Reply,
     slots::Failure,
     state::ChannelStats,
 };
 use crate::{
     Error, Execution, Result,
-    client::{options::MAX_TIMEOUT, requests::EncodeRequest, timer::DeadlineTimer},
+    client::{
+        options::MAX_TIMEOUT,
+        reencode::{encode_alone, write_first_or_again},
+        requests::EncodeRequest,
+        timer::DeadlineTimer,
+    },
     deadline::Deadline,
     framing::Framing,
 };
@@ -88,7 +92,7 @@ impl<F: Framing> Channel<F> {
             && self.options.hedge_after.is_some()
             && let Some(encode) = encode.take()
         {
-            encoded = Some(encode_alone::<F>(encode, self.pool.options.max_frame_len)?);
+            encoded = Some(encode_alone(encode, self.pool.options.max_frame_len)?);
         }
         loop {
             if let Some((origin, failure)) = failure.take() {

@@ -11,12 +11,11 @@ use tokio::sync::Notify;
 
 use super::{
     super::{
-        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
-        timer::ticks_in, wire::Wire,
+        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
+        requests::RequestQueue, timer::ticks_in, wire::Wire,
     },
     connector::Connector,
     hub::EventHub,
-    reencode::payload,
     slots::{Failure, Slots},
     state::ChannelStats,
     waiting::Room,

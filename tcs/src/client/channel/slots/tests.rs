@@ -260,7 +260,6 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
 #[test]
 fn call_behind_one_whose_items_have_come_is_late_in_time() {
     let mut slots = Slots::new(LIMIT);
-    let peer = Peer::unnamed();
     let (stream, call) = (open(&mut slots, 0), open(&mut slots, 1));
     slots.expect_items(stream);
     for _ in 0..LIMIT {
