@@ -23,7 +23,7 @@
 //! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
 //! items after the first one.
 //!
-//! With the feature `stream`, [`Items`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
+//! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
 pub mod blocking;
 pub(crate) mod channel;
@@ -46,9 +46,9 @@ mod split;
 mod timer;
 mod wire;
 
-#[cfg(feature = "stream")]
-pub use channel::OwnedEvents;
 pub use channel::{ChannelEvent, ChannelItems, ChannelOptions, ChannelState, Events};
+#[cfg(feature = "stream")]
+pub use channel::{OwnedChannelItems, OwnedEvents};
 pub use connection::ConnectionParts;
 pub use items::Items;
 #[cfg(feature = "stream")]

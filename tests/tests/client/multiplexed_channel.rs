@@ -1,7 +1,8 @@
 //! A channel over `Multiplexed`: replies come in any order, and calls that are over are cancelled.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, time::Duration};
 
+use futures_core::Stream as _;
 use tcs::{
     Channel, Connection, Error, ErrorKind,
     client::{ChannelItems, ConnectOptions},
@@ -494,6 +495,81 @@ async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
     let (late, ()) = tokio::join!(patiently(stream.next()), server);
     assert_eq!(late.expect_err("nothing came").kind(), ErrorKind::TimedOut);
     assert_eq!(other.reply().await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let connect_options = ConnectOptions::new()
+        .max_in_flight(4)
+        .reply_timeout(8 * SECOND);
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let options = options.connect_options(connect_options);
+    let channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "1");
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    first.drop().await;
+    let _stream = patiently(channel.stream::<Owned>("2")).await.expect("room");
+    let [third] = [call(&channel, "3")];
+    settle().await;
+    third.drop().await;
+    for _ in 0..16 {
+        // It lives, but two of four places are taken for ever.
+        assert_eq!(attempts.waiting(), 0);
+        sleep(SECOND).await;
+        peer.send(announced_of(2, ITEMS, "")).await;
+    }
+    sleep(3 * SECOND).await;
+    let next = call(&channel, "4");
+    let mut peer = attempts.accept().await;
+    let Sent::Request(id, _) = hear(&mut peer).await else {
+        panic!("no request")
+    };
+    peer.send(message_of(id, "four")).await;
+    assert_eq!(next.reply().await, "four");
+    let state = channel.state();
+    let error = state.last_error.expect("a reason");
+    assert!(error.to_string().contains("cancel"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_a_stream_though_items_are_there() {
+    let (channel, mut peer) = channel();
+    let limited = channel.deadline(Duration::from_secs(1));
+    let mut stream = patiently(limited.stream::<Owned>("1")).await.expect("room");
+    assert!(matches!(
+        hear(&mut peer).await,
+        Sent::Notice(1, DEADLINE, _)
+    ));
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    peer.send(announced_of(1, ITEMS, "a").repeat(9)).await;
+    settle().await;
+    for _ in 0..3 {
+        assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    }
+    sleep(Duration::from_secs(2)).await;
+    let late = within(stream.next()).await.expect_err("it is late");
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert_eq!(item(&mut stream).await, None);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+}
+
+#[tokio::test]
+async fn owned_items_of_a_channel_are_a_stream() {
+    let (channel, mut peer) = channel();
+    let stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    let mut stream = stream.owned::<String>();
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let frames = [announced_of(1, ITEMS, "a"), message_of(1, "end")];
+    peer.send(frames.concat()).await;
+    let mut items = Vec::new();
+    while let Some(item) = within(poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))).await {
+        items.push(item.expect("an item"));
+    }
+    assert_eq!(items, ["a"]);
+    let reply = within(stream.into_inner().finish()).await;
+    assert_eq!(reply.expect("a reply"), "end");
 }
 
 /// Answers each request with its own text, in another order, and each cancel of a request in flight.

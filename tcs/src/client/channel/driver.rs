@@ -200,6 +200,11 @@ impl<F: Framing> Driver<F> {
             if state.slots.len() == 0 {
                 ticker.stop();
             }
+            let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
+            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
+                let reason = "the server does not answer cancels (`max_in_flight`)";
+                return Poll::Ready(Fault::Broken(reason).into());
+            }
             if F::HAS_IDS && !late.is_empty() {
                 for slot in late {
                     state.cancel(slot);

@@ -31,6 +31,8 @@ pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
 pub use streams::ChannelItems;
+#[cfg(feature = "stream")]
+pub use streams::OwnedChannelItems;
 
 mod budget;
 mod call;
@@ -134,7 +136,9 @@ mod waiting;
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
 /// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
-/// then drops its function. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
+/// then drops its function. A server must answer that: if half of
+/// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within the
+/// reply timeout, the connection is closed. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
 /// at most 4 MiB of others were sent after it.
 ///
 /// # The framing

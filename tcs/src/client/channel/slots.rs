@@ -1,6 +1,6 @@
 //! The calls of a channel, oldest first.
 
-use std::{collections::BTreeMap, mem, task::Waker};
+use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 
 use super::reply::{self, Reply};
 use crate::{
@@ -468,6 +468,16 @@ impl Slots {
             self.free_memory();
         }
         true
+    }
+
+    /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.
+    pub(super) fn overdue(&self) -> usize {
+        let slot_at = |index: u32| self.entries.get(index as usize);
+        let unanswered = successors(slot_at(self.oldest), |slot| slot_at(slot.next));
+        let is_overdue = |slot: &&Slot| {
+            slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > 2 * self.max_ticks
+        };
+        unanswered.filter(is_overdue).count()
     }
 
     /// Returns the number of slots in use.
