@@ -13,6 +13,8 @@ use std::{
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
+use tokio::time::Instant;
+
 use super::{connection::Connection, replies::Received, wire::Expected};
 use crate::{
     Error, Result,
@@ -210,6 +212,10 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         let received = ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled));
         match received {
             Ok(Received::Item(item)) => {
+                if let Some(deadline) = deadline.filter(|it| Instant::now() >= it.at) {
+                    self.state = State::Failed;
+                    return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
+                }
                 if <P::Framing as Framing>::HAS_IDS {
                     connection.count_item(item.len(), cx);
                 }

@@ -24,7 +24,7 @@
 //! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
 //! items after the first one.
 //!
-//! With the feature `stream`, [`Items`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
+//! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
 mod abandoned;
 pub mod blocking;
@@ -42,6 +42,7 @@ mod incoming;
 mod items;
 mod options;
 mod pipeline;
+mod reencode;
 mod replies;
 mod requests;
 #[cfg(feature = "tower")]
@@ -52,9 +53,9 @@ mod upload;
 mod waits;
 mod wire;
 
-#[cfg(feature = "stream")]
-pub use channel::OwnedEvents;
 pub use channel::{ChannelEvent, ChannelItems, ChannelOptions, ChannelState, Events};
+#[cfg(feature = "stream")]
+pub use channel::{OwnedChannelItems, OwnedEvents};
 pub use connection::ConnectionParts;
 pub use items::Items;
 #[cfg(feature = "stream")]

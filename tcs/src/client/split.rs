@@ -2,18 +2,24 @@
 //!
 //! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so they poll it with a
 //! waker that wakes both: whoever is woken for nothing polls once more. Nothing that is lent lies in the connection.
+//!
+//! Wakers and what encodes requests are foreign code, which may use the other half: neither runs under the lock.
 
 use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
-    mem::take,
     ops::Range,
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{connection::Connection, replies::Received, wire::Expected};
+use super::{
+    connection::Connection,
+    reencode::{again, encode_alone},
+    replies::Received,
+    wire::Expected,
+};
 use crate::{
     Error, Peer, Result,
     format::{Decode, Frame},
@@ -165,30 +171,72 @@ struct State<F> {
 
 /// The tasks of both halves. It is the waker with which the stream and the timers are polled.
 #[derive(Debug, Default)]
-struct Wakers {
-    sender: Mutex<Option<Waker>>,
-    receiver: Mutex<Option<Waker>>,
+struct Wakers(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    sender: Option<Waker>,
+    receiver: Option<Waker>,
+    /// Whether the connection is locked. The tasks are woken afterwards.
+    is_deferred: bool,
+    /// Whether the tasks are to be woken then.
+    was_woken: bool,
+}
+
+impl Wakers {
+    /// Registers the task that waits.
+    fn register(&self, half: fn(&mut Waiting) -> &mut Option<Waker>, cx: &Context<'_>) {
+        let waker = cx.waker().clone();
+        let former = half(&mut lock(&self.0)).replace(waker);
+        drop(former);
+    }
+
+    /// Wakes the task of one half.
+    fn wake_half(&self, half: fn(&mut Waiting) -> &mut Option<Waker>) {
+        let waker = half(&mut lock(&self.0)).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Wakes both tasks, or notes that they are to be woken.
+    fn wake_both(&self) {
+        let mut waiting = lock(&self.0);
+        waiting.was_woken = waiting.is_deferred;
+        if !waiting.is_deferred {
+            let wakers = [waiting.sender.take(), waiting.receiver.take()];
+            drop(waiting);
+            wakers.into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+
+    /// Defers all wakes until the value is dropped, which wakes nobody.
+    fn defer(&self) -> Deferral<'_> {
+        lock(&self.0).is_deferred = true;
+        Deferral(self)
+    }
+
+    /// Wakes both tasks if that was deferred.
+    fn wake_deferred(&self) {
+        let was_woken = lock(&self.0).was_woken;
+        if was_woken {
+            self.wake_both();
+        }
+    }
 }
 
 impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
-        wake(&self.sender);
-        wake(&self.receiver);
+        self.wake_both();
     }
 }
 
-/// Wakes the task that waits, without the lock, because wakers are foreign code.
-fn wake(waiting: &Mutex<Option<Waker>>) {
-    let waker = take(&mut *lock(waiting));
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
+struct Deferral<'a>(&'a Wakers);
 
-/// Registers the task that waits.
-fn register(waiting: &Mutex<Option<Waker>>, cx: &Context<'_>) {
-    let former = lock(waiting).replace(cx.waker().clone());
-    drop(former);
+impl Drop for Deferral<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).is_deferred = false;
+    }
 }
 
 impl<P: Contract> Half<P> {
@@ -197,9 +245,16 @@ impl<P: Contract> Half<P> {
         &self,
         poll: impl FnOnce(&mut State<P::Framing>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let waker = Waker::from(Arc::clone(&self.shared.wakers));
-        let mut state = lock(&self.shared.state);
-        poll(&mut state, &mut Context::from_waker(&waker))
+        let wakers = &self.shared.wakers;
+        let waker = Waker::from(Arc::clone(wakers));
+        let polled = {
+            let mut state = lock(&self.shared.state);
+            // Dropped before the lock, so that the other half cannot begin before.
+            let _deferral = wakers.defer();
+            poll(&mut state, &mut Context::from_waker(&waker))
+        };
+        wakers.wake_deferred();
+        polled
     }
 }
 
@@ -222,10 +277,14 @@ impl<P: CallContract> Sender<P> {
     /// continue to send it.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let Half { shared, peer, .. } = &self.0;
-        let mut request = Some(request);
-        lock(&shared.state).connection.flush_timer.reset();
+        let max_frame_len = {
+            let connection = &mut lock(&shared.state).connection;
+            connection.flush_timer.reset();
+            connection.options.max_frame_len
+        };
+        let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
         let end = poll_fn(|cx| {
-            register(&shared.wakers.sender, cx);
+            shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 if !state.has_receiver {
                     let reason = "its receiving half was dropped";
@@ -235,18 +294,15 @@ impl<P: CallContract> Sender<P> {
                 if connection.poll_room::<P>(cx)?.is_pending() {
                     return connection.poll_timeout(|it| &mut it.flush_timer, cx);
                 }
-                let Some(request) = request.take() else {
-                    return Poll::Pending;
-                };
-                connection.queue_request(None, |out| P::encode(request, out))?;
+                connection.queue_request(None, again(&request))?;
                 Poll::Ready(Ok(connection.wire.end_offset()))
             })
         });
         let end = end.await?;
         // It waits for this reply from now on.
-        wake(&shared.wakers.receiver);
+        shared.wakers.wake_half(|it| &mut it.receiver);
         let flushed = poll_fn(|cx| {
-            register(&shared.wakers.sender, cx);
+            shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 let connection = &mut state.connection;
                 if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
@@ -353,12 +409,12 @@ impl<P: CallContract> Receiver<P> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let incoming = poll_fn(|cx| {
-            register(&wakers.receiver, cx);
+            wakers.register(|it| &mut it.receiver, cx);
             half.poll(|state, cx| state.poll_incoming::<P>(cx, accepted, message))
         });
         let incoming = incoming.await;
         // There may be room now, or the connection has failed.
-        wake(&wakers.sender);
+        wakers.wake_half(|it| &mut it.sender);
         incoming
     }
 
@@ -441,7 +497,7 @@ impl<P: Contract> Drop for Sender<P> {
     fn drop(&mut self) {
         let shared = &self.0.shared;
         lock(&shared.state).has_sender = false;
-        wake(&shared.wakers.receiver);
+        shared.wakers.wake_half(|it| &mut it.receiver);
     }
 }
 
@@ -449,7 +505,7 @@ impl<P: Contract> Drop for Receiver<P> {
     fn drop(&mut self) {
         let shared = &self.half.shared;
         lock(&shared.state).has_receiver = false;
-        wake(&shared.wakers.sender);
+        shared.wakers.wake_half(|it| &mut it.sender);
     }
 }
 
@@ -468,3 +524,6 @@ impl<P: Contract> fmt::Debug for Receiver<P> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,11 @@ impl DeadlineTimer {
     pub(super) fn deadline(&self) -> Instant {
         self.sleep.deadline()
     }
+
+    /// Returns what has passed, if the deadline has.
+    pub(super) fn passed(&self) -> Option<Late> {
+        (Instant::now() >= self.deadline()).then_some(self.late)
+    }
 }
 
 impl Future for DeadlineTimer {

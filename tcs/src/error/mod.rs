@@ -433,9 +433,10 @@ impl Error {
     /// The reply is a stream of items, and one message was expected.
     #[cold]
     pub(crate) fn streamed(peer: &Peer) -> Self {
-        let source =
-            DecodeError::new("it is a stream of items, which `Connection::stream` receives");
-        Self::decode(peer, source)
+        Self::decode(
+            peer,
+            DecodeError::new("it is a stream of items, which `stream` receives"),
+        )
     }
 
     /// The end of a stream was expected, and there are more items.

@@ -337,12 +337,11 @@ async fn items_are_the_error_of_one_call_and_reach_no_other() {
     assert!(chain(&error)[1].contains("stream of items"), "{error:?}");
     assert_eq!(three.reply().await, "three");
 
-    // A call that is dropped after an item leaves its slot as good as new.
-    let dropped = call(&channel, "4");
+    // A call that fails at its first item leaves its slot as good as new.
+    let failed = call(&channel, "4");
     hears(&mut peer, "4").await;
     peer.send(items(&["d"])).await;
-    settle().await;
-    dropped.drop().await;
+    assert_eq!(failed.error().await.kind(), ErrorKind::Reply);
     peer.send(frame("four")).await;
     for request in ["5", "6"] {
         let call = call(&channel, request);

@@ -1,13 +1,14 @@
 //! A channel over `Multiplexed`: replies come in any order, and calls that are over are cancelled.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, time::Duration};
 
+use futures_core::Stream as _;
 use tcs::{
     Channel, Connection, Error, ErrorKind,
     client::{ChannelItems, ConnectOptions},
     format::Plain,
     framing::Multiplexed,
-    protocol::{Contract, Streams},
+    protocol::{Contract, Pushes, Streams},
 };
 use tcs_tests::{
     RawPeer,
@@ -32,6 +33,11 @@ impl Contract for Owned {
     type Format = Plain;
     type Request<'a> = &'a str;
     type Reply<'a> = String;
+}
+
+impl Pushes for Owned {
+    type Format = Plain;
+    type Event<'a> = &'a str;
 }
 
 impl Streams for Owned {
@@ -208,9 +214,51 @@ async fn parts_of_replies_are_put_together_between_other_replies() {
 }
 
 #[tokio::test]
-async fn parts_beyond_the_limit_fail_their_call_only() {
+async fn streamed_reply_to_an_ordinary_call_is_an_error_at_once_and_cancelled() {
+    let (channel, mut peer) = channel();
+    let [one, two] = calls(&channel, &mut peer).await;
+    peer.send(announced_of(1, ITEMS, "a")).await;
+    let error = one.error().await;
+    assert_eq!(error.kind(), ErrorKind::Reply);
+    assert!(chain(&error).concat().contains("`stream`"), "{error:?}");
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    // What was on its way is dropped, and the id is not free before the last word.
+    peer.send(announced_of(1, ITEMS, "b")).await;
+    let three = call(&channel, "3");
+    assert_eq!(hear(&mut peer).await, request(3, "3"));
+    let frames = [
+        control_of(1, CANCELLED, ""),
+        message_of(2, "two"),
+        message_of(3, "three"),
+    ];
+    peer.send(frames.concat()).await;
+    assert_eq!(two.reply().await, "two");
+    assert_eq!(three.reply().await, "three");
+}
+
+#[tokio::test]
+async fn parts_beyond_the_limit_are_an_error_at_once_and_cancelled() {
     let (channel, mut peer) = channel_with(&ConnectOptions::new().max_frame_len(10));
+    let [one, two] = calls(&channel, &mut peer).await;
+    for text in ["12345", "678901"] {
+        peer.send(announced_of(1, PARTS, text)).await;
+    }
+    assert_eq!(one.error().await.kind(), ErrorKind::Reply);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    let frames = [
+        announced_of(1, PARTS, "more"),
+        control_of(1, CANCELLED, ""),
+        message_of(2, "two"),
+    ];
+    peer.send(frames.concat()).await;
+    assert_eq!(two.reply().await, "two");
+}
+
+#[tokio::test]
+async fn parts_beyond_the_limit_fail_their_call_only() {
+    let options = ConnectOptions::new().max_frame_len(10);
     for rest in ["456", "4"] {
+        let (channel, mut peer) = channel_with(&options);
         let [one, two] = calls(&channel, &mut peer).await;
         let part = |text| announced_of(1, PARTS, text);
         peer.send(
@@ -227,7 +275,9 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
         let error = one.error().await;
         assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
         assert!(chain(&error).concat().contains("10"), "{error:?}");
+        assert_eq!(hear(&mut peer).await, cancel(1));
     }
+    let (channel, mut peer) = channel_with(&options);
     let [one, two] = calls(&channel, &mut peer).await;
     peer.send(
         [
@@ -289,6 +339,37 @@ async fn request_is_sent_again_over_the_next_connection() {
     for (call, text) in calls.into_iter().zip(["a", "b"]) {
         assert_eq!(call.reply().await, text);
     }
+}
+
+/// A channel with two connections, and their servers' ends.
+async fn pair(connect_options: ConnectOptions) -> (Channel<Multiplexed>, [RawPeer; 2]) {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let options = options.connections(2).connect_options(connect_options);
+    let channel = options.connect_lazily().expect("good options");
+    // As long as there are events, both connect without a call.
+    let _events = channel.events::<Owned>();
+    let peers = [attempts.accept().await, attempts.accept().await];
+    settle().await;
+    (channel, peers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (channel, mut peers) = pair(ConnectOptions::new()).await;
+    let hedged = call(&channel.deadline(3 * SECOND).hedge(SECOND), "x");
+    let [one, two] = &mut peers;
+    let (first, second) = tokio::join!(hear(one), hear(two));
+    let mut limits = [first, second].map(|sent| match sent {
+        Sent::Notice(_, DEADLINE, limit) => {
+            u32::from_be_bytes(limit.try_into().expect("four bytes"))
+        }
+        other => panic!("{other:?}"),
+    });
+    limits.sort_unstable();
+    assert!((1_990..=2_001).contains(&limits[0]), "{limits:?}");
+    assert!((2_990..=3_001).contains(&limits[1]), "{limits:?}");
+    assert_eq!(hedged.error().await.kind(), ErrorKind::TimedOut);
 }
 
 /// Receives an item.
@@ -414,6 +495,81 @@ async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
     let (late, ()) = tokio::join!(patiently(stream.next()), server);
     assert_eq!(late.expect_err("nothing came").kind(), ErrorKind::TimedOut);
     assert_eq!(other.reply().await, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let connect_options = ConnectOptions::new()
+        .max_in_flight(4)
+        .reply_timeout(8 * SECOND);
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let options = options.connect_options(connect_options);
+    let channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "1");
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    first.drop().await;
+    let _stream = patiently(channel.stream::<Owned>("2")).await.expect("room");
+    let [third] = [call(&channel, "3")];
+    settle().await;
+    third.drop().await;
+    for _ in 0..16 {
+        // It lives, but two of four places are taken for ever.
+        assert_eq!(attempts.waiting(), 0);
+        sleep(SECOND).await;
+        peer.send(announced_of(2, ITEMS, "")).await;
+    }
+    sleep(3 * SECOND).await;
+    let next = call(&channel, "4");
+    let mut peer = attempts.accept().await;
+    let Sent::Request(id, _) = hear(&mut peer).await else {
+        panic!("no request")
+    };
+    peer.send(message_of(id, "four")).await;
+    assert_eq!(next.reply().await, "four");
+    let state = channel.state();
+    let error = state.last_error.expect("a reason");
+    assert!(error.to_string().contains("cancel"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_a_stream_though_items_are_there() {
+    let (channel, mut peer) = channel();
+    let limited = channel.deadline(Duration::from_secs(1));
+    let mut stream = patiently(limited.stream::<Owned>("1")).await.expect("room");
+    assert!(matches!(
+        hear(&mut peer).await,
+        Sent::Notice(1, DEADLINE, _)
+    ));
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    peer.send(announced_of(1, ITEMS, "a").repeat(9)).await;
+    settle().await;
+    for _ in 0..3 {
+        assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    }
+    sleep(Duration::from_secs(2)).await;
+    let late = within(stream.next()).await.expect_err("it is late");
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert_eq!(item(&mut stream).await, None);
+    assert_eq!(hear(&mut peer).await, cancel(1));
+}
+
+#[tokio::test]
+async fn owned_items_of_a_channel_are_a_stream() {
+    let (channel, mut peer) = channel();
+    let stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    let mut stream = stream.owned::<String>();
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let frames = [announced_of(1, ITEMS, "a"), message_of(1, "end")];
+    peer.send(frames.concat()).await;
+    let mut items = Vec::new();
+    while let Some(item) = within(poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))).await {
+        items.push(item.expect("an item"));
+    }
+    assert_eq!(items, ["a"]);
+    let reply = within(stream.into_inner().finish()).await;
+    assert_eq!(reply.expect("a reply"), "end");
 }
 
 /// Answers each request with its own text, in another order, and each cancel of a request in flight.

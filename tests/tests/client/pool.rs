@@ -403,3 +403,90 @@ async fn call_at_a_full_connection_moves_to_one_with_room() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_take_the_first_room_in_order() {
+    let full = ConnectOptions::new().max_in_flight(1);
+    let full = full.reply_timeout(Duration::from_hours(1));
+    let (channel, _attempts, [mut stuck, mut other]) =
+        pair_with(|options| options.connect_options(full)).await;
+    let calls = ["0"; 2].map(|request| call(&channel, request));
+    hears(&mut stuck, "0").await;
+    hears(&mut other, "0").await;
+    let mut waiting = Vec::new();
+    for number in 1..=20 {
+        waiting.push(call(&channel, &number.to_string()));
+        settle().await;
+    }
+    patiently(other.send(frame("0"))).await;
+    for number in 1..=20 {
+        assert_eq!(patiently(other.ask_back()).await, number.to_string());
+    }
+    for (call, number) in waiting.into_iter().zip(1..) {
+        assert_eq!(call.reply().await, number.to_string());
+    }
+    drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_asks_for_all_connections_once_one_could_not_be_made() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connections(2).connect_lazily().expect("good");
+    let waiting = call(&channel, "hello");
+    let refused = attempts.attempt().await;
+    settle().await;
+    assert_eq!(attempts.waiting(), 0);
+    refused.refuse();
+    // One of the next two attempts is that of the other connection.
+    let mut undecided = Vec::new();
+    let mut peer = loop {
+        let attempt = attempts.attempt().await;
+        if undecided.is_empty() {
+            undecided.push(attempt);
+        } else {
+            break attempt.accept();
+        }
+    };
+    assert_eq!(patiently(peer.ask_back()).await, "hello");
+    assert_eq!(waiting.reply().await, "hello");
+    assert!(!undecided[0].is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_that_waits_for_its_connection_holds_up_no_call() {
+    let full = ConnectOptions::new().max_in_flight(1);
+    let full = full.reply_timeout(Duration::from_hours(1));
+    let (channel, _attempts, mut peers) = pair_with(|options| options.connect_options(full)).await;
+    let calls = ["0"; 2].map(|request| call(&channel, request));
+    for peer in &mut peers {
+        hears(peer, "0").await;
+    }
+    let subscribed = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.subscribe::<Owned>("follow").await.map(drop) }
+    });
+    settle().await;
+    let waiting = ["1"; 2].map(|request| call(&channel, request));
+    settle().await;
+    // Whichever is not that of the subscription has room.
+    for peer in &mut peers {
+        patiently(peer.send(frame("0"))).await;
+        settle().await;
+    }
+    let mut requests = Vec::new();
+    while requests.len() < 3 {
+        for peer in &mut peers {
+            let heard = tokio::time::timeout(Duration::from_millis(1), peer.ask_back()).await;
+            requests.extend(heard);
+        }
+    }
+    requests.sort_unstable();
+    assert_eq!(requests, ["1", "1", "follow"]);
+    within(subscribed)
+        .await
+        .expect("no panic")
+        .expect("a reply");
+    for call in calls.into_iter().chain(waiting) {
+        call.reply().await;
+    }
+}

@@ -228,6 +228,28 @@ async fn deadline_is_for_the_whole_stream() {
     assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::NotSent));
 }
 
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_a_stream_though_items_are_there() {
+    let (mut connection, mut peer) = memory(1 << 10);
+    let stream = connection.deadline(SECOND).stream::<Prefixed>("go");
+    let mut stream = within(stream).await.expect("it is open");
+    peer.send(items(&["a", "b", "c"])).await;
+    expect_item(&mut stream, "a").await;
+    advance(SECOND).await;
+    let error = next(&mut stream).await.expect_err("too late");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(next(&mut stream).await.expect("it is over"), None);
+    drop(stream);
+    peer.send([items(&["d"]), frame("end")].concat()).await;
+    hears(&mut peer, "go").await;
+    let server = async {
+        hears(&mut peer, "again").await;
+        peer.send(frame("yes")).await;
+    };
+    let (reply, ()) = tokio::join!(call(&mut connection, "again"), server);
+    assert_eq!(reply, "yes");
+}
+
 #[tokio::test]
 async fn dropped_wait_loses_no_item() {
     let (mut connection, mut peer) = memory(1 << 10);

@@ -1,31 +1,20 @@
 //! A call, from its request to its reply.
 
 use std::{
-    future::{pending, poll_fn},
-    ops::ControlFlow,
+    future::poll_fn,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{
-    Channel,
-    metrics::Start,
-    reconnector::Reconnector,
-    reply::Reply,
-    slots::Failure,
-    subchannel::{Link, Subchannel},
-};
+use super::{Channel, metrics::Start, reply::Reply, slots::Failure, subchannel::Subchannel};
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 use crate::client::fault::Fault;
 use crate::{
-    Error, Peer, Result,
-    client::{requests::EncodeRequest, timer::DeadlineTimer},
-    deadline::Late,
+    Peer, Result,
+    client::requests::EncodeRequest,
     framing::{Framing, Notice},
-    runtime::{Instead, inside_runtime, poll_once},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
@@ -37,7 +26,7 @@ pub(super) struct Call<'s, F: Framing> {
 
 /// What a request needs beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct CallTerms {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
@@ -46,7 +35,7 @@ pub(super) struct Terms {
     pub(super) end: Option<Instant>,
 }
 
-impl Terms {
+impl CallTerms {
     /// Returns the terms of a call without a deadline.
     #[inline]
     pub(super) const fn new(has_greeting: bool) -> Self {
@@ -108,9 +97,12 @@ impl<F: Framing> Channel<F> {
                     Err(failed) => failure = Some((sent.origin, failed)),
                 }
                 call = None;
-            } else if repeated.is_none() && !self.options.needs_timer() && !subchannel.has_waiters()
+            } else if repeated.is_none()
+                && !self.options.needs_timer()
+                && !self.pool.room.is_awaited()
             {
-                let pushed = subchannel.try_push(cx.waker(), Terms::new(has_greeting), &mut encode);
+                let pushed =
+                    subchannel.try_push(cx.waker(), CallTerms::new(has_greeting), &mut encode);
                 call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
                 if call.is_some() {
                     return Poll::Pending;
@@ -136,147 +128,20 @@ fn poll_in_box<R: Future>(future: &mut Pin<Box<R>>, cx: &mut Context<'_>) -> Pol
     future.as_mut().poll(cx)
 }
 
-impl<F: Framing> Channel<F> {
-    /// Waits for room, for at most the reply timeout, and queues the request. Changes `subchannel` if another connection is
-    /// there first.
-    #[cold]
-    pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
-        &'s self,
-        subchannel: &mut &'s Arc<Subchannel<F>>,
-        mut terms: Terms,
-        encode: &mut Option<E>,
-        deadline: Option<&mut DeadlineTimer>,
-    ) -> Result<Call<'s, F>> {
-        terms.end = deadline.as_ref().map(|deadline| deadline.deadline());
-        if !subchannel.has_waiters() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
-            if let Some(call) = poll_once(push).await? {
-                return Ok(call);
-            }
-        }
-        let limit = subchannel.options.reply_timeout;
-        let timeout = async {
-            match limit {
-                Some(limit) => {
-                    sleep(limit).await;
-                    Late::reply_timeout(limit)
-                }
-                None => pending().await,
-            }
-        };
-        let deadline = async {
-            match deadline {
-                Some(deadline) => deadline.await,
-                None => pending().await,
-            }
-        };
-        let late = tokio::select! {
-            biased;
-            call = self.push_in_turn(subchannel, terms, encode) => return call,
-            late = deadline => late,
-            late = timeout => late,
-        };
-        Err(subchannel.no_room(late))
-    }
-
-    /// Queues the request once there is room, after those who wait already.
-    async fn push_in_turn<'s, E: EncodeRequest>(
-        &'s self,
-        subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: Terms,
-        encode: &mut Option<E>,
-    ) -> Result<Call<'s, F>> {
-        loop {
-            match self.push_or_move(subchannel, terms, encode).await? {
-                ControlFlow::Break(call) => return Ok(call),
-                ControlFlow::Continue(other) => *subchannel = other,
-            }
-        }
-    }
-
-    /// Queues the request at `current` once there is room, or returns another connection that has room before.
-    async fn push_or_move<'s, E: EncodeRequest>(
-        &'s self,
-        current: &'s Arc<Subchannel<F>>,
-        terms: Terms,
-        encode: &mut Option<E>,
-    ) -> Result<ControlFlow<Call<'s, F>, &'s Arc<Subchannel<F>>>> {
-        let mut changes = self.watch();
-        // When this is dropped, the next caller is admitted, and looks for room as well.
-        let _first = current.waiters.acquire().await;
-        loop {
-            changes.mark_unchanged();
-            if !current.lock().has_room(&current.options)
-                && let Some(other) = self.pool.least_loaded(Subchannel::has_room)
-            {
-                return Ok(ControlFlow::Continue(other));
-            }
-            let push = |cx: &mut Context<'_>| current.try_push(cx.waker(), terms, encode);
-            if let Some(call) = poll_once(push).await? {
-                return Ok(ControlFlow::Break(call));
-            }
-            current.ask()?;
-            tokio::select! {
-                () = current.room.notified() => {}
-                // Another connection of the channel may be there.
-                _ = changes.changed() => {}
-            }
-        }
-    }
-}
-
 impl<F: Framing> Subchannel<F> {
-    /// Returns the error of a request for which there was no room in time.
-    fn no_room(&self, late: Late) -> Error {
-        let state = self.lock();
-        match &state.link {
-            Link::Off => Error::no_connection(None, late),
-            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
-            _ => Error::no_room(&state.peer, late),
-        }
-    }
-
-    /// Asks for a connection, though no call waits for it.
-    pub(super) fn want(self: &Arc<Self>) {
-        // Without a runtime, the call fails over the other connection.
-        drop(self.ask());
-    }
-
-    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
-    fn ask(self: &Arc<Self>) -> Result<()> {
-        let Some(connector) = &self.connector else {
-            return Ok(());
-        };
-        let mut state = self.lock();
-        state.is_wanted = !matches!(state.link, Link::Connected { .. });
-        let is_off = matches!(state.link, Link::Off);
-        if is_off {
-            inside_runtime("call()", Instead::Nothing)?;
-            state.link = Link::Disconnected(None);
-        }
-        drop(state);
-        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
-        if is_off && task().is_finished() {
-            // A runtime that ends has dropped the task.
-            return Err(Error::outside_runtime("call()", ""));
-        }
-        self.wanted.notify_one();
-        Ok(())
-    }
-
     /// Takes a slot and queues the request. Returns `None` if there is no room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn try_push<E: EncodeRequest>(
         &self,
         waker: &Waker,
-        terms: Terms,
+        terms: CallTerms,
         encode: &mut Option<E>,
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
         let waker = waker.clone();
-        let Terms {
+        let CallTerms {
             has_greeting,
             has_items,
             end,
@@ -326,7 +191,7 @@ impl<F: Framing> Subchannel<F> {
             state.cancel(slot);
             Self::unlock_and_wake_driver(state);
         } else {
-            self.unlock_and_notify_waiter(state);
+            self.unlock_and_offer_room(state);
         }
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
@@ -353,7 +218,7 @@ impl<'s, F: Framing> Call<'s, F> {
             let mut state = subchannel.lock();
             if let Some(result) = state.slots.take_result(slot) {
                 self.slot = None;
-                subchannel.unlock_and_notify_waiter(state);
+                subchannel.unlock_and_offer_room(state);
                 return Poll::Ready(result);
             }
             drop(state);

@@ -11,11 +11,11 @@ use super::{
     super::{
         connection::Connection,
         fault::{Fault, UNEXPECTED},
+        reencode::payload,
         replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    reencode::payload,
     slots::Failure,
     subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},
@@ -173,7 +173,7 @@ impl<F: Framing> Driver<F> {
         {
             ticker.start();
         }
-        subchannel.unlock_and_notify_waiter(guard);
+        subchannel.unlock_and_offer_room(guard);
         drop(former);
         Ok(())
     }
@@ -199,6 +199,11 @@ impl<F: Framing> Driver<F> {
             }
             if state.slots.len() == 0 {
                 ticker.stop();
+            }
+            let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
+            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
+                let reason = "the server does not answer cancels (`max_in_flight`)";
+                return Poll::Ready(Fault::Broken(reason).into());
             }
             if F::HAS_IDS && !late.is_empty() {
                 for slot in late {
@@ -245,24 +250,18 @@ fn deliver<F: Framing>(
     wakers: &mut Vec<Waker>,
 ) -> (u64, Result<(), Arc<Fault>>) {
     let max_frame_len = subchannel.options.max_frame_len;
-    let State {
-        slots,
-        peer,
-        framing,
-        ..
-    } = state;
-    slots.record_arrival();
+    state.slots.record_arrival();
     let sent = wire.sent();
-    let mut oldest = slots.oldest();
+    let mut oldest = state.slots.oldest();
     let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     let mut answers = 0;
     let delivered = loop {
         // The call that the next message is for.
         let mut call = oldest;
-        let received = wire.next_received(framing, |id| {
+        let received = wire.next_received(&mut state.framing, |id| {
             if F::HAS_IDS {
-                call = slots.with_id(id);
+                call = state.slots.with_id(id);
             }
             Expected::reply_to::<F>(call.map(|call| call.offset))
         });
@@ -274,12 +273,15 @@ fn deliver<F: Framing>(
         let (reply, call) = match (received, call) {
             (Received::Message(range), Some(call)) => {
                 answers += 1;
-                let mut reply = wire.message(range);
-                if F::HAS_IDS && slots.has_parts(call.index) {
-                    slots.add_part(call.index, reply, max_frame_len, peer);
-                    reply = &[];
+                let mut reply = Ok(wire.message(range));
+                if F::HAS_IDS && state.slots.has_parts(call.index) {
+                    reply = reply.and_then(|rest| {
+                        let State { slots, peer, .. } = &mut *state;
+                        slots.add_part(call.index, rest, max_frame_len, peer)?;
+                        Ok(&[][..])
+                    });
                 }
-                (Ok(reply), call)
+                (reply, call)
             }
             (Received::Event(event), _) => {
                 subchannel.hub.publish(wire.message(event), wakers);
@@ -288,22 +290,27 @@ fn deliver<F: Framing>(
             (Received::Notice, _) => continue,
             (_, None) => break Err(Fault::Broken(UNEXPECTED).into()),
             (Received::Item(item), Some(call)) => {
-                if !slots.add_item(call.index, wire.message(item), peer, wakers) {
-                    break Err(Fault::Broken("the server sent items without credit").into());
+                if let Err(fault) = add_item(state, call.index, wire.message(item), wakers) {
+                    break Err(fault);
                 }
                 continue;
             }
             (Received::Part(part), Some(call)) => {
-                slots.add_part(call.index, wire.message(part), max_frame_len, peer);
+                let State { slots, peer, .. } = &mut *state;
+                let part = wire.message(part);
+                if let Err(failure) = slots.add_part(call.index, part, max_frame_len, peer) {
+                    state.fail_and_cancel(call.index, failure, wakers);
+                }
                 continue;
             }
             (received, Some(call)) => {
-                let error = received.into_error(peer, max_frame_len);
+                let error = received.into_error(&state.peer, max_frame_len);
                 let failure = failure(subchannel, wire, Some(call.offset), error);
                 answers += u64::from(failure.is_answer());
                 (Err(failure.into()), call)
             }
         };
+        let State { slots, peer, .. } = &mut *state;
         slots.complete::<F>(call.index, reply, peer, wakers);
         oldest = slots.oldest();
         if oldest.is_some_and(|oldest| oldest.offset >= enough) {
@@ -318,6 +325,23 @@ fn deliver<F: Framing>(
     }
     wire.forget_requests(oldest);
     (answers, delivered)
+}
+
+/// Adds an item to the reply of a call. A call that expects no items fails, and gets no more.
+#[cold]
+fn add_item<F: Framing>(
+    state: &mut State<F>,
+    call: u32,
+    item: &[u8],
+    wakers: &mut Vec<Waker>,
+) -> Result<(), Arc<Fault>> {
+    if !state.slots.expects_items(call) {
+        let failure = Failure::without_retry(Error::streamed(&state.peer));
+        state.fail_and_cancel(call, failure.into(), wakers);
+    } else if !state.slots.add_item(call, item, wakers) {
+        return Err(Fault::Broken("the server sent items without credit").into());
+    }
+    Ok(())
 }
 
 /// Returns the failure of a call with its request at `offset`.

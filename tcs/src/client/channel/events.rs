@@ -21,10 +21,10 @@ use super::{
     Channel,
     hub::{Entry, Subscriber},
     pool::Pool,
-    reencode::{again, encode_alone},
 };
 use crate::{
     Error, Result,
+    client::reencode::{again, encode_alone},
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallOwned, Contract, Pushes},
@@ -150,10 +150,10 @@ impl<F: Framing> Channel<F> {
         P: CallOwned<Framing = F> + Pushes,
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request: Arc<[u8]> = encode_alone::<F>(encode, self.pool.options.max_frame_len)?.into();
+        let request: Arc<[u8]> = encode_alone(encode, self.pool.options.max_frame_len)?.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();
-        channel.pool = Arc::new(Pool::first_of(&self.pool));
+        channel.pool = Pool::first_of(&self.pool);
         let mut events = channel.events::<P>();
         let sent = channel.round_trip(P::HAS_GREETING, again(&request)).await;
         let (reply, origin) = sent?;

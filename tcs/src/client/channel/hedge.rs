@@ -7,21 +7,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use super::{
     Channel,
-    call::{Call, Terms},
-    reencode::again,
+    call::{Call, CallTerms},
     reply::Reply,
     slots::Failure,
 };
-use crate::{client::options::MAX_TIMEOUT, framing::Framing};
+use crate::{
+    client::{options::MAX_TIMEOUT, reencode::again},
+    framing::Framing,
+};
 
 /// The second request of a call, over another connection.
 pub(super) struct Hedge<'c, 'r, F: Framing> {
     channel: &'c Channel<F>,
     request: &'r [u8],
+    terms: CallTerms,
     /// Until the request is sent.
     delay: Option<Pin<Box<Sleep>>>,
     second: Option<Call<'c, F>>,
@@ -30,12 +33,17 @@ pub(super) struct Hedge<'c, 'r, F: Framing> {
 
 impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     #[cold]
-    pub(super) fn new(channel: &'c Channel<F>, delay: Duration, request: &'r [u8]) -> Self {
-        let end = Instant::now() + delay.min(MAX_TIMEOUT);
+    pub(super) fn new(
+        channel: &'c Channel<F>,
+        delay: Duration,
+        request: &'r [u8],
+        terms: CallTerms,
+    ) -> Self {
         Self {
             channel,
             request,
-            delay: Some(Box::pin(sleep_until(end))),
+            terms,
+            delay: Some(Box::pin(sleep(delay.min(MAX_TIMEOUT)))),
             second: None,
             was_sent: false,
         }
@@ -92,9 +100,8 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         }
         stats.note_retry();
         let mut encode = Some(again(self.request));
-        subchannel
-            .try_push(cx.waker(), Terms::new(false), &mut encode)
-            .ok()?
+        let sent = subchannel.try_push(cx.waker(), self.terms, &mut encode);
+        sent.ok()?
     }
 }
 

@@ -236,14 +236,18 @@ fn wake(waker: Option<Waker>) {
 mod tests {
     use super::*;
     use crate::{
-        client::{ConnectOptions, channel::ChannelStats},
+        client::{
+            ConnectOptions,
+            channel::{ChannelStats, waiting::Room},
+        },
         framing::LengthPrefixed,
     };
 
     #[test]
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
         let stats = Arc::new(ChannelStats::new(None));
-        let subchannel = Subchannel::<LengthPrefixed>::new(ConnectOptions::new(), 0, stats, None);
+        let (options, room) = (ConnectOptions::new(), Room::default());
+        let subchannel = Subchannel::<LengthPrefixed>::new(options, 0, stats, room, None);
         let subchannel = Arc::new(subchannel);
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)), |_| false);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::{
     call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
-    subchannel::Subchannel,
+    subchannel::Subchannel, waiting::Room,
 };
 use super::{connection::Connection, options::MAX_TIMEOUT};
 use crate::{
@@ -31,6 +31,8 @@ pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
 pub use state::ChannelState;
 pub use streams::ChannelItems;
+#[cfg(feature = "stream")]
+pub use streams::OwnedChannelItems;
 
 mod budget;
 mod call;
@@ -49,7 +51,6 @@ mod operations;
 mod options;
 mod pool;
 mod reconnector;
-mod reencode;
 mod reply;
 mod retry;
 mod servers;
@@ -58,6 +59,7 @@ mod state;
 mod streams;
 mod subchannel;
 mod upkeep;
+mod waiting;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
 /// any time.
@@ -134,7 +136,9 @@ mod upkeep;
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
 /// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
-/// then drops its function. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
+/// then drops its function. A server must answer that: if half of
+/// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within the
+/// reply timeout, the connection is closed. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
 /// at most 4 MiB of others were sent after it.
 ///
 /// # The framing
@@ -484,12 +488,14 @@ impl<F: Framing> Connection<F> {
         self.ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), None);
+        let room = Room::default();
+        let subchannel =
+            Subchannel::new(options.clone(), 0, Arc::clone(&stats), room.clone(), None);
         let subchannel = Arc::new(subchannel);
         let driver = Driver::attach(&subchannel, self);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, options)))
+        Ok(Channel::over(Pool::new([subchannel], stats, room, options)))
     }
 }
 

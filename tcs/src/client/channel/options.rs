@@ -15,6 +15,7 @@ use super::{
     state::ChannelStats,
     subchannel::Subchannel,
     upkeep::UpkeepSettings,
+    waiting::Room,
 };
 use crate::{
     Address, Error, Result,
@@ -398,13 +399,20 @@ impl<F: Framing> ChannelOptions<F> {
             servers: Servers::default(),
         });
         let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
+        let room = Room::default();
         let connections = (0..number).map(|index| {
             let connector = Arc::clone(&connector);
-            let (options, stats) = (options.clone(), Arc::clone(&stats));
-            Arc::new(Subchannel::new(options, index, stats, Some(connector)))
+            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
+            Arc::new(Subchannel::new(
+                options,
+                index,
+                stats,
+                room,
+                Some(connector),
+            ))
         });
-        let mut channel =
-            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
+        let connections: Vec<_> = connections.collect();
+        let mut channel = Channel::over(Pool::new(connections, stats, room, options));
         channel.options.deadline = self.deadline;
         channel.options.is_timed = self.deadline.is_some();
         Ok(channel)

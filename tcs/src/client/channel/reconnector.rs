@@ -179,6 +179,6 @@ impl<F: Framing> Drop for Reconnector<F> {
         };
         drop(state);
         drop(former);
-        self.subchannel.room.notify_one();
+        self.subchannel.room.offer();
     }
 }

@@ -11,17 +11,21 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
-    call::{Call, Origin, Terms},
+    call::{Call, CallTerms, Origin},
     hedge::Hedge,
     metrics::Start,
-    reencode::{encode_alone, write_first_or_again},
     reply::Reply,
     slots::Failure,
     state::ChannelStats,
 };
 use crate::{
     Error, Execution, Result,
-    client::{options::MAX_TIMEOUT, requests::EncodeRequest, timer::DeadlineTimer},
+    client::{
+        options::MAX_TIMEOUT,
+        reencode::{encode_alone, write_first_or_again},
+        requests::EncodeRequest,
+        timer::DeadlineTimer,
+    },
     deadline::Deadline,
     framing::Framing,
 };
@@ -78,14 +82,17 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
-        let terms = Terms::new(has_greeting);
+        let terms = CallTerms {
+            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            ..CallTerms::new(has_greeting)
+        };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         let mut encoded = None;
         if F::HAS_INDEPENDENT_FRAMES
             && self.options.hedge_after.is_some()
             && let Some(encode) = encode.take()
         {
-            encoded = Some(encode_alone::<F>(encode, self.pool.options.max_frame_len)?);
+            encoded = Some(encode_alone(encode, self.pool.options.max_frame_len)?);
         }
         loop {
             if let Some((origin, failure)) = failure.take() {
@@ -100,7 +107,7 @@ impl<F: Framing> Channel<F> {
             let room = self.wait_for_room(&mut subchannel, terms, &mut write, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             let mut hedge = match (self.options.hedge_after, &encoded) {
-                (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request)),
+                (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request, terms)),
                 _ => None,
             };
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {

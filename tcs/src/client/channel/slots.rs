@@ -1,6 +1,6 @@
 //! The calls of a channel, oldest first.
 
-use std::{collections::BTreeMap, mem, task::Waker};
+use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 
 use super::reply::{self, Reply};
 use crate::{
@@ -106,8 +106,8 @@ struct Slot {
 enum Stage {
     /// The reply is still to come.
     Pending,
-    /// The reply is still to come, but too late. The result is an error, which the caller has not taken yet.
-    TimedOut,
+    /// The reply is still to come, but makes no difference. The result is an error, which the caller has not taken yet.
+    Failed,
     /// The reply is still to come, and nobody waits for it.
     Abandoned,
     /// The result is there. The caller has not taken it yet, or the slot is free.
@@ -200,7 +200,7 @@ impl Slots {
                 self.release(index);
                 Some(result.map(Reply))
             }
-            Stage::TimedOut => {
+            Stage::Failed => {
                 slot.stage = Stage::Abandoned;
                 Some(mem::replace(&mut slot.result, Ok(Vec::new())).map(Reply))
             }
@@ -270,27 +270,27 @@ impl Slots {
         }
     }
 
-    /// Adds a part of the reply to a call, of at most `limit` bytes in all.
+    /// Adds a part of the reply to a call, of at most `limit` bytes in all. Returns why it cannot be added.
     #[cold]
-    pub(super) fn add_part(&mut self, index: u32, part: &[u8], limit: usize, peer: &Peer) {
-        let Some(slot) = self.entries.get_mut(index as usize) else {
-            return;
-        };
+    pub(super) fn add_part(
+        &mut self,
+        index: u32,
+        part: &[u8],
+        limit: usize,
+        peer: &Peer,
+    ) -> Result<(), Box<Failure>> {
         // Nobody waits for the reply to another one.
-        if slot.stage == Stage::Pending
+        if let Some(slot) = self.entries.get_mut(index as usize)
+            && slot.stage == Stage::Pending
             && let Ok(parts) = &slot.result
         {
             let length = parts.len() + part.len();
-            let added = if length > limit {
-                let error = Error::too_large(peer, length, limit);
-                Err(Failure::without_retry(error).into())
-            } else {
-                slot.copy(part, peer)
-            };
-            if let Err(failure) = added {
-                slot.fail(failure);
+            if length > limit {
+                return Err(Failure::without_retry(Error::too_large(peer, length, limit)).into());
             }
+            slot.copy(part, peer)?;
         }
+        Ok(())
     }
 
     /// Returns `true` if a part of the reply to a call has come.
@@ -305,21 +305,18 @@ impl Slots {
         self.items.insert(index, Vec::new());
     }
 
-    /// Adds an item of the reply to a call, which gets an error if it expects none. Returns `false` if there are more items
-    /// than the client has given credit for.
+    /// Returns `true` if the reply to a call is a stream of items.
+    pub(super) fn expects_items(&self, index: u32) -> bool {
+        self.items.contains_key(&index)
+    }
+
+    /// Adds an item of the reply to a call. Returns `false` if there are more items than the client has given credit for.
     #[cold]
-    pub(super) fn add_item(
-        &mut self,
-        index: u32,
-        item: &[u8],
-        peer: &Peer,
-        wakers: &mut Vec<Waker>,
-    ) -> bool {
-        let Some(items) = self.items.get_mut(&index) else {
-            self.fail(index, Error::streamed(peer));
-            return true;
-        };
-        let Some(slot) = self.entries.get_mut(index as usize) else {
+    pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
+        let (Some(items), Some(slot)) = (
+            self.items.get_mut(&index),
+            self.entries.get_mut(index as usize),
+        ) else {
             return true;
         };
         if items.len() >= CREDIT {
@@ -355,14 +352,20 @@ impl Slots {
         slot.is_some_and(|slot| slot.stage == Stage::Pending)
     }
 
-    /// Gives a call an error as its result, for which its reply, which is still to come, makes no difference.
+    /// Ends the wait of a call, whose reply is still to come. Returns `false` if nobody waits.
     #[cold]
-    pub(super) fn fail(&mut self, index: u32, error: Error) {
-        if let Some(slot) = self.entries.get_mut(index as usize)
-            && slot.stage == Stage::Pending
-        {
-            slot.fail(Failure::without_retry(error).into());
-        }
+    pub(super) fn fail(
+        &mut self,
+        index: u32,
+        failure: Box<Failure>,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let slot = self.entries.get_mut(index as usize);
+        let Some(slot) = slot.filter(|slot| slot.stage == Stage::Pending) else {
+            return false;
+        };
+        slot.end_wait(failure, wakers);
+        true
     }
 
     /// Removes a call from those whose replies are to come. Returns its slot, for the result, unless the call was
@@ -456,9 +459,7 @@ impl Slots {
                     return false;
                 }
                 if was_pending {
-                    slot.stage = Stage::TimedOut;
-                    slot.fail(Failure::without_retry(timed_out(index)).into());
-                    wakers.extend(slot.waker.take());
+                    slot.end_wait(Failure::without_retry(timed_out(index)).into(), wakers);
                 }
             }
             index = slot.next;
@@ -469,6 +470,16 @@ impl Slots {
         true
     }
 
+    /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.
+    pub(super) fn overdue(&self) -> usize {
+        let slot_at = |index: u32| self.entries.get(index as usize);
+        let unanswered = successors(slot_at(self.oldest), |slot| slot_at(slot.next));
+        let is_overdue = |slot: &&Slot| {
+            slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > 2 * self.max_ticks
+        };
+        unanswered.filter(is_overdue).count()
+    }
+
     /// Returns the number of slots in use.
     pub(super) const fn len(&self) -> usize {
         self.used
@@ -476,6 +487,14 @@ impl Slots {
 }
 
 impl Slot {
+    /// Ends the wait of the caller. The reply is still to come.
+    #[cold]
+    fn end_wait(&mut self, failure: Box<Failure>, wakers: &mut Vec<Waker>) {
+        self.stage = Stage::Failed;
+        self.fail(failure);
+        wakers.extend(self.waker.take());
+    }
+
     /// Sets why there is no reply. The first reason is kept.
     #[cold]
     fn fail(&mut self, failure: Box<Failure>) {

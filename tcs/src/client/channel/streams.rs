@@ -7,14 +7,17 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use super::{Channel, call::Terms, metrics::Start, reply::Reply, subchannel::Subchannel};
+#[cfg(feature = "stream")]
+use futures_core::Stream;
+
+use super::{Channel, call::CallTerms, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
     client::{credit::ItemCredit, timer::DeadlineTimer},
-    deadline::Deadline,
+    deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallContract, CallOwned, Contract, Streams},
@@ -31,6 +34,8 @@ const LENGTH: usize = size_of::<usize>();
 ///
 /// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the channel go on
 /// meanwhile. Dropping the stream before its end cancels the request: the server drops its function.
+///
+/// With the feature `stream`, `owned` makes it a `futures_core::Stream`, for items that borrow nothing.
 #[must_use = "the items are received by `next`"]
 pub struct ChannelItems<P: Contract> {
     channel: Channel<P::Framing>,
@@ -78,9 +83,10 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let mut encode = Some(|out: &mut Writer<'_>| P::encode(request, out));
-        let terms = Terms {
+        let terms = CallTerms {
             has_items: true,
-            ..Terms::new(P::HAS_GREETING)
+            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            ..CallTerms::new(P::HAS_GREETING)
         };
         let mut subchannel = self.pool.choose();
         let call = self
@@ -118,14 +124,10 @@ impl<P: Contract + Streams> ChannelItems<P> {
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
     {
-        let Some(item) = poll_fn(|cx| self.poll_item(cx)).await? else {
-            return Ok(None);
-        };
-        self.scratch.clear();
-        let bytes = self.items.get(item).unwrap_or_default();
-        let decoded = P::Item::decode(Frame::new(bytes).with_scratch(&mut self.scratch));
-        let decoded = decoded.map_err(|source| Error::decode(&self.subchannel.peer(), source));
-        decoded.map(Some)
+        match poll_fn(|cx| self.poll_item(cx)).await? {
+            Some(item) => self.decode(item).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
@@ -153,11 +155,22 @@ impl<P: Contract + Streams> ChannelItems<P> {
         }
     }
 
+    fn decode<'a, T: Decode<'a, <P as Streams>::Format>>(
+        &'a mut self,
+        item: Range<usize>,
+    ) -> Result<T> {
+        self.scratch.clear();
+        let bytes = self.items.get(item).unwrap_or_default();
+        let decoded = T::decode(Frame::new(bytes).with_scratch(&mut self.scratch));
+        decoded.map_err(|source| Error::decode(&self.subchannel.peer(), source))
+    }
+
     /// Waits for an item, and returns where it is in `items`, or `None` after the last one.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
         loop {
             if let Some(item) = self.next_taken() {
-                return Poll::Ready(Ok(Some(item)));
+                let late = self.deadline.as_ref().and_then(DeadlineTimer::passed);
+                return Poll::Ready(late.map_or(Ok(Some(item)), |late| Err(self.give_up(late))));
             }
             let Some(slot) = self.slot else {
                 return Poll::Ready(Ok(None));
@@ -169,7 +182,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             }
             if let Some(result) = state.slots.take_result(slot) {
                 state.slots.end_items(slot);
-                self.subchannel.unlock_and_notify_waiter(state);
+                self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let numbers = &self.channel.pool.stats;
                 return Poll::Ready(match result {
@@ -185,17 +198,23 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 });
             }
             drop(state);
-            if let Some(deadline) = &mut self.deadline
-                && let Poll::Ready(late) = Pin::new(deadline).poll(cx)
-            {
-                self.subchannel.abandon(slot);
-                self.slot = None;
-                let peer = self.subchannel.peer();
-                return Poll::Ready(Err(Error::reply_timed_out(&peer, late)));
-            }
             self.subchannel.set_waker(slot, cx.waker());
-            return Poll::Pending;
+            let Some(deadline) = &mut self.deadline else {
+                return Poll::Pending;
+            };
+            let late = ready!(Pin::new(deadline).poll(cx));
+            return Poll::Ready(Err(self.give_up(late)));
         }
+    }
+
+    /// Cancels the request, and returns the error that says so.
+    #[cold]
+    fn give_up(&mut self, late: Late) -> Error {
+        self.items.clear();
+        if let Some(slot) = self.slot.take() {
+            self.subchannel.abandon(slot);
+        }
+        Error::reply_timed_out(&self.subchannel.peer(), late)
     }
 
     /// Returns where the next item is that was taken from the slot. Returns credit for half of what the server may send.
@@ -214,6 +233,64 @@ impl<P: Contract + Streams> ChannelItems<P> {
             Subchannel::unlock_and_wake_driver(state);
         }
         Some(start..self.received)
+    }
+}
+
+/// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`ChannelItems::owned`].
+///
+/// It ends after the last item, and after an error that ends the stream. [`into_inner`](Self::into_inner) then returns
+/// the [`ChannelItems`], for the reply.
+#[cfg(feature = "stream")]
+#[must_use = "streams do nothing unless polled"]
+pub struct OwnedChannelItems<P: Contract, T> {
+    items: ChannelItems<P>,
+    marker: PhantomData<fn() -> T>,
+}
+
+#[cfg(feature = "stream")]
+impl<P: Contract + Streams> ChannelItems<P> {
+    /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
+    ///
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`.
+    pub fn owned<T>(self) -> OwnedChannelItems<P, T>
+    where
+        T: for<'a> Decode<'a, <P as Streams>::Format>,
+    {
+        OwnedChannelItems {
+            items: self,
+            marker: PhantomData,
+        }
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<P: Contract, T> OwnedChannelItems<P, T> {
+    /// Returns the items that are left, and the reply.
+    pub fn into_inner(self) -> ChannelItems<P> {
+        self.items
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<P, T> Stream for OwnedChannelItems<P, T>
+where
+    P: Contract + Streams,
+    T: for<'a> Decode<'a, <P as Streams>::Format>,
+{
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let item = ready!(self.items.poll_item(cx)).transpose();
+        Poll::Ready(item.map(|item| item.and_then(|item| self.items.decode(item))))
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<P: Contract, T> fmt::Debug for OwnedChannelItems<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedChannelItems")
+            .field(&self.items)
+            .finish()
     }
 }
 

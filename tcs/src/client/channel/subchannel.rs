@@ -7,18 +7,18 @@ use std::{
     thread::panicking,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::{
     super::{
-        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
-        timer::ticks_in, wire::Wire,
+        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
+        requests::RequestQueue, timer::ticks_in, wire::Wire,
     },
     connector::Connector,
     hub::EventHub,
-    reencode::payload,
     slots::{Failure, Slots},
     state::ChannelStats,
+    waiting::Room,
 };
 use crate::{
     Error, Peer, Result,
@@ -41,10 +41,8 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) stats: Arc<ChannelStats>,
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
-    /// Its one permit is held by the first of the callers that wait for room. The others wait for it, in order.
-    pub(super) waiters: Semaphore,
-    /// Tells the caller with the permit of `waiters` that there may be room.
-    pub(super) room: Notify,
+    /// Tells the calls of the whole channel that wait that there may be room.
+    pub(super) room: Room,
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// Those who receive events.
@@ -107,6 +105,7 @@ impl<F: Framing> Subchannel<F> {
         options: ConnectOptions,
         index: usize,
         stats: Arc<ChannelStats>,
+        room: Room,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
         let ticks = options.reply_timeout.map_or(0, ticks_in);
@@ -116,8 +115,7 @@ impl<F: Framing> Subchannel<F> {
             keeps_requests: F::HAS_INDEPENDENT_FRAMES && stats.budget().is_some(),
             stats,
             connector,
-            waiters: Semaphore::new(1),
-            room: Notify::new(),
+            room,
             wanted: Notify::new(),
             hub: EventHub::default(),
             state: Mutex::new(State {
@@ -154,7 +152,7 @@ impl<F: Framing> Subchannel<F> {
         state.queue = RequestQueue::new(wire.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
         let former = replace(&mut state.peer, peer);
-        self.unlock_and_notify_waiter(state);
+        self.unlock_and_offer_room(state);
         // Dropped without the lock: both may hold values of the user's types.
         drop((link, former));
         if let Some(connector) = &self.connector {
@@ -202,8 +200,8 @@ impl<F: Framing> Subchannel<F> {
         drop(former);
         self.hub
             .note_lost(self.connector.is_none().then_some(fault));
-        // Each caller with the permit of `waiters` passes it on, so that each of them learns of the change.
-        self.room.notify_one();
+        // The first call that waits learns of it. If that ends it, the next one is the first.
+        self.room.offer();
     }
 
     /// Sets the state after an attempt to connect, and tells those who wait.
@@ -213,7 +211,7 @@ impl<F: Framing> Subchannel<F> {
         let former = state.set_link(link);
         drop(state);
         drop(former);
-        self.room.notify_one();
+        self.room.offer();
     }
 
     /// Lets calls wait for the next attempt to connect.
@@ -258,9 +256,9 @@ impl<F: Framing> Subchannel<F> {
         matches!(self.lock().link, Link::Released)
     }
 
-    /// Returns `true` if a call that comes now is sent at once.
+    /// Returns `true` if a call can be sent now.
     pub(super) fn has_room(&self) -> bool {
-        !self.has_waiters() && self.lock().has_room(&self.options)
+        self.lock().has_room(&self.options)
     }
 
     /// Returns how many calls are in flight, or `None` if there is no connection.
@@ -297,20 +295,15 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
+    /// Unlocks the state, and tells the calls that wait if there is room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn unlock_and_notify_waiter(&self, state: MutexGuard<'_, State<F>>) {
-        let is_offer = self.has_waiters() && state.has_room(&self.options);
+    pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, State<F>>) {
+        let is_offer = self.room.is_awaited() && state.has_room(&self.options);
         drop(state);
         if is_offer {
-            self.room.notify_one();
+            self.room.offer();
         }
-    }
-
-    /// Returns `true` if callers wait for room.
-    pub(super) fn has_waiters(&self) -> bool {
-        self.waiters.available_permits() == 0
     }
 }
 
@@ -319,6 +312,19 @@ impl<F: Framing> State<F> {
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
         self.notice(slot, Notice::Cancel);
+    }
+
+    /// Ends the wait of a call, whose reply is still to come, and cancels its request.
+    #[cold]
+    pub(super) fn fail_and_cancel(
+        &mut self,
+        slot: u32,
+        failure: Box<Failure>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if self.slots.fail(slot, failure, wakers) && F::HAS_IDS {
+            self.cancel(slot);
+        }
     }
 
     /// Queues a notice about a request.
@@ -420,15 +426,13 @@ mod tests {
     #[test]
     fn waker_of_a_former_poll_is_dropped_without_the_lock() {
         let (near, _far) = tokio::io::duplex(64);
-        let stats = Arc::new(ChannelStats::new(None));
-        let subchannel = Subchannel::new(ConnectOptions::new(), 0, Arc::clone(&stats), None);
+        let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
+        let options = ConnectOptions::new();
+        let subchannel =
+            Subchannel::new(options.clone(), 0, Arc::clone(&stats), room.clone(), None);
         let subchannel = Arc::new(subchannel);
         let _wire = subchannel.attach(Connection::over(near));
-        let channel = Channel::over(Pool::new(
-            [Arc::clone(&subchannel)],
-            stats,
-            ConnectOptions::new(),
-        ));
+        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, room, options));
         let dropped = Arc::new(AtomicUsize::new(0));
         let request = |out: &mut Writer<'_>| {
             out.put(b"x");

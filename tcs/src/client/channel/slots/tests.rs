@@ -237,13 +237,13 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
         let mut slots = Slots::new(LIMIT);
         let peer = Peer::unnamed();
         let index = open(&mut slots, 0);
-        slots.add_part(index, b"ear", 100, &peer);
+        assert!(slots.add_part(index, b"ear", 100, &peer).is_ok());
         for _ in 0..=LIMIT {
             slots.record_arrival();
             let late = |_| Error::reply_timed_out(&peer, Late::reply_timeout(Duration::ZERO));
             assert!(slots.tick(&mut Vec::new(), late));
         }
-        slots.add_part(index, b"l", 100, &peer);
+        assert!(slots.add_part(index, b"l", 100, &peer).is_ok());
         let result = if is_rejected {
             Err(Failure::without_retry(error()).into())
         } else {
@@ -260,14 +260,13 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
 #[test]
 fn call_behind_one_whose_items_have_come_is_late_in_time() {
     let mut slots = Slots::new(LIMIT);
-    let peer = Peer::unnamed();
     let (stream, call) = (open(&mut slots, 0), open(&mut slots, 1));
     slots.expect_items(stream);
     for _ in 0..LIMIT {
         assert!(tick(&mut slots, &mut Vec::new()));
     }
     slots.record_arrival();
-    assert!(slots.add_item(stream, b"1", &peer, &mut Vec::new()));
+    assert!(slots.add_item(stream, b"1", &mut Vec::new()));
     slots.abandon(stream);
     assert!(slots.take_result(call).is_none());
     assert!(tick(&mut slots, &mut Vec::new()));

@@ -1,10 +1,9 @@
 //! Requests that are encoded once, and sent several times.
 
+use super::requests::{EncodeRequest, RequestQueue};
 use crate::{
-    Error, Result,
-    client::requests::{EncodeRequest, RequestQueue},
-    format::EncodeError,
-    framing::{Framing, Input, ReadState, Side},
+    Result,
+    framing::{Framing, Input, Raw, ReadState, Side},
 };
 
 /// Returns the message in the first frame of `frame`, or `None` if there is none.
@@ -36,14 +35,9 @@ pub(super) fn write_first_or_again<E: EncodeRequest>(
 }
 
 /// Encodes a request without its frame.
-pub(super) fn encode_alone<F: Framing>(
-    encode: impl EncodeRequest,
-    max_frame_len: usize,
-) -> Result<Vec<u8>> {
-    let (mut queue, mut framing) = (RequestQueue::new(0), F::default());
-    // Requests have no id 0.
-    framing.set_id(1);
-    queue.push(&mut framing, max_frame_len, encode)?;
-    let unreadable = || Error::encode(EncodeError::new("its framing cannot read it back"));
-    payload::<F>(queue.bytes_from(0)).ok_or_else(unreadable)
+pub(super) fn encode_alone(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
+    let mut queue = RequestQueue::new(0);
+    // Its frames are the messages themselves.
+    queue.push(&mut Raw, max_frame_len, encode)?;
+    Ok(queue.bytes_from(0).to_vec())
 }

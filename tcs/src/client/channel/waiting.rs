@@ -1,0 +1,152 @@
+//! How calls wait until a connection has room for them.
+
+use std::{future::pending, sync::Arc, task::Context};
+
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    Channel,
+    call::{Call, CallTerms},
+    reconnector::Reconnector,
+    subchannel::{Link, Subchannel},
+};
+use crate::{
+    Error, Result,
+    client::{requests::EncodeRequest, timer::DeadlineTimer},
+    deadline::Late,
+    framing::Framing,
+    runtime::{Instead, inside_runtime, poll_once},
+};
+
+/// Tells the calls that wait that a connection of the channel may have room. All connections share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Room(watch::Sender<()>);
+
+impl Room {
+    /// Returns `true` if a call waits.
+    #[inline]
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    /// Tells the calls that wait that there may be room, or that there will be none.
+    #[cold]
+    pub(super) fn offer(&self) {
+        self.0.send_replace(());
+    }
+}
+
+impl<F: Framing> Channel<F> {
+    /// Waits for room, for at most the reply timeout, and queues the request. Changes `subchannel` if another connection is
+    /// there first.
+    #[cold]
+    pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
+        &'s self,
+        subchannel: &mut &'s Arc<Subchannel<F>>,
+        terms: CallTerms,
+        encode: &mut Option<E>,
+        deadline: Option<&mut DeadlineTimer>,
+    ) -> Result<Call<'s, F>> {
+        if !self.pool.room.is_awaited() {
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
+            if let Some(call) = poll_once(push).await? {
+                return Ok(call);
+            }
+        }
+        let limit = subchannel.options.reply_timeout;
+        let timeout = async {
+            match limit {
+                Some(limit) => {
+                    sleep(limit).await;
+                    Late::reply_timeout(limit)
+                }
+                None => pending().await,
+            }
+        };
+        let deadline = async {
+            match deadline {
+                Some(deadline) => deadline.await,
+                None => pending().await,
+            }
+        };
+        let late = tokio::select! {
+            biased;
+            call = self.push_in_turn(subchannel, terms, encode) => return call,
+            late = deadline => late,
+            late = timeout => late,
+        };
+        Err(subchannel.no_room(late))
+    }
+
+    /// Queues the request at the first connection that has room, after the calls that wait already.
+    async fn push_in_turn<'s, E: EncodeRequest>(
+        &'s self,
+        subchannel: &mut &'s Arc<Subchannel<F>>,
+        terms: CallTerms,
+        encode: &mut Option<E>,
+    ) -> Result<Call<'s, F>> {
+        let mut room = self.pool.room.0.subscribe();
+        subchannel.ask()?;
+        // When it is dropped, the next call is the first, and looks for room as well.
+        let _first = self.pool.first_in_line.acquire().await;
+        let mut wanted: &[Arc<Subchannel<F>>] = &[];
+        loop {
+            room.mark_unchanged();
+            if let Some(open) = self.pool.least_loaded(Subchannel::has_room) {
+                *subchannel = open;
+            }
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
+            if let Some(call) = poll_once(push).await? {
+                return Ok(call);
+            }
+            for other in wanted {
+                other.want();
+            }
+            subchannel.ask()?;
+            // An error cannot be: the pool has the sender.
+            drop(room.changed().await);
+            // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
+            wanted = &self.pool.connections;
+        }
+    }
+}
+
+impl<F: Framing> Subchannel<F> {
+    /// Returns the error of a request for which there was no room in time.
+    fn no_room(&self, late: Late) -> Error {
+        let state = self.lock();
+        match &state.link {
+            Link::Off => Error::no_connection(None, late),
+            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
+            _ => Error::no_room(&state.peer, late),
+        }
+    }
+
+    /// Asks for a connection, though no call waits for it.
+    pub(super) fn want(self: &Arc<Self>) {
+        // Without a runtime, the call fails over the other connection.
+        drop(self.ask());
+    }
+
+    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
+    fn ask(self: &Arc<Self>) -> Result<()> {
+        let Some(connector) = &self.connector else {
+            return Ok(());
+        };
+        let mut state = self.lock();
+        state.is_wanted = !matches!(state.link, Link::Connected { .. });
+        let is_off = matches!(state.link, Link::Off);
+        if is_off {
+            inside_runtime("call()", Instead::Nothing)?;
+            state.link = Link::Disconnected(None);
+        }
+        drop(state);
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
+        if is_off && task().is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime("call()", ""));
+        }
+        self.wanted.notify_one();
+        Ok(())
+    }
+}

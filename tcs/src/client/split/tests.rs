@@ -1,0 +1,116 @@
+//! Tests that no foreign code runs while the connection is locked.
+
+use std::{
+    pin::pin,
+    sync::{
+        TryLockError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use tokio::io::{AsyncWriteExt as _, duplex};
+
+use super::*;
+use crate::{
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::LengthPrefixed,
+};
+
+/// Foreign code, which must not find the connection locked.
+struct Probe {
+    shared: Arc<Shared<LengthPrefixed>>,
+    ran: AtomicUsize,
+}
+
+impl Probe {
+    fn new(shared: &Arc<Shared<LengthPrefixed>>) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            ran: AtomicUsize::new(0),
+        })
+    }
+
+    fn run(&self) {
+        let is_locked = matches!(self.shared.state.try_lock(), Err(TryLockError::WouldBlock));
+        assert!(!is_locked);
+        self.ran.fetch_add(1, Relaxed);
+    }
+}
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        self.run();
+    }
+}
+
+impl Encode<Plain> for &Probe {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.run();
+        out.put(b"request");
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Greeted {}
+
+impl Contract for Greeted {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Request<'a> = &'a Probe;
+    type Reply<'a> = String;
+    const HAS_GREETING: bool = true;
+}
+
+#[tokio::test]
+async fn neither_wakers_nor_encoders_run_under_the_lock() {
+    let (near, mut far) = duplex(64);
+    let (mut sender, mut receiver) = Connection::over(near).split::<Greeted>();
+    let shared = Arc::clone(&sender.0.shared);
+    let [request, sent_wakes, read_wakes] = [(); 3].map(|()| Probe::new(&shared));
+    let [send_waker, receive_waker] =
+        [&sent_wakes, &read_wakes].map(|it| Waker::from(Arc::clone(it)));
+    let (mut send_cx, mut receive_cx) = (
+        Context::from_waker(&send_waker),
+        Context::from_waker(&receive_waker),
+    );
+    let mut sending = pin!(sender.send(&*request));
+    let mut receiving = pin!(receiver.receive());
+    assert!(sending.as_mut().poll(&mut send_cx).is_pending());
+    assert_eq!(request.ran.load(Relaxed), 1);
+    // The greeting, which the receiver takes, and the sender waits for.
+    far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
+    assert!(receiving.as_mut().poll(&mut receive_cx).is_pending());
+    assert_eq!(sent_wakes.ran.load(Relaxed), 1);
+    assert!(sending.as_mut().poll(&mut send_cx).is_ready());
+    assert_ne!(read_wakes.ran.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn wake_while_a_half_polls_reaches_both_afterwards() {
+    let (near, _far) = duplex(64);
+    let (sender, _receiver) = Connection::over(near).split::<Greeted>();
+    let half = &sender.0;
+    let probe = Probe::new(&half.shared);
+    let waker = Waker::from(Arc::clone(&probe));
+    let cx = Context::from_waker(&waker);
+    let wakers = &half.shared.wakers;
+    for count in 1..3 {
+        wakers.register(|it| &mut it.receiver, &cx);
+        let polled = half.poll(|_, cx| {
+            cx.waker().wake_by_ref();
+            assert_eq!(probe.ran.load(Relaxed), count - 1);
+            Poll::Ready(())
+        });
+        assert!(polled.is_ready());
+        assert_eq!(probe.ran.load(Relaxed), count);
+        // A panic does not defer it for ever.
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            half.poll(|_, _| -> Poll<()> { panic!("on purpose") })
+        }));
+        assert!(panicked.is_err());
+    }
+    wakers.register(|it| &mut it.receiver, &cx);
+    wakers.wake_both();
+    assert_eq!(probe.ran.load(Relaxed), 3);
+}
