@@ -51,7 +51,7 @@ async fn modbus_serves_pymodbus() {
         client("modbus_client.py").await,
         [
             "write done",
-            "write one done",
+            "write one [7]",
             "read [0, 17, 4660, 65535, 0]",
             "read the last [7]",
             "read behind them exception 2",
@@ -156,19 +156,15 @@ async fn mqtt_closes_the_connections_of_hostile_clients() {
         b"\x20\x02\0\x01"
     );
     for (packets, replies) in [
-        (&b"\xc0\0\xc0\0"[..], &b"\xd0\0\xd0\0"[..]),
-        // A subscription gets what its own connection publishes, behind the acknowledgement.
-        (
-            b"\x82\x06\0\x01\0\x01a\0\x32\x06\0\x01a\0\x02x",
-            b"\x90\x03\0\x01\0\x40\x02\0\x02\x30\x04\0\x01ax",
-        ),
-        // A second CONNECT, quality 2, DUP without quality, no topics, a cut topic, a wrong kind, a flag of PINGREQ.
+        (&b"\xc0\0"[..], &b"\xd0\0\xd0\0"[..]),
+        // A second CONNECT, quality 2, DUP without quality, no topics, a cut topic, DISCONNECT, a wrong kind, a flag of PINGREQ.
         (CONNECT, b""),
         (b"\x34\x06\0\x01a\0\x02x", b""),
         (b"\x38\x03\0\x01a", b""),
         (b"\x82\x02\0\x01", b""),
         (b"\x82\x06\0\x01\0\x09a\0", b""),
         (b"\x82\x05\0\x01\0\x01a", b""),
+        (b"\xe0\0", b""),
         (b"\xf0\0", b""),
         (b"\xc1\0", b""),
         (b"\xc0\x01x", b""),
@@ -177,7 +173,8 @@ async fn mqtt_closes_the_connections_of_hostile_clients() {
         (b"\x30\xff\xff\xff\x7f", b""),
         (b"\x30\x06\0\x01a", b""),
     ] {
-        let packets = [CONNECT, packets, b"\xe0\0"].concat();
+        // What follows is not answered.
+        let packets = [CONNECT, packets, b"\xc0\0"].concat();
         assert_eq!(
             told(&packets).await,
             [CONNACK, replies].concat(),
@@ -201,7 +198,7 @@ async fn syslog_takes_what_logger_sends() {
                 "--rfc5424=notime,nohost",
                 "--priority",
                 "mail.err",
-                "disk full\n",
+                "disk full",
             ][..],
             "2.err \"1 - - test - - - disk full\"",
         ),
@@ -224,6 +221,26 @@ async fn syslog_takes_what_logger_sends() {
         assert_eq!(logger.finished().await.succeeded(), [""; 0]);
         assert_eq!(server.line().await, printed);
     }
+    ends(server).await;
+}
+
+/// A subscription gets what its own connection publishes, behind the acknowledgement.
+#[tokio::test]
+async fn mqtt_pushes_behind_the_reply() {
+    let _port = port_1234().await;
+    let server = Process::example("mqtt");
+    let mut client = connect(ADDRESS).await;
+    let sent = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\x82\x06\0\x01\0\x01a\0\x32\x06\0\x01a\0\x02x";
+    within(client.write_all(sent)).await.expect("it is open");
+    let mut told = [0; 19];
+    within(client.read_exact(&mut told))
+        .await
+        .expect("it is open");
+    assert_eq!(
+        told,
+        *b"\x20\x02\0\0\x90\x03\0\x01\0\x40\x02\0\x02\x30\x04\0\x01ax"
+    );
+    drop(client);
     ends(server).await;
 }
 
