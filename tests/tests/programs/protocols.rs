@@ -1,7 +1,7 @@
 //! The examples of existing protocols, with clients that nobody here wrote, and with what no client should send.
 
 use tcs_tests::{
-    process::{Process, connect, is_missing, is_package_missing, port_1234},
+    process::{Finished, Process, connect, is_missing, is_package_missing, port_1234},
     within,
 };
 use tokio::{
@@ -10,6 +10,9 @@ use tokio::{
 };
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
+
+const CONNECT: &[u8] = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0";
+const CONNACK: &[u8] = b"\x20\x02\0\0";
 
 /// Runs a script that is a client of an example, and returns what it prints.
 async fn client(script: &str) -> Vec<String> {
@@ -139,8 +142,6 @@ async fn mqtt_serves_paho() {
 async fn mqtt_closes_the_connections_of_hostile_clients() {
     let _port = port_1234().await;
     let server = Process::example("mqtt");
-    const CONNECT: &[u8] = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0";
-    const CONNACK: &[u8] = b"\x20\x02\0\0";
     assert_eq!(told(CONNECT).await, CONNACK);
     // The length may be longer than it must be.
     assert_eq!(told(b"\x10\x8c\0\0\x04MQTT\x04\x02\0\0\0\0").await, CONNACK);
@@ -230,8 +231,9 @@ async fn mqtt_pushes_behind_the_reply() {
     let _port = port_1234().await;
     let server = Process::example("mqtt");
     let mut client = connect(ADDRESS).await;
-    let sent = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\x82\x06\0\x01\0\x01a\0\x32\x06\0\x01a\0\x02x";
-    within(client.write_all(sent)).await.expect("it is open");
+    let sent = b"\x82\x06\0\x01\0\x01a\0\x32\x06\0\x01a\0\x02x";
+    let sent = [CONNECT, sent].concat();
+    within(client.write_all(&sent)).await.expect("it is open");
     let mut told = [0; 19];
     within(client.read_exact(&mut told))
         .await
@@ -241,6 +243,47 @@ async fn mqtt_pushes_behind_the_reply() {
         *b"\x20\x02\0\0\x90\x03\0\x01\0\x40\x02\0\x02\x30\x04\0\x01ax"
     );
     drop(client);
+    ends(server).await;
+}
+
+/// Runs `git ls-remote`, and returns how it ended.
+async fn ls_remote(path: &str) -> Finished {
+    let url = format!("git://127.0.0.1:1234{path}");
+    Process::start("git", ["ls-remote", &url]).finished().await
+}
+
+#[tokio::test]
+async fn git_shows_its_references() {
+    if is_missing("git") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = Process::example("git");
+    drop(connect(ADDRESS).await);
+    let id = "ce013625030ba8dba906f756967f9e9ca394464a";
+    let names = ["HEAD", "refs/heads/main", "refs/tags/v1"];
+    assert_eq!(
+        ls_remote("/tcs").await.succeeded(),
+        names.map(|name| format!("{id}\t{name}"))
+    );
+    let refused = ls_remote("/other").await;
+    let said = refused.stderr.trim_end();
+    assert_eq!(said, "fatal: remote error: there is no repository /other");
+    for (sent, reply) in [
+        (
+            &b"0019git-upload-pack /a\0h="[..],
+            &b"0022ERR there is no repository /a\n"[..],
+        ),
+        // No request, a flush, a line that is cut, too short, too long, and no digits.
+        (b"0009hello", b""),
+        (b"00000019git-upload-pack /a\0h=", b""),
+        (b"0019git-upload-pack /a\0h", b""),
+        (b"0003", b""),
+        (b"fff1", b""),
+        (b"00x9hello", b""),
+    ] {
+        assert_eq!(told(sent).await, reply, "{sent:?}");
+    }
     ends(server).await;
 }
 
