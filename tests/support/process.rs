@@ -216,37 +216,32 @@ pub fn is_missing(program: &str) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    match status {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        _ => return false,
-    }
-    skip(format_args!("`{program}`"))
+    let is_missing = matches!(status, Err(error) if error.kind() == io::ErrorKind::NotFound);
+    is_missing && skip(program)
 }
 
-/// Returns whether Python lacks a module, as [`is_missing`] does for a program.
+/// Returns whether Python or a package of it is not installed, which [`is_missing`] tells of programs.
 ///
 /// # Panics
 ///
-/// As there.
-pub fn is_python_module_missing(module: &str) -> bool {
+/// When `CI` is `true`, as [`is_missing`].
+pub fn is_package_missing(package: &str) -> bool {
     if is_missing("python3") {
         return true;
     }
-    let status = process::Command::new("python3")
-        .args(["-c", &format!("import {module}")])
+    let imported = process::Command::new("python3")
+        .args(["-c", &format!("import {package}")])
         .stderr(Stdio::null())
         .status();
-    if status.is_ok_and(|status| status.success()) {
-        return false;
-    }
-    skip(format_args!("`{module}`, a module of Python"))
+    let is_there = imported.is_ok_and(|status| status.success());
+    !is_there && skip(&format!("python3 -c 'import {package}'"))
 }
 
-/// Says which test is skipped, because this is not installed.
-fn skip(what: fmt::Arguments<'_>) -> bool {
+/// Says that a test is skipped for want of something, and returns `true`.
+fn skip(missing: &str) -> bool {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
-    let reason = format!("{test} needs {what}, which is not installed");
+    let reason = format!("{test} needs `{missing}`, which is not installed");
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
     // Not with `eprintln!`, because the harness hides what a test that passes prints.
     io::stderr()

@@ -7,7 +7,8 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 /// Delimited messages of Protocol Buffers and packets of Minecraft (both `Varint`) have it. `HEADER` is the number of
 /// bytes that precede the length. If there are any, as with MQTT (`Varint<1>`: type and flags, then the *remaining
 /// length*), a message begins with them and the length. What the function writes begins with them, too, and with any
-/// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is.
+/// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is;
+/// [`split`](Self::split) takes one apart.
 ///
 /// A length is read in any width, and written in the smallest. One beyond 32 bits is an error. There are no control
 /// frames: the text of a function's error is sent as the reply, and after any other rejection the connection closes,
@@ -23,8 +24,8 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 /// /// Answers the pings of MQTT.
 /// #[server_protocol(framing = Varint<1>)]
 /// fn pong(packet: &[u8]) -> Result<&'static [u8], &'static str> {
-///     match packet {
-///         [0xc0, 0] => Ok(&[0xd0, 0]),
+///     match Varint::<1>::split(packet) {
+///         Some(([0xc0], [])) => Ok(&[0xd0, 0]),
 ///         _ => Err("only PINGREQ"),
 ///     }
 /// }
@@ -43,6 +44,17 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 pub struct Varint<const HEADER: usize = 0>;
 
 impl<const HEADER: usize> Varint<HEADER> {
+    /// Splits a message into the `HEADER` bytes that it begins with and what its length counts.
+    ///
+    /// Returns `None` if there is no length between them, which a message that was received has.
+    pub fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
+        if HEADER == 0 {
+            return Some(message.split_at(0));
+        }
+        let (_, start) = Self::parse_length(message).ok()??;
+        Some((message.get(..HEADER)?, message.get(start..)?))
+    }
+
     /// Returns the length and where the bytes that it counts begin, or `None` if it is not complete.
     fn parse_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
         let mut length = 0_u64;

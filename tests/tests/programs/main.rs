@@ -1,6 +1,6 @@
 //! The programs of this repository do what is said of them.
 
+mod binary_protocols;
 mod examples;
-mod protocols;
 mod readme;
 mod run;
