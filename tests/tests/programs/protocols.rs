@@ -2,7 +2,14 @@
 
 use std::path::Path;
 
-use tcs_tests::process::{Process, ask, connect, is_missing, is_python_module_missing, port_1234};
+use tcs_tests::{
+    process::{Process, ask, connect, is_missing, is_python_module_missing, port_1234},
+    within,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
@@ -170,4 +177,134 @@ async fn smtp_tells_in_its_own_terms_what_is_wrong() {
     }
     let printed = stop(server).await;
     assert_eq!(printed, ["from a@b to c@d:", "one", ".", "MAIL FROM:<x@y>"]);
+}
+
+#[tokio::test]
+async fn jsonrpc_serves_the_client_of_a_language_server() {
+    if is_python_module_missing("pylsp_jsonrpc") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = serve("jsonrpc").await;
+    let client = Process::python("jsonrpc_client.py", ["1234"]).finished();
+    assert_eq!(
+        client.await.stdout,
+        [
+            "42 500 quick slow",
+            "-32602 invalid parameters",
+            "-32601 there is no such method",
+            "-32000 the sum is too large",
+        ]
+    );
+    let framed = |json: &str| format!("Content-Length: {}\r\n\r\n{json}", json.len());
+    let told = said_to(&framed("{")).await;
+    let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"#;
+    assert!(told.contains(error), "{told}");
+    for wrong in [
+        "Content-Length: 9\r\n\r\n{",
+        "Content-Length: x\r\n\r\n",
+        "A: 1\r\n\r\n",
+    ] {
+        let told = said_to(wrong).await;
+        assert!(told.contains(error), "{told}");
+    }
+    assert_eq!(stop(server).await, [""; 0]);
+}
+
+/// Serves one request of HTTP.
+async fn serve_http(listener: TcpListener, body: Vec<u8>) {
+    let (mut stream, _) = listener.accept().await.expect("a client");
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_buf(&mut request).await.expect("a request");
+    }
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let reply = [head.as_bytes(), &body].concat();
+    stream.write_all(&reply).await.expect("it reads");
+}
+
+#[tokio::test]
+async fn socks5_carries_300_kb_to_curl() {
+    if is_missing("curl") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = serve("socks5").await;
+    for (proxy, target) in [("socks5", "127.0.0.1"), ("socks5h", "localhost")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let body = "a line of 30 bytes of the body\n".repeat(10_000);
+        let serving = tokio::spawn(serve_http(listener, body.clone().into_bytes()));
+        let proxy = format!("{proxy}://127.0.0.1:1234");
+        let url = format!("http://{target}:{port}/");
+        let curl = Process::start("curl", ["-sS", "--proxy", &proxy, &url]);
+        let printed = curl.finished().await.succeeded();
+        assert!(printed.iter().eq(body.lines()), "{} lines", printed.len());
+        within(serving).await.expect("no panic");
+        // Nobody listens there any more.
+        let curl = Process::start("curl", ["-sS", "--proxy", &proxy, &url]);
+        let finished = curl.finished().await;
+        assert_eq!(finished.status.code(), Some(97), "{finished:?}");
+    }
+    for (sent, told) in [
+        ("\u{5}\u{1}\u{2}", &b"\x05\xff"[..]),
+        (
+            "\u{5}\u{1}\0\u{5}\u{2}\0\u{1}abcdef",
+            b"\x05\0\x05\x07\0\x01\0\0\0\0\0\0",
+        ),
+        (
+            "\u{5}\u{1}\0\u{5}\u{1}\0\u{2}",
+            b"\x05\0\x05\x08\0\x01\0\0\0\0\0\0",
+        ),
+        ("\u{5}\u{1}\0\u{5}\u{1}", b"\x05\0"),
+        ("\u{4}\u{1}", b""),
+    ] {
+        let mut stream = connect(ADDRESS).await;
+        let mut reply = Vec::new();
+        within(stream.write_all(sent.as_bytes()))
+            .await
+            .expect("it reads");
+        within(stream.shutdown()).await.expect("it is open");
+        within(stream.read_to_end(&mut reply))
+            .await
+            .expect("it replies");
+        assert_eq!(reply, told, "{sent:?}");
+    }
+    assert_eq!(stop(server).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn irc_carries_messages_between_two_clients() {
+    if is_python_module_missing("irc") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = serve("irc").await;
+    let client = Process::python("irc_client.py", ["1234"]);
+    assert_eq!(
+        client.finished().await.succeeded(),
+        [
+            "ann welcome tcs ann welcome",
+            "ann join ann!ann@tcs #tea",
+            "ann join bob!bob@tcs #tea",
+            "ann pubmsg bob!bob@tcs #tea hello there",
+            "ann unknowncommand tcs ann WHO unknown command",
+            "ann part bob!bob@tcs #tea",
+            "ann pong tcs tcs token",
+            "bob welcome tcs bob welcome",
+            "bob join bob!bob@tcs #tea",
+            "bob part bob!bob@tcs #tea",
+        ]
+    );
+    let told = said_to("JOIN #tea\nNICK zoe\nUSER zoe\nQUIT\nNICK late\n").await;
+    assert_eq!(
+        told,
+        ":tcs 451 * :say NICK and USER first\r\n:tcs 001 zoe :welcome\r\n\
+         :tcs 422 zoe :no message of the day\r\nERROR :goodbye\r\n"
+    );
+    assert_eq!(
+        said_to("NICK").await,
+        "ERROR :the connection ended in the middle of a frame\r\n"
+    );
+    assert_eq!(stop(server).await, [""; 0]);
 }
