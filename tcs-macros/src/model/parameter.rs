@@ -103,7 +103,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
 /// was probably meant.
 fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     let Some((meant, role)) = meant(word) else {
-        let help = "there are `#[state]`, `#[session]`, `#[framing]` and `#[context]`";
+        let help = "use `#[state]`, `#[session]`, `#[framing]`, `#[context]`";
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
         return Role::Unclear;
     };

@@ -4,3 +4,4 @@ mod binary_protocols;
 mod examples;
 mod readme;
 mod run;
+mod text_protocols;
