@@ -1,11 +1,15 @@
-//! A streamed reply takes the same memory however long it is, and however slowly its peer reads.
+//! A streamed reply takes the same memory however long it is, and however slowly its peer reads. So does an upload.
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
 use std::env;
 
 use peak_alloc::PeakAlloc;
-use tcs::{ConcurrentServer, protocol::Replies, server_protocol};
+use tcs::{
+    ConcurrentServer, Connection,
+    protocol::{Replies, Requests},
+    server_protocol,
+};
 use tcs_tests::{RawPeer, frame, start, within};
 use tokio::task::yield_now;
 
@@ -51,6 +55,43 @@ async fn read_to_the_end(peer: &mut RawPeer, is_slow: bool) -> usize {
     }
 }
 
+/// Counts the chunks, and takes a turn before each if it is to be slow.
+#[server_protocol(requests = &[u8])]
+async fn count(is_slow: bool, mut more: Requests<'_, Count>) -> Result<usize, String> {
+    let mut count = 0;
+    while more.next().await?.is_some() {
+        count += 1;
+        if is_slow && count % 16 == 0 {
+            yield_now().await;
+        }
+    }
+    Ok(count)
+}
+
+async fn upload(connection: &mut Connection, is_slow: bool, chunks: usize) {
+    let upload = within(connection.upload::<Count>(is_slow)).await;
+    let mut upload = upload.expect("it is open");
+    for _ in 0..chunks {
+        within(upload.send(&[0; ITEM])).await.expect("it is open");
+    }
+    assert_eq!(within(upload.finish()).await.expect("a reply"), chunks);
+}
+
+async fn long_upload_takes_no_more_memory_than_a_short_one() {
+    let server = start(ConcurrentServer::new(Count)).await;
+    let connection = Connection::connect(server.addr()).await;
+    let mut connection = connection.expect("it listens");
+    for is_slow in [false, true] {
+        upload(&mut connection, is_slow, 10).await;
+        ALLOCATOR.reset_peak_usage();
+        let before = ALLOCATOR.current_usage();
+        upload(&mut connection, is_slow, ITEMS).await;
+        let more = ALLOCATOR.peak_usage() - before;
+        println!("{more} bytes of memory for {ITEMS} chunks");
+        assert!(more < MOST, "{more}");
+    }
+}
+
 #[tokio::test]
 async fn long_stream_takes_no_more_memory_than_a_short_one() {
     let server = start(ConcurrentServer::new(Zeros)).await;
@@ -69,4 +110,6 @@ async fn long_stream_takes_no_more_memory_than_a_short_one() {
         println!("{more} bytes of memory for {read} bytes");
         assert!(more < MOST, "{more}");
     }
+    // Here, because the allocator is shared with what runs beside it.
+    long_upload_takes_no_more_memory_than_a_short_one().await;
 }

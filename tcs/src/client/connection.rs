@@ -59,6 +59,9 @@ use crate::{
 /// whenever it comes. The server is told of a call when it is dropped, and of a stream by the next use of the connection.
 /// It also gets the [`deadline`](Self::deadline) of a call.
 ///
+/// An [`upload`](Self::upload) that is dropped before its end closes the connection at its next use: the server must not
+/// take a part for the whole.
+///
 /// Do not drop calls of a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): the next reply would be skipped in place of the missing one.
 ///

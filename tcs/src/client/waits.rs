@@ -21,7 +21,7 @@ impl<F: Framing> Connection<F> {
     /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
     /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
     /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a
-    /// [dropped call](Self#cancel-safety). If the [reply timeout](ConnectOptions::reply_timeout) is shorter, it still
+    /// [dropped call](Self#cancel-safety). If the [reply timeout](super::ConnectOptions::reply_timeout) is shorter, it still
     /// closes the connection. With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
     ///
     /// A call that a protocol function makes also ends when the server's

@@ -498,6 +498,11 @@ async fn join(request: &str, mut more: Requests<'_, Join>) -> Result<String, Str
     Ok(joined)
 }
 
+/// The future may be that of a task.
+fn is_send<F: Future + Send>(future: F) -> F {
+    future
+}
+
 async fn chunks_reach_a_function_that_waits_for_them(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Join)).await;
     let mut connection = place.peer().await.into_connection();
@@ -509,9 +514,11 @@ async fn chunks_reach_a_function_that_waits_for_them(over: Over) {
         let upload = within(connection.upload::<Join>(request)).await;
         let mut upload = upload.expect("it is open");
         for chunk in chunks {
-            within(upload.send(chunk)).await.expect("it is open");
+            let sent = within(is_send(upload.send(chunk))).await;
+            sent.expect("it is open");
         }
-        assert_eq!(within(upload.finish()).await.expect("a reply"), joined);
+        let reply = within(is_send(upload.finish())).await;
+        assert_eq!(reply.expect("a reply"), joined);
     }
     drop(connection);
     assert_eq!(place.requests().await.served, 3);

@@ -284,7 +284,7 @@ async fn progress_shows_a_bar_and_can_be_cancelled() {
 #[tokio::test]
 async fn upload_shows_how_much_of_a_file_is_sent() {
     let path = scratch_path("txt");
-    std::fs::write(&path, vec![b'x'; 40_000]).expect("a new file");
+    std::fs::write(&path, "x".repeat(40_000)).expect("a new file");
     let example = Process::start(example_path("upload"), [&path]);
     let printed = example.finished().await.succeeded();
     let [line, reply] = &printed[..] else {
