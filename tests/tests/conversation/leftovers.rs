@@ -256,19 +256,6 @@ impl Receives for Hold {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_chunk_that_comes_at_once_is_read_to_its_end() {
-    let gates = Gates::default();
-    let server = ConcurrentServer::new(Hold::new(gates.clone()));
-    let (mut peer, _serving) = serve_in_memory(server, 1 << 20);
-    peer.send(frame("a")).await;
-    gates.reached(&["a"]).await;
-    // More than is read ahead is there, so nothing else wakes the connection.
-    peer.send([chunks(1), frame("x".repeat(300_000))].concat())
-        .await;
-    assert_eq!(patiently(peer.hear()).await, Heard::message("a 300000"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn function_that_gives_up_a_long_chunk_has_no_more_read_ahead() {
     let gates = Gates::default();
     let (mut near, far) = tokio::io::duplex(1 << 10);
