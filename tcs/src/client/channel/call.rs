@@ -99,7 +99,7 @@ impl<F: Framing> Channel<F> {
                 call = None;
             } else if repeated.is_none()
                 && !self.options.needs_timer()
-                && !self.pool.room.is_awaited()
+                && !subchannel.room.is_awaited()
             {
                 let pushed =
                     subchannel.try_push(cx.waker(), CallTerms::new(has_greeting), &mut encode);

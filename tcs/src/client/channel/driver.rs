@@ -16,7 +16,7 @@ use super::{
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    slots::Failure,
+    slots::{Failure, InFlight},
     subchannel::{State, Subchannel},
     upkeep::{Due, Upkeep},
 };
@@ -249,7 +249,6 @@ fn deliver<F: Framing>(
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
 ) -> (u64, Result<(), Arc<Fault>>) {
-    let max_frame_len = subchannel.options.max_frame_len;
     state.slots.record_arrival();
     let sent = wire.sent();
     let mut oldest = state.slots.oldest();
@@ -265,54 +264,24 @@ fn deliver<F: Framing>(
             }
             Expected::reply_to::<F>(call.map(|call| call.offset))
         });
-        let received = match received {
-            Ok(Some(received)) => received,
-            Ok(None) => break Ok(()),
-            Err(fault) => break Err(fault),
-        };
-        let (reply, call) = match (received, call) {
-            (Received::Message(range), Some(call)) => {
+        match (received, call) {
+            (Ok(Some(Received::Message(range))), Some(call))
+                if !F::HAS_IDS || !state.slots.has_parts(call.index) =>
+            {
                 answers += 1;
-                let mut reply = Ok(wire.message(range));
-                if F::HAS_IDS && state.slots.has_parts(call.index) {
-                    reply = reply.and_then(|rest| {
-                        let State { slots, peer, .. } = &mut *state;
-                        slots.add_part(call.index, rest, max_frame_len, peer)?;
-                        Ok(&[][..])
-                    });
-                }
-                (reply, call)
-            }
-            (Received::Event(event), _) => {
-                subchannel.hub.publish(wire.message(event), wakers);
-                continue;
-            }
-            (Received::Notice, _) => continue,
-            (_, None) => break Err(Fault::Broken(UNEXPECTED).into()),
-            (Received::Item(item), Some(call)) => {
-                if let Err(fault) = add_item(state, call.index, wire.message(item), wakers) {
-                    break Err(fault);
-                }
-                continue;
-            }
-            (Received::Part(part), Some(call)) => {
                 let State { slots, peer, .. } = &mut *state;
-                let part = wire.message(part);
-                if let Err(failure) = slots.add_part(call.index, part, max_frame_len, peer) {
-                    state.fail_and_cancel(call.index, failure, wakers);
+                slots.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
+            }
+            (Ok(Some(received)), call) => {
+                match deliver_other(subchannel, state, wire, received, call, wakers) {
+                    Ok(is_answer) => answers += u64::from(is_answer),
+                    Err(fault) => break Err(fault),
                 }
-                continue;
             }
-            (received, Some(call)) => {
-                let error = received.into_error(&state.peer, max_frame_len);
-                let failure = failure(subchannel, wire, Some(call.offset), error);
-                answers += u64::from(failure.is_answer());
-                (Err(failure.into()), call)
-            }
-        };
-        let State { slots, peer, .. } = &mut *state;
-        slots.complete::<F>(call.index, reply, peer, wakers);
-        oldest = slots.oldest();
+            (Ok(None), _) => break Ok(()),
+            (Err(fault), _) => break Err(fault),
+        }
+        oldest = state.slots.oldest();
         if oldest.is_some_and(|oldest| oldest.offset >= enough) {
             // So that these callers can send again while the others still wait.
             break Ok(());
@@ -327,21 +296,55 @@ fn deliver<F: Framing>(
     (answers, delivered)
 }
 
-/// Adds an item to the reply of a call. A call that expects no items fails, and gets no more.
+/// Delivers what is not a whole reply to `call`. Returns `true` if it is the answer to a call.
 #[cold]
-fn add_item<F: Framing>(
+fn deliver_other<F: Framing>(
+    subchannel: &Subchannel<F>,
     state: &mut State<F>,
-    call: u32,
-    item: &[u8],
+    wire: &Wire,
+    received: Received,
+    call: Option<InFlight>,
     wakers: &mut Vec<Waker>,
-) -> Result<(), Arc<Fault>> {
-    if !state.slots.expects_items(call) {
-        let failure = Failure::without_retry(Error::streamed(&state.peer));
-        state.fail_and_cancel(call, failure.into(), wakers);
-    } else if !state.slots.add_item(call, item, wakers) {
-        return Err(Fault::Broken("the server sent items without credit").into());
+) -> Result<bool, Arc<Fault>> {
+    let max_frame_len = subchannel.options.max_frame_len;
+    let State { slots, peer, .. } = &mut *state;
+    let call = match (&received, call) {
+        (Received::Event(event), _) => {
+            let event = wire.message(event.clone());
+            subchannel.hub.publish(event, wakers);
+            return Ok(false);
+        }
+        (Received::Notice, _) => return Ok(false),
+        (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
+        (_, Some(call)) => call,
+    };
+    let index = call.index;
+    let added = match received {
+        Received::Item(item) if slots.expects_items(index) => {
+            if !slots.add_item(index, wire.message(item), wakers) {
+                return Err(Fault::Broken("the server sent items without credit").into());
+            }
+            Ok(())
+        }
+        Received::Item(_) => Err(Failure::without_retry(Error::streamed(peer)).into()),
+        Received::Part(part) => slots.add_part(index, wire.message(part), max_frame_len, peer),
+        Received::Message(rest) => {
+            let added = slots.add_part(index, wire.message(rest), max_frame_len, peer);
+            slots.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
+            return Ok(true);
+        }
+        received => {
+            let error = received.into_error(peer, max_frame_len);
+            let failure = failure(subchannel, wire, call.offset, error);
+            let is_answer = failure.is_answer();
+            slots.complete::<F>(index, Err(failure.into()), peer, wakers);
+            return Ok(is_answer);
+        }
+    };
+    if let Err(failure) = added {
+        state.fail_and_cancel(index, failure, wakers);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Returns the failure of a call with its request at `offset`.
@@ -349,12 +352,15 @@ fn add_item<F: Framing>(
 fn failure<F: Framing>(
     subchannel: &Subchannel<F>,
     wire: &Wire,
-    offset: Option<u64>,
+    offset: u64,
     error: Error,
 ) -> Failure {
-    let offset = offset.filter(|_| subchannel.keeps_requests && error.is_retryable());
-    let request = offset.and_then(|offset| payload::<F>(wire.request_bytes(offset)));
-    Failure { error, request }
+    let is_kept = subchannel.keeps_requests && error.is_retryable();
+    let request = is_kept.then(|| payload::<F>(wire.request_bytes(offset)));
+    Failure {
+        error,
+        request: request.flatten(),
+    }
 }
 
 fn wake(wakers: &mut Vec<Waker>) {

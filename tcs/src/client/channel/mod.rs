@@ -489,13 +489,12 @@ impl<F: Framing> Connection<F> {
         inside_runtime("into_channel()", Instead::Nothing)?;
         let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
         let room = Room::default();
-        let subchannel =
-            Subchannel::new(options.clone(), 0, Arc::clone(&stats), room.clone(), None);
+        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
         let subchannel = Arc::new(subchannel);
         let driver = Driver::attach(&subchannel, self);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, room, options)))
+        Ok(Channel::over(Pool::new([subchannel], stats, options)))
     }
 }
 

@@ -411,8 +411,8 @@ impl<F: Framing> ChannelOptions<F> {
                 Some(connector),
             ))
         });
-        let connections: Vec<_> = connections.collect();
-        let mut channel = Channel::over(Pool::new(connections, stats, room, options));
+        let mut channel =
+            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
         channel.options.deadline = self.deadline;
         channel.options.is_timed = self.deadline.is_some();
         Ok(channel)

@@ -4,15 +4,13 @@ use std::{iter, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-use super::{state::ChannelStats, subchannel::Subchannel, waiting::Room};
+use super::{state::ChannelStats, subchannel::Subchannel};
 use crate::{Peer, client::options::ConnectOptions, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
 pub(super) struct Pool<F: Framing> {
     pub(super) connections: Box<[Arc<Subchannel<F>>]>,
     pub(super) stats: Arc<ChannelStats>,
-    /// Tells the calls that wait that there may be room.
-    pub(super) room: Room,
     /// Its one permit is held by the first of the calls that wait. The others wait for it, in order.
     pub(super) first_in_line: Semaphore,
     /// The options of each connection.
@@ -25,13 +23,11 @@ impl<F: Framing> Pool<F> {
     pub(super) fn new(
         connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
         stats: Arc<ChannelStats>,
-        room: Room,
         options: ConnectOptions,
     ) -> Self {
         Self {
             connections: connections.into_iter().collect(),
             stats,
-            room,
             first_in_line: Semaphore::new(1),
             options,
             whole: None,
@@ -44,8 +40,7 @@ impl<F: Framing> Pool<F> {
             return Arc::clone(whole);
         }
         let first = whole.connections.iter().take(1).cloned();
-        let (stats, room) = (Arc::clone(&whole.stats), whole.room.clone());
-        let mut part = Self::new(first, stats, room, whole.options.clone());
+        let mut part = Self::new(first, Arc::clone(&whole.stats), whole.options.clone());
         part.whole = Some(Arc::clone(whole));
         Arc::new(part)
     }

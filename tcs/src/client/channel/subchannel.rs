@@ -428,11 +428,10 @@ mod tests {
         let (near, _far) = tokio::io::duplex(64);
         let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
         let options = ConnectOptions::new();
-        let subchannel =
-            Subchannel::new(options.clone(), 0, Arc::clone(&stats), room.clone(), None);
+        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
         let subchannel = Arc::new(subchannel);
         let _wire = subchannel.attach(Connection::over(near));
-        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, room, options));
+        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
         let dropped = Arc::new(AtomicUsize::new(0));
         let request = |out: &mut Writer<'_>| {
             out.put(b"x");

@@ -47,7 +47,7 @@ impl<F: Framing> Channel<F> {
         encode: &mut Option<E>,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
-        if !self.pool.room.is_awaited() {
+        if !subchannel.room.is_awaited() {
             let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
@@ -85,7 +85,7 @@ impl<F: Framing> Channel<F> {
         terms: CallTerms,
         encode: &mut Option<E>,
     ) -> Result<Call<'s, F>> {
-        let mut room = self.pool.room.0.subscribe();
+        let mut room = subchannel.room.0.subscribe();
         subchannel.ask()?;
         // When it is dropped, the next call is the first, and looks for room as well.
         let _first = self.pool.first_in_line.acquire().await;
@@ -103,7 +103,7 @@ impl<F: Framing> Channel<F> {
                 other.want();
             }
             subchannel.ask()?;
-            // An error cannot be: the pool has the sender.
+            // An error cannot be: the connections have the sender.
             drop(room.changed().await);
             // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
             wanted = &self.pool.connections;
