@@ -5,7 +5,6 @@
 use std::{
     env,
     ffi::OsStr,
-    fmt,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
