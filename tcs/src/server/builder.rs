@@ -251,6 +251,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Replies count as soon as their peer does not read them. Beyond the budget, they may take a quarter of it more, and
     /// their peers have 2 s instead of [`write_timeout`](Self::write_timeout). Beyond that, the connection is dropped.
     ///
+    /// Where requests of a connection are processed side by side, each large one and each large reply that waits for its
+    /// turn counts as well. A reply for which there is no memory has *failed*.
+    ///
     /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
     /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
     /// closes.

@@ -47,21 +47,12 @@ use crate::{
 };
 
 /// The stream of a connection, the clocks of its waits, and the budget of its polls.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is about another part of the connection"
-)]
 pub(super) struct Io {
     stream: Stream,
+    /// Whose code runs, if it is not known otherwise.
+    running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
-    /// Whether the connection ends with the function that waited. This is noted before that function is
-    /// dropped, because its drop may panic.
-    ends_with_function: bool,
-    /// Whether a panic now is one of the stream.
-    is_polling_stream: bool,
-    /// Whether a function has the stream.
-    is_handed_over: bool,
     /// Whether requests are processed at the same time.
     is_concurrent: bool,
     /// Whether the address of the peer counts a request of this connection.
@@ -76,6 +67,18 @@ pub(super) struct Io {
     usage: Option<Arc<PeerUsage>>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
+}
+
+/// Whose code runs, which is whose panic is caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    /// That of a request, or the framing.
+    Request,
+    Stream,
+    /// That of a function with which the connection ends. It is dropped, which may panic.
+    LastFunction,
+    /// That of a function that has the stream.
+    Upgrade,
 }
 
 /// Why a connection is dropped without sending what is left.
@@ -179,10 +182,8 @@ impl Io {
     ) -> Self {
         Self {
             stream,
+            running: Running::Request,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
-            ends_with_function: false,
-            is_polling_stream: false,
-            is_handed_over: false,
             is_concurrent: false,
             is_in_flight: false,
             budget: Budget::new(),
@@ -295,23 +296,18 @@ impl Io {
         self.unsent.served += 1;
     }
 
-    /// Returns `true` if the connection ends with the function that waited last.
-    pub(super) const fn ends_with_function(&self) -> bool {
-        self.ends_with_function
-    }
-
-    /// Returns `true` if the stream has panicked.
-    pub(super) const fn stream_panicked(&self) -> bool {
-        self.is_polling_stream
+    /// Returns whose code runs, or has panicked.
+    pub(super) const fn running(&self) -> Running {
+        self.running
     }
 
     /// Polls the stream, and notes it if that panics.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
     fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut Stream) -> Poll<T>) -> Poll<T> {
-        self.is_polling_stream = true;
+        self.running = Running::Stream;
         let polled = poll(&mut self.stream);
-        self.is_polling_stream = false;
+        self.running = Running::Request;
         polled
     }
 
@@ -583,7 +579,9 @@ impl Io {
         clock.start(self.registration.now());
         let timed_out = clock.deadline(self.registration.limits().request);
         let interrupt = ready!(self.poll_interrupt(timed_out, ahead, write, cx));
-        self.ends_with_function = !matches!(interrupt, Ok(Interrupt::TimedOut));
+        if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
+            self.running = Running::LastFunction;
+        }
         Poll::Ready(interrupt)
     }
 
@@ -707,13 +705,13 @@ impl Io {
 
     /// Takes the stream, for a function that takes the connection over.
     pub(super) fn hand_over(&mut self) -> Stream {
-        self.is_handed_over = true;
+        self.running = Running::Upgrade;
         self.stream.take_inner()
     }
 
     /// Puts back the stream that a function had.
     pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
-        self.is_handed_over = false;
+        self.running = Running::Request;
         self.stream = stream;
         let tally = self.registration.tally();
         tally.count_bytes_received(totals.received);
@@ -728,11 +726,6 @@ impl Io {
     /// Returns `true` if requests are processed at the same time.
     pub(super) const fn is_concurrent(&self) -> bool {
         self.is_concurrent
-    }
-
-    /// Returns `true` if a function has the stream.
-    pub(super) const fn is_handed_over(&self) -> bool {
-        self.is_handed_over
     }
 
     /// Ready if the server ends at once.

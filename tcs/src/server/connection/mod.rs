@@ -56,7 +56,7 @@ mod upgrade;
 
 use converse::{EVENT_BATCHES, Outgoing, drop_items};
 use dispatch::{Batch, Next};
-use io::{Gone, Input, Io, WaitEnd};
+use io::{Gone, Input, Io, Running, WaitEnd};
 use receive::end_chunks;
 pub(super) use respond::rejection_frames;
 use respond::{Exit, Flow, Responder};
@@ -152,22 +152,10 @@ impl<P: ServerProtocol> Connection<P> {
                     match ran {
                         Ok(Ok(exit)) => Flow::Break(exit),
                         Ok(Err(gone)) => break Err(gone),
-                        // As in a panic while the connection closes, which is not caught.
-                        Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
-                        Err(payload) if self.io.is_handed_over() => {
-                            let limiter = self.io.registration().log_limiter();
-                            log_panic(limiter, "the function with the connection", payload);
-                            break Err(Gone::UpgradePanicked);
-                        }
-                        Err(payload) if self.io.ends_with_function() => {
-                            log_panic(
-                                self.io.registration().log_limiter(),
-                                "the drop of a function",
-                                payload,
-                            );
-                            break Err(Gone::Panicked);
-                        }
-                        Err(payload) => self.recover_from_panic(payload),
+                        Err(payload) => match self.recover_from_panic(payload) {
+                            Ok(flow) => flow,
+                            Err(gone) => break Err(gone),
+                        },
                     }
                 }
                 // Boxed, because hardly a connection needs room for a handshake.
@@ -457,7 +445,21 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Responds to the request whose processing panicked.
-    fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+    fn recover_from_panic(&mut self, payload: Payload) -> Result<Flow, Gone> {
+        let log_limiter = self.io.registration().log_limiter();
+        match self.io.running() {
+            Running::Request => {}
+            // As in a panic while the connection closes, which is not caught.
+            Running::Stream => resume_unwind(payload),
+            Running::LastFunction => {
+                log_panic(log_limiter, "the drop of a function", payload);
+                return Err(Gone::Panicked);
+            }
+            Running::Upgrade => {
+                log_panic(log_limiter, "the function with the connection", payload);
+                return Err(Gone::UpgradePanicked);
+            }
+        }
         self.has_unprocessed = true;
         drop_items(&self.info);
         let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -471,11 +473,11 @@ impl<P: ServerProtocol> Connection<P> {
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
-        flow.unwrap_or_else(|payload| {
+        Ok(flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
             log_panic(self.io.registration().log_limiter(), "the framing", payload);
             Flow::Break(Exit::Close)
-        })
+        }))
     }
 }
 

@@ -280,10 +280,14 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let is_next = |slot: &usize| outcome(slot).is_some_and(|outcome| !outcome.closes());
         let next = self.queue.iter().position(is_next);
         next.or_else(|| {
-            let is_last = self.queue.len() == self.slots.in_use();
-            let closes = |slot: &usize| outcome(slot).is_some_and(Outcome::closes);
-            is_last
-                .then(|| self.queue.iter().position(closes))
+            let is_alone = self.slots.in_use() == 1;
+            // The answer to bytes that are not a frame is final.
+            let is_last = |slot: &usize| {
+                outcome(slot).is_some_and(|last| is_alone || !matches!(last, Outcome::BadFrame(_)))
+            };
+            let all_close = self.queue.len() == self.slots.in_use();
+            all_close
+                .then(|| self.queue.iter().position(is_last))
                 .flatten()
         })
     }
@@ -294,26 +298,20 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Flow::Continue(());
         };
         self.set_id(slot);
-        match self.slots.take_outcome(slot) {
-            Some(Outcome::Reply(reply)) if is_large::<P>(&reply) => {
+        let Some(outcome) = self.slots.take_outcome(slot) else {
+            return Flow::Continue(());
+        };
+        match outcome {
+            Outcome::Reply(reply) if is_large::<P>(&reply) => {
                 self.write_part(slot, reply);
-                Flow::Continue(())
+                return Flow::Continue(());
             }
-            Some(Outcome::BadFrame(error)) if !self.queue.is_empty() => {
-                // After all others, because its answer is final.
-                self.slots.finish(slot, Outcome::BadFrame(error));
-                self.queue.push_back(slot);
-                Flow::Continue(())
-            }
-            outcome => {
-                self.slots.release(slot);
-                match outcome {
-                    Some(last) if last.closes() && !self.queue.is_empty() => {
-                        self.respond_beside_others(last)
-                    }
-                    outcome => self.respond(outcome),
-                }
-            }
+            _ => self.slots.release(slot),
+        }
+        if outcome.closes() && !self.queue.is_empty() {
+            self.respond_beside_others(outcome)
+        } else {
+            self.respond(outcome)
         }
     }
 
@@ -324,17 +322,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         match outcome {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 let text = "TLS cannot start beside other requests";
-                self.respond(Some(Outcome::failed(text)))?;
+                self.respond(Outcome::failed(text))?;
             }
             Outcome::Reply(mut reply) if !self.is_ordered || reply.has_answer() => {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
             Outcome::Rejected(rejection) => {
-                self.respond(Some(Outcome::failed(rejection.text())))?;
+                self.respond(Outcome::failed(rejection.text()))?;
             }
             // Nothing can follow what has no answer.
-            other => return self.respond(Some(other)),
+            other => return self.respond(other),
         }
         if !self.is_ordered {
             // The last of those that close the connection does it.
@@ -356,19 +354,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    fn respond(&mut self, outcome: Option<Outcome>) -> Flow {
+    fn respond(&mut self, outcome: Outcome) -> Flow {
         match outcome {
-            Some(Outcome::Reply(reply)) => self.reply(reply),
-            Some(Outcome::Rejected(rejection)) => self.responder().reject(&rejection),
-            Some(Outcome::Unsendable(error)) => self.responder().unsendable_item(&error),
-            Some(Outcome::BadFrame(error)) => {
+            Outcome::Reply(reply) => self.reply(reply),
+            Outcome::Rejected(rejection) => self.responder().reject(&rejection),
+            Outcome::Unsendable(error) => self.responder().unsendable_item(&error),
+            Outcome::BadFrame(error) => {
                 let Buffers { read, write, .. } = &mut *self.buffers;
                 let unread = read.input(self.shared.limits.frame_len, Side::Server);
                 Responder::new(self.shared, self.framing, write, self.io)
                     .bad_frame(&error, unread.bytes());
                 Flow::Break(Exit::Close)
             }
-            None => Flow::Continue(()),
         }
     }
 
@@ -491,7 +488,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
                 continue;
             };
-            let (deadline, client_deadline) = (request.deadline, request.client_deadline());
+            let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
             let has_passed = |deadline| self.io.registration().has_passed(deadline);
             let rejection = if is_half_closed {
                 half_closed(&self.shared.limits)

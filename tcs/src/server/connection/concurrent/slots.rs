@@ -18,8 +18,7 @@ use crate::{
     conversation::Messages,
     deadline::with_inherited,
     framing::Framing,
-    panics::lock,
-    panics::{Payload, poll_caught},
+    panics::{Payload, lock, poll_caught},
 };
 
 /// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
@@ -57,7 +56,7 @@ pub(super) struct InFlight {
     pub(super) id: u32,
     /// When the function must have ended, or sent another item.
     pub(super) deadline: Deadline,
-    client_deadline: ClientDeadline,
+    pub(super) client_deadline: ClientDeadline,
     /// What the calls that it makes inherit.
     pub(super) inherited: Option<Instant>,
     /// Items of its reply that were taken from the function.
@@ -117,11 +116,6 @@ impl InFlight {
         self.deadline = Deadline::after(now, limits.request).min(client.at);
         let limit = limits.request_deadline();
         self.inherited = limit.into_iter().chain(client.inherited).min();
-    }
-
-    /// Returns when the client no longer waits.
-    pub(super) const fn client_deadline(&self) -> Deadline {
-        self.client_deadline.at
     }
 
     fn has_staged(&self) -> bool {
@@ -329,6 +323,12 @@ impl<F: Future> Slots<F> {
     pub(super) fn has_items(&self, position: usize) -> bool {
         let request = self.request(position);
         request.is_some_and(|request| !request.items.is_empty() || request.has_staged())
+    }
+
+    /// Returns `true` if items of a slot may be sent.
+    pub(super) fn has_credit(&self, position: usize) -> bool {
+        let request = self.request(position);
+        request.is_some_and(|request| request.credit > 0)
     }
 
     /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be

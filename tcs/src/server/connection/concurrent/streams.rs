@@ -77,19 +77,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             let slot = self.queue.front();
             return slot.is_some_and(|slot| self.slots.has_items(*slot));
         }
-        let can_send = |slot: &usize| {
-            let request = self.slots.request(*slot);
-            request.is_some_and(|request| request.credit > 0) && self.slots.has_items(*slot)
-        };
+        let can_send = |slot: &usize| self.slots.has_items(*slot) && self.slots.has_credit(*slot);
         self.streams.iter().any(can_send)
     }
 
     /// Returns `true` if items wait for credit.
     pub(super) fn waits_for_credit(&self) -> bool {
-        let waits = |slot: &usize| {
-            let request = self.slots.request(*slot);
-            request.is_some_and(|request| request.credit <= 0) && self.slots.has_items(*slot)
-        };
+        let waits = |slot: &usize| self.slots.has_items(*slot) && !self.slots.has_credit(*slot);
         self.streams.iter().any(waits)
     }
 
