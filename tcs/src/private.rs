@@ -24,9 +24,9 @@ pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
-    client::Items,
+    client::{ChannelItems, Items},
     format::{Encode, Plain},
-    framing::LengthPrefixed,
+    framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{

@@ -66,10 +66,13 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
         // Elsewhere, a method that returns the reply would fail at the first item.
-        let has_streams = over == Over::Connection;
+        let has_streams = over.is_async();
         let list = operations.list.iter();
         let list = list.filter(|operation| has_streams || operation.items.is_none());
-        let methods = list.map(|operation| method(operation, private, over));
+        let methods = list.map(|operation| match operation.items {
+            Some(_) => stream_method(operation, private, &framing, over),
+            None => method(operation, private, over),
+        });
         quote_spanned! {span=>
             #[automatically_derived]
             #[allow(
@@ -93,9 +96,6 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 /// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
 fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
-    if operation.items.is_some() {
-        return stream_method(operation, private);
-    }
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let parameters = parameters(operation);
@@ -142,20 +142,37 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
     }
 }
 
-/// Writes a method that returns the items of a streamed reply.
-fn stream_method(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+/// Writes a method that returns the items of a streamed reply. Over a channel, only a framing with ids has it.
+fn stream_method(
+    operation: &Operation<'_>,
+    private: &TokenStream,
+    framing: &TokenStream,
+    over: Over,
+) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let (parameters, fields) = (parameters(operation), fields(operation));
     let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
+    let (receiver, items, bound) = if over.is_channel() {
+        (
+            quote_spanned!(span=> &self),
+            quote_spanned!(span=> #private::ChannelItems<#variant>),
+            // With the lifetime, the bound is looked at where the method is called, and not here.
+            Some(quote_spanned!(span=> where for<'__c> #framing: #private::HasIds)),
+        )
+    } else {
+        (
+            quote_spanned!(span=> &mut self),
+            quote_spanned!(span=> #private::Items<'_, #variant>),
+            None,
+        )
+    };
+    let result = quote_spanned!(span=> #private::Result<#items>);
     quote_spanned! {span=>
         #attrs
         ///
-        /// Returns the items of its reply, as `Connection::stream` does.
-        pub async fn #ident(
-            &mut self,
-            #(#parameters)*
-        ) -> #private::Result<#private::Items<'_, #variant>> {
+        /// Returns the items of its reply, as `stream` does.
+        pub async fn #ident(#receiver, #(#parameters)*) -> #result #bound {
             let request = #request::#variant { #(#fields),* };
             self.connection.stream::<#variant>(request).await
         }
