@@ -24,10 +24,10 @@ pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
-    client::{Items, Upload},
+    client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
     format::{Encode, Plain},
-    framing::LengthPrefixed,
+    framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{

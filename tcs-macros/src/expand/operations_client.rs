@@ -66,14 +66,14 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
         // Elsewhere, a method that returns the reply would fail at the first item.
-        let list = operations.list.iter().filter(|operation| match over {
-            Over::Connection => true,
-            Over::BlockingConnection => operation.items.is_none(),
-            Over::Channel | Over::BlockingChannel => {
-                operation.items.is_none() && operation.chunks.is_none()
-            }
+        let methods = operations.list.iter().filter_map(|operation| {
+            let has_it = match (&operation.items, &operation.chunks) {
+                (None, None) => return Some(method(operation, private, over)),
+                (Some(_), _) => over.is_async(),
+                (None, Some(_)) => !over.is_channel(),
+            };
+            has_it.then(|| conversation_method(operation, private, &framing, over))
         });
-        let methods = list.map(|operation| method(operation, private, over));
         quote_spanned! {span=>
             #[automatically_derived]
             #[allow(
@@ -97,9 +97,6 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 /// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
 fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
-    if operation.items.is_some() || operation.chunks.is_some() {
-        return stream_method(operation, private, over);
-    }
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let parameters = parameters(operation);
@@ -146,20 +143,37 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
     }
 }
 
-/// Writes a method that returns the items of a streamed reply, or what sends chunks.
-fn stream_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+/// Writes a method that returns the items of a streamed reply, or what sends chunks. Over a channel, only a framing with
+/// ids has streams.
+fn conversation_method(
+    operation: &Operation<'_>,
+    private: &TokenStream,
+    framing: &TokenStream,
+    over: Over,
+) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let (parameters, fields) = (parameters(operation), fields(operation));
     let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
-    let (docs, call, returned) = if operation.items.is_some() {
-        let docs = " Returns the items of its reply, as `Connection::stream` does.";
-        (docs, "stream", "Items")
-    } else {
-        let docs = " Returns what sends its chunks, as `Connection::upload` does.";
-        (docs, "upload", "Upload")
+    let (call, what, returned) = match (&operation.items, over) {
+        (None, _) => (
+            "upload",
+            "what sends its chunks",
+            quote_spanned!(span=> Upload<'_, #variant>),
+        ),
+        (Some(_), Over::Channel) => (
+            "stream",
+            "the items of its reply",
+            quote_spanned!(span=> ChannelItems<#variant>),
+        ),
+        (Some(_), _) => (
+            "stream",
+            "the items of its reply",
+            quote_spanned!(span=> Items<'_, #variant>),
+        ),
     };
-    let [call, returned] = [call, returned].map(|name| Ident::new(name, span));
+    let docs = format!(" Returns {what}, as `{call}` does.");
+    let call = Ident::new(call, span);
     let (asyncness, wait, path) = if over.is_async() {
         (
             Some(quote_spanned!(span=> async)),
@@ -169,14 +183,17 @@ fn stream_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -
     } else {
         (None, None, Some(quote_spanned!(span=> blocking::)))
     };
+    let mutability = (!over.is_channel()).then(|| quote_spanned!(span=> mut));
+    // With the lifetime, the bound is looked at where the method is called, and not here.
+    let bound = over
+        .is_channel()
+        .then(|| quote_spanned!(span=> where for<'__c> #framing: #private::HasIds));
+    let result = quote_spanned!(span=> #private::Result<#private::#path #returned>);
     quote_spanned! {span=>
         #attrs
         ///
         #[doc = #docs]
-        pub #asyncness fn #ident(
-            &mut self,
-            #(#parameters)*
-        ) -> #private::Result<#private::#path #returned<'_, #variant>> {
+        pub #asyncness fn #ident(&#mutability self, #(#parameters)*) -> #result #bound {
             let request = #request::#variant { #(#fields),* };
             self.connection.#call::<#variant>(request) #wait
         }

@@ -164,7 +164,8 @@ use crate::Rejection;
 ///
 /// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
 /// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`id`](Self::id) returns the id of the frame that was parsed last, and
-/// [`set_id`](Self::set_id) sets that of the frames that are written.
+/// [`set_id`](Self::set_id) sets that of the frames that are written. With
+/// [`HasIds`], its channels have streams.
 ///
 /// # Examples
 ///
@@ -410,3 +411,12 @@ pub trait Framing: Default + Send + 'static {
         false
     }
 }
+
+/// A framing whose frames have the ids of their requests, so that many tasks can have
+/// [streams](crate::Channel::stream) over one connection: [`HAS_IDS`](Framing::HAS_IDS) is `true`.
+#[diagnostic::on_unimplemented(
+    message = "over a channel of the framing `{Self}`, there are no streamed replies",
+    label = "a stream would hold up all other calls",
+    note = "use `framing = Multiplexed`, or a `Connection` for the stream"
+)]
+pub trait HasIds: Framing {}

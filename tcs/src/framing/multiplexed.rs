@@ -3,7 +3,8 @@
 use std::mem::replace;
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+    Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
+    Side,
     headers::{
         LENGTH, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control, write_length,
         write_rejection,
@@ -74,6 +75,8 @@ pub struct Multiplexed {
 
 /// The length in bytes of the header of a frame.
 const HEADER: usize = LENGTH + size_of::<u32>();
+
+impl HasIds for Multiplexed {}
 
 impl Framing for Multiplexed {
     const HAS_INDEPENDENT_FRAMES: bool = true;

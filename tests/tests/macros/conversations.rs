@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use tcs::{
     ConcurrentServer, Connection, ConnectionInfo, Peer, Rejection,
     format::Json,
-    framing::Lines,
+    framing::{Lines, Multiplexed},
     protocol::{
         Contract, FromSession, Push, PushGroup, Pushes, Receives, Replies, Requests, Streams,
     },
@@ -389,6 +389,53 @@ fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
     drop(client);
     server.stop()?;
     Ok(())
+}
+
+#[server_protocol(framing = Multiplexed, format = Json)]
+mod shared_warehouse {
+    use super::{Replies, Said};
+
+    #[replies(Said<'_>)]
+    pub async fn words(
+        text: String,
+        #[context] mut out: Replies<'_, Words>,
+    ) -> Result<usize, String> {
+        for text in text.split(' ') {
+            out.send(Said { text }).await?;
+        }
+        Ok(text.split(' ').count())
+    }
+
+    pub fn count(text: &str) -> usize {
+        text.split(' ').count()
+    }
+}
+
+#[tokio::test]
+async fn method_of_a_client_over_a_channel_with_ids_returns_the_items() {
+    let (near, far) = tokio::io::duplex(64);
+    let server = ConcurrentServer::new(shared_warehouse::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let client = shared_warehouse::Client::over(Connection::over(near));
+    let client = client.into_channel().expect("a runtime");
+    let (mut one, mut two) = within(async {
+        let one = client.words("to be").await.expect("it is sent");
+        (one, client.words("or not").await.expect("it is sent"))
+    })
+    .await;
+    for (first, second) in [("to", "or"), ("be", "not")] {
+        for (words, text) in [(&mut one, first), (&mut two, second)] {
+            let word = within(words.next()).await.expect("an item");
+            assert_eq!(word.expect("there are more").text, text);
+        }
+        assert_eq!(within(client.count("a b")).await.expect("a reply"), 2);
+    }
+    let shared_warehouse::Reply::Words(count) = within(one.finish()).await.expect("a reply") else {
+        panic!("another operation")
+    };
+    assert_eq!(count, Ok(2));
+    drop((two, client));
+    within(serving).await.expect("no panic").expect("no error");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
     client::{credit::ItemCredit, timer::DeadlineTimer},
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
-    framing::Framing,
+    framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
 };
 
@@ -71,14 +71,9 @@ impl<F: Framing> Channel<F> {
     /// As for [`call`](Self::call).
     pub async fn stream<P>(&self, request: P::Request<'_>) -> Result<ChannelItems<P>>
     where
+        F: HasIds,
         P: CallContract<Framing = F> + Streams,
     {
-        const {
-            assert!(
-                F::HAS_IDS,
-                "with this framing, a stream would hold up all other calls: use `Multiplexed`, or `Connection::stream`"
-            );
-        }
         let start = Start::now();
         let deadline = Deadline::begin(self.options.deadline, || self.peer())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
