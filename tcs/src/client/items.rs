@@ -53,12 +53,12 @@ pub struct Items<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
     deadline: Option<Deadline>,
-    state: State,
+    state: StreamState,
     marker: PhantomData<fn() -> P>,
 }
 
 #[derive(Debug)]
-enum State {
+enum StreamState {
     Open,
     /// The reply has arrived, and is here in the read buffer.
     Ended(Range<usize>),
@@ -134,7 +134,7 @@ impl<F: Framing> Connection<F> {
             connection: self,
             offset,
             deadline,
-            state: State::Open,
+            state: StreamState::Open,
             marker: PhantomData,
         })
     }
@@ -195,15 +195,15 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
             connection, state, ..
         } = self;
         match state {
-            State::Ended(reply) => connection.decode(reply, |reply, _| Ok(reply)),
-            State::Open if item.is_some() => Err(Error::items_left(connection.peer())),
-            State::Open | State::Failed => Err(Error::stream_failed(connection.peer())),
+            StreamState::Ended(reply) => connection.decode(reply, |reply, _| Ok(reply)),
+            StreamState::Open if item.is_some() => Err(Error::items_left(connection.peer())),
+            StreamState::Open | StreamState::Failed => Err(Error::stream_failed(connection.peer())),
         }
     }
 
     /// Waits for an item, and returns where it is in the read buffer, or `None` after the last one.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
-        if !matches!(self.state, State::Open) {
+        if !matches!(self.state, StreamState::Open) {
             return Poll::Ready(Ok(None));
         }
         let connection = &mut *self.connection;
@@ -213,7 +213,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         match received {
             Ok(Received::Item(item)) => {
                 if let Some(deadline) = deadline.filter(|it| Instant::now() >= it.at) {
-                    self.state = State::Failed;
+                    self.state = StreamState::Failed;
                     return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
                 }
                 if <P::Framing as Framing>::HAS_IDS {
@@ -222,10 +222,10 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
                 return Poll::Ready(Ok(Some(item)));
             }
             Ok(Received::Message(reply)) => {
-                self.state = State::Ended(reply);
+                self.state = StreamState::Ended(reply);
                 return Poll::Ready(Ok(None));
             }
-            _ => self.state = State::Failed,
+            _ => self.state = StreamState::Failed,
         }
         let reply = received.and_then(|received| self.connection.message_in(received));
         Poll::Ready(reply.map(|_| None))

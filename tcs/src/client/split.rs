@@ -130,7 +130,7 @@ impl<F: Framing> Connection<F> {
         self.abandon_in_flight();
         let peer = self.peer.clone();
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
+            state: Mutex::new(SharedConnection {
                 connection: self,
                 has_sender: true,
                 has_receiver: true,
@@ -159,11 +159,11 @@ struct Half<P: Contract> {
 }
 
 struct Shared<F> {
-    state: Mutex<State<F>>,
+    state: Mutex<SharedConnection<F>>,
     wakers: Arc<Wakers>,
 }
 
-struct State<F> {
+struct SharedConnection<F> {
     connection: Connection<F>,
     has_sender: bool,
     has_receiver: bool,
@@ -243,7 +243,7 @@ impl<P: Contract> Half<P> {
     /// Polls the connection with the waker of both halves.
     fn poll<T>(
         &self,
-        poll: impl FnOnce(&mut State<P::Framing>, &mut Context<'_>) -> Poll<T>,
+        poll: impl FnOnce(&mut SharedConnection<P::Framing>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let wakers = &self.shared.wakers;
         let waker = Waker::from(Arc::clone(wakers));
@@ -425,7 +425,7 @@ impl<P: CallContract> Receiver<P> {
     }
 }
 
-impl<F: Framing> State<F> {
+impl<F: Framing> SharedConnection<F> {
     /// Waits for a message, and copies it to `message`.
     fn poll_incoming<P: Contract>(
         &mut self,

@@ -191,7 +191,7 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
-    fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
+    pub(crate) fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
         self.rare.as_ref()?.is_event
     }
 

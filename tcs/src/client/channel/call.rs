@@ -50,8 +50,8 @@ impl CallTerms {
 /// The connection that a request was queued for, and that its reply comes from.
 pub(super) struct Origin<'s, F: Framing> {
     pub(super) subchannel: &'s Subchannel<F>,
-    /// The number of the connection.
-    pub(super) connection: u64,
+    /// Which of its connections it is.
+    pub(super) generation: u64,
 }
 
 impl<F: Framing> Clone for Origin<'_, F> {
@@ -71,7 +71,7 @@ impl<F: Framing> Origin<'_, F> {
     /// Ends the connection, unless it has ended already.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     pub(super) fn fail(&self, fault: Fault) {
-        self.subchannel.fail(self.connection, fault);
+        self.subchannel.fail(self.generation, fault);
     }
 }
 
@@ -168,12 +168,12 @@ impl<F: Framing> Subchannel<F> {
             if F::HAS_IDS && has_items {
                 state.slots.expect_items(slot);
             }
-            let connection = state.connection;
+            let generation = state.generation;
             Self::unlock_and_wake_driver(guard);
             return Ok(Some(Call {
                 origin: Origin {
                     subchannel: self,
-                    connection,
+                    generation,
                 },
                 slot: Some(slot),
             }));

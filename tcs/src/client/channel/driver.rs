@@ -17,7 +17,7 @@ use super::{
         wire::{Expected, Wire, write_threshold},
     },
     slots::{Failure, InFlight},
-    subchannel::{State, Subchannel},
+    subchannel::{Subchannel, SubchannelState},
     upkeep::{Due, Upkeep},
 };
 use crate::{Error, deadline::Late, framing::Framing};
@@ -44,7 +44,7 @@ pub(super) struct Driver<F: Framing> {
 }
 
 /// How a connection has ended.
-pub(super) struct End {
+pub(super) struct DriverExit {
     pub(super) fault: Arc<Fault>,
     /// Whether a call was answered.
     pub(super) has_answered: bool,
@@ -75,7 +75,7 @@ impl<F: Framing> Driver<F> {
     }
 
     /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
-    pub(super) async fn run(mut self) -> End {
+    pub(super) async fn run(mut self) -> DriverExit {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => match self.poll_ticks(cx) {
@@ -100,7 +100,7 @@ impl<F: Framing> Driver<F> {
         }
         self.wire.close(Arc::clone(&fault));
         let has_answered = self.answers > 0;
-        End {
+        DriverExit {
             fault,
             has_answered,
             was_idle,
@@ -226,7 +226,7 @@ impl<F: Framing> Driver<F> {
             let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
             let mut state = self.subchannel.lock();
             if due == Due::Ping {
-                let State { framing, queue, .. } = &mut *state;
+                let SubchannelState { framing, queue, .. } = &mut *state;
                 queue.ping(framing.get_mut());
                 upkeep.note_ping(queue.end_offset());
             } else if due == Due::Replacement
@@ -245,7 +245,7 @@ impl<F: Framing> Driver<F> {
 /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time. Returns how many were answered.
 fn deliver<F: Framing>(
     subchannel: &Subchannel<F>,
-    state: &mut State<F>,
+    state: &mut SubchannelState<F>,
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
 ) -> (u64, Result<(), Arc<Fault>>) {
@@ -269,7 +269,7 @@ fn deliver<F: Framing>(
                 if !F::HAS_IDS || !state.slots.has_parts(call.index) =>
             {
                 answers += 1;
-                let State { slots, peer, .. } = &mut *state;
+                let SubchannelState { slots, peer, .. } = &mut *state;
                 slots.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
             }
             (Ok(Some(received)), call) => {
@@ -300,14 +300,14 @@ fn deliver<F: Framing>(
 #[cold]
 fn deliver_other<F: Framing>(
     subchannel: &Subchannel<F>,
-    state: &mut State<F>,
+    state: &mut SubchannelState<F>,
     wire: &Wire,
     received: Received,
     call: Option<InFlight>,
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
     let max_frame_len = subchannel.options.max_frame_len;
-    let State { slots, peer, .. } = &mut *state;
+    let SubchannelState { slots, peer, .. } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());

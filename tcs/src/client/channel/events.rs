@@ -65,8 +65,8 @@ pub struct Events<P: Contract> {
 /// A request that is sent again over each new connection.
 struct Subscription {
     request: Arc<[u8]>,
-    /// The number of the connection over which it was sent last.
-    connection: u64,
+    /// The generation of the connection over which it was sent last.
+    generation: u64,
     /// The renewal, while it runs. It is a task, because it may hold up calls while it waits for room, and nobody may wait
     /// for events meanwhile.
     renewal: JoinSet<Result<u64>>,
@@ -84,8 +84,9 @@ impl<F: Framing> Channel<F> {
         P: Contract<Framing = F> + Pushes,
     {
         let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
+        self.pool.note_events(P::is_push);
         for subchannel in &self.pool.connections {
-            subchannel.add_subscriber(&subscriber, P::is_push);
+            subchannel.add_subscriber(&subscriber);
         }
         Events {
             channel: self.clone(),
@@ -161,7 +162,7 @@ impl<F: Framing> Channel<F> {
             .map_err(|source| Error::decode(&origin.peer(), source))?;
         events.subscription = Some(Subscription {
             request,
-            connection: origin.connection,
+            generation: origin.generation,
             renewal: JoinSet::new(),
         });
         Ok((reply, events))
@@ -217,8 +218,8 @@ impl<P: Contract + Pushes> Events<P> {
             {
                 // Its runtime may have ended.
                 let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                subscription.connection = renewed??;
-                return Poll::Ready(Ok(Entry::Connected(subscription.connection)));
+                subscription.generation = renewed??;
+                return Poll::Ready(Ok(Entry::Connected(subscription.generation)));
             }
             let entry = match ready!(self.subscriber.poll_next(cx)) {
                 Ok(entry) => entry,
@@ -227,15 +228,15 @@ impl<P: Contract + Pushes> Events<P> {
                 }
             };
             match (&entry, &mut self.subscription) {
-                (Entry::Connected(connection), Some(subscription))
-                    if *connection > subscription.connection =>
+                (Entry::Connected(generation), Some(subscription))
+                    if *generation > subscription.generation =>
                 {
                     inside_runtime("next()", Instead::Nothing)?;
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));
                     subscription.renewal.spawn(async move {
                         let sent = channel.round_trip(P::HAS_GREETING, again(&request)).await;
-                        sent.map(|(_, origin)| origin.connection)
+                        sent.map(|(_, origin)| origin.generation)
                     });
                 }
                 _ => return Poll::Ready(Ok(entry)),

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -17,8 +17,6 @@ use crate::{
 /// Those who receive the events of a connection of a channel, and of its successors.
 #[derive(Debug, Default)]
 pub(super) struct EventHub {
-    /// Returns `true` if a message is an event. For framings without notices.
-    is_event: OnceLock<fn(&[u8]) -> bool>,
     listeners: Mutex<Vec<Listener>>,
 }
 
@@ -31,10 +29,6 @@ struct Listener {
 }
 
 impl EventHub {
-    pub(super) fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
-        self.is_event.get().copied()
-    }
-
     /// Returns `true` if somebody receives events.
     pub(super) fn has_subscribers(&self) -> bool {
         !self.listeners().is_empty()
@@ -57,10 +51,10 @@ impl EventHub {
         }
     }
 
-    /// Tells those who have listened to an earlier connection that there is another one, with this number.
-    pub(super) fn note_connected(&self, number: u64) {
+    /// Tells those who have listened to an earlier connection that there is another one, of this generation.
+    pub(super) fn note_connected(&self, generation: u64) {
         for subscriber in self.subscribers(|listener| take(&mut listener.has_gap)) {
-            wake(subscriber.add(Entry::Connected(number)));
+            wake(subscriber.add(Entry::Connected(generation)));
         }
     }
 
@@ -88,16 +82,11 @@ impl EventHub {
 
 impl<F: Framing> Subchannel<F> {
     /// Adds a subscriber, and makes a connection for it, if there is none.
-    pub(super) fn add_subscriber(
-        self: &Arc<Self>,
-        subscriber: &Arc<Subscriber>,
-        is_push: fn(&[u8]) -> bool,
-    ) {
+    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
         self.hub.listeners().push(Listener {
             subscriber: Arc::downgrade(subscriber),
             has_gap: false,
         });
-        self.note_events(is_push);
         let fault = match &self.lock().link {
             Link::Closed(fault) => Some(Arc::clone(fault)),
             _ => None,
@@ -105,14 +94,6 @@ impl<F: Framing> Subchannel<F> {
         match fault {
             Some(fault) => wake(subscriber.close(Some(fault))),
             None => self.want(),
-        }
-    }
-
-    /// Notes how the protocol tells events from replies, also for later connections.
-    #[cold]
-    pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
-        if self.hub.is_event.set(is_event).is_ok() {
-            self.lock().framing.set_is_event(is_event);
         }
     }
 }
@@ -137,7 +118,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) enum Entry {
     Event(Arc<[u8]>),
-    /// There is another connection, with this number.
+    /// There is another connection, of this generation.
     Connected(u64),
     /// This many events were dropped.
     Missed(u64),
@@ -250,7 +231,7 @@ mod tests {
         let subchannel = Subchannel::<LengthPrefixed>::new(options, 0, stats, room, None);
         let subchannel = Arc::new(subchannel);
         for _ in 0..10 {
-            subchannel.add_subscriber(&Arc::new(Subscriber::new(1)), |_| false);
+            subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }
         assert_eq!(lock(&subchannel.hub.listeners).len(), 1);
     }

@@ -446,9 +446,7 @@ impl<F: Framing> Channel<F> {
         P: CallContract<Framing = F>,
     {
         if let Some(is_event) = P::IS_EVENT {
-            for subchannel in &self.pool.connections {
-                subchannel.note_events(is_event);
-            }
+            self.pool.note_events(is_event);
         }
         let request = move |out: &mut Writer<'_>| P::encode(request, out);
         self.round_trip(P::HAS_GREETING, request)

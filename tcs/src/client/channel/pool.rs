@@ -1,6 +1,9 @@
 //! The connections of a channel, and which of them a call takes.
 
-use std::{iter, sync::Arc};
+use std::{
+    iter,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::Semaphore;
 
@@ -15,6 +18,8 @@ pub(super) struct Pool<F: Framing> {
     pub(super) first_in_line: Semaphore,
     /// The options of each connection.
     pub(super) options: ConnectOptions,
+    /// Returns `true` if a message is an event. For framings without notices.
+    is_event: OnceLock<fn(&[u8]) -> bool>,
     /// The pool of which this one is a part.
     whole: Option<Arc<Self>>,
 }
@@ -30,6 +35,7 @@ impl<F: Framing> Pool<F> {
             stats,
             first_in_line: Semaphore::new(1),
             options,
+            is_event: OnceLock::new(),
             whole: None,
         }
     }
@@ -43,6 +49,16 @@ impl<F: Framing> Pool<F> {
         let mut part = Self::new(first, Arc::clone(&whole.stats), whole.options.clone());
         part.whole = Some(Arc::clone(whole));
         Arc::new(part)
+    }
+
+    /// Notes how the protocol tells events from replies. Each connection leaves it to the next one.
+    #[cold]
+    pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
+        if self.is_event.set(is_event).is_ok() {
+            for subchannel in &self.connections {
+                subchannel.lock().framing.set_is_event(is_event);
+            }
+        }
     }
 
     /// Returns the server's end of the first connection.

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::{
     connector::Connector,
-    driver::{Driver, End},
+    driver::{Driver, DriverExit},
     subchannel::{Link, Subchannel},
 };
 use crate::{
@@ -129,13 +129,13 @@ impl<F: Framing> Reconnector<F> {
         let mut run = pin!(driver.run());
         // A panic of the framing ends the connection.
         let ended = poll_fn(|cx| poll_caught(run.as_mut(), cx)).await;
-        let End {
+        let DriverExit {
             fault,
             has_answered,
             was_idle,
         } = ended.unwrap_or_else(|payload| {
             tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
-            End {
+            DriverExit {
                 fault: Fault::Broken("its framing panicked").into(),
                 has_answered: false,
                 was_idle: false,

@@ -380,7 +380,7 @@ impl Slots {
         if !F::HAS_IDS || index == self.oldest {
             self.oldest = next;
         } else {
-            self.link(previous, next);
+            self.join(previous, next);
         }
         if is_abandoned {
             self.release(index);
@@ -394,9 +394,9 @@ impl Slots {
         Some(slot)
     }
 
-    /// Links two calls, between which one is removed.
+    /// Joins two calls, between which one is removed.
     #[cold]
-    fn link(&mut self, previous: u32, next: u32) {
+    fn join(&mut self, previous: u32, next: u32) {
         if let Some(slot) = self.entries.get_mut(previous as usize) {
             slot.next = next;
         }

@@ -47,11 +47,11 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) wanted: Notify,
     /// Those who receive events.
     pub(super) hub: EventHub,
-    state: Mutex<State<F>>,
+    state: Mutex<SubchannelState<F>>,
 }
 
 #[derive(Debug)]
-pub(super) struct State<F> {
+pub(super) struct SubchannelState<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
     pub(super) framing: ConnectionFraming<F>,
     /// The requests that the driver has not taken yet.
@@ -60,8 +60,8 @@ pub(super) struct State<F> {
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
     pub(super) link: Link,
-    /// The number of connections so far, which is the number of this one.
-    pub(super) connection: u64,
+    /// The number of connections so far, this one included.
+    pub(super) generation: u64,
     /// Whether somebody would use the next connection. It ends with an attempt to connect.
     pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
@@ -118,13 +118,13 @@ impl<F: Framing> Subchannel<F> {
             room,
             wanted: Notify::new(),
             hub: EventHub::default(),
-            state: Mutex::new(State {
+            state: Mutex::new(SubchannelState {
                 framing: ConnectionFraming::of_client(),
                 queue: RequestQueue::new(0),
                 slots: Slots::new(ticks),
                 driver: None,
                 link: Link::Off,
-                connection: 0,
+                generation: 0,
                 is_wanted: false,
                 peer: Peer::unnamed(),
             }),
@@ -142,11 +142,11 @@ impl<F: Framing> Subchannel<F> {
         } = connection;
         let addr = peer.addr();
         let mut state = self.lock();
-        state.connection += 1;
+        state.generation += 1;
         state.is_wanted = false;
-        let number = state.connection;
-        state.framing = framing;
-        if let Some(is_event) = self.hub.is_event() {
+        let generation = state.generation;
+        let former_framing = replace(&mut state.framing, framing);
+        if let Some(is_event) = former_framing.is_event() {
             state.framing.set_is_event(is_event);
         }
         state.queue = RequestQueue::new(wire.end_offset());
@@ -154,13 +154,13 @@ impl<F: Framing> Subchannel<F> {
         let former = replace(&mut state.peer, peer);
         self.unlock_and_offer_room(state);
         // Dropped without the lock: both may hold values of the user's types.
-        drop((link, former));
+        drop((link, former, former_framing));
         if let Some(connector) = &self.connector {
             // After the link, because calls that wait for other connections look at it then.
             connector.servers.add(addr);
         }
         self.stats.note_connected();
-        self.hub.note_connected(number);
+        self.hub.note_connected(generation);
         wire
     }
 
@@ -175,7 +175,7 @@ impl<F: Framing> Subchannel<F> {
             None => Link::Closed(Arc::clone(fault)),
         };
         let mut guard = self.lock();
-        let State {
+        let SubchannelState {
             slots, queue, peer, ..
         } = &mut *guard;
         while let Some(oldest) = slots.oldest() {
@@ -232,13 +232,13 @@ impl<F: Framing> Subchannel<F> {
         self.wanted.notify_one();
     }
 
-    /// Ends the connection with this number, and its calls, if it is the current one.
+    /// Ends the connection of this generation, and its calls, if it is the current one.
     #[cold]
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    pub(super) fn fail(&self, connection: u64, fault: Fault) {
+    pub(super) fn fail(&self, generation: u64, fault: Fault) {
         let fault = Arc::new(fault);
         let mut state = self.lock();
-        if state.connection == connection
+        if state.generation == generation
             && let Link::Connected { .. } | Link::Ending(None) = state.link
         {
             state.link = Link::Ending(Some(fault));
@@ -282,12 +282,12 @@ impl<F: Framing> Subchannel<F> {
     /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SubchannelState<F>> {
         lock(&self.state)
     }
 
     /// Unlocks the state, and wakes the driver if it waits for a request.
-    pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
+    pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, SubchannelState<F>>) {
         let driver = state.driver.take();
         drop(state);
         if let Some(driver) = driver {
@@ -298,7 +298,7 @@ impl<F: Framing> Subchannel<F> {
     /// Unlocks the state, and tells the calls that wait if there is room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, State<F>>) {
+    pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, SubchannelState<F>>) {
         let is_offer = self.room.is_awaited() && state.has_room(&self.options);
         drop(state);
         if is_offer {
@@ -307,7 +307,7 @@ impl<F: Framing> Subchannel<F> {
     }
 }
 
-impl<F: Framing> State<F> {
+impl<F: Framing> SubchannelState<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
@@ -336,7 +336,7 @@ impl<F: Framing> State<F> {
     }
 }
 
-impl<F> State<F> {
+impl<F> SubchannelState<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
         matches!(self.link, Link::Connected { .. })
