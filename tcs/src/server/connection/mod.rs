@@ -152,9 +152,18 @@ impl<P: ServerProtocol> Connection<P> {
                     match ran {
                         Ok(Ok(exit)) => Flow::Break(exit),
                         Ok(Err(gone)) => break Err(gone),
-                        Err(payload) => match self.recover_from_panic(payload) {
-                            Ok(flow) => flow,
-                            Err(gone) => break Err(gone),
+                        Err(payload) => match self.io.running() {
+                            Running::Request => self.recover_from_panic(payload),
+                            // As in a panic while the connection closes, which is not caught.
+                            Running::Stream => resume_unwind(payload),
+                            Running::LastFunction => {
+                                self.log_panic("the drop of a function", payload);
+                                break Err(Gone::Panicked);
+                            }
+                            Running::Upgrade => {
+                                self.log_panic("the function with the connection", payload);
+                                break Err(Gone::UpgradePanicked);
+                            }
                         },
                     }
                 }
@@ -445,21 +454,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Responds to the request whose processing panicked.
-    fn recover_from_panic(&mut self, payload: Payload) -> Result<Flow, Gone> {
-        let log_limiter = self.io.registration().log_limiter();
-        match self.io.running() {
-            Running::Request => {}
-            // As in a panic while the connection closes, which is not caught.
-            Running::Stream => resume_unwind(payload),
-            Running::LastFunction => {
-                log_panic(log_limiter, "the drop of a function", payload);
-                return Err(Gone::Panicked);
-            }
-            Running::Upgrade => {
-                log_panic(log_limiter, "the function with the connection", payload);
-                return Err(Gone::UpgradePanicked);
-            }
-        }
+    fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
         drop_items(&self.info);
         let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -473,11 +468,15 @@ impl<P: ServerProtocol> Connection<P> {
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
-        Ok(flow.unwrap_or_else(|payload| {
+        flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
-            log_panic(self.io.registration().log_limiter(), "the framing", payload);
+            self.log_panic("the framing", payload);
             Flow::Break(Exit::Close)
-        }))
+        })
+    }
+
+    fn log_panic(&self, what: &'static str, payload: Payload) {
+        log_panic(self.io.registration().log_limiter(), what, payload);
     }
 }
 
