@@ -59,9 +59,10 @@ async fn socks5<'a>(
 ) -> Response<Vec<u8>, Upgrade<'a>> {
     if matches!(*framing, Socks::Greeting) {
         *framing = Socks::Request;
-        return match message[2..].contains(&0) {
-            true => Response::Reply(vec![5, 0]),
-            false => Response::ReplyAndClose(vec![5, 0xff]),
+        return if message[2..].contains(&0) {
+            Response::Reply(vec![5, 0])
+        } else {
+            Response::ReplyAndClose(vec![5, 0xff])
         };
     }
     let told = |code| vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0];

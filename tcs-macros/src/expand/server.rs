@@ -235,6 +235,7 @@ impl<'a> ServerExpansion<'a> {
                     ::core::option::Option::Some(#clone);
             }
         });
+        let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
         let checks = checks_in_use(self.model.options);
@@ -244,6 +245,7 @@ impl<'a> ServerExpansion<'a> {
             const WAITS: bool = #waits;
             #is_event
             #framing
+            #framing_value
             #concurrency
             #open_session
             #greeting
@@ -332,6 +334,18 @@ impl<'a> ServerExpansion<'a> {
         })
     }
 
+    /// Writes what makes the framing of a new connection. The expression sees the states.
+    fn framing_value(&self) -> Option<TokenStream> {
+        let value = self.model.options.framing_value.as_ref()?;
+        let states = self.states();
+        Some(quote_spanned! {start_of(value)=>
+            fn framing(&self) -> Self::Framing {
+                #(#states)*
+                #value
+            }
+        })
+    }
+
     fn greeting(&self) -> Option<TokenStream> {
         let greeting = self.model.options.greeting.as_ref()?;
         let span = start_of(self.server.ty.item_name);
@@ -395,14 +409,20 @@ impl<'a> ServerExpansion<'a> {
     fn scope(&self, value: &TokenStream) -> TokenStream {
         let span = start_of(self.server.ty.item_name);
         let peer = public_name("peer");
-        let states = self.server.ty.fields.iter().map(|state| {
-            let value = state_reference(state, span);
-            let Field { name, ty } = state;
-            quote_spanned!(span=> let #name: &(#ty) = #value;)
-        });
+        let states = self.states();
         quote_spanned! {span=>
             let #peer = #value;
             #(#states)*
         }
+    }
+
+    /// Brings the states into the scope of an expression of the user's.
+    fn states(&self) -> impl Iterator<Item = TokenStream> {
+        let span = start_of(self.server.ty.item_name);
+        self.server.ty.fields.iter().map(move |state| {
+            let value = state_reference(state, span);
+            let Field { name, ty } = state;
+            quote_spanned!(span=> let #name: &(#ty) = #value;)
+        })
     }
 }

@@ -5,9 +5,9 @@ mod spec;
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{
-    Error, Expr, Path, Result, Token, Type,
+    Error, Expr, ExprCast, Path, Result, Token, Type,
     ext::IdentExt as _,
-    parse::{Parse as _, ParseStream, Parser as _},
+    parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
     visit_mut::VisitMut as _,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) side: Side,
     pub(crate) name: Option<Ident>,
     pub(crate) framing: Option<Type>,
+    /// The framing of a new connection, if it is not the default of the type.
+    pub(crate) framing_value: Option<Expr>,
     pub(crate) format: Option<Type>,
     pub(crate) session: Option<Expr>,
     pub(crate) greeting: Option<Expr>,
@@ -79,8 +81,11 @@ impl Options {
         for ty in types.into_iter().flatten() {
             IntoModule.visit_type_mut(ty);
         }
-        if let Some(limit) = &mut self.concurrent {
-            IntoModule.visit_expr_mut(limit);
+        for expression in [&mut self.concurrent, &mut self.framing_value]
+            .into_iter()
+            .flatten()
+        {
+            IntoModule.visit_expr_mut(expression);
         }
         if let Some(path) = &mut self.library.0 {
             IntoModule.visit_path_mut(path);
@@ -136,6 +141,14 @@ impl Options {
             return Err(Error::new(word.span(), message));
         }
         self.given.push((option.name, word.clone()));
+        if option.name == OptionName::Framing
+            && self.side == Side::Server
+            && let Some(ExprCast { expr, ty, .. }) = parse_cast(input)
+        {
+            self.framing = Some(*ty);
+            self.framing_value = Some(*expr);
+            return Ok(());
+        }
         match option.value {
             ValueKind::Type(field) => *field(self) = Some(parse_type(option, word, input)?),
             ValueKind::Path(field) => {
@@ -184,6 +197,19 @@ fn parse_value<T>(
     let value = parse(input).ok();
     // `path(…)` is a call, whose name alone has been parsed.
     value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
+}
+
+/// Parses `= EXPRESSION as Type`, or takes nothing.
+fn parse_cast(input: ParseStream<'_>) -> Option<ExprCast> {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>().ok()?;
+    let mut value = match ahead.parse() {
+        Ok(Expr::Cast(cast)) if at_element_end(&ahead) => cast,
+        _ => return None,
+    };
+    input.advance_to(&ahead);
+    ParenthesizeGroups.visit_expr_cast_mut(&mut value);
+    Some(value)
 }
 
 fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Type> {

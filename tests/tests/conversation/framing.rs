@@ -155,3 +155,18 @@ fn function_is_called_with_any_framing() {
     nothing(b"", &mut Verbatim::default());
     assert_eq!(plain("DATA", &mut CrlfText::default()), "4");
 }
+
+#[tokio::test]
+async fn framing_of_a_new_connection_is_the_value_that_the_option_has() {
+    #[server_protocol(framing = first.clone() as Mode)]
+    fn modes(_request: &str, #[state] first: &Mode) -> String {
+        format!("{first:?}")
+    }
+
+    let (mut peer, serving) =
+        serve_in_memory(ConcurrentServer::new(Modes::new(Mode::Lines)), 1 << 10);
+    within(peer.send("line\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"lLines");
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
