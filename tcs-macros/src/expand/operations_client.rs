@@ -1,6 +1,6 @@
 //! Writes the client of a module, with a method for each operation.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Type, ext::IdentExt as _};
 
@@ -66,13 +66,10 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
         // Elsewhere, a method that returns the reply would fail at the first item.
-        let list = operations.list.iter().filter(|operation| match over {
-            Over::Connection => true,
-            Over::BlockingConnection => operation.items.is_none(),
-            Over::Channel | Over::BlockingChannel => {
-                operation.items.is_none() && operation.chunks.is_none()
-            }
-        });
+        let has_streams = over == Over::Connection;
+        let list = operations.list.iter();
+        let list = list.filter(|operation| has_streams || operation.items.is_none());
+        let list = list.filter(|operation| !over.is_channel() || operation.chunks.is_none());
         let methods = list.map(|operation| method(operation, private, over));
         quote_spanned! {span=>
             #[automatically_derived]
@@ -97,8 +94,11 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 /// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
 fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
-    if operation.items.is_some() || operation.chunks.is_some() {
-        return stream_method(operation, private, over);
+    if operation.items.is_some() {
+        return stream_method(operation, private);
+    }
+    if operation.chunks.is_some() {
+        return upload_method(operation, private, over);
     }
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
@@ -146,39 +146,47 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
     }
 }
 
-/// Writes a method that returns the items of a streamed reply, or what sends chunks.
-fn stream_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+/// Writes a method that returns the items of a streamed reply.
+fn stream_method(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let (parameters, fields) = (parameters(operation), fields(operation));
     let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
-    let (docs, call, returned) = if operation.items.is_some() {
-        let docs = " Returns the items of its reply, as `Connection::stream` does.";
-        (docs, "stream", "Items")
-    } else {
-        let docs = " Returns what sends its chunks, as `Connection::upload` does.";
-        (docs, "upload", "Upload")
-    };
-    let [call, returned] = [call, returned].map(|name| Ident::new(name, span));
-    let (asyncness, wait, path) = if over.is_async() {
-        (
-            Some(quote_spanned!(span=> async)),
-            Some(quote_spanned!(span=> .await)),
-            None,
-        )
-    } else {
-        (None, None, Some(quote_spanned!(span=> blocking::)))
-    };
     quote_spanned! {span=>
         #attrs
         ///
-        #[doc = #docs]
+        /// Returns the items of its reply, as `Connection::stream` does.
+        pub async fn #ident(
+            &mut self,
+            #(#parameters)*
+        ) -> #private::Result<#private::Items<'_, #variant>> {
+            let request = #request::#variant { #(#fields),* };
+            self.connection.stream::<#variant>(request).await
+        }
+    }
+}
+
+/// Writes a method that sends a request, and returns what sends its chunks.
+fn upload_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
+    let span = start_of(ident);
+    let (parameters, fields) = (parameters(operation), fields(operation));
+    let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
+    let (asyncness, wait) = over
+        .is_async()
+        .then(|| (quote_spanned!(span=> async), quote_spanned!(span=> .await)))
+        .unzip();
+    let path = (!over.is_async()).then(|| quote_spanned!(span=> blocking::));
+    quote_spanned! {span=>
+        #attrs
+        ///
+        /// Returns what sends its chunks, as `Connection::upload` does.
         pub #asyncness fn #ident(
             &mut self,
             #(#parameters)*
-        ) -> #private::Result<#private::#path #returned<'_, #variant>> {
+        ) -> #private::Result<#private::#path Upload<'_, #variant>> {
             let request = #request::#variant { #(#fields),* };
-            self.connection.#call::<#variant>(request) #wait
+            self.connection.upload::<#variant>(request) #wait
         }
     }
 }
