@@ -1,6 +1,6 @@
 //! Writes the client of a module, with a method for each operation.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Type, ext::IdentExt as _};
 
@@ -67,12 +67,15 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
         let connection = over.ty(private);
         // Elsewhere, a method that returns the reply would fail at the first item.
         let methods = operations.list.iter().filter_map(|operation| {
-            let has_it = match (&operation.items, &operation.chunks) {
-                (None, None) => return Some(method(operation, private, over)),
-                (Some(_), _) => over.is_async(),
-                (None, Some(_)) => !over.is_channel(),
-            };
-            has_it.then(|| conversation_method(operation, private, &framing, over))
+            match (&operation.items, &operation.chunks) {
+                (None, None) => Some(method(operation, private, over)),
+                (Some(_), _) => over
+                    .is_async()
+                    .then(|| stream_method(operation, private, &framing, over)),
+                (None, Some(_)) => {
+                    (!over.is_channel()).then(|| upload_method(operation, private, over))
+                }
+            }
         });
         quote_spanned! {span=>
             #[automatically_derived]
@@ -143,9 +146,8 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
     }
 }
 
-/// Writes a method that returns the items of a streamed reply, or what sends chunks. Over a channel, only a framing with
-/// ids has streams.
-fn conversation_method(
+/// Writes a method that returns the items of a streamed reply. Over a channel, only a framing with ids has it.
+fn stream_method(
     operation: &Operation<'_>,
     private: &TokenStream,
     framing: &TokenStream,
@@ -155,47 +157,53 @@ fn conversation_method(
     let span = start_of(ident);
     let (parameters, fields) = (parameters(operation), fields(operation));
     let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
-    let (call, what, returned) = match (&operation.items, over) {
-        (None, _) => (
-            "upload",
-            "what sends its chunks",
-            quote_spanned!(span=> Upload<'_, #variant>),
-        ),
-        (Some(_), Over::Channel) => (
-            "stream",
-            "the items of its reply",
-            quote_spanned!(span=> ChannelItems<#variant>),
-        ),
-        (Some(_), _) => (
-            "stream",
-            "the items of its reply",
-            quote_spanned!(span=> Items<'_, #variant>),
-        ),
-    };
-    let docs = format!(" Returns {what}, as `{call}` does.");
-    let call = Ident::new(call, span);
-    let (asyncness, wait, path) = if over.is_async() {
+    let (receiver, items, bound) = if over.is_channel() {
         (
-            Some(quote_spanned!(span=> async)),
-            Some(quote_spanned!(span=> .await)),
-            None,
+            quote_spanned!(span=> &self),
+            quote_spanned!(span=> #private::ChannelItems<#variant>),
+            // With the lifetime, the bound is looked at where the method is called, and not here.
+            Some(quote_spanned!(span=> where for<'__c> #framing: #private::HasIds)),
         )
     } else {
-        (None, None, Some(quote_spanned!(span=> blocking::)))
+        (
+            quote_spanned!(span=> &mut self),
+            quote_spanned!(span=> #private::Items<'_, #variant>),
+            None,
+        )
     };
-    let mutability = (!over.is_channel()).then(|| quote_spanned!(span=> mut));
-    // With the lifetime, the bound is looked at where the method is called, and not here.
-    let bound = over
-        .is_channel()
-        .then(|| quote_spanned!(span=> where for<'__c> #framing: #private::HasIds));
-    let result = quote_spanned!(span=> #private::Result<#private::#path #returned>);
+    let result = quote_spanned!(span=> #private::Result<#items>);
     quote_spanned! {span=>
         #attrs
         ///
-        #[doc = #docs]
-        pub #asyncness fn #ident(&#mutability self, #(#parameters)*) -> #result #bound {
+        /// Returns the items of its reply, as `stream` does.
+        pub async fn #ident(#receiver, #(#parameters)*) -> #result #bound {
             let request = #request::#variant { #(#fields),* };
-            self.connection.#call::<#variant>(request) #wait
+            self.connection.stream::<#variant>(request).await
+        }
+    }
+}
+
+/// Writes a method that sends a request, and returns what sends its chunks.
+fn upload_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
+    let span = start_of(ident);
+    let (parameters, fields) = (parameters(operation), fields(operation));
+    let (attrs, variant, request) = (attrs(operation), &operation.variant, public_name("Request"));
+    let (asyncness, wait) = over
+        .is_async()
+        .then(|| (quote_spanned!(span=> async), quote_spanned!(span=> .await)))
+        .unzip();
+    let path = (!over.is_async()).then(|| quote_spanned!(span=> blocking::));
+    quote_spanned! {span=>
+        #attrs
+        ///
+        /// Returns what sends its chunks, as `Connection::upload` does.
+        pub #asyncness fn #ident(
+            &mut self,
+            #(#parameters)*
+        ) -> #private::Result<#private::#path Upload<'_, #variant>> {
+            let request = #request::#variant { #(#fields),* };
+            self.connection.upload::<#variant>(request) #wait
         }
     }
 }
