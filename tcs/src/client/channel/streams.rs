@@ -57,9 +57,9 @@ pub struct ChannelItems<P: Contract> {
 impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
     ///
-    /// The request is not sent again if it fails. Does not compile for a framing without ids, which are all but
-    /// [`Multiplexed`](crate::framing::Multiplexed): a stream would hold up all calls after it. Use
-    /// [`Connection::stream`](crate::Connection::stream).
+    /// The request is not sent again if it fails. Only a framing with ids ([`HasIds`]) has it, such as
+    /// [`Multiplexed`](crate::framing::Multiplexed): with others, a stream would hold up all calls after it. Use
+    /// [`Connection::stream`](crate::Connection::stream) for them.
     ///
     /// # Errors
     ///
@@ -69,6 +69,35 @@ impl<F: Framing> Channel<F> {
     /// # Cancel safety
     ///
     /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{Channel, ConcurrentServer, framing::Multiplexed, protocol::Replies, server_protocol};
+    ///
+    /// /// Returns the words one by one, and then their number.
+    /// #[server_protocol(framing = Multiplexed, replies = &str)]
+    /// async fn split(text: &str, mut out: Replies<'_, Split>) -> Result<usize, String> {
+    ///     out.send_all(text.split(' ')).await?;
+    ///     Ok(text.split(' ').count())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// # let server = ConcurrentServer::new(Split).port(0).bind().await?;
+    /// # let addr = server.local_addr();
+    /// # tokio::spawn(server.listen());
+    /// let channel = Channel::<Multiplexed>::connect(addr).await?;
+    /// let mut words = channel.stream::<Split>("to be or not").await?;
+    /// let mut length = 0;
+    /// while let Some(word) = words.next().await? {
+    ///     length += word.len();
+    /// }
+    /// assert_eq!(words.finish().await?, 4);
+    /// assert_eq!(length, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stream<P>(&self, request: P::Request<'_>) -> Result<ChannelItems<P>>
     where
         F: HasIds,
