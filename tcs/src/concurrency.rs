@@ -57,7 +57,8 @@ pub(crate) const fn is_concurrent<P: ServerProtocol>() -> bool {
     P::WAITS && P::CONCURRENT.is_some()
 }
 
-/// Returns the session for one more request, or `None` if it cannot be shared. Returns the payload of a panic as an error.
+/// Returns the session for one more request, or `None` if it cannot be shared. Returns the payload of a panic as an
+/// error.
 pub(crate) fn share_session<P: ServerProtocol>(
     session: &P::Session,
 ) -> Result<Option<P::Session>, Payload> {
