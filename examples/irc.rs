@@ -5,14 +5,14 @@
 //! ```
 //!
 //! It listens on 127.0.0.1:1234 until you press Ctrl-C. It leaves out: messages from one person to another, names that are
-//! taken, lists of members, topics, modes, operators, `QUIT` as others see it, and other servers.
+//! taken, lists of members, the end of a channel without members, topics, modes, operators, `QUIT` as others see it, and other servers.
 //!
 //! Try: in two terminals, run `nc localhost 1234` and type `NICK ann`, `USER ann`, `JOIN #tea` and `PRIVMSG #tea :hello`, with
 //! another name in each.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tcs::{
@@ -26,10 +26,17 @@ use tcs::{
 struct Channels(Mutex<HashMap<String, Arc<PushGroup<Irc>>>>);
 
 impl Channels {
-    fn get(&self, name: &str) -> Arc<PushGroup<Irc>> {
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = channels.entry(name.to_owned());
-        Arc::clone(channel.or_insert_with(|| Arc::new(PushGroup::new())))
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<PushGroup<Irc>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only who joins a channel makes it.
+    fn open(&self, name: &str) -> Arc<PushGroup<Irc>> {
+        Arc::clone(self.lock().entry(name.to_owned()).or_default())
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<PushGroup<Irc>>> {
+        self.lock().get(name).cloned()
     }
 }
 
@@ -46,6 +53,10 @@ fn irc(
     #[state] channels: &Channels,
     push: Push<Irc>,
 ) -> Response<String> {
+    // A client that takes it for a line end would read what follows as a message of its own.
+    if line.contains('\r') {
+        return Response::ReplyAndClose("ERROR :a carriage return in a line".to_owned());
+    }
     // What follows ` :` may contain spaces.
     let (words, text) = line.split_once(" :").unwrap_or((line, ""));
     let words: Vec<&str> = words
@@ -65,21 +76,25 @@ fn irc(
             return Response::Reply(":tcs 451 * :say NICK and USER first".to_owned());
         }
         ["JOIN", name, ..] if name.starts_with('#') => {
-            let (channel, joined) = (channels.get(name), format!("{source} JOIN {name}"));
+            let (channel, joined) = (channels.open(name), format!("{source} JOIN {name}"));
             // A member that takes too little is not told. The reply tells this one.
             drop(channel.send(&joined));
             channel.join(&push);
             return Response::Reply(format!("{joined}\n:tcs 366 {nick} {name} :end of names"));
         }
         ["PART", name, ..] => {
-            let (channel, parted) = (channels.get(name), format!("{source} PART {name}"));
-            channel.leave(&push);
-            drop(channel.send(&parted));
+            let parted = format!("{source} PART {name}");
+            if let Some(channel) = channels.get(name) {
+                channel.leave(&push);
+                drop(channel.send(&parted));
+            }
             return Response::Reply(parted);
         }
         ["PRIVMSG", name, text] => {
             let message = format!("{source} PRIVMSG {name} :{text}");
-            drop(channels.get(name).send_to_others(&push, &message));
+            if let Some(channel) = channels.get(name) {
+                drop(channel.send_to_others(&push, &message));
+            }
         }
         [command, ..] => {
             return Response::Reply(format!(":tcs 421 {nick} {command} :unknown command"));

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tcs::{
     ConcurrentServer, Rejection, Response, format::Json, framing::ContentLength, server_protocol,
 };
@@ -28,7 +28,21 @@ struct Call {
     id: Option<Id>,
     method: String,
     #[serde(default)]
-    params: Vec<i64>,
+    params: Params,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Params {
+    Numbers(Vec<i64>),
+    /// Not those of a method. Its caller is told, by its id.
+    Others(IgnoredAny),
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self::Numbers(Vec::new())
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -56,7 +70,11 @@ struct Fault {
 
 #[server_protocol(format = Json, framing = ContentLength, concurrent = 16, unordered, reject_with = rejected)]
 async fn jsonrpc(call: Call) -> Response<Outcome> {
-    let outcome = match (&*call.method, &*call.params) {
+    let numbers = match &call.params {
+        Params::Numbers(numbers) => &numbers[..],
+        Params::Others(IgnoredAny) => &[],
+    };
+    let outcome = match (&*call.method, numbers) {
         ("add", [one, other]) => one
             .checked_add(*other)
             .ok_or((-32000, "the sum is too large")),

@@ -62,7 +62,11 @@ fn execute(function: u8, data: &[u8], registers: &mut [u16]) -> Result<Vec<u8>, 
             registers?[0] = number;
             Ok(data.to_vec())
         }
-        (16, [len, values @ ..]) if usize::from(*len) == 2 * count && values.len() == 2 * count => {
+        (16, [len, values @ ..])
+            if (1..=123).contains(&number)
+                && usize::from(*len) == 2 * count
+                && values.len() == 2 * count =>
+        {
             for (register, value) in registers?.iter_mut().zip(values.chunks(2)) {
                 *register = u16::from_be_bytes([value[0], value[1]]);
             }

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use super::{FrameError, Framing, Input, ParsedFrame, ReadState, Side, parsed::skip_or_reject};
+use super::{
+    FrameError, Framing, Input, ParsedFrame, ReadState, Side, input::OVERHEAD,
+    parsed::skip_or_reject,
+};
 use crate::text::Escaped;
 
 /// Headers with a `Content-Length`, an empty line, and so many bytes: for the Language Server Protocol, the Debug Adapter
@@ -14,7 +17,7 @@ use crate::text::Escaped;
 ///
 /// There are no control frames: the text of a function's error is sent as the reply, and after a rejection the connection
 /// closes, unless the protocol has a function for rejections (`reject_with = …`). A message of up to four times
-/// `max_frame_len` is skipped.
+/// `max_frame_len` is skipped. Headers have at most 1,024 bytes, which do not count.
 ///
 /// # Examples
 ///
@@ -54,7 +57,16 @@ impl Framing for ContentLength {
         let (start, length) = if let Some(message) = self.message {
             message
         } else {
-            let Some(end) = input.find(HEADERS_END, &mut self.searched)? else {
+            // The limit of the input is for the message.
+            let unlimited = Input::new(input.bytes(), usize::MAX, input.side(), input.read_state());
+            let end = unlimited.find(HEADERS_END, &mut self.searched)?;
+            // The last three bytes may be a part of the end.
+            if end.unwrap_or(input.bytes().len().saturating_sub(3)) > OVERHEAD {
+                return Err(FrameError::malformed(format_args!(
+                    "headers of more than {OVERHEAD} bytes"
+                )));
+            }
+            let Some(end) = end else {
                 return Ok(None);
             };
             let headers = input.bytes().get(..end).unwrap_or_default();
@@ -109,6 +121,14 @@ fn parse_headers(headers: &[u8]) -> Result<u64, FrameError> {
                 "`{header}` is no header: it has no `:`"
             )));
         };
+        // Other programs may trim the name, or end a line at `\n` alone, and would take another length.
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_name || value.contains(['\r', '\n']) {
+            return Err(FrameError::malformed(format_args!(
+                "`{}` is no header: a name has neither spaces nor control characters, and a value no line end",
+                Escaped::up_to(header.as_bytes(), 64)
+            )));
+        }
         if !name.eq_ignore_ascii_case("content-length") {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2_iter, memmem};
 
 use super::{Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, delimited};
 
@@ -148,10 +148,10 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
             };
         }
         let unread = input.bytes().get(self.searched..).unwrap_or_default();
-        // Of two line ends, the first one counts.
-        let line_feed = memchr(b'\n', unread).unwrap_or(unread.len());
-        let before = unread.get(..line_feed).unwrap_or(unread);
-        if let Some(at) = memmem::find(before, b"\r\0") {
+        // Of two line ends, the first one counts. No byte behind it is looked at.
+        let mut ends = memchr2_iter(b'\n', b'\r', unread)
+            .filter(|at| matches!(unread.get(*at..), Some([b'\n', ..] | [b'\r', 0, ..])));
+        if let Some(at) = ends.next().filter(|at| unread.get(*at) == Some(&b'\r')) {
             let end = self.searched + at;
             if end > input.limit() {
                 return Err(FrameError::too_large(end, input.limit()));

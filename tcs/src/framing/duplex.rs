@@ -1,6 +1,8 @@
 //! A framing for requests and another one for replies.
 
-use super::{Announcement, Detection, Exchanges, FrameError, Framing, Input, ParsedFrame, Side};
+use super::{
+    Announcement, Detection, Exchanges, FrameError, Framing, Input, Notice, ParsedFrame, Side,
+};
 use crate::Rejection;
 
 /// Requests with the framing `Read`, and replies with the framing `Write`.
@@ -88,7 +90,14 @@ impl<Read: Framing, Write: Framing> Framing for Duplex<Read, Write> {
         error => error,
     };
     const HAS_REJECTION_FRAME: bool = Write::HAS_REJECTION_FRAME;
-    const DETECTION: Detection = Read::DETECTION;
+    const DETECTION: Detection = Detection {
+        // Servers judge requests, and clients replies.
+        reject_foreign_start: |input| match input.side() {
+            Side::Server => (Read::DETECTION.reject_foreign_start)(input),
+            Side::Client => (Write::DETECTION.reject_foreign_start)(input),
+        },
+        ..Read::DETECTION
+    };
     const HAS_INDEPENDENT_FRAMES: bool =
         Read::HAS_INDEPENDENT_FRAMES && Write::HAS_INDEPENDENT_FRAMES;
 
@@ -127,5 +136,9 @@ impl<Read: Framing, Write: Framing> Framing for Duplex<Read, Write> {
 
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
         writer!(self, framing => framing.announce(out, announcement, count))
+    }
+
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        writer!(self, framing => framing.notice(out, notice))
     }
 }

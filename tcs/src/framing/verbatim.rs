@@ -1,6 +1,6 @@
 //! Bytes as they are, any number of times.
 
-use super::{FrameError, Framing, Input, ParsedFrame};
+use super::{Detection, FrameError, Framing, Input, ParsedFrame};
 
 /// Bytes as they are: for echo, chargen and telnet, and for the replies of a [`Duplex`](super::Duplex).
 ///
@@ -40,7 +40,8 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 pub struct Verbatim;
 
 impl Framing for Verbatim {
-    const HAS_INDEPENDENT_FRAMES: bool = true;
+    // The first bytes may be any, and the server would wait for more of what can become a request line of HTTP.
+    const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().len().min(input.limit()) {

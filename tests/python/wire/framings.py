@@ -397,12 +397,14 @@ class ContentLength(Counted):
 
     def cut(self, data, reading):
         end = data.find(b"\r\n\r\n")
-        if (end if end >= 0 else len(data) - 3) > reading.limit:
+        if (end if end >= 0 else len(data) - 3) > 1024:
             raise Broken
         if end < 0:
             return wait(data, reading)
         try:
             headers = [line.split(":", 1) for line in data[:end].decode().split("\r\n")]
+            if not all(re.fullmatch("[!-~]+", name) and not re.search("[\r\n]", value) for name, value in headers):
+                raise Broken
             [length] = [value.strip(" \t") for name, value in headers if name.lower() == "content-length"]
         except (ValueError, UnicodeDecodeError):
             raise Broken from None

@@ -109,6 +109,19 @@ async fn large_messages_that_are_skipped_leave_others_their_turn() {
 }
 
 #[tokio::test]
+async fn pings_without_end_are_no_reply_of_a_channel() {
+    let options = ConnectOptions::new().reply_timeout(LIMIT);
+    let endless = Endless::after_a_write(control(0x80, ""));
+    let connection = options.over::<LengthPrefixed>(endless);
+    let channel = connection.expect("good options").into_channel();
+    let channel = channel.expect("a runtime");
+    let began = Instant::now();
+    let reply = within(channel.call::<Text<_>>("go")).await;
+    assert_eq!(reply.expect_err("no reply").kind(), ErrorKind::TimedOut);
+    assert!(began.elapsed() < 16 * LIMIT, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn empty_parts_without_end_are_no_reply() {
     let options = ConnectOptions::new().reply_timeout(LIMIT);
     let endless = Endless::after_a_write(announced_of(1, PARTS, ""));

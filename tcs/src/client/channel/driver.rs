@@ -25,6 +25,9 @@ use crate::{Error, deadline::Late, framing::Framing};
 /// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
 const MAX_KEPT: u64 = 4 << 20;
 
+/// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
+const TURNS_AT_ONCE: usize = 32;
+
 /// The task that reads and writes for all callers of a channel.
 pub(super) struct Driver<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
@@ -109,7 +112,7 @@ impl<F: Framing> Driver<F> {
 
     /// Reads, delivers what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
-        loop {
+        for _ in 0..TURNS_AT_ONCE {
             // Read before sending: a message that is already there must not pass for a reply. Only what a
             // full buffer leaves in the socket can.
             if !self.wire.has_unparsed() {
@@ -133,6 +136,9 @@ impl<F: Framing> Driver<F> {
                 return self.wire.poll_stopped(cx);
             }
         }
+        // What a peer sends faster than it is parsed must not hold up the timers, nor other tasks.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Does the part of a turn that needs the lock: delivers replies, or else takes requests.
