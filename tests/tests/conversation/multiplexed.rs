@@ -1,6 +1,12 @@
 //! Requests with ids, and streamed replies of requests that are processed at the same time.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
@@ -615,6 +621,49 @@ async fn session_that_is_not_shared_keeps_requests_in_sequence() {
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "1"));
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "2"));
     assert_eq!(within(hear_rejection(&mut peer)).await, (3, code::FAILED));
+    let closing = within(hear_rejection(&mut peer)).await;
+    assert_eq!(closing, (0, code::GOING_AWAY));
+}
+
+/// Its session is shared until a request says "alone".
+struct Sometimes;
+
+impl ServerProtocol for Sometimes {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = Arc<AtomicBool>;
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    fn open_session(&self, _info: &ConnectionInfo) -> Self::Session {
+        Arc::default()
+    }
+
+    fn share_session(session: &Self::Session) -> Option<Self::Session> {
+        (!session.load(Ordering::Relaxed)).then(|| Arc::clone(session))
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        context: Context<'a, Self::Session>,
+        request: &'a str,
+    ) -> Result<&'a str, Rejection> {
+        assert_ne!(request, "panic", "on purpose");
+        let is_alone = request == "alone";
+        context.session.fetch_or(is_alone, Ordering::Relaxed);
+        Ok("done")
+    }
+}
+
+#[tokio::test]
+async fn panic_is_answered_when_the_session_is_no_longer_shared() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Sometimes), 1 << 14);
+    for (id, request) in [(1, "share"), (2, "alone"), (3, "in sequence")] {
+        peer.send(message_of(id, request)).await;
+        assert_eq!(within(hear(&mut peer)).await, Frame::reply(id, "done"));
+    }
+    peer.send(message_of(4, "panic")).await;
+    assert_eq!(within(hear_rejection(&mut peer)).await, (4, code::FAILED));
     let closing = within(hear_rejection(&mut peer)).await;
     assert_eq!(closing, (0, code::GOING_AWAY));
 }

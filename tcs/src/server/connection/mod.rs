@@ -258,12 +258,15 @@ impl<P: ServerProtocol> Connection<P> {
             }
             if Self::IS_CONCURRENT
                 && let Some(concurrency) = P::CONCURRENT
-                && self.may_be_concurrent()
             {
-                // Boxed, because hardly a connection needs room for it.
-                match Box::pin(self.process_concurrent(concurrency)).await? {
-                    Some(exit) => return Ok(exit),
-                    None => continue,
+                let is_concurrent = self.may_be_concurrent();
+                self.io.set_concurrent(is_concurrent);
+                if is_concurrent {
+                    // Boxed, because hardly a connection needs room for it.
+                    match Box::pin(self.process_concurrent(concurrency)).await? {
+                        Some(exit) => return Ok(exit),
+                        None => continue,
+                    }
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();

@@ -56,7 +56,6 @@ impl<P: ServerProtocol> Connection<P> {
         concurrency: Concurrency,
     ) -> Result<Option<Exit>, Gone> {
         let shared = &*self.shared;
-        self.io.set_concurrent();
         let mut driver = Driver {
             shared,
             info: &self.info,
