@@ -404,6 +404,23 @@ async fn no_request_starts_in_a_drain_while_a_stream_waits_for_credit() {
 }
 
 #[tokio::test]
+async fn abort_fails_only_requests_beside_a_bad_frame() {
+    let gates = Gates::default();
+    let server = server(&gates).drain_timeout(Duration::ZERO);
+    let server = Listening::start(Over::Memory, server).await;
+    let mut peer = server.peer().await;
+    // A control frame that clients do not send.
+    let requests = [message_of(1, "wait a"), control_of(2, code::FAILED, "")];
+    peer.send(requests.concat()).await;
+    gates.reached(&["a"]).await;
+    server.handle().stop();
+    assert_eq!(within(hear_rejection(&mut peer)).await, (1, code::FAILED));
+    let closing = within(hear_rejection(&mut peer)).await;
+    assert_eq!(closing, (0, code::GOING_AWAY));
+    assert!(within(peer.rest()).await.is_empty());
+}
+
+#[tokio::test]
 async fn last_request_of_a_connection_gets_its_credit() {
     let gates = Gates::default();
     let server = server(&gates).max_requests_per_connection(1);
