@@ -1,6 +1,6 @@
 //! tarpc with bincode, in the two ways of its handling: a task for each request, or in place.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_bytes::ByteBuf;
@@ -11,7 +11,10 @@ use tarpc::{
     tokio_util::codec::{Framed, LengthDelimitedCodec},
 };
 use tcs_benches::{message::Typed, own::Caller};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 
 mod service {
     use serde_bytes::ByteBuf;
@@ -30,10 +33,12 @@ mod service {
     pub trait Echo {
         async fn echo(message: ByteBuf) -> ByteBuf;
         async fn echo_typed(message: Typed) -> Typed;
+        async fn nap(message: ByteBuf) -> ByteBuf;
     }
 }
 
-use service::{Echo as _, EchoClient};
+use service::Echo as _;
+pub use service::EchoClient;
 
 /// The queues of both ends: with the 100 of the defaults, handling in place can come to a standstill
 /// when more than that are in flight. Where the socket is full, it waits for room in the queue of
@@ -49,6 +54,11 @@ impl service::Echo for Server {
     }
 
     async fn echo_typed(self, _: context::Context, message: service::Typed) -> service::Typed {
+        message
+    }
+
+    async fn nap(self, _: context::Context, message: ByteBuf) -> ByteBuf {
+        sleep(Duration::from_millis(1)).await;
         message
     }
 }
@@ -90,16 +100,20 @@ pub async fn serve(listener: TcpListener, handling: Handling) -> io::Result<()> 
 #[derive(Clone, Debug)]
 pub struct Client(EchoClient);
 
+/// Connects tarpc's own client. Its clones share the connection.
+pub async fn connect(address: SocketAddr) -> io::Result<EchoClient> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let frames = Framed::new(stream, LengthDelimitedCodec::new());
+    let transport = serde_transport::new(frames, Bincode::default());
+    let mut config = client::Config::default();
+    config.pending_request_buffer = QUEUE;
+    Ok(EchoClient::new(config, transport).spawn())
+}
+
 impl Caller for Client {
     async fn open(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let frames = Framed::new(stream, LengthDelimitedCodec::new());
-        let transport = serde_transport::new(frames, Bincode::default());
-        let mut config = client::Config::default();
-        config.pending_request_buffer = QUEUE;
-        let client = EchoClient::new(config, transport).spawn();
-        Ok(vec![Self(client); count])
+        Ok(vec![Self(connect(address).await?); count])
     }
 
     async fn call(&mut self, message: &[u8]) -> io::Result<bool> {

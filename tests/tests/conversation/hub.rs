@@ -73,6 +73,10 @@ impl<K: Kind, F: Framing> ServerProtocol for Hub<K, F> {
                 Ok(()) => Act::Wait(Ok("told".to_owned())),
                 Err(error) => Act::Return(Err(error)),
             },
+            ("tell-and-panic", event) => {
+                push.try_send(event).expect("there is room");
+                Act::WaitAndPanic
+            }
             ("wait", _) => Act::Wait(Ok("waited".to_owned())),
             ("idle", seconds) => {
                 let seconds = seconds.parse().expect("a number");

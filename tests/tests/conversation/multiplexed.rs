@@ -1,6 +1,12 @@
 //! Requests with ids, and streamed replies of requests that are processed at the same time.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
@@ -398,6 +404,23 @@ async fn no_request_starts_in_a_drain_while_a_stream_waits_for_credit() {
 }
 
 #[tokio::test]
+async fn abort_fails_only_requests_beside_a_bad_frame() {
+    let gates = Gates::default();
+    let server = server(&gates).drain_timeout(Duration::ZERO);
+    let server = Listening::start(Over::Memory, server).await;
+    let mut peer = server.peer().await;
+    // A control frame that clients do not send.
+    let requests = [message_of(1, "wait a"), control_of(2, code::FAILED, "")];
+    peer.send(requests.concat()).await;
+    gates.reached(&["a"]).await;
+    server.handle().stop();
+    assert_eq!(within(hear_rejection(&mut peer)).await, (1, code::FAILED));
+    let closing = within(hear_rejection(&mut peer)).await;
+    assert_eq!(closing, (0, code::GOING_AWAY));
+    assert!(within(peer.rest()).await.is_empty());
+}
+
+#[tokio::test]
 async fn last_request_of_a_connection_gets_its_credit() {
     let gates = Gates::default();
     let server = server(&gates).max_requests_per_connection(1);
@@ -615,6 +638,49 @@ async fn session_that_is_not_shared_keeps_requests_in_sequence() {
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(1, "1"));
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(2, "2"));
     assert_eq!(within(hear_rejection(&mut peer)).await, (3, code::FAILED));
+    let closing = within(hear_rejection(&mut peer)).await;
+    assert_eq!(closing, (0, code::GOING_AWAY));
+}
+
+/// Its session is shared until a request says "alone".
+struct Sometimes;
+
+impl ServerProtocol for Sometimes {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = Arc<AtomicBool>;
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    fn open_session(&self, _info: &ConnectionInfo) -> Self::Session {
+        Arc::default()
+    }
+
+    fn share_session(session: &Self::Session) -> Option<Self::Session> {
+        (!session.load(Ordering::Relaxed)).then(|| Arc::clone(session))
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        context: Context<'a, Self::Session>,
+        request: &'a str,
+    ) -> Result<&'a str, Rejection> {
+        assert_ne!(request, "panic", "on purpose");
+        let is_alone = request == "alone";
+        context.session.fetch_or(is_alone, Ordering::Relaxed);
+        Ok("done")
+    }
+}
+
+#[tokio::test]
+async fn panic_is_answered_when_the_session_is_no_longer_shared() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Sometimes), 1 << 14);
+    for (id, request) in [(1, "share"), (2, "alone"), (3, "in sequence")] {
+        peer.send(message_of(id, request)).await;
+        assert_eq!(within(hear(&mut peer)).await, Frame::reply(id, "done"));
+    }
+    peer.send(message_of(4, "panic")).await;
+    assert_eq!(within(hear_rejection(&mut peer)).await, (4, code::FAILED));
     let closing = within(hear_rejection(&mut peer)).await;
     assert_eq!(closing, (0, code::GOING_AWAY));
 }

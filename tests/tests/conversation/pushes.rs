@@ -8,8 +8,8 @@ use tcs::{
     server::Report,
 };
 use tcs_tests::{
-    Heard, Kind, Listening, Log, Over, RawPeer, SyncFn, WaitingFn, each_kind, ended_in_time,
-    patiently, serve_in_memory, start, within,
+    Heard, Kind, Listening, Log, Over, RawPeer, SyncFn, WaitingFn, code, control, each_kind,
+    ended_in_time, frame, patiently, serve_in_memory, start, within,
 };
 use tokio::{
     task::{JoinHandle, yield_now},
@@ -28,6 +28,7 @@ each_kind!(
     event_from_elsewhere_arrives_while_a_function_waits,
     event_of_a_waiting_function_follows_its_reply,
     event_of_an_answered_function_does_not_wait_for_the_next,
+    event_of_a_function_that_panicked_does_not_wait_for_the_next,
 );
 
 /// Connects a peer that has joined the room.
@@ -120,6 +121,24 @@ async fn event_of_an_answered_function_does_not_wait_for_the_next<K: Kind>(over:
     expect(&mut peer, b"tell news\nwait\n", expected).await;
     shared.gate.open();
     hear(&mut peer, b"waited\n").await;
+}
+
+async fn event_of_a_function_that_panicked_does_not_wait_for_the_next<K: Kind>(over: Over) {
+    let shared = shared();
+    let server = Listening::start(over, shared.server::<K, LengthPrefixed>()).await;
+    let mut peer = joined::<LengthPrefixed>(&server).await;
+    peer.send(frame("tell-and-panic own")).await;
+    within(shared.gate.reached()).await;
+    shared.room.send("later").expect("it fits");
+    peer.send(frame("wait")).await;
+    shared.gate.open();
+    let expected = [
+        control(code::FAILED, "the function panicked"),
+        LengthPrefixed::events(&["own", "later"]),
+    ];
+    hear(&mut peer, &expected.concat()).await;
+    shared.gate.open();
+    hear(&mut peer, &frame("waited")).await;
 }
 
 /// A member that does not read, before whose events a pipe of 64 bytes is full.

@@ -137,10 +137,3 @@ impl<F: Framing> Outgoing<'_, F> {
         None
     }
 }
-
-/// Drops what a function has left: the items of a reply that was not completed.
-pub(super) fn drop_items(info: &ConnectionInfo) {
-    if let Some(conversation) = info.open_conversation() {
-        drop(conversation.items.take());
-    }
-}

@@ -718,9 +718,9 @@ impl Io {
         tally.count_bytes_sent(totals.sent);
     }
 
-    /// Notes that requests are processed at the same time.
-    pub(super) const fn set_concurrent(&mut self) {
-        self.is_concurrent = true;
+    /// Notes whether requests are processed at the same time.
+    pub(super) const fn set_concurrent(&mut self, is_concurrent: bool) {
+        self.is_concurrent = is_concurrent;
     }
 
     /// Returns `true` if requests are processed at the same time.

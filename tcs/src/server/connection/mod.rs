@@ -54,7 +54,7 @@ mod receive;
 mod respond;
 mod upgrade;
 
-use converse::{EVENT_BATCHES, Outgoing, drop_items};
+use converse::{EVENT_BATCHES, Outgoing};
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, Running, WaitEnd};
 use receive::end_chunks;
@@ -258,12 +258,15 @@ impl<P: ServerProtocol> Connection<P> {
             }
             if Self::IS_CONCURRENT
                 && let Some(concurrency) = P::CONCURRENT
-                && self.may_be_concurrent()
             {
-                // Boxed, because hardly a connection needs room for it.
-                match Box::pin(self.process_concurrent(concurrency)).await? {
-                    Some(exit) => return Ok(exit),
-                    None => continue,
+                let is_concurrent = self.may_be_concurrent();
+                self.io.set_concurrent(is_concurrent);
+                if is_concurrent {
+                    // Boxed, because hardly a connection needs room for it.
+                    match Box::pin(self.process_concurrent(concurrency)).await? {
+                        Some(exit) => return Ok(exit),
+                        None => continue,
+                    }
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -456,9 +459,10 @@ impl<P: ServerProtocol> Connection<P> {
     /// Responds to the request whose processing panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
-        drop_items(&self.info);
         let Buffers { read, ahead, write } = self.buffers.checkout();
         if let Some(conversation) = self.info.open_conversation() {
+            // Drops the items of the reply. The events that the function has pushed follow what is written here.
+            conversation.end_request();
             if !ahead.is_unused() {
                 // The function may have got the end of the input, which then is not the one of the buffer.
                 read.reopen();

@@ -56,7 +56,6 @@ impl<P: ServerProtocol> Connection<P> {
         concurrency: Concurrency,
     ) -> Result<Option<Exit>, Gone> {
         let shared = &*self.shared;
-        self.io.set_concurrent();
         let mut driver = Driver {
             shared,
             info: &self.info,
@@ -461,11 +460,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
         if let Interrupt::Aborted(reason) = interrupt {
-            let slots: Vec<usize> = if self.is_ordered {
+            let mut slots: Vec<usize> = if self.is_ordered {
                 self.queue.iter().copied().collect()
             } else {
                 self.slots.taken().collect()
             };
+            // Only requests have failed.
+            slots.retain(|slot| !self.is_bad_frame(*slot));
             let Some((last, others)) = slots.split_last() else {
                 return Flow::Break(Exit::Close);
             };

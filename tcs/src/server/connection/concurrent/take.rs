@@ -45,8 +45,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if a stream can only end with a notice, also when no request may be received.
     fn needs_notices(&self) -> bool {
-        let is_bad = |slot: &usize| matches!(self.slots.outcome(*slot), Some(Outcome::BadFrame(_)));
-        self.waits_for_credit() && !self.queue.iter().any(is_bad)
+        self.waits_for_credit() && !self.queue.iter().any(|slot| self.is_bad_frame(*slot))
+    }
+
+    /// Returns `true` if bytes that are not a frame have a slot.
+    pub(super) fn is_bad_frame(&self, slot: usize) -> bool {
+        matches!(self.slots.outcome(slot), Some(Outcome::BadFrame(_)))
     }
 
     /// Returns `true` if a function may be called.
