@@ -116,7 +116,7 @@ async fn pings_without_end_are_no_reply_of_a_channel() {
     let channel = connection.expect("good options").into_channel();
     let channel = channel.expect("a runtime");
     let began = Instant::now();
-    let reply = within(channel.call::<Text<_>>("go")).await;
+    let reply = within(channel.call_with::<Text<_>, _>("go", str::len)).await;
     assert_eq!(reply.expect_err("no reply").kind(), ErrorKind::TimedOut);
     assert!(began.elapsed() < 16 * LIMIT, "{:?}", began.elapsed());
 }
