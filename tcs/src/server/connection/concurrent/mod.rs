@@ -307,11 +307,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && !self.queue.is_empty() {
+        if outcome.closes() && (!self.queue.is_empty() || self.must_not_start_tls(&outcome)) {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
         }
+    }
+
+    /// Returns `true` if TLS would start, and requests that wait for a place would get no answer.
+    #[cold]
+    fn must_not_start_tls(&self, outcome: &Outcome) -> bool {
+        !self.backlog.is_empty()
+            && matches!(outcome, Outcome::Reply(reply) if reply.encoded.after == After::StartTls)
     }
 
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
@@ -333,7 +340,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Nothing can follow what has no answer.
             other => return self.respond(other),
         }
-        if !self.is_ordered {
+        if !self.is_ordered && !self.queue.is_empty() {
             // The last of those that close the connection does it.
             return Flow::Continue(());
         }
