@@ -147,7 +147,7 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<usize>,
     backlog: Backlog,
-    /// No function must have ended before.
+    /// No function times out before this.
     timeout: Deadline,
     phase: Phase,
     /// Whether the functions were dropped at the end of `half_close_timeout`.
@@ -212,7 +212,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.finish(slot, Outcome::Rejected(rejection));
     }
 
-    /// Drops the function in a slot, and its items. This becomes of its request, also if its reply waits.
+    /// Drops the function in a slot, and its items. Its request gets `outcome`, also if a reply to it waits.
     #[cold]
     fn stop(&mut self, slot: usize, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);

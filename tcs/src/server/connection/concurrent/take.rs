@@ -258,8 +258,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    /// Does what the client has told about a request. Ids that are not in use are ignored: the reply may have been on its
-    /// way.
+    /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
+    /// reply may have been on its way.
     #[cold]
     fn take_notice(&mut self, notice: Notice) {
         let id = self.framing.get_mut().id();
