@@ -5,8 +5,8 @@ use std::{pin::Pin, sync::atomic::Ordering};
 use super::Conversation;
 use crate::{ConnectionInfo, FromContext, Rejection, runtime::wait_until};
 
-/// Tells a protocol function that its peer has closed its sending half, which also a peer does that has closed its
-/// connection.
+/// Tells a protocol function that its peer has closed its sending half. A peer that has closed the connection has
+/// closed this half, too.
 ///
 /// Take it as a parameter. A function that waits for long then ends early, in place of being dropped after
 /// [`half_close_timeout`](crate::server::Server::half_close_timeout). `.await` it, or use it in [`tokio::select!`]. It can

@@ -120,7 +120,7 @@ impl Conversation {
         }
     }
 
-    /// Creates that of another request of the same connection.
+    /// Creates the conversation of another request of the same connection.
     pub(crate) fn share(&self) -> Self {
         let shared = Self {
             shared: Arc::clone(&self.shared),
@@ -228,7 +228,7 @@ impl fmt::Display for Unsent {
 /// Encodes a message without its frame to `out`, which is cleared before. Returns `false` if the value declares that
 /// there is none.
 ///
-/// To encode is code of the user, which may use the same connection. So it must not be called with a lock.
+/// Encoding runs code of the user, which may use the same connection. So the caller must hold no lock.
 fn encode<Format>(
     message: impl Encode<Format>,
     out: &mut Vec<u8>,

@@ -62,7 +62,8 @@ pub trait Pushes {
 /// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
 /// comes after its reply, and so do the events that anybody pushes to this connection after that. So a function that
 /// waits for long after such a push holds up all of them. What is pushed with a handle from an earlier request, such as
-/// one that the session keeps, does not wait for the reply.
+/// one that the session keeps, does not wait for the reply. If requests are processed at the same time
+/// ([`CONCURRENT`](crate::protocol::ServerProtocol::CONCURRENT)), events wait for no reply.
 ///
 /// When the connection closes, events that were not sent are dropped. A server that drains sends
 /// them first.

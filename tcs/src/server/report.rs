@@ -40,13 +40,14 @@ pub struct Requests {
     pub received: u64,
     /// Answered by the function, including with its own errors, and handed to the operating system.
     pub served: u64,
-    /// Failed: the function panicked or exceeded `request_timeout` or `half_close_timeout`, or the
-    /// framing could not carry its reply. The peer received a failure, if the framing can carry one.
+    /// Failed: the function panicked, rejected the request as failed, or exceeded `request_timeout`,
+    /// `half_close_timeout` or the deadline of its client; the client cancelled the request; or the reply could
+    /// not be sent, such as without memory. The peer received a failure, if the framing can carry one.
     pub failed: u64,
     /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::FromContext).
     pub rejected: u64,
-    /// Started, but the reply was not sent, because the drain timeout expired, or the peer reset the
-    /// connection or stopped reading.
+    /// Received, but the reply was not sent, because the drain timeout expired, the peer reset the connection or
+    /// stopped reading, or the connection closed after another reply.
     /// Replies that were to leave in one write count together.
     pub aborted: u64,
     /// Received, and the reply is not handed to the operating system yet.

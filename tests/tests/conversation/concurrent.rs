@@ -13,13 +13,19 @@ use std::{
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, RejectionKind, Response,
     format::Plain,
-    framing::{Framing, LengthPrefixed, Lines},
+    framing::{Framing, LengthPrefixed, Lines, Multiplexed},
     protocol::{Concurrency, Context, Pushes, ServerProtocol},
     server::Report,
 };
 use tcs_tests::{
     Act, Gate, Heard, Kind, Listening, Over, RawPeer, code, control, each_kind, ended_in_time,
-    gate, patiently, serve_in_memory, within,
+    gate,
+    ids::{
+        control_of,
+        kind::{CANCEL, CANCELLED},
+        message_of, receive_frame,
+    },
+    patiently, serve_in_memory, within,
 };
 use tokio::{
     task::JoinHandle,
@@ -52,6 +58,7 @@ each_kind!(
     final_rejection_without_an_order_gives_way_to_replies,
     bad_frame_without_an_order_follows_last_replies,
     tls_does_not_start_beside_others,
+    tls_does_not_start_beside_requests_that_wait_for_a_place,
     more_unanswered_requests_than_the_pipeline_has_are_busy,
     session_that_panics_as_it_is_shared_fails_its_request,
     last_reply_without_an_order_follows_all_in_flight,
@@ -500,6 +507,38 @@ async fn tls_does_not_start_beside_others<K: Kind>() {
     drop(peer);
     let report = within(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [0, 1, 0, 1]);
+}
+
+async fn tls_does_not_start_beside_requests_that_wait_for_a_place<K: Kind>() {
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, Multiplexed, false>(&gates);
+    let names: Vec<_> = (1..LIMIT).map(|number| number.to_string()).collect();
+    peer.send(message_of(100, "tls a")).await;
+    for (id, name) in (1..).zip(&names) {
+        peer.send(message_of(id, format!("wait {name}"))).await;
+        gates.reached(&[name]).await;
+    }
+    // The second tells when both are received.
+    let queued = [message_of(200, "now y"), message_of(201, "now z")].concat();
+    peer.send([queued, control_of(201, CANCEL, "")].concat())
+        .await;
+    let (id, kind, _) = within(receive_frame(&mut peer)).await;
+    assert_eq!((id, kind), (201, Some(CANCELLED)));
+    gates.open("a");
+    for (id, name) in (1..).zip(&names) {
+        gates.open(name);
+        let expected = (id, None, name.as_bytes().to_vec());
+        assert_eq!(within(receive_frame(&mut peer)).await, expected);
+    }
+    let text = b"TLS cannot start beside other requests";
+    let failed = (100, Some(code::FAILED), text.to_vec());
+    assert_eq!(within(receive_frame(&mut peer)).await, failed);
+    // It says that the request that waits was not executed.
+    let (id, kind, _) = within(receive_frame(&mut peer)).await;
+    assert_eq!((id, kind), (0, Some(code::GOING_AWAY)));
+    assert!(within(peer.rest()).await.is_empty());
+    drop(peer);
+    within(serving).await.expect("no panic");
 }
 
 async fn more_unanswered_requests_than_the_pipeline_has_are_busy<K: Kind>() {

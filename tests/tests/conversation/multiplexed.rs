@@ -266,6 +266,30 @@ async fn large_requests_in_flight_are_within_the_memory_budget() {
     assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(1, "a"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn large_request_beside_others_is_received_when_memory_is_free() {
+    const LENGTH: usize = 1_500_000;
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Padded::new(gates.clone())).memory_budget(2 << 20);
+    let server = Listening::start(Over::Memory, server).await;
+    let mut other = server.peer().await;
+    other.send(message_of(1, "b".repeat(LENGTH))).await;
+    gates.reached(&["b"]).await;
+    let mut peer = server.peer().await;
+    peer.send(message_of(1, "a")).await;
+    gates.reached(&["a"]).await;
+    let mut sending = Box::pin(peer.send(message_of(2, "c".repeat(LENGTH))));
+    let timed_out = tokio::time::timeout(Duration::from_secs(9), &mut sending).await;
+    assert!(timed_out.is_err() && !gates.of("c").was_reached());
+    gates.open("b");
+    patiently(sending).await;
+    patiently(gates.of("c").reached()).await;
+    gates.open("c");
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(2, "c"));
+    gates.open("a");
+    assert_eq!(patiently(hear(&mut peer)).await, Frame::reply(1, "a"));
+}
+
 #[tokio::test]
 async fn request_may_be_as_large_as_the_memory_budget() {
     let gates = Gates::default();

@@ -127,10 +127,10 @@ async fn event_of_a_function_that_panicked_does_not_wait_for_the_next<K: Kind>(o
     let shared = shared();
     let server = Listening::start(over, shared.server::<K, LengthPrefixed>()).await;
     let mut peer = joined::<LengthPrefixed>(&server).await;
-    peer.send(frame("tell-and-panic own")).await;
+    peer.send([frame("tell-and-panic own"), frame("wait")].concat())
+        .await;
     within(shared.gate.reached()).await;
     shared.room.send("later").expect("it fits");
-    peer.send(frame("wait")).await;
     shared.gate.open();
     let expected = [
         control(code::FAILED, "the function panicked"),

@@ -147,7 +147,7 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<usize>,
     backlog: Backlog,
-    /// No function must have ended before.
+    /// No function times out before this.
     timeout: Deadline,
     phase: Phase,
     /// Whether the functions were dropped at the end of `half_close_timeout`.
@@ -212,7 +212,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.finish(slot, Outcome::Rejected(rejection));
     }
 
-    /// Drops the function in a slot, and its items. This becomes of its request, also if its reply waits.
+    /// Drops the function in a slot, and its items. Its request gets `outcome`, also if a reply to it waits.
     #[cold]
     fn stop(&mut self, slot: usize, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);
@@ -307,11 +307,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && !self.queue.is_empty() {
+        if outcome.closes() && (!self.queue.is_empty() || self.must_not_start_tls(&outcome)) {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
         }
+    }
+
+    /// Returns `true` if TLS would start, and requests that wait for a place would get no answer.
+    #[cold]
+    fn must_not_start_tls(&self, outcome: &Outcome) -> bool {
+        !self.backlog.is_empty()
+            && matches!(outcome, Outcome::Reply(reply) if reply.encoded.after == After::StartTls)
     }
 
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
@@ -333,7 +340,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Nothing can follow what has no answer.
             other => return self.respond(other),
         }
-        if !self.is_ordered {
+        if !self.is_ordered && !self.queue.is_empty() {
             // The last of those that close the connection does it.
             return Flow::Continue(());
         }

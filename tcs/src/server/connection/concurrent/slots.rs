@@ -78,7 +78,7 @@ impl ClientDeadline {
         inherited: None,
     };
 
-    /// Creates that of a request which has arrived at `now`.
+    /// Creates the deadline of a request that has arrived at `now`.
     pub(super) fn new(now: Millis, millis: Option<u32>) -> Self {
         let Some(millis) = millis else {
             return Self::NEVER;

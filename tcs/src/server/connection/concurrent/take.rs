@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     super::{
-        super::metrics::NEEDS_ARRIVALS,
+        super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
+        clocks::CONTENDED,
         dispatch::check_control,
         respond::{client_timed_out, function_panicked},
     },
@@ -257,8 +258,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    /// Does what the client has told about a request. Ids that are not in use are ignored: the reply may have been on its
-    /// way.
+    /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
+    /// reply may have been on its way.
     #[cold]
     fn take_notice(&mut self, notice: Notice) {
         let id = self.framing.get_mut().id();
@@ -290,7 +291,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
-    /// there are new ones.
+    /// there are new ones, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, intake: Intake) -> bool {
         let is_draining = self.io.registration().is_draining();
         let must_wait = is_draining && !self.needs_notices();
@@ -313,12 +314,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.framing.frame_len_bound(unread, limit);
                 let length = length.max(unread.len().saturating_mul(2));
-                // Without it, the frame waits until nothing is in flight, and then for memory.
-                let reserved = self.io.registration().memory().try_reserve(length);
-                reserved.is_some_and(|reserved| {
+                let registration = self.io.registration();
+                if let Some(reserved) = registration.memory().try_reserve(length) {
                     read.grow_to(length, reserved);
-                    true
-                })
+                    return true;
+                }
+                // The frame waits. This is tried again at times, and when nothing is in flight, it waits for memory.
+                let retry = Deadline::after(registration.now(), CONTENDED);
+                let before = self.timeout;
+                self.timeout = before.min(retry);
+                // If it is the next deadline, the task must wait again to be woken at it.
+                retry < before
             }
             Err(_) => false,
         }
