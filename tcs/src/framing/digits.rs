@@ -116,7 +116,7 @@ pub(super) fn parse_length(
             other if at == 0 => return Err(unexpected(other, "the digits of a length")),
             other => {
                 let end = [end];
-                let expected = format_args!("a digit or `{}` in a length", Escaped::all(&end));
+                let expected = format!("a digit or `{}` in a length", Escaped::all(&end));
                 return Err(unexpected(other, expected));
             }
         }
