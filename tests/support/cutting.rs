@@ -112,7 +112,22 @@ pub fn write<F: Framing>(messages: &[Vec<u8>]) -> Vec<u8> {
 
 /// Writes a message, if it can be sent, with the id 1 if the framing has ids.
 pub fn write_one<F: Framing>(message: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let (mut framing, mut out) = (F::default(), b"before".to_vec());
+    write_with(F::default(), message)
+}
+
+/// Frames one message as a client does.
+///
+/// # Errors
+///
+/// If the framing cannot send it.
+pub fn write_request<F: Framing>(message: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut framing = F::default();
+    framing.set_side(Side::Client);
+    write_with(framing, message)
+}
+
+fn write_with(mut framing: impl Framing, message: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut out = b"before".to_vec();
     framing.set_id(1);
     framing.begin(&mut out);
     out.extend_from_slice(message);

@@ -190,6 +190,11 @@ pub const CRLF_LINES: Naive = Naive {
 /// Without zero bytes, which cannot begin a text, and the commands of telnet.
 pub const CRLF_TEXT: Naive = Naive {
     encode: |message| {
+        let mut lines = message.split(|byte| *byte == b'\n');
+        if lines.any(|line| line.starts_with(b"\xff")) || message.windows(2).any(|it| it == b"\r\0")
+        {
+            return None;
+        }
         let text = message.strip_suffix(b"\n").unwrap_or(message);
         let lines = text.split(|byte| *byte == b'\n').map(|line| {
             let bare = line

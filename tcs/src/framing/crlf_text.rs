@@ -170,13 +170,15 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let text = out.get(start..).unwrap_or_default();
         let has_line_feed = memchr(b'\n', text).is_some();
+        let is_telnet = text.first() == Some(&IAC)
+            || memmem::find(text, b"\n\xff").is_some()
+            || memmem::find(text, b"\r\0").is_some();
+        if is_telnet || (self.is_client && has_line_feed) {
+            return Err(FrameError::unsendable(
+                "the message contains a line end, or a line that begins as a command of telnet",
+            ));
+        }
         if self.is_client {
-            if has_line_feed || text.first() == Some(&IAC) || memmem::find(text, b"\r\0").is_some()
-            {
-                return Err(FrameError::unsendable(
-                    "the message contains a line end, or begins as a command of telnet",
-                ));
-            }
             out.extend_from_slice(b"\r\n");
             return Ok(());
         }

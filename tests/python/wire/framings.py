@@ -421,6 +421,8 @@ class CrlfText(Framing):
         return self.write_reply(data)
 
     def write_reply(self, data):
+        if re.search(rb"(^|\n)\xff|\r\0", data):
+            raise Unsendable
         lines = data.removesuffix(b"\n").split(b"\n")
         if b"\n" in data:
             lines = [line.removesuffix(b"\r") for line in lines]
