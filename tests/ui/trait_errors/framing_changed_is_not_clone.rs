@@ -2,7 +2,6 @@ use tcs::framing::{FrameError, Framing, Input, ParsedFrame};
 
 #[derive(Default)]
 struct Whole;
-
 impl Framing for Whole {
     fn parse(&mut self, _: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> { Ok(None) }
 }

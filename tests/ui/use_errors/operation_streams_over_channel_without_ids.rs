@@ -1,23 +1,11 @@
-use tcs::{Channel, format::Json, protocol::Replies, server_protocol};
-
-#[server_protocol(format = Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod store {
-    use super::Replies;
-
     #[replies(&str)]
-    pub async fn words(
-        text: String,
-        #[context] mut out: Replies<'_, Words>,
-    ) -> Result<(), String> {
-        out.send(&text).await?;
-        Ok(())
-    }
+    pub async fn words(#[context] _out: tcs::protocol::Replies<'_, Words>) {}
 }
 
-async fn list(client: store::Client<Channel>) {
-    let _words = client.words("to be").await;
+async fn list(client: store::Client<tcs::Channel>) {
+    let _words = client.words().await;
 }
 
-fn main() {
-    let _ = list;
-}
+fn main() { let _ = list; }
