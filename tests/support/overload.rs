@@ -22,8 +22,10 @@ pub enum Load {
     Long,
     /// A function that waits for 2 ms, called by 16 connections: requests wait for earlier ones of their connection.
     Waiting,
-    /// A `blocking` function that sleeps for 40 ms, called by 256 connections. 8 may run: calls wait for a permit.
+    /// A `blocking` function that sleeps for 10 ms, called by 256 connections. 8 may run: calls wait for a permit.
     Blocking,
+    /// The same, for 40 ms: a build without optimization has time to answer what is too much.
+    LongBlocking,
 }
 
 #[server_protocol]
@@ -32,8 +34,8 @@ async fn waits(_request: &str) {
 }
 
 #[server_protocol(blocking)]
-fn blocks(_request: &str) {
-    std::thread::sleep(Duration::from_millis(40));
+fn blocks(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
 impl Load {
@@ -47,7 +49,8 @@ impl Load {
             Self::Computing => offer(1, 64, rate, limit, (SyncWork, "1000")),
             Self::Long => offer(2, 12, rate, limit, (SyncWork, "80000")),
             Self::Waiting => offer(1, 16, rate, limit, (Waits, "")),
-            Self::Blocking => offer(1, 256, rate, limit, (Blocks, "")),
+            Self::Blocking => offer(1, 256, rate, limit, (Blocks, "10")),
+            Self::LongBlocking => offer(1, 256, rate, limit, (Blocks, "40")),
         }
     }
 
@@ -58,7 +61,8 @@ impl Load {
             Self::Long => 25,
             // The timers of tokio have a resolution of 1 ms.
             Self::Waiting => 16 * 400,
-            Self::Blocking => 200,
+            Self::Blocking => 800,
+            Self::LongBlocking => 200,
         }
     }
 }

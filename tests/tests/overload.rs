@@ -46,5 +46,5 @@ fn waiting_function() {
 
 #[test]
 fn blocking_function() {
-    is_served_in_time(Load::Blocking);
+    is_served_in_time(Load::LongBlocking);
 }
