@@ -146,7 +146,7 @@ impl Wire {
         self.requests.notice(framing, notice);
     }
 
-    /// Queues a notice that the last request has so many chunks more. Returns `false` if the framing has none.
+    /// Queues a notice that `count` more chunks of the last request follow. Returns `false` if the framing has none.
     pub(super) fn announce_chunks<F: Framing>(&mut self, framing: &mut F, count: u32) -> bool {
         let announcement = Announcement::Chunks;
         self.requests.announce(framing, announcement, count)

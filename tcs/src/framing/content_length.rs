@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use super::{
-    FrameError, Framing, Input, ParsedFrame, ReadState, Side, input::OVERHEAD,
+    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, input::OVERHEAD,
     parsed::skip_or_reject,
 };
 use crate::text::Escaped;
 
-/// Headers with a `Content-Length`, an empty line, and so many bytes: for the Language Server Protocol, the Debug Adapter
+/// Headers with a `Content-Length`, an empty line, and the message: for the Language Server Protocol, the Debug Adapter
 /// Protocol, and JSON-RPC over streams.
 ///
 /// Each header is a line that ends with `\r\n`. Names are compared without case, and other headers are ignored. One without a
@@ -97,14 +97,11 @@ impl Framing for ContentLength {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let end = out.len();
-        let length = end.saturating_sub(start);
+        let length = out.len().saturating_sub(start);
         // Writing to a `Vec` never fails.
-        drop(write!(out, "Content-Length: {length}\r\n\r\n"));
-        let header = out.len() - end;
-        if let Some(framed) = out.get_mut(start..) {
-            framed.rotate_right(header);
-        }
+        insert(out, start, |out| {
+            drop(write!(out, "Content-Length: {length}\r\n\r\n"));
+        });
         Ok(())
     }
 }

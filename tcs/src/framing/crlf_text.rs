@@ -171,7 +171,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
         let text = out.get(start..).unwrap_or_default();
         let has_line_feed = memchr(b'\n', text).is_some();
         let is_telnet = text.first() == Some(&IAC)
-            || memmem::find(text, b"\n\xff").is_some()
+            || (has_line_feed && memmem::find(text, b"\n\xff").is_some())
             || memmem::find(text, b"\r\0").is_some();
         if is_telnet || (self.is_client && has_line_feed) {
             return Err(FrameError::unsendable(

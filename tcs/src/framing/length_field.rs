@@ -37,7 +37,7 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 /// # async fn main() -> tcs::Result<()> {
 /// use tcs::{ConcurrentServer, Connection, framing::{LengthField, length_field}, server_protocol};
 ///
-/// // A type of one byte, a length of three, and so many bytes.
+/// // A type of one byte, a length of three, and the bytes that it counts.
 /// type Records = LengthField<{ length_field(3).offset(1).pack() }>;
 ///
 /// #[server_protocol(framing = Records)]

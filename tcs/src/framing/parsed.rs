@@ -132,7 +132,7 @@ impl ParsedFrame {
     ///
     /// # Examples
     ///
-    /// A type of one byte, which is part of the message, a length of two bytes, and so many bytes:
+    /// A type of one byte, which is part of the message, a length of two bytes, and the bytes that it counts:
     ///
     /// ```
     /// use tcs::framing::{FrameError, Framing, Input, ParsedFrame};

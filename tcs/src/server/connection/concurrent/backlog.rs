@@ -22,7 +22,7 @@ impl QueuedRequest {
     }
 }
 
-/// With ids, the requests beyond the limit, so that the notices behind them are read.
+/// The requests beyond the limit of a framing with ids. They are kept here so that the notices after them are read.
 #[derive(Default)]
 pub(super) struct Backlog {
     requests: VecDeque<QueuedRequest>,
