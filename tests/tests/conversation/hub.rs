@@ -5,10 +5,14 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
-    framing::{Framing, LengthPrefixed, Lines},
+    framing::{Framing, LengthPrefixed, Lines, Multiplexed},
     protocol::{Context, Push, PushError, PushGroup, Pushes, ServerProtocol},
 };
-use tcs_tests::{Act, Gate, Kind, RawPeer, code, control, frame, gate, within};
+use tcs_tests::{
+    Act, Gate, Kind, RawPeer, code, control, frame, gate,
+    ids::{control_of, kind::EVENTS, message_of},
+    within,
+};
 
 /// The functions push to their own connection, and the test to the room.
 pub(crate) struct Hub<K, F> {
@@ -132,6 +136,32 @@ impl Wire for LengthPrefixed {
 
     fn error(text: &str) -> Vec<u8> {
         control(code::ERROR, text)
+    }
+}
+
+/// A request has the id 1, again and again: each is answered before the next.
+impl Wire for Multiplexed {
+    fn message(text: &str) -> Vec<u8> {
+        message_of(1, text)
+    }
+
+    fn announced(kind: u8, texts: &[&str]) -> Vec<u8> {
+        let id = u32::from(kind != EVENTS);
+        let count = u32::try_from(texts.len()).expect("few");
+        let messages = texts.iter().flat_map(|text| message_of(id, text));
+        control_of(id, kind, count.to_be_bytes())
+            .into_iter()
+            .chain(messages)
+            .collect()
+    }
+
+    fn with_chunks(request: &str, texts: &[&str]) -> Vec<u8> {
+        let chunks = Self::announced(0x83, texts);
+        [Self::message(request), chunks, control_of(1, 0x84, "")].concat()
+    }
+
+    fn error(text: &str) -> Vec<u8> {
+        control_of(1, code::ERROR, text)
     }
 }
 

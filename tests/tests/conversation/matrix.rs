@@ -11,11 +11,11 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, Response,
-    format::Plain,
-    framing::{Framing, LengthPrefixed, Lines},
+    format::{Encode, Plain},
+    framing::{Framing, LengthPrefixed, Lines, Multiplexed},
     protocol::{
-        Context, Push, PushError, PushGroup, Pushes, Receives, ServerProtocol, Streams, Upgrade,
-        Upgraded,
+        Concurrency, Context, Push, PushError, PushGroup, Pushes, Receives, ServerProtocol,
+        Streams, Upgrade, Upgraded,
     },
     server::Report,
 };
@@ -29,10 +29,73 @@ use crate::hub::{Wire, hear};
 each_kind!(each_conversation_has_its_bytes);
 
 /// Does what its requests say. [`Step`]s are the other end.
-struct All<K, F> {
+struct All<C> {
     shared: Shared,
     gate: Gate,
-    kind: PhantomData<fn() -> (K, F)>,
+    case: PhantomData<fn() -> C>,
+}
+
+/// A kind of function, its framing, and how many of its requests a connection has at the same time.
+trait Case: 'static {
+    type Kind: Kind;
+    type Framing: Wire;
+    type Reply<'a>: Encode<Plain> + std::marker::Send;
+    const CONCURRENT: Option<Concurrency>;
+
+    fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a>;
+
+    /// Sends back what it receives. Only a function that has the connection for itself can do so.
+    fn echo<'a>() -> Option<Self::Reply<'a>> {
+        None
+    }
+}
+
+struct OneByOne<K, F>(PhantomData<fn() -> (K, F)>);
+
+impl<K: Kind, F: Wire> Case for OneByOne<K, F> {
+    type Kind = K;
+    type Framing = F;
+    type Reply<'a> = Result<Response<String, Upgrade<'a>>, String>;
+    const CONCURRENT: Option<Concurrency> = None;
+
+    fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a> {
+        text.map(Response::Reply)
+    }
+
+    fn echo<'a>() -> Option<Self::Reply<'a>> {
+        let echo = async |io: Upgraded| {
+            let (mut reading, mut writing) = split(io);
+            // The peer may leave at any time.
+            drop(copy(&mut reading, &mut writing).await);
+        };
+        Some(Ok(Response::upgrade("yes".to_owned(), echo)))
+    }
+}
+
+struct SideBySide<K, F>(PhantomData<fn() -> (K, F)>);
+
+impl<K: Kind, F: Wire> Case for SideBySide<K, F> {
+    type Kind = K;
+    type Framing = F;
+    type Reply<'a> = Result<Response<String>, String>;
+    const CONCURRENT: Option<Concurrency> = Some(Concurrency::ordered(4));
+
+    fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a> {
+        text.map(Response::Reply)
+    }
+}
+
+struct AsTheyAreReady<K, F>(PhantomData<fn() -> (K, F)>);
+
+impl<K: Kind, F: Wire> Case for AsTheyAreReady<K, F> {
+    type Kind = K;
+    type Framing = F;
+    type Reply<'a> = Result<Response<String>, String>;
+    const CONCURRENT: Option<Concurrency> = Some(Concurrency::unordered(4));
+
+    fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a> {
+        text.map(Response::Reply)
+    }
 }
 
 /// What a test shares with the functions.
@@ -63,8 +126,6 @@ impl Receives for Talk {
     type Chunk<'a> = &'a str;
 }
 
-type Reply<'a> = Result<Response<String, Upgrade<'a>>, String>;
-
 impl Shared {
     fn tell(&self, push: &Push<Talk>, event: &str) -> Result<(), PushError> {
         push.try_send(event)?;
@@ -87,9 +148,9 @@ impl Shared {
     }
 
     /// Does what needs no wait.
-    fn act<'a>(&self, info: &ConnectionInfo, request: &str) -> Reply<'a> {
+    fn act(&self, info: &ConnectionInfo, request: &str) -> Result<String, String> {
         let (word, text) = request.split_once(' ').unwrap_or((request, ""));
-        let reply = match word {
+        Ok(match word {
             "tell" => {
                 self.tell(&info.push(), text)?;
                 "told".to_owned()
@@ -105,16 +166,8 @@ impl Shared {
                 self.queued.fetch_add(others as u64, Ordering::Relaxed);
                 others.to_string()
             }
-            "upgrade" => {
-                return Ok(Response::upgrade("yes".to_owned(), async |io: Upgraded| {
-                    let (mut reading, mut writing) = split(io);
-                    // The peer may leave at any time.
-                    drop(copy(&mut reading, &mut writing).await);
-                }));
-            }
             _ => "end".to_owned(),
-        };
-        Ok(Response::Reply(reply))
+        })
     }
 
     /// Does what waits. Returns nothing if the request asks for nothing of it.
@@ -160,13 +213,14 @@ impl Shared {
     }
 }
 
-impl<K: Kind, F: Framing> ServerProtocol for All<K, F> {
-    type Framing = F;
+impl<C: Case> ServerProtocol for All<C> {
+    type Framing = C::Framing;
     type Format = Plain;
     type Session = ();
     type Request<'a> = &'a str;
-    type Reply<'a> = Reply<'a>;
-    const WAITS: bool = K::WAITS;
+    type Reply<'a> = C::Reply<'a>;
+    const WAITS: bool = C::Kind::WAITS;
+    const CONCURRENT: Option<Concurrency> = C::CONCURRENT;
 
     fn open_session(&self, _info: &ConnectionInfo) {}
 
@@ -174,29 +228,30 @@ impl<K: Kind, F: Framing> ServerProtocol for All<K, F> {
         &'a self,
         context: Context<'a, ()>,
         request: &'a str,
-    ) -> Result<Reply<'a>, Rejection> {
+    ) -> Result<C::Reply<'a>, Rejection> {
         let (info, shared) = (context.info, &self.shared);
         match Shared::converse(info, request).await {
-            Ok(Some(reply)) => return Ok(Ok(Response::Reply(reply))),
+            Ok(Some(reply)) => return Ok(C::reply(Ok(reply))),
             Ok(None) => {}
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(C::reply(Err(error))),
         }
         let mut reply = None;
         let function = || {
-            reply = Some(shared.act(info, request));
+            let echo = (request == "upgrade").then(C::echo).flatten();
+            reply = Some(echo.unwrap_or_else(|| C::reply(shared.act(info, request))));
             Act::Return(())
         };
-        K::process(info, &self.gate, function).await;
+        C::Kind::process(info, &self.gate, function).await;
         Ok(reply.expect("the function was called"))
     }
 }
 
 impl Shared {
-    async fn start<K: Kind, F: Framing>(&self, over: Over) -> Listening {
-        let protocol = All::<K, F> {
+    async fn start<C: Case>(&self, over: Over) -> Listening {
+        let protocol = All::<C> {
             shared: self.clone(),
             gate: gate(),
-            kind: PhantomData,
+            case: PhantomData,
         };
         Listening::start(over, ConcurrentServer::new(protocol)).await
     }
@@ -233,18 +288,20 @@ use Step::{Elsewhere, Finish, Hear, Kept, Send};
 type Talked = (&'static str, u64, Vec<Step>);
 
 /// What every kind of function can do.
-fn without_waits<F: Wire>() -> Vec<Talked> {
-    let say = |request| Send(F::message(request));
-    let (told, event) = (F::message("told"), |text| F::events(&[text]));
+fn without_waits<C: Case>() -> Vec<Talked> {
+    let message = C::Framing::message;
+    let say = |request| Send(message(request));
+    let event = |text| C::Framing::events(&[text]);
+    let with_reply = |reply, text| Hear([message(reply), event(text)].concat());
     vec![
         (
             "events of the function",
             2,
             vec![
                 say("tell a"),
-                Hear([told.clone(), event("a")].concat()),
+                with_reply("told", "a"),
                 say("tell "),
-                Hear([told.clone(), event("")].concat()),
+                with_reply("told", ""),
             ],
         ),
         (
@@ -252,7 +309,7 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
             1,
             vec![
                 say("join"),
-                Hear(F::message("true")),
+                Hear(message("true")),
                 Elsewhere("one"),
                 Hear(event("one")),
                 Elsewhere(""),
@@ -264,11 +321,11 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
             2,
             vec![
                 say("keep"),
-                Hear(F::message("kept")),
+                Hear(message("kept")),
                 Kept("one"),
                 Hear(event("one")),
                 say("tell own"),
-                Hear([told, event("own")].concat()),
+                with_reply("told", "own"),
                 Kept("two"),
                 Hear(event("two")),
             ],
@@ -278,22 +335,11 @@ fn without_waits<F: Wire>() -> Vec<Talked> {
             3,
             vec![
                 say("join"),
-                Hear(F::message("true")),
+                Hear(message("true")),
                 say("others not"),
-                Hear(F::message("0")),
+                Hear(message("0")),
                 say("say hi"),
-                Hear([F::message("1"), event("hi")].concat()),
-            ],
-        ),
-        (
-            "an upgrade",
-            1,
-            vec![
-                say("upgrade"),
-                Hear(F::message("yes")),
-                Send(b"raw\0\n".to_vec()),
-                Hear(b"raw\0\n".to_vec()),
-                Finish,
+                with_reply("1", "hi"),
             ],
         ),
     ]
@@ -325,6 +371,18 @@ fn with_waits<F: Wire>() -> Vec<Talked> {
             ],
         ),
         (
+            "a peer that has closed",
+            1,
+            vec![say("closed"), Finish, Hear(end)],
+        ),
+    ]
+}
+
+/// What functions can do whose requests come one by one.
+fn with_chunks<F: Wire>() -> Vec<Talked> {
+    let end = F::message("end");
+    vec![
+        (
             "further messages",
             3,
             vec![
@@ -349,18 +407,33 @@ fn with_waits<F: Wire>() -> Vec<Talked> {
                 Hear([F::message("ab cd"), end.clone()].concat()),
             ],
         ),
-        (
-            "a peer that has closed",
-            1,
-            vec![say("closed"), Finish, Hear(end)],
-        ),
     ]
 }
 
-fn conversations<K: Kind, F: Wire>() -> Vec<Talked> {
-    let mut all = without_waits::<F>();
-    if K::WAITS {
-        all.extend(with_waits::<F>());
+fn upgrade<F: Wire>() -> Talked {
+    (
+        "an upgrade",
+        1,
+        vec![
+            Send(F::message("upgrade")),
+            Hear(F::message("yes")),
+            Send(b"raw\0\n".to_vec()),
+            Hear(b"raw\0\n".to_vec()),
+            Finish,
+        ],
+    )
+}
+
+fn conversations<C: Case>() -> Vec<Talked> {
+    let mut all = without_waits::<C>();
+    if C::echo().is_some() {
+        all.push(upgrade::<C::Framing>());
+    }
+    if C::Kind::WAITS {
+        all.extend(with_waits::<C::Framing>());
+        if C::CONCURRENT.is_none() {
+            all.extend(with_chunks::<C::Framing>());
+        }
     }
     all
 }
@@ -372,16 +445,22 @@ async fn each_conversation_has_its_bytes<K: Kind>() {
         Over::Tls,
         Over::Memory,
     ] {
-        all_conversations::<K, LengthPrefixed>(over).await;
-        all_conversations::<K, Lines>(over).await;
+        all_conversations::<OneByOne<K, LengthPrefixed>>(over).await;
+        all_conversations::<OneByOne<K, Lines>>(over).await;
+        all_conversations::<OneByOne<K, Multiplexed>>(over).await;
+        all_conversations::<SideBySide<K, LengthPrefixed>>(over).await;
+        all_conversations::<SideBySide<K, Lines>>(over).await;
+        all_conversations::<SideBySide<K, Multiplexed>>(over).await;
+        all_conversations::<AsTheyAreReady<K, Lines>>(over).await;
+        all_conversations::<AsTheyAreReady<K, Multiplexed>>(over).await;
     }
 }
 
-async fn all_conversations<K: Kind, F: Wire>(over: Over) {
+async fn all_conversations<C: Case>(over: Over) {
     let shared = Shared::default();
-    let server = shared.start::<K, F>(over).await;
+    let server = shared.start::<C>(over).await;
     let mut replies = 0;
-    for (name, requests, steps) in conversations::<K, F>() {
+    for (name, requests, steps) in conversations::<C>() {
         println!("{name}");
         let mut peer = server.peer().await;
         for step in &steps {
@@ -450,11 +529,11 @@ fn len_of(steps: &[Step]) -> usize {
 }
 
 /// Peers leave one server after each byte of each conversation.
-async fn leave_after_each_byte<K: Kind, F: Wire>(over: Over, leave: Leave) {
+async fn leave_after_each_byte<C: Case>(over: Over, leave: Leave) {
     let shared = Shared::default();
-    let server = shared.start::<K, F>(over).await;
+    let server = shared.start::<C>(over).await;
     let mut peers = 0;
-    for (name, _, steps) in conversations::<K, F>() {
+    for (name, _, steps) in conversations::<C>() {
         println!("{name}");
         for cut in 0..=len_of(&steps) {
             let mut peer = server.peer().await;
@@ -472,12 +551,8 @@ async fn leave_after_each_byte<K: Kind, F: Wire>(over: Over, leave: Leave) {
     }
     // It serves others.
     let mut peer = server.peer().await;
-    peer.send(F::message("tell all")).await;
-    hear(
-        &mut peer,
-        &[F::message("told"), F::events(&["all"])].concat(),
-    )
-    .await;
+    peer.send(C::Framing::message("other")).await;
+    hear(&mut peer, &C::Framing::message("end")).await;
     drop(peer);
     let connections = shared.stop(server).await.connections;
     assert_eq!(
@@ -490,16 +565,24 @@ async fn leave_after_each_byte<K: Kind, F: Wire>(over: Over, leave: Leave) {
 #[tokio::test]
 async fn peers_may_leave_after_each_byte() {
     for leave in [Leave::Close, Leave::HalfClose] {
-        leave_after_each_byte::<SyncFn, LengthPrefixed>(Over::Memory, leave).await;
-        leave_after_each_byte::<ReadyFn, LengthPrefixed>(Over::Memory, leave).await;
-        leave_after_each_byte::<WaitingFn, LengthPrefixed>(Over::Memory, leave).await;
-        leave_after_each_byte::<WaitingFn, Lines>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<SyncFn, LengthPrefixed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<ReadyFn, LengthPrefixed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<WaitingFn, LengthPrefixed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<WaitingFn, Lines>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<SyncFn, Multiplexed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<WaitingFn, Multiplexed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<SideBySide<ReadyFn, LengthPrefixed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<SideBySide<WaitingFn, Lines>>(Over::Memory, leave).await;
+        leave_after_each_byte::<AsTheyAreReady<ReadyFn, Multiplexed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<AsTheyAreReady<WaitingFn, Multiplexed>>(Over::Memory, leave).await;
     }
 }
 
 #[tokio::test]
 async fn peers_may_reset_their_connections_after_each_byte() {
-    leave_after_each_byte::<SyncFn, Lines>(Over::Tcp, Leave::Reset).await;
-    leave_after_each_byte::<ReadyFn, Lines>(Over::Tcp, Leave::Reset).await;
-    leave_after_each_byte::<WaitingFn, LengthPrefixed>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<OneByOne<SyncFn, Lines>>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<OneByOne<ReadyFn, Lines>>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<OneByOne<WaitingFn, LengthPrefixed>>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<SideBySide<WaitingFn, Lines>>(Over::Tcp, Leave::Reset).await;
+    leave_after_each_byte::<AsTheyAreReady<WaitingFn, Multiplexed>>(Over::Tcp, Leave::Reset).await;
 }
