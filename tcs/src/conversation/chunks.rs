@@ -108,6 +108,7 @@ impl Chunks {
         inner.found = batch;
         if end.is_some() {
             inner.end = end;
+            inner.block = 0;
         }
         if is_found {
             inner.demand = None;
