@@ -18,7 +18,7 @@ use tcs::{
     Channel, ConcurrentServer, Peer, Rejection,
     format::{Encode, EncodeError, Json, Plain, Writer},
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Contract, Streams},
+    protocol::{Contract, Pushes, Streams},
     server::AtCapacity,
     server_protocol,
     transport::{Handshake, Stream},
@@ -370,6 +370,11 @@ impl Streams for Unencodable {
     type Item<'a> = &'a str;
 }
 
+impl Pushes for Unencodable {
+    type Format = Plain;
+    type Event<'a> = &'a str;
+}
+
 /// Texts, and streams of texts.
 #[derive(Debug)]
 enum Texts {}
@@ -414,6 +419,9 @@ async fn failures_of_streams_and_before_a_request_are_counted() {
     assert_eq!(failed(), 4);
     drop(stream);
     assert_eq!(failed(), 4);
+    let subscribed = within(channel.subscribe::<Unencodable>(Unwritable)).await;
+    subscribed.expect_err("no request");
+    assert_eq!(failed(), 5);
 }
 
 #[tokio::test]
