@@ -208,6 +208,57 @@ pub const CRLF_TEXT: Naive = Naive {
     ..LINES
 };
 
+/// A message of some bytes is a reply of as many lines as these have.
+pub const CODE_LINES: Naive = Naive {
+    encode: |message| {
+        let lines = message.strip_suffix(b"\n").unwrap_or(message);
+        let lines = lines.split(|byte| *byte == b'\n');
+        let written =
+            lines.map(|line| [line.strip_suffix(b"\r").unwrap_or(line), b"\r\n"].concat());
+        let written = written.collect::<Vec<_>>().concat();
+        let (_, rest) = (CODE_LINES.decode)(&written)?;
+        rest.is_empty().then_some(written)
+    },
+    decode: |stream| {
+        let code = stream.get(..3)?;
+        let first = match stream.get(3)? {
+            b'\r' => stream.get(4)? == &b'\n',
+            other => b" -\n".contains(other),
+        };
+        if !first || !code.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let mut start = 0;
+        loop {
+            let length = stream
+                .get(start..)?
+                .iter()
+                .position(|byte| *byte == b'\n')?;
+            let line = &stream[start..start + length];
+            let text = line.strip_suffix(b"\r").unwrap_or(line);
+            if text == code || text.starts_with(&[code, b" "].concat()) {
+                return Some((&stream[..start + text.len()], &stream[start + length + 1..]));
+            }
+            start += length + 1;
+        }
+    },
+    alphabet: b"2225- \r\n\n",
+    fit: |mut message| {
+        message.retain(|byte| !b"\r\n".contains(byte));
+        // The code and two lines, where there is room for them.
+        let half = message.len() / 2;
+        let second = message.split_off(half);
+        match message.get_mut(..4) {
+            Some(code) if second.len() >= 6 => {
+                code.copy_from_slice(b"250-");
+                [&message[..], b"\r\n250 ", &second[6..]].concat()
+            }
+            _ => [b"250 ", &message[..]].concat(),
+        }
+    },
+    once: false,
+};
+
 /// Finds the length of a block: a line of `+` and digits announces so many bytes.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it has no values")]

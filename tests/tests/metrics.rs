@@ -16,8 +16,9 @@ use metrics::{
 };
 use tcs::{
     Channel, ConcurrentServer, Peer, Rejection,
-    format::Json,
-    framing::LengthPrefixed,
+    format::{Encode, EncodeError, Json, Plain, Writer},
+    framing::{LengthPrefixed, Multiplexed},
+    protocol::{Contract, Pushes, Streams},
     server::AtCapacity,
     server_protocol,
     transport::{Handshake, Stream},
@@ -341,6 +342,86 @@ async fn numbers_of_channels_are_published_and_add_up() {
     drop(peer);
     settle().await;
     check(0, [2, 1, 1, 3, 1, 1]);
+}
+
+/// A request that cannot be encoded.
+#[derive(Debug)]
+struct Unwritable;
+
+impl<Format> Encode<Format> for Unwritable {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Err(EncodeError::new("on purpose"))
+    }
+}
+
+/// Such requests, and streamed replies.
+#[derive(Debug)]
+enum Unencodable {}
+
+impl Contract for Unencodable {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Request<'a> = Unwritable;
+    type Reply<'a> = String;
+}
+
+impl Streams for Unencodable {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+impl Pushes for Unencodable {
+    type Format = Plain;
+    type Event<'a> = &'a str;
+}
+
+/// Texts, and streams of texts.
+#[derive(Debug)]
+enum Texts {}
+
+impl Contract for Texts {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+}
+
+impl Streams for Texts {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_streams_and_before_a_request_are_counted() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let failed = || recorded.counter("tcs_client_calls_total{outcome=failed}");
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let channel = options.connect_lazily().expect("good options");
+    let hedged = channel.hedge(SOON);
+    within(hedged.call::<Unencodable>(Unwritable))
+        .await
+        .expect_err("no request");
+    assert_eq!(failed(), 1);
+    let late = channel.deadline(SOON);
+    patiently(late.stream::<Texts>("a"))
+        .await
+        .expect_err("no connection");
+    assert_eq!(failed(), 2);
+    let _peer = attempts.accept().await;
+    settle().await;
+    within(channel.stream::<Unencodable>(Unwritable))
+        .await
+        .expect_err("no request");
+    assert_eq!(failed(), 3);
+    let mut stream = within(late.stream::<Texts>("b")).await.expect("it is sent");
+    patiently(stream.next()).await.expect_err("no item in time");
+    assert_eq!(failed(), 4);
+    drop(stream);
+    assert_eq!(failed(), 4);
+    let subscribed = within(channel.subscribe::<Unencodable>(Unwritable)).await;
+    subscribed.expect_err("no request");
+    assert_eq!(failed(), 5);
 }
 
 #[tokio::test]

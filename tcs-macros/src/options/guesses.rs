@@ -18,7 +18,7 @@ const SETTINGS: &str = "\
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
-const FRAMINGS: &str = "ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
+const FRAMINGS: &str = "CodeLines ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
 
 /// The options that declare messages beside the request and the reply, with other words for them.
 const HANDLE_OPTIONS: &[(&str, &str)] = &[

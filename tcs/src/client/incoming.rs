@@ -104,11 +104,9 @@ impl<F: Framing> Connection<F> {
     /// time is looked at.
     #[cold]
     fn poll_skip(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Fault>>> {
-        self.skipped += SKIPPED_OVERHEAD + length;
-        if self.skipped < SKIPPED_AT_ONCE {
+        if !self.must_pause(length) {
             return Poll::Ready(Ok(()));
         }
-        self.skipped = 0;
         let _: Poll<()> = self.wire.poll_flush(cx);
         // What has arrived comes before the fault, but not what arrives without end.
         if let Poll::Ready(fault) = self.wire.poll_stopped(cx) {
@@ -116,6 +114,17 @@ impl<F: Framing> Connection<F> {
         }
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when others must get their turn.
+    #[cold]
+    pub(super) const fn must_pause(&mut self, length: usize) -> bool {
+        self.skipped += SKIPPED_OVERHEAD + length;
+        let is_enough = self.skipped >= SKIPPED_AT_ONCE;
+        if is_enough {
+            self.skipped = 0;
+        }
+        is_enough
     }
 
     /// Returns the place of the message, or the error of the request.

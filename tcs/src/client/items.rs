@@ -13,7 +13,7 @@ use std::{
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
 use super::{connection::Connection, replies::Received, wire::Expected};
 use crate::{
@@ -173,8 +173,12 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     /// Safe: the next call skips the others.
     pub async fn skip_rest(&mut self) -> Result<u64> {
         let mut skipped = 0;
-        while poll_fn(|cx| self.poll_item(cx)).await?.is_some() {
+        while let Some(item) = poll_fn(|cx| self.poll_item(cx)).await? {
             skipped += 1;
+            if self.connection.must_pause(item.len()) {
+                // The stream of a user may have no part in the budget of tokio.
+                yield_now().await;
+            }
         }
         Ok(skipped)
     }

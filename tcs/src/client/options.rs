@@ -93,7 +93,8 @@ impl ConnectOptions {
     ///
     /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
     /// The connection of a [`Channel`](crate::Channel) stays open, unless nothing at all has arrived. `None` waits
-    /// forever, and needs no tokio runtime with a clock (`enable_time`). Connecting returns an error for zero.
+    /// forever, and needs no tokio runtime with a clock (`enable_time`), except for a channel over
+    /// [`Multiplexed`](crate::framing::Multiplexed). Connecting returns an error for zero.
     /// Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.reply_timeout = limit.into();

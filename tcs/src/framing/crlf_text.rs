@@ -13,7 +13,8 @@ use super::{Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, del
 /// (IAC negotiation) at the beginning of a line are skipped, and never answered.
 ///
 /// A reply may have many lines. Each `\n` in it is sent as `\r\n`, and the last line gets one as well. A client of
-/// this library gets each line of such a reply as a message, and cannot send a message with a line feed.
+/// this library gets each line of such a reply as a message, and cannot send a message with a line feed. If the lines begin
+/// with a code, as in SMTP, it gets a whole reply with [`Duplex<CrlfText, CodeLines>`](super::CodeLines).
 ///
 /// The parameter has the options, which `|` combines:
 ///
@@ -198,7 +199,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
 }
 
 /// Writes text with `\r\n` after each line.
-fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
+pub(super) fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         if is_stuffed && line.starts_with(b".") {
             out.push(b'.');

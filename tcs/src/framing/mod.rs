@@ -14,6 +14,7 @@
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
 //! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, POP3, IRC, consoles for telnet |
+//! | [`CodeLines`] | lines that begin with a code: `250-one`, `250 two` | replies of SMTP and FTP, at a client |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 //! | [`Blocks<L>`](Blocks) | a line, and the block of bytes that it announces | memcached, beanstalkd, NATS |
 //! | [`ContentLength`] | headers with the length, an empty line, the message | Language Server Protocol, JSON-RPC |
@@ -54,6 +55,7 @@
 use std::any::Any;
 
 mod blocks;
+mod code_lines;
 #[cfg(feature = "codec")]
 mod codec;
 pub(crate) mod connection_framing;
@@ -85,6 +87,7 @@ mod varint;
 mod verbatim;
 
 pub use blocks::{Block, BlockLen, Blocks};
+pub use code_lines::CodeLines;
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use content_length::ContentLength;

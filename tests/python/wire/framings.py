@@ -469,6 +469,33 @@ class Text(CrlfText):
         return message(data[:end], end + 3) if end >= 0 else wait(data, reading)
 
 
+class CodeLines(Framing):
+    def write(self, data):
+        lines = data.removesuffix(b"\n").split(b"\n")
+        text = b"".join(line.removesuffix(b"\r") + b"\r\n" for line in lines)
+        if not self.has_code(text) or self.end(text)[1] != len(text):
+            raise Unsendable
+        return text
+
+    def cut(self, data, reading):
+        if not self.has_code(data):
+            raise Broken
+        length, consumed = self.end(data)
+        if length > reading.limit:
+            raise Broken
+        return message(data[:length], consumed) if consumed else wait(data, reading)
+
+    def has_code(self, data):
+        return re.fullmatch(rb"\d{0,3}|\d{3}([ -].*|\r?\n.*|\r)", data, re.DOTALL)
+
+    def end(self, data):
+        """Returns the length of the first reply, with and without its line end."""
+        for line in re.finditer(rb"([^\n]*?)\r?\n", data):
+            if re.fullmatch(re.escape(data[:3]) + b"( .*)?", line[1], re.DOTALL):
+                return line.end(1), line.end()
+        return len(data.removesuffix(b"\r")), None
+
+
 class Fixed(Framing):
     def __init__(self, size):
         self.size = size
@@ -545,6 +572,7 @@ FRAMINGS = {
     "CrlfText prompt DOT_END": CrlfText(b"> ", dot_end=True),
     "CrlfText read_text": Text(),
     "Blocks": Blocks(),
+    "CodeLines": CodeLines(),
     "ContentLength": ContentLength(),
     "Delimited ;": Delimited(b";"),
     "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),

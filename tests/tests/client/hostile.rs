@@ -109,6 +109,24 @@ async fn large_messages_that_are_skipped_leave_others_their_turn() {
 }
 
 #[tokio::test]
+async fn items_that_are_skipped_leave_others_their_turn() {
+    for item in [String::new(), "x".repeat(1 << 20)] {
+        let endless = Endless::after_a_write(items(&[&item]));
+        let read = endless.read_bytes();
+        let mut connection = connection(endless);
+        let stream = within(connection.stream::<Prefixed>("go")).await;
+        let mut stream = stream.expect("it is sent");
+        poll_fn(|cx| {
+            assert!(pin!(stream.skip_rest()).poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let read = read.load(Ordering::Relaxed);
+        assert!((1..4 << 20).contains(&read), "{read}");
+    }
+}
+
+#[tokio::test]
 async fn pings_without_end_are_no_reply_of_a_channel() {
     let options = ConnectOptions::new().reply_timeout(LIMIT);
     let endless = Endless::after_a_write(control(0x80, ""));

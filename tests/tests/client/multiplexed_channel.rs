@@ -534,6 +534,27 @@ async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cancels_without_an_answer_are_noticed_though_calls_have_no_limit() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let options = ConnectOptions::new().max_in_flight(4).reply_timeout(None);
+    let (channel, mut peer) = channel_with(&options);
+    let [first, second, third] = calls(&channel, &mut peer).await;
+    // The time of a cancel does not begin with its call.
+    sleep(10 * MINUTE).await;
+    first.drop().await;
+    second.drop().await;
+    settle().await;
+    assert_eq!(
+        [hear(&mut peer).await, hear(&mut peer).await],
+        [cancel(1), cancel(2)]
+    );
+    sleep(MINUTE / 2).await;
+    assert!(!third.0.is_finished());
+    let error = third.error().await;
+    assert!(chain(&error).concat().contains("cancel"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deadline_ends_a_stream_though_items_are_there() {
     let (channel, mut peer) = channel();
     let limited = channel.deadline(Duration::from_secs(1));

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use tcs::framing::{
-    Digits, FrameError, Framing, Hex4, Input, LengthField, Netstrings, ParsedFrame, Raw, ReadState,
-    Side, Varint, length_field,
+    CodeLines, Digits, FrameError, Framing, Hex4, Input, LengthField, Netstrings, ParsedFrame, Raw,
+    ReadState, Side, Varint, length_field,
 };
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
@@ -215,6 +215,7 @@ properties! {
     field_u64: LengthField<{ length_field(8).skip(8).pack() }>, FIELD_U64;
     varint_after_1: Varint<1>, VARINT_AFTER_1;
     hex4: Hex4, HEX4;
+    code_lines: CodeLines, CODE_LINES;
 }
 
 /// A length as large as can be written is rejected, or waited for if the limit is as large.

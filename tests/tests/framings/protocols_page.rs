@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use tcs::framing::{
-    BlockLen, Blocks, CrlfLines, CrlfText, DOT_END, Delimited, Digits, Duplex, Fixed, Framing,
-    Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed, Raw, UntilEof, Varint, Verbatim,
-    delimiter, length_field, prompt,
+    BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, DOT_END, Delimited, Digits, Duplex, Fixed,
+    Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed, Raw, UntilEof, Varint,
+    Verbatim, delimiter, length_field, prompt,
 };
 use tcs::framing::{Codec, ContentLength};
 
@@ -62,6 +62,7 @@ fn framings_of_the_table_compile() {
         CrlfText,
         CrlfText<DOT_END>,
         CrlfText<{ prompt(b"> ") }>,
+        Duplex<CrlfText, CodeLines>,
         CrlfLines,
         Lines,
         Duplex<Delimited<{ delimiter(b"\r") }>, Verbatim>,

@@ -6,9 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
-        Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings, ParsedFrame,
-        Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter, length_field,
+        CodeLines, CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing,
+        INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter, length_field,
     },
 };
 use tcs_tests::{
@@ -47,6 +47,13 @@ fn endless_message_is_rejected_at_the_first_byte_too_many() {
         endless::<UntilEof>(b"", b'x'),
     ] {
         assert_eq!((count, &*error.to_string()), (LIMIT + 1, too_large));
+    }
+    for start in [&b"250-"[..], b"250-x\r\n"] {
+        let (count, error) = endless::<CodeLines>(start, start[start.len() - 1]);
+        assert_eq!(
+            (start.len() + count, &*error.to_string()),
+            (LIMIT + 1, too_large)
+        );
     }
     // The last four may be a part of the delimiter.
     let (count, error) = endless::<DotLines>(b"", b'x');

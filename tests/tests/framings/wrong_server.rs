@@ -5,8 +5,9 @@ use tcs::{
     ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, CrlfText, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines,
-        Multiplexed, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
+        CodeLines, CrlfLines, CrlfText, Delimited, Duplex, Fixed, FrameError, Framing, Input,
+        LengthPrefixed, Lines, Multiplexed, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
+        Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -74,6 +75,8 @@ fn beginning_of_another_protocol_is_no_reply_in_pieces() {
     check::<Lines>();
     check::<CrlfLines>();
     check::<CrlfText>();
+    check::<CodeLines>();
+    check::<Duplex<CrlfText, CodeLines>>();
     check::<Semicolons>();
     check::<Delimited<{ delimiter(b" ") }>>();
     check::<Delimited<{ delimiter(b"-") }>>();

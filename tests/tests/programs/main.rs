@@ -1,6 +1,7 @@
 //! The programs of this repository do what is said of them.
 
 mod binary_protocols;
+mod clients;
 mod examples;
 mod readme;
 mod run;

@@ -7,10 +7,11 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        Announcement, Blocks, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited, Digits,
-        Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input, LITTLE_ENDIAN,
-        LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice, ParsedFrame, Prefixed,
-        Raw, ReadState, Side, UntilEof, Varint, Verbatim, delimiter, length_field, prompt,
+        Announcement, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited,
+        Digits, Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input,
+        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Varint, Verbatim, delimiter,
+        length_field, prompt,
     },
 };
 use tcs_tests::{
@@ -98,6 +99,11 @@ impl Framing for Text {
 #[test]
 fn blocks_does_as_specified() {
     run_vectors::<Blocks<Plus>>("Blocks", 23);
+}
+
+#[test]
+fn code_lines_does_as_specified() {
+    run_vectors::<CodeLines>("CodeLines", 30);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
         wire::{Expected, Wire, write_threshold},
     },
     slots::{Failure, InFlight},
-    subchannel::{Subchannel, SubchannelState},
+    subchannel::{Subchannel, SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
 };
 use crate::{Error, deadline::Late, framing::Framing};
@@ -38,7 +38,8 @@ pub(super) struct Driver<F: Framing> {
     has_woken_callers: bool,
     /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
-    /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
+    /// Ends calls that are late, and finds cancels without an answer. It runs while slots are in use, so that a call reads
+    /// no clock.
     ticker: Option<Ticker>,
     /// Ends a lasting connection that is idle or old, and sends pings.
     upkeep: Option<Upkeep>,
@@ -59,7 +60,7 @@ impl<F: Framing> Driver<F> {
     /// Lets calls use `connection`, which the driver then serves.
     pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
         let subchannel = Arc::clone(subchannel);
-        let ticker = subchannel.options.reply_timeout.map(Ticker::new);
+        let ticker = tick_limit::<F>(&subchannel.options).map(Ticker::new);
         let connector = subchannel.connector.as_ref();
         let upkeep = connector.and_then(|connector| Upkeep::new(&connector.upkeep));
         let mut wire = subchannel.attach(connection);

@@ -151,7 +151,9 @@ impl<F: Framing> Channel<F> {
         P: CallOwned<Framing = F> + Pushes,
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request: Arc<[u8]> = encode_alone(encode, self.pool.options.max_frame_len)?.into();
+        let request = encode_alone(encode, self.pool.options.max_frame_len);
+        let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
+        let request: Arc<[u8]> = request.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();
         channel.pool = Pool::first_of(&self.pool);

@@ -138,8 +138,9 @@ mod waiting;
 /// holds up nobody. The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
 /// then drops its function. A server must answer that: if half of
 /// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within the
-/// reply timeout, the connection is closed. Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream), and sends a request again only if
-/// at most 4 MiB of others were sent after it.
+/// reply timeout, or a minute if there is none, the connection is closed. Use it for every channel whose functions wait.
+/// Such a channel also has [streamed replies](Self::stream), and sends a request again only if at most 4 MiB of others
+/// were sent after it.
 ///
 /// # The framing
 ///
@@ -478,7 +479,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// [`Broken`](crate::ErrorKind::Broken) or [`Closed`](crate::ErrorKind::Closed) after an earlier
     /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime. In a runtime
-    /// without a clock (`enable_time`), all calls return `Broken`, unless the reply timeout is `None`.
+    /// without a clock (`enable_time`), all calls return `Broken`, unless the reply timeout is `None` and the framing has
+    /// no ids.
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             Channel::<F>::assert_framing();

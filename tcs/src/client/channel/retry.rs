@@ -92,7 +92,8 @@ impl<F: Framing> Channel<F> {
             && self.options.hedge_after.is_some()
             && let Some(encode) = encode.take()
         {
-            encoded = Some(encode_alone(encode, self.pool.options.max_frame_len)?);
+            let alone = encode_alone(encode, self.pool.options.max_frame_len);
+            encoded = Some(alone.inspect_err(|_| stats.count_failure())?);
         }
         loop {
             if let Some((origin, failure)) = failure.take() {

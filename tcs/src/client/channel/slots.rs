@@ -34,8 +34,10 @@ pub(super) struct Slots {
     newest: u32,
     /// The number of slots in use.
     used: usize,
-    /// The number of ticks that a call may take. Zero if there are none.
+    /// The number of ticks that a call may take, or, without a limit, that a cancel may. Zero if there are no ticks.
     max_ticks: u32,
+    /// Whether calls have a limit.
+    is_limited: bool,
     /// The number of ticks so far.
     now: u32,
     /// The tick in which something arrived last.
@@ -115,9 +117,10 @@ enum Stage {
 }
 
 impl Slots {
-    /// Creates a list of calls that may take `max_ticks` ticks each, or, with zero, any time.
-    pub(super) const fn new(max_ticks: u32) -> Self {
+    /// Creates a list of calls that may take `max_ticks` ticks each, or, unless `is_limited`, any time.
+    pub(super) const fn new(max_ticks: u32, is_limited: bool) -> Self {
         Self {
+            is_limited,
             entries: Vec::new(),
             free: NONE,
             oldest: NONE,
@@ -446,7 +449,7 @@ impl Slots {
         self.now = self.now.wrapping_add(1);
         let (now, max_ticks) = (self.now, self.max_ticks);
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
-        let mut index = self.oldest;
+        let mut index = if self.is_limited { self.oldest } else { NONE };
         // All of them, because those with items are not in the order of their times.
         while let Some(slot) = self.entries.get_mut(index as usize) {
             let was_pending = slot.stage == Stage::Pending;
@@ -468,6 +471,16 @@ impl Slots {
             self.free_memory();
         }
         true
+    }
+
+    /// Notes that the request of a call is cancelled. One that had no limit gets one now.
+    #[cold]
+    pub(super) fn note_cancel(&mut self, index: u32) {
+        if !self.is_limited
+            && let Some(slot) = self.entries.get_mut(index as usize)
+        {
+            slot.started = self.now;
+        }
     }
 
     /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.

@@ -104,7 +104,9 @@ impl<F: Framing> Channel<F> {
         P: CallContract<Framing = F> + Streams,
     {
         let start = Start::now();
-        let deadline = Deadline::begin(self.options.deadline, || self.peer())?;
+        let count_failure = |_: &Error| self.pool.stats.count_failure();
+        let deadline = Deadline::begin(self.options.deadline, || self.peer());
+        let deadline = deadline.inspect_err(count_failure)?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let mut encode = Some(|out: &mut Writer<'_>| P::encode(request, out));
         let terms = CallTerms {
@@ -115,7 +117,8 @@ impl<F: Framing> Channel<F> {
         let mut subchannel = self.pool.choose();
         let call = self
             .wait_for_room(&mut subchannel, terms, &mut encode, deadline.as_mut())
-            .await?;
+            .await
+            .inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
             slot: call.into_slot(),
@@ -236,6 +239,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
     fn give_up(&mut self, late: Late) -> Error {
         self.items.clear();
         if let Some(slot) = self.slot.take() {
+            self.channel.pool.stats.count_failure();
             self.subchannel.abandon(slot);
         }
         Error::reply_timed_out(&self.subchannel.peer(), late)

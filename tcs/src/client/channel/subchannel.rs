@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     task::Waker,
     thread::panicking,
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -100,6 +101,14 @@ pub(super) enum Link {
     Released,
 }
 
+/// The limit of cancels, if calls have none.
+const CANCEL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Returns the limit that is checked now and then: that of calls, or, with ids, at least that of cancels.
+pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
+    options.reply_timeout.or(F::HAS_IDS.then_some(CANCEL_LIMIT))
+}
+
 impl<F: Framing> Subchannel<F> {
     pub(super) fn new(
         options: ConnectOptions,
@@ -108,7 +117,8 @@ impl<F: Framing> Subchannel<F> {
         room: Room,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
-        let ticks = options.reply_timeout.map_or(0, ticks_in);
+        let ticks = tick_limit::<F>(&options).map_or(0, ticks_in);
+        let is_limited = options.reply_timeout.is_some();
         Self {
             options,
             index,
@@ -121,7 +131,7 @@ impl<F: Framing> Subchannel<F> {
             state: Mutex::new(SubchannelState {
                 framing: ConnectionFraming::of_client(),
                 queue: RequestQueue::new(0),
-                slots: Slots::new(ticks),
+                slots: Slots::new(ticks, is_limited),
                 driver: None,
                 link: Link::Off,
                 generation: 0,
@@ -311,6 +321,7 @@ impl<F: Framing> SubchannelState<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
+        self.slots.note_cancel(slot);
         self.notice(slot, Notice::Cancel);
     }
 

@@ -39,7 +39,7 @@ fn slot_is_a_line_of_a_cache() {
 
 #[test]
 fn replies_are_found_in_any_order_and_slots_used_again() {
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     let mut wakers = Vec::new();
     let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
     assert!(taken(&mut slots, second).is_none());
@@ -63,7 +63,7 @@ fn replies_are_found_in_any_order_and_slots_used_again() {
 
 #[test]
 fn burst_leaves_no_memory_when_there_are_no_ticks() {
-    let mut slots = Slots::new(0);
+    let mut slots = Slots::new(0, true);
     let calls = [(); 65].map(|()| open(&mut slots, 0));
     for _ in calls {
         reply(&mut slots, b"1", &mut Vec::new());
@@ -92,7 +92,7 @@ proptest! {
     /// The model has the calls in flight in a queue, and the replies to be collected in a list.
     #[test]
     fn slots_do_what_a_queue_does(steps in vec((0..8_u8, any::<u8>()), 0..200)) {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, true);
         let mut wakers = Vec::new();
         let mut now = 0;
         let mut in_flight: VecDeque<Known> = VecDeque::new();
@@ -175,7 +175,7 @@ proptest! {
 
 #[test]
 fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
     slots.abandon(first);
     assert_eq!(slots.len(), 2);
@@ -192,7 +192,7 @@ fn large_reply_keeps_no_memory_in_its_slot() {
         Ok(buffer) => buffer.capacity(),
         Err(_) => 0,
     };
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     // The second call gets the spare buffer that the first has left.
     for is_abandoned in [false, false, true] {
         let index = open(&mut slots, 0);
@@ -212,7 +212,7 @@ fn large_reply_keeps_no_memory_in_its_slot() {
 
 #[test]
 fn late_call_ends_once_and_keeps_its_place() {
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     let mut wakers = Vec::new();
     let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
     for _ in 0..LIMIT {
@@ -234,7 +234,7 @@ fn late_call_ends_once_and_keeps_its_place() {
 #[test]
 fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
     for is_rejected in [false, true] {
-        let mut slots = Slots::new(LIMIT);
+        let mut slots = Slots::new(LIMIT, true);
         let peer = Peer::unnamed();
         let index = open(&mut slots, 0);
         assert!(slots.add_part(index, b"ear", 100, &peer).is_ok());
@@ -259,7 +259,7 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
 
 #[test]
 fn call_behind_one_whose_items_have_come_is_late_in_time() {
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     let (stream, call) = (open(&mut slots, 0), open(&mut slots, 1));
     slots.expect_items(stream);
     for _ in 0..LIMIT {
@@ -276,7 +276,7 @@ fn call_behind_one_whose_items_have_come_is_late_in_time() {
 #[test]
 fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
     for is_late in [false, true] {
-        let mut slots = Slots::new(LIMIT);
+        let mut slots = Slots::new(LIMIT, true);
         let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
         if !is_late {
             slots.abandon(first);
@@ -297,7 +297,7 @@ fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
 
 #[test]
 fn slot_of_a_failed_call_is_used_again() {
-    let mut slots = Slots::new(LIMIT);
+    let mut slots = Slots::new(LIMIT, true);
     let index = open(&mut slots, 0);
     slots.complete::<Multiplexed>(
         index,

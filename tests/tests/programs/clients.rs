@@ -1,0 +1,175 @@
+//! Clients of existing protocols, with servers that others wrote, and with ours.
+
+use std::{fs, path::PathBuf};
+
+use tcs_tests::{
+    process::{Process, connect, example_path, is_package_missing, port_1234},
+    scratch_path, within,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
+
+/// A mail whose lines are as hard as can be: dots, an end in the middle, and a command.
+const MAIL: &str = "Subject: dots\n\n.one\n..two\n.\nQUIT\n\nthe end\n";
+
+/// A file with this mail.
+fn mail(text: &str) -> PathBuf {
+    let path = scratch_path("txt");
+    fs::write(&path, text).expect("a new file");
+    path
+}
+
+/// Starts the client with a mail from Ann to these.
+fn send(mail: &PathBuf, receivers: &[&str]) -> Process {
+    let mut arguments = vec![mail.as_os_str(), "ann@a.example".as_ref()];
+    arguments.extend(receivers.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
+    Process::start(example_path("smtp_client"), arguments)
+}
+
+/// Sends the mail to two, which succeeds. Returns what was printed.
+async fn sent() -> Vec<String> {
+    let path = mail(MAIL);
+    let client = send(&path, &["bob@b.example", "zoe@z.example"]);
+    let printed = client.finished().await.succeeded();
+    fs::remove_file(path).expect("it is there");
+    printed
+}
+
+async fn stop(server: Process) -> Vec<String> {
+    server.interrupt().await;
+    server.finished().await.succeeded()
+}
+
+/// What a server prints of the mail.
+fn taken() -> Vec<String> {
+    let mut lines = vec!["from ann@a.example to bob@b.example, zoe@z.example:".to_owned()];
+    lines.extend(MAIL.lines().map(str::to_owned));
+    lines
+}
+
+#[tokio::test]
+async fn smtp_client_sends_a_mail_to_our_server() {
+    let _port = port_1234().await;
+    let mut server = Process::example("smtp");
+    server.line().await;
+    drop(connect(ADDRESS).await);
+    assert_eq!(
+        sent().await,
+        [
+            "220 mail.example ESMTP",
+            "250-mail.example",
+            "250-PIPELINING",
+            "250-8BITMIME",
+            "250 STARTTLS",
+            "250 ok",
+            "250 ok",
+            "250 ok",
+            "354 end it with a line of a single dot",
+            "250 taken",
+            "221 goodbye",
+        ]
+    );
+    let path = mail("hello\n");
+    for (receivers, reply) in [
+        (&["bob@b.example>\r\nRSET"][..], "line end"),
+        (&[], "503 not now"),
+    ] {
+        let refused = send(&path, receivers).finished().await;
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(reply), "{refused:?}");
+    }
+    fs::remove_file(path).expect("it is there");
+    assert_eq!(stop(server).await, taken());
+}
+
+#[tokio::test]
+async fn smtp_client_sends_a_mail_to_aiosmtpd() {
+    if is_package_missing("aiosmtpd") {
+        return;
+    }
+    let _port = port_1234().await;
+    let mut server = Process::python("smtp_server.py", ["1234"]);
+    assert_eq!(server.line().await, "ready");
+    assert_eq!(
+        sent().await,
+        [
+            "220 mail.example SMTP",
+            "250-mail.example",
+            "250-SIZE 33554432",
+            "250-8BITMIME",
+            "250-SMTPUTF8",
+            "250 HELP",
+            "250 OK",
+            "250 OK",
+            "250 OK",
+            "354 End data with <CR><LF>.<CR><LF>",
+            "250 taken",
+            "221 Bye",
+        ]
+    );
+    assert_eq!(stop(server).await, taken());
+}
+
+/// Publishes a text, and waits until the broker has sent it to those who have subscribed.
+async fn publish(broker: &mut TcpStream, topic: &str, text: &str) {
+    let length = u8::try_from(topic.len()).expect("a short topic");
+    let body = [&[0, length], topic.as_bytes(), &[0, 1], text.as_bytes()].concat();
+    let header = [0x32, u8::try_from(body.len()).expect("a short text")];
+    let packet = [&header[..], &body].concat();
+    within(broker.write_all(&packet)).await.expect("it is open");
+    let mut acknowledged = [0; 4];
+    let read = within(broker.read_exact(&mut acknowledged)).await;
+    read.expect("it is open");
+    assert_eq!(acknowledged, [0x40, 2, 0, 1]);
+}
+
+/// Starts the broker, and logs in.
+async fn broker() -> (Process, TcpStream) {
+    let server = Process::example("mqtt");
+    let mut stream = connect(ADDRESS).await;
+    let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\0\0\x03bob";
+    within(stream.write_all(connect)).await.expect("it is open");
+    let mut connected = [0; 4];
+    let read = within(stream.read_exact(&mut connected)).await;
+    read.expect("it is open");
+    assert_eq!(connected, [0x20, 2, 0, 0]);
+    (server, stream)
+}
+
+#[tokio::test]
+async fn mqtt_subscriber_stays_subscribed_while_its_broker_restarts() {
+    let _port = port_1234().await;
+    let (mut server, mut bob) = broker().await;
+    let mut subscriber = Process::start(example_path("mqtt_subscriber"), ["news", "mail"]);
+    assert_eq!(subscriber.line().await, "subscribed");
+    publish(&mut bob, "other", "unheard").await;
+    publish(&mut bob, "news", "one").await;
+    assert_eq!(subscriber.line().await, "news: one");
+    for text in ["two", "three"] {
+        assert_eq!(stop(server).await, [""; 0]);
+        (server, bob) = broker().await;
+        assert_eq!(subscriber.line().await, "Reconnected");
+        publish(&mut bob, "mail", text).await;
+        assert_eq!(subscriber.line().await, format!("mail: {text}"));
+    }
+    drop(subscriber);
+    assert_eq!(stop(server).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn mqtt_subscriber_says_what_the_broker_refuses() {
+    let _port = port_1234().await;
+    let (server, _bob) = broker().await;
+    let refused = Process::start(example_path("mqtt_subscriber"), ["news/#"]);
+    let refused = refused.finished().await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.contains("the broker refuses a topic"),
+        "{refused:?}"
+    );
+    assert_eq!(stop(server).await, [""; 0]);
+}
