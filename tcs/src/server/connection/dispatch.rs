@@ -194,7 +194,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
             Called::Returned(result) => self.respond(result),
             Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
-            Called::Unsendable(error) => self.responder().unsendable_item(&error),
+            Called::Unsendable(error) => self.responder().unsendable_item(error),
         })
     }
 
@@ -273,7 +273,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         Outgoing {
             write: self.write,
             framing: self.framing,
-            limit: self.shared.limits.frame_len,
+            limit: self.shared.limits.reply_len,
             info: self.info,
             io: self.io,
         }
@@ -426,7 +426,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Ok(reply) => reply,
             Err(rejection) => return self.responder().reject(&rejection),
         };
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.reply_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             let peer = self.info.peer();

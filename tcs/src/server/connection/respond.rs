@@ -105,7 +105,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             EncodeOutcome::Nothing => return Flow::Break(Exit::Close),
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
-            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", &error),
+            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", error),
         };
         self.close_with(&going_away(&why));
         Flow::Break(Exit::Close)
@@ -134,7 +134,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             }
             EncodeOutcome::Error(text) => Rejection::error(text),
             EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
-            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", &error)),
+            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", error)),
         };
         self.reject(&rejection)?;
         if after == After::Close {
@@ -349,7 +349,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request with an item that the framing cannot carry.
     #[cold]
-    pub(super) fn unsendable_item(&mut self, error: &FrameError) -> Flow {
+    pub(super) fn unsendable_item(&mut self, error: FrameError) -> Flow {
         let text = self.cannot_send("item of the reply", error);
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
@@ -422,7 +422,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Unusual> {
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.reply_len;
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
@@ -463,7 +463,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             EncodeOutcome::Written(_) | EncodeOutcome::Nothing => return Some(encoded),
             EncodeOutcome::Error(text) => text.clone(),
             EncodeOutcome::Unencodable(error) => error.to_string(),
-            EncodeOutcome::Unsendable(error) => error.to_string(),
+            EncodeOutcome::Unsendable(error) => error.clone().of_reply().to_string(),
         };
         let why = Escaped::up_to(why.as_bytes(), MAX_SHOWN);
         log_limited!(self.log_limiter, error, { reason = %rejection, %why, }, "`reject_with` did not produce a message that can be sent");
@@ -509,7 +509,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 
     /// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
-    fn cannot_send(&self, what: &str, error: &FrameError) -> String {
+    fn cannot_send(&self, what: &str, error: FrameError) -> String {
+        let error = error.of_reply();
         let limiter = self.log_limiter;
         let text = format!("the {what} cannot be sent: {error}");
         if P::Framing::HAS_REJECTION_FRAME {
