@@ -5,7 +5,7 @@ use crate::{
     concurrency::is_concurrent,
     format::{Decode, Encode},
     framing::Framing,
-    protocol::{ClientProtocol, ServerProtocol},
+    protocol::{ClientProtocol, ServerProtocol, has_no_request},
 };
 
 /// The largest `max_frame_len` and `max_reply_len`: 512 MiB, so that no length begins with a printable character.
@@ -65,6 +65,12 @@ pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'stat
     }
     if is_concurrent::<P>() && P::CLONE_FRAMING.is_some() {
         return Some("requests at the same time cannot change the framing: remove `concurrent`");
+    }
+    if has_no_request::<P>() && (P::Framing::HAS_IDS || P::Framing::HAS_VALUES) {
+        return Some("`NoRequest` has neither an id nor a value: use another framing");
+    }
+    if has_no_request::<P>() && is_concurrent::<P>() {
+        return Some("there is one call for each connection: remove `concurrent`");
     }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
     framing_error::<P::Framing>(is_value, is_one_type)

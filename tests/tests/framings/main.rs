@@ -2,6 +2,7 @@
 
 mod detection;
 mod every_framing;
+mod no_request;
 mod other_protocols;
 mod own_framings;
 mod protocols_page;

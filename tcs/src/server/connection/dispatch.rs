@@ -28,7 +28,7 @@ use crate::{
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
-    protocol::{Context, ServerProtocol},
+    protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
 };
 
@@ -335,6 +335,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn next_request(&mut self) -> Result<&'a [u8], Next> {
+        if const { has_no_request::<P>() } {
+            return self.no_request();
+        }
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
@@ -374,6 +377,15 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return Err(next);
             }
         }
+    }
+
+    /// Takes the request of a protocol that waits for none.
+    fn no_request(&mut self) -> Result<&'a [u8], Next> {
+        if self.io.registration().tally().received() > 0 {
+            return Err(Next::Exit(Exit::Close));
+        }
+        self.io.count_request();
+        Ok(&[])
     }
 
     /// Lets what is written from now on have the id of the request that was parsed last.
@@ -433,7 +445,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             return self.responder().unusual_reply(encoded, peer);
         }
         self.io.count_reply();
-        if P::Framing::EXCHANGES.are_many() && !self.shared.checks_requests {
+        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Flow::Continue(());
         }
         self.responder().after_response()

@@ -34,7 +34,7 @@ use crate::{
     format::{After, Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, has_one_exchange},
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
@@ -149,7 +149,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             "the server has no TLS to start; it is set with `start_tls`"
         } else if is_over_tls(peer) {
             "the connection is over TLS already"
-        } else if self.shared.is_once || !P::Framing::EXCHANGES.are_many() {
+        } else if self.shared.is_once || has_one_exchange::<P>() {
             "the connection has one exchange"
         } else {
             self.unsent.served += 1;
@@ -247,7 +247,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             // Others are in flight, and the last of them decides.
             return Flow::Continue(());
         }
-        if !P::Framing::EXCHANGES.are_many() {
+        if has_one_exchange::<P>() {
             return Flow::Break(Exit::Close);
         }
         if self.shared.is_once {
