@@ -1,6 +1,7 @@
 //! What the framings promise.
 
 mod detection;
+mod duplex;
 mod every_framing;
 mod no_request;
 mod other_protocols;
