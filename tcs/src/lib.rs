@@ -206,6 +206,7 @@
 //! | setting | default | limits |
 //! |---|---|---|
 //! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message without its header, both ways |
+//! | [`max_reply_len`](server::Server::max_reply_len) | `max_frame_len` | a message that the server sends, if its limit is another |
 //! | [`memory_budget`](server::Server::memory_budget) | 512 MiB, or a quarter of what the process may use | the large buffers of all connections together |
 //! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | open connections |
 //! | [`max_connections_per_address`](server::Server::max_connections_per_address) | a quarter of `max_connections` | open connections of one address |

@@ -5,10 +5,10 @@ use crate::{
     concurrency::is_concurrent,
     format::{Decode, Encode},
     framing::Framing,
-    protocol::{ClientProtocol, ServerProtocol},
+    protocol::{ClientProtocol, ServerProtocol, has_no_request},
 };
 
-/// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
+/// The largest `max_frame_len` and `max_reply_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
 
 /// Returns an error if a setting is zero that must not be.
@@ -22,9 +22,13 @@ pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error>
     }
 }
 
-/// Returns an error if `max_frame_len` is so large that `LengthPrefixed` could not tell a length
+/// Returns an error if the maximum length of messages is so large that `LengthPrefixed` could not tell a length
 /// from text, or smaller than the `least` bytes that every message of a framing has.
-pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Error> {
+pub(crate) fn check_message_len(
+    setting: &'static str,
+    length: usize,
+    least: usize,
+) -> Result<(), Error> {
     let reason = if length > MAX_FRAME_LEN {
         format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)")
     } else if length < least {
@@ -32,7 +36,7 @@ pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Err
     } else {
         return Ok(());
     };
-    Err(Error::setting("max_frame_len", reason))
+    Err(Error::setting(setting, reason))
 }
 
 /// Stops the compiler at a framing with wrong parameters.
@@ -61,6 +65,12 @@ pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'stat
     }
     if is_concurrent::<P>() && P::CLONE_FRAMING.is_some() {
         return Some("requests at the same time cannot change the framing: remove `concurrent`");
+    }
+    if has_no_request::<P>() && (P::Framing::HAS_IDS || P::Framing::HAS_VALUES) {
+        return Some("`NoRequest` has neither an id nor a value: use another framing");
+    }
+    if has_no_request::<P>() && is_concurrent::<P>() {
+        return Some("there is one call for each connection: remove `concurrent`");
     }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
     framing_error::<P::Framing>(is_value, is_one_type)

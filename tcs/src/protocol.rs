@@ -224,6 +224,8 @@
 
 mod client;
 mod contract;
+mod lossy;
+mod no_request;
 #[cfg(feature = "tower")]
 pub mod tower;
 
@@ -231,6 +233,10 @@ use std::sync::Arc;
 
 pub use client::ClientProtocol;
 pub use contract::{CallContract, CallOwned, Contract};
+pub use lossy::Lossy;
+pub use no_request::NoRequest;
+
+pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
     concurrency::Concurrency,

@@ -458,11 +458,11 @@ pub const VARINT: Naive = Naive {
 pub const VARINT_AFTER_1: Naive = Naive {
     encode: |message| {
         let (first, rest) = message.split_first()?;
-        let (_, width) = varint(rest)?;
+        let (_, width) = short_varint(rest)?;
         Some([&[*first][..], &(VARINT.encode)(&rest[width..])?].concat())
     },
     decode: |stream| {
-        let (length, width) = varint(stream.get(1..)?)?;
+        let (length, width) = short_varint(stream.get(1..)?)?;
         stream.split_at_checked(1 + width + length)
     },
     fit: |message| {
@@ -474,6 +474,11 @@ pub const VARINT_AFTER_1: Naive = Naive {
     },
     ..VARINT
 };
+
+/// A length of at most 4 bytes.
+fn short_varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    varint(bytes).filter(|(_, width)| *width <= 4)
+}
 
 pub const DIGITS: Naive = Naive {
     encode: |message| Some([message.len().to_string().as_bytes(), b" ", message].concat()),

@@ -187,7 +187,7 @@ async fn log_names_a_framing_that_carries_what_this_one_cannot() {
     assert_eq!(hints.len(), 3);
     assert!(hints[0].contains("the reply cannot be sent: the message contains a line feed"));
     let text =
-        "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of 100 bytes";
+        "the reply cannot be sent: a message of 101 bytes exceeds `max_reply_len` of 100 bytes";
     says(TooMuch, frame(b"1"), &control(0x06, text)).await;
     assert_eq!(log.with(hint).len(), 3);
 }

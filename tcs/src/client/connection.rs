@@ -163,7 +163,7 @@ impl<F: Framing> Connection<F> {
             assert_parameters::<F>();
         }
         Self {
-            wire: Wire::new(stream, options.max_frame_len),
+            wire: Wire::new(stream, &options),
             framing: ConnectionFraming::of_client(),
             in_flight: InFlight::default(),
             peer,

@@ -156,7 +156,7 @@ impl<F: Framing> Connection<F> {
     }
 
     fn collect(&mut self, part: Range<usize>) -> Result<(), usize> {
-        let limit = self.options.max_frame_len;
+        let limit = self.options.reply_len();
         self.ids.add_part(self.wire.message(part), limit)
     }
 

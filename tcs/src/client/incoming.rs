@@ -144,7 +144,7 @@ impl<F: Framing> Connection<F> {
             Received::Item(_) => self.in_flight.abandon_oldest(),
             _ => {}
         }
-        received.into_error(&self.peer, self.options.max_frame_len)
+        received.into_error(&self.peer, self.options.reply_len())
     }
 
     /// Decodes the message at `range`. Returns what `extract` makes of it.

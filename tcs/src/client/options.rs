@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::transport::ClientTls;
 use crate::{
     Result,
-    limit::{check_max_frame_len, check_zero},
+    limit::{check_message_len, check_zero},
     socket::Keepalive,
 };
 
@@ -40,6 +40,8 @@ pub struct ConnectOptions {
     pub(super) reply_timeout: Option<Duration>,
     pub(super) keepalive_timeout: Option<Duration>,
     pub(super) max_frame_len: usize,
+    /// `None`: `max_frame_len`.
+    max_reply_len: Option<usize>,
     pub(super) max_in_flight: usize,
     pub(super) max_queued_events: usize,
     #[cfg(feature = "tls")]
@@ -57,6 +59,7 @@ impl Default for ConnectOptions {
             // Long enough for a machine that changes its network.
             keepalive_timeout: Some(Duration::from_mins(2)),
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
+            max_reply_len: None,
             max_in_flight: 1_024,
             // Room for thousands of small events while one call waits.
             max_queued_events: 1 << 20,
@@ -125,12 +128,24 @@ impl ConnectOptions {
         })
     }
 
-    /// Limits the size of a message in bytes, in both directions.
+    /// Limits the size of a message in bytes, in both directions unless there is a
+    /// [`max_reply_len`](Self::max_reply_len).
     ///
     /// Connecting returns an error for zero, for more than 512 MiB, and for less than the minimum of a
     /// framing such as [`Fixed`](crate::framing::Fixed). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
+        self
+    }
+
+    /// Limits the size in bytes of a message that the client accepts: a reply, an item of a streamed reply, an event, or
+    /// the greeting.
+    ///
+    /// A larger one is an error of the kind [`Reply`](crate::ErrorKind::Reply). A client of a server with small requests
+    /// can so accept large replies. Connecting returns an error for the same values as of `max_frame_len`. Default:
+    /// [`max_frame_len`](Self::max_frame_len).
+    pub fn max_reply_len(mut self, bytes: usize) -> Self {
+        self.max_reply_len = Some(bytes);
         self
     }
 
@@ -167,15 +182,22 @@ impl ConnectOptions {
         self
     }
 
+    /// Returns `max_reply_len`.
+    pub(super) fn reply_len(&self) -> usize {
+        self.max_reply_len.unwrap_or(self.max_frame_len)
+    }
+
     /// Returns an error for invalid values. The messages of the framing have at least `min_frame_len`
     /// bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
-        check_max_frame_len(self.max_frame_len, min_frame_len)?;
+        check_message_len("max_frame_len", self.max_frame_len, min_frame_len)?;
+        check_message_len("max_reply_len", self.reply_len(), min_frame_len)?;
         #[cfg(feature = "tls")]
         self.tls.as_ref().map_or(Ok(()), ClientTls::check)?;
         let is_zero = |limit| limit == Some(Duration::ZERO);
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
+            ("max_reply_len", self.max_reply_len == Some(0)),
             ("max_in_flight", self.max_in_flight == 0),
             ("max_queued_events", self.max_queued_events == 0),
             ("connect_timeout", is_zero(self.connect_timeout)),
@@ -197,6 +219,7 @@ mod tests {
         assert_eq!(options.reply_timeout, Some(Duration::from_secs(30)));
         assert_eq!(options.keepalive_timeout, Some(Duration::from_mins(2)));
         assert_eq!(options.max_frame_len, 8 << 20);
+        assert_eq!(options.reply_len(), 8 << 20);
         assert_eq!(options.max_in_flight, 1_024);
         assert_eq!(options.max_queued_events, 1 << 20);
     }

@@ -47,12 +47,12 @@ impl Received {
 
     /// Returns the error of a request whose result is no message.
     #[cold]
-    pub(super) fn into_error(self, peer: &Peer, max_frame_len: usize) -> Error {
+    pub(super) fn into_error(self, peer: &Peer, max_reply_len: usize) -> Error {
         match self {
             Self::Message(_) | Self::Item(_) | Self::Part(_) | Self::Event(_) | Self::Notice => {
                 Error::streamed(peer)
             }
-            Self::TooLarge(length) => Error::too_large(peer, length, max_frame_len),
+            Self::TooLarge(length) => Error::too_large(peer, length, max_reply_len),
             Self::Rejection(rejection) => Error::rejected(peer, rejection),
         }
     }
@@ -186,10 +186,10 @@ impl Replies {
     pub(super) fn next_frame<F: Framing>(
         &mut self,
         framing: &mut ConnectionFraming<F>,
-        max_frame_len: usize,
+        max_reply_len: usize,
     ) -> Result<Option<(Received, u64)>, FrameError> {
         let sent = self.sent_before;
-        let input = self.buffer.input(max_frame_len, Side::Client);
+        let input = self.buffer.input(max_reply_len, Side::Client);
         let Some(parsed) = framing.parse(input)? else {
             self.has_unparsed = false;
             if !self.parts.is_empty() {

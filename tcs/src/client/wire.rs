@@ -33,6 +33,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{
+    ConnectOptions,
     fault::{Fault, UNEXPECTED, clone_io_error},
     replies::{Received, Replies},
     requests::{EncodeRequest, RequestQueue, SentRequests},
@@ -56,6 +57,7 @@ const READ_RETRIES: u32 = 64;
 pub(super) struct Wire {
     stream: Stream,
     max_frame_len: usize,
+    max_reply_len: usize,
     /// The requests that wait to be sent.
     requests: RequestQueue,
     /// Those before them, if they may be sent again.
@@ -112,10 +114,11 @@ impl Expected {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream, max_frame_len: usize) -> Self {
+    pub(super) fn new(stream: Stream, options: &ConnectOptions) -> Self {
         Self {
             stream,
-            max_frame_len,
+            max_frame_len: options.max_frame_len,
+            max_reply_len: options.reply_len(),
             requests: RequestQueue::new(0),
             sent_requests: None,
             sending: Sending::Open,
@@ -334,8 +337,8 @@ impl Wire {
         framing: &mut ConnectionFraming<F>,
         expected: impl FnOnce(u32) -> Expected,
     ) -> Result<Option<Received>, Arc<Fault>> {
-        let next = self.replies.next_frame(framing, self.max_frame_len);
-        match next.map_err(Fault::Frame)? {
+        let next = self.replies.next_frame(framing, self.max_reply_len);
+        match next.map_err(|error| Fault::Frame(error.of_reply()))? {
             Some((Received::Rejection(rejection), _)) if rejection.kind().is_final() => {
                 Err(Fault::Rejected(rejection).into())
             }
@@ -477,7 +480,7 @@ mod tests {
     /// the most parts that were kept apart.
     async fn read_slowly(sends: bool) -> usize {
         let (near, mut far) = duplex(1);
-        let mut wire = Wire::new(Stream::new(near), 1 << 10);
+        let mut wire = Wire::new(Stream::new(near), &ConnectOptions::new());
         let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let request = |out: &mut Writer<'_>| {
@@ -511,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn replies_that_wait_together_answer_the_requests_before_each() {
         let (near, mut far) = duplex(1 << 10);
-        let mut wire = Wire::new(Stream::new(near), 1 << 10);
+        let mut wire = Wire::new(Stream::new(near), &ConnectOptions::new());
         let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
@@ -535,7 +538,7 @@ mod tests {
     #[tokio::test]
     async fn closed_wire_returns_its_fault_though_the_end_of_its_input_would_be_a_message() {
         let (near, _far) = duplex(1);
-        let mut wire = Wire::new(Stream::new(near), 1 << 10);
+        let mut wire = Wire::new(Stream::new(near), &ConnectOptions::new());
         let mut framing = ConnectionFraming::new(Raw);
         wire.close(Fault::Broken("why").into());
         let received = poll_fn(|cx| wire.poll_receive(cx, &mut framing, |_| Expected::ANY)).await;

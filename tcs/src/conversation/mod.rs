@@ -88,8 +88,8 @@ const DEFAULT_IDLE: u64 = 0;
 /// The limits of messages beside requests and replies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConversationLimits {
-    /// The maximum length of a message.
-    pub(crate) frame_len: usize,
+    /// The maximum length of an event or an item.
+    pub(crate) message_len: usize,
     /// How many bytes of events may wait.
     pub(crate) push_queue: usize,
     pub(crate) push_overflow: PushOverflow,
@@ -98,7 +98,7 @@ pub(crate) struct ConversationLimits {
 impl ConversationLimits {
     /// The limits of a server by default, and those without a server.
     pub(crate) const DEFAULT: Self = Self {
-        frame_len: 8 << 20,
+        message_len: 8 << 20,
         push_queue: 64 << 10,
         push_overflow: PushOverflow::Reject,
     };
@@ -240,6 +240,9 @@ fn encode<Format>(
     match EncodeOutcome::of(encoded, out, 0, limit) {
         EncodeOutcome::Written(_) => Ok(true),
         EncodeOutcome::Nothing => Ok(false),
+        EncodeOutcome::Unsendable(error) => {
+            Err(Unsent(EncodeOutcome::Unsendable(error.of_reply())))
+        }
         unsent => Err(Unsent(unsent)),
     }
 }

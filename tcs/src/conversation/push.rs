@@ -84,7 +84,7 @@ impl<P: Pushes> Push<P> {
     ///
     /// Returns an error if the connection is closed ([`is_closed`](PushError::is_closed)), if its queue is full
     /// ([`is_full`](PushError::is_full)), or if the event cannot be encoded or is longer than
-    /// [`max_frame_len`](crate::server::Server::max_frame_len).
+    /// [`max_reply_len`](crate::server::Server::max_reply_len).
     pub fn try_send<'e>(&self, event: P::Event<'e>) -> Result<(), PushError>
     where
         P::Event<'e>: Encode<P::Format>,
@@ -223,7 +223,7 @@ impl<P: Pushes> PushGroup<P> {
     /// # Errors
     ///
     /// Returns an error if the event cannot be encoded, or is longer than the
-    /// [`max_frame_len`](crate::server::Server::max_frame_len) of a member's server.
+    /// [`max_reply_len`](crate::server::Server::max_reply_len) of a member's server.
     pub fn send<'e>(&self, event: P::Event<'e>) -> Result<usize, PushError>
     where
         P::Event<'e>: Encode<P::Format>,

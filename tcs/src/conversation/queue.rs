@@ -99,7 +99,7 @@ impl PushQueue {
     }
 
     pub(super) const fn max_event_len(&self) -> usize {
-        self.limits.frame_len
+        self.limits.message_len
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -273,7 +273,7 @@ mod tests {
 
     fn queue(push_queue: usize, push_overflow: PushOverflow) -> PushQueue {
         PushQueue::new(ConversationLimits {
-            frame_len: 100,
+            message_len: 100,
             push_queue,
             push_overflow,
         })

@@ -71,7 +71,7 @@ impl<P: Streams> Replies<'_, P> {
     /// # Errors
     ///
     /// Returns an error if the item cannot be encoded, or is longer than
-    /// [`max_frame_len`](crate::server::Server::max_frame_len). It is then not sent, and the stream can go on. If the peer
+    /// [`max_reply_len`](crate::server::Server::max_reply_len). It is then not sent, and the stream can go on. If the peer
     /// is gone, the function is dropped.
     ///
     /// # Cancel safety
@@ -138,7 +138,7 @@ impl<P: Streams> Replies<'_, P> {
         P::Item<'i>: Encode<P::Format>,
     {
         let Conversation { items, shared, .. } = self.conversation;
-        let limit = shared.limits.frame_len;
+        let limit = shared.limits.message_len;
         let encoded = encode(item, &mut self.item, limit).map_err(SendError)?;
         let must_wait = encoded && items.stage(&self.item);
         if self.item.capacity() > FULL {

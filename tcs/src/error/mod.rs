@@ -456,8 +456,11 @@ impl Error {
 
     /// The reply is beyond the limit.
     #[cold]
-    pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {
-        Self::no_frame(peer, FrameError::too_large(length, max_frame_len))
+    pub(crate) fn too_large(peer: &Peer, length: usize, max_reply_len: usize) -> Self {
+        Self::no_frame(
+            peer,
+            FrameError::too_large(length, max_reply_len).of_reply(),
+        )
     }
 
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]

@@ -191,6 +191,10 @@ pub trait Decode<'a, Format>: Sized {
     ///
     /// Default: `false`.
     const IS_VALUE: bool = false;
+
+    /// Whether there is no message to wait for ([`NoRequest`](crate::protocol::NoRequest)).
+    #[doc(hidden)]
+    const IS_ABSENT: bool = false;
 }
 
 /// A reply, with the type of the value that the caller of a protocol function receives.

@@ -18,8 +18,7 @@ use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writ
 /// have an `L` of their own. It cannot send a line with a block of another length.
 ///
 /// A line and its block have at most `max_frame_len` bytes together. Up to four times as much is skipped and rejected as
-/// *too large*. There are no control frames: the text of a function's error is sent as the reply, and after a rejection the
-/// connection closes, unless the protocol has a function for rejections (`reject_with = …`).
+/// *too large*.
 ///
 /// # Examples
 ///
@@ -61,7 +60,7 @@ use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writ
 pub struct Blocks<L> {
     searched: usize,
     /// Where the block begins and how long it is, once its line has arrived.
-    block: Option<(usize, u64)>,
+    block: Option<(usize, usize)>,
     is_client: bool,
     lengths: PhantomData<fn() -> L>,
 }
@@ -140,11 +139,14 @@ impl<L: BlockLen> Framing for Blocks<L> {
             let Some(length) = length else {
                 return Ok(Some(line));
             };
-            (line.consumed(), length)
+            // On a machine of 32 bits, what does not fit is too large.
+            (
+                line.consumed(),
+                usize::try_from(length).unwrap_or(usize::MAX),
+            )
         };
         self.block = None;
         let limit = input.limit();
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let Some(end) = start
             .checked_add(length)
             .filter(|end| *end < usize::MAX - END.len())
@@ -161,7 +163,7 @@ impl<L: BlockLen> Framing for Blocks<L> {
                 "a block of {length} bytes without `\\r\\n` after it"
             ))),
             None => {
-                self.block = Some((start, length as u64));
+                self.block = Some((start, length));
                 ParsedFrame::incomplete(input)
             }
         }

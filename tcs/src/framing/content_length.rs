@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use super::{
     FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, input::OVERHEAD,
-    parsed::skip_or_reject,
 };
 use crate::text::Escaped;
 
@@ -15,9 +14,7 @@ use crate::text::Escaped;
 /// length, or with two, ends the connection: if two programs took different ones, a peer could smuggle requests. Writes
 /// `Content-Length: 2\r\n\r\n{}`.
 ///
-/// There are no control frames: the text of a function's error is sent as the reply, and after a rejection the connection
-/// closes, unless the protocol has a function for rejections (`reject_with = …`). A message of up to four times
-/// `max_frame_len` is skipped. Headers have at most 1,024 bytes, which do not count.
+/// A message of up to four times `max_frame_len` is skipped. Headers have at most 1,024 bytes, which do not count.
 ///
 /// # Examples
 ///
@@ -45,7 +42,7 @@ use crate::text::Escaped;
 pub struct ContentLength {
     searched: usize,
     /// Where the message begins and how long it is, once its headers have arrived.
-    message: Option<(usize, u64)>,
+    message: Option<(usize, usize)>,
 }
 
 const HEADERS_END: &[u8] = b"\r\n\r\n";
@@ -72,20 +69,9 @@ impl Framing for ContentLength {
             let headers = input.bytes().get(..end).unwrap_or_default();
             (end + HEADERS_END.len(), parse_headers(headers)?)
         };
-        self.message = None;
-        let limit = input.limit();
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let Some(end) = start.checked_add(length) else {
-            return Err(FrameError::too_large(length, limit));
-        };
-        if length > limit {
-            return skip_or_reject(length, limit, end, input.ends_before(end));
-        }
-        if input.bytes().len() < end {
-            self.message = Some((start, length as u64));
-            return ParsedFrame::incomplete(input);
-        }
-        Ok(Some(ParsedFrame::message(start..end, end)))
+        let parsed = ParsedFrame::counted(input, start, length);
+        self.message = matches!(parsed, Ok(None)).then_some((start, length));
+        parsed
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
@@ -93,7 +79,7 @@ impl Framing for ContentLength {
         let headers = input.find(HEADERS_END, &mut 0).ok()??;
         let length = parse_headers(bytes.get(..headers)?).ok()?;
         let start = headers + HEADERS_END.len();
-        Some(start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)))
+        Some(start.saturating_add(length))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -107,7 +93,7 @@ impl Framing for ContentLength {
 }
 
 /// Returns the length in headers that `\r\n` separates.
-fn parse_headers(headers: &[u8]) -> Result<u64, FrameError> {
+fn parse_headers(headers: &[u8]) -> Result<usize, FrameError> {
     let text = str::from_utf8(headers);
     let text = text.map_err(|_| FrameError::malformed("headers that are not UTF-8"))?;
     let mut length = None;
@@ -136,7 +122,7 @@ fn parse_headers(headers: &[u8]) -> Result<u64, FrameError> {
             return Err(FrameError::malformed(text));
         }
         // So many digits are too large in any case.
-        length = Some(value.parse().unwrap_or(u64::MAX));
+        length = Some(value.parse().unwrap_or(usize::MAX));
     }
     length.ok_or_else(|| FrameError::malformed("headers without `Content-Length`"))
 }

@@ -26,9 +26,7 @@ use super::{Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, del
 /// A function that takes the framing (`#[framing] framing: &mut CrlfText`) can read a text in place of a line, as in
 /// SMTP's `DATA`: [`read_text`](Self::read_text).
 ///
-/// There are no control frames: the text of a function's error is sent as the reply, and after any other rejection the
-/// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line without its end
-/// is rejected and never executed.
+/// A last line without its end is rejected and never executed.
 ///
 /// # Examples
 ///
@@ -149,10 +147,8 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
             };
         }
         let unread = input.bytes().get(self.searched..).unwrap_or_default();
-        // Of two line ends, the first one counts. No byte behind it is looked at.
-        let mut ends = memchr2_iter(b'\n', b'\r', unread)
-            .filter(|at| matches!(unread.get(*at..), Some([b'\n', ..] | [b'\r', 0, ..])));
-        if let Some(at) = ends.next().filter(|at| unread.get(*at) == Some(&b'\r')) {
+        let line_end = first_line_end(unread, memchr2_iter(b'\n', b'\r', unread));
+        if let Some(at) = line_end.filter(|at| unread.get(*at) == Some(&b'\r')) {
             let end = self.searched + at;
             if end > input.limit() {
                 return Err(FrameError::too_large(end, input.limit()));
@@ -196,6 +192,12 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
         out.extend_from_slice(delimited::unpacked(const { &Self::PROMPT.to_be_bytes() }));
         Ok(())
     }
+}
+
+/// Returns the first of these places at which a line ends with `\n` or `\r\0`. No place after it is looked at, so that
+/// many lines that arrive together are not searched again and again.
+fn first_line_end(bytes: &[u8], mut places: impl Iterator<Item = usize>) -> Option<usize> {
+    places.find(|at| matches!(bytes.get(*at..), Some([b'\n', ..] | [b'\r', 0, ..])))
 }
 
 /// Writes text with `\r\n` after each line.
@@ -262,5 +264,36 @@ fn command_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         [_, WILL..=DONT, _, ..] => Ok(Some(3)),
         [_] | [_, WILL..=DONT] => Ok(None),
         _ => Ok(Some(2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::ReadState;
+
+    #[test]
+    fn search_ends_with_the_line() {
+        let lines = b"a\rb\r\n".repeat(1_000);
+        let mut looked_at = 0;
+        let places = memchr2_iter(b'\n', b'\r', &lines).inspect(|_| looked_at += 1);
+        assert_eq!(first_line_end(&lines, places), Some(4));
+        assert_eq!(looked_at, 3);
+    }
+
+    #[test]
+    fn no_byte_is_searched_twice() {
+        for piece in [&b"xyz"[..], b"\r", b"x\r"] {
+            let mut framing = CrlfText::<0>::default();
+            let bytes = piece.repeat(100);
+            for end in 1..=bytes.len() {
+                let arrived = bytes.get(..end).expect("it is within");
+                let input = Input::new(arrived, 1_000, Side::Server, ReadState::Idle);
+                assert_eq!(framing.parse(input), Ok(None));
+                // A zero byte may follow the last one.
+                let open = usize::from(arrived.ends_with(b"\r"));
+                assert_eq!(framing.searched, end - open);
+            }
+        }
     }
 }

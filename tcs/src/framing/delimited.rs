@@ -9,9 +9,8 @@ use crate::text::Escaped;
 ///
 /// The parameter is a delimiter packed by [`delimiter`], because const parameters cannot be bytes:
 /// `Delimited<{ delimiter(b";") }>`. A message cannot be sent if it contains the delimiter, or if
-/// its end would make the delimiter begin too early. There are no control frames: the text of a
-/// function's error is sent as the reply, and after any other rejection the connection closes. A last
-/// message without its delimiter is rejected and never executed, because it may be incomplete.
+/// its end would make the delimiter begin too early. A last message without its delimiter is rejected and never executed,
+/// because it may be incomplete.
 ///
 /// # Examples
 ///

@@ -8,10 +8,9 @@ use crate::text::Escaped;
 /// A length in decimal digits, the byte `END`, and the message: `5 hello`.
 ///
 /// Syslog over TCP and TLS uses `Digits<b' '>` (octet counting, RFC 6587 and RFC 5425), and the strings of bencode are
-/// `Digits<b':'>`. With a comma after the message, it is a [netstring](super::Netstrings). A length has no leading zeros.
-/// A number beyond four times `max_frame_len` is rejected at the digit that makes it too large. There are no control
-/// frames: the text of a function's error is sent as the reply, and after any other rejection the connection closes,
-/// unless the protocol has a function for rejections (`reject_with = …`).
+/// `Digits<b':'>`. With a comma after the message, it is a [netstring](super::Netstrings). A length has no leading zeros. A
+/// length of 0 is an empty message, which bencode has and syslog does not. A number beyond four times `max_frame_len` is
+/// rejected at the digit that makes it too large.
 ///
 /// # Examples
 ///

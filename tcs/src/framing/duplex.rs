@@ -5,10 +5,9 @@ use super::{
 };
 use crate::Rejection;
 
-/// Requests with the framing `Read`, and replies with the framing `Write`.
+/// Requests with the framing `Requests`, and replies with the framing `Replies`, at both ends.
 ///
-/// The names are those of the server: it reads requests and writes replies. A client of this library writes with `Read` and
-/// reads with `Write`.
+/// Notices that announce chunks are those of `Requests`, and all others from a server are those of `Replies`.
 ///
 /// | framing | for |
 /// |---|---|
@@ -52,9 +51,9 @@ use crate::Rejection;
 /// let connection = tcs::Connection::<Duplex<Lines, Multiplexed>>::over(tokio::io::empty());
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Duplex<Read, Write> {
-    requests: Read,
-    replies: Write,
+pub struct Duplex<Requests, Replies> {
+    requests: Requests,
+    replies: Replies,
     is_client: bool,
 }
 
@@ -71,35 +70,39 @@ macro_rules! writer {
     };
 }
 
-impl<Read: Framing, Write: Framing> Framing for Duplex<Read, Write> {
-    const EXCHANGES: Exchanges = match (Read::EXCHANGES, Write::EXCHANGES) {
+impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> {
+    const EXCHANGES: Exchanges = match (Requests::EXCHANGES, Replies::EXCHANGES) {
         (Exchanges::Many, Exchanges::Many) => Exchanges::Many,
         (Exchanges::OneUntilHalfClose, _) => Exchanges::OneUntilHalfClose,
         _ => Exchanges::One,
     };
-    const MIN_MESSAGE_LEN: usize = if Read::MIN_MESSAGE_LEN > Write::MIN_MESSAGE_LEN {
-        Read::MIN_MESSAGE_LEN
+    const MIN_MESSAGE_LEN: usize = if Requests::MIN_MESSAGE_LEN > Replies::MIN_MESSAGE_LEN {
+        Requests::MIN_MESSAGE_LEN
     } else {
-        Write::MIN_MESSAGE_LEN
+        Replies::MIN_MESSAGE_LEN
     };
-    const PARAMETER_ERROR: Option<&'static str> = match Read::PARAMETER_ERROR {
-        None if Read::HAS_VALUES || Write::HAS_VALUES || Read::HAS_IDS || Write::HAS_IDS => {
+    const PARAMETER_ERROR: Option<&'static str> = match Requests::PARAMETER_ERROR {
+        None if Requests::HAS_VALUES
+            || Replies::HAS_VALUES
+            || Requests::HAS_IDS
+            || Replies::HAS_IDS =>
+        {
             Some("the framings of `Duplex` are framings of bytes, without ids")
         }
-        None => Write::PARAMETER_ERROR,
+        None => Replies::PARAMETER_ERROR,
         error => error,
     };
-    const HAS_REJECTION_FRAME: bool = Write::HAS_REJECTION_FRAME;
+    const HAS_REJECTION_FRAME: bool = Replies::HAS_REJECTION_FRAME;
     const DETECTION: Detection = Detection {
         // Servers judge requests, and clients replies.
         reject_foreign_start: |input| match input.side() {
-            Side::Server => (Read::DETECTION.reject_foreign_start)(input),
-            Side::Client => (Write::DETECTION.reject_foreign_start)(input),
+            Side::Server => (Requests::DETECTION.reject_foreign_start)(input),
+            Side::Client => (Replies::DETECTION.reject_foreign_start)(input),
         },
-        ..Read::DETECTION
+        ..Requests::DETECTION
     };
     const HAS_INDEPENDENT_FRAMES: bool =
-        Read::HAS_INDEPENDENT_FRAMES && Write::HAS_INDEPENDENT_FRAMES;
+        Requests::HAS_INDEPENDENT_FRAMES && Replies::HAS_INDEPENDENT_FRAMES;
 
     fn set_side(&mut self, side: Side) {
         self.is_client = side == Side::Client;
@@ -135,10 +138,16 @@ impl<Read: Framing, Write: Framing> Framing for Duplex<Read, Write> {
     }
 
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        writer!(self, framing => framing.announce(out, announcement, count))
+        // Also a server asks whether its clients announce chunks.
+        if announcement == Announcement::Chunks {
+            self.requests.announce(out, announcement, count)
+        } else {
+            self.replies.announce(out, announcement, count)
+        }
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
-        writer!(self, framing => framing.notice(out, notice))
+        // Only clients send notices.
+        self.requests.notice(out, notice)
     }
 }

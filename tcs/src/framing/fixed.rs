@@ -4,10 +4,8 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 
 /// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///
-/// A message of another size cannot be sent. There are no control frames: the text of a function's
-/// error is sent as the reply, which must have `N` bytes, and after any other rejection the
-/// connection closes. The compiler checks that `N` is more than 0. `bind` and connecting check that
-/// it is at most `max_frame_len`.
+/// A message of another size cannot be sent, and so the text of a function's error must have `N` bytes. The compiler
+/// checks that `N` is more than 0. `bind` and connecting check that it is at most `max_frame_len`.
 ///
 /// # Examples
 ///

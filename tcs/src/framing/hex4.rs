@@ -12,9 +12,7 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::unexpected};
 /// is sent as `000ahello\n`. A message of four bytes is sent as it is, and must be `0000` to `0002`, or `0004`, an empty
 /// line. A line has at most 65,520 bytes.
 ///
-/// There are no control frames: the text of a function's error is sent as the reply, so it must have room for the digits,
-/// as Git's `ERR` has (`0000ERR not found`). After any other rejection the connection closes, unless the protocol has a
-/// function for rejections (`reject_with = …`).
+/// The text of a function's error must have room for the digits, as Git's `ERR` has (`0000ERR not found`).
 ///
 /// # Examples
 ///

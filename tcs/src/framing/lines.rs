@@ -50,8 +50,7 @@ pub struct Lines {
 /// A `\n` without a `\r` before it is a protocol error, and nothing from it on is executed. If one
 /// end took it for a line end and the other did not, a peer could smuggle requests past any program
 /// between them. A `\r` without a `\n` after it is an ordinary byte. A message that contains `\n`
-/// cannot be sent. The rest is as with [`Lines`]: there are no control frames, and a last line
-/// without its end is rejected.
+/// cannot be sent. As with [`Lines`], a last line without its end is rejected.
 ///
 /// # Examples
 ///

@@ -28,15 +28,16 @@
 //! | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 //! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
 //! | [`Verbatim`] | bytes, as they arrive and as the function writes them | echo, telnet; replies of `Duplex` |
-//! | [`Duplex<Read, Write>`](Duplex) | requests with one framing, replies with another | finger, whois, text protocols |
+//! | [`Duplex<Requests, Replies>`](Duplex) | requests with one framing, replies with another | finger, whois, text protocols |
 //! | **one message for each direction of a connection** | | |
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
 //!
 //! Only `LengthPrefixed` and `Multiplexed` have control frames, which give the peer the reason why it gets no reply.
 //! With the others except `Codec`, the text of a function's error is sent as the reply, so a call returns
-//! it as `Ok` ([table](crate#an-err-of-the-function)). After any other rejection, the connection closes
-//! once the earlier replies are delivered.
+//! it as `Ok` ([table](crate#an-err-of-the-function)). It must be a message that the framing can carry. After any other
+//! rejection, the connection closes once the earlier replies are delivered. With `reject_with = …`, the protocol has
+//! messages for all rejections.
 //!
 //! For anything else, implement [`Framing`].
 //!

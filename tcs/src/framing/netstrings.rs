@@ -10,8 +10,7 @@ use super::{
 ///
 /// [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt) them; QMTP and SCGI use them.
 /// A length has no leading zeros. A number beyond four times `max_frame_len` is rejected at
-/// the digit that makes it too large. There are no control frames: the text of a function's error is sent as the
-/// reply, and after any other rejection the connection closes.
+/// the digit that makes it too large.
 ///
 /// # Examples
 ///

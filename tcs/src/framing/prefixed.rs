@@ -9,9 +9,7 @@ use super::{FrameError, Framing, Input, LengthLayout, ParsedFrame};
 /// `Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>`, which does not compile without the braces. DNS
 /// over TCP uses `Prefixed<2>`.
 ///
-/// Messages use the whole range of the length, so there are no control frames: the text of a
-/// function's error is sent as the reply, and after any other rejection the connection closes. A
-/// message that is too long for the length cannot be sent. Between two programs of this library,
+/// A message that is too long for the length cannot be sent. Between two programs of this library,
 /// [`LengthPrefixed`](super::LengthPrefixed) carries more: it has control frames. If the header has more than the
 /// length, use [`LengthField`](super::LengthField).
 ///

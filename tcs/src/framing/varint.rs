@@ -2,7 +2,7 @@
 
 use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 
-/// A length in 1 to 5 bytes of 7 bits each, the least significant first (LEB128), and the message.
+/// A length in bytes of 7 bits each, the least significant first (LEB128), and the message.
 ///
 /// Delimited messages of Protocol Buffers and packets of Minecraft (both `Varint`) have it. `HEADER` is the number of
 /// bytes that precede the length. If there are any, as with MQTT (`Varint<1>`: type and flags, then the *remaining
@@ -10,9 +10,8 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 /// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is;
 /// [`split`](Self::split) takes one apart.
 ///
-/// A length is read in any width, and written in the smallest. One beyond 32 bits is an error. There are no control
-/// frames: the text of a function's error is sent as the reply, and after any other rejection the connection closes,
-/// unless the protocol has a function for rejections (`reject_with = …`).
+/// A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up to 4 bytes and so 28 bits, as
+/// in MQTT. It is read in any width, and written in the smallest.
 ///
 /// # Examples
 ///
@@ -44,6 +43,12 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 pub struct Varint<const HEADER: usize = 0>;
 
 impl<const HEADER: usize> Varint<HEADER> {
+    /// How many bytes a length has at most.
+    const MAX_WIDTH: usize = if HEADER == 0 { 5 } else { 4 };
+    /// The maximum number of its bits.
+    const MAX_BITS: usize = if HEADER == 0 { 32 } else { 28 };
+    const MAX_LENGTH: u64 = (1 << Self::MAX_BITS) - 1;
+
     /// Splits a message into the `HEADER` bytes that it begins with and what its length counts.
     ///
     /// Returns `None` if there is no length between them, which a message that was received has.
@@ -58,16 +63,20 @@ impl<const HEADER: usize> Varint<HEADER> {
     /// Returns the length and where the bytes that it counts begin, or `None` if it is not complete.
     fn parse_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
         let mut length = 0_u64;
-        for (at, byte) in bytes.iter().skip(HEADER).take(5).enumerate() {
+        for (at, byte) in bytes.iter().skip(HEADER).take(Self::MAX_WIDTH).enumerate() {
             length |= u64::from(byte & 0x7f) << (7 * at);
-            if let (0..0x80, Ok(length)) = (*byte, u32::try_from(length)) {
-                return Ok(Some((length as usize, HEADER + at + 1)));
+            if *byte < 0x80 && length <= Self::MAX_LENGTH {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                return Ok(Some((length, HEADER + at + 1)));
             }
         }
-        if bytes.len() < HEADER + 5 {
+        if bytes.len() < HEADER + Self::MAX_WIDTH {
             return Ok(None);
         }
-        Err(FrameError::malformed("a length beyond 32 bits"))
+        Err(FrameError::malformed(format_args!(
+            "a length beyond {} bits",
+            Self::MAX_BITS
+        )))
     }
 }
 
@@ -101,9 +110,11 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
             }
         };
         let length = message.len() - HEADER - room;
-        let Ok(mut rest) = u32::try_from(length) else {
-            return Err(FrameError::length_overflow(length, u32::MAX as usize, 32));
-        };
+        let mut rest = length as u64;
+        if rest > Self::MAX_LENGTH {
+            let most = usize::try_from(Self::MAX_LENGTH).unwrap_or(usize::MAX);
+            return Err(FrameError::length_overflow(length, most, Self::MAX_BITS));
+        }
         let at = start + HEADER;
         out.drain(at..at + room);
         insert(out, at, |out| {

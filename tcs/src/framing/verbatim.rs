@@ -10,9 +10,6 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame};
 ///
 /// A client of this library gets the bytes that have arrived as the reply, which may be a part of it.
 ///
-/// There are no control frames: the text of a function's error is sent as the reply, and after any other rejection the
-/// connection closes.
-///
 /// # Examples
 ///
 /// ```

@@ -225,7 +225,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets the maximum length of a message in bytes, in both directions.
+    /// Sets the maximum length of a message in bytes, in both directions unless there is a
+    /// [`max_reply_len`](Self::max_reply_len).
     ///
     /// A larger request is rejected. A larger reply is replaced by a failure. Memory is allocated
     /// only for bytes that have arrived, never for a length that a peer claims. The request itself may take more
@@ -235,6 +236,21 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// message ([`Fixed`](crate::framing::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
+        self.settings.limits.reply_len = self.settings.max_reply_len.unwrap_or(bytes);
+        self
+    }
+
+    /// Sets the maximum length of a message that the server sends, in bytes: a reply, an item of a streamed reply, an
+    /// event, or the greeting.
+    ///
+    /// A larger reply is replaced by a failure, and to send a larger item or event is an error. A server with small
+    /// requests can so have large replies. Its clients need [`ConnectOptions::max_reply_len`] as well.
+    /// [`bind`](Self::bind) rejects the same values as of `max_frame_len`. Default: [`max_frame_len`](Self::max_frame_len).
+    ///
+    /// [`ConnectOptions::max_reply_len`]: crate::client::ConnectOptions::max_reply_len
+    pub fn max_reply_len(mut self, bytes: usize) -> Self {
+        self.settings.limits.reply_len = bytes;
+        self.settings.max_reply_len = Some(bytes);
         self
     }
 

@@ -17,6 +17,8 @@ pub(super) const TOO_OLD: &str =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frame_len: usize,
+    /// The maximum length of whatever the server sends.
+    pub(super) reply_len: usize,
     pub(super) handshake: Limit,
     pub(super) idle: Limit,
     pub(super) frame: Limit,
@@ -128,7 +130,7 @@ impl Limits {
     /// Returns the limits of messages beside requests and replies.
     pub(super) const fn conversation(&self) -> ConversationLimits {
         ConversationLimits {
-            frame_len: self.frame_len,
+            message_len: self.reply_len,
             push_queue: self.push_queue,
             push_overflow: self.push_overflow,
         }
@@ -171,6 +173,7 @@ impl Limits {
     pub(super) fn shortest(&self) -> Limit {
         let Self {
             frame_len: _,
+            reply_len: _,
             handshake,
             idle,
             frame,

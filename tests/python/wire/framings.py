@@ -236,11 +236,12 @@ class Varint(Counted):
     def number(self, data):
         """Returns the length, and where what it counts begins."""
         number = 0
-        for at, byte in enumerate(data[self.header : self.header + 5]):
+        width, bits = (4, 28) if self.header else (5, 32)
+        for at, byte in enumerate(data[self.header : self.header + width]):
             number += (byte % 128) * 128**at
-            if byte < 128 and number < 1 << 32:
+            if byte < 128 and number < 1 << bits:
                 return number, self.header + at + 1
-        if len(data) < self.header + 5:
+        if len(data) < self.header + width:
             return None
         raise Broken
 

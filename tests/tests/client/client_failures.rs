@@ -129,16 +129,16 @@ async fn reply_that_is_none_says_why() {
         (
             frame([b'x'; 101]),
             "cannot read what",
-            "a message of 101 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
+            "a message of 101 bytes exceeds `max_reply_len` of 100 bytes".to_owned(),
         ),
         (
             1_000_u32.to_be_bytes().to_vec(),
             "cannot read what",
-            "a message of 1000 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
+            "a message of 1000 bytes exceeds `max_reply_len` of 100 bytes".to_owned(),
         ),
     ];
     for (bytes, message, cause) in replies {
-        let options = ConnectOptions::new().max_frame_len(100);
+        let options = ConnectOptions::new().max_reply_len(100).max_frame_len(10);
         let steps = [expects(frame("x")), sends(bytes)];
         let (mut connection, server) = connected_with(&options, steps).await;
         let error = within(connection.call::<Prefixed>("x")).await;

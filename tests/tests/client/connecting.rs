@@ -89,6 +89,11 @@ fn settings_that_make_no_sense_are_named() {
             "keepalive_timeout",
         ),
         (ConnectOptions::new().max_frame_len(0), "max_frame_len"),
+        (ConnectOptions::new().max_reply_len(0), "max_reply_len"),
+        (
+            ConnectOptions::new().max_reply_len((512 << 20) + 1),
+            "max_reply_len",
+        ),
         (ConnectOptions::new().max_in_flight(0), "max_in_flight"),
         (
             ConnectOptions::new().max_frame_len((512 << 20) + 1),

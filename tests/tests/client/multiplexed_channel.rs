@@ -238,7 +238,7 @@ async fn streamed_reply_to_an_ordinary_call_is_an_error_at_once_and_cancelled() 
 
 #[tokio::test]
 async fn parts_beyond_the_limit_are_an_error_at_once_and_cancelled() {
-    let (channel, mut peer) = channel_with(&ConnectOptions::new().max_frame_len(10));
+    let (channel, mut peer) = channel_with(&ConnectOptions::new().max_reply_len(10));
     let [one, two] = calls(&channel, &mut peer).await;
     for text in ["12345", "678901"] {
         peer.send(announced_of(1, PARTS, text)).await;
@@ -256,7 +256,7 @@ async fn parts_beyond_the_limit_are_an_error_at_once_and_cancelled() {
 
 #[tokio::test]
 async fn parts_beyond_the_limit_fail_their_call_only() {
-    let options = ConnectOptions::new().max_frame_len(10);
+    let options = ConnectOptions::new().max_reply_len(10);
     for rest in ["456", "4"] {
         let (channel, mut peer) = channel_with(&options);
         let [one, two] = calls(&channel, &mut peer).await;

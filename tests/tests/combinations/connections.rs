@@ -230,21 +230,25 @@ impl<F: Framing> Caller<F> {
 }
 
 async fn client_keeps_its_limits<F: Framing, M: Spoken>(naive: Naive) {
-    let too_large = format!(
-        "a message of {} bytes exceeds `max_frame_len` of {LIMIT} bytes",
-        LIMIT + 1
-    );
+    let too_large = |setting| {
+        format!(
+            "a message of {} bytes exceeds `{setting}` of {LIMIT} bytes",
+            LIMIT + 1
+        )
+    };
     let message = |length| framed(naive, &M::message(&letters::<M>(length)));
     for (request, reply) in [(LIMIT - 1, LIMIT - 1), (LIMIT, LIMIT), (LIMIT, LIMIT + 1)] {
         let mut caller = Caller::<F>::new(LIMIT, message(request), message(reply));
         // What is not sent harms nobody.
         let unsent = caller.call::<M>(&letters::<M>(LIMIT + 1)).await;
-        assert_eq!(unsent, Err((ErrorKind::Request, too_large.clone())));
+        let expected = (ErrorKind::Request, too_large("max_frame_len"));
+        assert_eq!(unsent, Err(expected));
         let heard = caller.call::<M>(&letters::<M>(request)).await;
         if reply <= LIMIT {
             assert_eq!(heard, Ok(letters::<M>(reply)));
         } else {
-            assert_eq!(heard, Err((ErrorKind::Reply, too_large.clone())));
+            let expected = (ErrorKind::Reply, too_large("max_reply_len"));
+            assert_eq!(heard, Err(expected));
         }
         caller.server.finished().await;
     }

@@ -396,24 +396,29 @@ async fn panic_fails_its_own_request<K: Kind>() {
 
 async fn rejections_have_their_place_in_the_order<K: Kind>() {
     let gates = Gates::default();
-    let server = gates.server::<K, LengthPrefixed, true>().max_frame_len(20);
+    let server = gates.server::<K, LengthPrefixed, true>();
+    let server = server.max_frame_len(20).max_reply_len(3);
     let (mut peer, serving) = serve_in_memory(server, 1_000);
     let too_large = "x".repeat(21);
     peer.send(messages::<LengthPrefixed>(&["wait a", &too_large]))
         .await;
     // It is no text.
     peer.send([0, 0, 0, 1, 0xff]).await;
-    peer.send(messages::<LengthPrefixed>(&["wait b"])).await;
+    peer.send(messages::<LengthPrefixed>(&["now long", "wait b"]))
+        .await;
     gates.reached(&["a", "b"]).await;
     gates.open("b");
     gates.open("a");
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     assert_eq!(within(peer.hear()).await.kind(), code::TOO_LARGE);
     assert_eq!(within(peer.hear()).await.kind(), code::BAD_REQUEST);
+    let text = "the reply cannot be sent: a message of 4 bytes exceeds `max_reply_len` of 3 bytes";
+    let failed = Heard::Control(code::FAILED, text.to_owned());
+    assert_eq!(within(peer.hear()).await, failed);
     assert_eq!(within(peer.hear()).await, Heard::message("b"));
     drop(peer);
     let report = within(serving).await.expect("no panic");
-    assert_eq!(outcomes(&report), [2, 0, 2, 0]);
+    assert_eq!(outcomes(&report), [2, 1, 2, 0]);
 }
 
 async fn last_reply_follows_those_before_it<K: Kind>() {

@@ -290,13 +290,13 @@ async fn oldest_events_are_dropped_if_the_server_says_so() {
 #[tokio::test]
 async fn event_beyond_the_limit_of_messages_or_of_the_queue_is_an_error() {
     let shared = shared();
-    let server = shared.server::<SyncFn, LengthPrefixed>().max_frame_len(100);
+    let server = shared.server::<SyncFn, LengthPrefixed>().max_reply_len(100);
     let server = Listening::start(Over::Memory, server.max_push_queue(64)).await;
     let mut peer = joined::<LengthPrefixed>(&server).await;
     let error = shared.room.send(&"x".repeat(101)).expect_err("too long");
     assert!(!error.is_full() && !error.is_closed());
     let text =
-        "an event cannot be sent: a message of 101 bytes exceeds `max_frame_len` of 100 bytes";
+        "an event cannot be sent: a message of 101 bytes exceeds `max_reply_len` of 100 bytes";
     assert_eq!(error.to_string(), text);
     // 33 bytes and 32 are more than 64.
     assert_eq!(shared.room.send(&"x".repeat(33)).expect("it fits"), 0);

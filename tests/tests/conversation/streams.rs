@@ -354,10 +354,10 @@ async fn unsendable(text: &str, mut out: Replies<'_, Unsendable>) -> Result<Stri
 
 #[tokio::test]
 async fn item_that_cannot_be_sent_is_an_error_or_fails_the_request() {
-    let server = ConcurrentServer::new(Unsendable).max_frame_len(100);
+    let server = ConcurrentServer::new(Unsendable).max_reply_len(100);
     let (mut peer, serving) = serve_in_memory(server, 1_000);
     let text =
-        "an item cannot be sent: a message of 101 bytes exceeds `max_frame_len` of 100 bytes";
+        "an item cannot be sent: a message of 101 bytes exceeds `max_reply_len` of 100 bytes";
     expect(
         &mut peer,
         b"fine\n",

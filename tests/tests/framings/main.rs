@@ -1,7 +1,9 @@
 //! What the framings promise.
 
 mod detection;
+mod duplex;
 mod every_framing;
+mod no_request;
 mod other_protocols;
 mod own_framings;
 mod protocols_page;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tcs::framing::{
     BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, DOT_END, Delimited, Digits, Duplex, Fixed,
-    Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed, Raw, UntilEof, Varint,
+    Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed, UntilEof, Varint,
     Verbatim, delimiter, length_field, prompt,
 };
 use tcs::framing::{Codec, ContentLength};
@@ -74,7 +74,6 @@ fn framings_of_the_table_compile() {
         ContentLength,
         Verbatim,
         Codec<C>,
-        Raw,
         Fixed<32>,
     ];
     let table = PAGE.lines().filter(|line| line.starts_with("| "));

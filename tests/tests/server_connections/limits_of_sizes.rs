@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 each_kind!(
     request_beyond_the_limit_is_rejected_in_its_place,
     reply_beyond_the_limit_is_a_failure_in_its_place,
+    replies_have_a_limit_of_their_own,
     request_beyond_the_limit_ends_a_connection_without_control_frames,
     notices_are_skipped,
 );
@@ -70,7 +71,7 @@ async fn reply_beyond_the_limit_is_a_failure_in_its_place<K: Kind>() {
                 heard,
                 Heard::Control(
                     code::FAILED,
-                    "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of \
+                    "the reply cannot be sent: a message of 101 bytes exceeds `max_reply_len` of \
                      100 bytes"
                         .to_owned()
                 )
@@ -81,6 +82,42 @@ async fn reply_beyond_the_limit_is_a_failure_in_its_place<K: Kind>() {
     drop(peer);
     let requests = ended(serving).await.requests;
     assert_eq!((requests.served, requests.failed), (3, 1));
+}
+
+async fn replies_have_a_limit_of_their_own<K: Kind>() {
+    for server in [
+        server::<K>().max_frame_len(10).max_reply_len(100),
+        server::<K>().max_reply_len(100).max_frame_len(10),
+    ] {
+        let (mut peer, serving) = serve(server, 1 << 16);
+        let heard = within(peer.ask("size 100")).await;
+        assert!(matches!(heard, Heard::Message(_)), "{heard:?}");
+        for (request, kind, exceeded) in [
+            (
+                "size 101",
+                code::FAILED,
+                "101 bytes exceeds `max_reply_len` of 100 bytes",
+            ),
+            (
+                "12345678901",
+                code::TOO_LARGE,
+                "11 bytes exceeds `max_frame_len` of 10 bytes",
+            ),
+        ] {
+            match within(peer.ask(request)).await {
+                Heard::Control(code, text) if code == kind => {
+                    assert!(text.ends_with(exceeded), "{text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(peer);
+        let requests = ended(serving).await.requests;
+        assert_eq!(
+            (requests.served, requests.failed, requests.rejected),
+            (1, 1, 1)
+        );
+    }
 }
 
 async fn request_beyond_the_limit_ends_a_connection_without_control_frames<K: Kind>() {

@@ -192,6 +192,11 @@ async fn setting_that_makes_no_sense_is_named() {
             server().max_frame_len((512 << 20) + 1),
             "max_frame_len is 536870913 bytes; the most is 536870912 (512 MiB)".to_owned(),
         ),
+        (
+            server().max_reply_len((512 << 20) + 1),
+            "max_reply_len is 536870913 bytes; the most is 536870912 (512 MiB)".to_owned(),
+        ),
+        (server().max_reply_len(0), format!("max_reply_len {zero}")),
     ] {
         let error = server.bind().await.expect_err("it makes no sense");
         assert_eq!(text(&error), (ErrorKind::Setting, expected));

@@ -160,7 +160,7 @@ fn length_field_does_as_specified() {
 #[test]
 fn varint_does_as_specified() {
     run_vectors::<Varint>("Varint", 19);
-    run_vectors::<Varint<1>>("Varint 1", 12);
+    run_vectors::<Varint<1>>("Varint 1", 16);
 }
 
 #[test]

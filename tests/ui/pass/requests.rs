@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use tcs::{format::{Decode, DecodeError, Frame, Plain}, server_protocol};
+use tcs::{
+    format::{Decode, DecodeError, Frame, Plain}, framing::Lines, protocol::{Lossy, NoRequest},
+    server_protocol,
+};
 
 struct Pair<'a>(&'a str, &'a str);
 
@@ -34,6 +37,21 @@ fn number(request: u64) -> u64 {
 
 #[server_protocol]
 fn nothing(_: ()) {}
+
+#[server_protocol(framing = Lines)]
+fn daytime(_: NoRequest) -> String {
+    "noon".to_owned()
+}
+
+#[server_protocol]
+async fn lossy(request: Lossy<'_>) -> Lossy<'_> {
+    request
+}
+
+#[server_protocol(blocking)]
+fn lossy_blocking(request: Lossy<'_>) -> usize {
+    request.chars().count()
+}
 
 #[server_protocol]
 fn array([a, b]: &[u8; 2]) -> u8 {

@@ -313,7 +313,7 @@ fn deliver_other<F: Framing>(
     call: Option<InFlight>,
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
-    let max_frame_len = subchannel.options.max_frame_len;
+    let max_reply_len = subchannel.options.reply_len();
     let SubchannelState { slots, peer, .. } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
@@ -334,14 +334,14 @@ fn deliver_other<F: Framing>(
             Ok(())
         }
         Received::Item(_) => Err(Failure::without_retry(Error::streamed(peer)).into()),
-        Received::Part(part) => slots.add_part(index, wire.message(part), max_frame_len, peer),
+        Received::Part(part) => slots.add_part(index, wire.message(part), max_reply_len, peer),
         Received::Message(rest) => {
-            let added = slots.add_part(index, wire.message(rest), max_frame_len, peer);
+            let added = slots.add_part(index, wire.message(rest), max_reply_len, peer);
             slots.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
             return Ok(true);
         }
         received => {
-            let error = received.into_error(peer, max_frame_len);
+            let error = received.into_error(peer, max_reply_len);
             let failure = failure(subchannel, wire, call.offset, error);
             let is_answer = failure.is_answer();
             slots.complete::<F>(index, Err(failure.into()), peer, wakers);

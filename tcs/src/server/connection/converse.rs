@@ -23,7 +23,7 @@ pub(super) const EVENT_BATCHES: usize = 16;
 pub(super) struct Outgoing<'a, F> {
     pub(super) write: &'a mut WriteBuffer,
     pub(super) framing: &'a mut ConnectionFraming<F>,
-    /// `max_frame_len`.
+    /// `max_reply_len`.
     pub(super) limit: usize,
     pub(super) info: &'a ConnectionInfo,
     pub(super) io: &'a Io,
@@ -127,7 +127,7 @@ impl<F: Framing> Outgoing<'_, F> {
             });
             if let Err(Unusual { outcome, .. }) = framed {
                 let error = match outcome {
-                    EncodeOutcome::Unsendable(error) => error,
+                    EncodeOutcome::Unsendable(error) => error.of_reply(),
                     // It is neither an error nor empty, and encoding it does not fail.
                     _ => FrameError::out_of_memory(message.len()),
                 };

@@ -28,7 +28,7 @@ use crate::{
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
-    protocol::{Context, ServerProtocol},
+    protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
 };
 
@@ -194,7 +194,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
             Called::Returned(result) => self.respond(result),
             Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
-            Called::Unsendable(error) => self.responder().unsendable_item(&error),
+            Called::Unsendable(error) => self.responder().unsendable_item(error),
         })
     }
 
@@ -273,7 +273,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         Outgoing {
             write: self.write,
             framing: self.framing,
-            limit: self.shared.limits.frame_len,
+            limit: self.shared.limits.reply_len,
             info: self.info,
             io: self.io,
         }
@@ -335,6 +335,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn next_request(&mut self) -> Result<&'a [u8], Next> {
+        if const { has_no_request::<P>() } {
+            return self.no_request();
+        }
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
@@ -374,6 +377,15 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return Err(next);
             }
         }
+    }
+
+    /// Takes the request of a protocol that waits for none.
+    fn no_request(&mut self) -> Result<&'a [u8], Next> {
+        if self.io.registration().tally().received() > 0 {
+            return Err(Next::Exit(Exit::Close));
+        }
+        self.io.count_request();
+        Ok(&[])
     }
 
     /// Lets what is written from now on have the id of the request that was parsed last.
@@ -426,13 +438,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Ok(reply) => reply,
             Err(rejection) => return self.responder().reject(&rejection),
         };
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.reply_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.unusual_reply(encoded);
         }
         self.io.count_reply();
-        if P::Framing::EXCHANGES.are_many() && !self.shared.checks_requests {
+        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Flow::Continue(());
         }
         self.responder().after_response()

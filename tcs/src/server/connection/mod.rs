@@ -39,7 +39,7 @@ use crate::{
     framing::{ConnectionFraming, Framing as _, Side},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, has_no_request},
     runtime::{poll_once, wake_after_others},
     transport::Stream,
 };
@@ -70,7 +70,7 @@ pub(super) struct Connection<P: ServerProtocol> {
     session: P::Session,
     framing: ConnectionFraming<P::Framing>,
     buffers: BufferSlot,
-    /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
+    /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited for.
     has_unprocessed: bool,
     io: Io,
     /// Released last, however the connection ends. That of an evicted connection is released at once.
@@ -130,7 +130,7 @@ impl<P: ServerProtocol> Connection<P> {
             shared,
             info: new.info,
             buffers: BufferSlot::new(),
-            has_unprocessed: false,
+            has_unprocessed: has_no_request::<P>(),
             io: Io::new::<P>(new.stream, new.usage, new.registration),
             permit: new.permit,
         }
@@ -367,7 +367,7 @@ impl<P: ServerProtocol> Connection<P> {
         let outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
-            limit: self.shared.limits.frame_len,
+            limit: self.shared.limits.reply_len,
             info: &self.info,
             io: &self.io,
         };

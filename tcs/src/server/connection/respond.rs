@@ -34,7 +34,7 @@ use crate::{
     format::{After, Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, has_one_exchange},
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
@@ -111,7 +111,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             EncodeOutcome::Nothing => return Flow::Break(Exit::Close),
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
-            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", &error),
+            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", error),
         };
         self.close_with(&going_away(&why));
         Flow::Break(Exit::Close)
@@ -140,7 +140,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             }
             EncodeOutcome::Error(text) => Rejection::error(text),
             EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
-            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", &error)),
+            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", error)),
         };
         self.reject(&rejection)?;
         if after == After::Close {
@@ -158,7 +158,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             "the server has no TLS to start; it is set with `start_tls`"
         } else if is_over_tls(peer) {
             "the connection is over TLS already"
-        } else if self.shared.is_once || !P::Framing::EXCHANGES.are_many() {
+        } else if self.shared.is_once || has_one_exchange::<P>() {
             "the connection has one exchange"
         } else {
             self.unsent.served += 1;
@@ -256,7 +256,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             // Others are in flight, and the last of them decides.
             return Flow::Continue(());
         }
-        if !P::Framing::EXCHANGES.are_many() {
+        if has_one_exchange::<P>() {
             return Flow::Break(Exit::Close);
         }
         if self.shared.is_once {
@@ -365,7 +365,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request with an item that the framing cannot carry.
     #[cold]
-    pub(super) fn unsendable_item(&mut self, error: &FrameError) -> Flow {
+    pub(super) fn unsendable_item(&mut self, error: FrameError) -> Flow {
         let text = self.cannot_send("item of the reply", error);
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
@@ -438,7 +438,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Unusual> {
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.reply_len;
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
@@ -479,7 +479,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             EncodeOutcome::Written(_) | EncodeOutcome::Nothing => return Some(encoded),
             EncodeOutcome::Error(text) => text.clone(),
             EncodeOutcome::Unencodable(error) => error.to_string(),
-            EncodeOutcome::Unsendable(error) => error.to_string(),
+            EncodeOutcome::Unsendable(error) => error.clone().of_reply().to_string(),
         };
         let why = Escaped::up_to(why.as_bytes(), MAX_SHOWN);
         log_limited!(self.log_limiter, error, { reason = %rejection, %why, }, "`reject_with` did not produce a message that can be sent");
@@ -525,7 +525,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 
     /// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
-    fn cannot_send(&self, what: &str, error: &FrameError) -> String {
+    fn cannot_send(&self, what: &str, error: FrameError) -> String {
+        let error = error.of_reply();
         let limiter = self.log_limiter;
         let text = format!("the {what} cannot be sent: {error}");
         if P::Framing::HAS_REJECTION_FRAME {

@@ -116,7 +116,7 @@ pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request
     };
     let context = Context::new(&info, &mut session);
     let mut function = pin!(shared.protocol.process_request(context, decoded));
-    let limit = shared.limits.frame_len;
+    let limit = shared.limits.reply_len;
     // A reply need not be `Send`, so it is encoded before this future can wait again.
     poll_fn(|cx| {
         let result = function.as_mut().poll(cx);

@@ -360,7 +360,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
                 self.responder().reject(&rejection)
             }
-            Outcome::Unsendable(error) => self.responder().unsendable_item(&error),
+            Outcome::Unsendable(error) => self.responder().unsendable_item(error),
             Outcome::BadFrame(error) => {
                 let Buffers { read, write, .. } = &mut *self.buffers;
                 let unread = read.input(self.shared.limits.frame_len, Side::Server);
@@ -375,7 +375,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn reply(&mut self, reply: Reply) -> Flow {
         let Unusual { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
-            let limit = self.shared.limits.frame_len;
+            let limit = self.shared.limits.reply_len;
             let framing = self.framing.get_mut();
             self.buffers.write.message(framing, limit, |out| {
                 out.put(reply.bytes.get(reply.sent..).unwrap_or_default());
@@ -460,7 +460,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         Outgoing {
             write: &mut self.buffers.write,
             framing: self.framing,
-            limit: self.shared.limits.frame_len,
+            limit: self.shared.limits.reply_len,
             info: self.info,
             io: self.io,
         }

@@ -1,0 +1,68 @@
+//! Protocols in which only the server speaks.
+
+use super::ServerProtocol;
+use crate::{
+    format::{Decode, DecodeError, Frame},
+    framing::Framing as _,
+};
+
+/// The request of a protocol in which only the server speaks, such as daytime, chargen, the quote of the day or HAProxy's
+/// agent-check.
+///
+/// The function is called once for each connection, when the client has connected (after the handshakes, and after the
+/// greeting if there is one). No byte of the client is waited for. After the reply, the server closes the connection;
+/// a function that sends [`Replies`](super::Replies) can go on for as long as the client reads.
+///
+/// What the client sends nevertheless is neither parsed nor answered, and does not harm the reply: it is dropped, for at
+/// most [`linger`](crate::server::Server::linger). As for any function that waits, the client may close its sending half, as
+/// `nc localhost 13 < /dev/null` does. The function then has
+/// [`half_close_timeout`](crate::server::Server::half_close_timeout), and a reset drops it.
+///
+/// It is a request in each format. With a framing that has ids or makes values ([`Multiplexed`](crate::framing::Multiplexed),
+/// `Codec`), or with `concurrent`, the protocol does not compile. Clients of this library cannot call such a function,
+/// because every message of theirs is the reply to a request.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{OnceServer, framing::CrlfText, protocol::NoRequest, server_protocol};
+/// use tokio::io::AsyncReadExt;
+///
+/// #[server_protocol(framing = CrlfText)]
+/// fn quote(_: NoRequest) -> &'static str {
+///     "Simplicity is prerequisite for reliability."
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut near, far) = tokio::io::duplex(1024);
+/// let server = tokio::spawn(OnceServer::new(Quote).serve_stream(far, tcs::Peer::unnamed()));
+/// let mut quote = String::new();
+/// near.read_to_string(&mut quote).await?;
+/// assert_eq!(quote, "Simplicity is prerequisite for reliability.\r\n");
+/// # drop(near);
+/// # assert_eq!(server.await??.requests.served, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "it has no fields")]
+pub struct NoRequest;
+
+impl<Format> Decode<'_, Format> for NoRequest {
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        Ok(Self)
+    }
+
+    const IS_ABSENT: bool = true;
+}
+
+/// Returns `true` if the function is called without a request.
+pub(crate) const fn has_no_request<P: ServerProtocol>() -> bool {
+    <P::Request<'static> as Decode<'static, P::Format>>::IS_ABSENT
+}
+
+/// Returns `true` if the connection closes after its first reply.
+pub(crate) const fn has_one_exchange<P: ServerProtocol>() -> bool {
+    has_no_request::<P>() || !P::Framing::EXCHANGES.are_many()
+}
