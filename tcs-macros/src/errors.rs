@@ -6,6 +6,11 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{Error, Result};
 
+/// Returns whether an error of the parser is that tokens are missing at the end.
+pub(crate) fn ends_early(error: &Error) -> bool {
+    error.to_string().starts_with("unexpected end of input")
+}
+
 /// Collects errors, so that all of one item are reported at once.
 #[derive(Default)]
 pub(crate) struct Errors {

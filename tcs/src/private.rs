@@ -31,8 +31,8 @@ pub use crate::{
     limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{
-            CloneArgument, DefaultSession, FromContextAlone, SendField, SharedSession, State,
-            assert_reply, assert_send_field, assert_shared_session, assert_state,
+            CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,
+            State, UnreadReply, assert_send_field, assert_shared_session, assert_state,
         },
         pair::{OtherPair, Pair},
         values::{

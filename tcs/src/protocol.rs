@@ -330,7 +330,8 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a server protocol",
     label = "not a `ServerProtocol`",
-    note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: pass `Greet`, with its states if it has any"
+    note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: pass `Greet`, with its states if it has any",
+    note = "a type that `#[client_protocol]` makes is passed to `exchange`"
 )]
 pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// The framing: how messages are separated in the byte stream.

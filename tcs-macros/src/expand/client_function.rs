@@ -238,8 +238,13 @@ impl ClientExpansion<'_> {
     fn reply_check(&self) -> Option<TokenStream> {
         let reply = &self.reply;
         let sent = self.of_server("Reply", Some(reply))?;
-        let assert_reply = self.options.library.item("assert_reply", reply);
+        let private = self.options.library.private(start_of(reply));
+        let check = self.options.library.item("ReplyCheck", reply);
         let types = quote_spanned!(start_of(reply)=> #sent<'_>, Self::Reply<'_>, Self::Format);
-        Some(quote_spanned!(start_of(reply)=> #assert_reply::<#types>();))
+        Some(quote_spanned! {start_of(reply)=>
+            #[allow(unused_imports, reason = "it is for replies that cannot be read")]
+            use #private::UnreadReply as _;
+            #check::<#types>::assert();
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
-use syn::{FnArg, parse_quote};
+use syn::{FnArg, Type, parse_quote};
 
 use crate::{
     item::{Function, Module, ModuleItem},
@@ -30,6 +30,13 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
                 });
             }
         }
+    }
+    // rustc has reported a type that does not parse. It would again, at all parameters, if no token comes after it.
+    if !sig.inputs.trailing_punct()
+        && let Some(FnArg::Typed(parameter)) = sig.inputs.last_mut()
+        && let Type::Verbatim(_) = *parameter.ty
+    {
+        *parameter.ty = parse_quote!(impl ::core::marker::Sized);
     }
     quote! {
         #(#attrs)*
@@ -72,6 +79,8 @@ pub(super) fn write_module(
 
 fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     let items = module.items.iter().map(|item| match item {
+        // That rustc has no `self` here either would be a second error.
+        ModuleItem::Operation(function) if function.sig.receiver().is_some() => TokenStream::new(),
         ModuleItem::Operation(function) => {
             let function = write_function(options, function);
             quote! {

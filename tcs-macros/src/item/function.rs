@@ -16,7 +16,7 @@ use syn::{
 };
 
 use crate::{
-    errors::Errors,
+    errors::{Errors, ends_early},
     syntax::{ParenthesizeGroups, at_element_end, at_item, fork_at_keyword, is_one_of, take_until},
 };
 
@@ -224,6 +224,8 @@ fn parse_type(
         }
         _ if is_end(input) => errors.leave_to_rustc(),
         Ok(_) => errors.push(attempt.error("expected the end of the type before this")),
+        // rustc has reported it.
+        Err(error) if ends_early(&error) => errors.leave_to_rustc(),
         Err(error) => errors.push(error),
     }
     Type::Verbatim(take_until(input, is_end))

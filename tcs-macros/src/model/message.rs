@@ -5,7 +5,7 @@ use syn::{Type, TypeReference};
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_impl, has_future, is_unsized},
+    syntax::{bare, find_impl, has_future, is_unsized, lifetimes},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
@@ -17,7 +17,13 @@ pub(super) fn resolve_message(ty: &Type, what: &str, errors: &mut Errors) -> Opt
             None
         }
         Type::Reference(reference) => resolve_reference(reference, what, errors),
-        _ => resolve_type(ty, what, errors).cloned(),
+        _ => {
+            let mut ty = resolve_type(ty, what, errors)?.clone();
+            let help = "lives as long as its exchange: remove `'static`";
+            let found = lifetimes::elide_static(&mut ty);
+            errors.at_each(&found, format_args!("{what} {help}"));
+            Some(ty)
+        }
     }
 }
 

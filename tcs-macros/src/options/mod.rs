@@ -3,9 +3,10 @@
 mod guesses;
 mod spec;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::{
-    Error, Expr, ExprCast, Path, Result, Token, Type,
+    Error, Expr, ExprCast, FnArg, Ident, Path, Result, Token, Type,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -18,7 +19,7 @@ use self::{
     spec::{OptionSpec, ValueKind},
 };
 use crate::{
-    errors::Errors,
+    errors::{Errors, ends_early},
     library::Library,
     syntax::{IntoModule, ParenthesizeGroups, at_element_end, take_until},
 };
@@ -58,7 +59,8 @@ impl Options {
             side,
             ..Self::default()
         };
-        let parse = |input: ParseStream<'_>| options.parse_all(input, errors);
+        let last = tokens.clone().into_iter().last();
+        let parse = |input: ParseStream<'_>| options.parse_all(input, last, errors);
         // The loop ends at the end of the tokens, so no other error is possible.
         parse.parse2(tokens).ok();
         options
@@ -92,10 +94,21 @@ impl Options {
         }
     }
 
-    fn parse_all(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
+    fn parse_all(
+        &mut self,
+        input: ParseStream<'_>,
+        last: Option<TokenTree>,
+        errors: &mut Errors,
+    ) -> Result<()> {
         while !input.is_empty() {
             if let Err(error) = self.parse_one(input) {
-                errors.push(error);
+                match &last {
+                    // The parser has no place for what is missing after the last token, but for that in a group.
+                    Some(token) if ends_early(&error) && !matches!(token, TokenTree::Group(_)) => {
+                        errors.at(token, error);
+                    }
+                    _ => errors.push(error),
+                }
             } else if !at_element_end(input) {
                 errors.push(input.error("expected `,` before this"));
             }
@@ -121,6 +134,16 @@ impl Options {
         if is_first && is_name && library_type(&text).is_none() {
             self.name = Some(word);
             return Ok(());
+        }
+        if text == "name" && self.name.is_none() && input.peek(Token![=]) && input.peek2(Ident) {
+            input.parse::<Token![=]>()?;
+            let name: Ident = input.parse()?;
+            let help = format!("write `{}({name}, …)`", self.side.attribute());
+            self.name = Some(name);
+            return Err(Error::new(
+                word.span(),
+                format_args!("the name comes first, alone: {help}"),
+            ));
         }
         let message = unknown(self.side, self.name.as_ref(), &text, input);
         if let Some(option) = handle_option(&text).and_then(|meant| self.side.option(meant)) {
@@ -154,7 +177,14 @@ impl Options {
             ValueKind::Path(field) => {
                 *field(self) = Some(parse_value(option, word, input, Path::parse_mod_style)?);
             }
-            ValueKind::Expression(field) => *field(self) = Some(parse_expr(option, word, input)?),
+            ValueKind::Expression(field) => {
+                parse_equals(option, word, input)?;
+                let start = input.fork();
+                let value = parse_expr(option, input);
+                // A closure that is still written has its parameters, which are fields.
+                *field(self) = value.clone().ok().or_else(|| parse_closure_start(&start));
+                value?;
+            }
             ValueKind::Word(known) => {
                 let value = parse_value(option, word, input, Ident::parse)?;
                 if value != known {
@@ -227,8 +257,7 @@ fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
 }
 
 /// Parses an expression. Errors inside of it are reported in the words of its parser.
-fn parse_expr(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Expr> {
-    parse_equals(option, word, input)?;
+fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     let (start, wrong) = (input.cursor(), input.error(option.help()));
     // If not one token was taken, the parser says only "expected an expression", and ours is more help.
     let mut value = match input.parse() {
@@ -238,4 +267,19 @@ fn parse_expr(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
     };
     ParenthesizeGroups.visit_expr_mut(&mut value);
     Ok(value)
+}
+
+/// Parses what comes before the body of a closure, without the parameters that do not parse, and gives it a body.
+fn parse_closure_start(input: ParseStream<'_>) -> Option<Expr> {
+    let before = take_until(input, |input| input.peek(Token![|]));
+    input.parse::<Token![|]>().ok()?;
+    let mut parameters = Vec::new();
+    while !input.is_empty() && !input.peek(Token![|]) {
+        let parameter = take_until(input, |input| {
+            at_element_end(input) || input.peek(Token![|])
+        });
+        parameters.extend(syn::parse2::<FnArg>(parameter));
+        input.parse::<Option<Token![,]>>().ok()?;
+    }
+    syn::parse2(quote!(#before |#(#parameters),*| ())).ok()
 }

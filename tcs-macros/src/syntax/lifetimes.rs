@@ -50,16 +50,20 @@ pub(crate) fn unify_predicate(predicate: &mut PredicateType, lifetime: &Lifetime
     is_found
 }
 
-/// Lets each reference that is `&'static` live as long as what is around it.
-pub(crate) fn elide_static(ty: &mut Type) {
-    ElideStatic.visit_type_mut(ty);
+/// Lets each reference that is `&'static` live as long as what is around it. Returns the `'static` of these.
+pub(crate) fn elide_static(ty: &mut Type) -> Vec<Lifetime> {
+    let mut elided = ElideStatic::default();
+    elided.visit_type_mut(ty);
+    elided.0
 }
 
-struct ElideStatic;
+#[derive(Default)]
+struct ElideStatic(Vec<Lifetime>);
 
 impl VisitMut for ElideStatic {
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-        reference.lifetime.take_if(|name| name.ident == "static");
+        self.0
+            .extend(reference.lifetime.take_if(|name| name.ident == "static"));
         visit_mut::visit_type_reference_mut(self, reference);
     }
 }

@@ -172,7 +172,7 @@ pub trait Encode<Format> {
     label = "no `Decode<{Format}>`",
     note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
     note = "with serde: derive `Deserialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
-    note = "the request is the first parameter without a helper attribute; `&Peer` and the like follow it",
+    note = "the request is the first parameter without a helper attribute: write `#[state]` before what all connections share; `&Peer` and the like follow the request",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`",
     note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]

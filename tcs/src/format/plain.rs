@@ -201,6 +201,25 @@ plain_decode! {
     };
 }
 
+/// Nothing implements it, so that an error about a `Result` says what to write instead. It has a lifetime, because rustc
+/// rejects a bound that it can decide at once.
+#[diagnostic::on_unimplemented(
+    message = "`Plain` does not read a `Result`: an `Err` arrives as a `tcs::Error`",
+    label = "write the type of its `Ok` alone",
+    note = "with `format = Json`, a `Result` is a message like any other"
+)]
+trait ReadsResult<'a> {}
+
+#[doc(hidden)]
+impl<'a, T, E> Decode<'a, Plain> for Result<T, E>
+where
+    Plain: ReadsResult<'a>,
+{
+    fn decode(_: Frame<'a>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new("a `Result` is not read"))
+    }
+}
+
 #[inline]
 fn array<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], DecodeError> {
     let length = bytes.len();

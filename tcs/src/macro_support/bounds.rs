@@ -1,9 +1,12 @@
 //! What expansions require of types. Each trait is one of our own, so that there is one error instead of
 //! one for each of its bounds, and that error says what to write.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
-use crate::{ConnectionInfo, FromContext, Rejection, format::ReplyValue};
+use crate::{
+    ConnectionInfo, FromContext, Rejection,
+    format::{Decode, ReplyValue},
+};
 
 /// A state, which connections on any thread share.
 #[diagnostic::on_unimplemented(
@@ -121,9 +124,21 @@ impl ReadAs<String> for &str {}
 #[diagnostic::do_not_recommend]
 impl ReadAs<String> for Cow<'_, str> {}
 
-/// Checks that the reply `R` of a server can be read as a `T`.
-pub const fn assert_reply<'a, R, T, Format>()
-where
-    R: ReplyValue<'a, Format, Value: ReadAs<T>>,
-{
+/// Checks that the reply `R` of a server can be read as a `T`. If no reply can be, there is an error about that, and the
+/// check is that of [`UnreadReply`].
+#[derive(Debug)]
+pub struct ReplyCheck<'a, R, T, Format>(PhantomData<&'a (R, T, Format)>);
+
+impl<'a, R, T: Decode<'a, Format>, Format> ReplyCheck<'a, R, T, Format> {
+    pub const fn assert()
+    where
+        R: ReplyValue<'a, Format, Value: ReadAs<T>>,
+    {
+    }
 }
+
+pub trait UnreadReply {
+    fn assert() {}
+}
+
+impl<R, T, Format> UnreadReply for ReplyCheck<'_, R, T, Format> {}

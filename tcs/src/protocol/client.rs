@@ -37,7 +37,8 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a client protocol",
     label = "not a `ClientProtocol`",
-    note = "`#[client_protocol]` on a function `fn print_reply` makes a type `PrintReply`: pass that, with its fields if it has any"
+    note = "`#[client_protocol]` on a function `fn print_reply` makes a type `PrintReply`: pass that, with its fields if it has any",
+    note = "a type that `#[server_protocol]` makes is named in a call: `connection.call::<Greet>(request)`"
 )]
 pub trait ClientProtocol: Sized + Send {
     /// The framing: how messages are separated in the byte stream.
