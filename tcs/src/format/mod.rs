@@ -251,7 +251,7 @@ where
 }
 
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 #[cfg(test)]
 mod test_values;
 #[cfg(test)]
