@@ -109,12 +109,18 @@ fn count<E>(value: &mut Vec<u8>, by: Result<u64, E>, is_up: bool) -> String {
     number.to_string()
 }
 
-fn in_words(rejection: &Rejection) -> String {
-    match rejection.kind() {
+/// Who has said `noreply` gets no error either, or would take it for the reply to the next command.
+fn in_words(rejection: &Rejection) -> Response<String> {
+    let request = rejection.request().unwrap_or_default();
+    let line = request.split(|byte| *byte == b'\n').next();
+    if line.is_some_and(|line| line.trim_ascii_end().ends_with(b" noreply")) {
+        return Response::NoReply;
+    }
+    Response::Reply(match rejection.kind() {
         RejectionKind::TooLarge => "SERVER_ERROR object too large for cache".to_owned(),
         RejectionKind::BadRequest => format!("CLIENT_ERROR {}", rejection.text()),
         _ => format!("SERVER_ERROR {}", rejection.text()),
-    }
+    })
 }
 
 fn main() -> tcs::Result<()> {

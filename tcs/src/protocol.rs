@@ -393,6 +393,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// [`RejectionKind::Error`](crate::RejectionKind::Error): see
     /// [an `Err` of the function](crate#an-err-of-the-function).
     ///
+    /// [`Rejection::request`] returns the request, if the function has not seen it.
+    ///
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
     /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.

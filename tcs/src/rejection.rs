@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::text::{Escaped, MAX_SHOWN};
+use crate::{
+    framing::Framing,
+    text::{Escaped, MAX_SHOWN},
+};
 
 /// The reason why a request or a connection was rejected.
 ///
@@ -26,7 +29,11 @@ pub struct Rejection(Box<Inner>);
 struct Inner {
     kind: RejectionKind,
     text: String,
+    request: Option<Box<[u8]>>,
 }
+
+/// The maximum length in bytes of a request that a rejection has: it counts for no memory budget.
+const MAX_REQUEST: usize = 64 << 10;
 
 /// The kinds of rejections. The numbers are their codes in `WIRE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +155,7 @@ impl Rejection {
         Self(Box::new(Inner {
             kind,
             text: text.into(),
+            request: None,
         }))
     }
 
@@ -180,6 +188,29 @@ impl Rejection {
     /// Returns the text as it was given or received, not escaped.
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// Returns the bytes of the request that is rejected, up to 64 KiB of them.
+    ///
+    /// Only a protocol's [`reject_with`](crate::protocol::ServerProtocol::reject_with) gets them, for a request that the
+    /// function has not seen: so it can answer with the id of the request, or not at all, as for memcached's `noreply`. They are
+    ///
+    /// - the message, if it cannot be decoded or the server is *busy*;
+    /// - what has arrived of it, with its header, if it is too large or no valid frame.
+    ///
+    /// Returns `None` for any other rejection.
+    pub fn request(&self) -> Option<&[u8]> {
+        self.0.request.as_deref()
+    }
+
+    /// Adds the request, if the framing leaves it to the protocol to tell rejections.
+    #[cold]
+    pub(crate) fn of_request<F: Framing>(mut self, request: &[u8]) -> Self {
+        if !F::HAS_REJECTION_FRAME && !request.is_empty() {
+            let request = request.get(..MAX_REQUEST).unwrap_or(request);
+            self.0.request = Some(request.into());
+        }
+        self
     }
 }
 

@@ -25,8 +25,6 @@ struct Inner {
 enum Cause {
     /// The peer sent bytes that are not of this framing.
     Malformed,
-    /// The peer sent a message that is beyond the limit and cannot be skipped, or this end would.
-    TooLarge,
     /// The peer closed the connection in the middle of a frame.
     Truncated,
     /// The peer speaks another protocol, and is sent the protocol's answer, or the text if it has none.
@@ -52,22 +50,17 @@ impl FrameError {
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
     /// skipped. The connection closes, unlike after [`ParsedFrame::oversized`](super::ParsedFrame::oversized).
     pub fn too_large(length: usize, limit: usize) -> Self {
-        let text =
-            format_args!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes");
-        Self::new(Cause::TooLarge, &text)
+        Self::malformed(format_args!(
+            "a message of {length} bytes exceeds `max_frame_len` of {limit} bytes"
+        ))
     }
 
-    /// Names the limit of replies, if this is the error of a message beyond it.
+    /// Names the limit of replies in the place of that of requests, which framings and buffers name for both.
     #[cold]
     pub(crate) fn of_reply(self) -> Self {
-        match self.inner.cause {
-            Cause::TooLarge => {
-                let text = self.inner.text.raw();
-                let text = text.replacen("`max_frame_len`", "`max_reply_len`", 1);
-                Self::new(Cause::TooLarge, &text)
-            }
-            _ => self,
-        }
+        let text = self.inner.text.raw();
+        let text = text.replace("`max_frame_len`", "`max_reply_len`");
+        Self::new(self.inner.cause, &text)
     }
 
     /// Creates an error for a message of at least `length` bytes that this end has no memory for. The
@@ -169,7 +162,7 @@ impl FrameError {
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self.inner.cause {
-            Cause::Malformed | Cause::TooLarge | Cause::Truncated | Cause::OtherProtocol { .. } => {
+            Cause::Malformed | Cause::Truncated | Cause::OtherProtocol { .. } => {
                 RejectionKind::ProtocolError
             }
             Cause::OutOfMemory => RejectionKind::Busy,

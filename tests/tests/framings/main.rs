@@ -7,6 +7,7 @@ mod no_request;
 mod other_protocols;
 mod own_framings;
 mod protocols_page;
+mod rejected_requests;
 mod single_framings;
 mod until_eof;
 mod wrong_server;

@@ -309,6 +309,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 .io
                 .begin_request(self.shared, self.frames.last_arrival())
         {
+            let rejection = rejection.of_request::<P::Framing>(frame);
             return Step::Rejected(self.responder().reject(&rejection));
         }
         match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
@@ -326,6 +327,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             }
             Err(error) => {
                 let rejection = Rejection::bad_request(error.to_string());
+                let rejection = rejection.of_request::<P::Framing>(frame);
                 Step::Rejected(self.responder().reject(&rejection))
             }
         }
@@ -371,9 +373,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
+            let arrived = input
+                .bytes()
+                .get(..parsed.consumed)
+                .unwrap_or(input.bytes());
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
-            if let Some(next) = self.handle_other_frame(kind, length) {
+            if let Some(next) = self.handle_other_frame(kind, length, arrived) {
                 return Err(next);
             }
         }
@@ -408,13 +414,19 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
     /// message.
     #[cold]
-    fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
+    fn handle_other_frame(
+        &mut self,
+        kind: FrameKind,
+        length: usize,
+        arrived: &[u8],
+    ) -> Option<Next> {
         match kind {
             FrameKind::Oversized => {
                 self.set_id();
                 self.io.count_unreadable(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
+                let rejection = rejection.of_request::<P::Framing>(arrived);
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }

@@ -297,7 +297,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
-        let rejection = error.rejection();
+        let rejection = error.rejection().of_request::<P::Framing>(unread);
         self.unsent.count(rejection.kind());
         count_rejection(rejection.kind());
         // The framing is wrong, or has no memory. The peer did nothing wrong.
@@ -385,6 +385,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let rejection = wait_end_rejection(limits, read, why, idle);
         count_rejection(rejection.kind());
         let unread = read.input(limits.frame_len, Side::Server);
+        let rejection = rejection.of_request::<P::Framing>(unread.bytes());
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);
         } else {

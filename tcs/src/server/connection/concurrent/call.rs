@@ -108,7 +108,10 @@ pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request
     let frame = Frame::new(message.bytes()).with_scratch(&mut scratch);
     let decoded = match P::Request::decode(frame) {
         Ok(decoded) => decoded,
-        Err(error) => return Outcome::Rejected(Rejection::bad_request(error.to_string())),
+        Err(error) => {
+            let rejection = Rejection::bad_request(error.to_string());
+            return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
+        }
     };
     let _timed = Timed {
         metrics: &shared.metrics,

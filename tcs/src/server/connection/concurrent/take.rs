@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{Buffers, ReadError},
+    buffer::{Buffers, OwnedMessage, ReadError},
     concurrency::share_session,
     framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
@@ -136,7 +136,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if is_refused {
             self.reject(id, Rejection::busy("the connection closes"));
         } else if let Err(busy) = self.shared.limits.check_pipeline(waiting as u64) {
-            self.reject(id, busy);
+            let request = message
+                .as_ref()
+                .map(OwnedMessage::bytes)
+                .unwrap_or_default();
+            self.reject(id, busy.of_request::<P::Framing>(request));
         } else if let Some(message) = message {
             let request = QueuedRequest {
                 id,
@@ -175,7 +179,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            self.io.start_request(self.shared, arrival)?;
+            let started = self.io.start_request(self.shared, arrival);
+            started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
         let in_flight = self.io.take_request();
         let registration = self.io.registration();
@@ -256,13 +261,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Takes a frame that is not a message within the limit.
     #[cold]
     fn take_other_frame(&mut self, parsed: &ParsedFrame) {
+        let too_large = (parsed.kind == FrameKind::Oversized).then(|| self.too_large(parsed));
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
-        if parsed.kind == FrameKind::Oversized {
+        if let Some(rejection) = too_large {
             self.io.count_unreadable(self.shared);
-            let limit = self.shared.limits.frame_len;
-            let error = FrameError::too_large(parsed.oversized_len(), limit);
-            let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
             let id = self.framing.get_mut().id();
             self.reject(id, rejection);
         } else if P::Framing::HAS_IDS
@@ -275,6 +278,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else if self.is_idle() {
             self.io.count_other_frame();
         }
+    }
+
+    /// Returns the rejection of the request that is next in the read buffer.
+    fn too_large(&self, parsed: &ParsedFrame) -> Rejection {
+        let limit = self.shared.limits.frame_len;
+        let unread = self.buffers.read.input(limit, Side::Server).bytes();
+        let arrived = unread.get(..parsed.consumed).unwrap_or(unread);
+        let error = FrameError::too_large(parsed.oversized_len(), limit);
+        let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
+        rejection.of_request::<P::Framing>(arrived)
     }
 
     /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
