@@ -174,6 +174,8 @@ fn operation_that_is_half_typed_leaves_the_others() {
         "pub fn add(one: u8) -> u8",
         "pub fn add(one: u8) -> ",
         "pub fn add(one: Vec<, two: u8) -> u8 { 1 }",
+        "pub fn add(one: u8, two: ) -> u8 { 1 }",
+        "pub fn add(&self, one: u8) -> u8 { self.one }",
         "#[blocking] pub fn add(one: u8, #[state] ) {}",
         "pub async",
         "pe",
@@ -200,6 +202,8 @@ fn function_that_is_half_typed_keeps_its_type() {
         "fn find(a: &str, #[state] b: &str, #[context] c) {}",
         "fn find(a: &str, #[state] b: &str, #[context]) {}",
         "fn find(a: std::, #[state] b: &str) {}",
+        "fn find(#[state] b: &str, a: ) {}",
+        "fn find(#[state] b: &str, a: Vec<) {}",
         "fn find(a: HashMap<u8, #[state] b: &str) {}",
         "fn find(a: &str, #[state] b: &str) -> {}",
         "fn find(a: &str, #[state] b: &str) -> Vec< {}",
@@ -215,6 +219,41 @@ fn function_that_is_half_typed_keeps_its_type() {
         ] {
             assert!(output.contains(kept), "{item}: {kept} is missing: {output}");
         }
+    }
+}
+
+#[test]
+fn request_that_is_half_typed_keeps_its_fields() {
+    for request in [
+        "request = |a: u8, b: &str| b.",
+        "request = move |a: u8, c: , b: &str| a",
+        "request = |a: u8, b: &str| f(a, .), framing = A",
+        "framing = A, request = |b: &str, a: u8, c| { b + }",
+    ] {
+        let output = client_protocol(tokens(request), tokens("fn ask(reply: &str) {}")).to_string();
+        for kept in ["a : u8", "b : & 'field str", "fn new"] {
+            assert!(
+                output.contains(kept),
+                "{request}: {kept} is missing: {output}"
+            );
+        }
+        assert_eq!(
+            output.matches("compile_error").count(),
+            1,
+            "{request}: {output}"
+        );
+    }
+}
+
+/// rustc has reported that a type ends early, and would again if it were kept at the end of the parameters.
+#[test]
+fn parameter_that_ends_early_is_left_to_rustc() {
+    for parameter in ["a: ", "a: &", "a: Vec<", "a: std::", "#[state] a: &Vec<"] {
+        let item = format!("fn find(_: u8, {parameter}) {{ body(a) }}");
+        let output = server_protocol(TokenStream::new(), tokens(&item)).to_string();
+        assert!(!output.contains("compile_error"), "{item}: {output}");
+        let file = syn::parse2::<File>(tokens(&output));
+        assert!(file.is_ok(), "{item}: {output}");
     }
 }
 

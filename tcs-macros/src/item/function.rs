@@ -217,16 +217,23 @@ fn parse_type(
     // On a fork, because a type may parse and yet not be all that is there, as in `u8 u8`. Then its
     // tokens are taken from the beginning.
     let attempt = input.fork();
-    match attempt.parse() {
+    let error = match attempt.parse() {
         Ok(ty) if is_end(&attempt) => {
             input.advance_to(&attempt);
             return ty;
         }
-        _ if is_end(input) => errors.leave_to_rustc(),
-        Ok(_) => errors.push(attempt.error("expected the end of the type before this")),
-        // rustc has reported it.
-        Err(error) if ends_early(&error) => errors.leave_to_rustc(),
-        Err(error) => errors.push(error),
+        Ok(_) => attempt.error("expected the end of the type before this"),
+        Err(error) => error,
+    };
+    let tokens = take_until(input, is_end);
+    let last = tokens.clone().into_iter().last();
+    match last.map(|token| token.to_string()).as_deref() {
+        // rustc parses these without a trait.
+        Some("impl" | "dyn") => errors.push(error),
+        // It has reported that tokens are missing.
+        None => errors.leave_to_rustc(),
+        Some(_) if ends_early(&error) => errors.leave_to_rustc(),
+        Some(_) => errors.push(error),
     }
-    Type::Verbatim(take_until(input, is_end))
+    Type::Verbatim(tokens)
 }

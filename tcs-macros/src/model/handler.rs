@@ -149,7 +149,10 @@ impl Parameters {
         for parameter in function.parameters() {
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
-                Role::Plain if !has_request => {
+                // `&Peer` may come first.
+                Role::Plain
+                    if !has_request && !parameter::is_known_of_connection(&parameter.ty) =>
+                {
                     has_request = true;
                     if let Some(ty) = resolve_message(&parameter.ty, "a request", errors) {
                         parameters.push(ParameterSource::Request);

@@ -71,6 +71,11 @@ pub(super) fn resolve_output(
         errors.at(&output, message);
         return None;
     }
+    if is_unsized(bare(&output)) {
+        // rustc has the error about the function.
+        errors.leave_to_rustc();
+        return None;
+    }
     if has_future(&output) {
         let message = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, message);

@@ -227,11 +227,10 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let mut sig = function.sig.clone();
     // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
     let may_keep = options.given(OptionName::Push).is_some();
-    let may_name =
-        |attr: &Attribute| attr.path().is_ident("context") || may_keep && parameter::is_ours(attr);
+    let may_keep = |attr: &Attribute| may_keep && parameter::is_ours(attr);
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input
-            && parameter.attrs.iter().any(may_name)
+            && (parameter::is_context(parameter, function) || parameter.attrs.iter().any(may_keep))
         {
             let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
             *parameter.ty = Type::Verbatim(ty);
@@ -269,9 +268,10 @@ fn resolve_forgotten(
         "Replies"
     };
     let mut parameters = function.parameters();
-    let handle = parameters.find(|PatType { attrs, ty, .. }| {
+    let handle = parameters.find(|parameter| {
+        let ty = &parameter.ty;
         let mut words = ty.to_token_stream().into_iter();
-        attrs.iter().any(|attr| attr.path().is_ident("context"))
+        parameter::is_context(parameter, function)
             && mentions_one_of(ty, std::slice::from_ref(name))
             && words.any(|word| word.to_string() == handle_name)
     })?;
@@ -327,7 +327,11 @@ fn resolve_parameters(
     let mut arguments = Vec::new();
     let mut is_valid = function.sig.receiver().is_none();
     for parameter in function.parameters() {
-        match parameter::resolve_role(parameter, errors) {
+        let role = match parameter::resolve_role(parameter, errors) {
+            Role::Plain if parameter::is_context(parameter, function) => Role::Context,
+            role => role,
+        };
+        match role {
             role @ (Role::Plain | Role::Secret) => {
                 match resolve_argument(parameter, &arguments, errors) {
                     Some((name, ty)) => {

@@ -2,11 +2,15 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Attribute, Pat, PatType, Type};
+use syn::{
+    Attribute, GenericArgument, Pat, PatType, Path, PathArguments, PathSegment, Type,
+    TypeReference, ext::IdentExt as _,
+};
 
 use crate::{
     errors::Errors,
-    syntax::{added_attrs, is_one_of, nearest},
+    item::Function,
+    syntax::{added_attrs, bare, is_named, is_one_of, nearest, upper_camel},
 };
 
 /// The helper attributes.
@@ -60,8 +64,15 @@ pub(crate) enum Role {
 /// that Rust does not know, or adds one. A misspelt helper is removed too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     let added = added_attrs(&attr.meta);
-    let mut words = added.iter().filter_map(|attr| attr.path().get_ident());
+    let mut words = added.iter().filter_map(|attr| helper(attr.path()));
     words.any(|word| !is_one_of(word, BUILTIN))
+}
+
+/// Returns the word that a helper attribute is, or the last one of `tcs::state`.
+fn helper(path: &Path) -> Option<&Ident> {
+    let last = &path.segments.last()?.ident;
+    let is_known = HELPERS.iter().any(|(name, _)| last == name);
+    path.get_ident().or_else(|| is_known.then_some(last))
 }
 
 /// Returns what a parameter of a server function is.
@@ -71,7 +82,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     }
     let mut found = Role::Plain;
     for attr in &parameter.attrs {
-        let declared = match attr.path().get_ident() {
+        let declared = match helper(attr.path()) {
             Some(word) if is_conditional(attr) => {
                 errors.at(word, CFG);
                 Role::Unclear
@@ -107,13 +118,62 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
         return Role::Unclear;
     };
-    if word == meant {
+    if attr.path().is_ident(meant) {
         check_empty(attr, errors);
     } else {
+        let written = attr.path().to_token_stream().to_string().replace(' ', "");
         let help = format_args!("did you mean `#[{meant}]`?");
-        errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
+        errors.at(
+            attr.path(),
+            format_args!("unknown attribute `#[{written}]`: {help}"),
+        );
     }
     role
+}
+
+/// Returns whether a parameter of an operation is taken from the context, whether it says so or not.
+pub(super) fn is_context(parameter: &PatType, function: &Function) -> bool {
+    let mut attrs = parameter.attrs.iter();
+    attrs.any(|attr| attr.path().is_ident("context"))
+        || !parameter.attrs.iter().any(is_ours) && is_of_connection(&parameter.ty, function)
+}
+
+/// Returns whether no argument can be of this type of the library's: a reference to what is known of the connection,
+/// which no format reads, or a handle that has a generated type in it.
+fn is_of_connection(ty: &Type, function: &Function) -> bool {
+    if is_known_of_connection(ty) {
+        return true;
+    }
+    let Type::Path(path) = bare(ty) else {
+        return false;
+    };
+    let Some(PathSegment { ident, arguments }) = path.path.segments.last() else {
+        return false;
+    };
+    let variant = upper_camel(&function.sig.ident.unraw().to_string());
+    let generated = if ident == "Push" {
+        "Protocol"
+    } else {
+        &variant
+    };
+    is_one_of(ident, &["Push", "Replies", "Requests"])
+        && matches!(arguments, PathArguments::AngleBracketed(arguments)
+            if matches!(arguments.args.last(), Some(GenericArgument::Type(ty)) if is_named(ty, generated)))
+}
+
+/// Returns whether a type is `&Peer` or `&ConnectionInfo`.
+pub(super) fn is_known_of_connection(ty: &Type) -> bool {
+    let Type::Reference(TypeReference {
+        elem,
+        mutability: None,
+        ..
+    }) = bare(ty)
+    else {
+        return false;
+    };
+    matches!(bare(elem), Type::Path(path) if path.path.segments.last().is_some_and(|last| {
+        last.arguments.is_none() && is_one_of(&last.ident, &["Peer", "ConnectionInfo"])
+    }))
 }
 
 /// Reports `#[secret]` on a parameter of a function that is not in a module. Returns the role without it.

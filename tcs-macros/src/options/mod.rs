@@ -60,7 +60,7 @@ impl Options {
             ..Self::default()
         };
         let last = tokens.clone().into_iter().last();
-        let parse = |input: ParseStream<'_>| options.parse_all(input, last, errors);
+        let parse = |input: ParseStream<'_>| options.parse_all(input, last.as_ref(), errors);
         // The loop ends at the end of the tokens, so no other error is possible.
         parse.parse2(tokens).ok();
         options
@@ -97,12 +97,12 @@ impl Options {
     fn parse_all(
         &mut self,
         input: ParseStream<'_>,
-        last: Option<TokenTree>,
+        last: Option<&TokenTree>,
         errors: &mut Errors,
     ) -> Result<()> {
         while !input.is_empty() {
             if let Err(error) = self.parse_one(input) {
-                match &last {
+                match last {
                     // The parser has no place for what is missing after the last token, but for that in a group.
                     Some(token) if ends_early(&error) && !matches!(token, TokenTree::Group(_)) => {
                         errors.at(token, error);
@@ -180,10 +180,17 @@ impl Options {
             ValueKind::Expression(field) => {
                 parse_equals(option, word, input)?;
                 let start = input.fork();
-                let value = parse_expr(option, input);
-                // A closure that is still written has its parameters, which are fields.
-                *field(self) = value.clone().ok().or_else(|| parse_closure_start(&start));
-                value?;
+                match parse_expr(option, input) {
+                    Ok(value) => *field(self) = Some(value),
+                    Err(error) => {
+                        // A closure that is still written has its parameters, which are fields.
+                        if let Some(closure) = parse_closure_start(&start) {
+                            *field(self) = Some(closure);
+                            input.advance_to(&start);
+                        }
+                        return Err(error);
+                    }
+                }
             }
             ValueKind::Word(known) => {
                 let value = parse_value(option, word, input, Ident::parse)?;
@@ -281,5 +288,6 @@ fn parse_closure_start(input: ParseStream<'_>) -> Option<Expr> {
         parameters.extend(syn::parse2::<FnArg>(parameter));
         input.parse::<Option<Token![,]>>().ok()?;
     }
+    input.parse::<Token![|]>().ok()?;
     syn::parse2(quote!(#before |#(#parameters),*| ())).ok()
 }

@@ -56,6 +56,7 @@ pub trait Streams {
 ///     Ok("end")
 /// }
 /// ```
+#[doc(alias = "stream")]
 #[derive(Debug)]
 pub struct Replies<'a, P> {
     conversation: &'a Conversation,

@@ -104,6 +104,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// An address without a port leaves the port unchanged. Default: 127.0.0.1:1234, which only
     /// this machine can reach.
+    #[doc(alias = "host")]
     pub fn address(mut self, address: impl Into<Address>) -> Self {
         self.settings.address.replace(address.into());
         self.settings.has_address = true;
@@ -143,6 +144,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// The system counts in whole seconds, from 2 s to about 18 hours. Other listeners keep the options of their
     /// sockets. Default: 2 minutes.
+    #[doc(alias = "keepalive")]
     pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.keepalive = limit.into();
         self
@@ -313,6 +315,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// themselves: their [`deadline`](crate::Connection::deadline) is that of the function. Those of tasks that it spawns
     /// do not. Default: `None`, because only you know where a transaction may be
     /// interrupted.
+    #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.request = limit.into().into();
         self
@@ -372,6 +375,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// A function that computes or blocks cannot be interrupted. The server returns without it, and it runs
     /// until it or its process ends. Default: 30 s.
+    #[doc(alias = "shutdown")]
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.drain = limit.into().into();
         self

@@ -73,6 +73,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener and aborts every connection.
+    #[doc(alias = "serve")]
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
         self.plan()?.bind().await?.listen().await
@@ -126,6 +127,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// Returns the errors of [`listen_until_signal`](Self::listen_until_signal);
     /// [`Runtime`](crate::ErrorKind::Runtime) inside a tokio runtime.
+    #[doc(alias = "serve")]
     pub fn run(self) -> Result<()> {
         self.plan()?.run()
     }

@@ -200,7 +200,7 @@ mod market {
     pub fn quote(
         symbol: &str,
         #[session] own: &Option<Push<Protocol>>,
-        #[context] push: Push<Protocol>,
+        push: Push<Protocol>,
     ) -> bool {
         let (first, second) = (
             super::Price { symbol, cents: 1 },
@@ -216,7 +216,7 @@ mod market {
     pub async fn past_trades(
         symbol: String,
         count: u64,
-        #[context] mut out: super::Replies<'_, PastTrades>,
+        mut out: super::Replies<'_, PastTrades>,
     ) -> Result<u64, String> {
         let trades = (1..=count).map(|number| Trade(&symbol, number));
         out.send_all(trades).await?;
@@ -250,13 +250,13 @@ mod remote_market {
     #[replies(u64)]
     pub async fn past_trades(
         symbol: String,
-        #[context] mut out: Replies<'_, PastTrades>,
+        mut out: Replies<'_, PastTrades>,
     ) -> Result<u64, String> {
         unreachable!()
     }
 
     #[requests(&'_ str)]
-    pub async fn comment(#[context] mut more: Requests<'_, Comment>) -> bool {
+    pub async fn comment(mut more: Requests<'_, Comment>) -> bool {
         unreachable!()
     }
 

@@ -60,7 +60,7 @@ mod bank {
     /// Joins what was said.
     pub fn join<'a>(
         first: &'a str,
-        #[context] peer: &Peer,
+        peer: &Peer,
         rest: Vec<Cow<'a, str>>,
         #[state] log: &Mutex<Vec<String>>,
         glue: char,

@@ -5,4 +5,6 @@ fn greet(name: &str) -> String {
     name.to_owned()
 }
 
-fn main() {}
+fn main() -> tcs::Result<()> {
+    tcs::ConcurrentServer::new(Greeter).port(1234).run()
+}

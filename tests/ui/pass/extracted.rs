@@ -26,6 +26,12 @@ fn marked(#[context] peer: &Peer, request: &str, #[context] Id(id): Id) -> Strin
     format!("{request} {peer} {id}")
 }
 
+/// No request is of this type.
+#[server_protocol]
+fn known(peer: &Peer, request: &str, info: &ConnectionInfo) -> String {
+    format!("{request} {peer} {info:?}")
+}
+
 #[server_protocol]
 async fn all(
     request: &str,
