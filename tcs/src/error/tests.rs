@@ -355,3 +355,99 @@ fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
     ];
     check(errors, told);
 }
+
+/// Returns the cells of the rows of `docs/errors.md` whose first cell begins and ends with `mark`.
+fn rows(mark: char) -> Vec<Vec<&'static str>> {
+    let page = include_str!("../../docs/errors.md");
+    let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
+    let rows = page.lines().skip_while(|line| !line.starts_with("|--"));
+    rows.map(cells)
+        .filter(|cells| cells.len() > 5 && cells[1].starts_with(mark) && cells[1] != "`ErrorKind`")
+        .collect()
+}
+
+#[test]
+fn page_has_a_row_for_each_kind() {
+    let variants = include_str!("kind.rs")
+        .lines()
+        .take_while(|&line| line != "}");
+    let names: Vec<_> = variants
+        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','))
+        .collect();
+    let listed: Vec<_> = rows('`')
+        .iter()
+        .map(|row| row[1].trim_matches('`'))
+        .collect();
+    assert_eq!(listed, names);
+}
+
+#[test]
+fn page_says_what_errors_of_each_kind_say() {
+    let peer = &Peer::unnamed();
+    let other = (Error::other("cause"), false, false);
+    let rejected = (0..0x80).filter_map(RejectionKind::from_code).map(|kind| {
+        let error = Error::rejected(peer, Rejection::new(kind, "why"));
+        let is_retryable = kind.is_temporary();
+        (error, is_retryable, kind.is_final())
+    });
+    let cases: Vec<_> = verdicts()
+        .into_iter()
+        .chain([other])
+        .chain(rejected)
+        .collect();
+    for row in rows('`') {
+        let kind = row[1].trim_matches('`');
+        let cases = cases
+            .iter()
+            .filter(|(error, ..)| format!("{:?}", error.kind()) == kind);
+        let mut executions: Vec<_> = row[3].split(", ").collect();
+        let (mut said, mut is_retryable) = (Vec::new(), Vec::new());
+        for (error, retryable, _) in cases {
+            said.push(format!("`{:?}`", error.execution()));
+            is_retryable.push(*retryable);
+        }
+        said.sort();
+        said.dedup();
+        executions.sort_unstable();
+        assert_eq!(executions, said, "{kind}");
+        let always = is_retryable.iter().all(|&is_retryable| is_retryable);
+        let never = !is_retryable.contains(&true);
+        let expected = match row[4] {
+            "yes" => always,
+            "no" => never,
+            depends => {
+                (depends.starts_with("if ") || depends.starts_with("unless ")) && !always && !never
+            }
+        };
+        assert!(expected, "{kind}: {}", row[4]);
+    }
+}
+
+#[test]
+fn page_says_what_rejections_are() {
+    let mut kinds: Vec<_> = (0..0x80).filter_map(RejectionKind::from_code).collect();
+    kinds.sort_by_key(|kind| kind.code());
+    kinds.dedup();
+    let rows = rows('*');
+    assert_eq!(rows.len(), kinds.len());
+    for (row, kind) in rows.iter().zip(kinds) {
+        let error = Error::rejected(&Peer::unnamed(), Rejection::new(kind, "why"));
+        let executed = match error.execution() {
+            Execution::NotSent | Execution::NotExecuted => "no",
+            Execution::Unknown => "unknown",
+            Execution::Executed => row[5],
+        };
+        let yes = |is_true| if is_true { "yes" } else { "no" };
+        let expected = [
+            &format!("*{kind}*"),
+            &format!("`{kind:?}`"),
+            &format!("`{:#04x}`", kind.code()),
+            row[4],
+            executed,
+            yes(kind.is_final()),
+            yes(kind.is_temporary()),
+        ];
+        assert_eq!(row[1..8], expected);
+        assert!(error.execution() != Execution::Executed || row[5] != "no");
+    }
+}

@@ -1,11 +1,6 @@
-//! The README and the pages of `docs` show what there is, and what they say is so.
+//! The README and the pages of `docs` show the programs that there are, and these print what the pages say.
 //!
 //! The programs of the README are compiled as documentation tests of the crate as well.
-
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
 
 use tcs_tests::process::{Process, connect, is_missing, port_1234};
 
@@ -93,63 +88,6 @@ fn server_and_client_have_at_most_ten_lines() {
         let code = text.lines().filter(|line| !line.trim().is_empty());
         assert!(code.count() <= 10, "{text}");
     }
-}
-
-/// Returns the pages that people read.
-fn pages(root: &Path) -> Vec<PathBuf> {
-    let entries = ["", "docs", "docs/decisions", "benches"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
-    entries
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .collect()
-}
-
-/// Returns the anchor that GitHub gives to a heading.
-fn anchor(heading: &str) -> String {
-    let heading = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = heading.replace(' ', "-");
-    kept.chars()
-        .filter(|it| it.is_alphanumeric() || "-_".contains(*it))
-        .collect()
-}
-
-#[test]
-fn links_and_files_of_each_page_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut found = 0;
-    for page in pages(&root) {
-        let text = fs::read_to_string(&page).expect("a page");
-        let code = text.split('`').skip(1).step_by(2);
-        for name in code.filter(|code| code.starts_with("examples/")) {
-            assert!(root.join(name).exists(), "{}: {name}", page.display());
-            found += 1;
-        }
-        let links = text.split("](").skip(1);
-        for link in links.map(|rest| rest.split(')').next().expect("its end")) {
-            if link.starts_with("http") {
-                continue;
-            }
-            let (file, place) = link.split_once('#').unwrap_or((link, ""));
-            let target = match file {
-                "" => page.clone(),
-                file => page.parent().expect("a folder").join(file),
-            };
-            assert!(target.exists(), "{}: {link}", page.display());
-            if !place.is_empty() {
-                let target = fs::read_to_string(&target).expect("a page");
-                let mut headings = target.lines().filter(|line| line.starts_with('#'));
-                assert!(
-                    headings.any(|heading| anchor(heading) == place),
-                    "{}: {link}",
-                    page.display()
-                );
-            }
-            found += 1;
-        }
-    }
-    assert!(found >= 30, "only {found}");
 }
 
 #[tokio::test]

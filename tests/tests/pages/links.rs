@@ -1,0 +1,22 @@
+//! What pages link to, and the files that they name.
+
+use super::{check_link, files, links, read, root};
+
+#[test]
+fn links_and_files_of_each_page_exist() {
+    let folders = ["", "docs", "docs/decisions", "docs/guide/src", "benches"];
+    let mut found = 0;
+    for page in folders.iter().flat_map(|folder| files(folder, "md")) {
+        let text = read(&page);
+        let code = text.split('`').skip(1).step_by(2);
+        for name in code.filter(|code| code.starts_with("examples/")) {
+            assert!(root().join(name).exists(), "{}: {name}", page.display());
+            found += 1;
+        }
+        for link in links(&text) {
+            check_link(&page, link);
+            found += 1;
+        }
+    }
+    assert!(found >= 200, "only {found}");
+}
