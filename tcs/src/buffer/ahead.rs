@@ -88,6 +88,11 @@ impl ReadAhead {
         self.demand = if is_waited_for { self.len() } else { 0 };
     }
 
+    /// Returns `true` if the function waits for the rest of a message.
+    pub(crate) const fn has_demand(&self) -> bool {
+        self.demand > 0
+    }
+
     /// Returns `true` if the bytes have more memory than the pool keeps, which must be [reserved](Self::reserve).
     #[inline]
     pub(crate) const fn is_large(&self) -> bool {

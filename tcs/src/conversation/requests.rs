@@ -49,7 +49,7 @@ pub trait Receives {
 /// is none, the function is dropped, its request has *failed*, and the connection closes.
 ///
 /// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
-/// time from one message to the next.
+/// time from one message to the next, and [`frame_timeout`](crate::server::Server::frame_timeout) the time of one.
 ///
 /// # Examples
 ///
@@ -123,7 +123,8 @@ impl<P: Receives> Requests<'_, P> {
     /// Receives a block of `length` bytes without a frame, which follows the request, or the message that was received
     /// last. Check the length before: a peer may have chosen it.
     ///
-    /// This is for framings of existing protocols, such as lines that announce a block, without control frames.
+    /// This is for framings of existing protocols, such as lines that announce a block. It is an error after chunks that
+    /// are announced, because those that have arrived are parsed together.
     ///
     /// # Examples
     ///
@@ -189,7 +190,7 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the input ends before the block does.
+    /// Returns an error if the input or the request ends before the block does, or after chunks that are announced.
     ///
     /// # Cancel safety
     ///
@@ -200,7 +201,9 @@ impl Body<'_> {
         }
         let (chunks, demand) = (&self.conversation.chunks, Demand::Bytes(self.rest));
         if let Err(end) = chunks.receive(demand, self.batch).await {
-            return ReceiveError::from_end(end).map(|()| None);
+            ReceiveError::from_end(end)?;
+            let text = "the request has ended before the block";
+            return Err(ReceiveError(Reason::Framing(text.to_owned())));
         }
         let piece = self.batch.next().unwrap_or_default();
         self.rest = self.rest.saturating_sub(piece.len());

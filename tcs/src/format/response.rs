@@ -36,7 +36,8 @@ pub enum Response<T, U = NoUpgrade> {
     /// connection is dropped.
     ///
     /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
-    /// have added it. The session stays: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
+    /// have added it. With a framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), TLS does not start if
+    /// something has arrived behind the request: the request fails, and the connection closes. The session stays: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
     /// the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
     /// exchange, the request fails and the connection closes.
     StartTls(T),

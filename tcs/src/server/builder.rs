@@ -281,8 +281,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds a
     /// second.
     ///
-    /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
-    /// Default: 30 s.
+    /// Then the server sends *idle*, if the framing can carry it, and closes the connection. If requests are processed at
+    /// the same time, those in flight are answered before. A function that waits for the rest of a chunk
+    /// ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.frame = limit.into().into();
         self

@@ -1,5 +1,6 @@
 //! Conversations: pushed events, streamed replies, and what a function knows about its peer.
 
+mod beside;
 mod closed;
 mod concurrent;
 mod deadlines;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Frames, ReadAhead, WriteBuffer},
+    buffer::{Frames, ReadAhead, Unusual, WriteBuffer},
     conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
@@ -429,14 +429,20 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
-            let peer = self.info.peer();
-            return self.responder().unusual_reply(encoded, peer);
+            return self.unusual_reply(encoded);
         }
         self.io.count_reply();
         if P::Framing::EXCHANGES.are_many() && !self.shared.checks_requests {
             return Flow::Continue(());
         }
         self.responder().after_response()
+    }
+
+    #[cold]
+    pub(super) fn unusual_reply(&mut self, reply: Unusual) -> Flow {
+        let is_last = !self.frames.has_started() && self.ahead.is_unused();
+        let peer = self.info.peer();
+        self.responder().unusual_reply(reply, peer, is_last)
     }
 
     /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.

@@ -24,7 +24,7 @@ use super::{
     super::{
         addresses::PeerUsage,
         handshakes::shake_hands,
-        limits::{Deadline, Limit},
+        limits::{Deadline, Limit, Millis},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
         registry::{AbortReason, Registration, Wakeup},
@@ -32,7 +32,7 @@ use super::{
         shared::Shared,
     },
     budget::Budget,
-    clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch},
+    clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
 };
 use crate::{
     Peer, Rejection,
@@ -165,6 +165,8 @@ pub(super) enum Interrupt {
     TimedOut,
     /// `half_close_timeout` is over.
     HalfClosed,
+    /// The [`frame_limit`] of a frame that has begun is over, or others wait for its memory.
+    CutFrame,
     /// There is no memory for a long chunk of the request.
     OverBudget,
     /// The server ends the connection at once, for this reason.
@@ -510,24 +512,15 @@ impl Io {
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
-        let (now, limits) = (self.registration.now(), self.registration.limits());
+        let now = self.registration.now();
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
-            if !self.clocks.frame.is_running() {
-                // Another frame than that of the last wait.
-                self.clocks.memory.stop();
-            }
-            let deadline = self
-                .clocks
-                .frame_deadline(limits, self.idle, read, now, received);
-            if read.is_contended(self.registration.memory()) {
-                contended = self.clocks.memory_deadline(read, now);
-            } else {
-                self.clocks.memory.stop();
-            }
-            deadline
+            contended = self.memory_deadline(read, now);
+            let limits = self.registration.limits();
+            self.clocks
+                .frame_deadline(limits, self.idle, read, now, received)
         } else {
             let began = self.clocks.start_idle(now, received);
             idle_since = Some(began);
@@ -556,6 +549,37 @@ impl Io {
         })
     }
 
+    /// Returns when the frame in `read`, which has arrived in part, must be complete because others wait for its memory.
+    #[cold]
+    fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
+        if !self.clocks.frame.is_running() {
+            // Another frame than that of the last wait.
+            self.clocks.memory.stop();
+        }
+        if read.is_contended(self.registration.memory()) {
+            return self.clocks.memory_deadline(read, now);
+        }
+        self.clocks.memory.stop();
+        Deadline::NEVER
+    }
+
+    /// Returns when the frame in `read` must be complete, if a part of one has arrived, while functions run.
+    pub(super) fn frame_deadline(&mut self, read: &ReadBuffer) -> Deadline {
+        if !read.has_started() || read.is_skipping() {
+            return Deadline::NEVER;
+        }
+        let now = self.registration.now();
+        let contended = self.memory_deadline(read, now);
+        contended.min(self.part_deadline(read.unread_len()))
+    }
+
+    /// Returns when a frame must be complete of which so many bytes have arrived.
+    fn part_deadline(&mut self, arrived: usize) -> Deadline {
+        let began = self.clocks.frame.start(self.registration.now());
+        let limit = frame_limit(self.registration.limits(), arrived);
+        Deadline::after(began, limit)
+    }
+
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
     pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let input = ready!(self.poll_read_deadline(read, cx))?;
@@ -578,18 +602,24 @@ impl Io {
     ) -> Poll<Result<Interrupt, Gone>> {
         clock.start(self.registration.now());
         let timed_out = clock.deadline(self.registration.limits().request);
-        let interrupt = ready!(self.poll_interrupt(timed_out, ahead, write, cx));
+        let cut = if ahead.has_demand() {
+            self.part_deadline(ahead.len())
+        } else {
+            Deadline::NEVER
+        };
+        let interrupt = ready!(self.poll_interrupt(timed_out, cut, ahead, write, cx));
         if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
             self.running = Running::LastFunction;
         }
         Poll::Ready(interrupt)
     }
 
-    /// Waits for functions. The first of them must end by `timed_out`; see
+    /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
     /// [`poll_while_function_waits`](Self::poll_while_function_waits).
     pub(super) fn poll_interrupt(
         &mut self,
         timed_out: Deadline,
+        cut: Deadline,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
@@ -608,13 +638,14 @@ impl Io {
         }
         let limits = self.registration.limits();
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
-        let deadline = stalled.min(timed_out).min(half_closed);
+        let deadline = stalled.min(timed_out).min(half_closed).min(cut);
         let wakeup = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
             Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
+            Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
             Wakeup::Expired => Err(Gone::Stalled),
         })
     }

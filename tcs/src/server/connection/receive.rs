@@ -48,6 +48,11 @@ impl<P: ServerProtocol> Batch<'_, P> {
             restart_framing(self.framing, self.shared);
         }
         let end = match demand {
+            // They were parsed together, also beyond the one that the function has received last.
+            Demand::Bytes(_) if progress.is_open => {
+                let text = "chunks that are announced have no block after them";
+                Some(ChunksEnd::Failed(text.to_owned()))
+            }
             _ if progress.skip > 0 => self.truncated(),
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
@@ -69,6 +74,10 @@ impl<P: ServerProtocol> Batch<'_, P> {
             }
         };
         let is_fed = chunks.give(batch, end, progress);
+        if !self.ahead.has_demand() {
+            // The time of another message begins.
+            self.io.end_frame();
+        }
         self.ahead.set_demand(!is_fed);
         if is_fed { Fed::Some } else { Fed::NeedsMore }
     }

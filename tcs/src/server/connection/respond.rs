@@ -39,6 +39,12 @@ use crate::{
     transport::is_over_tls,
 };
 
+/// Why TLS does not start.
+pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
+
+/// Why there is no memory for a large frame.
+pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`memory_budget`)";
+
 /// Whether the loop of requests goes on.
 pub(super) type Flow = ControlFlow<Exit>;
 
@@ -111,14 +117,14 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         Flow::Break(Exit::Close)
     }
 
-    /// Responds to a request whose reply is not an ordinary message.
+    /// Responds to a request whose reply is not an ordinary message. `is_last` tells whether nothing has arrived behind it.
     #[cold]
-    pub(super) fn unusual_reply(&mut self, reply: Unusual, peer: &Peer) -> Flow {
+    pub(super) fn unusual_reply(&mut self, reply: Unusual, peer: &Peer, is_last: bool) -> Flow {
         let Unusual { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
             EncodeOutcome::Written(start) if after == After::StartTls => {
-                return self.start_tls_after_reply(start, peer);
+                return self.start_tls_after_reply(start, peer, is_last);
             }
             EncodeOutcome::Written(_) => {
                 self.unsent.served += 1;
@@ -144,8 +150,11 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 
     /// Continues over TLS after the reply at `start` of the write buffer, or rejects its request and closes.
-    fn start_tls_after_reply(&mut self, start: usize, peer: &Peer) -> Flow {
-        let why = if self.shared.start_tls.is_none() {
+    fn start_tls_after_reply(&mut self, start: usize, peer: &Peer, is_last: bool) -> Flow {
+        let why = if P::Framing::HAS_IDS && !is_last {
+            // What has arrived behind it is dropped, and its client would wait for the replies.
+            TLS_BESIDE_OTHERS
+        } else if self.shared.start_tls.is_none() {
             "the server has no TLS to start; it is set with `start_tls`"
         } else if is_over_tls(peer) {
             "the connection is over TLS already"
@@ -323,10 +332,17 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
             }
-            Interrupt::OverBudget => {
-                let text = "the memory for large frames is in use (`memory_budget`)";
-                self.reject(&Rejection::new(RejectionKind::Failed, text))?;
-                // *Failed* is not final.
+            Interrupt::CutFrame | Interrupt::OverBudget => {
+                let rejection = if interrupt == Interrupt::OverBudget {
+                    Rejection::new(RejectionKind::Failed, MEMORY_IN_USE)
+                } else {
+                    let limit = limits.frame;
+                    let text =
+                        format!("the chunk was not complete after {limit} (`frame_timeout`)");
+                    Rejection::new(RejectionKind::TimedOut, text)
+                };
+                self.reject(&rejection)?;
+                // Neither is final.
                 self.close_with_frame(&going_away("the rest of the chunk was not read"));
             }
             // Not counted: it is among the requests that were aborted.
@@ -552,19 +568,19 @@ fn wait_end_rejection(
         WaitEnd::OutOfMemory => {
             Rejection::busy("the server has no memory for a frame of this size")
         }
-        WaitEnd::OverBudget => {
-            Rejection::busy("the memory for large frames is in use (`memory_budget`)")
-        }
-        WaitEnd::TimedOut if read.has_started() => {
-            let limit = frame_limit(limits, read.arrived_of_frame());
-            idle(format!(
-                "the frame was not complete after {limit} (`frame_timeout`)"
-            ))
-        }
+        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
+        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
         WaitEnd::TimedOut => idle(format!(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
     }
+}
+
+/// Returns the final rejection of a frame that was not complete in time.
+pub(super) fn late_frame(limits: &Limits, read: &ReadBuffer) -> Rejection {
+    let limit = frame_limit(limits, read.arrived_of_frame());
+    let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
+    Rejection::new(RejectionKind::Idle, text)
 }
 
 /// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
@@ -593,6 +609,6 @@ pub(super) fn half_closed(limits: &Limits) -> Rejection {
 }
 
 /// Returns the final rejection of a server that closes the connection.
-fn going_away(text: &str) -> Rejection {
+pub(super) fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
 }

@@ -45,10 +45,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 self.io.end_request();
                 Err(upgrade)
             }
-            Err(unusual) => {
-                let peer = self.info.peer();
-                Ok(self.responder().unusual_reply(unusual, peer))
-            }
+            Err(unusual) => Ok(self.unusual_reply(unusual)),
         }
     }
 

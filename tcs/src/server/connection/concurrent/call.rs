@@ -37,6 +37,8 @@ pub(super) enum Outcome {
     Unsendable(FrameError),
     /// The rest of the read buffer is not a frame.
     BadFrame(FrameError),
+    /// It was the beginning of a frame, which was not complete in time. The rejection is final.
+    CutFrame(Rejection),
 }
 
 /// A reply without its frame.
@@ -76,8 +78,13 @@ impl Outcome {
             Self::Reply(reply) => reply.encoded.after != After::Continue,
             Self::Rejected(rejection) => rejection.kind().is_final(),
             Self::Unsendable(_) => false,
-            Self::BadFrame(_) => true,
+            Self::BadFrame(_) | Self::CutFrame(_) => true,
         }
+    }
+
+    /// Returns `true` if it takes the place of a request that was not one. Nothing is received after it.
+    pub(super) const fn is_no_request(&self) -> bool {
+        matches!(self, Self::BadFrame(_) | Self::CutFrame(_))
     }
 }
 

@@ -33,7 +33,10 @@ use super::{
     Connection,
     converse::Outgoing,
     io::{Gone, Interrupt, Io},
-    respond::{Exit, Flow, Responder, client_timed_out, function_panicked, half_closed, timed_out},
+    respond::{
+        Exit, Flow, Responder, TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed,
+        timed_out,
+    },
 };
 use crate::{
     ConnectionInfo,
@@ -281,9 +284,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         next.or_else(|| {
             let is_alone = self.slots.in_use() == 1;
             // The answer to bytes that are not a frame is final.
-            let is_last = |slot: &usize| {
-                outcome(slot).is_some_and(|last| is_alone || !matches!(last, Outcome::BadFrame(_)))
-            };
+            let is_last =
+                |slot: &usize| outcome(slot).is_some_and(|last| is_alone || !last.is_no_request());
             let all_close = self.queue.len() == self.slots.in_use();
             all_close
                 .then(|| self.queue.iter().position(is_last))
@@ -307,18 +309,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && (!self.queue.is_empty() || self.must_not_start_tls(&outcome)) {
+        if outcome.closes() && !self.queue.is_empty() {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
         }
-    }
-
-    /// Returns `true` if TLS would start, and requests that wait for a place would get no answer.
-    #[cold]
-    fn must_not_start_tls(&self, outcome: &Outcome) -> bool {
-        !self.backlog.is_empty()
-            && matches!(outcome, Outcome::Reply(reply) if reply.encoded.after == After::StartTls)
     }
 
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
@@ -327,8 +322,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn respond_beside_others(&mut self, outcome: Outcome) -> Flow {
         match outcome {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
-                let text = "TLS cannot start beside other requests";
-                self.respond(Outcome::failed(text))?;
+                self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
             }
             Outcome::Reply(mut reply) if !self.is_ordered || reply.has_answer() => {
                 reply.encoded.after = After::Continue;
@@ -363,7 +357,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn respond(&mut self, outcome: Outcome) -> Flow {
         match outcome {
             Outcome::Reply(reply) => self.reply(reply),
-            Outcome::Rejected(rejection) => self.responder().reject(&rejection),
+            Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
+                self.responder().reject(&rejection)
+            }
             Outcome::Unsendable(error) => self.responder().unsendable_item(&error),
             Outcome::BadFrame(error) => {
                 let Buffers { read, write, .. } = &mut *self.buffers;
@@ -390,8 +386,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Err(Unusual { outcome, after })
         };
         if let Err(unusual) = framed {
+            let Buffers { read, ahead, .. } = &*self.buffers;
+            let is_last = !read.has_started() && ahead.is_unused() && self.backlog.is_empty();
             let peer = self.info.peer();
-            return self.responder().unusual_reply(unusual, peer);
+            return self.responder().unusual_reply(unusual, peer, is_last);
         }
         self.io.count_reply();
         self.responder().after_response()
@@ -416,7 +414,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 return Poll::Ready(Err(gone));
             }
         } else {
-            let waited = self.io.poll_interrupt(self.timeout, ahead, write, cx);
+            let cut = if intake == Intake::NeedsBytes {
+                self.io.frame_deadline(read)
+            } else {
+                Deadline::NEVER
+            };
+            let waited = self.io.poll_interrupt(self.timeout, cut, ahead, write, cx);
             if (ahead.has_ended() || read.has_ended())
                 && let Some(conversation) = self.info.open_conversation()
             {
@@ -473,7 +476,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.slots.taken().collect()
             };
             // Only requests have failed.
-            slots.retain(|slot| !self.is_bad_frame(*slot));
+            slots.retain(|slot| !self.is_no_request(*slot));
             let Some((last, others)) = slots.split_last() else {
                 return Flow::Break(Exit::Close);
             };
@@ -483,6 +486,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             self.set_id(*last);
             return self.responder().interrupted(interrupt);
+        }
+        if interrupt == Interrupt::CutFrame {
+            self.give_up_frame();
+            return Flow::Continue(());
         }
         let is_half_closed = interrupt == Interrupt::HalfClosed;
         if is_half_closed {

@@ -32,7 +32,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let Some(request) = self.slots.request_mut(slot) else {
             return false;
         };
-        let credit = usize::try_from(request.credit).unwrap_or_default();
+        let credit = usize::try_from(request.credit).unwrap_or(usize::MAX);
         let mut items = std::mem::take(&mut request.items);
         let (count, cost) = items.batch(credit.min(BATCH));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use super::{
         super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
         clocks::CONTENDED,
         dispatch::check_control,
-        respond::{client_timed_out, function_panicked},
+        respond::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
     },
     Driver, Phase,
     backlog::QueuedRequest,
@@ -46,12 +46,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if a stream can only end with a notice, also when no request may be received.
     fn needs_notices(&self) -> bool {
-        self.waits_for_credit() && !self.queue.iter().any(|slot| self.is_bad_frame(*slot))
+        self.waits_for_credit() && !self.queue.iter().any(|slot| self.is_no_request(*slot))
     }
 
-    /// Returns `true` if bytes that are not a frame have a slot.
-    pub(super) fn is_bad_frame(&self, slot: usize) -> bool {
-        matches!(self.slots.outcome(slot), Some(Outcome::BadFrame(_)))
+    /// Returns `true` if what is not a request has a slot.
+    pub(super) fn is_no_request(&self, slot: usize) -> bool {
+        let outcome = self.slots.outcome(slot);
+        outcome.is_some_and(Outcome::is_no_request)
     }
 
     /// Returns `true` if a function may be called.
@@ -149,8 +150,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.backlog.push(request);
             }
         } else {
-            let text = "the memory for large frames is in use (`memory_budget`)";
-            self.reject(id, Rejection::busy(text));
+            self.reject(id, Rejection::busy(MEMORY_IN_USE));
         }
     }
 
@@ -170,7 +170,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             client_deadline,
         } = queued;
         if self.io.registration().has_passed(client_deadline.at) {
-            return Err(client_timed_out());
+            // It was not executed, in contrast to one that timed out.
+            let text = "the deadline of the client was over before the function could be called";
+            return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
             self.io.start_request(self.shared, arrival)?;
@@ -234,6 +236,23 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.finish(slot, Outcome::BadFrame(error));
     }
 
+    /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
+    #[cold]
+    pub(super) fn give_up_frame(&mut self) {
+        let Buffers { read, ahead, .. } = &mut *self.buffers;
+        let memory = self.io.registration().memory();
+        // If there are bytes ahead of it, they wait for memory.
+        let rejection = if read.is_contended(memory) || !ahead.is_unused() {
+            going_away(MEMORY_IN_USE)
+        } else {
+            late_frame(&self.shared.limits, read)
+        };
+        read.reset();
+        self.io.count_unreadable(self.shared);
+        let slot = self.open_slot(0);
+        self.finish(slot, Outcome::CutFrame(rejection));
+    }
+
     /// Takes a frame that is not a message within the limit.
     #[cold]
     fn take_other_frame(&mut self, parsed: &ParsedFrame) {
@@ -253,7 +272,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.take_notice(notice);
         } else if let Err(error) = check_control(parsed.kind) {
             self.take_bad_frame(error);
-        } else {
+        } else if self.is_idle() {
             self.io.count_other_frame();
         }
     }
