@@ -17,7 +17,8 @@ use super::{
     },
     clocks::Stopwatch,
     converse::{EVENT_BATCHES, Outgoing},
-    io::{Gone, Interrupt, Io},
+    ends::{Gone, Interrupt},
+    io::Io,
     receive::Fed,
     respond::{Exit, Flow, Responder},
 };
@@ -307,6 +308,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         if self.shared.checks_requests
             && let Err(rejection) = self
                 .io
+                .accounts
                 .begin_request(self.shared, self.frames.last_arrival())
         {
             return Step::Rejected(self.responder().reject(&rejection));
@@ -363,7 +365,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.io.count_request();
+                self.io.accounts.count_request();
                 self.set_id();
                 return Ok(frame);
             }
@@ -388,7 +390,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Counts bytes that are not a frame in the place of a request, and answers them.
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         self.responder().bad_frame(error, unread);
         Next::Exit(Exit::Close)
     }
@@ -400,7 +402,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         match kind {
             FrameKind::Oversized => {
                 self.set_id();
-                self.io.count_unreadable(self.shared);
+                self.io.accounts.count_unreadable(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
@@ -431,7 +433,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.unusual_reply(encoded);
         }
-        self.io.count_reply();
+        self.io.accounts.count_reply();
         if P::Framing::EXCHANGES.are_many() && !self.shared.checks_requests {
             return Flow::Continue(());
         }

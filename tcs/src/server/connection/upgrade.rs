@@ -4,7 +4,7 @@ use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
 
 use super::{
     dispatch::{Batch, Next},
-    io::Gone,
+    ends::Gone,
     respond::{Exit, Flow},
 };
 use crate::{
@@ -41,8 +41,8 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
-                self.io.count_reply();
-                self.io.end_request();
+                self.io.accounts.count_reply();
+                self.io.accounts.end_request();
                 Err(upgrade)
             }
             Err(unusual) => Ok(self.unusual_reply(unusual)),

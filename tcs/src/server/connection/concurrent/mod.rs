@@ -32,7 +32,8 @@ use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
     Connection,
     converse::Outgoing,
-    io::{Gone, Interrupt, Io},
+    ends::{Gone, Interrupt},
+    io::Io,
     respond::{
         Exit, Flow, Responder, TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed,
         timed_out,
@@ -391,7 +392,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             let peer = self.info.peer();
             return self.responder().unusual_reply(unusual, peer, is_last);
         }
-        self.io.count_reply();
+        self.io.accounts.count_reply();
         self.responder().after_response()
     }
 

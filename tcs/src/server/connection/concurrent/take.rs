@@ -128,7 +128,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let message = read.take_owned(parsed, self.io.registration().memory());
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
-        self.io.count_request();
+        self.io.accounts.count_request();
         let (framing, now) = (self.framing.get_mut(), self.io.registration().now());
         let id = framing.id();
         let client_deadline = ClientDeadline::new(now, framing.take_deadline());
@@ -175,9 +175,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            self.io.start_request(self.shared, arrival)?;
+            self.io.accounts.start_request(self.shared, arrival)?;
         }
-        let in_flight = self.io.take_request();
+        let in_flight = self.io.accounts.take_request();
         let registration = self.io.registration();
         let session = match share_session::<P>(self.session) {
             Ok(Some(session)) => session,
@@ -231,7 +231,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Notes bytes in the place of a request that are not a frame. They stay where they are.
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::BadFrame(error));
     }
@@ -248,7 +248,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             late_frame(&self.shared.limits, read)
         };
         read.reset();
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::CutFrame(rejection));
     }
@@ -259,7 +259,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
         if parsed.kind == FrameKind::Oversized {
-            self.io.count_unreadable(self.shared);
+            self.io.accounts.count_unreadable(self.shared);
             let limit = self.shared.limits.frame_len;
             let error = FrameError::too_large(parsed.oversized_len(), limit);
             let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
