@@ -45,6 +45,7 @@ use crate::{
 };
 
 mod accounts;
+mod batch;
 mod budget;
 mod clocks;
 mod concurrent;
@@ -57,8 +58,9 @@ mod receive;
 mod respond;
 mod upgrade;
 
+use batch::{Batch, Next};
 use converse::{EVENT_BATCHES, Outgoing};
-use dispatch::{Batch, Next};
+
 use ends::{Gone, WaitEnd};
 use io::{Input, Io, Running};
 use receive::end_chunks;

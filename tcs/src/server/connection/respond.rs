@@ -1,4 +1,4 @@
-//! Writes everything but ordinary replies, which [`Batch`](super::dispatch::Batch) writes: rejections for each
+//! Writes everything but ordinary replies, which [`Batch`](super::batch::Batch) writes: rejections for each
 //! occasion, and replies that close the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
