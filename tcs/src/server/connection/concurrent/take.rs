@@ -1,6 +1,9 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
 use super::{
     super::{
@@ -41,23 +44,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let received = self.io.registration().tally().received();
         let is_last = received >= self.shared.limits.requests
             || received > 0 && (self.shared.is_once || !P::Framing::EXCHANGES.are_many());
-        self.phase != Phase::Closing && !is_last
-    }
-
-    /// Returns `true` if a stream can only end with a notice, also when no request may be received.
-    fn needs_notices(&self) -> bool {
-        self.waits_for_credit() && !self.queue.iter().any(|slot| self.is_no_request(*slot))
-    }
-
-    /// Returns `true` if what is not a request has a slot.
-    pub(super) fn is_no_request(&self, slot: usize) -> bool {
-        let outcome = self.slots.outcome(slot);
-        outcome.is_some_and(Outcome::is_no_request)
+        self.phase < Phase::Closing && !is_last
     }
 
     /// Returns `true` if a function may be called.
     fn may_call(&self) -> bool {
-        self.phase != Phase::Closing
+        self.phase < Phase::Closing
             && self.slots.in_use() < self.limit
             && !self.buffers.write.is_full()
     }
@@ -65,11 +57,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_queue(&self) -> bool {
         // The answers of cancelled requests wait as well, for a peer that does not read.
-        P::Framing::HAS_IDS && self.queue.len() < self.limit && !self.backlog.is_full()
+        P::Framing::HAS_IDS && self.outbox.answers.len() < self.limit && !self.backlog.is_full()
     }
 
     fn may_take_frame(&self) -> bool {
-        (self.may_call() || self.may_queue()) && (self.may_receive() || self.needs_notices())
+        (self.may_call() || self.may_queue())
+            && (self.may_receive() || self.outbox.needs_notices(&self.slots))
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
@@ -89,35 +82,35 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             if !self.may_take_frame() {
                 return Intake::Enough;
             }
-            if let Err(intake) = self.take_frame() {
+            if let Break(intake) = self.take_frame() {
                 return intake;
             }
         }
     }
 
     /// Takes the next frame. Returns why not if it takes none.
-    fn take_frame(&mut self) -> Result<(), Intake> {
+    fn take_frame(&mut self) -> ControlFlow<Intake> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
             self.io.start_half_close();
         } else if !frames.has_started() {
-            return Err(Intake::NeedsBytes);
+            return Break(Intake::NeedsBytes);
         }
         if self.io.must_yield(|| frames.has_started()) {
-            return Err(Intake::Yield);
+            return Break(Intake::Yield);
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Err(Intake::Eof),
+            Ok(None) if frames.has_ended() => return Break(Intake::Eof),
             Ok(None) => {
                 self.io.count_frame(|| true);
-                return Err(Intake::NeedsBytes);
+                return Break(Intake::NeedsBytes);
             }
             Err(error) => self.take_bad_frame(error),
         }
-        Ok(())
+        Continue(())
     }
 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
@@ -215,9 +208,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if let Some(request) = self.slots.request_mut(slot) {
             request.begin::<P::Framing>(id);
         }
-        if self.is_ordered {
-            self.queue.push_back(slot);
-        }
+        self.outbox.add_received(slot);
         slot
     }
 
@@ -313,7 +304,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// there are new ones, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, intake: Intake) -> bool {
         let is_draining = self.io.registration().is_draining();
-        let must_wait = is_draining && !self.needs_notices();
+        let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
