@@ -76,13 +76,14 @@ impl Chunks {
     }
 
     /// Begins a block of `length` bytes. What is left of the one before is dropped, and so is the message of a `next`
-    /// that was dropped.
+    /// that was dropped. After the end, there is none.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
         inner.demand = None;
         inner.found.clear();
         inner.progress.skip = inner.progress.skip.saturating_add(inner.block);
-        inner.block = length;
+        let is_complete = inner.end == Some(ChunksEnd::Complete);
+        inner.block = if is_complete { 0 } else { length };
     }
 
     /// Returns what the function waits for, with a batch to fill, and how far the loop has come. It then calls

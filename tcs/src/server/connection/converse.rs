@@ -5,10 +5,7 @@
 
 use std::task::Context;
 
-use super::{
-    super::log_limiter::log_limited,
-    io::{Gone, Io},
-};
+use super::{super::log_limiter::log_limited, ends::Gone, io::Io};
 use crate::{
     ConnectionInfo,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},

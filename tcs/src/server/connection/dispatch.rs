@@ -6,57 +6,29 @@
 
 use std::{
     future::poll_fn,
+    ops::ControlFlow::{self, Break, Continue},
     pin::pin,
     task::{Context as TaskContext, Poll, Waker},
 };
 
 use super::{
-    super::{
-        metrics::{Timer, record_call},
-        shared::Shared,
-    },
+    super::metrics::{Timer, record_call},
+    batch::{Batch, Next},
     clocks::Stopwatch,
-    converse::{EVENT_BATCHES, Outgoing},
-    io::{Gone, Interrupt, Io},
-    receive::Fed,
-    respond::{Exit, Flow, Responder},
+    converse::EVENT_BATCHES,
+    ends::{Gone, Interrupt},
+    respond::{Exit, Flow},
+    upgrade::Answered,
 };
 use crate::{
-    ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Frames, ReadAhead, Unusual, WriteBuffer},
-    conversation::{Conversation, Upgrade},
+    Rejection, RejectionKind,
+    conversation::Conversation,
     deadline::with_inherited,
-    format::{self, Encode as _, Writer},
-    framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
-    protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
+    format,
+    framing::{Announcement, FrameError, FrameKind, Framing, Side},
+    protocol::{Context, ServerProtocol, has_no_request},
     runtime::wake_after_others,
 };
-
-/// The requests that have been read, and what processing them needs.
-///
-/// The session is not here, because a function borrows it while the connection uses the rest.
-pub(super) struct Batch<'a, P: ServerProtocol> {
-    pub(super) shared: &'a Shared<P>,
-    pub(super) info: &'a ConnectionInfo,
-    pub(super) framing: &'a mut ConnectionFraming<P::Framing>,
-    pub(super) frames: Frames<'a>,
-    pub(super) ahead: &'a mut ReadAhead,
-    pub(super) write: &'a mut WriteBuffer,
-    pub(super) io: &'a mut Io,
-}
-
-/// What the connection does when it has taken the requests that it can take now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Flushes and reads: no complete frame is left.
-    Read,
-    /// Flushes: the write buffer is full.
-    Flush,
-    /// Flushes and yields: the budget of this poll is spent.
-    Yield,
-    /// Takes no further requests.
-    Exit(Exit),
-}
 
 /// The outcome of taking the next request.
 enum Step<F> {
@@ -156,8 +128,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
             let flow = match self.conclude(called) {
-                Ok(flow) => flow,
-                Err(upgrade) => {
+                Answered::Flow(flow) => flow,
+                Answered::Upgrade(upgrade) => {
                     record_call(&self.shared.metrics, timer);
                     // Boxed, because hardly a connection needs room for it.
                     return Box::pin(self.take_over(upgrade)).await;
@@ -180,17 +152,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         }
     }
 
-    /// Responds to the request of a function. Returns what takes the connection over after that, if something does, as an
-    /// error.
+    /// Responds to the request of a function.
     ///
     /// A reply need not be `Send`, so it ends here, before the next wait.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `respond`")]
-    fn conclude<'r>(
-        &mut self,
-        called: Called<Result<P::Reply<'r>, Rejection>>,
-    ) -> Result<Flow, Upgrade<'r>> {
-        Ok(match called {
+    fn conclude<'r>(&mut self, called: Called<Result<P::Reply<'r>, Rejection>>) -> Answered<'r> {
+        Answered::Flow(match called {
             Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
             Called::Returned(result) => self.respond(result),
             Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
@@ -198,7 +166,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         })
     }
 
-    /// Sends items and events while a function waits.
+    /// Sends items and events while a function waits, and gives it the messages that it waits for.
     #[cold]
     fn poll_conversation<R>(
         &mut self,
@@ -222,11 +190,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             if let Some(queue) = conversation.pushes() {
                 has_more |= self.outgoing().write_events(queue, Some(cx))?;
             }
-            let mut fed = self.feed(conversation);
-            if fed == Fed::Some {
-                // `request_timeout` is for each message.
-                clock.stop();
-            }
+            let needs_more = self.feed(conversation, clock);
             let waited = self
                 .io
                 .poll_while_function_waits(clock, self.ahead, self.write, cx);
@@ -237,16 +201,11 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 return waited.map_ok(Called::Interrupted);
             }
             // It was not polled for more then.
-            let is_full = self.ahead.is_full();
-            if fed == Fed::NeedsMore {
-                fed = self.feed(conversation);
-                if fed == Fed::Some {
-                    clock.stop();
-                    // The function is woken. Until it has run, this waits.
-                    return Poll::Pending;
-                }
+            let has_room = needs_more && self.ahead.is_full();
+            if needs_more && !self.feed(conversation, clock) {
+                // The function is woken. Until it has run, this waits.
+                return Poll::Pending;
             }
-            let has_room = fed == Fed::NeedsMore && is_full;
             let needs_events = has_more && self.write.is_empty();
             if !has_room && !needs_events {
                 return Poll::Pending;
@@ -269,25 +228,6 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         }
     }
 
-    fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
-        Outgoing {
-            write: self.write,
-            framing: self.framing,
-            limit: self.shared.limits.reply_len,
-            info: self.info,
-            io: self.io,
-        }
-    }
-
-    /// Returns what the connection does after a response, if it takes no further request now.
-    #[inline]
-    fn next_after(&self, flow: Flow) -> Option<Next> {
-        match flow {
-            Flow::Break(exit) => Some(Next::Exit(exit)),
-            Flow::Continue(()) => self.write.is_full().then_some(Next::Flush),
-        }
-    }
-
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
     /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
@@ -301,12 +241,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         'a: 'f,
     {
         let frame = match self.next_request() {
-            Ok(frame) => frame,
-            Err(next) => return Step::Next(next),
+            Continue(frame) => frame,
+            Break(next) => return Step::Next(next),
         };
         if self.shared.checks_requests
             && let Err(rejection) = self
                 .io
+                .accounts
                 .begin_request(self.shared, self.frames.last_arrival())
         {
             let rejection = rejection.of_request::<P::Framing>(frame);
@@ -336,7 +277,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
-    fn next_request(&mut self) -> Result<&'a [u8], Next> {
+    fn next_request(&mut self) -> ControlFlow<Next, &'a [u8]> {
         if const { has_no_request::<P>() } {
             return self.no_request();
         }
@@ -344,33 +285,33 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
             if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::HAS_VALUES {
-                return Err(Next::Read);
+                return Break(Next::Read);
             }
             let may_have_more = || P::Framing::HAS_VALUES || self.frames.has_started();
             if self.io.must_yield(may_have_more) {
-                return Err(Next::Yield);
+                return Break(Next::Yield);
             }
             let input = self
                 .frames
                 .input(self.shared.limits.frame_len, Side::Server);
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if self.frames.has_ended() => return Err(Next::Exit(Exit::Eof)),
+                Ok(None) if self.frames.has_ended() => return Break(Next::Exit(Exit::Eof)),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
                     if self.frames.has_started() {
                         self.io.count_frame(|| true);
                     }
-                    return Err(Next::Read);
+                    return Break(Next::Read);
                 }
-                Err(error) => return Err(self.bad_frame(&error, input.bytes())),
+                Err(error) => return Break(self.bad_frame(&error, input.bytes())),
             };
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.io.count_request();
+                self.io.accounts.count_request();
                 self.set_id();
-                return Ok(frame);
+                return Continue(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
             let arrived = input
@@ -380,18 +321,18 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
             if let Some(next) = self.handle_other_frame(kind, length, arrived) {
-                return Err(next);
+                return Break(next);
             }
         }
     }
 
     /// Takes the request of a protocol that waits for none.
-    fn no_request(&mut self) -> Result<&'a [u8], Next> {
+    fn no_request(&mut self) -> ControlFlow<Next, &'a [u8]> {
         if self.io.registration().tally().received() > 0 {
-            return Err(Next::Exit(Exit::Close));
+            return Break(Next::Exit(Exit::Close));
         }
-        self.io.count_request();
-        Ok(&[])
+        self.io.accounts.count_request();
+        Continue(&[])
     }
 
     /// Lets what is written from now on have the id of the request that was parsed last.
@@ -406,7 +347,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Counts bytes that are not a frame in the place of a request, and answers them.
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         self.responder().bad_frame(error, unread);
         Next::Exit(Exit::Close)
     }
@@ -423,7 +364,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         match kind {
             FrameKind::Oversized => {
                 self.set_id();
-                self.io.count_unreadable(self.shared);
+                self.io.accounts.count_unreadable(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let rejection = rejection.of_request::<P::Framing>(arrived);
@@ -438,42 +379,6 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 Err(error) => Some(self.bad_frame(&error, &[])),
             },
         }
-    }
-
-    /// Writes the response to a request.
-    ///
-    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
-    pub(super) fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
-        let reply = match result {
-            Ok(reply) => reply,
-            Err(rejection) => return self.responder().reject(&rejection),
-        };
-        let limit = self.shared.limits.reply_len;
-        let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
-            return self.unusual_reply(encoded);
-        }
-        self.io.count_reply();
-        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
-            return Flow::Continue(());
-        }
-        self.responder().after_response()
-    }
-
-    #[cold]
-    pub(super) fn unusual_reply(&mut self, reply: Unusual) -> Flow {
-        let is_last = !self.frames.has_started() && self.ahead.is_unused();
-        let peer = self.info.peer();
-        self.responder().unusual_reply(reply, peer, is_last)
-    }
-
-    /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn responder(&mut self) -> Responder<'_, P> {
-        Responder::new(self.shared, self.framing, self.write, self.io)
     }
 }
 

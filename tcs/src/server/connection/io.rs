@@ -5,10 +5,8 @@
 //! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
 
 use std::{
-    fmt,
     future::poll_fn,
     io,
-    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -28,45 +26,34 @@ use super::{
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
         registry::{AbortReason, Registration, Wakeup},
-        report::Unsent,
-        shared::Shared,
     },
+    accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
+    ends::{Gone, Interrupt, WaitEnd},
 };
 use crate::{
-    Peer, Rejection,
-    buffer::{
-        Arrival, BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer,
-    },
+    Peer,
+    buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
     conversation::Returned,
     protocol::ServerProtocol,
     runtime::wake_after_others,
-    text::Text,
     transport::{DynHandshake, StartedTls, Stream},
 };
 
-/// The stream of a connection, the clocks of its waits, and the budget of its polls.
+/// The stream of a connection, the clocks of its waits, the budget of its polls, and its accounts.
 pub(super) struct Io {
     stream: Stream,
     /// Whose code runs, if it is not known otherwise.
     running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
-    /// Whether requests are processed at the same time.
-    is_concurrent: bool,
-    /// Whether the address of the peer counts a request of this connection.
-    is_in_flight: bool,
     budget: Budget,
     /// `idle_timeout`, or the limit of this connection in its place.
     idle: Limit,
-    /// The responses in the write buffer. They count once they are sent.
-    unsent: Unsent,
     clocks: Clocks,
-    /// Counts the connection among those of its address.
-    usage: Option<Arc<PeerUsage>>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
-    registration: Registration,
+    pub(super) accounts: Accounts,
 }
 
 /// Whose code runs, which is whose panic is caught.
@@ -79,53 +66,6 @@ pub(super) enum Running {
     LastFunction,
     /// That of a function that has the stream.
     Upgrade,
-}
-
-/// Why a connection is dropped without sending what is left.
-#[derive(Debug)]
-pub(super) enum Gone {
-    /// The transport reported an error, such as a reset.
-    Error(io::Error),
-    /// The peer did not read fast enough.
-    Stalled,
-    /// The peer closed its sending half, which ends the connection.
-    HalfClosed,
-    /// The server ends at once.
-    Aborted,
-    /// The server ends the connection at once, because of its age.
-    TooOld,
-    /// The peer does not read, and there is no memory for what it does not read.
-    OverBudget,
-    /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
-    PushOverflow,
-    /// The handshake after `Response::StartTls` has failed, which is logged.
-    NoTls,
-    /// A function that was dropped has panicked, which is logged.
-    Panicked,
-    /// The function that took the connection over has panicked, which is logged.
-    UpgradePanicked,
-}
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // The stream may be of the user, and its error may quote the peer.
-            Self::Error(error) => Text::new(error).fmt(f),
-            Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
-            Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted => f.write_str(AbortReason::ServerEnded.text()),
-            Self::TooOld => f.write_str(AbortReason::TooOld.text()),
-            Self::OverBudget => f.write_str(
-                "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
-            ),
-            Self::PushOverflow => f.write_str(
-                "the peer does not read, and its events exceed the limit (`max_push_queue`)",
-            ),
-            Self::NoTls => f.write_str("TLS did not start"),
-            Self::Panicked => f.write_str("a function panicked as it was dropped"),
-            Self::UpgradePanicked => f.write_str("the function that took it over panicked"),
-        }
-    }
 }
 
 /// The result of waiting for a request.
@@ -141,38 +81,6 @@ pub(super) enum Input {
 /// An error says that the peer is gone, or that the server ends.
 type PollInput = Poll<Result<Input, Gone>>;
 
-/// Why a connection stops waiting for a request, or for the rest of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitEnd {
-    /// `idle_timeout` is over, or the [`frame_limit`] of a started frame.
-    TimedOut,
-    /// The server drains. No frame has started, or it was not complete in time.
-    Draining,
-    /// The connection drains because of its age.
-    Retired,
-    /// The system has no memory for the rest of a frame.
-    OutOfMemory,
-    /// The memory budget has none for it, or others wait for what this frame has.
-    OverBudget,
-    /// The server needs the place of an idle connection.
-    Evicted,
-}
-
-/// Why a waiting function is dropped although its peer can still be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Interrupt {
-    /// `request_timeout` is over.
-    TimedOut,
-    /// `half_close_timeout` is over.
-    HalfClosed,
-    /// The [`frame_limit`] of a frame that has begun is over, or others wait for its memory.
-    CutFrame,
-    /// There is no memory for a long chunk of the request.
-    OverBudget,
-    /// The server ends the connection at once, for this reason.
-    Aborted(AbortReason),
-}
-
 /// How many reads of a closing connection are discarded within one poll.
 const LINGER_READS: usize = 16;
 
@@ -186,14 +94,10 @@ impl Io {
             stream,
             running: Running::Request,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
-            is_concurrent: false,
-            is_in_flight: false,
             budget: Budget::new(),
             idle: registration.limits().idle,
-            unsent: Unsent::default(),
             clocks: Clocks::default(),
-            usage,
-            registration,
+            accounts: Accounts::new(usage, registration),
         }
     }
 
@@ -205,7 +109,7 @@ impl Io {
             && has_more()
             && self
                 .budget
-                .check_clock(self.registration.limits().poll_nanos)
+                .check_clock(self.accounts.registration.limits().poll_nanos)
     }
 
     /// Counts a frame that was taken. `has_more` tells whether there may be another.
@@ -214,88 +118,17 @@ impl Io {
         self.budget.count(has_more);
     }
 
-    /// Returns the entry in the registry, and the responses that are written and not sent.
-    #[inline]
-    pub(super) fn counters(&mut self) -> (&Registration, &mut Unsent) {
-        (&self.registration, &mut self.unsent)
-    }
-
     /// Returns the entry in the registry.
-    pub(super) const fn registration(&self) -> &Registration {
-        &self.registration
-    }
-
-    /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
     #[inline]
-    pub(super) fn count_request(&self) {
-        self.registration.tally().count_received();
-    }
-
-    /// Begins a request, unless it has waited too long or exceeds a limit of its connection or its address. Closes the
-    /// listener of a once server.
-    #[cold]
-    pub(super) fn begin_request<P: ServerProtocol>(
-        &mut self,
-        shared: &Shared<P>,
-        arrival: Arrival,
-    ) -> Result<(), Rejection> {
-        let received = self.registration.tally().received();
-        shared.limits.check_pipeline(received - arrival.received)?;
-        self.start_request(shared, arrival)
-    }
-
-    /// As [`begin_request`](Self::begin_request), for a request that was not beyond the limit of its connection when it
-    /// arrived.
-    #[cold]
-    pub(super) fn start_request<P: ServerProtocol>(
-        &mut self,
-        shared: &Shared<P>,
-        arrival: Arrival,
-    ) -> Result<(), Rejection> {
-        shared.close_if_once();
-        if let Some(probe) = self.registration.probe() {
-            probe.check(arrival.time, Instant::now())?;
-        }
-        if let Some(usage) = &self.usage {
-            usage.begin_request(&shared.limits)?;
-            self.is_in_flight = true;
-        }
-        Ok(())
-    }
-
-    /// Takes the request that was begun out of the connection, which can then begin others. It ends when the result is
-    /// dropped.
-    pub(super) fn take_request(&mut self) -> Option<RequestInFlight> {
-        let is_in_flight = take(&mut self.is_in_flight);
-        let usage = self.usage.as_ref().filter(|_| is_in_flight);
-        usage.map(|usage| RequestInFlight(Arc::clone(usage)))
-    }
-
-    /// Ends the request in flight, if one was begun.
-    pub(super) fn end_request(&mut self) {
-        if take(&mut self.is_in_flight)
-            && let Some(usage) = &self.usage
-        {
-            usage.end_request();
-        }
-    }
-
-    /// Counts a bad frame in the place of a request. Closes the listener of a once server.
-    pub(super) fn count_unreadable<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
-        self.registration.tally().count_received();
-        shared.close_if_once();
+    pub(super) const fn registration(&self) -> &Registration {
+        &self.accounts.registration
     }
 
     /// Counts a frame that is not a request: the connection is idle.
     pub(super) fn count_other_frame(&mut self) {
-        let received = self.registration.tally().received();
-        self.clocks.start_idle(self.registration.now(), received);
-    }
-
-    /// Counts an ordinary reply, which is sent by the next flush.
-    #[inline]
-    pub(super) fn count_reply(&mut self) {
-        self.unsent.served += 1;
+        let received = self.accounts.registration.tally().received();
+        self.clocks
+            .start_idle(self.accounts.registration.now(), received);
     }
 
     /// Returns whose code runs, or has panicked.
@@ -330,24 +163,9 @@ impl Io {
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
-        self.clocks.half_close.start(self.registration.now());
-    }
-}
-
-/// A request that its address counts as in flight.
-#[derive(Debug)]
-pub(super) struct RequestInFlight(Arc<PeerUsage>);
-
-impl Drop for RequestInFlight {
-    fn drop(&mut self) {
-        self.0.end_request();
-    }
-}
-
-/// The function of a request in flight is dropped before.
-impl Drop for Io {
-    fn drop(&mut self) {
-        self.end_request();
+        self.clocks
+            .half_close
+            .start(self.accounts.registration.now());
     }
 }
 
@@ -378,7 +196,7 @@ impl Io {
             self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
-        if !write.is_empty() || self.unsent.sum() > 0 {
+        if !write.is_empty() || self.accounts.has_unsent() {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
         self.poll_read(read, ahead, cx)
@@ -411,7 +229,7 @@ impl Io {
     ) -> Poll<io::Result<()>> {
         let before = write.sent();
         let flushed = self.poll_stream(|stream| write.poll_flush(cx, stream));
-        let registration = &self.registration;
+        let registration = &self.accounts.registration;
         let Poll::Ready(sent) = flushed else {
             registration.tally().count_bytes_sent(write.sent() - before);
             return Poll::Pending;
@@ -419,7 +237,7 @@ impl Io {
         let sent = sent?;
         registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
-        registration.tally().count_sent(&mut self.unsent);
+        self.accounts.count_sent();
         self.clocks.stall.stop();
         Poll::Ready(Ok(()))
     }
@@ -440,14 +258,14 @@ impl Io {
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
     fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Gone> {
-        let mut limit = self.registration.limits().write;
-        let reserved = write.reserve(self.registration.memory());
+        let mut limit = self.accounts.registration.limits().write;
+        let reserved = write.reserve(self.accounts.registration.memory());
         reserved.map_err(|OverBudget| Gone::OverBudget)?;
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
         let (stall, sent) = (&mut self.clocks.stall, write.sent());
-        stall.start(self.registration.now(), sent);
+        stall.start(self.accounts.registration.now(), sent);
         Ok(stall.deadline(limit, sent))
     }
 
@@ -461,7 +279,7 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> PollInput {
         // Before each read, because a peer may never stop sending.
-        if self.registration.must_close() {
+        if self.accounts.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
             if let Some(why) = self.end_of_closing(is_idle) {
                 return Poll::Ready(Ok(Input::Ended(why)));
@@ -471,7 +289,10 @@ impl Io {
         // late.
         match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
             Poll::Ready(Ok(bytes)) => {
-                self.registration.tally().count_bytes_received(bytes);
+                self.accounts
+                    .registration
+                    .tally()
+                    .count_bytes_received(bytes);
                 Poll::Ready(Ok(Input::Arrived))
             }
             Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(Input::NeedsMemory)),
@@ -487,22 +308,22 @@ impl Io {
     /// has some time to complete.
     #[cold]
     fn end_of_closing(&mut self, is_idle: bool) -> Option<WaitEnd> {
-        let received = self.registration.tally().received();
+        let received = self.accounts.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
-        if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
+        if self.accounts.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
             return Some(WaitEnd::Evicted);
         }
-        if !self.registration.is_draining() {
+        if !self.accounts.registration.is_draining() {
             return None;
         }
-        self.clocks.drain.start(self.registration.now());
+        self.clocks.drain.start(self.accounts.registration.now());
         let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
-        let is_over = is_idle || self.registration.has_passed(deadline);
+        let is_over = is_idle || self.accounts.registration.has_passed(deadline);
         is_over.then(|| self.end_of_drain())
     }
 
     fn end_of_drain(&self) -> WaitEnd {
-        if self.registration.is_retired() {
+        if self.accounts.registration.is_retired() {
             WaitEnd::Retired
         } else {
             WaitEnd::Draining
@@ -512,13 +333,13 @@ impl Io {
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
-        let now = self.registration.now();
-        let received = self.registration.tally().received();
+        let now = self.accounts.registration.now();
+        let received = self.accounts.registration.tally().received();
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
             contended = self.memory_deadline(read, now);
-            let limits = self.registration.limits();
+            let limits = self.accounts.registration.limits();
             self.clocks
                 .frame_deadline(limits, self.idle, read, now, received)
         } else {
@@ -533,9 +354,9 @@ impl Io {
         }
         let wakeup = self.poll_deadline(deadline, cx);
         if let Some(began) = idle_since {
-            self.registration.set_idle_since(began);
+            self.accounts.registration.set_idle_since(began);
         }
-        if wakeup.is_pending() && !is_draining && self.registration.must_close() {
+        if wakeup.is_pending() && !is_draining && self.accounts.registration.must_close() {
             // It was told so between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
@@ -556,7 +377,7 @@ impl Io {
             // Another frame than that of the last wait.
             self.clocks.memory.stop();
         }
-        if read.is_contended(self.registration.memory()) {
+        if read.is_contended(self.accounts.registration.memory()) {
             return self.clocks.memory_deadline(read, now);
         }
         self.clocks.memory.stop();
@@ -568,15 +389,15 @@ impl Io {
         if !read.has_started() || read.is_skipping() {
             return Deadline::NEVER;
         }
-        let now = self.registration.now();
+        let now = self.accounts.registration.now();
         let contended = self.memory_deadline(read, now);
         contended.min(self.part_deadline(read.unread_len()))
     }
 
     /// Returns when a frame must be complete of which so many bytes have arrived.
     fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let began = self.clocks.frame.start(self.registration.now());
-        let limit = frame_limit(self.registration.limits(), arrived);
+        let began = self.clocks.frame.start(self.accounts.registration.now());
+        let limit = frame_limit(self.accounts.registration.limits(), arrived);
         Deadline::after(began, limit)
     }
 
@@ -600,8 +421,8 @@ impl Io {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
-        clock.start(self.registration.now());
-        let timed_out = clock.deadline(self.registration.limits().request);
+        clock.start(self.accounts.registration.now());
+        let timed_out = clock.deadline(self.accounts.registration.limits().request);
         let cut = if ahead.has_demand() {
             self.part_deadline(ahead.len())
         } else {
@@ -633,16 +454,18 @@ impl Io {
             Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
-        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
+        if ahead.is_large() && ahead.reserve(self.accounts.registration.memory()).is_err() {
             return Poll::Ready(Ok(Interrupt::OverBudget));
         }
-        let limits = self.registration.limits();
+        let limits = self.accounts.registration.limits();
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
         let deadline = stalled.min(timed_out).min(half_closed).min(cut);
         let wakeup = ready!(self.poll_deadline(deadline, cx));
-        let has_passed = |deadline| self.registration.has_passed(deadline);
+        let has_passed = |deadline| self.accounts.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(
+                self.accounts.registration.abort_reason(),
+            )),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
@@ -683,9 +506,9 @@ impl Io {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
         if ahead.len() > before {
-            let tally = self.registration.tally();
+            let tally = self.accounts.registration.tally();
             tally.count_bytes_received(ahead.len() - before);
-            if NEEDS_ARRIVALS || self.registration.probe().is_some() {
+            if NEEDS_ARRIVALS || self.accounts.registration.probe().is_some() {
                 ahead.note_read(Instant::now());
             }
         }
@@ -699,7 +522,7 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> Result<(), Gone> {
         self.budget.restart();
-        if self.registration.is_aborted() {
+        if self.accounts.registration.is_aborted() {
             return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
@@ -721,11 +544,16 @@ impl Io {
         if dropped > 0 {
             // Whoever can change what is not encrypted could let the peer send these requests over TLS
             // (CVE-2011-0411).
-            let limiter = self.registration.log_limiter();
+            let limiter = self.accounts.registration.log_limiter();
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
         }
         self.clocks.frame.stop();
-        let shaking = shake_hands(&mut self.stream, peer, handshakes, &mut self.registration);
+        let shaking = shake_hands(
+            &mut self.stream,
+            peer,
+            handshakes,
+            &mut self.accounts.registration,
+        );
         if shaking.await {
             peer.insert(StartedTls);
             Ok(())
@@ -744,19 +572,9 @@ impl Io {
     pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
         self.running = Running::Request;
         self.stream = stream;
-        let tally = self.registration.tally();
+        let tally = self.accounts.registration.tally();
         tally.count_bytes_received(totals.received);
         tally.count_bytes_sent(totals.sent);
-    }
-
-    /// Notes whether requests are processed at the same time.
-    pub(super) const fn set_concurrent(&mut self, is_concurrent: bool) {
-        self.is_concurrent = is_concurrent;
-    }
-
-    /// Returns `true` if requests are processed at the same time.
-    pub(super) const fn is_concurrent(&self) -> bool {
-        self.is_concurrent
     }
 
     /// Ready if the server ends at once.
@@ -767,7 +585,7 @@ impl Io {
 
     #[cold]
     fn aborted(&self) -> Gone {
-        match self.registration.abort_reason() {
+        match self.accounts.registration.abort_reason() {
             AbortReason::ServerEnded => Gone::Aborted,
             AbortReason::TooOld => Gone::TooOld,
         }
@@ -789,7 +607,7 @@ impl Io {
             return Ok(());
         }
         self.shutdown().await;
-        if !has_ended && !self.registration.limits().linger.is_zero() {
+        if !has_ended && !self.accounts.registration.limits().linger.is_zero() {
             self.linger(slot, is_idle).await;
         }
         Ok(())
@@ -797,8 +615,8 @@ impl Io {
 
     /// Tells the peer that this was all.
     async fn shutdown(&mut self) {
-        let limit = self.registration.limits().write;
-        let deadline = Deadline::after(self.registration.now(), limit);
+        let limit = self.accounts.registration.limits().write;
+        let deadline = Deadline::after(self.accounts.registration.now(), limit);
         poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // An error says that the peer is gone.
             Poll::Ready(_) => Poll::Ready(()),
@@ -813,10 +631,11 @@ impl Io {
     /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
     /// not read yet (RFC 1122, section 4.2.2.13).
     async fn linger(&mut self, slot: &mut BufferSlot, is_idle: bool) {
-        let limit = self.registration.limits().linger;
-        let deadline = Deadline::after(self.registration.now(), limit);
+        let limit = self.accounts.registration.limits().linger;
+        let deadline = Deadline::after(self.accounts.registration.now(), limit);
         let sent_by = self.clocks.send_queue.deadline(limit);
-        let is_delivered = sent_by.is_none_or(|deadline| self.registration.has_passed(deadline));
+        let is_delivered =
+            sent_by.is_none_or(|deadline| self.accounts.registration.has_passed(deadline));
         let mut may_leave = is_idle && is_delivered;
         poll_fn(|cx| {
             let Buffers { read, ahead, .. } = slot.checkout();
@@ -846,6 +665,6 @@ impl Io {
     #[inline]
     fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.budget.restart();
-        self.registration.poll_deadline(deadline, cx)
+        self.accounts.registration.poll_deadline(deadline, cx)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::min;
 
-use super::{super::shared::Shared, dispatch::Batch};
+use super::{super::shared::Shared, batch::Batch, clocks::Stopwatch};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Messages},
@@ -14,29 +14,19 @@ use crate::{
 };
 
 /// How many bytes a function gets at once, apart from a single message that is longer.
-const BATCH: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 /// How many messages a function gets at once.
-const MESSAGES: usize = 256;
-
-/// What the loop does after it has looked for what a function waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fed {
-    /// The function does not wait for messages.
-    Nothing,
-    /// The function has got something, and is woken.
-    Some,
-    /// More must be read.
-    NeedsMore,
-}
+const MAX_MESSAGES: usize = 256;
 
 impl<P: ServerProtocol> Batch<'_, P> {
-    /// Looks for what the function waits for among the bytes that have arrived.
+    /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
+    /// for it.
     #[cold]
-    pub(super) fn feed(&mut self, conversation: &Conversation) -> Fed {
+    pub(super) fn feed(&mut self, conversation: &Conversation, clock: &mut Stopwatch) -> bool {
         let chunks = &conversation.chunks;
         let Some((demand, mut batch, mut progress)) = chunks.demand() else {
             self.ahead.set_demand(false);
-            return Fed::Nothing;
+            return false;
         };
         // Once: what comes later is read ahead.
         let (rest, has_ended) = self.frames.take_rest();
@@ -56,7 +46,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
             _ if progress.skip > 0 => self.truncated(),
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
-                let length = min(length, min(bytes.len(), BATCH));
+                let length = min(length, min(bytes.len(), MAX_BYTES));
                 if let Some(piece @ [_, ..]) = bytes.get(..length) {
                     batch.push(piece);
                     self.ahead.consume(length);
@@ -79,7 +69,11 @@ impl<P: ServerProtocol> Batch<'_, P> {
             self.io.end_frame();
         }
         self.ahead.set_demand(!is_fed);
-        if is_fed { Fed::Some } else { Fed::NeedsMore }
+        if is_fed {
+            // `request_timeout` is for each message.
+            clock.stop();
+        }
+        !is_fed
     }
 
     /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
@@ -162,7 +156,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 FrameKind::Skip => {}
             }
             consumed += parsed.consumed();
-            if messages == MESSAGES || batch.len() >= BATCH {
+            if messages == MAX_MESSAGES || batch.len() >= MAX_BYTES {
                 return (consumed, None);
             }
         };

@@ -1,4 +1,4 @@
-//! Writes everything but ordinary replies, which [`Batch`](super::dispatch::Batch) writes: rejections for each
+//! Writes everything but ordinary replies, which [`Batch`](super::batch::Batch) writes: rejections for each
 //! occasion, and replies that close the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
@@ -25,7 +25,8 @@ use super::{
         shared::Shared,
     },
     clocks::frame_limit,
-    io::{Interrupt, Io, WaitEnd},
+    ends::{Interrupt, WaitEnd},
+    io::Io,
 };
 use crate::{
     Peer, Rejection, RejectionKind,
@@ -85,9 +86,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         io: &'a mut Io,
     ) -> Self {
         // A response ends its request. Ordinary replies come here, too, if requests are limited.
-        io.end_request();
-        let is_concurrent = is_concurrent::<P>() && io.is_concurrent();
-        let (registration, unsent) = io.counters();
+        io.accounts.end_request();
+        let is_concurrent = is_concurrent::<P>() && io.accounts.is_concurrent();
+        let (registration, unsent) = io.accounts.parts();
         Self {
             shared,
             framing,

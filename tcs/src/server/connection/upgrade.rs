@@ -3,8 +3,8 @@
 use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
 
 use super::{
-    dispatch::{Batch, Next},
-    io::Gone,
+    batch::{Batch, Next},
+    ends::Gone,
     respond::{Exit, Flow},
 };
 use crate::{
@@ -15,22 +15,29 @@ use crate::{
     protocol::ServerProtocol,
 };
 
+/// What follows the response to a request.
+pub(super) enum Answered<'r> {
+    Flow(Flow),
+    /// This takes the connection over.
+    Upgrade(Upgrade<'r>),
+}
+
 impl<P: ServerProtocol> Batch<'_, P> {
     /// Whether a reply may take the connection over.
     pub(super) const UPGRADES: bool = <P::Reply<'static> as Encode<P::Format>>::UPGRADES;
 
-    /// Writes the response to a request. Returns what takes the connection over after it as an error.
+    /// Writes the response to a request.
     #[cold]
     pub(super) fn respond_or_upgrade<'r>(
         &mut self,
         result: Result<P::Reply<'r>, Rejection>,
-    ) -> Result<Flow, Upgrade<'r>> {
+    ) -> Answered<'r> {
         let mut reply = match result {
             Ok(reply) => reply,
-            rejected => return Ok(self.respond(rejected)),
+            rejected => return Answered::Flow(self.respond(rejected)),
         };
         let Some(upgrade) = reply.take_upgrade() else {
-            return Ok(self.respond(Ok(reply)));
+            return Answered::Flow(self.respond(Ok(reply)));
         };
         let limit = self.shared.limits.reply_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -41,11 +48,11 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
-                self.io.count_reply();
-                self.io.end_request();
-                Err(upgrade)
+                self.io.accounts.count_reply();
+                self.io.accounts.end_request();
+                Answered::Upgrade(upgrade)
             }
-            Err(unusual) => Ok(self.unusual_reply(unusual)),
+            Err(unusual) => Answered::Flow(self.unusual_reply(unusual)),
         }
     }
 

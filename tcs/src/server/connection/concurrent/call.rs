@@ -7,7 +7,7 @@ use super::super::{
         metrics::{Metrics, Timer, record_call},
         shared::Shared,
     },
-    io::RequestInFlight,
+    accounts::RequestInFlight,
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,

@@ -7,14 +7,15 @@
 
 mod backlog;
 mod call;
+mod outbox;
 mod slots;
 mod streams;
 mod take;
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     mem::take,
+    ops::ControlFlow::{self, Break, Continue},
     sync::Arc,
     task::{Context as TaskContext, Poll},
 };
@@ -24,6 +25,7 @@ use tokio::{task::yield_now, time::Instant};
 use self::{
     backlog::Backlog,
     call::{Outcome, Reply, Request, call},
+    outbox::Outbox,
     slots::Slots,
     streams::is_large,
     take::Intake,
@@ -32,7 +34,8 @@ use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
     Connection,
     converse::Outgoing,
-    io::{Gone, Interrupt, Io},
+    ends::{Gone, Interrupt},
+    io::Io,
     respond::{
         Exit, Flow, Responder, TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed,
         timed_out,
@@ -63,26 +66,22 @@ impl<P: ServerProtocol> Connection<P> {
             shared,
             info: &self.info,
             limit: concurrency.limit(),
-            is_ordered: concurrency.is_ordered() && !P::Framing::HAS_IDS,
             session: &mut self.session,
             framing: &mut self.framing,
             buffers: self.buffers.checkout(),
             io: &mut self.io,
             call: call::<P>,
             slots: Slots::new(),
-            woken: Vec::new(),
-            queue: VecDeque::new(),
-            streams: VecDeque::new(),
+            outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
             backlog: Backlog::default(),
             timeout: Deadline::NEVER,
             phase: Phase::Serving,
-            has_half_closed: false,
         };
         let (mut began, mut rounds) = (Instant::now(), 0);
         loop {
             let intake = match driver.process() {
-                Ok(intake) => intake,
-                Err(exit) => return Ok(Some(exit)),
+                Continue(intake) => intake,
+                Break(exit) => return Ok(Some(exit)),
             };
             if driver.is_idle() {
                 match intake {
@@ -119,7 +118,7 @@ impl<P: ServerProtocol> Connection<P> {
 }
 
 /// What becomes of the requests that arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Their functions are called.
     Serving,
@@ -127,6 +126,8 @@ enum Phase {
     Draining,
     /// They are not received any more, nor are those called that wait: the connection closes.
     Closing,
+    /// The same, and the functions were dropped at the end of `half_close_timeout`.
+    HalfClosed,
 }
 
 /// The driver. `F` are the futures of requests.
@@ -135,7 +136,6 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     info: &'a ConnectionInfo,
     /// How many requests are in flight at most.
     limit: usize,
-    is_ordered: bool,
     /// Each request has a share of it. Borrowed mutably, because it need not be `Sync`.
     session: &'a mut P::Session,
     framing: &'a mut ConnectionFraming<P::Framing>,
@@ -143,38 +143,27 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     io: &'a mut Io,
     call: fn(&'a Shared<P>, Request<P>) -> F,
     slots: Slots<F>,
-    /// Memory for the slots that were woken.
-    woken: Vec<usize>,
-    /// The slots to answer: in order, those of all requests; otherwise those that have an outcome.
-    queue: VecDeque<usize>,
-    /// Without an order, the slots that may have items to send, in turn.
-    streams: VecDeque<usize>,
+    outbox: Outbox,
     backlog: Backlog,
     /// No function times out before this.
     timeout: Deadline,
     phase: Phase,
-    /// Whether the functions were dropped at the end of `half_close_timeout`.
-    has_half_closed: bool,
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
-    /// Polls the functions that were woken, answers, and takes further requests. Returns how the connection ends as an
-    /// error.
-    fn process(&mut self) -> Result<Intake, Exit> {
-        let mut woken = take(&mut self.woken);
-        self.slots.take_woken(&mut woken);
-        for slot in woken.drain(..) {
-            self.poll_slot(slot);
+    /// Polls the functions that were woken, answers, and takes further requests.
+    fn process(&mut self) -> ControlFlow<Exit, Intake> {
+        let woken = self.slots.take_woken();
+        for slot in &woken {
+            self.poll_slot(*slot);
         }
-        self.woken = woken;
+        self.slots.reuse(woken);
         loop {
             let intake = self.take_requests();
-            if let Flow::Break(exit) = self.answer() {
-                return Err(exit);
-            }
+            self.answer()?;
             // Functions that do not wait have made room for others.
             if !self.may_take_more(intake) {
-                return Ok(intake);
+                return Continue(intake);
             }
         }
     }
@@ -193,8 +182,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.info.join_conversations(&info);
         let polled = self.slots.poll(slot);
         self.info.join_conversations(&info);
-        if !self.is_ordered && info.open_conversation().is_some() && !self.streams.contains(&slot) {
-            self.streams.push_back(slot);
+        if info.open_conversation().is_some() {
+            self.outbox.add_stream(slot);
         }
         match polled {
             Some(Ok(outcome)) => {
@@ -235,18 +224,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Notes what becomes of a request.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
         if outcome.closes() {
-            self.phase = Phase::Closing;
+            self.phase = self.phase.max(Phase::Closing);
         }
         self.slots.finish(slot, outcome);
-        if !self.is_ordered {
-            self.queue.push_back(slot);
-        }
+        self.outbox.add_finished(slot);
     }
 
     /// Writes the replies whose turn it is, until the write buffer is full.
     fn answer(&mut self) -> Flow {
         while !self.buffers.write.is_full() {
-            let Some(position) = self.next_in_queue() else {
+            let Some(position) = self.outbox.next_answer(&self.slots) else {
                 if self.write_items() {
                     continue;
                 }
@@ -257,45 +244,19 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Replies and items take turns.
             self.write_items();
         }
-        if self.slots.in_use() == 0 && self.has_half_closed {
+        if self.phase < Phase::Closing || self.slots.in_use() > 0 {
+            return Flow::Continue(());
+        }
+        // Otherwise something took the place of the reply that was to close the connection.
+        if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
-            return Flow::Break(Exit::Close);
         }
-        if self.phase == Phase::Closing && self.slots.in_use() == 0 {
-            // Something took the place of the reply that was to close the connection.
-            return Flow::Break(Exit::Close);
-        }
-        Flow::Continue(())
+        Flow::Break(Exit::Close)
     }
 
-    /// Returns the position in the queue of what can be answered next.
-    fn next_in_queue(&self) -> Option<usize> {
-        let outcome = |slot: &usize| {
-            let outcome = self.slots.outcome(*slot)?;
-            // Its items come before it.
-            (!self.slots.has_items(*slot)).then_some(outcome)
-        };
-        if self.is_ordered {
-            return self.queue.front().and_then(outcome).map(|_| 0);
-        }
-        // What closes the connection waits for all others.
-        let is_next = |slot: &usize| outcome(slot).is_some_and(|outcome| !outcome.closes());
-        let next = self.queue.iter().position(is_next);
-        next.or_else(|| {
-            let is_alone = self.slots.in_use() == 1;
-            // The answer to bytes that are not a frame is final.
-            let is_last =
-                |slot: &usize| outcome(slot).is_some_and(|last| is_alone || !last.is_no_request());
-            let all_close = self.queue.len() == self.slots.in_use();
-            all_close
-                .then(|| self.queue.iter().position(is_last))
-                .flatten()
-        })
-    }
-
-    /// Writes what becomes of the request at a position in the queue.
+    /// Writes what becomes of the request at a position among the answers.
     fn answer_one(&mut self, position: usize) -> Flow {
-        let Some(slot) = self.queue.remove(position) else {
+        let Some(slot) = self.outbox.answers.remove(position) else {
             return Flow::Continue(());
         };
         self.set_id(slot);
@@ -309,7 +270,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && !self.queue.is_empty() {
+        if outcome.closes() && !self.outbox.answers.is_empty() {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
@@ -324,7 +285,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
             }
-            Outcome::Reply(mut reply) if !self.is_ordered || reply.has_answer() => {
+            Outcome::Reply(mut reply) if !self.outbox.is_ordered || reply.has_answer() => {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
@@ -334,11 +295,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Nothing can follow what has no answer.
             other => return self.respond(other),
         }
-        if !self.is_ordered && !self.queue.is_empty() {
+        if !self.outbox.is_ordered && !self.outbox.answers.is_empty() {
             // The last of those that close the connection does it.
             return Flow::Continue(());
         }
-        for slot in take(&mut self.queue) {
+        for slot in take(&mut self.outbox.answers) {
             self.drop_function(slot);
             self.responder().dropped("the connection closed");
         }
@@ -391,7 +352,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             let peer = self.info.peer();
             return self.responder().unusual_reply(unusual, peer, is_last);
         }
-        self.io.count_reply();
+        self.io.accounts.count_reply();
         self.responder().after_response()
     }
 
@@ -408,7 +369,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     ) -> Poll<Result<Option<Interrupt>, Gone>> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
-        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.has_half_closed) {
+        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // It waits for nothing but the peer, of which it needs no notices.
             if let Poll::Ready(Err(gone)) = self.io.poll_flush_in_time(write, cx) {
                 return Poll::Ready(Err(gone));
@@ -434,8 +395,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             || self.read_more(intake)
             || has_room
                 && (has_events
-                    || self.next_in_queue().is_some()
-                    || self.has_stream()
+                    || self.outbox.next_answer(&self.slots).is_some()
+                    || self.outbox.has_stream(&self.slots)
                     || self.may_take_more(intake));
         if goes_on || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(None));
@@ -470,13 +431,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
         if let Interrupt::Aborted(reason) = interrupt {
-            let mut slots: Vec<usize> = if self.is_ordered {
-                self.queue.iter().copied().collect()
-            } else {
-                self.slots.taken().collect()
-            };
             // Only requests have failed.
-            slots.retain(|slot| !self.is_no_request(*slot));
+            let slots = self.outbox.unanswered(&self.slots);
             let Some((last, others)) = slots.split_last() else {
                 return Flow::Break(Exit::Close);
             };
@@ -493,8 +449,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         let is_half_closed = interrupt == Interrupt::HalfClosed;
         if is_half_closed {
-            self.phase = Phase::Closing;
-            self.has_half_closed = true;
+            self.phase = Phase::HalfClosed;
         }
         self.timeout = Deadline::NEVER;
         for slot in self.slots.positions() {

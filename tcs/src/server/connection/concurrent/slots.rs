@@ -3,7 +3,7 @@
 //! A slot keeps the memory of its future and its waker for the next one.
 
 use std::{
-    mem::{replace, swap},
+    mem::{replace, swap, take},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
@@ -30,6 +30,8 @@ pub(super) struct Slots<F: Future> {
     free: Vec<usize>,
     running: usize,
     wakeups: Arc<Wakeups>,
+    /// Memory for the next slots that are woken.
+    spare: Vec<usize>,
 }
 
 struct Slot<F: Future> {
@@ -176,6 +178,7 @@ impl<F: Future> Slots<F> {
             free: Vec::new(),
             running: 0,
             wakeups: Arc::default(),
+            spare: Vec::new(),
         }
     }
 
@@ -359,15 +362,23 @@ impl<F: Future> Slots<F> {
         }
     }
 
-    /// Moves the slots that were woken to `woken`, which is empty.
-    pub(super) fn take_woken(&mut self, woken: &mut Vec<usize>) {
+    /// Takes the slots that were woken.
+    pub(super) fn take_woken(&mut self) -> Vec<usize> {
+        let mut woken = take(&mut self.spare);
         let mut wakeups = self.wakeups.lock();
-        swap(&mut wakeups.slots, woken);
-        for slot in &*woken {
+        swap(&mut wakeups.slots, &mut woken);
+        for slot in &woken {
             if let Some(is_woken) = wakeups.flags.get_mut(*slot) {
                 *is_woken = false;
             }
         }
+        woken
+    }
+
+    /// Takes the memory of slots that were woken, for the next ones.
+    pub(super) fn reuse(&mut self, mut woken: Vec<usize>) {
+        woken.clear();
+        self.spare = woken;
     }
 
     /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
@@ -409,18 +420,16 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         assert!(slots.sleep(&cx));
         let wakers = wakers.lock().expect("no panic").clone();
-        let mut woken = Vec::new();
         for _ in 0..2 {
             for slot in [2, 0, 2, 0] {
                 wakers[slot].wake_by_ref();
             }
             assert!(!slots.sleep(&cx));
-            slots.take_woken(&mut woken);
+            let woken = slots.take_woken();
             assert_eq!(woken, [2, 0], "once, although it was woken by turns");
-            woken.clear();
+            slots.reuse(woken);
         }
-        slots.take_woken(&mut woken);
-        assert!(woken.is_empty());
+        assert!(slots.take_woken().is_empty());
     }
 
     #[test]

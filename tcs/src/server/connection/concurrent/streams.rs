@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How many bytes of a reply are sent before others have their turn, apart from a single item that is longer.
-const BATCH: usize = 16 * 1024;
+const TURN: usize = 16 * 1024;
 /// Replies beyond this many bytes are sent in parts.
 const LARGE: usize = 64 * 1024;
 
@@ -19,13 +19,13 @@ const LARGE: usize = 64 * 1024;
 pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     let is_whole = reply.sent == 0 && reply.bytes.len() <= LARGE;
     let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
-    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > BATCH
+    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > TURN
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
-        let Some(slot) = self.next_stream() else {
+        let Some(slot) = self.outbox.next_stream(&mut self.slots) else {
             return false;
         };
         self.set_id(slot);
@@ -34,7 +34,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         };
         let credit = usize::try_from(request.credit).unwrap_or(usize::MAX);
         let mut items = std::mem::take(&mut request.items);
-        let (count, cost) = items.batch(credit.min(BATCH));
+        let (count, cost) = items.batch(credit.min(TURN));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         let batch = items.iter().take(count);
         let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
@@ -51,52 +51,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         true
     }
 
-    /// Returns the slot whose items are sent next.
-    fn next_stream(&mut self) -> Option<usize> {
-        if self.is_ordered {
-            let slot = *self.queue.front()?;
-            return self.slots.collect_items(slot).then_some(slot);
-        }
-        for _ in 0..self.streams.len() {
-            let slot = self.streams.pop_front()?;
-            if self.slots.collect_items(slot) {
-                self.streams.push_back(slot);
-                return Some(slot);
-            }
-            // Otherwise it comes again when its function was polled.
-            if self.slots.has_items(slot) {
-                self.streams.push_back(slot);
-            }
-        }
-        None
-    }
-
-    /// Returns `true` if items can be sent.
-    pub(super) fn has_stream(&self) -> bool {
-        if self.is_ordered {
-            let slot = self.queue.front();
-            return slot.is_some_and(|slot| self.slots.has_items(*slot));
-        }
-        let can_send = |slot: &usize| self.slots.has_items(*slot) && self.slots.has_credit(*slot);
-        self.streams.iter().any(can_send)
-    }
-
-    /// Returns `true` if items wait for credit.
-    pub(super) fn waits_for_credit(&self) -> bool {
-        let waits = |slot: &usize| self.slots.has_items(*slot) && !self.slots.has_credit(*slot);
-        self.streams.iter().any(waits)
-    }
-
     /// Frames a part of a large reply.
     pub(super) fn write_part(&mut self, slot: usize, mut reply: Reply) {
         let part = reply.bytes.get(reply.sent..).unwrap_or_default();
-        let part = part.get(..BATCH).unwrap_or(part);
+        let part = part.get(..TURN).unwrap_or(part);
         let length = part.len();
         let parts = std::iter::once(part);
         let (_, error) = self.outgoing().write_all(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
         self.slots.finish(slot, Outcome::Reply(reply));
-        self.queue.push_back(slot);
+        self.outbox.answers.push_back(slot);
     }
 }

@@ -1,6 +1,9 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
 use super::{
     super::{
@@ -41,23 +44,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let received = self.io.registration().tally().received();
         let is_last = received >= self.shared.limits.requests
             || received > 0 && (self.shared.is_once || !P::Framing::EXCHANGES.are_many());
-        self.phase != Phase::Closing && !is_last
-    }
-
-    /// Returns `true` if a stream can only end with a notice, also when no request may be received.
-    fn needs_notices(&self) -> bool {
-        self.waits_for_credit() && !self.queue.iter().any(|slot| self.is_no_request(*slot))
-    }
-
-    /// Returns `true` if what is not a request has a slot.
-    pub(super) fn is_no_request(&self, slot: usize) -> bool {
-        let outcome = self.slots.outcome(slot);
-        outcome.is_some_and(Outcome::is_no_request)
+        self.phase < Phase::Closing && !is_last
     }
 
     /// Returns `true` if a function may be called.
     fn may_call(&self) -> bool {
-        self.phase != Phase::Closing
+        self.phase < Phase::Closing
             && self.slots.in_use() < self.limit
             && !self.buffers.write.is_full()
     }
@@ -65,11 +57,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_queue(&self) -> bool {
         // The answers of cancelled requests wait as well, for a peer that does not read.
-        P::Framing::HAS_IDS && self.queue.len() < self.limit && !self.backlog.is_full()
+        P::Framing::HAS_IDS && self.outbox.answers.len() < self.limit && !self.backlog.is_full()
     }
 
     fn may_take_frame(&self) -> bool {
-        (self.may_call() || self.may_queue()) && (self.may_receive() || self.needs_notices())
+        (self.may_call() || self.may_queue())
+            && (self.may_receive() || self.outbox.needs_notices(&self.slots))
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
@@ -89,35 +82,35 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             if !self.may_take_frame() {
                 return Intake::Enough;
             }
-            if let Err(intake) = self.take_frame() {
+            if let Break(intake) = self.take_frame() {
                 return intake;
             }
         }
     }
 
     /// Takes the next frame. Returns why not if it takes none.
-    fn take_frame(&mut self) -> Result<(), Intake> {
+    fn take_frame(&mut self) -> ControlFlow<Intake> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
             self.io.start_half_close();
         } else if !frames.has_started() {
-            return Err(Intake::NeedsBytes);
+            return Break(Intake::NeedsBytes);
         }
         if self.io.must_yield(|| frames.has_started()) {
-            return Err(Intake::Yield);
+            return Break(Intake::Yield);
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Err(Intake::Eof),
+            Ok(None) if frames.has_ended() => return Break(Intake::Eof),
             Ok(None) => {
                 self.io.count_frame(|| true);
-                return Err(Intake::NeedsBytes);
+                return Break(Intake::NeedsBytes);
             }
             Err(error) => self.take_bad_frame(error),
         }
-        Ok(())
+        Continue(())
     }
 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
@@ -128,7 +121,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let message = read.take_owned(parsed, self.io.registration().memory());
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
-        self.io.count_request();
+        self.io.accounts.count_request();
         let (framing, now) = (self.framing.get_mut(), self.io.registration().now());
         let id = framing.id();
         let client_deadline = ClientDeadline::new(now, framing.take_deadline());
@@ -179,10 +172,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let started = self.io.start_request(self.shared, arrival);
+            let started = self.io.accounts.start_request(self.shared, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
-        let in_flight = self.io.take_request();
+        let in_flight = self.io.accounts.take_request();
         let registration = self.io.registration();
         let session = match share_session::<P>(self.session) {
             Ok(Some(session)) => session,
@@ -220,9 +213,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if let Some(request) = self.slots.request_mut(slot) {
             request.begin::<P::Framing>(id);
         }
-        if self.is_ordered {
-            self.queue.push_back(slot);
-        }
+        self.outbox.add_received(slot);
         slot
     }
 
@@ -236,7 +227,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Notes bytes in the place of a request that are not a frame. They stay where they are.
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::BadFrame(error));
     }
@@ -253,7 +244,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             late_frame(&self.shared.limits, read)
         };
         read.reset();
-        self.io.count_unreadable(self.shared);
+        self.io.accounts.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::CutFrame(rejection));
     }
@@ -265,7 +256,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
-            self.io.count_unreadable(self.shared);
+            self.io.accounts.count_unreadable(self.shared);
             let id = self.framing.get_mut().id();
             self.reject(id, rejection);
         } else if P::Framing::HAS_IDS
@@ -326,7 +317,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// there are new ones, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, intake: Intake) -> bool {
         let is_draining = self.io.registration().is_draining();
-        let must_wait = is_draining && !self.needs_notices();
+        let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
             return false;

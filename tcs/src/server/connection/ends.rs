@@ -1,0 +1,85 @@
+//! Why waits end, and connections.
+
+use std::{fmt, io};
+
+use super::super::registry::AbortReason;
+use crate::text::Text;
+
+/// Why a connection is dropped without sending what is left.
+#[derive(Debug)]
+pub(super) enum Gone {
+    /// The transport reported an error, such as a reset.
+    Error(io::Error),
+    /// The peer did not read fast enough.
+    Stalled,
+    /// The peer closed its sending half, which ends the connection.
+    HalfClosed,
+    /// The server ends at once.
+    Aborted,
+    /// The server ends the connection at once, because of its age.
+    TooOld,
+    /// The peer does not read, and there is no memory for what it does not read.
+    OverBudget,
+    /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
+    PushOverflow,
+    /// The handshake after `Response::StartTls` has failed, which is logged.
+    NoTls,
+    /// A function that was dropped has panicked, which is logged.
+    Panicked,
+    /// The function that took the connection over has panicked, which is logged.
+    UpgradePanicked,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The stream may be of the user, and its error may quote the peer.
+            Self::Error(error) => Text::new(error).fmt(f),
+            Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
+            Self::HalfClosed => f.write_str("the peer has closed its sending half"),
+            Self::Aborted => f.write_str(AbortReason::ServerEnded.text()),
+            Self::TooOld => f.write_str(AbortReason::TooOld.text()),
+            Self::OverBudget => f.write_str(
+                "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
+            ),
+            Self::PushOverflow => f.write_str(
+                "the peer does not read, and its events exceed the limit (`max_push_queue`)",
+            ),
+            Self::NoTls => f.write_str("TLS did not start"),
+            Self::Panicked => f.write_str("a function panicked as it was dropped"),
+            Self::UpgradePanicked => f.write_str("the function that took it over panicked"),
+        }
+    }
+}
+
+/// Why a connection stops waiting for a request, or for the rest of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitEnd {
+    /// `idle_timeout` is over, or the [`frame_limit`] of a started frame.
+    TimedOut,
+    /// The server drains. No frame has started, or it was not complete in time.
+    Draining,
+    /// The connection drains because of its age.
+    Retired,
+    /// The system has no memory for the rest of a frame.
+    OutOfMemory,
+    /// The memory budget has none for it, or others wait for what this frame has.
+    OverBudget,
+    /// The server needs the place of an idle connection.
+    Evicted,
+}
+
+/// Why a waiting function is dropped although its peer can still be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// `request_timeout` is over.
+    TimedOut,
+    /// `half_close_timeout` is over.
+    HalfClosed,
+    /// The [`frame_limit`] of a frame that has begun is over, or others wait for its memory.
+    CutFrame,
+    /// There is no memory for a long chunk of the request.
+    OverBudget,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
+}

@@ -1,0 +1,75 @@
+//! Reserves memory for large frames.
+
+use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
+
+use super::{
+    Connection,
+    ends::{Gone, WaitEnd},
+    io::{Input, Io},
+};
+use crate::{buffer::ReadBuffer, framing::Side, protocol::ServerProtocol};
+
+impl<P: ServerProtocol> Connection<P> {
+    /// Reserves memory for the frame in the read buffer, once for all of it.
+    pub(super) async fn reserve_memory(&mut self) -> Result<Input, Gone> {
+        let Self {
+            io,
+            buffers,
+            framing,
+            shared,
+            ..
+        } = self;
+        let read = &mut buffers.checkout().read;
+        let limit = shared.limits.frame_len;
+        let unread = read.input(limit, Side::Server).bytes();
+        let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
+        let memory = Arc::clone(io.registration().memory());
+        let is_newcomer = io.registration().tally().received() == 0;
+        // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
+        // could wait for that.
+        if read.has_reserved() || length <= arrived {
+            let length = length.max(arrived.saturating_mul(2));
+            return Ok(match memory.try_reserve(length - arrived) {
+                Some(reserved) => {
+                    read.grow_to(length, reserved);
+                    Input::Arrived
+                }
+                None => Input::Ended(WaitEnd::OverBudget),
+            });
+        }
+        let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
+        let share = match wait_for_memory(io, read, share).await? {
+            Ok(share) => share,
+            Err(ended) => return Ok(ended),
+        };
+        let reserving = memory.reserve(length, share);
+        Ok(match wait_for_memory(io, read, reserving).await? {
+            Ok(reserved) => {
+                read.grow_to(length, reserved);
+                Input::Arrived
+            }
+            Err(ended) => ended,
+        })
+    }
+}
+
+/// Waits for memory for the rest of the frame in `read`, unless the connection must stop waiting.
+async fn wait_for_memory<T>(
+    io: &mut Io,
+    read: &ReadBuffer,
+    reserving: impl Future<Output = T>,
+) -> Result<Result<T, Input>, Gone> {
+    let mut reserving = pin!(reserving);
+    let mut has_waited = false;
+    let waited = poll_fn(|cx| match reserving.as_mut().poll(cx) {
+        Poll::Ready(reserved) => Poll::Ready(Ok(Ok(reserved))),
+        Poll::Pending => {
+            if !replace(&mut has_waited, true) {
+                // Those with memory have less time from now on.
+                io.registration().wake_others();
+            }
+            io.poll_no_memory(read, cx).map_ok(Err)
+        }
+    });
+    waited.await
+}

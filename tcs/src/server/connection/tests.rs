@@ -1,0 +1,240 @@
+use std::{
+    future::pending,
+    io,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context as TaskContext, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, duplex, join, sink},
+    sync::Semaphore,
+    time::timeout,
+};
+
+use super::{super::config::Settings, *};
+use crate::{
+    Rejection, format::Plain, framing::LengthPrefixed, protocol::Context, server::Concurrent,
+};
+
+/// An input without bytes. When it is closed, it notes what its connection still holds.
+struct Socket {
+    registry: Arc<Registry>,
+    permits: Arc<Semaphore>,
+    closed: Arc<Mutex<Option<Held>>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    open_connections: u64,
+    free_permits: usize,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _cx: &mut TaskContext<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let held = Held {
+            open_connections: self.registry.stats().connections.open,
+            free_permits: self.permits.available_permits(),
+        };
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    }
+}
+
+#[tokio::test]
+async fn socket_is_closed_before_the_connection_ends_and_its_permit_is_free() {
+    let registry = registry();
+    let permits = Arc::new(Semaphore::new(1));
+    let closed = Arc::<Mutex<_>>::default();
+    let socket = Socket {
+        registry: Arc::clone(&registry),
+        permits: Arc::clone(&permits),
+        closed: Arc::clone(&closed),
+    };
+    let permit = Arc::clone(&permits).try_acquire_owned().ok();
+    let mut connection = open::<0>(&registry, join(socket, sink()), permit);
+    connection.serve().await;
+    drop(connection);
+    let held = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let expected = Held {
+        open_connections: 1,
+        free_permits: 0,
+    };
+    assert_eq!(held, Some(expected));
+    assert_eq!(registry.report().connections.closed, 1);
+    assert_eq!(permits.available_permits(), 1);
+}
+
+/// An input without bytes. The server stops whenever it is read.
+struct Stops {
+    registry: Arc<Registry>,
+    stop: fn(&Registry),
+}
+
+impl AsyncRead for Stops {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _cx: &mut TaskContext<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        (self.stop)(&self.registry);
+        Poll::Pending
+    }
+}
+
+fn begin_drain(registry: &Registry) {
+    let drain = pin!(registry.drain(pending::<()>()));
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    assert!(drain.poll(&mut cx).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_before_the_waker_is_set_is_reported_to_an_idle_peer() {
+    for stop in [begin_drain, Registry::abort] {
+        let registry = registry();
+        let (out, mut peer) = duplex(1 << 10);
+        let stops = Stops {
+            registry: Arc::clone(&registry),
+            stop,
+        };
+        let mut connection = open::<0>(&registry, join(stops, out), None);
+        // Nothing sweeps, so only the connection itself can notice.
+        let served = timeout(Duration::from_mins(1), connection.serve());
+        served.await.expect("it ends");
+        drop(connection);
+        let mut told = Vec::new();
+        peer.read_to_end(&mut told).await.expect("a pipe in memory");
+        assert!(told.ends_with(b"the server is stopping"), "{told:?}");
+    }
+}
+
+/// An input that is chosen to be evicted when its request arrives.
+struct Late {
+    registry: Arc<Registry>,
+    reads: u32,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.reads += 1;
+        match self.reads {
+            1 => cx.waker().wake_by_ref(),
+            2 => {
+                assert!(self.registry.evict_longest_idle());
+                buffer.put_slice(b"\0\0\0\0");
+                return Poll::Ready(Ok(()));
+            }
+            _ => {}
+        }
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_receives_a_request_is_not_evicted() {
+    let registry = registry();
+    let late = Late {
+        registry: Arc::clone(&registry),
+        reads: 0,
+    };
+    let mut connection = open::<0>(&registry, join(late, sink()), None);
+    // Nothing sweeps, so it waits for the next request without end.
+    let served = timeout(Duration::from_mins(1), connection.serve()).await;
+    assert!(served.is_err());
+    drop(connection);
+    assert_eq!(registry.report().requests.served, 1);
+}
+
+/// An input of two reads that never ends.
+struct Reads([&'static [u8]; 2]);
+
+impl AsyncRead for Reads {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let [next, last] = self.0;
+        if next.is_empty() {
+            return Poll::Pending;
+        }
+        self.0 = [last, b""];
+        buffer.put_slice(next);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_lingers_holds_no_buffers() {
+    // A request, and a control frame that clients do not send. The rest is read while the function waits.
+    let reads = Reads([b"\0\0\0\0\x80\0\0\x01\x01", b"read ahead"]);
+    let registry = registry();
+    let mut connection = open::<0>(&registry, join(reads, sink()), None);
+    // Nothing sweeps, so it lingers without end.
+    let served = timeout(Duration::from_mins(1), connection.serve()).await;
+    assert!(served.is_err());
+    assert!(connection.buffers.is_released());
+    drop(connection);
+    assert_eq!(registry.report().requests.served, 1);
+}
+
+/// Keeps this many bytes while it waits.
+struct Keeps<const N: usize>;
+
+impl<const N: usize> ServerProtocol for Keeps<N> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = usize;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
+        let block = [0_u8; N];
+        yield_now().await;
+        Ok(block.len())
+    }
+}
+
+/// Opens a connection of a concurrent server, as if it were accepted with `permit`.
+fn open<const N: usize>(
+    registry: &Arc<Registry>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Connection<Keeps<N>> {
+    let settings = Settings::new::<Concurrent>();
+    let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
+    new.permit = permit;
+    let shared = Arc::new(Shared::new(Keeps::<N>, &settings, false));
+    Connection::open(shared, new)
+}
+
+fn registry() -> Arc<Registry> {
+    Settings::new::<Concurrent>().registry()
+}
+
+fn task_size<const N: usize>() -> usize {
+    let stream = join(tokio::io::empty(), sink());
+    size_of_val(&open::<N>(&registry(), stream, None).serve())
+}
+
+#[test]
+fn task_has_room_for_the_future_of_its_function_once() {
+    let more = task_size::<110_000>() - task_size::<100_000>();
+    assert!(more < 11_000, "{more}");
+}
