@@ -230,6 +230,25 @@ impl WriteBuffer {
         Err(self.unusual(outcome))
     }
 
+    /// Frames a message that was encoded before, whole or not at all.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `message`")]
+    pub(crate) fn encoded<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        message: &[u8],
+    ) -> Result<(), FrameError> {
+        framing.begin(&mut self.buffer);
+        let written = match self.buffer.try_reserve(message.len()) {
+            Ok(()) => {
+                self.buffer.extend_from_slice(message);
+                self.finish(framing)
+            }
+            Err(_) => Err(FrameError::out_of_memory(message.len())),
+        };
+        written.inspect_err(|_| self.buffer.truncate(self.committed))
+    }
+
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `message`")]
     fn finish<F: Framing>(&mut self, framing: &mut F) -> Result<(), FrameError> {

@@ -1,9 +1,9 @@
 //! Requests that are encoded once, and sent several times.
 
-use super::requests::{EncodeRequest, RequestQueue};
+use super::requests::{EncodeRequest, encode_into};
 use crate::{
     Result,
-    framing::{Framing, Input, Raw, ReadState, Side},
+    framing::{Framing, Input, ReadState, Side},
 };
 
 /// Returns the message in the first frame of `frame`, or `None` if there is none.
@@ -23,21 +23,9 @@ pub(super) fn again(request: &[u8]) -> impl EncodeRequest {
     }
 }
 
-/// Writes a request for the first time, or, if that is over, as it was encoded then.
-pub(super) fn write_first_or_again<E: EncodeRequest>(
-    first: Option<E>,
-    encoded: Option<&[u8]>,
-) -> impl EncodeRequest {
-    move |out| match first {
-        Some(encode) => encode(out),
-        None => again(encoded.unwrap_or_default())(out),
-    }
-}
-
 /// Encodes a request without its frame.
 pub(super) fn encode_alone(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
-    let mut queue = RequestQueue::new(0);
-    // Its frames are the messages themselves.
-    queue.push(&mut Raw, max_frame_len, encode)?;
-    Ok(queue.bytes_from(0).to_vec())
+    let mut request = Vec::new();
+    encode_into(&mut request, max_frame_len, encode)?;
+    Ok(request)
 }

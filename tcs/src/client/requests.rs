@@ -55,6 +55,22 @@ impl RequestQueue {
         Ok(offset)
     }
 
+    /// Adds a request that was encoded before, whole or not at all. Returns its offset.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn push_encoded<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        request: &[u8],
+    ) -> Result<u64> {
+        let offset = self.end_offset();
+        self.buffer.prepare();
+        match self.buffer.encoded(framing, request) {
+            Ok(()) => Ok(offset),
+            Err(error) => Err(Error::unsendable(error)),
+        }
+    }
+
     /// Adds a frame that the server skips, if the framing has one.
     pub(super) fn ping<F: Framing>(&mut self, framing: &mut F) {
         self.buffer.ping(framing);
@@ -206,6 +222,23 @@ impl SentRequests {
         let queue = self.0.iter().find(|queue| offset < queue.end_offset());
         queue.map_or(&[], |queue| queue.bytes_from(offset))
     }
+}
+
+/// Encodes a request without its frame, into an empty buffer.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+pub(super) fn encode_into(
+    buffer: &mut Vec<u8>,
+    max_frame_len: usize,
+    encode: impl EncodeRequest,
+) -> Result<()> {
+    let mut writer = Writer::new(buffer, max_frame_len);
+    let encoded = encode(&mut writer);
+    if encoded.is_ok() && writer.is_ordinary() {
+        return Ok(());
+    }
+    let encoded = encoded.map(|()| writer.into_state());
+    not_encoded(EncodeOutcome::of(encoded, buffer, 0, max_frame_len))
 }
 
 /// Returns an error if a request is not in the buffer.

@@ -13,6 +13,7 @@ mod client_operations;
 mod client_rejections;
 mod closing;
 mod connecting;
+mod encoding;
 mod hostile;
 mod lasting;
 mod lasting_ends;

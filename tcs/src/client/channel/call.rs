@@ -8,12 +8,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Channel, metrics::Start, reply::Reply, slots::Failure, subchannel::Subchannel};
+use super::{
+    Channel,
+    metrics::Start,
+    reply::{Reply, give_spare, take_spare},
+    slots::Failure,
+    subchannel::Subchannel,
+};
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 use crate::client::fault::Fault;
 use crate::{
-    Peer, Result,
-    client::requests::EncodeRequest,
+    Error, Peer, Result,
+    client::requests::{EncodeRequest, encode_into},
     framing::{Framing, Notice},
 };
 
@@ -78,7 +84,8 @@ impl<F: Framing> Origin<'_, F> {
 impl<F: Framing> Channel<F> {
     /// Sends a request, and returns its reply with the connection that it came from.
     ///
-    /// Every call runs it, so it is no `async fn`. The rare paths are in [`repeat`](Self::repeat), which is boxed.
+    /// The request is encoded without a lock, because that is the user's code. Every call runs it, so it is no `async fn`.
+    /// The rare paths are in [`repeat`](Self::repeat), which is boxed.
     pub(super) fn round_trip<E: EncodeRequest>(
         &self,
         has_greeting: bool,
@@ -87,7 +94,7 @@ impl<F: Framing> Channel<F> {
         let (start, subchannel) = (Start::now(), &**self.pool.choose());
         let (mut encode, mut call, mut repeated) = (Some(encode), None, None);
         poll_fn(move |cx| {
-            let mut failure = None;
+            let (mut failure, mut request) = (None, Vec::new());
             if let Some(sent) = &mut call {
                 match ready!(Call::poll_reply(sent, cx)) {
                     Ok(reply) => {
@@ -97,18 +104,22 @@ impl<F: Framing> Channel<F> {
                     Err(failed) => failure = Some((sent.origin, failed)),
                 }
                 call = None;
-            } else if repeated.is_none()
-                && !self.options.needs_timer()
-                && !subchannel.room.is_awaited()
-            {
-                let pushed =
-                    subchannel.try_push(cx.waker(), CallTerms::new(has_greeting), &mut encode);
-                call = pushed.inspect_err(|_| subchannel.stats.count_failure())?;
-                if call.is_some() {
-                    return Poll::Pending;
+            } else if let Some(encode) = encode.take() {
+                let count_failure = |_: &Error| subchannel.stats.count_failure();
+                request = take_spare();
+                let encoded = encode_into(&mut request, subchannel.options.max_frame_len, encode);
+                encoded.inspect_err(count_failure)?;
+                if !self.options.needs_timer() && !subchannel.room.is_awaited() {
+                    let terms = CallTerms::new(has_greeting);
+                    let pushed = subchannel.try_push(cx.waker(), terms, &request);
+                    call = pushed.inspect_err(count_failure)?;
+                    if call.is_some() {
+                        give_spare(request);
+                        return Poll::Pending;
+                    }
                 }
             }
-            let repeat = || in_box(self.repeat(has_greeting, encode.take(), failure, start));
+            let repeat = || in_box(self.repeat(has_greeting, request, failure, start));
             poll_in_box(repeated.get_or_insert_with(repeat), cx)
         })
     }
@@ -132,11 +143,11 @@ impl<F: Framing> Subchannel<F> {
     /// Takes a slot and queues the request. Returns `None` if there is no room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn try_push<E: EncodeRequest>(
+    pub(super) fn try_push(
         &self,
         waker: &Waker,
         terms: CallTerms,
-        encode: &mut Option<E>,
+        request: &[u8],
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
@@ -151,34 +162,30 @@ impl<F: Framing> Subchannel<F> {
         if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
             return state.check_waiting(has_greeting).map(|()| None);
         }
-        if let Some(encode) = encode.take() {
-            let max_frame_len = self.options.max_frame_len;
-            let framing = state.framing.get_mut();
-            if F::HAS_IDS {
-                framing.set_id(state.slots.next_id());
-            }
-            let mut offset = state.queue.push(framing, max_frame_len, encode)?;
-            if F::HAS_IDS
-                && let Some(end) = end
-            {
-                let notice = Notice::deadline_at(end);
-                offset = state.queue.notice_before(offset, framing, notice);
-            }
-            let slot = state.slots.insert::<F>(offset, waker);
-            if F::HAS_IDS && has_items {
-                state.slots.expect_items(slot);
-            }
-            let generation = state.generation;
-            Self::unlock_and_wake_driver(guard);
-            return Ok(Some(Call {
-                origin: Origin {
-                    subchannel: self,
-                    generation,
-                },
-                slot: Some(slot),
-            }));
+        let framing = state.framing.get_mut();
+        if F::HAS_IDS {
+            framing.set_id(state.slots.next_id());
         }
-        Ok(None)
+        let mut offset = state.queue.push_encoded(framing, request)?;
+        if F::HAS_IDS
+            && let Some(end) = end
+        {
+            let notice = Notice::deadline_at(end);
+            offset = state.queue.notice_before(offset, framing, notice);
+        }
+        let slot = state.slots.insert::<F>(offset, waker);
+        if F::HAS_IDS && has_items {
+            state.slots.expect_items(slot);
+        }
+        let generation = state.generation;
+        Self::unlock_and_wake_driver(guard);
+        Ok(Some(Call {
+            origin: Origin {
+                subchannel: self,
+                generation,
+            },
+            slot: Some(slot),
+        }))
     }
 
     /// Removes the caller of a call.

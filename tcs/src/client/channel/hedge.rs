@@ -15,10 +15,7 @@ use super::{
     reply::Reply,
     slots::Failure,
 };
-use crate::{
-    client::{options::MAX_TIMEOUT, reencode::again},
-    framing::Framing,
-};
+use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 
 /// The second request of a call, over another connection.
 pub(super) struct Hedge<'c, 'r, F: Framing> {
@@ -99,8 +96,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
             return None;
         }
         stats.note_retry();
-        let mut encode = Some(again(self.request));
-        let sent = subchannel.try_push(cx.waker(), self.terms, &mut encode);
+        let sent = subchannel.try_push(cx.waker(), self.terms, self.request);
         sent.ok()?
     }
 }

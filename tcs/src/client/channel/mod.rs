@@ -1,7 +1,7 @@
 //! A client that many tasks share.
 //!
-//! 1. A call takes a slot, encodes its request into the shared queue, leaves its waker, and wakes the driver
-//!    if that waits ([`call`]): one lock, no allocation.
+//! 1. A call encodes its request. Then it takes a slot, adds the request to the shared queue, leaves its waker, and wakes
+//!    the driver if that waits ([`call`]): one lock, no allocation.
 //! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
 //!    the callers, and sends ([`driver`]).
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
@@ -121,10 +121,13 @@ mod waiting;
 /// collected have no limit of their own: each has at most
 /// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
-/// # Encoding
+/// # The runtime
 ///
-/// Requests are encoded while the channel is locked. `encode` and `prepare_request` must
-/// not wait for another call of the same channel.
+/// Each connection is driven by a task. It runs in the runtime of the call that has asked for the first connection, or of
+/// [`connect`](Self::connect). Calls can come from other runtimes and threads, but are sent and answered only while that
+/// one runs: a current-thread runtime only within its `block_on`. When it ends, the calls in flight fail, and the next call
+/// starts the task in its own runtime. In a program without a runtime that lasts, use
+/// [`blocking::Channel`](crate::blocking::Channel), which brings one.
 ///
 /// # Calls that time out or are dropped
 ///

@@ -22,13 +22,18 @@ pub(super) fn take_spare() -> Vec<u8> {
     spare
 }
 
+/// Makes a buffer the spare one of the thread, unless it is large.
+#[inline]
+pub(super) fn give_spare(buffer: Vec<u8>) {
+    if (1..=MAX_SPARE).contains(&buffer.capacity()) {
+        // At the end of a thread there may be no spare buffer any more.
+        let _ = SPARE.try_with(|spare| spare.set(buffer));
+    }
+}
+
 impl Drop for Reply {
     #[inline]
     fn drop(&mut self) {
-        if (1..=MAX_SPARE).contains(&self.0.capacity()) {
-            let buffer = take(&mut self.0);
-            // At the end of a thread there may be no spare buffer any more.
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
-        }
+        give_spare(take(&mut self.0));
     }
 }

@@ -20,12 +20,7 @@ use super::{
 };
 use crate::{
     Error, Execution, Result,
-    client::{
-        options::MAX_TIMEOUT,
-        reencode::{encode_alone, write_first_or_again},
-        requests::EncodeRequest,
-        timer::DeadlineTimer,
-    },
+    client::{options::MAX_TIMEOUT, timer::DeadlineTimer},
     deadline::Deadline,
     framing::Framing,
 };
@@ -68,13 +63,13 @@ fn wait_before(number: u32) -> Duration {
 }
 
 impl<F: Framing> Channel<F> {
-    /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the retry of a
-    /// request that has failed, if there is one. Sends a request again if that is certainly harmless.
+    /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the encoded
+    /// request, or with the retry of one that has failed. Sends a request again if that is certainly harmless.
     #[cold]
-    pub(super) async fn repeat<'c, E: EncodeRequest>(
+    pub(super) async fn repeat<'c>(
         &'c self,
         has_greeting: bool,
-        mut encode: Option<E>,
+        mut request: Vec<u8>,
         mut failure: Option<(Origin<'c, F>, Box<Failure>)>,
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
@@ -87,30 +82,23 @@ impl<F: Framing> Channel<F> {
             ..CallTerms::new(has_greeting)
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
-        let mut encoded = None;
-        if F::HAS_INDEPENDENT_FRAMES
-            && self.options.hedge_after.is_some()
-            && let Some(encode) = encode.take()
-        {
-            let alone = encode_alone(encode, self.pool.options.max_frame_len);
-            encoded = Some(alone.inspect_err(|_| stats.count_failure())?);
-        }
+        // It is sent twice without a failure.
+        let hedge_after = self
+            .options
+            .hedge_after
+            .filter(|_| F::HAS_INDEPENDENT_FRAMES);
         loop {
             if let Some((origin, failure)) = failure.take() {
                 let is_idempotent = self.options.is_idempotent;
                 retries.note(&failure.error, was_hedged);
                 let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
-                encoded = Some(next.map_err(|error| retries.failed(stats, error))?);
+                request = next.map_err(|error| retries.failed(stats, error))?;
             }
             let mut subchannel = self.pool.choose();
-            let mut write = Some(write_first_or_again(encode.take(), encoded.as_deref()));
-            let room = self.wait_for_room(&mut subchannel, terms, &mut write, deadline.as_mut());
+            let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
-            let mut hedge = match (self.options.hedge_after, &encoded) {
-                (Some(delay), Some(request)) => Some(Hedge::new(self, delay, request, terms)),
-                _ => None,
-            };
+            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);

@@ -16,7 +16,7 @@ use futures_core::Stream;
 use super::{Channel, call::CallTerms, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{credit::ItemCredit, timer::DeadlineTimer},
+    client::{credit::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
@@ -108,7 +108,9 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(count_failure)?;
         let mut deadline = deadline.map(DeadlineTimer::new);
-        let mut encode = Some(|out: &mut Writer<'_>| P::encode(request, out));
+        let encode = |out: &mut Writer<'_>| P::encode(request, out);
+        let request = encode_alone(encode, self.pool.options.max_frame_len);
+        let request = request.inspect_err(count_failure)?;
         let terms = CallTerms {
             has_items: true,
             end: deadline.as_ref().map(DeadlineTimer::deadline),
@@ -116,7 +118,7 @@ impl<F: Framing> Channel<F> {
         };
         let mut subchannel = self.pool.choose();
         let call = self
-            .wait_for_room(&mut subchannel, terms, &mut encode, deadline.as_mut())
+            .wait_for_room(&mut subchannel, terms, &request, deadline.as_mut())
             .await
             .inspect_err(count_failure)?;
         Ok(ChannelItems {

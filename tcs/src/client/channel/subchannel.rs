@@ -288,10 +288,10 @@ impl<F: Framing> Subchannel<F> {
         self.lock().peer.clone()
     }
 
-    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
-    /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
+    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`]. Wakers are foreign code, also when
+    /// they are cloned or dropped.
     ///
-    /// A panic in that code does no harm: the next request removes what is half written.
+    /// A panic in a framing does no harm: the next request removes what is half written.
     pub(super) fn lock(&self) -> MutexGuard<'_, SubchannelState<F>> {
         lock(&self.state)
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    client::{requests::EncodeRequest, timer::DeadlineTimer},
+    client::timer::DeadlineTimer,
     deadline::Late,
     framing::Framing,
     runtime::{Instead, inside_runtime, poll_once},
@@ -40,15 +40,15 @@ impl<F: Framing> Channel<F> {
     /// Waits for room, for at most the reply timeout, and queues the request. Changes `subchannel` if another connection is
     /// there first.
     #[cold]
-    pub(super) async fn wait_for_room<'s, E: EncodeRequest>(
+    pub(super) async fn wait_for_room<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
         terms: CallTerms,
-        encode: &mut Option<E>,
+        request: &[u8],
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
         if !subchannel.room.is_awaited() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -71,7 +71,7 @@ impl<F: Framing> Channel<F> {
         };
         let late = tokio::select! {
             biased;
-            call = self.push_in_turn(subchannel, terms, encode) => return call,
+            call = self.push_in_turn(subchannel, terms, request) => return call,
             late = deadline => late,
             late = timeout => late,
         };
@@ -79,11 +79,11 @@ impl<F: Framing> Channel<F> {
     }
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
-    async fn push_in_turn<'s, E: EncodeRequest>(
+    async fn push_in_turn<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
         terms: CallTerms,
-        encode: &mut Option<E>,
+        request: &[u8],
     ) -> Result<Call<'s, F>> {
         let mut room = subchannel.room.0.subscribe();
         subchannel.ask()?;
@@ -95,7 +95,7 @@ impl<F: Framing> Channel<F> {
             if let Some(open) = self.pool.least_loaded(Subchannel::has_room) {
                 *subchannel = open;
             }
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, encode);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
