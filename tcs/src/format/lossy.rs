@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
-use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
 /// A text that may have been sent as UTF-8 or as Latin-1 (ISO 8859-1), as in IRC, FTP or the logs of old devices.
 ///
