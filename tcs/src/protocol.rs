@@ -224,7 +224,6 @@
 
 mod client;
 mod contract;
-mod lossy;
 mod no_request;
 #[cfg(feature = "tower")]
 pub mod tower;
@@ -233,7 +232,6 @@ use std::sync::Arc;
 
 pub use client::ClientProtocol;
 pub use contract::{CallContract, CallOwned, Contract};
-pub use lossy::Lossy;
 pub use no_request::NoRequest;
 
 pub(crate) use no_request::{has_no_request, has_one_exchange};
@@ -246,6 +244,7 @@ pub use crate::{
         Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,
     },
     draining::Draining,
+    format::lossy::Lossy,
     from_session::FromSession,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},
 };

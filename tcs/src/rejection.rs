@@ -192,8 +192,9 @@ impl Rejection {
 
     /// Returns the bytes of the request that is rejected, up to 64 KiB of them.
     ///
-    /// Only a protocol's [`reject_with`](crate::protocol::ServerProtocol::reject_with) gets them, for a request that the
-    /// function has not seen: so it can answer with the id of the request, or not at all, as for memcached's `noreply`. They are
+    /// Only a protocol's [`reject_with`](crate::protocol::ServerProtocol::reject_with) gets them, for a request that
+    /// the function has not seen: so it can answer with the id of the request, or not at all, as for memcached's
+    /// `noreply`. They are
     ///
     /// - the message, if it cannot be decoded or the server is *busy*;
     /// - what has arrived of it, with its header, if it is too large or no valid frame.

@@ -72,8 +72,8 @@ impl<P: Streams> Replies<'_, P> {
     /// # Errors
     ///
     /// Returns an error if the item cannot be encoded, or is longer than
-    /// [`max_reply_len`](crate::server::Server::max_reply_len). It is then not sent, and the stream can go on. If the peer
-    /// is gone, the function is dropped.
+    /// [`max_reply_len`](crate::server::Server::max_reply_len). It is then not sent, and the stream can go on. If the
+    /// peer is gone, the function is dropped.
     ///
     /// # Cancel safety
     ///

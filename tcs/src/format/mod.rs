@@ -56,6 +56,7 @@ mod frame;
 mod guard;
 #[cfg(feature = "json")]
 mod json;
+pub(crate) mod lossy;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 pub(crate) mod plain;

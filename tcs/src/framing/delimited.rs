@@ -8,9 +8,9 @@ use crate::text::Escaped;
 /// A delimiter after each message: 1 to 15 bytes.
 ///
 /// The parameter is a delimiter packed by [`delimiter`], because const parameters cannot be bytes:
-/// `Delimited<{ delimiter(b";") }>`. A message cannot be sent if it contains the delimiter, or if
-/// its end would make the delimiter begin too early. A last message without its delimiter is rejected and never executed,
-/// because it may be incomplete.
+/// `Delimited<{ delimiter(b";") }>`. A message cannot be sent if it contains the delimiter, or if its end would make the
+/// delimiter begin too early. A last message without its delimiter is rejected and never executed, because it may be
+/// incomplete.
 ///
 /// # Examples
 ///

@@ -8,9 +8,9 @@ use crate::text::Escaped;
 /// A length in decimal digits, the byte `END`, and the message: `5 hello`.
 ///
 /// Syslog over TCP and TLS uses `Digits<b' '>` (octet counting, RFC 6587 and RFC 5425), and the strings of bencode are
-/// `Digits<b':'>`. With a comma after the message, it is a [netstring](super::Netstrings). A length has no leading zeros. A
-/// length of 0 is an empty message, which bencode has and syslog does not. A number beyond four times `max_frame_len` is
-/// rejected at the digit that makes it too large.
+/// `Digits<b':'>`. With a comma after the message, it is a [netstring](super::Netstrings). A length has no leading
+/// zeros. A length of 0 is an empty message, which bencode has and syslog does not. A number beyond four times
+/// `max_frame_len` is rejected at the digit that makes it too large.
 ///
 /// # Examples
 ///

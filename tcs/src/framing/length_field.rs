@@ -25,8 +25,8 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 /// are sent as zeros, with the length if it is among them. If the header is the length alone,
 /// [`Prefixed`](super::Prefixed) is shorter.
 ///
-/// The text of a function's error must have a header. [`max_frame_len`](crate::server::Server::max_frame_len) bounds the
-/// message, with the part of the header that it has.
+/// The text of a function's error must have a header. [`max_frame_len`](crate::server::Server::max_frame_len) bounds
+/// the message, with the part of the header that it has.
 ///
 /// # Examples
 ///

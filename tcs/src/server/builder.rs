@@ -247,7 +247,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// A larger reply is replaced by a failure, and to send a larger item or event is an error. A server with small
     /// requests can so have large replies. Its clients need [`ConnectOptions::max_reply_len`] as well.
-    /// [`bind`](Self::bind) rejects the same values as of `max_frame_len`. Default: [`max_frame_len`](Self::max_frame_len).
+    /// [`bind`](Self::bind) rejects the same values as of `max_frame_len`.
+    /// Default: [`max_frame_len`](Self::max_frame_len).
     ///
     /// [`ConnectOptions::max_reply_len`]: crate::client::ConnectOptions::max_reply_len
     pub fn max_reply_len(mut self, bytes: usize) -> Self {

@@ -76,7 +76,8 @@ pub(super) struct Connection<P: ServerProtocol> {
     session: P::Session,
     framing: ConnectionFraming<P::Framing>,
     buffers: BufferSlot,
-    /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited for.
+    /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited
+    /// for.
     has_unprocessed: bool,
     io: Io,
     /// Released last, however the connection ends. That of an evicted connection is released at once.

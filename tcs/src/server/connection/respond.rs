@@ -528,9 +528,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
     fn cannot_send(&self, what: &str, error: FrameError) -> String {
-        let error = error.of_reply();
         let limiter = self.log_limiter;
-        let text = format!("the {what} cannot be sent: {error}");
+        let text = format!("the {what} cannot be sent: {}", error.of_reply());
         if P::Framing::HAS_REJECTION_FRAME {
             log_limited!(limiter, error, {}, "{text}");
         } else {
