@@ -26,7 +26,7 @@ use crate::format::{Decode, Encode};
     message = "`{Self}` cannot be an argument of an operation",
     label = "not both `Serialize` and `Deserialize`",
     note = "each parameter without a helper attribute is an argument, which a client sends",
-    note = "write `#[context]` before what is taken from the connection (`#[context] peer: &Peer`), `#[state]` before what all connections share, `#[session]` before what one keeps",
+    note = "write `#[context]` before what is taken from the connection (`#[context] closed: Closed<'_>`), `#[state]` before what all connections share, `#[session]` before what one keeps",
     note = "with serde: derive `Serialize` and `Deserialize`; text and bytes are the only references that can be read"
 )]
 pub trait Argument<'de>: Sized {
