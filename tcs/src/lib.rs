@@ -347,7 +347,7 @@
 //!
 //! | level | events |
 //! |---|---|
-//! | `ERROR` | panics, replies that cannot be sent, no descriptors for a new connection |
+//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
 //! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
 //! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
 //! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
@@ -359,6 +359,7 @@
 //! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`] |
 //! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
 //! | `listening` | `INFO` | `listeners`, `max_connections` |
+//! | `the server does not listen` | `ERROR` | `error` with its causes |
 //! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
 //! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`] that the peer is told, if the framing can carry it |
 //! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |

@@ -104,6 +104,33 @@ async fn beginning_of_a_long_text_is_logged() {
     }
 }
 
+#[tokio::test]
+async fn server_that_cannot_listen_is_logged_with_the_cause() {
+    let (log, _logging) = Log::start();
+    let server = || ConcurrentServer::new(tester::<LengthPrefixed>(&gate()));
+    let first = server().address("0.0.0.0:0").host("127.0.0.1");
+    let first = within(first.bind()).await.expect("a free port");
+    let addr = first.local_addr();
+    assert!(addr.ip().is_loopback(), "{addr}");
+
+    for (server, reason) in [
+        (server().address(addr), format!("cannot listen on {addr}: ")),
+        (server().max_frame_len(0), "max_frame_len".to_owned()),
+    ] {
+        let spawned = tokio::spawn(server.listen());
+        let error = within(spawned).await.expect("no panic").expect_err("it");
+        let logged = format!("error={error:?}");
+        assert!(logged.contains(&reason), "{logged}");
+        let events = log.with("message=the server does not listen");
+        let event = events.last().expect("an event");
+        assert!(
+            event.contains("level=ERROR") && event.contains(&logged),
+            "{event}"
+        );
+    }
+    assert_eq!(log.with("does not listen").len(), 2);
+}
+
 /// Panics when a frame is complete.
 #[derive(Default)]
 struct Panicking;

@@ -99,6 +99,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
+    /// Sets the IP address or the name to listen at, without a port: [`address`](Self::address) sets both. Default:
+    /// 127.0.0.1, which only this machine can reach.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.settings.address.set_host(host.into());
+        self.settings.has_address = true;
+        self
+    }
+
     /// Sets the listening address: `"0.0.0.0:7000"`, `("localhost", 7000)` or a
     /// [`SocketAddr`](std::net::SocketAddr).
     ///

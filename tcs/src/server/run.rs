@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
+    io::{Write as _, stderr},
     net::SocketAddr,
     panic::resume_unwind,
     pin::pin,
@@ -51,6 +52,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
     ///
+    /// Await it. To go on meanwhile, call [`bind`](Self::bind), and spawn [`BoundServer::listen`]: nobody would see that a
+    /// spawned `Server::listen` has not got its port, except in the log.
+    ///
     /// This method installs no signal handler. To stop on signals, use
     /// [`listen_until_signal`](Self::listen_until_signal).
     ///
@@ -76,7 +80,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     #[doc(alias = "serve")]
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
-        self.plan()?.bind().await?.listen().await
+        bind_or_log(self.plan()).await?.listen().await
     }
 
     /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready. Dropping the future is the same, too.
@@ -95,7 +99,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
-        self.plan()?.bind().await?.listen_until(stop).await
+        bind_or_log(self.plan()).await?.listen_until(stop).await
     }
 
     /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
@@ -111,7 +115,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
-        self.plan()?.listen_until_signal().await
+        listen_until_signal(self.plan()).await
     }
 
     /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
@@ -119,6 +123,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A signal drains the server. A second signal ends it at once. The report is logged. To get
     /// the report, or to use your own runtime, call
     /// [`listen_until_signal`](Self::listen_until_signal).
+    ///
+    /// If the program has no subscriber of `tracing` and no [`on_listening`](Self::on_listening), a line on stderr says
+    /// where the server listens.
     ///
     /// Run a function that blocks its thread under `blocking`. Otherwise it can hold up everything
     /// on the runtime, including signals.
@@ -189,16 +196,38 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 }
 
-impl ServerPlan {
-    /// Serves until the server is done. The first signal stops it, the second aborts it.
-    pub(super) async fn listen_until_signal(self) -> Result<Report> {
-        let signals = Signals::catch().map_err(Error::signals)?;
-        self.bind().await?.listen_until_signals(signals).await
-    }
+/// Binds the port. Logs why it cannot: the task that does it may be a spawned one, whose result nobody looks at.
+async fn bind_or_log(plan: Result<ServerPlan>) -> Result<BoundServer> {
+    let bound = match plan {
+        Ok(plan) => plan.bind().await,
+        Err(error) => Err(error),
+    };
+    bound.inspect_err(|error| tracing::error!(?error, "the server does not listen"))
+}
 
+/// Serves until the server is done. The first signal stops it, the second aborts it.
+async fn listen_until_signal(plan: Result<ServerPlan>) -> Result<Report> {
+    let signals = Signals::catch().map_err(Error::signals)?;
+    let bound = bind_or_log(plan).await?;
+    bound.listen_until_signals(signals).await
+}
+
+/// Writes to stderr where a server listens. Without an address, as over stdin, stderr may be the peer's.
+fn say_listening(server: &BoundServer) {
+    for addr in server.local_addrs() {
+        // Nothing depends on whether somebody reads it.
+        writeln!(stderr(), "listening on {addr}").ok();
+    }
+}
+
+impl ServerPlan {
     /// Serves on a new runtime until the server is done or a signal stops it.
-    pub(super) fn run(self) -> Result<()> {
-        let report = self.listen_until_signal();
+    pub(super) fn run(mut self) -> Result<()> {
+        if !tracing::dispatcher::has_been_set() {
+            self.on_listening
+                .get_or_insert_with(|| Box::new(say_listening));
+        }
+        let report = listen_until_signal(Ok(self));
         block_on("listen_until_signal()", Builder::new_multi_thread, report).map(drop)
     }
 

@@ -88,7 +88,7 @@ impl ServerHandle {
     ///
     /// Returns at once. `listen` returns when the drain is done. Further calls have no effect. If the server does not
     /// listen yet, it stops when it does. You can also call this method in a protocol function.
-    #[doc(alias = "shutdown")]
+    #[doc(alias("shutdown", "graceful"))]
     pub fn stop(&self) {
         self.raise(Order::Stop);
     }

@@ -65,7 +65,7 @@ fn connect(from: &Cell<'_>, to: &Cell<'_>, label: &str, svg: &mut String) {
         let end = to.x - to.width / 2;
         (
             format!("M{right} {}H{end}", from.y),
-            (right + end) / 2,
+            i32::midpoint(right, end),
             from.y - 6,
         )
     } else if from.x == to.x && to.y > from.y {
@@ -73,7 +73,7 @@ fn connect(from: &Cell<'_>, to: &Cell<'_>, label: &str, svg: &mut String) {
         (
             format!("M{} {start}V{end}", from.x),
             from.x,
-            (start + end) / 2 + 4,
+            i32::midpoint(start, end) + 4,
         )
     } else if from.x == to.x {
         // Back, on the left of everything.
@@ -90,7 +90,7 @@ fn connect(from: &Cell<'_>, to: &Cell<'_>, label: &str, svg: &mut String) {
     if !label.is_empty() {
         rule(
             svg,
-            &format!(r##"<text x="{x}" y="{y}" class="label">{label}</text>"##),
+            &format!(r#"<text x="{x}" y="{y}" class="label">{label}</text>"#),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `docs/limits.md` says what the documentation of the settings says.
+//! `docs/limits.md` says what the documentation of the settings says, at servers and at clients.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,26 +9,19 @@ fn read(file: &str) -> String {
     fs::read_to_string(workspace.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Returns the settings that limit something, with the text of their documentation.
-fn settings() -> Vec<(String, String)> {
+/// Returns the methods of a file that set something with a default, with the text of their documentation.
+fn settings(file: &str) -> Vec<(String, String)> {
     let mut doc = String::new();
     let mut settings = Vec::new();
-    for line in read("tcs/src/server/builder.rs").lines().map(str::trim) {
+    for line in read(file).lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             doc.push_str(text);
         } else if let Some((name, _)) = line
             .strip_prefix("pub fn ")
             .and_then(|rest| rest.split_once(['(', '<']))
         {
-            let is_limit = name.starts_with("max_") || name.ends_with("_timeout");
-            let others = [
-                "at_capacity",
-                "lame_duck",
-                "linger",
-                "memory_budget",
-                "on_accept",
-            ];
-            if is_limit || others.contains(&name) {
+            // That one is hidden.
+            if doc.contains("Default:") && name != "poll_budget" {
                 settings.push((name.to_owned(), doc.replace(['[', ']'], "")));
             }
             doc.clear();
@@ -39,10 +32,10 @@ fn settings() -> Vec<(String, String)> {
     settings
 }
 
-/// Returns the cells of the rows that begin with a setting.
-fn rows() -> Vec<Vec<String>> {
+/// Returns the cells of the rows that begin with `start`.
+fn rows(start: &str) -> Vec<Vec<String>> {
     let page = read("docs/limits.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let rows = page.lines().filter(|line| line.starts_with(start));
     rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect())
         .collect()
 }
@@ -53,8 +46,9 @@ fn emphasized(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn page_has_a_row_with_the_default_of_each_limit() {
-    let (settings, rows) = (settings(), rows());
+fn page_has_a_row_with_the_default_of_each_setting() {
+    let settings = settings("tcs/src/server/builder.rs");
+    let rows = rows("| `");
     let documented: BTreeSet<String> = settings
         .iter()
         .map(|(name, _)| format!("`{name}`"))
@@ -74,12 +68,39 @@ fn page_has_a_row_with_the_default_of_each_limit() {
 }
 
 #[test]
+fn page_has_a_row_with_the_default_of_each_limit_of_clients() {
+    for (start, file, others) in [
+        ("| connection | ", "client/options.rs", ["tls"].as_slice()),
+        (
+            "| channel | ",
+            "client/channel/options.rs",
+            ["connect_options", "on_connect"].as_slice(),
+        ),
+    ] {
+        let mut settings = settings(&format!("tcs/src/{file}"));
+        settings.retain(|(name, _)| !others.contains(&name.as_str()));
+        let rows = rows(start);
+        assert_eq!(rows.len(), settings.len(), "{file}");
+        for (name, doc) in settings {
+            let row = rows.iter().find(|row| row[2].contains(&name));
+            let default = row.unwrap_or_else(|| panic!("no row of {name}"))[3].as_str();
+            let first = default.split(" to ").next().unwrap_or(default);
+            // That one is a row in words, and its setting a switch.
+            assert!(
+                name == "retries" || doc.contains(&format!("Default: {first}")),
+                "{name}: {first}"
+            );
+        }
+    }
+}
+
+#[test]
 fn peers_are_told_kinds_of_rejections() {
     let kinds: BTreeSet<String> = (0..0x80)
         .filter_map(RejectionKind::from_code)
         .map(|kind| kind.to_string())
         .collect();
-    let rows = rows();
+    let rows = rows("| `");
     let told: BTreeSet<&str> = rows.iter().flat_map(|row| emphasized(&row[4])).collect();
     assert!(told.len() > 5, "{told:?}");
     for kind in told {
