@@ -9,7 +9,7 @@ use super::{
 /// How other protocols are detected around a framing: [`Framing::DETECTION`](super::Framing::DETECTION).
 #[derive(Clone, Copy, Debug)]
 pub struct Detection {
-    pub(super) is_on: bool,
+    pub(crate) is_on: bool,
     /// Whether a frame ends with its line, so that only a whole frame can be a request line of HTTP.
     pub(super) frames_are_lines: bool,
     /// Rejects bytes with which no stream of the framing begins.

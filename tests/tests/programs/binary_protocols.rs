@@ -4,12 +4,9 @@ use tcs_tests::{
     process::{Finished, Process, connect, is_missing, is_package_missing, port_1234},
     within,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
+use crate::serving::{ADDRESS, stop, told};
 
 const CONNECT: &[u8] = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0";
 const CONNACK: &[u8] = b"\x20\x02\0\0";
@@ -21,26 +18,9 @@ async fn client(script: &str) -> Vec<String> {
     client.finished().await.succeeded()
 }
 
-/// Sends bytes in two pieces, closes the sending half, and returns all that comes back, until the server closes.
-async fn told(bytes: &[u8]) -> Vec<u8> {
-    let mut stream: TcpStream = connect(ADDRESS).await;
-    let mut told = Vec::new();
-    within(async {
-        let (first, then) = bytes.split_at(bytes.len() / 2);
-        stream.write_all(first).await?;
-        stream.write_all(then).await?;
-        stream.shutdown().await?;
-        stream.read_to_end(&mut told).await
-    })
-    .await
-    .expect("no reset");
-    told
-}
-
 /// Ends an example that has printed nothing more.
 async fn ends(server: Process) {
-    server.interrupt().await;
-    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+    assert_eq!(stop(server).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -313,6 +293,95 @@ async fn syslog_closes_the_connections_of_hostile_senders() {
         for line in printed {
             assert_eq!(server.line().await, *line);
         }
+    }
+    ends(server).await;
+}
+
+#[tokio::test]
+async fn websocket_serves_websockets() {
+    if is_package_missing("websockets") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = Process::example("websocket");
+    assert_eq!(
+        client("websocket_client.py").await,
+        [
+            "101 [] None",
+            "grüße",
+            "one two three",
+            "True True True True True True True",
+            "1000",
+            "1009 1009",
+        ]
+    );
+    ends(server).await;
+}
+
+#[tokio::test]
+async fn websocket_closes_with_the_codes_of_the_protocol() {
+    let _port = port_1234().await;
+    let server = Process::example("websocket");
+    let refused = b"HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\
+        Connection: close\r\n\r\n";
+    // The example of RFC 6455, section 1.3.
+    let asked = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let accepted =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    for wrong in [
+        "GET / HTTP/1.1\r\n\r\n",
+        &asked.replace("GET", "POST"),
+        &asked.replace("HTTP/1.1", "HTTP/1.0"),
+        &asked.replace(": 13", ": 8"),
+        &asked.replace("Key", "Kex"),
+        &asked.replace("Upgrade: websocket", "Upgrade: h2c"),
+        &asked[..100],
+        &"x".repeat(5 << 20),
+        "\u{1}frame",
+    ] {
+        assert_eq!(
+            told(wrong.as_bytes()).await,
+            refused,
+            "{:?}",
+            wrong.get(..90)
+        );
+    }
+    for (frames, replies) in [
+        (
+            &b"\x81\x82\x01\x02\x03\x04ik\x89\x80\0\0\0\0"[..],
+            &b"\x81\x02hi\x8a\0"[..],
+        ),
+        // A ping within a message; the ends, of which the first one counts.
+        (
+            b"\x01\x81\0\0\0\0a\x89\x81\0\0\0\0?\x80\x81\0\0\0\0b",
+            b"\x8a\x01?\x81\x02ab",
+        ),
+        (b"\x88\x80\0\0\0\0\x89\x80\0\0\0\0", b"\x88\x02\x03\xe8"),
+        (b"\x88\x84\0\0\0\0\x03\xe8by", b"\x88\x02\x03\xe8"),
+        (b"\x88\x81\0\0\0\0x", b"\x88\x02\x03\xe8"),
+        // Not masked, reserved bits and kinds, a ping in parts, a long one, and cut.
+        (b"\x81\x02hi", b"\x88\x02\x03\xea"),
+        (b"\xc1\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x83\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x8b\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x09\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x89\xfe\0\x7e\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x81\x82\0\0\0\0h", b"\x88\x02\x03\xea"),
+        // Parts in the wrong order.
+        (b"\x80\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        (b"\x01\x80\0\0\0\0\x81\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+        // No text, and lengths beyond the limit.
+        (b"\x81\x81\0\0\0\0\xff", b"\x88\x02\x03\xef"),
+        (
+            b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
+            b"\x88\x02\x03\xea",
+        ),
+    ] {
+        let sent = [asked.as_bytes(), frames].concat();
+        let expected = [&accepted[..], replies].concat();
+        assert_eq!(told(&sent).await, expected, "{frames:x?}");
     }
     ends(server).await;
 }

@@ -2,7 +2,9 @@
 
 mod binary_protocols;
 mod clients;
+mod databases;
 mod examples;
 mod readme;
 mod run;
+mod serving;
 mod text_protocols;

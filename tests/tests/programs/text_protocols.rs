@@ -11,19 +11,7 @@ use tokio::{
     net::TcpListener,
 };
 
-const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
-
-/// Starts an example, and waits until it listens.
-async fn serve(name: &str) -> Process {
-    let server = Process::example(name);
-    drop(connect(ADDRESS).await);
-    server
-}
-
-async fn stop(server: Process) -> Vec<String> {
-    server.interrupt().await;
-    server.finished().await.succeeded()
-}
+use crate::serving::{ADDRESS, serve, stop, told};
 
 /// Returns all that a server says to a peer that sends this and closes its half.
 async fn said_to(request: &str) -> String {
@@ -246,7 +234,7 @@ async fn socks5_carries_300_kb_to_curl() {
         let finished = curl.finished().await;
         assert_eq!(finished.status.code(), Some(97), "{finished:?}");
     }
-    for (sent, told) in [
+    for (sent, reply) in [
         ("\u{5}\u{1}\u{2}", &b"\x05\xff"[..]),
         (
             "\u{5}\u{1}\0\u{5}\u{2}\0\u{1}abcdef",
@@ -259,16 +247,7 @@ async fn socks5_carries_300_kb_to_curl() {
         ("\u{5}\u{1}\0\u{5}\u{1}", b"\x05\0"),
         ("\u{4}\u{1}", b""),
     ] {
-        let mut stream = connect(ADDRESS).await;
-        let mut reply = Vec::new();
-        within(stream.write_all(sent.as_bytes()))
-            .await
-            .expect("it reads");
-        within(stream.shutdown()).await.expect("it is open");
-        within(stream.read_to_end(&mut reply))
-            .await
-            .expect("it replies");
-        assert_eq!(reply, told, "{sent:?}");
+        assert_eq!(told(sent.as_bytes()).await, reply, "{sent:?}");
     }
     assert_eq!(stop(server).await, [""; 0]);
 }

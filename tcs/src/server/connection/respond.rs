@@ -429,7 +429,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
     fn seems_other(&self, unread: &[u8]) -> bool {
-        self.tally.received() <= 1 && OtherProtocol::guess(unread).is_some()
+        P::Framing::DETECTION.is_on
+            && self.tally.received() <= 1
+            && OtherProtocol::guess(unread).is_some()
     }
 }
 
