@@ -196,7 +196,7 @@ impl Io {
             self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
-        if !write.is_empty() || self.accounts.has_unsent() {
+        if !write.is_empty() || self.accounts.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
         self.poll_read(read, ahead, cx)
@@ -237,7 +237,7 @@ impl Io {
         let sent = sent?;
         registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
-        self.accounts.count_sent();
+        registration.tally().count_sent(&mut self.accounts.unsent);
         self.clocks.stall.stop();
         Poll::Ready(Ok(()))
     }

@@ -266,7 +266,7 @@ impl<P: ServerProtocol> Connection<P> {
                 && let Some(concurrency) = P::CONCURRENT
             {
                 let is_concurrent = self.may_be_concurrent();
-                self.io.accounts.set_concurrent(is_concurrent);
+                self.io.accounts.is_concurrent = is_concurrent;
                 if is_concurrent {
                     // Boxed, because hardly a connection needs room for it.
                     match Box::pin(self.process_concurrent(concurrency)).await? {
@@ -400,7 +400,7 @@ impl<P: ServerProtocol> Connection<P> {
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
             self.io.accounts.count_unreadable(&self.shared);
-            self.io.accounts.parts().1.rejected += 1;
+            self.io.accounts.unsent.rejected += 1;
         }
         let idle = self.io.idle_limit();
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
@@ -431,7 +431,7 @@ impl<P: ServerProtocol> Connection<P> {
                 // The function may have got the end of the input, which then is not the one of the buffer.
                 read.reopen();
             }
-            let rest = end_chunks(conversation, &mut self.framing, &self.shared);
+            let rest = end_chunks(conversation, &mut self.framing, ahead, &self.shared);
             read.frames().skip(rest);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);

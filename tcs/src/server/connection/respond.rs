@@ -86,17 +86,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         io: &'a mut Io,
     ) -> Self {
         // A response ends its request. Ordinary replies come here, too, if requests are limited.
-        io.accounts.end_request();
-        let is_concurrent = is_concurrent::<P>() && io.accounts.is_concurrent();
-        let (registration, unsent) = io.accounts.parts();
+        let accounts = &mut io.accounts;
+        accounts.end_request();
         Self {
             shared,
             framing,
             write,
-            tally: registration.tally(),
-            log_limiter: registration.log_limiter(),
-            unsent,
-            is_concurrent,
+            tally: accounts.registration.tally(),
+            log_limiter: accounts.registration.log_limiter(),
+            unsent: &mut accounts.unsent,
+            is_concurrent: is_concurrent::<P>() && accounts.is_concurrent,
         }
     }
 

@@ -281,14 +281,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 }
             }
             (Notice::Cancel, Some(slot)) => self.cancel(slot),
-            (Notice::Cancel, None) => self.cancel_queued(id),
+            (Notice::Cancel, None) if self.backlog.remove(id) => self.reject(id, cancelled()),
             _ => {}
-        }
-    }
-
-    fn cancel_queued(&mut self, id: u32) {
-        if self.backlog.remove(id) {
-            self.reject(id, cancelled());
         }
     }
 
