@@ -106,14 +106,18 @@ impl ConversationLimits {
 
 impl Conversation {
     pub(crate) fn new(limits: ConversationLimits) -> Self {
+        Self::of(Arc::new(ConnectionState {
+            limits,
+            pushes: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+            closed: Notify::new(),
+            idle: AtomicU64::new(DEFAULT_IDLE),
+        }))
+    }
+
+    fn of(connection: Arc<ConnectionState>) -> Self {
         Self {
-            connection: Arc::new(ConnectionState {
-                limits,
-                pushes: OnceLock::new(),
-                is_closed: AtomicBool::new(false),
-                closed: Notify::new(),
-                idle: AtomicU64::new(DEFAULT_IDLE),
-            }),
+            connection,
             items: StagedItems::default(),
             chunks: Chunks::default(),
             framing: FramingSlot::default(),
@@ -122,14 +126,9 @@ impl Conversation {
 
     /// Creates the conversation of another request of the same connection.
     pub(crate) fn share(&self) -> Self {
-        let shared = Self {
-            connection: Arc::clone(&self.connection),
-            items: StagedItems::default(),
-            chunks: Chunks::default(),
-            framing: FramingSlot::default(),
-        };
-        shared.refuse_chunks();
-        shared
+        let other = Self::of(Arc::clone(&self.connection));
+        other.refuse_chunks();
+        other
     }
 
     /// Reports to the function that it cannot receive chunks.

@@ -9,6 +9,21 @@
 //! | the budget of the poll is spent ([`Next::Yield`]) | flushes, yields to other tasks, and goes on |
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::Exit`]) | flushes, and closes or shakes hands |
+//!
+//! How the values that say so follow from each other, from the next frame to the end of the loop:
+//!
+//! ```text
+//!           frame                        response
+//!  step() ────────► Step::Call ─ function ────────► Flow ─ Continue ─► step(), or Next::Flush if the buffer is full
+//!    │              Step::Rejected ───────────────►   └─── Break(Exit) ─► Next::Exit
+//!    └ no frame ──► Step::Next ─────────────────────────────────────────► Next
+//!
+//!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
+//!  Err(Gone), while anything waits ─► serve() ends without sending what is left
+//! ```
+//!
+//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Gone`]. It has an `Outcome` for each request, and an
+//! `Intake` in place of `Next`.
 
 use std::{
     fmt,
@@ -55,6 +70,7 @@ mod ends;
 mod io;
 mod memory;
 mod receive;
+mod rejections;
 mod respond;
 mod upgrade;
 

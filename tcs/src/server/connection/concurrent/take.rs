@@ -10,7 +10,7 @@ use super::{
         super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
         clocks::CONTENDED,
         dispatch::check_control,
-        respond::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
+        rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
     },
     Driver, Phase,
     backlog::QueuedRequest,
