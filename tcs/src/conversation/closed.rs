@@ -52,7 +52,7 @@ impl Closed<'_> {
     /// Returns `true` if the peer has closed its sending half.
     pub fn is_closed(self) -> bool {
         let Self(conversation) = self;
-        conversation.shared.is_closed.load(Ordering::Acquire)
+        conversation.connection.is_closed.load(Ordering::Acquire)
     }
 }
 
@@ -69,7 +69,7 @@ impl<'a> IntoFuture for Closed<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         // It has wakers of its own, because the function may not be polled with the waker of the connection.
-        let closed = &self.0.shared.closed;
+        let closed = &self.0.connection.closed;
         Box::pin(wait_until(closed, move || self.is_closed()))
     }
 }

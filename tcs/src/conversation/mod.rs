@@ -44,9 +44,9 @@ pub use closed::Closed;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
 pub(crate) use messages::Messages;
-pub use push::{Push, PushError, PushGroup, Pushes};
-pub use queue::PushOverflow;
+pub use push::{Push, PushGroup, Pushes};
 pub(crate) use queue::PushQueue;
+pub use queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Receives, Requests};
 use staged::StagedItems;
@@ -60,10 +60,10 @@ use crate::{
 };
 
 /// What one connection has beside its requests and replies. Requests that are processed at the same time have one each,
-/// with what is in `shared` in common.
+/// with what is in `connection` in common.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    shared: Arc<Shared>,
+    connection: Arc<ConnectionState>,
     pub(crate) items: StagedItems,
     pub(crate) chunks: Chunks,
     pub(crate) framing: FramingSlot,
@@ -71,7 +71,7 @@ pub(crate) struct Conversation {
 
 /// What belongs to the connection, and not to a request.
 #[derive(Debug)]
-struct Shared {
+struct ConnectionState {
     limits: ConversationLimits,
     pushes: OnceLock<Arc<PushQueue>>,
     /// Whether the peer has closed its sending half, or the connection is gone.
@@ -106,14 +106,18 @@ impl ConversationLimits {
 
 impl Conversation {
     pub(crate) fn new(limits: ConversationLimits) -> Self {
+        Self::of(Arc::new(ConnectionState {
+            limits,
+            pushes: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+            closed: Notify::new(),
+            idle: AtomicU64::new(DEFAULT_IDLE),
+        }))
+    }
+
+    fn of(connection: Arc<ConnectionState>) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                limits,
-                pushes: OnceLock::new(),
-                is_closed: AtomicBool::new(false),
-                closed: Notify::new(),
-                idle: AtomicU64::new(DEFAULT_IDLE),
-            }),
+            connection,
             items: StagedItems::default(),
             chunks: Chunks::default(),
             framing: FramingSlot::default(),
@@ -122,14 +126,9 @@ impl Conversation {
 
     /// Creates the conversation of another request of the same connection.
     pub(crate) fn share(&self) -> Self {
-        let shared = Self {
-            shared: Arc::clone(&self.shared),
-            items: StagedItems::default(),
-            chunks: Chunks::default(),
-            framing: FramingSlot::default(),
-        };
-        shared.refuse_chunks();
-        shared
+        let other = Self::of(Arc::clone(&self.connection));
+        other.refuse_chunks();
+        other
     }
 
     /// Reports to the function that it cannot receive chunks.
@@ -142,13 +141,13 @@ impl Conversation {
 
     /// Returns the queue of events, if there is one.
     pub(crate) fn pushes(&self) -> Option<&PushQueue> {
-        self.shared.pushes.get().map(|queue| &**queue)
+        self.connection.pushes.get().map(|queue| &**queue)
     }
 
     fn push_queue(&self) -> &Arc<PushQueue> {
-        self.shared
+        self.connection
             .pushes
-            .get_or_init(|| Arc::new(PushQueue::new(self.shared.limits)))
+            .get_or_init(|| Arc::new(PushQueue::new(self.connection.limits)))
     }
 
     /// Notes that the request is answered whose function may have used this.
@@ -162,26 +161,26 @@ impl Conversation {
 
     /// Tells the function that the peer has closed its sending half.
     pub(crate) fn close(&self) {
-        if !self.shared.is_closed.swap(true, Ordering::AcqRel) {
-            self.shared.closed.notify_waiters();
+        if !self.connection.is_closed.swap(true, Ordering::AcqRel) {
+            self.connection.closed.notify_waiters();
         }
     }
 
     /// Sets the idle timeout of this connection. A longer one than can be stored is as good as none.
     pub(crate) fn set_idle_timeout(&self, limit: Duration) {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.shared.idle.store(limit.max(1), Ordering::Relaxed);
+        self.connection.idle.store(limit.max(1), Ordering::Relaxed);
     }
 
     /// Returns the idle timeout of this connection in milliseconds, if it has one of its own.
     pub(crate) fn idle_timeout(&self) -> Option<u64> {
-        let limit = self.shared.idle.load(Ordering::Relaxed);
+        let limit = self.connection.idle.load(Ordering::Relaxed);
         (limit != DEFAULT_IDLE).then_some(limit)
     }
 }
 
 /// Handles learn that the connection is gone.
-impl Drop for Shared {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         if let Some(queue) = self.pushes.get() {
             let _: u64 = queue.close();
@@ -211,9 +210,9 @@ impl EventCounts {
 
 /// Why a message cannot be sent.
 #[derive(Debug)]
-pub(crate) struct Unsent(EncodeOutcome);
+pub(crate) struct Unsendable(EncodeOutcome);
 
-impl fmt::Display for Unsent {
+impl fmt::Display for Unsendable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             EncodeOutcome::Unencodable(error) => error.fmt(f),
@@ -233,7 +232,7 @@ fn encode<Format>(
     message: impl Encode<Format>,
     out: &mut Vec<u8>,
     limit: usize,
-) -> Result<bool, Unsent> {
+) -> Result<bool, Unsendable> {
     out.clear();
     let mut writer = Writer::new(out, limit);
     let encoded = message.encode(&mut writer).map(|()| writer.into_state());
@@ -241,9 +240,9 @@ fn encode<Format>(
         EncodeOutcome::Written(_) => Ok(true),
         EncodeOutcome::Nothing => Ok(false),
         EncodeOutcome::Unsendable(error) => {
-            Err(Unsent(EncodeOutcome::Unsendable(error.of_reply())))
+            Err(Unsendable(EncodeOutcome::Unsendable(error.of_reply())))
         }
-        unsent => Err(Unsent(unsent)),
+        unsent => Err(Unsendable(unsent)),
     }
 }
 

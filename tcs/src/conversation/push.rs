@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    error, fmt,
+    fmt,
     marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard},
     task::Waker,
@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Unsent, encode,
-    queue::{PushQueue, RequestNumber},
+    encode,
+    queue::{PushError, PushQueue, RequestNumber},
 };
 use crate::{ConnectionInfo, FromContext, Rejection, format::Encode, panics::lock};
 
@@ -297,54 +297,3 @@ impl<P> fmt::Debug for PushGroup<P> {
             .finish_non_exhaustive()
     }
 }
-
-/// The error of [`Push::try_send`] and [`PushGroup::send`].
-#[derive(Debug)]
-pub struct PushError(Reason);
-
-#[derive(Debug)]
-enum Reason {
-    Closed,
-    /// With the limit in bytes.
-    Full(usize),
-    Unsent(Unsent),
-}
-
-impl PushError {
-    pub(super) const fn closed() -> Self {
-        Self(Reason::Closed)
-    }
-
-    pub(super) const fn full(limit: usize) -> Self {
-        Self(Reason::Full(limit))
-    }
-
-    pub(super) const fn unsent(unsent: Unsent) -> Self {
-        Self(Reason::Unsent(unsent))
-    }
-
-    /// Returns `true` if the connection is closed.
-    pub const fn is_closed(&self) -> bool {
-        matches!(self.0, Reason::Closed)
-    }
-
-    /// Returns `true` if the queue of the connection is full.
-    pub const fn is_full(&self) -> bool {
-        matches!(self.0, Reason::Full(_))
-    }
-}
-
-impl fmt::Display for PushError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Reason::Closed => f.write_str("the connection is closed"),
-            Reason::Full(limit) => write!(
-                f,
-                "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
-            ),
-            Reason::Unsent(unsent) => write!(f, "an event cannot be sent: {unsent}"),
-        }
-    }
-}
-
-impl error::Error for PushError {}

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    error, fmt,
     mem::take,
     sync::{
         Mutex, MutexGuard,
@@ -12,9 +13,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ConversationLimits, PushError, encode};
-use crate::format::Encode;
-use crate::panics::lock;
+use super::{ConversationLimits, Unsendable, encode};
+use crate::{format::Encode, panics::lock};
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
@@ -258,6 +258,57 @@ impl Inner {
         self.cost = 0;
     }
 }
+
+/// The error of [`Push::try_send`](super::Push::try_send) and [`PushGroup::send`](super::PushGroup::send).
+#[derive(Debug)]
+pub struct PushError(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    Closed,
+    /// With the limit in bytes.
+    Full(usize),
+    Unsendable(Unsendable),
+}
+
+impl PushError {
+    const fn closed() -> Self {
+        Self(Reason::Closed)
+    }
+
+    const fn full(limit: usize) -> Self {
+        Self(Reason::Full(limit))
+    }
+
+    pub(super) const fn unsent(unsent: Unsendable) -> Self {
+        Self(Reason::Unsendable(unsent))
+    }
+
+    /// Returns `true` if the connection is closed.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.0, Reason::Closed)
+    }
+
+    /// Returns `true` if the queue of the connection is full.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.0, Reason::Full(_))
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Reason::Closed => f.write_str("the connection is closed"),
+            Reason::Full(limit) => write!(
+                f,
+                "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
+            ),
+            Reason::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
+        }
+    }
+}
+
+impl error::Error for PushError {}
 
 #[cfg(test)]
 mod tests {

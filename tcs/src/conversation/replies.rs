@@ -2,7 +2,7 @@
 
 use std::{error, fmt, marker::PhantomData};
 
-use super::{Conversation, Unsent, encode, staged::FULL};
+use super::{Conversation, Unsendable, encode, staged::FULL};
 use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 
 /// A protocol whose functions reply with a stream of items.
@@ -138,8 +138,10 @@ impl<P: Streams> Replies<'_, P> {
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        let Conversation { items, shared, .. } = self.conversation;
-        let limit = shared.limits.message_len;
+        let Conversation {
+            items, connection, ..
+        } = self.conversation;
+        let limit = connection.limits.message_len;
         let encoded = encode(item, &mut self.item, limit).map_err(SendError)?;
         let must_wait = encoded && items.stage(&self.item);
         if self.item.capacity() > FULL {
@@ -168,7 +170,7 @@ impl<'a, P: Streams> FromContext<'a> for Replies<'a, P> {
 
 /// The error of [`Replies::send`].
 #[derive(Debug)]
-pub struct SendError(Unsent);
+pub struct SendError(Unsendable);
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::Messages;
-use crate::panics::lock;
-use crate::runtime::wait_until;
+use crate::{panics::lock, runtime::wait_until};
 
 /// From this many bytes on, a function waits until its items are taken.
 pub(super) const FULL: usize = 64 * 1024;

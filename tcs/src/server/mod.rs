@@ -71,6 +71,7 @@ mod capacity;
 mod config;
 mod connection;
 mod descriptors;
+mod entry;
 mod handshakes;
 mod limits;
 mod listeners;
@@ -86,7 +87,6 @@ mod rejected;
 mod report;
 mod run;
 mod shared;
-mod slot;
 mod stop;
 
 pub use bound::BoundServer;

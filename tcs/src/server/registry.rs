@@ -1,7 +1,7 @@
 //! The open connections of a server: deadlines, counters and flags.
 //!
-//! A connection has no timer. It stores its deadline in its slot, which costs one store. A sweep
-//! over all slots wakes the connections whose deadline has passed. It runs at least twelve times
+//! A connection has no timer. It stores its deadline in its entry, which costs one store. A sweep
+//! over all entries wakes the connections whose deadline has passed. It runs at least twelve times
 //! per the shortest limit, but not more than once per millisecond. So a limit ends up to three sweeps
 //! late, and never early. A timer for each wait would cost 400 to 950 instructions
 //! (decision 007).
@@ -29,11 +29,11 @@ use tokio::{
 };
 
 use super::{
+    entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE, set_for_all},
     limits::{Deadline, Limit, Limits, Millis, TOO_OLD},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::{Report, Tally},
-    slot::{ABORT, DRAIN, EVICT, EXPIRED, RETIRE, Slot, set_for_all},
 };
 use crate::{
     ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, panics::lock,
@@ -61,7 +61,7 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     /// Keyed by connection number.
-    slots: BTreeMap<u64, Arc<Slot>>,
+    entries: BTreeMap<u64, Arc<Entry>>,
     /// When the connections retire, with their numbers, if their age has a limit.
     retirements: BTreeSet<(Deadline, u64)>,
     /// The totals of the ended connections, and the number of accepted ones.
@@ -127,8 +127,8 @@ impl Registry {
         let mut inner = lock(&self.inner);
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
-        let slot = Arc::new(Slot::new(inner.flags));
-        inner.slots.insert(id, Arc::clone(&slot));
+        let entry = Arc::new(Entry::new(inner.flags));
+        inner.entries.insert(id, Arc::clone(&entry));
         let retires = self.retirement(id);
         if self.limits.age != Limit::NONE {
             inner.retirements.insert((retires, id));
@@ -137,7 +137,7 @@ impl Registry {
         self.changed.notify_waiters();
         Registration {
             registry: Arc::clone(self),
-            slot,
+            entry,
             waker: Waker::noop().clone(),
             id,
             retires,
@@ -166,7 +166,7 @@ impl Registry {
         let tick = Duration::from_millis(self.tick);
         let mut clock = Duration::ZERO;
         loop {
-            wait_until(&self.changed, || !lock(&self.inner).slots.is_empty()).await;
+            wait_until(&self.changed, || !lock(&self.inner).entries.is_empty()).await;
             let began = Instant::now();
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
@@ -194,14 +194,14 @@ impl Registry {
         let (mut retired, mut aborted) = (Vec::new(), Vec::new());
         let inner = lock(&self.inner);
         for (deadline, id) in inner.retirements.range(..=(Deadline(now), u64::MAX)) {
-            let Some(slot) = inner.slots.get(id) else {
+            let Some(entry) = inner.entries.get(id) else {
                 continue;
             };
-            if !slot.has(RETIRE) {
-                retired.push(Arc::clone(slot));
+            if !entry.has(RETIRE) {
+                retired.push(Arc::clone(entry));
             }
             if deadline.plus(self.limits.drain) <= Deadline(now) {
-                aborted.push(Arc::clone(slot));
+                aborted.push(Arc::clone(entry));
             }
         }
         drop(inner);
@@ -221,7 +221,7 @@ impl Registry {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
         self.set_flag_for_all(DRAIN);
-        let is_empty = || lock(&self.inner).slots.is_empty();
+        let is_empty = || lock(&self.inner).entries.is_empty();
         tokio::select! {
             biased;
             () = wait_until(&self.changed, is_empty) => {}
@@ -249,8 +249,8 @@ impl Registry {
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
         let inner = lock(&self.inner);
-        let is_due = |slot: &&Arc<Slot>| slot.is_due(latest);
-        let due: Vec<_> = inner.slots.values().filter(is_due).cloned().collect();
+        let is_due = |entry: &&Arc<Entry>| entry.is_due(latest);
+        let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
         drop(inner);
         set_for_all(flag, &due);
     }
@@ -261,16 +261,16 @@ impl Registry {
     pub(super) fn evict_longest_idle(&self) -> bool {
         let now = self.latest();
         let inner = lock(&self.inner);
-        let evictable = inner.slots.values().rev().filter_map(|slot| {
-            let idle_time = slot.idle_time(now).filter(|_| !slot.has(!EXPIRED));
-            Some((idle_time?, slot))
+        let evictable = inner.entries.values().rev().filter_map(|entry| {
+            let idle_time = entry.idle_time(now).filter(|_| !entry.has(!EXPIRED));
+            Some((idle_time?, entry))
         });
         // Of several, it returns the last, which is the oldest.
         let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
-        let longest = longest.map(|(_, slot)| Arc::clone(slot));
+        let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);
-        longest.is_some_and(|slot| {
-            slot.set(EVICT);
+        longest.is_some_and(|entry| {
+            entry.set(EVICT);
             true
         })
     }
@@ -285,11 +285,11 @@ impl Registry {
     pub(super) fn stats(&self) -> Report {
         let inner = lock(&self.inner);
         let mut stats = inner.totals;
-        stats.connections.open = inner.slots.len() as u64;
+        stats.connections.open = inner.entries.len() as u64;
         [stats.events.sent, stats.events.dropped] = self.context.events.totals();
-        for slot in inner.slots.values() {
-            stats.requests += slot.tally.requests();
-            stats.bytes += slot.tally.bytes();
+        for entry in inner.entries.values() {
+            stats.requests += entry.tally.requests();
+            stats.bytes += entry.tally.bytes();
         }
         stats
     }
@@ -310,8 +310,8 @@ impl Registry {
 #[derive(Debug)]
 pub(super) struct Registration {
     registry: Arc<Registry>,
-    slot: Arc<Slot>,
-    /// A copy of the waker in the slot.
+    entry: Arc<Entry>,
+    /// A copy of the waker in the entry.
     waker: Waker,
     id: u64,
     /// The end of `max_connection_age`.
@@ -326,7 +326,7 @@ impl Registration {
     }
 
     pub(super) fn tally(&self) -> &Tally {
-        &self.slot.tally
+        &self.entry.tally
     }
 
     #[inline]
@@ -368,24 +368,24 @@ impl Registration {
 
     /// Returns `true` if the server ends at once.
     pub(super) fn is_aborted(&self) -> bool {
-        self.slot.has(ABORT)
+        self.entry.has(ABORT)
     }
 
     /// Returns `true` if the server drains or ends, or the connection is too old.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.slot.has(DRAIN | ABORT | RETIRE)
+        self.entry.has(DRAIN | ABORT | RETIRE)
     }
 
     /// Returns `true` if the connection is too old.
     pub(super) fn is_retired(&self) -> bool {
-        self.slot.has(RETIRE)
+        self.entry.has(RETIRE)
     }
 
     /// Returns `true` if the connection must close, at once or when it is idle.
     #[inline]
     pub(super) fn must_close(&self) -> bool {
-        self.slot.has(!EXPIRED)
+        self.entry.has(!EXPIRED)
     }
 
     /// Returns why an aborted connection ends.
@@ -400,13 +400,13 @@ impl Registration {
 
     /// Returns `true` if the connection was chosen to be evicted, once.
     pub(super) fn take_eviction(&self) -> bool {
-        self.slot.take(EVICT)
+        self.entry.take(EVICT)
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
     pub(super) fn set_idle_since(&self, began: Millis) {
-        self.slot.set_idle_since(began);
+        self.entry.set_idle_since(began);
     }
 
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
@@ -417,21 +417,21 @@ impl Registration {
     /// before an idle connection closes.
     #[inline]
     pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
-        self.slot.start_wait(deadline);
+        self.entry.start_wait(deadline);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
-        match self.slot.flags() {
+        match self.entry.flags() {
             0 => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
         }
     }
 
-    /// Stores the waker in the slot. For most tasks this happens once.
+    /// Stores the waker in the entry. For most tasks this happens once.
     #[cold]
     fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
-        self.slot.set_waker(waker);
+        self.entry.set_waker(waker);
     }
 
     #[cold]
@@ -440,7 +440,7 @@ impl Registration {
             return Poll::Ready(Wakeup::Aborted);
         }
         // The sweep may have read an earlier deadline.
-        if self.slot.take(EXPIRED) && self.has_passed(deadline) {
+        if self.entry.take(EXPIRED) && self.has_passed(deadline) {
             return Poll::Ready(Wakeup::Expired);
         }
         Poll::Pending
@@ -450,10 +450,10 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut inner = lock(&self.registry.inner);
-        inner.slots.remove(&self.id);
+        inner.entries.remove(&self.id);
         inner.retirements.remove(&(self.retires, self.id));
-        inner.totals.requests += self.slot.tally.requests().ended();
-        inner.totals.bytes += self.slot.tally.bytes();
+        inner.totals.requests += self.entry.tally.requests().ended();
+        inner.totals.bytes += self.entry.tally.bytes();
         if self.is_aborted() {
             inner.totals.connections.aborted += 1;
         } else {

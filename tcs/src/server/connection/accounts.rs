@@ -10,13 +10,14 @@ use crate::{Rejection, buffer::Arrival, protocol::ServerProtocol};
 /// The requests and the responses of a connection.
 pub(super) struct Accounts {
     /// Whether requests are processed at the same time.
-    is_concurrent: bool,
+    pub(super) is_concurrent: bool,
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
-    /// The responses in the write buffer. They count once they are sent.
-    unsent: Unsent,
+    /// The responses in the write buffer, also those without bytes. They count once they are sent.
+    pub(super) unsent: Unsent,
     /// Counts the connection among those of its address.
     usage: Option<Arc<PeerUsage>>,
+    /// The entry in the registry, with what was sent.
     pub(super) registration: Registration,
 }
 
@@ -29,12 +30,6 @@ impl Accounts {
             usage,
             registration,
         }
-    }
-
-    /// Returns the entry in the registry, and the responses that are written and not sent.
-    #[inline]
-    pub(super) fn parts(&mut self) -> (&Registration, &mut Unsent) {
-        (&self.registration, &mut self.unsent)
     }
 
     /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
@@ -102,28 +97,6 @@ impl Accounts {
     #[inline]
     pub(super) fn count_reply(&mut self) {
         self.unsent.served += 1;
-    }
-
-    /// Returns `true` if there are responses in the write buffer, also those without bytes.
-    #[inline]
-    pub(super) fn has_unsent(&self) -> bool {
-        self.unsent.sum() > 0
-    }
-
-    /// Counts the responses in the write buffer as sent.
-    #[inline]
-    pub(super) fn count_sent(&mut self) {
-        self.registration.tally().count_sent(&mut self.unsent);
-    }
-
-    /// Notes whether requests are processed at the same time.
-    pub(super) const fn set_concurrent(&mut self, is_concurrent: bool) {
-        self.is_concurrent = is_concurrent;
-    }
-
-    /// Returns `true` if requests are processed at the same time.
-    pub(super) const fn is_concurrent(&self) -> bool {
-        self.is_concurrent
     }
 }
 

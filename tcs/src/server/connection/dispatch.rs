@@ -17,6 +17,7 @@ use super::{
     clocks::Stopwatch,
     converse::EVENT_BATCHES,
     ends::{Gone, Interrupt},
+    receive::end_chunks,
     respond::{Exit, Flow},
     upgrade::Answered,
 };
@@ -137,7 +138,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             if let Some(conversation) = self.info.open_conversation() {
                 conversation.end_request();
-                let rest = self.end_chunks(conversation);
+                let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
                 self.frames.skip(rest);
                 if P::CLONE_FRAMING.is_some()
                     && let Some(framing) = conversation.framing.take()

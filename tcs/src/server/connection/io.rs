@@ -4,19 +4,16 @@
 //! deadline, so that bytes that arrived in time count even if the task runs late. Deadlines come from the
 //! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
 
+mod closing;
+
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::AsyncWrite as _,
-    task::{coop, yield_now},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -37,7 +34,6 @@ use crate::{
     buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
     conversation::Returned,
     protocol::ServerProtocol,
-    runtime::wake_after_others,
     transport::{DynHandshake, StartedTls, Stream},
 };
 
@@ -80,9 +76,6 @@ pub(super) enum Input {
 
 /// An error says that the peer is gone, or that the server ends.
 type PollInput = Poll<Result<Input, Gone>>;
-
-/// How many reads of a closing connection are discarded within one poll.
-const LINGER_READS: usize = 16;
 
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
@@ -196,7 +189,7 @@ impl Io {
             self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
-        if !write.is_empty() || self.accounts.has_unsent() {
+        if !write.is_empty() || self.accounts.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
         self.poll_read(read, ahead, cx)
@@ -237,7 +230,7 @@ impl Io {
         let sent = sent?;
         registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
-        self.accounts.count_sent();
+        registration.tally().count_sent(&mut self.accounts.unsent);
         self.clocks.stall.stop();
         Poll::Ready(Ok(()))
     }
@@ -589,75 +582,6 @@ impl Io {
             AbortReason::ServerEnded => Gone::Aborted,
             AbortReason::TooOld => Gone::TooOld,
         }
-    }
-
-    /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it
-    /// waited for a request of which nothing has arrived.
-    pub(super) async fn close(&mut self, slot: &mut BufferSlot, is_idle: bool) -> Result<(), Gone> {
-        if is_idle {
-            // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
-            // unread bytes is reset, and the peer would lose what is sent here.
-            yield_now().await;
-        }
-        // The input is not needed while the peer takes what is left.
-        let has_ended = slot.checkout().read.has_ended();
-        slot.drop_received();
-        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        if has_ended && self.stream.closes_on_drop() {
-            return Ok(());
-        }
-        self.shutdown().await;
-        if !has_ended && !self.accounts.registration.limits().linger.is_zero() {
-            self.linger(slot, is_idle).await;
-        }
-        Ok(())
-    }
-
-    /// Tells the peer that this was all.
-    async fn shutdown(&mut self) {
-        let limit = self.accounts.registration.limits().write;
-        let deadline = Deadline::after(self.accounts.registration.now(), limit);
-        poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
-            // An error says that the peer is gone.
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.poll_deadline(deadline, cx).map(drop),
-        })
-        .await;
-    }
-
-    /// Waits until the peer closes, and drops what it sends. Does not wait if the connection was idle, nothing
-    /// has arrived since, and the peer has what was sent before.
-    ///
-    /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
-    /// not read yet (RFC 1122, section 4.2.2.13).
-    async fn linger(&mut self, slot: &mut BufferSlot, is_idle: bool) {
-        let limit = self.accounts.registration.limits().linger;
-        let deadline = Deadline::after(self.accounts.registration.now(), limit);
-        let sent_by = self.clocks.send_queue.deadline(limit);
-        let is_delivered =
-            sent_by.is_none_or(|deadline| self.accounts.registration.has_passed(deadline));
-        let mut may_leave = is_idle && is_delivered;
-        poll_fn(|cx| {
-            let Buffers { read, ahead, .. } = slot.checkout();
-            for _ in 0..LINGER_READS {
-                read.reset();
-                match read.poll_read(ahead, cx, &mut self.stream) {
-                    Poll::Ready(Ok(_)) if !read.has_ended() => may_leave = false,
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending if may_leave && coop::has_budget_remaining() => {
-                        return Poll::Ready(());
-                    }
-                    Poll::Pending => {
-                        slot.release();
-                        return self.poll_deadline(deadline, cx).map(drop);
-                    }
-                }
-            }
-            // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
-            wake_after_others(cx);
-            self.poll_deadline(deadline, cx).map(drop)
-        })
-        .await;
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_deadline`]. The next poll has a new

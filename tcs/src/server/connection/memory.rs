@@ -27,24 +27,22 @@ impl<P: ServerProtocol> Connection<P> {
         let is_newcomer = io.registration().tally().received() == 0;
         // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
         // could wait for that.
-        if read.has_reserved() || length <= arrived {
+        let reserved = if read.has_reserved() || length <= arrived {
             let length = length.max(arrived.saturating_mul(2));
-            return Ok(match memory.try_reserve(length - arrived) {
-                Some(reserved) => {
-                    read.grow_to(length, reserved);
-                    Input::Arrived
-                }
-                None => Input::Ended(WaitEnd::OverBudget),
-            });
-        }
-        let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
-        let share = match wait_for_memory(io, read, share).await? {
-            Ok(share) => share,
-            Err(ended) => return Ok(ended),
+            let reserved = memory.try_reserve(length - arrived);
+            reserved
+                .map(|reserved| (length, reserved))
+                .ok_or(Input::Ended(WaitEnd::OverBudget))
+        } else {
+            let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
+            match wait_for_memory(io, read, share).await? {
+                Ok(share) => wait_for_memory(io, read, memory.reserve(length, share)).await?,
+                Err(ended) => Err(ended),
+            }
+            .map(|reserved| (length, reserved))
         };
-        let reserving = memory.reserve(length, share);
-        Ok(match wait_for_memory(io, read, reserving).await? {
-            Ok(reserved) => {
+        Ok(match reserved {
+            Ok((length, reserved)) => {
                 read.grow_to(length, reserved);
                 Input::Arrived
             }

@@ -9,6 +9,21 @@
 //! | the budget of the poll is spent ([`Next::Yield`]) | flushes, yields to other tasks, and goes on |
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::Exit`]) | flushes, and closes or shakes hands |
+//!
+//! How the values that say so follow from each other, from the next frame to the end of the loop:
+//!
+//! ```text
+//!           frame                        response
+//!  step() ────────► Step::Call ─ function ────────► Flow ─ Continue ─► step(), or Next::Flush if the buffer is full
+//!    │              Step::Rejected ───────────────►   └─── Break(Exit) ─► Next::Exit
+//!    └ no frame ──► Step::Next ─────────────────────────────────────────► Next
+//!
+//!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
+//!  Err(Gone), while anything waits ─► serve() ends without sending what is left
+//! ```
+//!
+//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Gone`]. It has an `Outcome` for each request, and an
+//! `Intake` in place of `Next`.
 
 use std::{
     fmt,
@@ -55,6 +70,7 @@ mod ends;
 mod io;
 mod memory;
 mod receive;
+mod rejections;
 mod respond;
 mod upgrade;
 
@@ -267,7 +283,7 @@ impl<P: ServerProtocol> Connection<P> {
                 && let Some(concurrency) = P::CONCURRENT
             {
                 let is_concurrent = self.may_be_concurrent();
-                self.io.accounts.set_concurrent(is_concurrent);
+                self.io.accounts.is_concurrent = is_concurrent;
                 if is_concurrent {
                     // Boxed, because hardly a connection needs room for it.
                     match Box::pin(self.process_concurrent(concurrency)).await? {
@@ -401,7 +417,7 @@ impl<P: ServerProtocol> Connection<P> {
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
             self.io.accounts.count_unreadable(&self.shared);
-            self.io.accounts.parts().1.rejected += 1;
+            self.io.accounts.unsent.rejected += 1;
         }
         let idle = self.io.idle_limit();
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
@@ -432,7 +448,7 @@ impl<P: ServerProtocol> Connection<P> {
                 // The function may have got the end of the input, which then is not the one of the buffer.
                 read.reopen();
             }
-            let rest = end_chunks(conversation, &mut self.framing, &self.shared);
+            let rest = end_chunks(conversation, &mut self.framing, ahead, &self.shared);
             read.frames().skip(rest);
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);

@@ -76,15 +76,6 @@ impl<P: ServerProtocol> Batch<'_, P> {
         !is_fed
     }
 
-    /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
-    pub(super) fn end_chunks(&mut self, conversation: &Conversation) -> usize {
-        if self.ahead.is_unused() {
-            // The pool does not count its memory.
-            *self.ahead = ReadAhead::default();
-        }
-        end_chunks(conversation, self.framing, self.shared)
-    }
-
     /// Returns the end of an input that has ended too early.
     fn truncated(&self) -> Option<ChunksEnd> {
         let has_ended = self.ahead.has_ended();
@@ -168,8 +159,13 @@ impl<P: ServerProtocol> Batch<'_, P> {
 pub(super) fn end_chunks<P: ServerProtocol>(
     conversation: &Conversation,
     framing: &mut ConnectionFraming<P::Framing>,
+    ahead: &mut ReadAhead,
     shared: &Shared<P>,
 ) -> usize {
+    if ahead.is_unused() {
+        // The pool does not count its memory.
+        *ahead = ReadAhead::default();
+    }
     let rest = conversation.chunks.reset();
     if rest > 0 {
         restart_framing(framing, shared);

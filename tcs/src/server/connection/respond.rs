@@ -18,15 +18,18 @@ use std::{
 
 use super::{
     super::{
-        limits::{Limit, Limits, TOO_OLD},
+        limits::Limit,
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
         report::{Tally, Unsent},
         shared::Shared,
     },
-    clocks::frame_limit,
     ends::{Interrupt, WaitEnd},
     io::Io,
+    rejections::{
+        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, timed_out,
+        wait_end_rejection,
+    },
 };
 use crate::{
     Peer, Rejection, RejectionKind,
@@ -39,12 +42,6 @@ use crate::{
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
-
-/// Why TLS does not start.
-pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
-
-/// Why there is no memory for a large frame.
-pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`memory_budget`)";
 
 /// Whether the loop of requests goes on.
 pub(super) type Flow = ControlFlow<Exit>;
@@ -86,17 +83,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         io: &'a mut Io,
     ) -> Self {
         // A response ends its request. Ordinary replies come here, too, if requests are limited.
-        io.accounts.end_request();
-        let is_concurrent = is_concurrent::<P>() && io.accounts.is_concurrent();
-        let (registration, unsent) = io.accounts.parts();
+        let accounts = &mut io.accounts;
+        accounts.end_request();
         Self {
             shared,
             framing,
             write,
-            tally: registration.tally(),
-            log_limiter: registration.log_limiter(),
-            unsent,
-            is_concurrent,
+            tally: accounts.registration.tally(),
+            log_limiter: accounts.registration.log_limiter(),
+            unsent: &mut accounts.unsent,
+            is_concurrent: is_concurrent::<P>() && accounts.is_concurrent,
         }
     }
 
@@ -550,69 +546,4 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn log_unsent(&self, reason: &dyn fmt::Display) {
         log_limited!(self.log_limiter, info, { %reason, }, "closing the connection without a message");
     }
-}
-
-/// Returns what a peer is told when its connection stops waiting.
-fn wait_end_rejection(
-    limits: &Limits,
-    read: &ReadBuffer,
-    why: WaitEnd,
-    idle_limit: Limit,
-) -> Rejection {
-    let idle = |text| Rejection::new(RejectionKind::Idle, text);
-    match why {
-        WaitEnd::Draining if read.has_started() => {
-            going_away("the server is stopping, and the frame was not complete")
-        }
-        WaitEnd::Draining => going_away("the server is stopping"),
-        WaitEnd::Retired => going_away(TOO_OLD),
-        WaitEnd::Evicted => {
-            idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
-        }
-        WaitEnd::OutOfMemory => {
-            Rejection::busy("the server has no memory for a frame of this size")
-        }
-        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
-        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
-        WaitEnd::TimedOut => idle(format!(
-            "no request arrived for {idle_limit} (`idle_timeout`)"
-        )),
-    }
-}
-
-/// Returns the final rejection of a frame that was not complete in time.
-pub(super) fn late_frame(limits: &Limits, read: &ReadBuffer) -> Rejection {
-    let limit = frame_limit(limits, read.arrived_of_frame());
-    let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
-    Rejection::new(RejectionKind::Idle, text)
-}
-
-/// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
-pub(super) fn timed_out(limits: &Limits) -> Rejection {
-    let text = format!("no reply within {} (`request_timeout`)", limits.request);
-    Rejection::new(RejectionKind::TimedOut, text)
-}
-
-/// Returns the rejection of a request whose client has set a deadline that is over.
-pub(super) fn client_timed_out() -> Rejection {
-    let text = "no reply before the deadline of the client";
-    Rejection::new(RejectionKind::TimedOut, text)
-}
-
-/// Logs the panic of a function, and returns the rejection of its request.
-pub(super) fn function_panicked(log_limiter: &LogLimiter, payload: Payload) -> Rejection {
-    log_panic(log_limiter, "the processing of a request", payload);
-    Rejection::new(RejectionKind::Failed, "the function panicked")
-}
-
-/// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.
-pub(super) fn half_closed(limits: &Limits) -> Rejection {
-    let limit = limits.half_close;
-    let text = format!("no reply within {limit} after the end of the input (`half_close_timeout`)");
-    Rejection::new(RejectionKind::TimedOut, text)
-}
-
-/// Returns the final rejection of a server that closes the connection.
-pub(super) fn going_away(text: &str) -> Rejection {
-    Rejection::new(RejectionKind::GoingAway, text)
 }

@@ -5,6 +5,7 @@ use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
 use super::{
     batch::{Batch, Next},
     ends::Gone,
+    receive::end_chunks,
     respond::{Exit, Flow},
 };
 use crate::{
@@ -62,8 +63,9 @@ impl<P: ServerProtocol> Batch<'_, P> {
         if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
             self.info.server().events.count(0, queue.close());
         }
-        let conversation = self.info.open_conversation();
-        let skip = conversation.map_or(0, |conversation| self.end_chunks(conversation));
+        let skip = self.info.open_conversation().map_or(0, |conversation| {
+            end_chunks(conversation, self.framing, self.ahead, self.shared)
+        });
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
         let skipped = skip.min(self.ahead.len());

@@ -36,10 +36,8 @@ use super::{
     converse::Outgoing,
     ends::{Gone, Interrupt},
     io::Io,
-    respond::{
-        Exit, Flow, Responder, TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed,
-        timed_out,
-    },
+    rejections::{TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed, timed_out},
+    respond::{Exit, Flow, Responder},
 };
 use crate::{
     ConnectionInfo,

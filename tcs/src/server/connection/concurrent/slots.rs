@@ -44,7 +44,8 @@ struct Slot<F: Future> {
 }
 
 enum State<O> {
-    Free,
+    /// The slot is not in use, or its function was dropped.
+    Empty,
     Running,
     /// The function has ended, and its request is not answered.
     Done(O),
@@ -201,7 +202,7 @@ impl<F: Future> Slots<F> {
     pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
         let slots = self.all.iter().enumerate();
         slots
-            .filter(|(_, slot)| !matches!(slot.state, State::Free))
+            .filter(|(_, slot)| !matches!(slot.state, State::Empty))
             .map(|(position, _)| position)
     }
 
@@ -214,7 +215,7 @@ impl<F: Future> Slots<F> {
         let wakeups = Arc::clone(&self.wakeups);
         wakeups.lock().flags.push(false);
         self.all.push(Slot {
-            state: State::Free,
+            state: State::Empty,
             future: Box::pin(None),
             request: InFlight {
                 info: Arc::new(info.for_request()),
@@ -280,7 +281,7 @@ impl<F: Future> Slots<F> {
         let Some(slot) = slot.filter(|slot| slot.state.is_running()) else {
             return Ok(());
         };
-        slot.state = State::Free;
+        slot.state = State::Empty;
         self.running -= 1;
         let dropped = catch_unwind(AssertUnwindSafe(|| slot.future.set(None)));
         if dropped.is_err() {
@@ -308,7 +309,7 @@ impl<F: Future> Slots<F> {
     /// Takes the outcome of a slot.
     pub(super) fn take_outcome(&mut self, position: usize) -> Option<F::Output> {
         let state = &mut self.all.get_mut(position)?.state;
-        match replace(state, State::Free) {
+        match replace(state, State::Empty) {
             State::Done(outcome) => Some(outcome),
             other => {
                 *state = other;

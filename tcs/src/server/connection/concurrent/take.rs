@@ -10,7 +10,7 @@ use super::{
         super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
         clocks::CONTENDED,
         dispatch::check_control,
-        respond::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
+        rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
     },
     Driver, Phase,
     backlog::QueuedRequest,
@@ -294,14 +294,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 }
             }
             (Notice::Cancel, Some(slot)) => self.cancel(slot),
-            (Notice::Cancel, None) => self.cancel_queued(id),
+            (Notice::Cancel, None) if self.backlog.remove(id) => self.reject(id, cancelled()),
             _ => {}
-        }
-    }
-
-    fn cancel_queued(&mut self, id: u32) {
-        if self.backlog.remove(id) {
-            self.reject(id, cancelled());
         }
     }
 

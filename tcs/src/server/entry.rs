@@ -30,7 +30,7 @@ const NOT_IDLE: u32 = 0;
 
 /// The state shared by the registry and one connection.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Entry {
     /// When the connection stops waiting.
     deadline: AtomicU64,
     flags: AtomicU8,
@@ -40,7 +40,7 @@ pub(super) struct Slot {
     pub(super) tally: Tally,
 }
 
-impl Slot {
+impl Entry {
     pub(super) fn new(flags: u8) -> Self {
         Self {
             deadline: AtomicU64::new(Deadline::NEVER.as_millis()),
@@ -108,9 +108,9 @@ impl Slot {
 }
 
 /// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
-pub(super) fn set_for_all(flag: u8, slots: &[Arc<Slot>]) {
-    for slot in slots {
-        slot.set(flag);
+pub(super) fn set_for_all(flag: u8, entries: &[Arc<Entry>]) {
+    for entry in entries {
+        entry.set(flag);
     }
 }
 

@@ -1,0 +1,82 @@
+//! What a peer is told when it gets no reply.
+
+use super::{
+    super::{
+        limits::{Limit, Limits, TOO_OLD},
+        log_limiter::{LogLimiter, log_panic},
+    },
+    clocks::frame_limit,
+    ends::WaitEnd,
+};
+use crate::{Rejection, RejectionKind, buffer::ReadBuffer, panics::Payload};
+
+/// Why there is no memory for a large frame.
+pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`memory_budget`)";
+
+/// Why TLS does not start.
+pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
+
+/// Returns what a peer is told when its connection stops waiting.
+pub(super) fn wait_end_rejection(
+    limits: &Limits,
+    read: &ReadBuffer,
+    why: WaitEnd,
+    idle_limit: Limit,
+) -> Rejection {
+    let idle = |text| Rejection::new(RejectionKind::Idle, text);
+    match why {
+        WaitEnd::Draining if read.has_started() => {
+            going_away("the server is stopping, and the frame was not complete")
+        }
+        WaitEnd::Draining => going_away("the server is stopping"),
+        WaitEnd::Retired => going_away(TOO_OLD),
+        WaitEnd::Evicted => {
+            idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
+        }
+        WaitEnd::OutOfMemory => {
+            Rejection::busy("the server has no memory for a frame of this size")
+        }
+        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
+        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
+        WaitEnd::TimedOut => idle(format!(
+            "no request arrived for {idle_limit} (`idle_timeout`)"
+        )),
+    }
+}
+
+/// Returns the final rejection of a frame that was not complete in time.
+pub(super) fn late_frame(limits: &Limits, read: &ReadBuffer) -> Rejection {
+    let limit = frame_limit(limits, read.arrived_of_frame());
+    let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
+    Rejection::new(RejectionKind::Idle, text)
+}
+
+/// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
+pub(super) fn timed_out(limits: &Limits) -> Rejection {
+    let text = format!("no reply within {} (`request_timeout`)", limits.request);
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns the rejection of a request whose client has set a deadline that is over.
+pub(super) fn client_timed_out() -> Rejection {
+    let text = "no reply before the deadline of the client";
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Logs the panic of a function, and returns the rejection of its request.
+pub(super) fn function_panicked(log_limiter: &LogLimiter, payload: Payload) -> Rejection {
+    log_panic(log_limiter, "the processing of a request", payload);
+    Rejection::new(RejectionKind::Failed, "the function panicked")
+}
+
+/// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.
+pub(super) fn half_closed(limits: &Limits) -> Rejection {
+    let limit = limits.half_close;
+    let text = format!("no reply within {limit} after the end of the input (`half_close_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns the final rejection of a server that closes the connection.
+pub(super) fn going_away(text: &str) -> Rejection {
+    Rejection::new(RejectionKind::GoingAway, text)
+}
