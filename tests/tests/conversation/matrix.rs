@@ -12,7 +12,7 @@ use std::{
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::{Encode, Plain},
-    framing::{Framing, LengthPrefixed, Lines, Multiplexed},
+    framing::{LengthPrefixed, Lines, Multiplexed},
     protocol::{
         Concurrency, Context, Push, PushError, PushGroup, Pushes, Receives, ServerProtocol,
         Streams, Upgrade, Upgraded,
@@ -404,7 +404,7 @@ fn with_chunks<F: Wire>() -> Vec<Talked> {
                     ]
                     .concat(),
                 ),
-                Hear([F::message("ab cd"), end.clone()].concat()),
+                Hear([F::message("ab cd"), end].concat()),
             ],
         ),
     ]
