@@ -134,6 +134,13 @@ pub trait Encode<Format> {
     /// request failed, and logs the text of the error. A client returns the error to the caller.
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 
+    /// Returns the message, if it is bytes already, so that no code of the user runs to encode it.
+    #[doc(hidden)]
+    #[inline]
+    fn plain_bytes(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Whether [`take_upgrade`](Self::take_upgrade) may return something.
     #[doc(hidden)]
     const UPGRADES: bool = false;

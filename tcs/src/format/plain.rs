@@ -109,6 +109,12 @@ macro_rules! plain_encode {
                 out.put($bytes);
                 Ok(())
             }
+
+            #[inline]
+            fn plain_bytes(&self) -> Option<&[u8]> {
+                let $value = self;
+                Some($bytes)
+            }
         }
     )+};
 }

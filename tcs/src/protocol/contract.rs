@@ -87,6 +87,10 @@ pub trait CallContract: Contract {
 
     #[doc(hidden)]
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+
+    /// Returns the request, if it is bytes already.
+    #[doc(hidden)]
+    fn plain_bytes<'a>(request: &'a Self::Request<'_>) -> Option<&'a [u8]>;
 }
 
 impl<P: Contract> CallContract for P
@@ -98,6 +102,10 @@ where
 
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         request.encode(out)
+    }
+
+    fn plain_bytes<'a>(request: &'a P::Request<'_>) -> Option<&'a [u8]> {
+        Encode::<P::Format>::plain_bytes(request)
     }
 }
 

@@ -19,7 +19,8 @@ use super::{
 use crate::client::fault::Fault;
 use crate::{
     Error, Peer, Result,
-    client::requests::{EncodeRequest, encode_into},
+    client::requests::encode_into,
+    format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
 
@@ -84,17 +85,23 @@ impl<F: Framing> Origin<'_, F> {
 impl<F: Framing> Channel<F> {
     /// Sends a request, and returns its reply with the connection that it came from.
     ///
-    /// The request is encoded without a lock, because that is the user's code. Every call runs it, so it is no `async fn`.
-    /// The rare paths are in [`repeat`](Self::repeat), which is boxed.
-    pub(super) fn round_trip<E: EncodeRequest>(
+    /// The request is encoded without a lock, because that is the user's code, unless `bytes_of` returns its bytes. Every
+    /// call runs it, so it is no `async fn`. The rare paths are in [`repeat`](Self::repeat), which is boxed.
+    pub(super) fn round_trip<T, B, E>(
         &self,
         has_greeting: bool,
+        request: T,
+        bytes_of: B,
         encode: E,
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> + use<'_, F, E> {
+    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> + use<'_, F, T, B, E>
+    where
+        B: Fn(&T) -> Option<&[u8]>,
+        E: FnOnce(T, &mut Writer<'_>) -> Result<(), EncodeError>,
+    {
         let (start, subchannel) = (Start::now(), &**self.pool.choose());
-        let (mut encode, mut call, mut repeated) = (Some(encode), None, None);
+        let (mut first, mut call, mut repeated) = (Some((request, encode)), None, None);
         poll_fn(move |cx| {
-            let (mut failure, mut request) = (None, Vec::new());
+            let (mut failure, mut encoded) = (None, Vec::new());
             if let Some(sent) = &mut call {
                 match ready!(Call::poll_reply(sent, cx)) {
                     Ok(reply) => {
@@ -104,22 +111,32 @@ impl<F: Framing> Channel<F> {
                     Err(failed) => failure = Some((sent.origin, failed)),
                 }
                 call = None;
-            } else if let Some(encode) = encode.take() {
+            } else if let Some((request, encode)) = first.take() {
                 let count_failure = |_: &Error| subchannel.stats.count_failure();
-                request = take_spare();
-                let encoded = encode_into(&mut request, subchannel.options.max_frame_len, encode);
-                encoded.inspect_err(count_failure)?;
+                let max_frame_len = subchannel.options.max_frame_len;
+                let mut spare = Vec::new();
+                let bytes = match bytes_of(&request).filter(|it| it.len() <= max_frame_len) {
+                    Some(bytes) => bytes,
+                    None => {
+                        spare = take_spare();
+                        let encode = |out: &mut Writer<'_>| encode(request, out);
+                        encode_into(&mut spare, max_frame_len, encode)
+                            .inspect_err(count_failure)?;
+                        &spare
+                    }
+                };
                 if !self.options.needs_timer() && !subchannel.room.is_awaited() {
                     let terms = CallTerms::new(has_greeting);
-                    let pushed = subchannel.try_push(cx.waker(), terms, &request);
+                    let pushed = subchannel.try_push(cx.waker(), terms, bytes);
                     call = pushed.inspect_err(count_failure)?;
                     if call.is_some() {
-                        give_spare(request);
+                        give_spare(spare);
                         return Poll::Pending;
                     }
                 }
+                encoded = bytes.to_vec();
             }
-            let repeat = || in_box(self.repeat(has_greeting, request, failure, start));
+            let repeat = || in_box(self.repeat(has_greeting, encoded, failure, start));
             poll_in_box(repeated.get_or_insert_with(repeat), cx)
         })
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    client::reencode::{again, encode_alone},
+    client::reencode::encode_alone,
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallOwned, Contract, Pushes},
@@ -158,7 +158,7 @@ impl<F: Framing> Channel<F> {
         let mut channel = self.idempotent();
         channel.pool = Pool::first_of(&self.pool);
         let mut events = channel.events::<P>();
-        let sent = channel.round_trip(P::HAS_GREETING, again(&request)).await;
+        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
         let (reply, origin) = sent?;
         let reply = P::decode_owned(Frame::new(&reply.0))
             .map_err(|source| Error::decode(&origin.peer(), source))?;
@@ -237,7 +237,7 @@ impl<P: Contract + Pushes> Events<P> {
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));
                     subscription.renewal.spawn(async move {
-                        let sent = channel.round_trip(P::HAS_GREETING, again(&request)).await;
+                        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
                         sent.map(|(_, origin)| origin.generation)
                     });
                 }

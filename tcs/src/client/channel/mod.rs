@@ -15,7 +15,7 @@ use self::{
     call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
     subchannel::Subchannel, waiting::Room,
 };
-use super::{connection::Connection, options::MAX_TIMEOUT};
+use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
 use crate::{
     Address, Error, Peer, Result,
     deadline::inherited,
@@ -427,8 +427,9 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let (reply, origin) = self.round_trip(P::HAS_GREETING, request).await?;
+        let encode = |(): (), out: &mut Writer<'_>| protocol.prepare_request().encode(out);
+        let sent = self.round_trip(P::HAS_GREETING, (), |()| None, encode);
+        let (reply, origin) = sent.await?;
         let mut scratch = Vec::new();
         let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, origin)?;
         Ok(protocol.process_reply(&origin.peer(), decoded).await)
@@ -452,8 +453,18 @@ impl<F: Framing> Channel<F> {
         if let Some(is_event) = P::IS_EVENT {
             self.pool.note_events(is_event);
         }
-        let request = move |out: &mut Writer<'_>| P::encode(request, out);
-        self.round_trip(P::HAS_GREETING, request)
+        let encode = |request, out: &mut Writer<'_>| P::encode(request, out);
+        self.round_trip(P::HAS_GREETING, request, |it| P::plain_bytes(it), encode)
+    }
+
+    /// Sends a request that was encoded before, and returns its reply.
+    fn reply_to_bytes(
+        &self,
+        has_greeting: bool,
+        request: &[u8],
+    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
+        let encode = |request: &[u8], out: &mut Writer<'_>| again(request)(out);
+        self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
 }
 

@@ -415,7 +415,7 @@ mod tests {
 
     use super::super::pool::Pool;
     use super::*;
-    use crate::{Channel, format::Writer, framing::LengthPrefixed};
+    use crate::{Channel, framing::LengthPrefixed};
 
     /// A waker whose drop runs code that would wait for the lock for ever.
     struct Waiter {
@@ -444,12 +444,8 @@ mod tests {
         let _wire = subchannel.attach(Connection::over(near));
         let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
         let dropped = Arc::new(AtomicUsize::new(0));
-        let request = |out: &mut Writer<'_>| {
-            out.put(b"x");
-            Ok(())
-        };
         {
-            let mut call = pin!(channel.round_trip(false, request));
+            let mut call = pin!(channel.reply_to_bytes(false, b"x"));
             for number in 0..3 {
                 let waker = Waker::from(Arc::new(Waiter {
                     subchannel: Arc::clone(&subchannel),
