@@ -55,5 +55,6 @@ fn reply_of_peer<'p>(_: (), who: Who<'p>) -> String {
 
 fn main() {
     let _ = tcs::ConcurrentServer::new(Marked);
+    let _ = tcs::ConcurrentServer::new(Known);
     let _ = (All::new(1), ReplyOfPeer);
 }

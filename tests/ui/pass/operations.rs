@@ -89,7 +89,7 @@ mod names {
         out
     }
 
-    pub fn self_name(context: &tcs::Peer, #[session] info: &mut u8, session: u8) -> u8 {
+    pub fn self_name(context: &Peer, #[session] info: &mut u8, session: u8) -> u8 {
         let _ = context;
         *info += session;
         *info
