@@ -4,6 +4,7 @@
 macro_rules! chapters {
     ($($name:ident: $file:literal,)*) => {
         $(
+            #[cfg(all(doctest, target_os = "linux"))]
             #[doc = include_str!(concat!("../../docs/guide/src/", $file, ".md"))]
             pub struct $name;
         )*

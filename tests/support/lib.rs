@@ -18,7 +18,6 @@ pub mod cutting;
 mod deadline;
 mod endless;
 mod gate;
-#[cfg(all(doctest, target_os = "linux"))]
 mod guide;
 pub mod ids;
 mod kind;

@@ -457,7 +457,10 @@ async fn json_logs_are_an_object_for_each_line() {
     let server = Process::example("json_logs");
     assert_eq!(ask(connect(ADDRESS).await, "4\n0\n").await, "25\n");
     server.interrupt().await;
-    let logged = server.finished().await.succeeded();
+    let finished = server.finished().await;
+    // The subscriber has the event that the server listens, so nothing else says so.
+    assert_eq!(finished.stderr, "");
+    let logged = finished.succeeded();
     let event = |message: &str| -> serde_json::Value {
         let lines: Vec<_> = logged
             .iter()
