@@ -13,11 +13,12 @@
 //! printf 'Content-Length: 55\r\n\r\n{"jsonrpc":"2.0","id":1,"method":"add","params":[40,2]}' | nc -N localhost 1234
 //! ```
 //!
-//! It prints a header and `{"jsonrpc":"2.0","id":1,"result":42}`.
+//! It prints a header and `{"id":1,"jsonrpc":"2.0","result":42}`.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tcs::{
     ConcurrentServer, Rejection, Response, format::Json, framing::ContentLength, server_protocol,
 };
@@ -25,56 +26,16 @@ use tcs::{
 #[derive(Deserialize)]
 struct Call {
     /// A notification has none, and gets no reply.
-    id: Option<Id>,
+    id: Option<Value>,
     method: String,
     #[serde(default)]
-    params: Params,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Params {
-    Numbers(Vec<i64>),
-    /// Not those of a method. Its caller is told, by its id.
-    Others(IgnoredAny),
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self::Numbers(Vec::new())
-    }
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
-#[derive(Serialize)]
-struct Outcome {
-    jsonrpc: &'static str,
-    id: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Fault>,
-}
-
-#[derive(Serialize)]
-struct Fault {
-    code: i32,
-    message: String,
+    params: Value,
 }
 
 #[server_protocol(format = Json, framing = ContentLength, concurrent = 16, unordered, reject_with = rejected)]
-async fn jsonrpc(call: Call) -> Response<Outcome> {
-    let numbers = match &call.params {
-        Params::Numbers(numbers) => &numbers[..],
-        Params::Others(IgnoredAny) => &[],
-    };
-    let outcome = match (&*call.method, numbers) {
+async fn jsonrpc(call: Call) -> Response<Value> {
+    let numbers: Vec<i64> = serde_json::from_value(call.params).unwrap_or_default();
+    let outcome = match (call.method.as_str(), numbers.as_slice()) {
         ("add", [one, other]) => one
             .checked_add(*other)
             .ok_or((-32000, "the sum is too large")),
@@ -85,27 +46,22 @@ async fn jsonrpc(call: Call) -> Response<Outcome> {
         ("add" | "sleep", _) => Err((-32602, "invalid parameters")),
         _ => Err((-32601, "there is no such method")),
     };
-    match call.id {
-        Some(id) => Response::Reply(reply(Some(id), outcome)),
-        None => Response::NoReply,
+    match (call.id, outcome) {
+        (None, _) => Response::NoReply,
+        (Some(id), Ok(result)) => {
+            Response::Reply(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+        }
+        (Some(id), Err((code, text))) => Response::Reply(error(&id, code, text)),
     }
 }
 
-fn reply(id: Option<Id>, outcome: Result<i64, (i32, &str)>) -> Outcome {
-    Outcome {
-        jsonrpc: "2.0",
-        id,
-        result: outcome.ok(),
-        error: outcome.err().map(|(code, text)| Fault {
-            code,
-            message: text.to_owned(),
-        }),
-    }
+fn error(id: &Value, code: i32, text: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } })
 }
 
 /// What is no request has no id.
-fn rejected(rejection: &Rejection) -> Outcome {
-    reply(None, Err((-32700, rejection.text())))
+fn rejected(rejection: &Rejection) -> Value {
+    error(&Value::Null, -32700, rejection.text())
 }
 
 fn main() -> tcs::Result<()> {

@@ -30,15 +30,11 @@ fn modbus(request: &[u8], #[state] registers: &Registers) -> Response<Vec<u8>> {
         return Response::Close;
     };
     let mut registers = registers.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut response = request[..8].to_vec();
-    match execute(*function, data, &mut registers[..]) {
-        Ok(data) => response.extend(data),
-        Err(exception) => {
-            response[7] |= 0x80;
-            response.push(exception);
-        }
-    }
-    Response::Reply(response)
+    let (error, data) = match execute(*function, data, &mut registers[..]) {
+        Ok(data) => (0, data),
+        Err(exception) => (0x80, vec![exception]),
+    };
+    Response::Reply([&request[..7], &[*function | error], &data].concat())
 }
 
 fn execute(function: u8, data: &[u8], registers: &mut [u16]) -> Result<Vec<u8>, u8> {
@@ -63,12 +59,10 @@ fn execute(function: u8, data: &[u8], registers: &mut [u16]) -> Result<Vec<u8>, 
             Ok(data.to_vec())
         }
         (16, [len, values @ ..])
-            if (1..=123).contains(&number)
-                && usize::from(*len) == 2 * count
-                && values.len() == 2 * count =>
+            if (1..=123).contains(&number) && [(*len).into(), values.len()] == [2 * count; 2] =>
         {
-            for (register, value) in registers?.iter_mut().zip(values.chunks(2)) {
-                *register = u16::from_be_bytes([value[0], value[1]]);
+            for (register, value) in registers?.iter_mut().zip(values.as_chunks().0) {
+                *register = u16::from_be_bytes(*value);
             }
             Ok(data[..4].to_vec())
         }

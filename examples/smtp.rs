@@ -14,7 +14,7 @@
 //! printf 'Subject: hello\n\n.dots\n' | curl --cacert cert.pem --ssl-reqd smtp://localhost:1234 --mail-from ann@a.example --mail-rcpt bob@b.example -T -
 //! ```
 
-use std::{env, fs};
+use std::{env, fs, mem::take};
 
 use tcs::{
     ConcurrentServer, Rejection, RejectionKind, Response,
@@ -40,24 +40,25 @@ fn smtp(
 ) -> Result<Response<String>, String> {
     let request = String::from_utf8_lossy(request);
     if mail.is_text_due {
-        let Mail { from, to, .. } = std::mem::take(mail);
-        print!(
-            "from {} to {}:\n{}",
+        let Mail { from, to, .. } = take(mail);
+        // Escaped: what a peer sends could control a terminal.
+        println!(
+            "from {:?} to {to:?}: {:?}",
             from.unwrap_or_default(),
-            to.join(", "),
             unstuffed(&request)
         );
         return Ok(Response::Reply("250 taken".to_owned()));
     }
     let (verb, rest) = request.split_once(' ').unwrap_or((&request, ""));
-    let reply = match verb.to_ascii_uppercase().as_str() {
+    let verb = verb.to_ascii_uppercase();
+    if ["HELO", "EHLO", "RSET", "STARTTLS"].contains(&verb.as_str()) {
+        *mail = Mail::default();
+    }
+    let reply = match verb.as_str() {
         "HELO" => "250 mail.example".to_owned(),
         "EHLO" if tls.is_some() => "250-mail.example\n250-PIPELINING\n250 8BITMIME".to_owned(),
         "EHLO" => "250-mail.example\n250-PIPELINING\n250-8BITMIME\n250 STARTTLS".to_owned(),
-        "STARTTLS" if tls.is_none() => {
-            *mail = Mail::default();
-            return Ok(Response::StartTls("220 go ahead".to_owned()));
-        }
+        "STARTTLS" if tls.is_none() => return Ok(Response::StartTls("220 go ahead".to_owned())),
         "MAIL" if mail.from.is_none() => {
             mail.from = Some(path(rest, "FROM:")?);
             "250 ok".to_owned()
@@ -71,11 +72,7 @@ fn smtp(
             framing.read_text();
             "354 end it with a line of a single dot".to_owned()
         }
-        "RSET" => {
-            *mail = Mail::default();
-            "250 ok".to_owned()
-        }
-        "NOOP" => "250 ok".to_owned(),
+        "RSET" | "NOOP" => "250 ok".to_owned(),
         "QUIT" => return Ok(Response::ReplyAndClose("221 goodbye".to_owned())),
         "MAIL" | "RCPT" | "DATA" | "STARTTLS" => return Err("503 not now".to_owned()),
         _ => return Err(format!("500 there is no command {verb:?}")),

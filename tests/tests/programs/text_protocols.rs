@@ -118,15 +118,8 @@ async fn smtp_serves_smtplib_over_tls_and_pipelined() {
     assert_eq!(
         stop(server).await,
         [
-            "from ann@a.example to bob@b.example, zoe@z.example:",
-            "Subject: dots",
-            "",
-            ".one",
-            "..two",
-            ".",
-            "the end",
-            "from ann@a.example to bob@b.example:",
-            "gr\u{fffd}\u{fffd}e",
+            r#"from "ann@a.example" to ["bob@b.example", "zoe@z.example"]: "Subject: dots\r\n\r\n.one\r\n..two\r\n.\r\nthe end\r\n""#,
+            "from \"ann@a.example\" to [\"bob@b.example\"]: \"gr\u{fffd}\u{fffd}e\\r\\n\"",
         ]
     );
 }
@@ -155,6 +148,11 @@ async fn smtp_tells_in_its_own_terms_what_is_wrong() {
                 "{replies}421 a message of 1048578 bytes exceeds `max_frame_len` of 1048576 bytes\r\n"
             ),
         ),
+        // A greeting forgets the mail before it, and what is printed is escaped.
+        (
+            "MAIL FROM:<a@b>\r\nEHLO me\r\nRCPT TO:<c@d>\r\nMAIL FROM:<e@\x1b[31m>\r\nRCPT TO:<g@h>\r\nDATA\r\nx\r\n.\r\n".to_owned(),
+            format!("250 ok\r\n250-mail.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 STARTTLS\r\n503 not now\r\n{replies}250 taken\r\n"),
+        ),
         // What is smuggled stays in the mail.
         (
             format!("{begun}one\n.\nMAIL FROM:<x@y>\r\n.\r\nQUIT\r\n"),
@@ -164,7 +162,13 @@ async fn smtp_tells_in_its_own_terms_what_is_wrong() {
         assert_eq!(said_to(&sent).await, format!("{greeting}{told}"));
     }
     let printed = stop(server).await;
-    assert_eq!(printed, ["from a@b to c@d:", "one", ".", "MAIL FROM:<x@y>"]);
+    assert_eq!(
+        printed,
+        [
+            r#"from "e@\u{1b}[31m" to ["g@h"]: "x\r\n""#,
+            r#"from "a@b" to ["c@d"]: "one\n.\nMAIL FROM:<x@y>\r\n""#,
+        ]
+    );
 }
 
 #[tokio::test]
@@ -186,8 +190,9 @@ async fn jsonrpc_serves_the_client_of_a_language_server() {
     );
     let framed = |json: &str| format!("Content-Length: {}\r\n\r\n{json}", json.len());
     let told = said_to(&framed("{")).await;
-    let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"#;
+    let error = r#"{"error":{"code":-32700,"message":"#;
     assert!(told.contains(error), "{told}");
+    assert!(told.ends_with(r#"},"id":null,"jsonrpc":"2.0"}"#), "{told}");
     for wrong in [
         "Content-Length: 9\r\n\r\n{",
         "Content-Length: x\r\n\r\n",
