@@ -1,6 +1,9 @@
 //! Clients of existing protocols, with servers that others wrote, and with ours.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tcs_tests::{
     process::{Process, connect, example_path, is_package_missing, port_1234},
