@@ -115,15 +115,14 @@ impl<F: Framing> Channel<F> {
                 let count_failure = |_: &Error| subchannel.stats.count_failure();
                 let max_frame_len = subchannel.options.max_frame_len;
                 let mut spare = Vec::new();
-                let bytes = match bytes_of(&request).filter(|it| it.len() <= max_frame_len) {
-                    Some(bytes) => bytes,
-                    None => {
-                        spare = take_spare();
-                        let encode = |out: &mut Writer<'_>| encode(request, out);
-                        encode_into(&mut spare, max_frame_len, encode)
-                            .inspect_err(count_failure)?;
-                        &spare
-                    }
+                let bytes = bytes_of(&request).filter(|it| it.len() <= max_frame_len);
+                let bytes = if let Some(bytes) = bytes {
+                    bytes
+                } else {
+                    spare = take_spare();
+                    let encode = |out: &mut Writer<'_>| encode(request, out);
+                    encode_into(&mut spare, max_frame_len, encode).inspect_err(count_failure)?;
+                    &spare
                 };
                 if !self.options.needs_timer() && !subchannel.room.is_awaited() {
                     let terms = CallTerms::new(has_greeting);
