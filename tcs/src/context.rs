@@ -337,8 +337,8 @@ impl<'a, Session> Context<'a, Session> {
 /// Every parameter of a protocol function after the request, without a helper attribute, has such a type:
 /// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
 /// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
-/// own. In a module of functions, write `#[context]` before such a parameter. Without it, the parameter is an argument of
-/// the request.
+/// own. In a module of functions, write `#[context]` before such a parameter. Without it, a parameter is an argument of
+/// the request, unless it is a `&Peer` or a `&ConnectionInfo`.
 ///
 /// # Examples
 ///
