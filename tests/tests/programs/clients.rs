@@ -1,6 +1,9 @@
 //! Clients of existing protocols, with servers that others wrote, and with ours.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tcs_tests::{
     process::{Process, connect, example_path, is_package_missing, port_1234},
@@ -24,7 +27,7 @@ fn mail(text: &str) -> PathBuf {
 }
 
 /// Starts the client with a mail from Ann to these.
-fn send(mail: &PathBuf, receivers: &[&str]) -> Process {
+fn send(mail: &Path, receivers: &[&str]) -> Process {
     let mut arguments = vec![mail.as_os_str(), "ann@a.example".as_ref()];
     arguments.extend(receivers.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
     Process::start(example_path("smtp_client"), arguments)
