@@ -99,13 +99,13 @@ fn wait(word: &Receiver<()>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn request_that_is_encoded_for_long_holds_up_no_other_call() {
     let (channel, mut peer) = memory(1 << 10);
-    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (begin, is_begun) = tokio::sync::oneshot::channel();
     let (answer, answered) = std_channel();
     let slow = running(&channel, move || {
         begin.send(()).expect("it is waited for");
         wait(&answered);
     });
-    within(begun).await.expect("it begins");
+    within(is_begun).await.expect("it begins");
     let other = call(&channel, "other");
     echoes(&mut peer, "other").await;
     assert_eq!(other.reply().await, "other");

@@ -535,7 +535,7 @@ async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn cancels_without_an_answer_are_noticed_though_calls_have_no_limit() {
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
     let options = ConnectOptions::new().max_in_flight(4).reply_timeout(None);
     let (channel, mut peer) = channel_with(&options);
     let [first, second, third] = calls(&channel, &mut peer).await;

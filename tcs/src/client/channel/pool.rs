@@ -68,7 +68,8 @@ impl<F: Framing> Pool<F> {
     }
 
     /// Returns the connection for a call: the less loaded one of two that are chosen at random.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn choose(&self) -> &Arc<Subchannel<F>> {
         match &*self.connections {
             [only] => only,
