@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It listens on 127.0.0.1:1234 until you press Ctrl-C. It leaves out: expiry times (what is stored stays), `append`,
-//! `prepend`, `cas`, `gets`, `touch` and `stats`, the limit of all memory, and the binary and meta protocols.
+//! `prepend`, `cas`, `gets`, `touch` and `stats`, keys that are not UTF-8 (what follows such a line is read as commands), the
+//! limit of all memory, and the binary and meta protocols.
 //!
 //! Try: in a second terminal, run `nc -C localhost 1234` and type the lines on the right (`-C` sends `\r\n`, which must follow
 //! a block):
