@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It listens on 127.0.0.1:1234 until you press Ctrl-C. It leaves out: expiry times (what is stored stays), `append`,
-//! `prepend`, `cas`, `gets`, `touch` and `stats`, keys that are not UTF-8 (what follows such a line is read as commands), the
-//! limit of all memory, and the binary and meta protocols.
+//! `prepend`, `cas`, `gets`, `touch` and `stats`, keys that are not UTF-8, the limit of all memory,
+//! and the binary and meta protocols.
 //!
 //! Try: in a second terminal, run `nc -C localhost 1234` and type the lines on the right (`-C` sends `\r\n`, which must follow
 //! a block):
@@ -124,8 +124,9 @@ fn in_words(rejection: &Rejection) -> Response<String> {
     })
 }
 
-fn main() -> tcs::Result<()> {
-    ConcurrentServer::new(Memcached::new(Items::default()))
-        .max_frame_len(1 << 20)
-        .run()
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> tcs::Result<()> {
+    let server = ConcurrentServer::new(Memcached::new(Items::default()));
+    server.max_frame_len(1 << 20).listen_until_signal().await?;
+    Ok(())
 }

@@ -74,8 +74,8 @@ pub struct Blocks<L> {
 pub trait BlockLen: 'static {
     /// Returns the length of the block that follows a line, or `None` if none follows.
     ///
-    /// `None` is also for a line that is wrong, which is then a request by itself. The line has no line end. A line that is
-    /// not UTF-8 has no block.
+    /// `None` is also for a line that is wrong, which is then a request by itself. The line has no line end. What is not
+    /// UTF-8 in it is replaced by U+FFFD, so that the block after such a line is found as well.
     fn block_len(line: &str) -> Option<u64>;
 }
 
@@ -135,8 +135,8 @@ impl<L: BlockLen> Framing for Blocks<L> {
                 return Ok(None);
             };
             let text = input.bytes().get(line.payload()).unwrap_or_default();
-            let length = str::from_utf8(text).ok().and_then(L::block_len);
-            let Some(length) = length else {
+            // Also if the line is not UTF-8: a block that is read as lines is a request that nobody made.
+            let Some(length) = L::block_len(&String::from_utf8_lossy(text)) else {
                 return Ok(Some(line));
             };
             // On a machine of 32 bits, what does not fit is too large.

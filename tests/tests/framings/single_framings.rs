@@ -6,14 +6,15 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CodeLines, CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError, Framing,
-        INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter, length_field,
+        BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError,
+        Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines,
+        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter,
+        length_field,
     },
 };
 use tcs_tests::{
     control,
-    cutting::{Found, every_split_gives, read, write_one},
+    cutting::{Found, every_split_gives, messages, read, write_one},
     gate, start, tester, within,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -234,6 +235,21 @@ fn until_eof_waits_for_the_end() {
         );
     }
     assert_eq!(UntilEof::EXCHANGES, Exchanges::OneUntilHalfClose);
+}
+
+#[test]
+fn block_after_a_line_that_is_not_utf8_is_not_a_line() {
+    enum Put {}
+
+    impl BlockLen for Put {
+        fn block_len(line: &str) -> Option<u64> {
+            line.strip_prefix("put ")?.split_once(' ')?.1.parse().ok()
+        }
+    }
+
+    let bytes = b"put \xff 7\r\nstop\r\nx\r\n";
+    let (found, _) = read::<Blocks<Put>>(Side::Server, &[bytes], LIMIT);
+    assert_eq!(found, messages(&[bytes[..bytes.len() - 2].to_vec()]));
 }
 
 #[test]
