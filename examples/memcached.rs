@@ -110,7 +110,7 @@ fn count<E>(value: &mut Vec<u8>, by: Result<u64, E>, is_up: bool) -> String {
     number.to_string()
 }
 
-/// Who has said `noreply` gets no error either, or would take it for the reply to the next command.
+/// A client that said `noreply` gets no error either: it would take it for the reply to the next command.
 fn in_words(rejection: &Rejection) -> Response<String> {
     let request = rejection.request().unwrap_or_default();
     let line = request.split(|byte| *byte == b'\n').next();

@@ -65,8 +65,12 @@ impl Framing for WebSocket {
         };
         let (kind, length) = (first & 0x0f, second & 0x7f);
         let is_masked = second & 0x80 != 0;
-        let is_control = kind >= CLOSE && (first & 0x80 == 0 || length > 125);
-        if !is_masked || first & 0x70 != 0 || is_control || !matches!(kind, 0..=2 | CLOSE..=PONG) {
+        let is_bad_control = kind >= CLOSE && (first & 0x80 == 0 || length > 125);
+        if !is_masked
+            || first & 0x70 != 0
+            || is_bad_control
+            || !matches!(kind, 0..=2 | CLOSE..=PONG)
+        {
             return Err(FrameError::malformed("this is no frame of a client"));
         }
         *frame = first;

@@ -38,12 +38,12 @@ pub trait Receives {
 /// Receives the further messages of a request.
 ///
 /// Take it as a parameter, with the option `requests`. The function gets one message after the other while the peer sends
-/// them, and only as fast as it asks: what it does not ask for waits at the peer, apart from 64 KiB.
+/// them, and only as fast as it asks: at most 64 KiB are read ahead, and the rest stays with the peer.
 ///
 /// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client tells which messages belong to the request, and
 /// where they end; those that the function does not take are skipped. With framings without control frames, they are
 /// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
-/// input ends them, too: there, an upload that was cut looks complete, unless the protocol tells its end.
+/// input ends them, too: there, a truncated upload looks complete unless the protocol marks its end.
 ///
 /// A message of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there
 /// is none, the function is dropped, its request has *failed*, and the connection closes.

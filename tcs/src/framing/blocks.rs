@@ -74,8 +74,8 @@ pub struct Blocks<L> {
 pub trait BlockLen: 'static {
     /// Returns the length of the block that follows a line, or `None` if none follows.
     ///
-    /// `None` is also for a line that is wrong, which is then a request by itself. The line has no line end. What is not
-    /// UTF-8 in it is replaced by U+FFFD, so that the block after such a line is found as well.
+    /// Return `None` for an invalid line, too: it then becomes a request of its own. The line has no line end. What is
+    /// not UTF-8 in it is replaced by U+FFFD, so that the block after such a line is found as well.
     fn block_len(line: &str) -> Option<u64>;
 }
 
