@@ -116,20 +116,14 @@ impl<F: Framing> Channel<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     Channel, ConcurrentServer, client::ChannelEvent, format::Plain,
-    ///     protocol::{Push, PushGroup, Pushes}, server_protocol,
+    ///     Channel, ConcurrentServer, client::ChannelEvent, protocol::{Push, PushGroup}, server_protocol,
     /// };
     ///
     /// /// Sends each message to all who have sent one.
-    /// #[server_protocol]
+    /// #[server_protocol(push = &str)]
     /// fn chat(text: &str, #[state] room: &PushGroup<Chat>, push: Push<Chat>) -> Result<usize, String> {
     ///     room.join(&push);
     ///     Ok(room.send(text)?)
-    /// }
-    ///
-    /// impl Pushes for Chat {
-    ///     type Format = Plain;
-    ///     type Event<'a> = &'a str;
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]
