@@ -41,7 +41,8 @@ enum Stored {}
 impl BlockLen for Stored {
     fn block_len(line: &str) -> Option<u64> {
         let mut words = line.split_ascii_whitespace();
-        let stores = ["set", "add", "replace"].contains(&words.next()?);
+        // Also those that are left out: what is in their blocks are no commands.
+        let stores = ["set", "add", "replace", "append", "prepend", "cas"].contains(&words.next()?);
         words.nth(3).filter(|_| stores)?.parse().ok()
     }
 }
@@ -61,6 +62,7 @@ fn memcached(Block { line, block }: Block<'_>, #[state] items: &Items) -> Respon
             }
             return Response::Reply([&reply[..], b"END"].concat());
         }
+        ["append" | "prepend" | "cas", ..] => "ERROR".to_owned(),
         [verb, key, flags, ..] if Stored::block_len(line).is_some() => match flags.parse() {
             Ok(_) if verb != "set" && items.contains_key(key) != (verb == "replace") => {
                 "NOT_STORED".to_owned()

@@ -56,7 +56,9 @@ async fn subscribe(
         subscribe.extend(length.to_be_bytes());
         subscribe.extend(topic.bytes().chain([0]));
     }
-    if broker.call::<Mqtt>(&subscribe).await?.contains(&0x80) {
+    let suback = Varint::<1>::split(broker.call::<Mqtt>(&subscribe).await?);
+    // After the number of the packet, a code for each topic.
+    if suback.is_none_or(|(_, body)| body.iter().skip(2).any(|code| *code == 0x80)) {
         return Err(Error::other("the broker refuses a topic"));
     }
     Ok(broker)

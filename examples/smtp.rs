@@ -94,12 +94,12 @@ fn path(text: &str, before: &str) -> Result<String, String> {
 }
 
 /// Errors of the function have their code (RFC 5321, section 4.2).
-fn in_words(rejection: &Rejection) -> String {
+fn in_words(rejection: &Rejection) -> Response<String> {
     let text = rejection.text();
     match rejection.kind() {
-        RejectionKind::Error => text.to_owned(),
-        kind if kind.is_final() => format!("421 {text}"),
-        _ => format!("451 {text}"),
+        RejectionKind::Error => Response::Reply(text.to_owned()),
+        // What follows may be the text of a mail, and no command.
+        _ => Response::ReplyAndClose(format!("421 {text}")),
     }
 }
 

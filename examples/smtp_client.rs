@@ -18,7 +18,7 @@ use tcs::{
 };
 
 /// A request is a line. A mail is a line, and chunks that are lines, too. So no address and no text can end its line early
-/// and say a command.
+/// with a line feed, and say a command.
 enum Smtp {}
 
 impl Contract for Smtp {
@@ -50,6 +50,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("name a file, your address, and those of the receivers".into());
     };
     let mail = fs::read_to_string(file)?;
+    let addresses = [from].into_iter().chain(to).map(String::as_str);
+    if mail
+        .lines()
+        .chain(addresses)
+        .any(|line| line.contains('\r'))
+    {
+        return Err(
+            "a line has a carriage return within, which some servers take for its end".into(),
+        );
+    }
     let mut server = Connection::connect("127.0.0.1:1234").await?;
     check(server.receive::<&str, Plain>().await?, '2')?;
     let mut commands = vec!["EHLO localhost".to_owned(), format!("MAIL FROM:<{from}>")];

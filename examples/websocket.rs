@@ -40,6 +40,8 @@ enum WebSocket {
     },
     /// With the first byte of the last frame: whether it ends its message, and its kind.
     Frames(u8),
+    /// A rejection has closed it.
+    Closed,
 }
 
 impl Default for WebSocket {
@@ -59,6 +61,7 @@ impl Framing for WebSocket {
                 return Ok(end.map(|end| ParsedFrame::message(0..end, end + 4)));
             }
             Self::Frames(first) => first,
+            Self::Closed => return Err(FrameError::malformed("a frame after the close")),
         };
         let Some(&[first, second]) = input.need(2)? else {
             return Ok(None);
@@ -101,7 +104,9 @@ impl Framing for WebSocket {
         match self {
             Self::Http { .. } => out.extend(BAD_REQUEST),
             Self::Frames(_) => out.extend(frame(CLOSE, &code.to_be_bytes())),
+            Self::Closed => return false,
         }
+        *self = Self::Closed;
         true
     }
 }
@@ -201,6 +206,7 @@ fn frame(kind: u8, data: &[u8]) -> Vec<u8> {
 
 fn main() -> tcs::Result<()> {
     ConcurrentServer::new(Websocket)
-        .max_frame_len(MAX_MESSAGE)
+        // With the mask.
+        .max_frame_len(MAX_MESSAGE + 4)
         .run()
 }

@@ -200,12 +200,12 @@ impl ReadBuffer {
         slice(&self.buffer, range)
     }
 
-    /// Takes a frame that has arrived. Returns its message with memory of its own, or `None` if there is none for it.
+    /// Takes a frame that has arrived. Returns its message with memory of its own, or where it is if there is none for it.
     pub(crate) fn take_owned(
         &mut self,
         parsed: &ParsedFrame,
         budget: &MemoryBudget,
-    ) -> Option<OwnedMessage> {
+    ) -> Result<OwnedMessage, Range<usize>> {
         let place = self.consume(&parsed.payload(), parsed.consumed);
         if place.len() > pool::LARGEST.max(self.capacity() / 2)
             && self.unread_len() <= pool::LARGEST
@@ -219,18 +219,23 @@ impl ReadBuffer {
                 _reserved: self.reserved.take(),
             };
             self.drop_reservation();
-            return Some(message);
+            return Ok(message);
         }
         let length = place.len();
         let reserved = if length > pool::LARGEST {
-            Some(budget.try_reserve(length)?)
+            let Some(reserved) = budget.try_reserve(length) else {
+                return Err(place);
+            };
+            Some(reserved)
         } else {
             None
         };
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length).ok()?;
+        if bytes.try_reserve_exact(length).is_err() {
+            return Err(place);
+        }
         bytes.extend_from_slice(self.frame(place));
-        Some(OwnedMessage {
+        Ok(OwnedMessage {
             bytes,
             place: 0..length,
             _reserved: reserved,
@@ -734,7 +739,7 @@ mod tests {
         assert_eq!(copied.bytes(), &sent[1][..200 << 10]);
         assert!(read.has_reserved());
         let more = budget.try_reserve(256 << 10).expect("it is free");
-        assert!(read.take_owned(&frame(200 << 10), &budget).is_none());
+        assert!(read.take_owned(&frame(200 << 10), &budget).is_err());
         drop((copied, more));
         assert!(budget.try_reserve(512 << 10).is_some());
     }

@@ -167,11 +167,17 @@ impl<F: Framing> ConnectionFraming<F> {
         };
         if self.announced > 0 {
             self.claim(&mut frame, limit)?;
-        } else if let Some(is_event) = self.is_event()
-            && frame.kind == FrameKind::Message
-            && is_event(bytes.get(frame.payload()).unwrap_or_default())
-        {
-            frame.kind = FrameKind::Announced(Announcement::Events);
+        } else if let Some(is_event) = self.is_event() {
+            match frame.kind {
+                FrameKind::Message if is_event(bytes.get(frame.payload()).unwrap_or_default()) => {
+                    frame.kind = FrameKind::Announced(Announcement::Events);
+                }
+                // It may be an event, and would pass for the reply to a request.
+                FrameKind::Oversized => {
+                    return Err(FrameError::too_large(frame.oversized_len(), limit));
+                }
+                _ => {}
+            }
         }
         self.is_special = self.is_first || self.announced > 0 || self.is_event().is_some();
         Ok(Some(frame))

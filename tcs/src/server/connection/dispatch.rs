@@ -199,6 +199,11 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 conversation.close();
             }
             if waited.is_ready() {
+                // A chunk that has arrived in time counts, although this task runs late.
+                let is_cut = matches!(waited, Poll::Ready(Ok(Interrupt::CutFrame)));
+                if is_cut && !self.feed(conversation, clock) {
+                    return Poll::Pending;
+                }
                 return waited.map_ok(Called::Interrupted);
             }
             // It was not polled for more then.

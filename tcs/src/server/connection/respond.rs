@@ -425,7 +425,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
     fn seems_other(&self, unread: &[u8]) -> bool {
-        P::Framing::DETECTION.is_on
+        // A framing that detects nothing speaks the protocol that this looks like, unless it is a codec of any other.
+        (P::Framing::DETECTION.is_on || P::Framing::HAS_VALUES)
             && self.tally.received() <= 1
             && OtherProtocol::guess(unread).is_some()
     }

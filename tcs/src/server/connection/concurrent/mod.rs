@@ -442,7 +442,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return self.responder().interrupted(interrupt);
         }
         if interrupt == Interrupt::CutFrame {
-            self.give_up_frame();
+            // What has arrived in time counts, although this task runs late, or the server drains.
+            let Buffers { read, ahead, .. } = &mut *self.buffers;
+            if !ahead.is_unused() && self.io.take_ahead(read, ahead).is_ok() {
+                self.take_requests();
+            }
+            let deadline = self.io.frame_deadline(&self.buffers.read);
+            if self.io.registration().has_passed(deadline) {
+                self.give_up_frame();
+            }
             return Flow::Continue(());
         }
         let is_half_closed = interrupt == Interrupt::HalfClosed;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{Buffers, OwnedMessage, ReadError},
+    buffer::{Buffers, ReadError},
     concurrency::share_session,
     framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
@@ -129,12 +129,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if is_refused {
             self.reject(id, Rejection::busy("the connection closes"));
         } else if let Err(busy) = self.shared.limits.check_pipeline(waiting as u64) {
-            let request = message
-                .as_ref()
-                .map(OwnedMessage::bytes)
-                .unwrap_or_default();
-            self.reject(id, busy.of_request::<P::Framing>(request));
-        } else if let Some(message) = message {
+            let request = match &message {
+                Ok(message) => message.bytes(),
+                Err(place) => self.buffers.read.frame(place.clone()),
+            };
+            let rejection = busy.of_request::<P::Framing>(request);
+            self.reject(id, rejection);
+        } else if let Ok(message) = message {
             let request = QueuedRequest {
                 id,
                 message,
@@ -146,8 +147,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             } else {
                 self.backlog.push(request);
             }
-        } else {
-            self.reject(id, Rejection::busy(MEMORY_IN_USE));
+        } else if let Err(place) = message {
+            let request = self.buffers.read.frame(place);
+            let rejection = Rejection::busy(MEMORY_IN_USE).of_request::<P::Framing>(request);
+            self.reject(id, rejection);
         }
     }
 
@@ -243,6 +246,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else {
             late_frame(&self.shared.limits, read)
         };
+        let arrived = read
+            .input(self.shared.limits.frame_len, Side::Server)
+            .bytes();
+        let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
         self.io.accounts.count_unreadable(self.shared);
         let slot = self.open_slot(0);
