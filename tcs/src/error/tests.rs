@@ -345,7 +345,7 @@ fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
         unknown(ErrorKind::Io, "cannot receive from unnamed peer: cause"),
         unknown(
             ErrorKind::Reply,
-            "cannot read what unnamed peer sent: a message of 9 bytes exceeds `max_frame_len` of 8 bytes",
+            "cannot read what unnamed peer sent: a message of 9 bytes exceeds `max_reply_len` of 8 bytes",
         ),
         #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
         unknown(

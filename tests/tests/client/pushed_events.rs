@@ -1,12 +1,12 @@
 //! Pushed events on a `Connection`.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{future::poll_fn, marker::PhantomData, pin::pin, task::Poll, time::Duration};
 
 use tcs::{
     ConcurrentServer, Connection, Error, ErrorKind, Execution,
     client::ConnectOptions,
     format::Plain,
-    framing::{Framing, LengthPrefixed, Lines},
+    framing::{Framing, LengthPrefixed, Lines, Netstrings},
     protocol::{Contract, Push, PushGroup, Pushes},
     server_protocol,
 };
@@ -214,12 +214,11 @@ async fn reply_of_a_dropped_call_is_skipped_by_the_wait_for_an_event() {
     expect_events(&mut connection, &["one"]).await;
 }
 
-/// Lines, of which those with a star are events.
-#[derive(Debug)]
-enum Starred {}
+/// Messages, of which those with a star are events.
+struct Starred<F>(PhantomData<fn() -> F>);
 
-impl Contract for Starred {
-    type Framing = Lines;
+impl<F: Framing> Contract for Starred<F> {
+    type Framing = F;
     type Format = Plain;
     type Request<'a> = &'a str;
     type Reply<'a> = &'a str;
@@ -237,12 +236,29 @@ async fn protocol_tells_events_from_replies_where_the_framing_cannot() {
         assert_eq!(peer.receive(5).await, b"call\n");
         peer.send("*1\n*2\nreply\n*3\n").await;
     };
-    let (reply, ()) = tokio::join!(within(connection.call::<Starred>("call")), server);
+    let (reply, ()) = tokio::join!(within(connection.call::<Starred<Lines>>("call")), server);
     assert_eq!(reply.expect("a reply"), "reply");
     expect_events(&mut connection, &["*0", "*1", "*2", "*3"]).await;
     peer.send("stray\n").await;
     let error = next(&mut connection).await.expect_err("no event");
     assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+}
+
+#[tokio::test]
+async fn event_beyond_the_limit_does_not_pass_for_a_reply() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let options = ConnectOptions::new().max_reply_len(8);
+    let mut connection: Connection<Netstrings> = options.over(near).expect("good options");
+    let mut peer = RawPeer::over(far);
+    let mut pipeline = connection.pipeline::<Starred<Netstrings>>();
+    for request in ["a", "b"] {
+        within(pipeline.send(request)).await.expect("there is room");
+    }
+    peer.send("9:*12345678,1:a,1:b,").await;
+    for _ in 0..2 {
+        let error = within(pipeline.receive()).await.expect_err("no reply");
+        assert_eq!(told(&error), (ErrorKind::Reply, Execution::Unknown));
+    }
 }
 
 /// Sends each message to all who have sent one.
