@@ -55,6 +55,26 @@ fn chunks(count: u32) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frame_that_arrived_in_time_is_served_also_while_the_server_drains() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Ordered::new(gates.clone())).frame_timeout(LIMIT);
+    let server = Listening::start(Over::Memory, server).await;
+    let mut peer = server.peer().await;
+    patiently(peer.send([frame("a"), b"\0\0".to_vec()].concat())).await;
+    gates.reached(&["a"]).await;
+    server.handle().stop();
+    patiently(peer.send(b"\0\x01B")).await;
+    sleep(LIMIT + Duration::from_secs(1)).await;
+    gates.open("a");
+    for reply in ["a", "B"] {
+        assert_eq!(patiently(peer.hear()).await, Heard::message(reply));
+    }
+    drop(peer);
+    let report = patiently(server.finished()).await;
+    assert_eq!(outcomes(&report), [2, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn frame_that_does_not_complete_ends_the_connection_after_the_replies() {
     let gates = Gates::default();
     let server = ConcurrentServer::new(Ordered::new(gates.clone())).frame_timeout(LIMIT);
