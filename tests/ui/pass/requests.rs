@@ -44,12 +44,12 @@ fn daytime(_: NoRequest) -> String {
 }
 
 #[server_protocol]
-async fn lossy(request: Lossy<'_>) -> Lossy<'_> {
+async fn broken_text(request: Lossy<'_>) -> Lossy<'_> {
     request
 }
 
 #[server_protocol(blocking)]
-fn lossy_blocking(request: Lossy<'_>) -> usize {
+fn broken_text_blocking(request: Lossy<'_>) -> usize {
     request.chars().count()
 }
 
