@@ -56,9 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .chain(addresses)
         .any(|line| line.contains('\r'))
     {
-        return Err(
-            "a line has a carriage return within, which some servers take for its end".into(),
-        );
+        return Err("a carriage return in a line is a line end for some servers".into());
     }
     let mut server = Connection::connect("127.0.0.1:1234").await?;
     check(server.receive::<&str, Plain>().await?, '2')?;

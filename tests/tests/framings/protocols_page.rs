@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use tcs::framing::{
-    BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, DOT_END, Delimited, Digits, Duplex, Fixed,
-    Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed, UntilEof, Varint,
-    Verbatim, delimiter, length_field, prompt,
+    BlockLen, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited, Digits,
+    Duplex, Fixed, Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed,
+    UntilEof, Varint, Verbatim, delimiter, length_field, prompt,
 };
-use tcs::framing::{Codec, ContentLength};
 
 const PAGE: &str = include_str!("../../../docs/protocols.md");
 
@@ -19,8 +18,6 @@ impl BlockLen for Puts {
         None
     }
 }
-
-type C = tokio_util::codec::BytesCodec;
 
 fn text_of<F: Framing>(name: &str) -> String {
     assert_eq!(F::PARAMETER_ERROR, None, "{name}");
@@ -73,7 +70,6 @@ fn framings_of_the_table_compile() {
         Blocks<Puts>,
         ContentLength,
         Verbatim,
-        Codec<C>,
         Fixed<32>,
     ];
     let table = PAGE.lines().filter(|line| line.starts_with("| "));

@@ -86,7 +86,10 @@ async fn smtp_client_sends_a_mail_to_our_server() {
         assert!(refused.stderr.contains(reply), "{refused:?}");
     }
     fs::remove_file(path).expect("it is there");
-    assert_eq!(stop(server).await, taken());
+    let text = MAIL.replace('\n', "\r\n");
+    let receivers = ["bob@b.example", "zoe@z.example"];
+    let taken = format!("from \"ann@a.example\" to {receivers:?}: {text:?}");
+    assert_eq!(stop(server).await, [taken]);
 }
 
 #[tokio::test]
