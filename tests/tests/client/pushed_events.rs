@@ -254,6 +254,7 @@ async fn event_beyond_the_limit_does_not_pass_for_a_reply() {
     for request in ["a", "b"] {
         within(pipeline.send(request)).await.expect("there is room");
     }
+    assert!(within(pipeline.flush()).await);
     peer.send("9:*12345678,1:a,1:b,").await;
     for _ in 0..2 {
         let error = within(pipeline.receive()).await.expect_err("no reply");
