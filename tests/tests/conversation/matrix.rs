@@ -72,26 +72,21 @@ impl<K: Kind, F: Wire> Case for OneByOne<K, F> {
     }
 }
 
-struct SideBySide<K, F>(PhantomData<fn() -> (K, F)>);
+/// Requests are processed at the same time, and answered in order or as they are ready.
+struct Concurrent<K, F, const IS_ORDERED: bool>(PhantomData<fn() -> (K, F)>);
 
-impl<K: Kind, F: Wire> Case for SideBySide<K, F> {
+type SideBySide<K, F> = Concurrent<K, F, true>;
+type AsTheyAreReady<K, F> = Concurrent<K, F, false>;
+
+impl<K: Kind, F: Wire, const IS_ORDERED: bool> Case for Concurrent<K, F, IS_ORDERED> {
     type Kind = K;
     type Framing = F;
     type Reply<'a> = Result<Response<String>, String>;
-    const CONCURRENT: Option<Concurrency> = Some(Concurrency::ordered(4));
-
-    fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a> {
-        text.map(Response::Reply)
-    }
-}
-
-struct AsTheyAreReady<K, F>(PhantomData<fn() -> (K, F)>);
-
-impl<K: Kind, F: Wire> Case for AsTheyAreReady<K, F> {
-    type Kind = K;
-    type Framing = F;
-    type Reply<'a> = Result<Response<String>, String>;
-    const CONCURRENT: Option<Concurrency> = Some(Concurrency::unordered(4));
+    const CONCURRENT: Option<Concurrency> = Some(if IS_ORDERED {
+        Concurrency::ordered(4)
+    } else {
+        Concurrency::unordered(4)
+    });
 
     fn reply<'a>(text: Result<String, String>) -> Self::Reply<'a> {
         text.map(Response::Reply)

@@ -18,11 +18,12 @@ use super::{
     converse::EVENT_BATCHES,
     ends::{Gone, Interrupt},
     receive::end_chunks,
+    rejections::too_large,
     respond::{Exit, Flow},
     upgrade::Answered,
 };
 use crate::{
-    Rejection, RejectionKind,
+    Rejection,
     conversation::Conversation,
     deadline::with_inherited,
     format,
@@ -371,9 +372,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             FrameKind::Oversized => {
                 self.set_id();
                 self.io.accounts.count_unreadable(self.shared);
-                let error = FrameError::too_large(length, self.shared.limits.frame_len);
-                let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
-                let rejection = rejection.of_request::<P::Framing>(arrived);
+                let limit = self.shared.limits.frame_len;
+                let rejection = too_large::<P::Framing>(length, limit, arrived);
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }

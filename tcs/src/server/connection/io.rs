@@ -387,7 +387,7 @@ impl Io {
         contended.min(self.part_deadline(read.unread_len()))
     }
 
-    /// Returns when a frame must be complete of which so many bytes have arrived.
+    /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
     fn part_deadline(&mut self, arrived: usize) -> Deadline {
         let began = self.clocks.frame.start(self.accounts.registration.now());
         let limit = frame_limit(self.accounts.registration.limits(), arrived);

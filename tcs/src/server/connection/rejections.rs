@@ -8,7 +8,12 @@ use super::{
     clocks::frame_limit,
     ends::WaitEnd,
 };
-use crate::{Rejection, RejectionKind, buffer::ReadBuffer, panics::Payload};
+use crate::{
+    Rejection, RejectionKind,
+    buffer::ReadBuffer,
+    framing::{FrameError, Framing},
+    panics::Payload,
+};
 
 /// Why there is no memory for a large frame.
 pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`memory_budget`)";
@@ -42,6 +47,12 @@ pub(super) fn wait_end_rejection(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
     }
+}
+
+/// Returns the rejection of a request of `length` bytes, of which `arrived` have arrived.
+pub(super) fn too_large<F: Framing>(length: usize, limit: usize, arrived: &[u8]) -> Rejection {
+    let error = FrameError::too_large(length, limit);
+    Rejection::new(RejectionKind::TooLarge, error.to_string()).of_request::<F>(arrived)
 }
 
 /// Returns the final rejection of a frame that was not complete in time.

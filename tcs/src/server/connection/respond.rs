@@ -114,7 +114,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         Flow::Break(Exit::Close)
     }
 
-    /// Responds to a request whose reply is not an ordinary message. `is_last` tells whether nothing has arrived behind it.
+    /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
     #[cold]
     pub(super) fn unusual_reply(&mut self, reply: Unusual, peer: &Peer, is_last: bool) -> Flow {
         let Unusual { outcome, after } = reply;

@@ -443,8 +443,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         if interrupt == Interrupt::CutFrame {
             // What has arrived in time counts, although this task runs late, or the server drains.
-            let Buffers { read, ahead, .. } = &mut *self.buffers;
-            if !ahead.is_unused() && self.io.take_ahead(read, ahead).is_ok() {
+            if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
                 self.take_requests();
             }
             let deadline = self.io.frame_deadline(&self.buffers.read);

@@ -10,7 +10,7 @@ use super::{
         super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
         clocks::CONTENDED,
         dispatch::check_control,
-        rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame},
+        rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
     },
     Driver, Phase,
     backlog::QueuedRequest,
@@ -259,7 +259,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Takes a frame that is not a message within the limit.
     #[cold]
     fn take_other_frame(&mut self, parsed: &ParsedFrame) {
-        let too_large = (parsed.kind == FrameKind::Oversized).then(|| self.too_large(parsed));
+        let too_large = (parsed.kind == FrameKind::Oversized).then(|| {
+            let limit = self.shared.limits.frame_len;
+            let unread = self.buffers.read.input(limit, Side::Server).bytes();
+            let arrived = unread.get(..parsed.consumed).unwrap_or(unread);
+            too_large::<P::Framing>(parsed.oversized_len(), limit, arrived)
+        });
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
@@ -276,16 +281,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else if self.is_idle() {
             self.io.count_other_frame();
         }
-    }
-
-    /// Returns the rejection of the request that is next in the read buffer.
-    fn too_large(&self, parsed: &ParsedFrame) -> Rejection {
-        let limit = self.shared.limits.frame_len;
-        let unread = self.buffers.read.input(limit, Side::Server).bytes();
-        let arrived = unread.get(..parsed.consumed).unwrap_or(unread);
-        let error = FrameError::too_large(parsed.oversized_len(), limit);
-        let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
-        rejection.of_request::<P::Framing>(arrived)
     }
 
     /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
@@ -319,21 +314,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     pub(super) fn read_more(&mut self, intake: Intake) -> bool {
         let is_draining = self.io.registration().is_draining();
         let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
-        let Buffers { read, ahead, .. } = &mut *self.buffers;
+        let Buffers { read, ahead, .. } = &*self.buffers;
         if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
         }
         if is_draining && self.phase == Phase::Serving {
             self.phase = Phase::Draining;
         }
-        match self.io.take_ahead(read, ahead) {
-            Ok(()) => {
-                if NEEDS_ARRIVALS || self.shared.checks_requests {
-                    read.note_arrival(self.io.registration().tally().received());
-                }
-                true
-            }
+        match self.take_ahead() {
+            Ok(()) => true,
             Err(ReadError::NeedsMemory) => {
+                let read = &mut self.buffers.read;
                 let limit = self.shared.limits.frame_len;
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.framing.frame_len_bound(unread, limit);
@@ -352,6 +343,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             Err(_) => false,
         }
+    }
+
+    /// Moves bytes that were read ahead to the read buffer.
+    pub(super) fn take_ahead(&mut self) -> Result<(), ReadError> {
+        let Buffers { read, ahead, .. } = &mut *self.buffers;
+        self.io.take_ahead(read, ahead)?;
+        if NEEDS_ARRIVALS || self.shared.checks_requests {
+            read.note_arrival(self.io.registration().tally().received());
+        }
+        Ok(())
     }
 }
 
