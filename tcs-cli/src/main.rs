@@ -1,0 +1,37 @@
+//! `tcs`: calls, describes, imitates, measures and watches services over TCP.
+
+mod bench;
+mod call;
+mod describe;
+mod listen;
+mod proxy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Call(call::Args),
+    Describe(describe::Args),
+    Listen(listen::Args),
+    Bench(bench::Args),
+    Proxy(proxy::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Call(args) => call::run(args),
+        Command::Describe(args) => describe::run(args),
+        Command::Listen(args) => listen::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Proxy(args) => proxy::run(args),
+    }
+}
