@@ -16,7 +16,7 @@ use super::{
     batch::{Batch, Next},
     clocks::Stopwatch,
     converse::EVENT_BATCHES,
-    ends::{Gone, Interrupt},
+    ends::{Dropped, Interrupt},
     receive::end_chunks,
     rejections::too_large,
     respond::{Exit, Flow},
@@ -81,7 +81,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
 
     /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
     /// are read ahead.
-    pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Result<Next, Gone> {
+    pub(super) async fn process_waiting(
+        &mut self,
+        session: &mut P::Session,
+    ) -> Result<Next, Dropped> {
         if self.frames.has_ended() {
             self.io.start_half_close();
         }
@@ -174,7 +177,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         &mut self,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Called<R>, Gone>> {
+    ) -> Poll<Result<Called<R>, Dropped>> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };

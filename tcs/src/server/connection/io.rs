@@ -27,7 +27,7 @@ use super::{
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
-    ends::{Gone, Interrupt, WaitEnd},
+    ends::{Dropped, Interrupt, WaitEnd},
 };
 use crate::{
     Peer,
@@ -40,7 +40,7 @@ use crate::{
 /// The stream of a connection, the clocks of its waits, the budget of its polls, and its accounts.
 pub(super) struct Io {
     stream: Stream,
-    /// Whose code runs, if it is not known otherwise.
+    /// The code that runs, for the guard that catches panics.
     running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
@@ -52,20 +52,20 @@ pub(super) struct Io {
     pub(super) accounts: Accounts,
 }
 
-/// Whose code runs, which is whose panic is caught.
+/// The code that runs, and so the code that has panicked when a panic is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
-    /// That of a request, or the framing.
+    /// The function of a request, or the framing.
     Request,
     Stream,
-    /// That of a function with which the connection ends. It is dropped, which may panic.
+    /// A function that is dropped because the connection ends. Its drop may panic.
     LastFunction,
-    /// That of a function that has the stream.
+    /// A function that has taken the stream over.
     Upgrade,
 }
 
-/// The result of waiting for a request.
-pub(super) enum Input {
+/// The outcome of a wait for a request.
+pub(super) enum ReadOutcome {
     /// Bytes have arrived, or the end of the input.
     Arrived,
     /// The read buffer must reserve memory before more is read.
@@ -74,8 +74,8 @@ pub(super) enum Input {
     Ended(WaitEnd),
 }
 
-/// An error says that the peer is gone, or that the server ends.
-type PollInput = Poll<Result<Input, Gone>>;
+/// An error says that the connection must be dropped: the peer has left, or the server ends.
+type PollRead = Poll<Result<ReadOutcome, Dropped>>;
 
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
@@ -124,7 +124,7 @@ impl Io {
             .start_idle(self.accounts.registration.now(), received);
     }
 
-    /// Returns whose code runs, or has panicked.
+    /// Returns the code that runs, or has panicked.
     pub(super) const fn running(&self) -> Running {
         self.running
     }
@@ -167,7 +167,7 @@ impl Io {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollInput {
+    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollRead {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -183,7 +183,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> PollInput {
+    ) -> PollRead {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -205,9 +205,9 @@ impl Io {
         &mut self,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Dropped>> {
         match self.poll_flush(write, cx) {
-            Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(Dropped::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
     }
@@ -241,19 +241,19 @@ impl Io {
         &mut self,
         write: &mut WriteBuffer,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Dropped>> {
         let deadline = self.start_stall(write)?;
         Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
-            Wakeup::Expired => Gone::Stalled,
+            Wakeup::Expired => Dropped::Stalled,
             Wakeup::Aborted => self.aborted(),
         }))
     }
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
-    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Gone> {
+    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Dropped> {
         let mut limit = self.accounts.registration.limits().write;
         let reserved = write.reserve(self.accounts.registration.memory());
-        reserved.map_err(|OverBudget| Gone::OverBudget)?;
+        reserved.map_err(|OverBudget| Dropped::OverBudget)?;
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
@@ -270,12 +270,12 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> PollInput {
+    ) -> PollRead {
         // Before each read, because a peer may never stop sending.
         if self.accounts.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
             if let Some(why) = self.end_of_closing(is_idle) {
-                return Poll::Ready(Ok(Input::Ended(why)));
+                return Poll::Ready(Ok(ReadOutcome::Ended(why)));
             }
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
@@ -286,13 +286,13 @@ impl Io {
                     .registration
                     .tally()
                     .count_bytes_received(bytes);
-                Poll::Ready(Ok(Input::Arrived))
+                Poll::Ready(Ok(ReadOutcome::Arrived))
             }
-            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(Input::NeedsMemory)),
+            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
             Poll::Ready(Err(ReadError::OutOfMemory)) => {
-                Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
+                Poll::Ready(Ok(ReadOutcome::Ended(WaitEnd::OutOfMemory)))
             }
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Dropped::Error(error))),
             Poll::Pending => self.poll_read_deadline(read, cx),
         }
     }
@@ -325,7 +325,7 @@ impl Io {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
         let now = self.accounts.registration.now();
         let received = self.accounts.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -354,11 +354,11 @@ impl Io {
             cx.waker().wake_by_ref();
         }
         wakeup.map(|wakeup| match wakeup {
-            Wakeup::Expired if deadline == contended => Ok(Input::Ended(WaitEnd::OverBudget)),
-            Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(self.end_of_drain())),
-            Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
+            Wakeup::Expired if deadline == contended => Ok(ReadOutcome::Ended(WaitEnd::OverBudget)),
+            Wakeup::Expired if deadline < timed_out => Ok(ReadOutcome::Ended(self.end_of_drain())),
+            Wakeup::Expired => Ok(ReadOutcome::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
-            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(self.end_of_drain())),
+            Wakeup::Aborted if !read.has_started() => Ok(ReadOutcome::Ended(self.end_of_drain())),
             Wakeup::Aborted => Err(self.aborted()),
         })
     }
@@ -395,10 +395,10 @@ impl Io {
     }
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
-    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
         let input = ready!(self.poll_read_deadline(read, cx))?;
         Poll::Ready(Ok(match input {
-            Input::Ended(WaitEnd::TimedOut) => Input::Ended(WaitEnd::OverBudget),
+            ReadOutcome::Ended(WaitEnd::TimedOut) => ReadOutcome::Ended(WaitEnd::OverBudget),
             other => other,
         }))
     }
@@ -413,7 +413,7 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Gone>> {
+    ) -> Poll<Result<Interrupt, Dropped>> {
         clock.start(self.accounts.registration.now());
         let timed_out = clock.deadline(self.accounts.registration.limits().request);
         let cut = if ahead.has_demand() {
@@ -437,10 +437,10 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Gone>> {
+    ) -> Poll<Result<Interrupt, Dropped>> {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
-                sent.map_err(Gone::Error)?;
+                sent.map_err(Dropped::Error)?;
                 write.replace_large();
                 Deadline::NEVER
             }
@@ -462,7 +462,7 @@ impl Io {
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
-            Wakeup::Expired => Err(Gone::Stalled),
+            Wakeup::Expired => Err(Dropped::Stalled),
         })
     }
 
@@ -483,11 +483,11 @@ impl Io {
         self.clocks.frame.stop();
     }
 
-    /// Reads ahead. Returns an error if the peer is gone.
-    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
+    /// Reads ahead. Returns an error if the peer has left.
+    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Dropped> {
         match self.poll_ahead(ahead, cx) {
-            Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
+            Poll::Ready(Err(error)) => return Err(Dropped::Error(error)),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Dropped::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
@@ -508,19 +508,19 @@ impl Io {
         read
     }
 
-    /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
+    /// Begins a new poll after a yield. Returns an error if the peer has left, or the server ends.
     pub(super) fn resume(
         &mut self,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         self.budget.restart();
         if self.accounts.registration.is_aborted() {
             return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
-            return Err(Gone::Error(error));
+            return Err(Dropped::Error(error));
         }
         Ok(())
     }
@@ -531,7 +531,7 @@ impl Io {
         slot: &mut BufferSlot,
         handshakes: &[Arc<dyn DynHandshake>],
         peer: &mut Peer,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let dropped = slot.drop_received();
         if dropped > 0 {
@@ -551,7 +551,7 @@ impl Io {
             peer.insert(StartedTls);
             Ok(())
         } else {
-            Err(Gone::NoTls)
+            Err(Dropped::Failed("TLS did not start"))
         }
     }
 
@@ -571,16 +571,16 @@ impl Io {
     }
 
     /// Ready if the server ends at once.
-    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Gone> {
+    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Dropped> {
         self.poll_deadline(Deadline::NEVER, cx)
             .map(|_| self.aborted())
     }
 
     #[cold]
-    fn aborted(&self) -> Gone {
+    fn aborted(&self) -> Dropped {
         match self.accounts.registration.abort_reason() {
-            AbortReason::ServerEnded => Gone::Aborted,
-            AbortReason::TooOld => Gone::TooOld,
+            AbortReason::ServerEnded => Dropped::Aborted,
+            AbortReason::TooOld => Dropped::TooOld,
         }
     }
 

@@ -19,10 +19,10 @@
 //!    └ no frame ──► Step::Next ─────────────────────────────────────────► Next
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
-//!  Err(Gone), while anything waits ─► serve() ends without sending what is left
+//!  Err(Dropped), while anything waits ─► serve() ends without sending what is left
 //! ```
 //!
-//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Gone`]. It has an `Outcome` for each request, and an
+//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Dropped`]. It has an `Outcome` for each request, and an
 //! `Intake` in place of `Next`.
 
 use std::{
@@ -77,8 +77,8 @@ mod upgrade;
 use batch::{Batch, Next};
 use converse::{EVENT_BATCHES, Outgoing};
 
-use ends::{Gone, WaitEnd};
-use io::{Input, Io, Running};
+use ends::{Dropped, WaitEnd};
+use io::{Io, ReadOutcome, Running};
 use receive::end_chunks;
 pub(super) use respond::rejection_frames;
 use respond::{Exit, Flow, Responder};
@@ -174,18 +174,22 @@ impl<P: ServerProtocol> Connection<P> {
                     };
                     match ran {
                         Ok(Ok(exit)) => Flow::Break(exit),
-                        Ok(Err(gone)) => break Err(gone),
+                        Ok(Err(dropped)) => break Err(dropped),
                         Err(payload) => match self.io.running() {
                             Running::Request => self.recover_from_panic(payload),
                             // As in a panic while the connection closes, which is not caught.
                             Running::Stream => resume_unwind(payload),
                             Running::LastFunction => {
                                 self.log_panic("the drop of a function", payload);
-                                break Err(Gone::Panicked);
+                                break Err(Dropped::Failed(
+                                    "a function panicked as it was dropped",
+                                ));
                             }
                             Running::Upgrade => {
                                 self.log_panic("the function with the connection", payload);
-                                break Err(Gone::UpgradePanicked);
+                                break Err(Dropped::Failed(
+                                    "the function that took it over panicked",
+                                ));
                             }
                         },
                     }
@@ -193,7 +197,7 @@ impl<P: ServerProtocol> Connection<P> {
                 // Boxed, because hardly a connection needs room for a handshake.
                 Flow::Break(Exit::StartTls) => match Box::pin(self.start_tls()).await {
                     Ok(()) => Flow::Continue(()),
-                    Err(gone) => break Err(gone),
+                    Err(dropped) => break Err(dropped),
                 },
                 Flow::Break(exit) => break Ok(exit),
             };
@@ -207,13 +211,13 @@ impl<P: ServerProtocol> Connection<P> {
                     .await
                     .map(|()| exit)
             }
-            Err(gone) => Err(gone),
+            Err(dropped) => Err(dropped),
         };
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
             Ok(Exit::Upgraded) => &"the function that took it over has ended",
             Ok(_) => &"the server has closed",
-            Err(gone) => gone,
+            Err(dropped) => dropped,
         });
     }
 
@@ -258,7 +262,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Processes requests until the connection takes no more.
-    async fn run(&mut self) -> Result<Exit, Gone> {
+    async fn run(&mut self) -> Result<Exit, Dropped> {
         loop {
             if !take(&mut self.has_unprocessed) {
                 // Whether there is a conversation is looked at once for each wait: only functions begin one.
@@ -268,10 +272,10 @@ impl<P: ServerProtocol> Connection<P> {
                     poll_fn(|cx| self.poll_conversation(cx)).await
                 };
                 match input? {
-                    Input::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
+                    ReadOutcome::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.note_arrival();
                     }
-                    Input::Arrived => {}
+                    ReadOutcome::Arrived => {}
                     // Boxed, because hardly a connection needs room for it.
                     input => match Box::pin(self.end_wait(input)).await? {
                         Some(exit) => return Ok(exit),
@@ -334,7 +338,7 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
+    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, Dropped>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.set_idle_limit(Limit::from_millis(idle));
@@ -351,12 +355,12 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Reserves memory for what arrives, or ends the connection.
-    async fn end_wait(&mut self, input: Input) -> Result<Option<Exit>, Gone> {
+    async fn end_wait(&mut self, input: ReadOutcome) -> Result<Option<Exit>, Dropped> {
         let input = match input {
-            Input::NeedsMemory => self.reserve_memory().await?,
+            ReadOutcome::NeedsMemory => self.reserve_memory().await?,
             input => input,
         };
-        let Input::Ended(why) = input else {
+        let ReadOutcome::Ended(why) = input else {
             return Ok(None);
         };
         self.send_last_events(why).await?;
@@ -364,7 +368,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Sends the events that wait, if the connection drains, and takes no further ones.
-    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Gone> {
+    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Dropped> {
         let conversation = self.info.open_conversation();
         if let Some(queue) = conversation.and_then(Conversation::pushes)
             && matches!(why, WaitEnd::Draining | WaitEnd::Retired)
@@ -379,7 +383,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Gone> {
+    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Dropped> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -387,14 +391,14 @@ impl<P: ServerProtocol> Connection<P> {
         let Some(queue) = conversation.pushes() else {
             return Ok(false);
         };
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
             limit: self.shared.limits.reply_len,
             info: &self.info,
             io: &self.io,
         };
-        { outgoing }.write_events(queue, cx)
+        outgoing.write_events(queue, cx)
     }
 
     /// Notes when the requests in the read buffer began to wait.
@@ -430,7 +434,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Continues over TLS, with nothing but the session of what came before.
-    async fn start_tls(&mut self) -> Result<(), Gone> {
+    async fn start_tls(&mut self) -> Result<(), Dropped> {
         self.framing = ConnectionFraming::new(self.shared.protocol.framing());
         let handshake = self.shared.start_tls.as_slice();
         let peer = self.info.peer_mut();

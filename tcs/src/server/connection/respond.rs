@@ -344,7 +344,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
-                self.dropped(reason.text());
+                self.function_dropped(reason.text());
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away(reason.text()));
             }
@@ -355,7 +355,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not
     /// executed.
     #[cold]
-    pub(super) fn dropped(&mut self, why: &str) {
+    pub(super) fn function_dropped(&mut self, why: &str) {
         let text = format!("{why} before the reply");
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }

@@ -34,7 +34,7 @@ use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
     Connection,
     converse::Outgoing,
-    ends::{Gone, Interrupt},
+    ends::{Dropped, Interrupt},
     io::Io,
     rejections::{TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed, timed_out},
     respond::{Exit, Flow, Responder},
@@ -58,7 +58,7 @@ impl<P: ServerProtocol> Connection<P> {
     pub(super) async fn process_concurrent(
         &mut self,
         concurrency: Concurrency,
-    ) -> Result<Option<Exit>, Gone> {
+    ) -> Result<Option<Exit>, Dropped> {
         let shared = &*self.shared;
         let mut driver = Driver {
             shared,
@@ -299,7 +299,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         for slot in take(&mut self.outbox.answers) {
             self.drop_function(slot);
-            self.responder().dropped("the connection closed");
+            self.responder().function_dropped("the connection closed");
         }
         self.responder().close_after_reply()
     }
@@ -364,13 +364,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         &mut self,
         intake: Intake,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Option<Interrupt>, Gone>> {
+    ) -> Poll<Result<Option<Interrupt>, Dropped>> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // It waits for nothing but the peer, of which it needs no notices.
-            if let Poll::Ready(Err(gone)) = self.io.poll_flush_in_time(write, cx) {
-                return Poll::Ready(Err(gone));
+            if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
+                return Poll::Ready(Err(dropped));
             }
         } else {
             let cut = if intake == Intake::NeedsBytes {
@@ -403,7 +403,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Frames the events that wait. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Gone> {
+    fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Dropped> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -436,7 +436,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             };
             for slot in others {
                 self.set_id(*slot);
-                self.responder().dropped(reason.text());
+                self.responder().function_dropped(reason.text());
             }
             self.set_id(*last);
             return self.responder().interrupted(interrupt);

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    super::{super::limits::Deadline, ends::Gone},
+    super::{super::limits::Deadline, ends::Dropped},
     Io,
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         is_idle: bool,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
