@@ -74,7 +74,7 @@ impl<F: Framing> Outgoing<'_, F> {
             if let Some(error) = error {
                 dropped += 1;
                 rest = rest.get(1..).unwrap_or_default();
-                let log_limiter = self.io.registration().log_limiter();
+                let log_limiter = self.io.registration.log_limiter();
                 log_limited!(log_limiter, error, { %error, }, "an event cannot be sent");
             }
         }

@@ -37,7 +37,7 @@ use crate::{
     transport::{DynHandshake, StartedTls, Stream},
 };
 
-/// The stream of a connection, the clocks of its waits, the budget of its polls, and its accounts.
+/// The stream of a connection, with what its waits need: clocks, a budget, and the entry in the registry.
 pub(super) struct Io {
     stream: Stream,
     /// The code that runs, for the guard that catches panics.
@@ -48,8 +48,9 @@ pub(super) struct Io {
     /// `idle_timeout`, or the limit of this connection in its place.
     idle: Limit,
     clocks: Clocks,
-    /// After the stream, so that the connection counts as ended only when its socket is closed.
     pub(super) accounts: Accounts,
+    /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
+    pub(super) registration: Registration,
 }
 
 /// The code that runs, and so the code that has panicked when a panic is caught.
@@ -90,7 +91,8 @@ impl Io {
             budget: Budget::new(),
             idle: registration.limits().idle,
             clocks: Clocks::default(),
-            accounts: Accounts::new(usage, registration),
+            accounts: Accounts::new(usage),
+            registration,
         }
     }
 
@@ -102,7 +104,7 @@ impl Io {
             && has_more()
             && self
                 .budget
-                .check_clock(self.accounts.registration.limits().poll_nanos)
+                .check_clock(self.registration.limits().poll_nanos)
     }
 
     /// Counts a frame that was taken. `has_more` tells whether there may be another.
@@ -111,17 +113,10 @@ impl Io {
         self.budget.count(has_more);
     }
 
-    /// Returns the entry in the registry.
-    #[inline]
-    pub(super) const fn registration(&self) -> &Registration {
-        &self.accounts.registration
-    }
-
     /// Counts a frame that is not a request: the connection is idle.
     pub(super) fn count_other_frame(&mut self) {
-        let received = self.accounts.registration.tally().received();
-        self.clocks
-            .start_idle(self.accounts.registration.now(), received);
+        let received = self.registration.tally().received();
+        self.clocks.start_idle(self.registration.now(), received);
     }
 
     /// Returns the code that runs, or has panicked.
@@ -156,9 +151,7 @@ impl Io {
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
-        self.clocks
-            .half_close
-            .start(self.accounts.registration.now());
+        self.clocks.half_close.start(self.registration.now());
     }
 }
 
@@ -222,7 +215,7 @@ impl Io {
     ) -> Poll<io::Result<()>> {
         let before = write.sent();
         let flushed = self.poll_stream(|stream| write.poll_flush(cx, stream));
-        let registration = &self.accounts.registration;
+        let registration = &self.registration;
         let Poll::Ready(sent) = flushed else {
             registration.tally().count_bytes_sent(write.sent() - before);
             return Poll::Pending;
@@ -251,14 +244,14 @@ impl Io {
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
     fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Dropped> {
-        let mut limit = self.accounts.registration.limits().write;
-        let reserved = write.reserve(self.accounts.registration.memory());
+        let mut limit = self.registration.limits().write;
+        let reserved = write.reserve(self.registration.memory());
         reserved.map_err(|OverBudget| Dropped::OverBudget)?;
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
         let (stall, sent) = (&mut self.clocks.stall, write.sent());
-        stall.start(self.accounts.registration.now(), sent);
+        stall.start(self.registration.now(), sent);
         Ok(stall.deadline(limit, sent))
     }
 
@@ -272,7 +265,7 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> PollRead {
         // Before each read, because a peer may never stop sending.
-        if self.accounts.registration.must_close() {
+        if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
             if let Some(why) = self.end_of_closing(is_idle) {
                 return Poll::Ready(Ok(ReadOutcome::Ended(why)));
@@ -282,10 +275,7 @@ impl Io {
         // late.
         match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
             Poll::Ready(Ok(bytes)) => {
-                self.accounts
-                    .registration
-                    .tally()
-                    .count_bytes_received(bytes);
+                self.registration.tally().count_bytes_received(bytes);
                 Poll::Ready(Ok(ReadOutcome::Arrived))
             }
             Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
@@ -301,22 +291,22 @@ impl Io {
     /// has some time to complete.
     #[cold]
     fn end_of_closing(&mut self, is_idle: bool) -> Option<WaitEnd> {
-        let received = self.accounts.registration.tally().received();
+        let received = self.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
-        if self.accounts.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
+        if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
             return Some(WaitEnd::Evicted);
         }
-        if !self.accounts.registration.is_draining() {
+        if !self.registration.is_draining() {
             return None;
         }
-        self.clocks.drain.start(self.accounts.registration.now());
+        self.clocks.drain.start(self.registration.now());
         let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
-        let is_over = is_idle || self.accounts.registration.has_passed(deadline);
+        let is_over = is_idle || self.registration.has_passed(deadline);
         is_over.then(|| self.end_of_drain())
     }
 
     fn end_of_drain(&self) -> WaitEnd {
-        if self.accounts.registration.is_retired() {
+        if self.registration.is_retired() {
             WaitEnd::Retired
         } else {
             WaitEnd::Draining
@@ -326,13 +316,13 @@ impl Io {
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
-        let now = self.accounts.registration.now();
-        let received = self.accounts.registration.tally().received();
+        let now = self.registration.now();
+        let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
             contended = self.memory_deadline(read, now);
-            let limits = self.accounts.registration.limits();
+            let limits = self.registration.limits();
             self.clocks
                 .frame_deadline(limits, self.idle, read, now, received)
         } else {
@@ -347,9 +337,9 @@ impl Io {
         }
         let wakeup = self.poll_deadline(deadline, cx);
         if let Some(began) = idle_since {
-            self.accounts.registration.set_idle_since(began);
+            self.registration.set_idle_since(began);
         }
-        if wakeup.is_pending() && !is_draining && self.accounts.registration.must_close() {
+        if wakeup.is_pending() && !is_draining && self.registration.must_close() {
             // It was told so between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
@@ -370,7 +360,7 @@ impl Io {
             // Another frame than that of the last wait.
             self.clocks.memory.stop();
         }
-        if read.is_contended(self.accounts.registration.memory()) {
+        if read.is_contended(self.registration.memory()) {
             return self.clocks.memory_deadline(read, now);
         }
         self.clocks.memory.stop();
@@ -382,15 +372,15 @@ impl Io {
         if !read.has_started() || read.is_skipping() {
             return Deadline::NEVER;
         }
-        let now = self.accounts.registration.now();
+        let now = self.registration.now();
         let contended = self.memory_deadline(read, now);
         contended.min(self.part_deadline(read.unread_len()))
     }
 
     /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
     fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let began = self.clocks.frame.start(self.accounts.registration.now());
-        let limit = frame_limit(self.accounts.registration.limits(), arrived);
+        let began = self.clocks.frame.start(self.registration.now());
+        let limit = frame_limit(self.registration.limits(), arrived);
         Deadline::after(began, limit)
     }
 
@@ -414,8 +404,8 @@ impl Io {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Dropped>> {
-        clock.start(self.accounts.registration.now());
-        let timed_out = clock.deadline(self.accounts.registration.limits().request);
+        clock.start(self.registration.now());
+        let timed_out = clock.deadline(self.registration.limits().request);
         let cut = if ahead.has_demand() {
             self.part_deadline(ahead.len())
         } else {
@@ -447,18 +437,16 @@ impl Io {
             Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
-        if ahead.is_large() && ahead.reserve(self.accounts.registration.memory()).is_err() {
+        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
             return Poll::Ready(Ok(Interrupt::OverBudget));
         }
-        let limits = self.accounts.registration.limits();
+        let limits = self.registration.limits();
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
         let deadline = stalled.min(timed_out).min(half_closed).min(cut);
         let wakeup = ready!(self.poll_deadline(deadline, cx));
-        let has_passed = |deadline| self.accounts.registration.has_passed(deadline);
+        let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted(
-                self.accounts.registration.abort_reason(),
-            )),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
@@ -499,9 +487,9 @@ impl Io {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
         if ahead.len() > before {
-            let tally = self.accounts.registration.tally();
+            let tally = self.registration.tally();
             tally.count_bytes_received(ahead.len() - before);
-            if NEEDS_ARRIVALS || self.accounts.registration.probe().is_some() {
+            if NEEDS_ARRIVALS || self.registration.probe().is_some() {
                 ahead.note_read(Instant::now());
             }
         }
@@ -515,7 +503,7 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> Result<(), Dropped> {
         self.budget.restart();
-        if self.accounts.registration.is_aborted() {
+        if self.registration.is_aborted() {
             return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
@@ -537,16 +525,11 @@ impl Io {
         if dropped > 0 {
             // Whoever can change what is not encrypted could let the peer send these requests over TLS
             // (CVE-2011-0411).
-            let limiter = self.accounts.registration.log_limiter();
+            let limiter = self.registration.log_limiter();
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
         }
         self.clocks.frame.stop();
-        let shaking = shake_hands(
-            &mut self.stream,
-            peer,
-            handshakes,
-            &mut self.accounts.registration,
-        );
+        let shaking = shake_hands(&mut self.stream, peer, handshakes, &mut self.registration);
         if shaking.await {
             peer.insert(StartedTls);
             Ok(())
@@ -565,7 +548,7 @@ impl Io {
     pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
         self.running = Running::Request;
         self.stream = stream;
-        let tally = self.accounts.registration.tally();
+        let tally = self.registration.tally();
         tally.count_bytes_received(totals.received);
         tally.count_bytes_sent(totals.sent);
     }
@@ -578,7 +561,7 @@ impl Io {
 
     #[cold]
     fn aborted(&self) -> Dropped {
-        match self.accounts.registration.abort_reason() {
+        match self.registration.abort_reason() {
             AbortReason::ServerEnded => Dropped::Aborted,
             AbortReason::TooOld => Dropped::TooOld,
         }
@@ -589,6 +572,6 @@ impl Io {
     #[inline]
     fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.budget.restart();
-        self.accounts.registration.poll_deadline(deadline, cx)
+        self.registration.poll_deadline(deadline, cx)
     }
 }

@@ -23,8 +23,8 @@ impl<P: ServerProtocol> Connection<P> {
         let limit = shared.limits.frame_len;
         let unread = read.input(limit, Side::Server).bytes();
         let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
-        let memory = Arc::clone(io.registration().memory());
-        let is_newcomer = io.registration().tally().received() == 0;
+        let memory = Arc::clone(io.registration.memory());
+        let is_newcomer = io.registration.tally().received() == 0;
         // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
         // could wait for that.
         let reserved = if read.has_reserved() || length <= arrived {
@@ -64,7 +64,7 @@ async fn wait_for_memory<T>(
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
                 // Those with memory have less time from now on.
-                io.registration().wake_others();
+                io.registration.wake_others();
             }
             io.poll_no_memory(read, cx).map_ok(Err)
         }

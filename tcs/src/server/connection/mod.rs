@@ -81,7 +81,7 @@ use ends::{Dropped, WaitEnd};
 use io::{Io, ReadOutcome, Running};
 use receive::end_chunks;
 pub(super) use respond::rejection_frames;
-use respond::{Exit, Flow, Responder};
+use respond::{Exit, Flow, Processing, Responder};
 
 /// One connection of a server.
 ///
@@ -95,6 +95,8 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited
     /// for.
     has_unprocessed: bool,
+    /// How the requests are processed that arrived last.
+    processing: Processing,
     io: Io,
     /// Released last, however the connection ends. That of an evicted connection is released at once.
     permit: Option<OwnedSemaphorePermit>,
@@ -154,6 +156,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: has_no_request::<P>(),
+            processing: Processing::Sequential,
             io: Io::new::<P>(new.stream, new.usage, new.registration),
             permit: new.permit,
         }
@@ -232,7 +235,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Logs and records the end of the connection, with its totals.
     #[cold]
     fn record_end(&self, reason: &dyn fmt::Display) {
-        let tally = self.io.registration().tally();
+        let tally = self.io.registration.tally();
         let duration = self.info.opened().elapsed();
         record_connection(duration);
         let conversation = self.info.open_conversation();
@@ -252,8 +255,9 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Writes the greeting, if the protocol has one.
     fn greet(&mut self) -> Flow {
-        let write = &mut self.buffers.checkout().write;
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let Buffers { write, .. } = self.buffers.checkout();
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(greeting),
@@ -286,9 +290,8 @@ impl<P: ServerProtocol> Connection<P> {
             if Self::IS_CONCURRENT
                 && let Some(concurrency) = P::CONCURRENT
             {
-                let is_concurrent = self.may_be_concurrent();
-                self.io.accounts.is_concurrent = is_concurrent;
-                if is_concurrent {
+                self.processing = self.choose_processing();
+                if self.processing == Processing::Concurrent {
                     // Boxed, because hardly a connection needs room for it.
                     match Box::pin(self.process_concurrent(concurrency)).await? {
                         Some(exit) => return Ok(exit),
@@ -329,11 +332,15 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Returns `true` if requests are processed at the same time. With ids, this is the default, and a session that is not
-    /// shared keeps them in sequence.
-    fn may_be_concurrent(&self) -> bool {
-        // A panic is that of the next request.
-        !P::Framing::HAS_IDS || !matches!(share_session::<P>(&self.session), Ok(None))
+    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, and a
+    /// session that is not shared keeps requests in sequence.
+    fn choose_processing(&self) -> Processing {
+        // If sharing panics, the next request fails with that panic.
+        if P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None)) {
+            Processing::Sequential
+        } else {
+            Processing::Concurrent
+        }
     }
 
     /// Sends events, and waits for input.
@@ -404,7 +411,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Notes when the requests in the read buffer began to wait.
     #[cold]
     fn note_arrival(&mut self) {
-        let received = self.io.registration().tally().received();
+        let received = self.io.registration.tally().received();
         self.buffers.checkout().read.note_arrival(received);
     }
 
@@ -420,11 +427,12 @@ impl<P: ServerProtocol> Connection<P> {
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
-            self.io.accounts.count_unreadable(&self.shared);
+            self.io.count_unreadable(&self.shared);
             self.io.accounts.unsent.rejected += 1;
         }
         let idle = self.io.idle_limit();
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         responder.wait_ended(read, why, idle);
         if read.has_started() || !ahead.is_unused() {
             Exit::Close
@@ -455,7 +463,9 @@ impl<P: ServerProtocol> Connection<P> {
             let rest = end_chunks(conversation, &mut self.framing, ahead, &self.shared);
             read.frames().skip(rest);
         }
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        self.io.accounts.end_request();
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
@@ -465,7 +475,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     fn log_panic(&self, what: &'static str, payload: Payload) {
-        log_panic(self.io.registration().log_limiter(), what, payload);
+        log_panic(self.io.registration.log_limiter(), what, payload);
     }
 }
 

@@ -61,8 +61,16 @@ pub(super) enum Exit {
     Upgraded,
 }
 
-/// Writes and counts responses other than ordinary replies. A connection makes one whenever it has something to
-/// write.
+/// How a connection processes its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processing {
+    /// One after the other.
+    Sequential,
+    /// At the same time, each in a slot.
+    Concurrent,
+}
+
+/// Writes and counts responses other than ordinary replies. A connection creates one whenever it has something to write.
 pub(super) struct Responder<'a, P: ServerProtocol> {
     shared: &'a Shared<P>,
     framing: &'a mut ConnectionFraming<P::Framing>,
@@ -81,18 +89,21 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         framing: &'a mut ConnectionFraming<P::Framing>,
         write: &'a mut WriteBuffer,
         io: &'a mut Io,
+        processing: Processing,
     ) -> Self {
-        // A response ends its request. Ordinary replies come here, too, if requests are limited.
-        let accounts = &mut io.accounts;
-        accounts.end_request();
+        let Io {
+            accounts,
+            registration,
+            ..
+        } = io;
         Self {
             shared,
             framing,
             write,
-            tally: accounts.registration.tally(),
-            log_limiter: accounts.registration.log_limiter(),
+            tally: registration.tally(),
+            log_limiter: registration.log_limiter(),
             unsent: &mut accounts.unsent,
-            is_concurrent: is_concurrent::<P>() && accounts.is_concurrent,
+            is_concurrent: is_concurrent::<P>() && processing == Processing::Concurrent,
         }
     }
 

@@ -37,7 +37,7 @@ use super::{
     ends::{Dropped, Interrupt},
     io::Io,
     rejections::{TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed, timed_out},
-    respond::{Exit, Flow, Responder},
+    respond::{Exit, Flow, Processing, Responder},
 };
 use crate::{
     ConnectionInfo,
@@ -100,7 +100,7 @@ impl<P: ServerProtocol> Connection<P> {
                 return Ok(Some(exit));
             }
             rounds += 1;
-            let limit = driver.io.registration().limits().poll_nanos;
+            let limit = driver.io.registration.limits().poll_nanos;
             let must_yield = intake == Intake::Yield
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
@@ -185,7 +185,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         match polled {
             Some(Ok(outcome)) => {
-                let outcome = outcome.reserve(self.io.registration().memory());
+                let outcome = outcome.reserve(self.io.registration.memory());
                 self.finish(slot, outcome);
             }
             Some(Err(payload)) => self.fail(slot, payload),
@@ -196,7 +196,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Notes that the function of a slot has panicked.
     #[cold]
     fn fail(&mut self, slot: usize, payload: Payload) {
-        let log_limiter = self.io.registration().log_limiter();
+        let log_limiter = self.io.registration.log_limiter();
         let rejection = function_panicked(log_limiter, payload);
         self.slots.drop_items(slot);
         self.finish(slot, Outcome::Rejected(rejection));
@@ -323,7 +323,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::BadFrame(error) => {
                 let Buffers { read, write, .. } = &mut *self.buffers;
                 let unread = read.input(self.shared.limits.frame_len, Side::Server);
-                Responder::new(self.shared, self.framing, write, self.io)
+                let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
+                Responder::new(self.shared, framing, write, self.io, processing)
                     .bad_frame(&error, unread.bytes());
                 Flow::Break(Exit::Close)
             }
@@ -355,7 +356,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     fn responder(&mut self) -> Responder<'_, P> {
-        Responder::new(self.shared, self.framing, &mut self.buffers.write, self.io)
+        let write = &mut self.buffers.write;
+        let processing = Processing::Concurrent;
+        Responder::new(self.shared, self.framing, write, self.io, processing)
     }
 
     /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
@@ -447,7 +450,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.take_requests();
             }
             let deadline = self.io.frame_deadline(&self.buffers.read);
-            if self.io.registration().has_passed(deadline) {
+            if self.io.registration.has_passed(deadline) {
                 self.give_up_frame();
             }
             return Flow::Continue(());
@@ -464,7 +467,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 continue;
             };
             let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
-            let has_passed = |deadline| self.io.registration().has_passed(deadline);
+            let has_passed = |deadline| self.io.registration.has_passed(deadline);
             let rejection = if is_half_closed {
                 half_closed(&self.shared.limits)
             } else if has_passed(client_deadline) {
@@ -494,7 +497,7 @@ impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
     fn drop_function(&mut self, slot: usize) {
         if let Err(payload) = self.slots.stop(slot) {
-            let log_limiter = self.io.registration().log_limiter();
+            let log_limiter = self.io.registration.log_limiter();
             log_panic(log_limiter, "the drop of a function", payload);
         }
     }

@@ -40,7 +40,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
         items.advance(count);
         // `request_timeout` is for each item.
-        let now = self.io.registration().now();
+        let now = self.io.registration.now();
         if let Some(request) = self.slots.request_mut(slot) {
             request.items = items;
             request.restart(now, &self.shared.limits);
