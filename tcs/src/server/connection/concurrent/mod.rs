@@ -6,7 +6,7 @@
 //! its messages: they are framed in the order in which they are sent.
 
 mod backlog;
-mod call;
+mod execute;
 mod outbox;
 mod slots;
 mod streams;
@@ -24,9 +24,9 @@ use tokio::{task::yield_now, time::Instant};
 
 use self::{
     backlog::Backlog,
-    call::{Outcome, Reply, Request, call},
+    execute::{Outcome, Reply, Request, execute},
     outbox::Outbox,
-    slots::Slots,
+    slots::{SlotIndex, Slots},
     streams::is_large,
     take::Intake,
 };
@@ -68,7 +68,7 @@ impl<P: ServerProtocol> Connection<P> {
             framing: &mut self.framing,
             buffers: self.buffers.checkout(),
             io: &mut self.io,
-            call: call::<P>,
+            new_future: execute::<P>,
             slots: Slots::new(),
             outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
             backlog: Backlog::default(),
@@ -139,7 +139,8 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     framing: &'a mut ConnectionFraming<P::Framing>,
     buffers: &'a mut Buffers,
     io: &'a mut Io,
-    call: fn(&'a Shared<P>, Request<P>) -> F,
+    /// [`execute`], whose future has a type without a name.
+    new_future: fn(&'a Shared<P>, Request<P>) -> F,
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
@@ -172,7 +173,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Polls the function in a slot, if one runs.
-    fn poll_slot(&mut self, slot: usize) {
+    fn poll_slot(&mut self, slot: SlotIndex) {
         let Some(request) = self.slots.request(slot) else {
             return;
         };
@@ -195,7 +196,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Notes that the function of a slot has panicked.
     #[cold]
-    fn fail(&mut self, slot: usize, payload: Payload) {
+    fn fail(&mut self, slot: SlotIndex, payload: Payload) {
         let log_limiter = self.io.registration.log_limiter();
         let rejection = function_panicked(log_limiter, payload);
         self.slots.drop_items(slot);
@@ -204,7 +205,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Drops the function in a slot, and its items. Its request gets `outcome`, also if a reply to it waits.
     #[cold]
-    fn stop(&mut self, slot: usize, outcome: Outcome) {
+    fn stop(&mut self, slot: SlotIndex, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);
         match self.slots.stop(slot) {
             Ok(()) => {
@@ -220,7 +221,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Notes what becomes of a request.
-    fn finish(&mut self, slot: usize, outcome: Outcome) {
+    fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
         if outcome.closes() {
             self.phase = self.phase.max(Phase::Closing);
         }
@@ -305,7 +306,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Lets what is written from now on have the id of a request.
-    fn set_id(&mut self, slot: usize) {
+    fn set_id(&mut self, slot: SlotIndex) {
         if P::Framing::HAS_IDS
             && let Some(request) = self.slots.request(slot)
         {
@@ -433,7 +434,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
         if let Interrupt::Aborted(reason) = interrupt {
             // Only requests have failed.
-            let slots = self.outbox.unanswered(&self.slots);
+            let slots = self.outbox.unanswered_requests(&self.slots);
             let Some((last, others)) = slots.split_last() else {
                 return Flow::Break(Exit::Close);
             };
@@ -460,7 +461,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.phase = Phase::HalfClosed;
         }
         self.timeout = Deadline::NEVER;
-        for slot in self.slots.positions() {
+        for slot in self.slots.indices() {
             // Items without credit may wait after their function.
             let is_pending = self.slots.is_running(slot) || self.slots.has_items(slot);
             let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
@@ -487,7 +488,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 /// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
 impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
     fn drop(&mut self) {
-        for slot in self.slots.positions() {
+        for slot in self.slots.indices() {
             self.drop_function(slot);
         }
     }
@@ -495,7 +496,7 @@ impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
 
 impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
-    fn drop_function(&mut self, slot: usize) {
+    fn drop_function(&mut self, slot: SlotIndex) {
         if let Err(payload) = self.slots.stop(slot) {
             let log_limiter = self.io.registration.log_limiter();
             log_panic(log_limiter, "the drop of a function", payload);

@@ -14,8 +14,8 @@ use super::{
     },
     Driver, Phase,
     backlog::QueuedRequest,
-    call::{Outcome, Request},
-    slots::ClientDeadline,
+    execute::{Outcome, Request},
+    slots::{ClientDeadline, SlotIndex},
 };
 use crate::{
     Rejection, RejectionKind,
@@ -157,12 +157,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Calls the function of a request, unless a limit rejects it.
     fn start(&mut self, queued: QueuedRequest) {
         let slot = self.open_slot(queued.id);
-        if let Err(rejection) = self.call(slot, queued) {
+        if let Err(rejection) = self.try_start(slot, queued) {
             self.finish(slot, Outcome::Rejected(rejection));
         }
     }
 
-    fn call(&mut self, slot: usize, queued: QueuedRequest) -> Result<(), Rejection> {
+    /// Calls the function of a request in a slot, or returns why it is rejected.
+    fn try_start(&mut self, slot: SlotIndex, queued: QueuedRequest) -> Result<(), Rejection> {
         let QueuedRequest {
             id: _,
             message,
@@ -195,7 +196,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         request.start(client_deadline, registration.now(), &self.shared.limits);
         self.timeout = self.timeout.min(request.deadline);
         let info = Arc::clone(&request.info);
-        let function = (self.call)(
+        let function = (self.new_future)(
             self.shared,
             Request {
                 message,
@@ -211,7 +212,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns the slot of a request.
-    fn open_slot(&mut self, id: u32) -> usize {
+    fn open_slot(&mut self, id: u32) -> SlotIndex {
         let slot = self.slots.open(self.info);
         if let Some(request) = self.slots.request_mut(slot) {
             request.begin::<P::Framing>(id);
@@ -303,7 +304,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Drops a request that the client has cancelled. It is still answered once, because the client uses its id only then
     /// again.
-    fn cancel(&mut self, slot: usize) {
+    fn cancel(&mut self, slot: SlotIndex) {
         if !self.slots.outcome(slot).is_some_and(Outcome::closes) {
             self.stop(slot, Outcome::Rejected(cancelled()));
         }

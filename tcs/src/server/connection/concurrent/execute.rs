@@ -96,7 +96,7 @@ impl Reply {
 }
 
 /// Decodes a request and calls its function. The future owns what the request borrows.
-pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
+pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
     let Request {
         message,
         mut session,
