@@ -126,3 +126,105 @@ impl Outbox {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Pending, pending};
+
+    use super::*;
+    use crate::{ConnectionInfo, Peer, Rejection, RejectionKind, framing::FrameError};
+
+    #[derive(Clone, Copy, Debug)]
+    enum Request {
+        Running,
+        Done,
+        /// Done, with an item that was not sent.
+        WithItem,
+        /// Done, and the connection closes after its answer.
+        Last,
+        BadFrame,
+    }
+
+    use Request::{BadFrame, Done, Last, Running, WithItem};
+
+    impl Request {
+        fn outcome(self) -> Option<Outcome> {
+            let rejected = |kind| Outcome::Rejected(Rejection::new(kind, ""));
+            Some(match self {
+                Running => return None,
+                Done | WithItem => rejected(RejectionKind::Error),
+                Last => rejected(RejectionKind::GoingAway),
+                BadFrame => Outcome::BadFrame(FrameError::malformed("it is")),
+            })
+        }
+    }
+
+    /// Returns which of these requests is answered next.
+    fn answered_next(is_ordered: bool, requests: &[Request]) -> Option<usize> {
+        let mut slots = Slots::<Pending<Outcome>>::new();
+        let mut outbox = Outbox::new(is_ordered);
+        let mut opened = Vec::new();
+        for request in requests {
+            let slot = slots.open(&ConnectionInfo::new(Peer::unnamed()));
+            opened.push(slot);
+            outbox.add_received(slot);
+            match request.outcome() {
+                Some(outcome) => {
+                    slots.finish(slot, outcome);
+                    outbox.add_finished(slot);
+                }
+                None => slots.start(slot, pending()),
+            }
+            if let (WithItem, Some(active)) = (request, slots.request_mut(slot)) {
+                active.items.push(b"item");
+            }
+        }
+        let answer = outbox.answers[outbox.next_answer(&slots)?];
+        opened.iter().position(|slot| *slot == answer)
+    }
+
+    #[test]
+    fn answers_in_order_wait_for_the_oldest_request() {
+        const ALL: [Request; 5] = [Running, Done, WithItem, Last, BadFrame];
+        for (first, expected) in [
+            (Running, None),
+            (Done, Some(0)),
+            (WithItem, None),
+            (Last, Some(0)),
+            (BadFrame, Some(0)),
+        ] {
+            assert_eq!(answered_next(true, &[first]), expected, "{first:?}");
+            for second in ALL {
+                let answered = answered_next(true, &[first, second]);
+                assert_eq!(answered, expected, "{first:?}, {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_closes_the_connection_is_answered_after_all_others() {
+        const FIRST: Option<usize> = Some(0);
+        const SECOND: Option<usize> = Some(1);
+        for (first, alone, [running, done, with_item, last, bad_frame]) in [
+            (Running, None, [None, SECOND, None, None, None]),
+            (Done, FIRST, [FIRST; 5]),
+            // Its items come before it, also if the connection closes.
+            (WithItem, None, [None, SECOND, None, SECOND, None]),
+            (Last, FIRST, [None, SECOND, FIRST, FIRST, FIRST]),
+            // Nothing is received after it, so the others were received before.
+            (BadFrame, FIRST, [None, SECOND, None, SECOND, None]),
+        ] {
+            assert_eq!(answered_next(false, &[first]), alone, "{first:?}");
+            for (second, expected) in [
+                (Running, running),
+                (Done, done),
+                (WithItem, with_item),
+                (Last, last),
+                (BadFrame, bad_frame),
+            ] {
+                let answered = answered_next(false, &[first, second]);
+                assert_eq!(answered, expected, "{first:?}, {second:?}");
+            }
+        }
+    }
+}
