@@ -17,6 +17,7 @@ mod view;
 
 use std::{fs, num::NonZeroU32, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+use clap::{ArgMatches, FromArgMatches};
 use tokio::{runtime, signal, task::JoinSet, time};
 
 use self::{
@@ -39,32 +40,62 @@ Examples:
   tcs bench localhost:1234 --rate 5000 --json > a.json
   tcs bench compare a.json b.json";
 
+/// What the command line asks for.
+// By hand, because a derived subcommand would make the address optional.
+#[derive(Debug)]
+pub(crate) enum Args {
+    Measure(Box<Measure>),
+    Compare(Compare),
+}
+
+/// Print two results of --json side by side
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    #[arg(value_name = "A.json")]
+    a: String,
+    #[arg(value_name = "B.json")]
+    b: String,
+}
+
+impl clap::Args for Args {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let compare = Compare::augment_args(clap::Command::new("compare")).hide(true);
+        Measure::augment_args(command)
+            .subcommand(compare)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+            .disable_help_subcommand(true)
+            .override_usage("tcs bench [OPTIONS] <HOST:PORT> [TEXT]\n       tcs bench compare <A.json> <B.json>")
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some((_, compared)) => Compare::from_arg_matches(compared).map(Self::Compare),
+            None => {
+                Measure::from_arg_matches(matches).map(|measure| Self::Measure(Box::new(measure)))
+            }
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 /// Measure how fast a server is
 ///
 /// With --rate, a request is due at its time whether or not the replies before it have come, and its latency counts
 /// from that time. So a server that stalls does not slow down the clock that measures it.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    measure: Option<Measure>,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Print two results side by side, which --json has made
-    Compare {
-        #[arg(value_name = "A.json")]
-        a: String,
-        #[arg(value_name = "B.json")]
-        b: String,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-struct Measure {
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Measure {
     #[command(flatten)]
     target: Target,
     /// The request
@@ -134,12 +165,9 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let result = match (args.command, args.measure) {
-        (Some(Command::Compare { a, b }), _) => compare(&a, &b),
-        (None, Some(measure)) => measure.run(),
-        (None, None) => {
-            Err(Failure::usage("there is no server to measure").hint("write tcs bench HOST:PORT"))
-        }
+    let result = match args {
+        Args::Measure(measure) => measure.run(),
+        Args::Compare(Compare { a, b }) => compare(&a, &b),
     };
     failure::report(result)
 }
