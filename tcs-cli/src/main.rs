@@ -3,8 +3,13 @@
 mod bench;
 mod call;
 mod describe;
+mod failure;
+mod framing;
 mod listen;
+mod payload;
 mod proxy;
+mod target;
+mod wire;
 
 use std::process::ExitCode;
 

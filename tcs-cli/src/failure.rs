@@ -1,0 +1,93 @@
+//! Why a command ends, for people and for scripts.
+
+use std::{error::Error as StdError, fmt, process::ExitCode};
+
+use tcs::ErrorKind;
+
+/// The exit codes, which `--help` documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The server rejected a request, or replied with an error; or a script was not followed.
+    Rejected = 1,
+    /// The command line or an input is wrong. `clap` uses the same code.
+    Usage = 2,
+    /// There is no connection, or no socket to listen on.
+    Connect = 3,
+    /// Something took longer than its limit.
+    Timeout = 4,
+    /// The bytes that arrived are not of the framing or the format.
+    Protocol = 5,
+    /// The connection ended before the reply.
+    Closed = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that ends a command: what happened, and what to do about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: message.to_string(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Adds what to do.
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Prints the failure on standard error, and returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("tcs: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("  {hint}");
+        }
+        self.exit.into()
+    }
+}
+
+/// Returns the exit code of a command, after the failure was reported if there is one.
+pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl From<tcs::Error> for Failure {
+    fn from(error: tcs::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        let exit = match error.kind() {
+            ErrorKind::Connect | ErrorKind::Resolve | ErrorKind::Listen => Exit::Connect,
+            ErrorKind::TimedOut => Exit::Timeout,
+            ErrorKind::Rejected => Exit::Rejected,
+            ErrorKind::Reply => Exit::Protocol,
+            ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => Exit::Closed,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, message)
+    }
+}

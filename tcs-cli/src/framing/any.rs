@@ -1,0 +1,218 @@
+//! A framing that is chosen at run time.
+
+use std::ops::Range;
+
+use tcs::{
+    Rejection,
+    framing::{
+        Announcement, Exchanges, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+    },
+};
+
+/// What this tool uses of a framing.
+///
+/// Every framing of the library has it. Those that have parameters at run time are in `own.rs`, because a framing of
+/// the library has its parameters in its type.
+pub(super) trait DynFraming: Send {
+    fn exchanges(&self) -> Exchanges {
+        Exchanges::Many
+    }
+    fn has_ids(&self) -> bool {
+        false
+    }
+    fn set_side(&mut self, _side: Side) {}
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError>;
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
+    fn reject(&mut self, _out: &mut Vec<u8>, _rejection: &Rejection) -> bool {
+        false
+    }
+    fn announce(&mut self, _out: &mut Vec<u8>, _what: Announcement, _count: u32) -> bool {
+        false
+    }
+    fn notice(&mut self, _out: &mut Vec<u8>, _notice: Notice) -> bool {
+        false
+    }
+    fn id(&self) -> u32 {
+        0
+    }
+    fn set_id(&mut self, _id: u32) {}
+}
+
+impl<F: Framing> DynFraming for F {
+    fn exchanges(&self) -> Exchanges {
+        F::EXCHANGES
+    }
+    fn has_ids(&self) -> bool {
+        F::HAS_IDS
+    }
+    fn set_side(&mut self, side: Side) {
+        Framing::set_side(self, side);
+    }
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        Framing::parse(self, input)
+    }
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        Framing::begin(self, out);
+    }
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        Framing::finish(self, out, start)
+    }
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        Framing::reject(self, out, rejection)
+    }
+    fn announce(&mut self, out: &mut Vec<u8>, what: Announcement, count: u32) -> bool {
+        Framing::announce(self, out, what, count)
+    }
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        Framing::notice(self, out, notice)
+    }
+    fn id(&self) -> u32 {
+        Framing::id(self)
+    }
+    fn set_id(&mut self, id: u32) {
+        Framing::set_id(self, id);
+    }
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request or a reply.
+    Message,
+    /// A message that a notice has announced.
+    Announced(Announcement),
+    /// A control frame with this code: a rejection or a notice.
+    Control(u8),
+    /// A message of so many bytes, beyond the limit.
+    Oversized(usize),
+    /// Bytes that are no part of a message.
+    Skip,
+}
+
+/// A frame at the start of the input.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) kind: Kind,
+    /// Where the message, or the text of the control frame, is.
+    pub(crate) payload: Range<usize>,
+    /// The length of the frame. That of an oversized one may be beyond the input.
+    pub(crate) consumed: usize,
+    /// The id of its request, or 0.
+    pub(crate) id: u32,
+}
+
+/// The framing of one end of a connection: reads what the other end writes, and writes its own.
+pub(crate) struct AnyFraming {
+    /// Of what this end reads.
+    reads: Box<dyn DynFraming>,
+    /// Of what it writes, if that is another framing.
+    writes: Option<Box<dyn DynFraming>>,
+    side: Side,
+    announced: Option<(Announcement, u32)>,
+}
+
+impl AnyFraming {
+    pub(super) fn new(
+        mut reads: Box<dyn DynFraming>,
+        mut writes: Option<Box<dyn DynFraming>>,
+        side: Side,
+    ) -> Self {
+        reads.set_side(side);
+        if let Some(writes) = &mut writes {
+            writes.set_side(side);
+        }
+        Self {
+            reads,
+            writes,
+            side,
+            announced: None,
+        }
+    }
+
+    /// Returns the end whose framing this is.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Returns the frame that `input` begins with, or `None` if it is not complete.
+    pub(crate) fn parse(&mut self, input: Input<'_>) -> Result<Option<Found>, FrameError> {
+        let Some(frame) = self.reads.parse(input)? else {
+            return Ok(None);
+        };
+        let payload = frame.payload();
+        let kind = match frame.kind() {
+            FrameKind::Control(code) => {
+                self.note_announcement(code, input.bytes().get(payload.clone()));
+                Kind::Control(code)
+            }
+            FrameKind::Oversized => Kind::Oversized(payload.len()),
+            FrameKind::Skip => Kind::Skip,
+            _ => match &mut self.announced {
+                Some((what, left)) if *left > 0 => {
+                    *left -= 1;
+                    Kind::Announced(*what)
+                }
+                _ => Kind::Message,
+            },
+        };
+        Ok(Some(Found {
+            kind,
+            payload,
+            consumed: frame.consumed(),
+            id: self.reads.id(),
+        }))
+    }
+
+    /// Notes that the messages after a control frame were announced, if they were (`WIRE.md`).
+    fn note_announcement(&mut self, code: u8, text: Option<&[u8]>) {
+        let all = [
+            Announcement::Items,
+            Announcement::Events,
+            Announcement::Chunks,
+            Announcement::Parts,
+        ];
+        let what = all.into_iter().find(|what| what.code() == code);
+        let count = text.and_then(|text| text.try_into().ok());
+        if let (Some(what), Some(count)) = (what, count) {
+            self.announced = Some((what, u32::from_be_bytes(count)));
+        }
+    }
+
+    fn writer(&mut self) -> &mut dyn DynFraming {
+        self.writes.as_mut().unwrap_or(&mut self.reads).as_mut()
+    }
+
+    /// Appends the frame of a message.
+    pub(crate) fn write(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+        let start = out.len();
+        let writer = self.writer();
+        writer.begin(out);
+        out.extend_from_slice(message);
+        let written = writer.finish(out, start);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
+    }
+
+    /// Appends the frame of a rejection. Returns `false` if the framing has none.
+    pub(crate) fn reject(&mut self, rejection: &Rejection, out: &mut Vec<u8>) -> bool {
+        self.writer().reject(out, rejection)
+    }
+
+    /// Appends the notice that the next `count` messages are announced. Returns `false` if the framing has none.
+    pub(crate) fn announce(&mut self, what: Announcement, count: u32, out: &mut Vec<u8>) -> bool {
+        self.writer().announce(out, what, count)
+    }
+
+    /// Appends a notice of a client. Returns `false` if the framing has none.
+    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Vec<u8>) -> bool {
+        self.writer().notice(out, notice)
+    }
+
+    /// Sets the id of the frames that are written from now on.
+    pub(crate) fn set_id(&mut self, id: u32) {
+        self.writer().set_id(id);
+    }
+}

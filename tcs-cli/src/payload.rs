@@ -1,0 +1,283 @@
+//! Messages as people write and read them: text, hexadecimal digits, JSON.
+
+use std::{fmt, io::IsTerminal as _};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+use crate::failure::{Exit, Failure};
+
+/// How messages are written and shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// The bytes themselves, as text
+    #[default]
+    Plain,
+    /// JSON
+    Json,
+    /// MessagePack, which is written and shown as JSON
+    Messagepack,
+}
+
+/// The options for messages, which commands share.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Messages")]
+pub(crate) struct View {
+    /// The format of the messages
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help = "Format of the messages: plain, json or messagepack"
+    )]
+    pub(crate) format: Format,
+    /// Requests and replies are hexadecimal digits
+    #[arg(long)]
+    pub(crate) hex: bool,
+}
+
+impl View {
+    /// Returns the message that `text` means.
+    pub(crate) fn encode(self, text: &str) -> Result<Vec<u8>, Failure> {
+        if self.hex {
+            return from_hex(text).map_err(Failure::usage);
+        }
+        match self.format {
+            Format::Plain => Ok(text.as_bytes().to_vec()),
+            Format::Json => json(text).map(|_| text.trim().as_bytes().to_vec()),
+            Format::Messagepack => {
+                let encoded = rmp_serde::to_vec_named(&json(text)?);
+                encoded.map_err(|error| Failure::usage(format_args!("no MessagePack: {error}")))
+            }
+        }
+    }
+
+    /// Returns the value of a message, if the format has values.
+    pub(crate) fn value(self, message: &[u8]) -> Result<Option<Value>, Failure> {
+        let value = match self.format {
+            Format::Plain => return Ok(None),
+            Format::Json => serde_json::from_slice(message).map_err(|error| error.to_string()),
+            Format::Messagepack => {
+                let mut deserializer = rmp_serde::Deserializer::from_read_ref(message);
+                // As deep as the library reads.
+                deserializer.set_max_depth(128);
+                let shown = Shown::deserialize(&mut deserializer);
+                shown
+                    .map(|shown| shown.0)
+                    .map_err(|error| error.to_string())
+            }
+        };
+        value.map(Some).map_err(|reason| {
+            let shown = escaped(message.get(..60).unwrap_or(message));
+            let message = format!("the reply `{shown}` is not of the format: {reason}");
+            Failure::new(Exit::Protocol, message)
+                .hint("try another --format, or see the bytes with --hex")
+        })
+    }
+
+    /// Returns a message as it is shown. In the format plain, it is returned byte by byte, unless people read it.
+    pub(crate) fn show(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        if self.hex {
+            return Ok(to_hex(message).into_bytes());
+        }
+        Ok(match self.value(message)? {
+            Some(value) => value.to_string().into_bytes(),
+            None if std::io::stdout().is_terminal() => escaped(message).into_bytes(),
+            None => message.to_vec(),
+        })
+    }
+}
+
+fn json(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = format!("the request is not JSON: {error}");
+        Failure::usage(message).hint(r#"write text in quotation marks: '"Ann"'"#)
+    })
+}
+
+/// Returns the bytes of hexadecimal digits. Blanks between bytes are skipped.
+pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<char> = text
+        .chars()
+        .filter(|it| !it.is_whitespace() && *it != ':')
+        .collect();
+    let byte = |pair: &[char]| {
+        let digits: String = pair.iter().collect();
+        let byte = (digits.len() == 2 && digits.chars().all(|it| it.is_ascii_hexdigit()))
+            .then(|| u8::from_str_radix(&digits, 16).ok());
+        byte.flatten()
+            .ok_or_else(|| format!("`{digits}` is not a byte of two hexadecimal digits"))
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Returns bytes as pairs of hexadecimal digits.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
+}
+
+/// Returns text without control characters that would change a terminal. Line ends and tabs stay.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\t' => shown.push(character),
+                '\r' => shown.push_str("\\r"),
+                character if character.is_control() => shown.extend(character.escape_default()),
+                character => shown.push(character),
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+/// Returns the bytes of text with the escapes `\n`, `\r`, `\t`, `\0`, `\\`, `\"` and `\xNN`.
+pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        if character != '\\' {
+            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some('n') => b'\n',
+            Some('r') => b'\r',
+            Some('t') => b'\t',
+            Some('0') => 0,
+            Some('\\') => b'\\',
+            Some('"') => b'"',
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                match from_hex(&digits)?.as_slice() {
+                    [byte] => *byte,
+                    _ => return Err(r"`\x` needs two hexadecimal digits".to_owned()),
+                }
+            }
+            other => {
+                let other = other.map(String::from).unwrap_or_default();
+                return Err(format!(
+                    r"`\{other}` is no escape; there are \n, \r, \t, \0, \\ and \xNN"
+                ));
+            }
+        });
+    }
+    Ok(bytes)
+}
+
+/// Any value of MessagePack as JSON, which has no bytes and no other keys than texts.
+struct Shown(Value);
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShownVisitor)
+    }
+}
+
+struct ShownVisitor;
+
+impl<'de> Visitor<'de> for ShownVisitor {
+    type Value = Shown;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_unit<E>(self) -> Result<Shown, E> {
+        Ok(Shown(Value::Null))
+    }
+    fn visit_none<E>(self) -> Result<Shown, E> {
+        Ok(Shown(Value::Null))
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Shown, E> {
+        Ok(Shown(value.into()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shown, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Shown(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Shown(array.into()))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Shown, A::Error> {
+        let mut map = Map::new();
+        while let Some((Shown(key), Shown(value))) = entries.next_entry()? {
+            let key = match key {
+                Value::String(key) => key,
+                key => key.to_string(),
+            };
+            map.insert(key, value);
+        }
+        Ok(Shown(map.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_are_bytes() {
+        assert_eq!(from_hex("00 ff0A:7f"), Ok(vec![0, 255, 10, 127]));
+        for wrong in ["0", "0g", "+1", "é0"] {
+            assert!(from_hex(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(to_hex(&[0, 255, 10]), "00 ff 0a");
+    }
+
+    #[test]
+    fn escapes_are_read_and_shown() {
+        let bytes = unescaped(r"a\r\n\x00\xff\\é").expect("they are escapes");
+        assert_eq!(bytes, b"a\r\n\0\xff\\\xc3\xa9");
+        assert_eq!(escaped(&bytes), "a\\r\n\\u{0}\\xff\\é");
+        for wrong in [r"\q", "\\", r"\x0", r"\xzz"] {
+            assert!(unescaped(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(escaped(b"\x1b[2J"), "\\u{1b}[2J");
+    }
+
+    #[test]
+    fn messagepack_is_shown_as_json() {
+        let view = View {
+            format: Format::Messagepack,
+            hex: false,
+        };
+        let message = view.encode(r#"{"withdraw":{"cents":2000,"note":null}}"#);
+        let message = message.expect("it is JSON");
+        let expected = from_hex(
+            "81 a8 77 69 74 68 64 72 61 77 82 a5 63 65 6e 74 73 cd 07 d0 a4 6e 6f 74 65 c0",
+        );
+        assert_eq!(Ok(&message), expected.as_ref());
+        let shown = view.show(b"\x82\x01\xc4\x02\x00\xff\xa1a\xca\x3f\xc0\0\0");
+        assert_eq!(
+            shown.expect("it is MessagePack"),
+            br#"{"1":[0,255],"a":1.5}"#
+        );
+        assert!(view.show(b"\xc1").is_err());
+        assert!(view.show(&[0x91; 100_000]).is_err());
+    }
+}

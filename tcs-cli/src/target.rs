@@ -1,0 +1,304 @@
+//! Where to connect, and how.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tcs::{
+    Connection, ErrorKind,
+    client::ConnectOptions,
+    framing::Raw,
+    transport::{ClientTls, Stream},
+};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::failure::{Exit, Failure};
+
+/// The server, and how to reach it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The server: HOST:PORT, tls://HOST:PORT or unix:PATH
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) address: String,
+    /// HOST:PORT is the path of a Unix socket
+    #[arg(long, conflicts_with_all = ["tls", "proxy"], help_heading = "Connection")]
+    unix: bool,
+    /// Use TLS, with the roots of the system
+    #[arg(long, help_heading = "Connection")]
+    tls: bool,
+    /// Trust the roots in this PEM file instead
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    ca: Option<PathBuf>,
+    /// Trust any certificate
+    #[arg(long, conflicts_with = "ca", help_heading = "Connection")]
+    insecure: bool,
+    /// The name that the certificate must have [default: HOST]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
+    server_name: Option<String>,
+    /// The certificate of this client, a PEM file
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
+    cert: Option<PathBuf>,
+    /// The key of this client, a PEM file
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
+    key: Option<PathBuf>,
+    /// Send a PROXY header first, with this address as that of the client
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
+    proxy: Option<SocketAddr>,
+    /// How long connecting may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration,
+        help_heading = "Connection", hide_short_help = true)]
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Target {
+    /// Connects, and returns the stream.
+    pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
+        let tls = self.tls()?;
+        let address = self.address.strip_prefix("tls://").unwrap_or(&self.address);
+        let address = match self.unix {
+            true => format!("unix:{address}"),
+            false => address.to_owned(),
+        };
+        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
+        let connected = options.connect::<Raw>(address.as_str()).await;
+        let connection = connected.map_err(|error| unconnected(error, &address))?;
+        let peer = connection.peer().addr();
+        let mut stream = connection.into_parts()?.stream;
+        if let Some(client) = self.proxy {
+            let header = proxy_header(client, peer);
+            stream.write_all(header.as_bytes()).await.map_err(|error| {
+                Failure::new(
+                    Exit::Connect,
+                    format_args!("cannot send the PROXY header: {error}"),
+                )
+            })?;
+        }
+        let Some(tls) = tls else {
+            return Ok(stream);
+        };
+        let host = address
+            .rsplit_once(':')
+            .map_or(address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let connection: Connection<Raw> = options.over(stream)?;
+        let secured = connection.start_tls(&tls, host).await;
+        let connection = secured.map_err(|error| unconnected(error, &address))?;
+        Ok(connection.into_parts()?.stream)
+    }
+
+    /// Returns what TLS needs, or `None` without TLS.
+    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
+        let has_tls = self.tls || self.address.starts_with("tls://");
+        if !has_tls {
+            let needs_tls = self.insecure
+                || [&self.ca, &self.cert].iter().any(|it| it.is_some())
+                || self.server_name.is_some();
+            return match needs_tls {
+                true => Err(Failure::usage(
+                    "--ca, --insecure, --cert and --server-name need --tls",
+                )),
+                false => Ok(None),
+            };
+        }
+        let mut tls = match &self.ca {
+            Some(path) => ClientTls::with_roots(path)?,
+            None if self.insecure => ClientTls::from_config(trusting()?),
+            None => ClientTls::new()?,
+        };
+        if let Some(name) = &self.server_name {
+            tls = tls.server_name(name);
+        }
+        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
+            tls = tls.identity(certificate, key)?;
+        }
+        Ok(Some(tls))
+    }
+}
+
+/// Says what to do about a connection that could not be made.
+fn unconnected(error: tcs::Error, address: &str) -> Failure {
+    let kind = error.kind();
+    let mut failure = Failure::from(error);
+    failure.exit = match kind {
+        ErrorKind::Setting => Exit::Usage,
+        _ => Exit::Connect,
+    };
+    let text = failure.message.clone();
+    let has = |part: &str| text.contains(part);
+    if kind == ErrorKind::Resolve {
+        failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
+    } else if has("refused") || has("No such file") {
+        failure.hint("nothing listens there: start the server, or check the port")
+    } else if kind == ErrorKind::TimedOut {
+        failure.hint(format_args!(
+            "{address} does not answer: check the host, or raise --connect-timeout"
+        ))
+    } else if has("certificate") || has("UnknownIssuer") {
+        failure.hint("trust its issuer with --ca FILE, set --server-name NAME, or use --insecure")
+    } else if has("TLS") {
+        failure.hint("the server may not speak TLS at this port: leave out --tls")
+    } else {
+        failure
+    }
+}
+
+/// Returns a PROXY header of version 1.
+fn proxy_header(client: SocketAddr, server: Option<SocketAddr>) -> String {
+    match (client, server) {
+        (SocketAddr::V4(client), Some(SocketAddr::V4(server))) => {
+            let (from, to) = (client.ip(), server.ip());
+            format!(
+                "PROXY TCP4 {from} {to} {} {}\r\n",
+                client.port(),
+                server.port()
+            )
+        }
+        (client, server) => {
+            let v6 = |address: SocketAddr| match address.ip() {
+                std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                std::net::IpAddr::V6(ip) => ip,
+            };
+            let server = server.unwrap_or(client);
+            let (from, to) = (v6(client), v6(server));
+            format!(
+                "PROXY TCP6 {from} {to} {} {}\r\n",
+                client.port(),
+                server.port()
+            )
+        }
+    }
+}
+
+/// Reads a time such as `500ms`, `3s`, `2m` or `1.5`, which are seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let unit = match text.get(digits.len()..) {
+        Some("ms") => 0.001,
+        Some("" | "s") => 1.0,
+        Some("m" | "min") => 60.0,
+        Some("h") => 3600.0,
+        _ => f64::NAN,
+    };
+    let seconds = digits.parse::<f64>().unwrap_or(f64::NAN) * unit;
+    let time = Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero());
+    time.ok_or_else(|| "write a time such as 500ms, 3s or 2m".to_owned())
+}
+
+/// Returns a configuration that trusts any certificate.
+fn trusting() -> Result<Arc<ClientConfig>, Failure> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::usage(format_args!("TLS: {error}")))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Accepts any certificate. That the server has its key is verified by the signature of the handshake.
+#[derive(Debug)]
+struct Trusting(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("3s", 3_000),
+            ("2m", 120_000),
+            ("1.5", 1_500),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in ["", "s", "-1s", "0", "1d", "1e400", "nan"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn header_names_both_addresses_of_one_family() {
+        let address = |text: &str| text.parse().expect("an address");
+        let header = proxy_header(address("192.0.2.1:5"), Some(address("127.0.0.1:80")));
+        assert_eq!(header, "PROXY TCP4 192.0.2.1 127.0.0.1 5 80\r\n");
+        let header = proxy_header(address("192.0.2.1:5"), Some(address("[::1]:80")));
+        assert_eq!(header, "PROXY TCP6 ::ffff:192.0.2.1 ::1 5 80\r\n");
+    }
+}

@@ -1,0 +1,241 @@
+//! A stream and its framing: frames that are read, and messages that are written.
+
+use std::{fmt, io};
+
+use tcs::framing::{FrameError, Input, Notice, ReadState, Side};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::{
+    failure::{Exit, Failure},
+    framing::{AnyFraming, FramingSpec, Kind},
+};
+
+/// A frame that has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: Kind,
+    /// The message, or the text of the control frame.
+    pub(crate) payload: Vec<u8>,
+    /// The id of its request, or 0.
+    pub(crate) id: u32,
+}
+
+/// Why no frame follows.
+#[derive(Debug)]
+pub(crate) enum WireError {
+    /// The bytes are not of the framing.
+    Framing {
+        error: FrameError,
+        /// The first bytes that are not.
+        bytes: Vec<u8>,
+    },
+    Io(io::Error),
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    pub(crate) stream: S,
+    framing: AnyFraming,
+    limit: usize,
+    /// What has arrived and is no part of a frame yet.
+    buffer: Vec<u8>,
+    /// What is left of a message beyond the limit.
+    to_skip: usize,
+    read_state: ReadState,
+    /// Whether the only frame of a connection with one exchange was read.
+    is_over: bool,
+    has_one_exchange: bool,
+}
+
+/// How much is read at once.
+const READ_SIZE: usize = 64 << 10;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S, framing: &FramingSpec, side: Side, limit: usize) -> Self {
+        Self {
+            stream,
+            framing: framing.open(side),
+            limit,
+            buffer: Vec::new(),
+            to_skip: 0,
+            read_state: ReadState::Idle,
+            is_over: false,
+            has_one_exchange: !matches!(framing.exchanges(), tcs::framing::Exchanges::Many),
+        }
+    }
+
+    /// Returns the framing, which writes messages.
+    pub(crate) fn framing(&mut self) -> &mut AnyFraming {
+        &mut self.framing
+    }
+
+    /// Waits for a frame, and returns `None` once the peer has closed its half.
+    ///
+    /// Safe to cancel: nothing that has arrived is lost.
+    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(Some(frame));
+            }
+            if self.read_state == ReadState::Eof {
+                return Ok(None);
+            }
+            self.read().await.map_err(WireError::Io)?;
+        }
+    }
+
+    /// Returns the frame that has already arrived, if there is one.
+    fn take(&mut self) -> Result<Option<Frame>, WireError> {
+        let skipped = self.to_skip.min(self.buffer.len());
+        self.buffer.drain(..skipped);
+        self.to_skip -= skipped;
+        if self.to_skip > 0 || self.is_over {
+            return Ok(None);
+        }
+        // With no bytes, only the framings whose messages the end of the input ends have a frame.
+        if self.buffer.is_empty() && !(self.has_one_exchange && self.read_state == ReadState::Eof) {
+            return Ok(None);
+        }
+        let input = Input::new(
+            &self.buffer,
+            self.limit,
+            self.framing.side(),
+            self.read_state,
+        );
+        let found = self
+            .framing
+            .parse(input)
+            .map_err(|error| WireError::Framing {
+                error,
+                bytes: self.buffer.clone(),
+            })?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let payload = match found.kind {
+            Kind::Oversized(_) => &[],
+            _ => self.buffer.get(found.payload).unwrap_or_default(),
+        };
+        let frame = Frame {
+            kind: found.kind,
+            payload: payload.to_vec(),
+            id: found.id,
+        };
+        self.is_over = self.has_one_exchange;
+        self.to_skip = found.consumed.saturating_sub(self.buffer.len());
+        self.buffer.drain(..found.consumed.min(self.buffer.len()));
+        Ok(Some(frame))
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        self.buffer.reserve(READ_SIZE);
+        let mut limited = (&mut self.stream).take(READ_SIZE as u64);
+        let count = limited.read_buf(&mut self.buffer).await?;
+        self.read_state = match count {
+            0 => ReadState::Eof,
+            READ_SIZE => ReadState::MaybeMore,
+            _ => ReadState::Idle,
+        };
+        Ok(())
+    }
+
+    /// Reads what is there, frame or not, for what stands outside of the framing.
+    ///
+    /// Returns `false` once the peer has closed its half.
+    pub(crate) async fn read_more(&mut self) -> io::Result<bool> {
+        self.read().await?;
+        Ok(self.read_state != ReadState::Eof)
+    }
+
+    /// Returns what has arrived and is no part of a frame yet. What is removed from it is not read as a frame.
+    pub(crate) fn unread(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Sends a message, with the id `id` if the framing has ids.
+    pub(crate) async fn send(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
+        let mut out = Vec::new();
+        self.framing.set_id(id);
+        self.framing.write(message, &mut out).map_err(|error| {
+            Failure::usage(format_args!(
+                "the framing cannot carry the message: {error}"
+            ))
+        })?;
+        self.send_bytes(&out)
+            .await
+            .map_err(|error| disconnected(&error))
+    }
+
+    /// Sends a notice, if the framing has it.
+    pub(crate) async fn notify(&mut self, notice: Notice, id: u32) -> io::Result<()> {
+        let mut out = Vec::new();
+        self.framing.set_id(id);
+        if self.framing.notice(notice, &mut out) {
+            self.send_bytes(&out).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+}
+
+impl fmt::Debug for AnyFraming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyFraming").finish_non_exhaustive()
+    }
+}
+
+fn disconnected(error: &io::Error) -> Failure {
+    let failure = Failure::new(
+        Exit::Closed,
+        format_args!("the connection has ended: {error}"),
+    );
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            failure.hint("the other end has closed it: its log may say why")
+        }
+        _ => failure,
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Io(error) => disconnected(&error),
+            WireError::Framing { error, bytes } => {
+                let failure = Self::new(
+                    Exit::Protocol,
+                    format_args!("what arrived is not of the framing: {error}"),
+                );
+                match speaks(&bytes) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure.hint(
+                        "choose another --framing, or see what arrives with --framing verbatim --hex",
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Returns what to do about the first bytes of a server that speaks a well-known protocol.
+pub(crate) fn speaks(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x15, 0x03, 0..=4, ..] | [0x16, 0x03, 0..=4, ..] => {
+            Some("the server speaks TLS at this port: add --tls")
+        }
+        [b'H', b'T', b'T', b'P', b'/', ..] => {
+            Some("the server speaks HTTP at this port: use curl, or check the port")
+        }
+        [b'S', b'S', b'H', b'-', ..] => Some("the server speaks SSH at this port: check the port"),
+        [first, ..] if (first.is_ascii_graphic() || *first == b' ') && bytes.contains(&b'\n') => {
+            Some("the server sent text: try --framing crlf-text")
+        }
+        _ => None,
+    }
+}
