@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     events::EventQueue,
     ids::Ids,
-    in_flight::InFlight,
+    in_flight::InFlightQueue,
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
     timer::Timer,
     wire::Wire,
@@ -95,7 +95,7 @@ use crate::{
 pub struct Connection<F = LengthPrefixed> {
     pub(super) wire: Wire,
     pub(super) framing: ConnectionFraming<F>,
-    pub(super) in_flight: InFlight,
+    pub(super) in_flight: InFlightQueue,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     /// Whether a message was received without a request.
@@ -165,7 +165,7 @@ impl<F: Framing> Connection<F> {
         Self {
             wire: Wire::new(stream, &options),
             framing: ConnectionFraming::of_client(),
-            in_flight: InFlight::default(),
+            in_flight: InFlightQueue::default(),
             peer,
             options,
             is_greeted: false,

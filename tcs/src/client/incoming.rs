@@ -58,7 +58,7 @@ impl<F: Framing> Connection<F> {
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
             if F::HAS_IDS && !matches!(received, Received::Notice) {
                 let length = received.len();
-                if let Some(received) = self.sort(received, without_request)? {
+                if let Some(received) = self.route(received, without_request)? {
                     return Poll::Ready(Ok(received));
                 }
                 ready!(self.poll_skip(length, cx))?;
