@@ -2,12 +2,12 @@
 //!
 //! Every use of a connection begins with it, so that nothing depends on the drop of a future or a pipeline.
 
-use std::{mem::take, sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll};
 
 use tokio::task::unconstrained;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Unfinished},
     fault::{Fault, OUT_OF_SYNC},
     wire::Expected,
 };
@@ -19,14 +19,14 @@ impl<F: Framing> Connection<F> {
     ///
     /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
     pub(super) fn abandon_in_flight(&mut self) {
-        if self.is_out_of_sync {
+        if self.unfinished == Some(Unfinished::Operation) {
             self.close_with(OUT_OF_SYNC);
         }
         if !self.in_flight.is_empty() {
             self.abandon_requests();
         }
         if self.in_flight.is_empty() {
-            self.reply_timer.reset();
+            self.waits.reply_timer.reset();
         }
         if F::HAS_IDS {
             self.ids.drop_parts();
@@ -38,7 +38,7 @@ impl<F: Framing> Connection<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if take(&mut self.is_uploading) {
+        if self.unfinished.take() == Some(Unfinished::Upload) {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -53,7 +53,7 @@ impl<F: Framing> Connection<F> {
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.
-        self.flush_end = 0;
+        self.waits.flush_end = 0;
     }
 
     /// Returns `true` if the request in flight at `offset` can still be removed: nothing of it was sent.
@@ -87,7 +87,7 @@ impl<F: Framing> Connection<F> {
         let polled = unconstrained(poll_once(|cx| {
             let polled = self.poll_received(cx, Expected::NOTHING);
             if polled.is_pending() && self.in_flight.abandoned() > 0 {
-                let _: Poll<()> = self.poll_timeout(|it| &mut it.reply_timer, cx);
+                let _: Poll<()> = self.poll_timeout(|it| &mut it.waits.reply_timer, cx);
             }
             polled
         }));

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use super::connection::Unfinished;
 use super::{
     connection::Connection, fault::Fault, replies::Received, requests::EncodeRequest,
     wire::Expected,
@@ -92,7 +94,7 @@ impl<F: Framing> Connection<F> {
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
-        self.is_out_of_sync = true;
+        self.unfinished = Some(Unfinished::Operation);
         self.decode(reply, |reply, peer| {
             extract(reply).ok_or_else(|| Error::wrong_operation(peer))
         })

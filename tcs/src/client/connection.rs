@@ -8,16 +8,16 @@
 //! | `waits.rs` | limits each wait |
 //! | `abandoned.rs` | deals with what is left of earlier exchanges |
 
-use std::{fmt, task::Context, time::Duration};
+use std::{fmt, task::Context};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     events::EventQueue,
     ids::Ids,
-    in_flight::InFlight,
+    in_flight::InFlightQueue,
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
-    timer::Timer,
+    waits::Waits,
     wire::Wire,
 };
 use crate::{
@@ -95,31 +95,28 @@ use crate::{
 pub struct Connection<F = LengthPrefixed> {
     pub(super) wire: Wire,
     pub(super) framing: ConnectionFraming<F>,
-    pub(super) in_flight: InFlight,
+    pub(super) in_flight: InFlightQueue,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     /// Whether a message was received without a request.
     pub(super) is_greeted: bool,
-    /// How long the next call may take, from [`deadline`](Self::deadline).
-    pub(super) next_limit: Option<Duration>,
-    /// Limits the wait for a message. Its wait continues while there are abandoned requests and nothing arrives.
-    pub(super) reply_timer: Timer,
-    /// Limits the wait until requests are sent.
-    pub(super) flush_timer: Timer,
-    /// The end of the requests for which `flush_timer` runs.
-    pub(super) flush_end: u64,
+    pub(super) waits: Waits,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     pub(super) scratch: Vec<u8>,
-    /// Whether the last reply was not that of the operation that was called.
-    pub(super) is_out_of_sync: bool,
-    /// Whether the request in flight is followed by chunks, and the last one was not queued.
-    pub(super) is_uploading: bool,
+    pub(super) unfinished: Option<Unfinished>,
     /// For framings with ids.
     pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
-    /// What was skipped since the last pause.
-    pub(super) skipped: usize,
+}
+
+/// What an exchange has not finished. Another one cannot follow it, so the connection closes at its next use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// The last reply was not that of the operation that was called, or is still being examined.
+    Operation,
+    /// Chunks follow the request in flight, and their end was not queued.
+    Upload,
 }
 
 /// The parts of a [`Connection`], from [`Connection::into_parts`].
@@ -165,20 +162,15 @@ impl<F: Framing> Connection<F> {
         Self {
             wire: Wire::new(stream, &options),
             framing: ConnectionFraming::of_client(),
-            in_flight: InFlight::default(),
+            in_flight: InFlightQueue::default(),
             peer,
             options,
             is_greeted: false,
-            next_limit: None,
-            reply_timer: Timer::default(),
-            flush_timer: Timer::default(),
-            flush_end: 0,
+            waits: Waits::default(),
             scratch: Vec::new(),
-            is_out_of_sync: false,
-            is_uploading: false,
+            unfinished: None,
             ids: Ids::default(),
             events: EventQueue::default(),
-            skipped: 0,
         }
     }
 
@@ -220,7 +212,8 @@ impl<F: Framing> Connection<F> {
     pub async fn close(mut self) {
         if self.ensure_idle().is_ok() {
             let shut_down = |it: &mut Self, cx: &mut Context<'_>| it.wire.poll_shutdown(cx);
-            self.with_timeout(|it| &mut it.reply_timer, shut_down).await;
+            self.with_timeout(|it| &mut it.waits.reply_timer, shut_down)
+                .await;
         }
     }
 

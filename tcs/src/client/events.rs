@@ -144,13 +144,13 @@ impl<F: Framing> Connection<F> {
         poll_fn(|cx| match self.poll_event(cx) {
             Poll::Ready(event) => {
                 if self.in_flight.abandoned() == 0 {
-                    self.reply_timer.reset();
+                    self.waits.reply_timer.reset();
                 }
                 Poll::Ready(event.map_err(|fault| self.fail(fault)))
             }
             Poll::Pending => match &deadline {
                 Some(deadline) => {
-                    ready!(self.reply_timer.poll_until(deadline.at, cx));
+                    ready!(self.waits.reply_timer.poll_until(deadline.at, cx));
                     Poll::Ready(Err(self.late(None, deadline)))
                 }
                 None => Poll::Pending,

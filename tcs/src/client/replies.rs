@@ -71,9 +71,9 @@ pub(super) struct Replies {
     /// The number of bytes of requests that were sent before the first byte of the next frame was
     /// read.
     sent_before: u64,
-    /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
+    /// The segments of the buffer that were read after its first byte, oldest first. Usually there are
     /// none, or one while a frame is incomplete.
-    parts: VecDeque<Part>,
+    segments: VecDeque<Segment>,
     /// The number of bytes read so far.
     bytes_read: u64,
     /// Whether there may be a complete frame: something was read since the last search found none.
@@ -82,9 +82,9 @@ pub(super) struct Replies {
     has_failed: bool,
 }
 
-/// A part of the received bytes.
+/// Received bytes that were read after the same requests were sent.
 #[derive(Debug)]
-struct Part {
+struct Segment {
     /// The number of bytes that were read before it.
     start: u64,
     /// The number of bytes of requests that were sent before it was read.
@@ -172,9 +172,14 @@ impl Replies {
         self.has_unparsed = true;
         if unread == 0 {
             self.sent_before = sent;
-        } else if self.parts.back().map_or(self.sent_before, |last| last.sent) != sent {
+        } else if self
+            .segments
+            .back()
+            .map_or(self.sent_before, |last| last.sent)
+            != sent
+        {
             let start = self.bytes_read;
-            self.parts.push_back(Part { start, sent });
+            self.segments.push_back(Segment { start, sent });
         }
         self.bytes_read += (self.buffer.unread_len() - unread) as u64;
     }
@@ -192,15 +197,15 @@ impl Replies {
         let input = self.buffer.input(max_reply_len, Side::Client);
         let Some(parsed) = framing.parse(input)? else {
             self.has_unparsed = false;
-            if !self.parts.is_empty() {
+            if !self.segments.is_empty() {
                 // All unread bytes are of one frame. The next frame begins after them.
-                self.parts.clear();
+                self.segments.clear();
             }
             return Ok(None);
         };
         let frame = self.buffer.consume(&parsed.payload, parsed.consumed);
-        if !self.parts.is_empty() {
-            self.enter_next_part();
+        if !self.segments.is_empty() {
+            self.enter_next_segment();
         }
         let received = if parsed.kind == FrameKind::Message {
             Received::Message(frame)
@@ -211,18 +216,18 @@ impl Replies {
     }
 
     #[cfg(test)]
-    pub(super) fn part_count(&self) -> usize {
-        self.parts.len()
+    pub(super) fn segment_count(&self) -> usize {
+        self.segments.len()
     }
 
-    /// Moves on to the part in which the next frame begins.
+    /// Moves on to the segment in which the next frame begins.
     #[cold]
-    fn enter_next_part(&mut self) {
-        while let Some(part) = self.parts.front()
-            && self.bytes_read - self.buffer.unread_len() as u64 >= part.start
+    fn enter_next_segment(&mut self) {
+        while let Some(segment) = self.segments.front()
+            && self.bytes_read - self.buffer.unread_len() as u64 >= segment.start
         {
-            self.sent_before = part.sent;
-            self.parts.pop_front();
+            self.sent_before = segment.sent;
+            self.segments.pop_front();
         }
     }
 

@@ -496,7 +496,7 @@ mod tests {
             }
             far.write_u8(byte).await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
-            most = most.max(wire.replies.part_count());
+            most = most.max(wire.replies.segment_count());
             if sends {
                 let next = wire.next_received(&mut framing, |_| Expected::ANY);
                 assert!(matches!(next, Ok(None)));

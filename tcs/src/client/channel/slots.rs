@@ -48,7 +48,7 @@ pub(super) struct Slots {
 
 /// A call whose reply is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InFlight {
+pub(super) struct UnansweredCall {
     /// The index of its slot.
     pub(super) index: u32,
     /// The offset of its request in the bytes of all requests.
@@ -142,11 +142,11 @@ impl Slots {
     }
 
     /// Returns the call with this id, if its reply is still to come.
-    pub(super) fn with_id(&self, id: u32) -> Option<InFlight> {
+    pub(super) fn with_id(&self, id: u32) -> Option<UnansweredCall> {
         let index = id.checked_sub(1)?;
         let slot = self.entries.get(index as usize)?;
         let offset = slot.offset;
-        (slot.stage != Stage::Complete).then_some(InFlight { index, offset })
+        (slot.stage != Stage::Complete).then_some(UnansweredCall { index, offset })
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -247,9 +247,9 @@ impl Slots {
 
     /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) fn oldest(&self) -> Option<InFlight> {
+    pub(super) fn oldest(&self) -> Option<UnansweredCall> {
         let slot = self.entries.get(self.oldest as usize)?;
-        Some(InFlight {
+        Some(UnansweredCall {
             index: self.oldest,
             offset: slot.offset,
         })
