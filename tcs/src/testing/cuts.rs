@@ -15,7 +15,7 @@ use crate::{
 
 /// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the calls
 /// have returned with what the server counts: each request is executed at most once, and exactly as often as
-/// [`Error::execution`] says.
+/// [`Error::execution`] says. Before, the calls must succeed, also byte by byte.
 ///
 /// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one server,
 /// so what the protocol keeps for all of them stays. It brings a runtime of its own, whose clock is paused, so no limit
@@ -98,14 +98,15 @@ pub fn cut_client_everywhere<S, T, E>(
     let first = std::cell::OnceCell::new();
     run(server, &async |server| {
         let result = client(server).await;
-        let outcome = outcome(&result);
+        let mut outcome = outcome(&result);
         if let Ok(value) = result {
-            let expected = first.get();
-            assert!(
-                expected.is_none_or(|expected| *expected == value),
-                "the call returned {value:?} instead of {expected:?}"
-            );
-            first.set(value).ok();
+            match first.get() {
+                Some(expected) if *expected != value => {
+                    outcome.is_expected = false;
+                    outcome.text = format!("{value:?}, where {expected:?} is expected");
+                }
+                _ => drop(first.set(value)),
+            }
         }
         vec![outcome]
     });
@@ -135,6 +136,8 @@ impl Verdict for Execution {
 struct Outcome {
     /// How often its request was executed, at least and at most.
     executions: (u64, u64),
+    /// Whether a reply is that of the connection that was not cut.
+    is_expected: bool,
     /// For messages.
     text: String,
 }
@@ -149,7 +152,11 @@ fn outcome<T, E: Verdict>(result: &Result<T, E>) -> Outcome {
         Ok(_) => "a reply".to_owned(),
         Err(error) => format!("{:?} ({error:?})", error.execution()),
     };
-    Outcome { executions, text }
+    Outcome {
+        executions,
+        is_expected: true,
+        text,
+    }
 }
 
 fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<Outcome>) {
@@ -162,6 +169,8 @@ fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>)
         let server = serve(server).await;
         check(&server, client, None).await;
         let (read, written) = server.take_counts();
+        server.bytewise_next();
+        check(&server, client, None).await;
         let places = (0..=written).map(At::Written);
         for at in places.chain((0..=read).map(At::Read)) {
             for cut in Cut::ALL {
@@ -200,8 +209,18 @@ async fn check<P: ServerProtocol>(
         "{place}: the server has executed {executed} requests, and the calls say {least} to {most}:\n{}",
         texts.join("\n")
     );
-    let is_whole = least == most && texts.iter().all(|text| *text == "a reply");
-    assert!(cut.is_some() || is_whole, "{place}: {}", texts.join("\n"));
+    let has_failed = least < outcomes.len() as u64;
+    assert!(
+        cut.is_some() || !has_failed,
+        "{place}: {}",
+        texts.join("\n")
+    );
+    let is_expected = outcomes.iter().all(|outcome| outcome.is_expected);
+    assert!(
+        is_expected,
+        "{place}: the call has returned {}",
+        texts.join("\n")
+    );
 }
 
 /// Returns how many requests the server has received and not rejected.

@@ -87,6 +87,7 @@ pub struct Script {
 enum Step {
     Say(Vec<u8>),
     SayByByte(Vec<u8>),
+    SayAndEnd(Vec<u8>),
     Hear(Vec<u8>),
     HearAny(usize),
     HearEnd,
@@ -169,6 +170,12 @@ impl Script {
     #[track_caller]
     pub fn resets(self) -> Self {
         self.step(Step::Reset)
+    }
+
+    /// Sends these bytes and closes the sending half, so that both come together.
+    #[track_caller]
+    pub(super) fn says_and_ends(self, bytes: &[u8]) -> Self {
+        self.step(Step::SayAndEnd(bytes.to_vec()))
     }
 
     /// Sets the line of the next step.
@@ -333,6 +340,10 @@ impl Step {
                     say(stream, byte).await?;
                 }
             }
+            Self::SayAndEnd(bytes) => {
+                stream.write_all(bytes).await?;
+                stream.shutdown().await?;
+            }
             Self::Hear(bytes) => {
                 hear(stream, bytes.len(), heard, |it| bytes.starts_with(it)).await?;
             }
@@ -351,7 +362,7 @@ impl Step {
     /// Returns what was expected, beside what came.
     fn told(&self, heard: &[u8]) -> String {
         let expected = match self {
-            Self::Say(bytes) | Self::SayByByte(bytes) => {
+            Self::Say(bytes) | Self::SayByByte(bytes) | Self::SayAndEnd(bytes) => {
                 return format!("to say: `{}`", bytes.escape_ascii());
             }
             Self::Hear(bytes) => format!("`{}`", bytes.escape_ascii()),

@@ -2,7 +2,10 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -112,6 +115,7 @@ pub async fn serve<S: IntoServer>(server: S) -> TestServer<S::Protocol> {
     TestServer {
         dialer: Arc::new(Dialer {
             sender,
+            dialed: AtomicU64::new(0),
             faults: Mutex::default(),
             counts: Arc::default(),
         }),
@@ -204,7 +208,7 @@ impl<P: ServerProtocol> TestServer<P> {
 
     /// Cuts the next connection when its client has read or written so many bytes. Later connections are not cut.
     pub fn cut_next(&self, at: At, cut: Cut) {
-        *lock(&self.dialer.faults) = Some((at, cut));
+        self.dialer.fault_next(move |stream| stream.cut(at, cut));
     }
 
     /// Returns the handle of the server, which stops it, and has its numbers.
@@ -212,7 +216,7 @@ impl<P: ServerProtocol> TestServer<P> {
         self.handle.clone()
     }
 
-    /// Waits until no connection is open.
+    /// Waits until the server has accepted and ended all connections, or has ended itself.
     ///
     /// # Panics
     ///
@@ -220,7 +224,10 @@ impl<P: ServerProtocol> TestServer<P> {
     pub async fn closed(&self) {
         // A limit of a server that has not passed by then is none.
         for _ in 0..36_000 {
-            if self.handle.stats().connections.open == 0 {
+            let connections = self.handle.stats().connections;
+            let dialed = self.dialer.dialed.load(Relaxed);
+            let is_idle = connections.open == 0 && connections.accepted == dialed;
+            if is_idle || self.task.is_finished() {
                 return;
             }
             sleep(Duration::from_millis(100)).await;
@@ -263,9 +270,13 @@ impl<P: ServerProtocol> TestServer<P> {
         report
     }
 
+    /// Makes the next connection one that reads and writes byte by byte.
+    pub(super) fn bytewise_next(&self) {
+        self.dialer.fault_next(FaultyStream::bytewise);
+    }
+
     /// Returns the bytes that clients have read and written since the last call.
     pub(super) fn take_counts(&self) -> (usize, usize) {
-        use std::sync::atomic::Ordering::Relaxed;
         let counts = &self.dialer.counts;
         (
             counts.read.swap(0, Relaxed),
@@ -283,22 +294,33 @@ impl<P: ServerProtocol> fmt::Debug for TestServer<P> {
 }
 
 /// Connects to the server.
-#[derive(Debug)]
 struct Dialer {
     sender: mpsc::UnboundedSender<Pipe>,
-    /// The cut of the next connection.
-    faults: Mutex<Option<(At, Cut)>>,
+    /// The number of connections.
+    dialed: AtomicU64,
+    /// Adds the faults of the next connection.
+    faults: Mutex<Option<AddFaults>>,
     counts: Arc<ByteCounts>,
 }
 
+type AddFaults = Box<dyn FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send>;
+
 impl Dialer {
+    fn fault_next(
+        &self,
+        faults: impl FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send + 'static,
+    ) {
+        *lock(&self.faults) = Some(Box::new(faults));
+    }
+
     /// Connects. A server that has ended drops the other end.
     fn dial(&self) -> FaultyStream<Pipe> {
         let (near, far) = pipe(PIPE_LEN);
         self.sender.send(far).ok();
+        self.dialed.fetch_add(1, Relaxed);
         let stream = FaultyStream::new(near).counted(Arc::clone(&self.counts));
         match lock(&self.faults).take() {
-            Some((at, cut)) => stream.cut(at, cut),
+            Some(faults) => faults(stream),
             None => stream,
         }
     }
