@@ -432,6 +432,7 @@
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
 //! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
+//! | `testing` | the module `testing`: a server in memory, scripted peers, faults of networks, for tests |
 //! | `tower` | the module `protocol::tower`: layers around protocols, protocols as services, and services as protocols; `Channel::service`: channels as services |
 //!
 //! | feature | format | messages | use it for |
@@ -473,6 +474,7 @@
 //! [`Decode`]: format::Decode
 //! [`Encode`]: format::Encode
 //! [`Framing`]: framing::Framing
+//! [`FromContext`]: protocol::FromContext
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
 //! [`Multiplexed`]: framing::Multiplexed
@@ -526,6 +528,8 @@ mod rejection;
 mod runtime;
 pub mod server;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 pub mod transport;
 
@@ -535,7 +539,8 @@ pub mod __private;
 
 pub(crate) use address::Address;
 pub use client::{blocking, channel::Channel, connection::Connection, exchange::Client};
-pub use context::{ConnectionInfo, FromContext, Peer};
+pub(crate) use context::FromContext;
+pub use context::{ConnectionInfo, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::response::Response;
 pub use rejection::{Rejection, RejectionKind};

@@ -238,7 +238,7 @@ pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
     concurrency::Concurrency,
-    context::Context,
+    context::{Context, FromContext},
     conversation::{
         Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
         Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,

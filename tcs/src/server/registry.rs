@@ -269,7 +269,7 @@ impl Registry {
     }
 
     /// Returns how much memory large buffers have reserved.
-    #[cfg(feature = "metrics")]
+    #[cfg(any(feature = "metrics", feature = "testing"))]
     pub(super) fn reserved_bytes(&self) -> u64 {
         self.memory.reserved_bytes()
     }

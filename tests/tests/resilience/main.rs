@@ -2,6 +2,7 @@
 
 mod cancellations;
 mod cuts;
+mod planted_faults;
 #[cfg(unix)]
 mod restarts;
 mod stampede;

@@ -3,10 +3,10 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, FromContext, Rejection, RejectionKind, Response,
+    ConcurrentServer, ConnectionInfo, Rejection, RejectionKind, Response,
     format::{Encode, Plain},
     framing::{FrameError, Framing, Input, Lines, ParsedFrame, Raw},
-    protocol::{Context, ServerProtocol},
+    protocol::{Context, FromContext, ServerProtocol},
     server::Requests,
     server_protocol,
 };
