@@ -430,6 +430,7 @@
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `serde` | [`server`]`::ServerSettings`: the settings of a server from a file or the environment |
 //! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
 //! | `testing` | the module `testing`: a server in memory, scripted peers, faults of networks, for tests |
