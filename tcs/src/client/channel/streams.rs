@@ -116,7 +116,7 @@ impl<F: Framing> Channel<F> {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
             ..CallTerms::new(P::HAS_GREETING)
         };
-        let mut subchannel = self.pool.choose();
+        let mut subchannel = self.pool.choose_for_call();
         let call = self
             .wait_for_room(&mut subchannel, terms, &request, deadline.as_mut())
             .await
