@@ -6,6 +6,7 @@ use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
     client::credit::CREDIT,
+    conversation::Messages,
     framing::{FrameError, Framing},
 };
 
@@ -42,8 +43,8 @@ pub(super) struct Slots {
     now: u32,
     /// The tick in which something arrived last.
     last_arrival: u32,
-    /// The items of streamed replies that were not taken, by the indices of their calls. Each has its length before it.
-    items: BTreeMap<u32, Vec<u8>>,
+    /// The items of streamed replies that were not taken, by the indices of their calls.
+    items: BTreeMap<u32, Messages>,
 }
 
 /// A call whose reply is still to come.
@@ -305,7 +306,7 @@ impl Slots {
     /// Notes that the reply to a call is a stream of items.
     #[cold]
     pub(super) fn expect_items(&mut self, index: u32) {
-        self.items.insert(index, Vec::new());
+        self.items.insert(index, Messages::default());
     }
 
     /// Returns `true` if the reply to a call is a stream of items.
@@ -322,22 +323,21 @@ impl Slots {
         ) else {
             return true;
         };
-        if items.len() >= CREDIT {
+        if items.cost() >= CREDIT {
             return false;
         }
-        items.extend_from_slice(&item.len().to_ne_bytes());
-        items.extend_from_slice(item);
+        items.push(item);
         slot.started = self.now;
         wakers.extend(slot.waker.take());
         true
     }
 
-    /// Exchanges the items that have come for an empty buffer. Returns `false` if there are none.
-    pub(super) fn take_items(&mut self, index: u32, taken: &mut Vec<u8>) -> bool {
+    /// Exchanges the items that have come for those that were received. Returns `false` if none have come.
+    pub(super) fn take_items(&mut self, index: u32, received: &mut Messages) -> bool {
         match self.items.get_mut(&index) {
             Some(items) if !items.is_empty() => {
-                taken.clear();
-                mem::swap(items, taken);
+                received.clear();
+                mem::swap(items, received);
                 true
             }
             _ => false,

@@ -76,7 +76,7 @@ pub(super) struct SubchannelState<F> {
 /// | any but `Released` | `Connected` | `attach`: a connection was made |
 /// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
 /// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
-/// | `Off` | `Disconnected(None)` | `ask`: a call needs a connection |
+/// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
 /// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
 /// | `Rejected` | `Disconnected(Some)` | `Reconnector`: the next attempt is due |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
@@ -272,7 +272,7 @@ impl<F: Framing> Subchannel<F> {
     }
 
     /// Returns how many calls are in flight, or `None` if there is no connection.
-    pub(super) fn load(&self) -> Option<usize> {
+    pub(super) fn calls_in_flight(&self) -> Option<usize> {
         let state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
         is_connected.then(|| state.slots.len())
