@@ -8,6 +8,7 @@ mod framing;
 mod listen;
 mod payload;
 mod proxy;
+mod rejections;
 mod target;
 mod wire;
 

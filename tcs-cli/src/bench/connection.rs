@@ -19,7 +19,10 @@ use super::{
     run::Run,
     schedule::{Next, Schedule},
 };
-use crate::framing::{AnyFraming, Found, Kind};
+use crate::{
+    framing::{AnyFraming, Found, Kind},
+    rejections,
+};
 
 /// What is collected before it is sent. More requests than that are sent in pieces.
 const MAX_OUT: usize = 64 << 10;
@@ -305,27 +308,9 @@ fn outcome(found: &Found) -> Outcome {
         Kind::Announced(_) | Kind::Skip => Outcome::Nothing,
         Kind::Control(code) => match RejectionKind::from_code(code) {
             None => Outcome::Nothing,
-            Some(kind) if kind.is_final() => Outcome::End(name(kind)),
-            Some(kind) => Outcome::Failed(name(kind)),
+            Some(kind) if kind.is_final() => Outcome::End(rejections::name(kind)),
+            Some(kind) => Outcome::Failed(rejections::name(kind)),
         },
-    }
-}
-
-/// The names are those of `WIRE.md`.
-fn name(kind: RejectionKind) -> &'static str {
-    match kind {
-        RejectionKind::Error => "error",
-        RejectionKind::BadRequest => "bad request",
-        RejectionKind::TooLarge => "too large",
-        RejectionKind::Busy => "busy",
-        RejectionKind::TimedOut => "timed out by the server",
-        RejectionKind::Failed => "failed",
-        RejectionKind::Cancelled => "cancelled",
-        RejectionKind::GoingAway => "going away",
-        RejectionKind::Idle => "idle",
-        RejectionKind::TooManyConnections => "too many connections",
-        RejectionKind::ProtocolError => "protocol error",
-        _ => "rejected",
     }
 }
 
