@@ -149,12 +149,9 @@ impl Proxy {
         let address = listener
             .local_addr()
             .map_err(|error| unbound(&self.listen, &error))?;
-        eprintln!(
-            "listening on {address}, for {}; Ctrl-C ends it",
-            self.upstream
-        );
+        println!("listening on {address} for {}; Ctrl-C ends it", self.upstream);
         if self.up.jitter > Duration::ZERO {
-            eprintln!("--seed {} repeats the jitter", self.seed);
+            println!("--seed {} repeats the jitter", self.seed);
         }
         let proxy = Arc::new(self);
         let mut connection = 0;
