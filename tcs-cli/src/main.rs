@@ -6,6 +6,7 @@ mod describe;
 mod failure;
 mod framing;
 mod listen;
+mod pages;
 mod payload;
 mod proxy;
 mod rejections;
@@ -30,6 +31,14 @@ enum Command {
     Listen(listen::Args),
     Bench(bench::Args),
     Proxy(proxy::Args),
+    /// Print the completions for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(value_enum, hide_possible_values = true)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -39,5 +48,7 @@ fn main() -> ExitCode {
         Command::Listen(args) => listen::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Proxy(args) => proxy::run(args),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man => pages::man(),
     }
 }

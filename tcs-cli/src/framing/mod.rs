@@ -18,7 +18,7 @@ use self::{
     any::DynFraming,
     own::{Delimited, Fixed, LengthField, Resp, Word},
 };
-pub(crate) use any::{AnyFraming, Found, Kind};
+pub(crate) use any::{AnyFraming, Kind};
 
 use crate::payload::unescaped;
 
@@ -26,6 +26,18 @@ use crate::payload::unescaped;
 const NAMES: &str = "length-prefixed, multiplexed, lines, crlf-lines, crlf-text, code-lines, delimited(BYTES), \
     blocks(word=N), content-length, netstrings, prefixed(width=N), length-field(width=N,offset=N,adjust=N,skip=N), \
     varint, digits, hex4, fixed(N), resp, until-eof, raw, verbatim, duplex(REQUESTS,REPLIES)";
+
+/// The help for options that take a framing.
+pub(crate) const LONG_HELP: &str = "\
+Framing of the messages, one of:
+  length-prefixed, multiplexed (of this library)
+  lines, crlf-lines, crlf-text, code-lines, delimited(BYTES)
+  blocks(word=N), content-length, netstrings, hex4, resp
+  prefixed(width=N,little-endian,includes-header)
+  length-field(width=N,offset=N,adjust=N,skip=N,little-endian)
+  varint, digits, digits(:), fixed(N), until-eof, raw, verbatim
+  duplex(REQUESTS,REPLIES): two of them
+";
 
 type Make = Arc<dyn Fn() -> Box<dyn DynFraming> + Send + Sync>;
 

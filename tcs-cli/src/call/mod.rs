@@ -1,0 +1,129 @@
+//! `tcs call`
+
+mod requests;
+mod session;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use crate::{
+    failure::{Failure, report, run_async},
+    framing::FramingSpec,
+    payload::View,
+    target::{Target, duration},
+};
+
+/// Exit codes, the same for all commands that connect.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0 all is well          2 the command line is wrong     4 a time limit has passed
+  1 a request was        3 cannot connect                5 the bytes are not of the
+    rejected, or the                                       framing or the format
+    reply is an error                                    6 the connection ended early";
+
+/// Send requests, and print the replies
+///
+/// Each reply is a line on standard output. What a server streams or pushes is printed as it comes, after `item: ` or
+/// `event: `. Rejections are printed on standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// The request; `-` is all of standard input. Without it, each line there is one
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
+    text: Option<String>,
+    /// Take each line of a file as a request
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "text",
+        help_heading = "Requests"
+    )]
+    file: Option<PathBuf>,
+    /// Call an operation of a module; TEXT is an object of its arguments
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        conflicts_with = "hex",
+        help_heading = "Requests"
+    )]
+    operation: Option<String>,
+    /// Send each request N times
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        hide_default_value = true,
+        help_heading = "Requests"
+    )]
+    repeat: u64,
+    /// Send up to N requests before their replies
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..), help_heading = "Requests")]
+    pipeline: u16,
+    /// How long each reply may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Replies")]
+    timeout: Duration,
+    /// Wait for a message of the server first
+    #[arg(long, help_heading = "Replies")]
+    greeting: bool,
+    /// Each request has N replies, or none
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        hide_default_value = true,
+        help_heading = "Replies"
+    )]
+    replies: u32,
+    /// Each request has replies up to the one that is TEXT
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "replies",
+        help_heading = "Replies"
+    )]
+    until: Option<String>,
+    /// Print what comes afterwards, until the server closes
+    #[arg(long, help_heading = "Replies")]
+    follow: bool,
+    /// A reply that begins with TEXT is an error
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Replies",
+        hide_short_help = true
+    )]
+    fail_on: Vec<String>,
+    /// Say on standard error what is sent and received, and when
+    #[arg(short, long, help_heading = "Replies")]
+    verbose: bool,
+    /// Framing: lines, crlf-text, 'prefixed(width=2)', ...
+    #[arg(short, long, value_name = "NAME", default_value_t, help_heading = "Messages",
+        long_help = crate::framing::LONG_HELP)]
+    framing: FramingSpec,
+    #[command(flatten)]
+    view: View,
+    /// The longest message that is accepted, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, help_heading = "Messages",
+        value_parser = clap::value_parser!(u32).range(1..=512 << 20), hide_short_help = true)]
+    max_len: u32,
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    report(run_async(session::run(args)))
+}
+
+impl Args {
+    /// Returns an error for options that exclude each other.
+    fn check(&self) -> Result<(), Failure> {
+        if self.operation.is_some() && self.view.format == crate::payload::Format::Plain {
+            let message = "--operation needs the format of the module";
+            return Err(Failure::usage(message).hint("add --format json or --format messagepack"));
+        }
+        Ok(())
+    }
+}
