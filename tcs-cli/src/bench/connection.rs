@@ -20,7 +20,7 @@ use super::{
     schedule::{Next, Schedule},
 };
 use crate::{
-    framing::{AnyFraming, Found, Kind},
+    framing::{AnyFraming, Kind},
     rejections,
 };
 
@@ -126,8 +126,8 @@ impl Exchange<'_> {
     async fn drive<S: AsyncRead + AsyncWrite>(mut self, stream: S) -> Result<End, String> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut check = time::interval(CHECK);
-        let exchanges = self.run.plan.framing.exchanges();
-        let mut must_half_close = exchanges == Exchanges::OneUntilHalfClose;
+        let is_one = self.run.has_one_exchange();
+        let mut must_half_close = self.run.plan.framing.exchanges() == Exchanges::OneUntilHalfClose;
         loop {
             let supply = self.fill()?;
             if supply == Supply::Over && self.in_flight.len() == 0 {
@@ -148,7 +148,7 @@ impl Exchange<'_> {
                 },
                 read = reader.read_buf(&mut self.input) => match read {
                     Ok(length) => match self.received(length) {
-                        Ok(()) if exchanges != Exchanges::Many && self.in_flight.len() == 0 => return Ok(End::Next),
+                        Ok(()) if is_one && self.in_flight.len() == 0 => return Ok(End::Next),
                         Ok(()) if length > 0 => {}
                         Ok(()) => return Ok(self.lost("closed")),
                         Err(kind) => return Ok(self.lost(kind)),
@@ -167,7 +167,7 @@ impl Exchange<'_> {
 
     /// Appends the requests that are due.
     fn fill(&mut self) -> Result<Supply, String> {
-        let is_one = self.run.plan.framing.exchanges() != Exchanges::Many;
+        let is_one = self.run.has_one_exchange();
         let depth = if is_one { 1 } else { self.run.plan.depth };
         let now = self.run.elapsed();
         while self.greeted && self.in_flight.len() < depth && self.out.len() < MAX_OUT {
@@ -250,7 +250,7 @@ impl Exchange<'_> {
                 Err(_) => return Err("no frame"),
             };
             self.skip = found.consumed;
-            let failed = match outcome(&found) {
+            let failed = match outcome(found.kind) {
                 Outcome::Nothing => continue,
                 Outcome::End(kind) => return Err(kind),
                 Outcome::Reply => None,
@@ -301,8 +301,8 @@ enum Outcome {
     Nothing,
 }
 
-fn outcome(found: &Found) -> Outcome {
-    match found.kind {
+fn outcome(kind: Kind) -> Outcome {
+    match kind {
         Kind::Message => Outcome::Reply,
         Kind::Oversized(_) => Outcome::Failed("too large reply"),
         Kind::Announced(_) | Kind::Skip => Outcome::Nothing,

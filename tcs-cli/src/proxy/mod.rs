@@ -149,7 +149,10 @@ impl Proxy {
         let address = listener
             .local_addr()
             .map_err(|error| unbound(&self.listen, &error))?;
-        println!("listening on {address} for {}; Ctrl-C ends it", self.upstream);
+        println!(
+            "listening on {address} for {}; Ctrl-C ends it",
+            self.upstream
+        );
         if self.up.jitter > Duration::ZERO {
             println!("--seed {} repeats the jitter", self.seed);
         }

@@ -196,3 +196,133 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant as StdInstant};
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::{
+        framing::FramingSpec,
+        payload::View,
+        proxy::{fault::Direction, show::Style},
+    };
+
+    /// Starts a direction, and returns what it reads from and writes to.
+    fn pumped(faults: Faults) -> (DuplexStream, DuplexStream) {
+        let (near, from) = duplex(64);
+        let (to, far) = duplex(64);
+        let style = Style {
+            start: StdInstant::now(),
+            view: View::default(),
+            is_full: false,
+            is_quiet: true,
+        };
+        let show = Show::new(Arc::new(style), &FramingSpec::default(), 1, Direction::Up);
+        tokio::spawn(async move {
+            let random = Random::new(7, 1, Direction::Up);
+            pump(from, to, &faults, random, show).await
+        });
+        (near, far)
+    }
+
+    const DELAY: Duration = Duration::from_millis(50);
+
+    #[tokio::test(start_paused = true)]
+    async fn each_byte_is_kept_for_the_delay_and_not_for_those_before_it() {
+        let (mut near, mut far) = pumped(Faults {
+            delay: DELAY,
+            ..Faults::default()
+        });
+        let start = Instant::now();
+        let mut byte = [0];
+        let send = async {
+            for sent in [b'a', b'b', b'c'] {
+                near.write_all(&[sent]).await.expect("it is open");
+                time::sleep(DELAY / 5).await;
+            }
+            near.shutdown().await.expect("it is open");
+        };
+        let receive = async {
+            for (number, sent) in (0..).zip([b'a', b'b', b'c']) {
+                far.read_exact(&mut byte).await.expect("it comes");
+                assert_eq!(
+                    (byte, start.elapsed()),
+                    ([sent], DELAY + DELAY / 5 * number)
+                );
+            }
+            assert_eq!(far.read(&mut byte).await.expect("an end"), 0);
+            assert_eq!(start.elapsed(), DELAY + DELAY / 5 * 3);
+        };
+        tokio::join!(send, receive);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jitter_keeps_the_order() {
+        let (mut near, mut far) = pumped(Faults {
+            delay: DELAY,
+            jitter: DELAY,
+            ..Faults::default()
+        });
+        let start = Instant::now();
+        let send = async {
+            for sent in 0..50 {
+                near.write_all(&[sent]).await.expect("it is open");
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let receive = async {
+            let mut late = Duration::ZERO;
+            for number in 0..50_u8 {
+                assert_eq!(far.read_u8().await.expect("it comes"), number);
+                let sent = Duration::from_millis(number.into());
+                late = late.max(start.elapsed().saturating_sub(sent));
+                assert!(
+                    late >= DELAY && late <= DELAY * 2 + Duration::from_millis(1),
+                    "{late:?}"
+                );
+            }
+            assert!(late > DELAY + DELAY / 4, "{late:?}");
+        };
+        tokio::join!(send, receive);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rate_is_a_limit() {
+        let (mut near, mut far) = pumped(Faults {
+            rate: Some(1000),
+            ..Faults::default()
+        });
+        let start = Instant::now();
+        let send = async {
+            near.write_all(&[b'x'; 500]).await.expect("it is open");
+            near.shutdown().await.expect("it is open");
+        };
+        let mut received = Vec::new();
+        let receive = far.read_to_end(&mut received);
+        let ((), length) = tokio::join!(send, receive);
+        assert_eq!(length.expect("an end"), 500);
+        let passed = start.elapsed().as_millis();
+        // The last piece of 10 bytes is not waited for.
+        assert!((480..=550).contains(&passed), "{passed} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_passed_on_after_the_byte_of_a_fault() {
+        for end in [0, 1, 7] {
+            let (mut near, mut far) = pumped(Faults {
+                cut_after: Some(end),
+                ..Faults::default()
+            });
+            let mut received = Vec::new();
+            let send = async {
+                // It ends early.
+                let _broken = near.write_all(b"0123456789").await;
+            };
+            let ((), read) = tokio::join!(send, far.read_to_end(&mut received));
+            assert_eq!(read.expect("an end") as u64, end);
+        }
+    }
+}

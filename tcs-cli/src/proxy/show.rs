@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    ops::Range,
     sync::Arc,
     time::Instant,
 };
@@ -13,7 +14,7 @@ use tcs::{
 
 use super::fault::Direction;
 use crate::{
-    framing::{AnyFraming, Found, FramingSpec, Kind},
+    framing::{AnyFraming, FramingSpec, Kind},
     payload::{View, escaped, to_hex},
     rejections,
 };
@@ -132,7 +133,7 @@ impl Show {
             match parsed {
                 Ok(None) => return,
                 Ok(Some(found)) => {
-                    self.found(&found);
+                    self.found(found.kind, found.id, found.payload);
                     self.skip = found.consumed;
                 }
                 Err(error) => self.no_frame(&error, state),
@@ -140,14 +141,14 @@ impl Show {
         }
     }
 
-    fn found(&self, found: &Found) {
-        let payload = self.unread.get(found.payload.clone()).unwrap_or_default();
-        match found.kind {
-            Kind::Message => self.message("message", found.id, payload),
-            Kind::Announced(what) => self.message(announced(what), found.id, payload),
+    fn found(&self, kind: Kind, id: u32, payload: Range<usize>) {
+        let payload = self.unread.get(payload).unwrap_or_default();
+        match kind {
+            Kind::Message => self.message("message", id, payload),
+            Kind::Announced(what) => self.message(announced(what), id, payload),
             Kind::Control(code) => match RejectionKind::from_code(code) {
-                Some(kind) => self.message(rejections::name(kind), found.id, payload),
-                None => self.message(notice(code), found.id, payload),
+                Some(kind) => self.message(rejections::name(kind), id, payload),
+                None => self.message(notice(code), id, payload),
             },
             Kind::Oversized(length) => self.note(&format!("message {length} (too long to show)")),
             Kind::Skip => {}

@@ -1,12 +1,11 @@
 //! `tcs bench`
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::Value;
 use tcs::{
     ConcurrentServer, Response,
     framing::{LengthPrefixed, Lines, Multiplexed, UntilEof},
-
     server_protocol,
 };
 use tcs_tests::{Gate, gate, process::Finished, start, tester, within};
@@ -20,7 +19,11 @@ use crate::{Scratch, tcs};
 /// Runs `tcs bench`, with an address before the other arguments.
 async fn bench(address: impl ToString, arguments: &[&str]) -> Finished {
     let address = address.to_string();
-    let all: Vec<_> = ["bench", &address].iter().chain(arguments).copied().collect();
+    let all: Vec<_> = ["bench", &address]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
     tcs(&all).finished().await
 }
 
@@ -32,7 +35,9 @@ async fn result(address: impl ToString, arguments: &[&str]) -> Value {
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no whole number"))
 }
 
 #[tokio::test]
@@ -45,14 +50,24 @@ async fn bench_at_a_rate_counts_what_the_server_counts() {
             _ => start(ConcurrentServer::new(tester)).await,
         };
         let options = ["--framing", framing, "--depth", depth];
-        let load = ["--rate", "2000", "--duration", "100ms", "--connections", "3"];
+        let load = [
+            "--rate",
+            "2000",
+            "--duration",
+            "100ms",
+            "--connections",
+            "3",
+        ];
         let result = result(server.addr(), &[&options[..], &load].concat()).await;
         let report = server.stopped().await;
         assert_eq!(number(&result["requests"]), 200, "{result}");
         assert_eq!(number(&result["replies"]), 200);
         assert_eq!(report.requests.served, 200);
         assert_eq!(report.connections.accepted, 3);
-        assert_eq!(result["errors"].as_object().map(serde_json::Map::len), Some(0));
+        assert_eq!(
+            result["errors"].as_object().map(serde_json::Map::len),
+            Some(0)
+        );
         assert_eq!(number(&result["bytes_sent"]), report.bytes.received);
         assert_eq!(number(&result["bytes_received"]), report.bytes.sent);
     }
@@ -67,10 +82,18 @@ async fn bench_as_fast_as_it_goes_counts_what_the_server_counts() {
     assert_eq!(number(&result["replies"]), 1001, "{result}");
     assert_eq!(report.requests.served, 1001);
     let latency = &result["latency_ns"];
-    let times: Vec<_> = ["min", "p50", "p90", "p99", "p99_9", "max"].map(|name| number(&latency[name])).into();
+    let times: Vec<_> = ["min", "p50", "p90", "p99", "p99_9", "max"]
+        .map(|name| number(&latency[name]))
+        .into();
     assert!(times.is_sorted() && times.first() > Some(&0), "{latency}");
     let samples = result["samples"].as_array().expect("a list");
-    assert_eq!(samples.iter().map(|sample| number(&sample["replies"])).sum::<u64>(), 1001);
+    assert_eq!(
+        samples
+            .iter()
+            .map(|sample| number(&sample["replies"]))
+            .sum::<u64>(),
+        1001
+    );
 }
 
 /// What the first request waits for.
@@ -100,7 +123,16 @@ async fn bench_at_a_rate_blames_a_stall_for_all_that_was_due() {
         gate: gate(),
     };
     let server = start(ConcurrentServer::new(StallOnce { others })).await;
-    let load = ["--framing", "lines", "--rate", "1000", "-n", "400", "-c", "2"];
+    let load = [
+        "--framing",
+        "lines",
+        "--rate",
+        "1000",
+        "-n",
+        "400",
+        "-c",
+        "2",
+    ];
     let result = result(server.addr(), &load).await;
     server.stopped().await;
     // One connection waits while the other has its turn a hundred times, in 200 ms. In this time, a hundred requests of
@@ -115,15 +147,27 @@ async fn bench_at_a_rate_blames_a_stall_for_all_that_was_due() {
 async fn bench_counts_rejections_by_kind() {
     let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
     let mix = Scratch::new("# half of them\n2 hello\n1 busy later\n1 error no\n");
-    let finished = bench(server.addr(), &["-n", "80", "-c", "2", "--mix", mix.path(), "--json"]).await;
+    let finished = bench(
+        server.addr(),
+        &["-n", "80", "-c", "2", "--mix", mix.path(), "--json"],
+    )
+    .await;
     let report = server.stopped().await;
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     let result: Value = serde_json::from_str(&finished.stdout.join("\n")).expect("it is JSON");
     assert_eq!(result["errors"].to_string(), r#"{"busy":20,"error":20}"#);
     assert_eq!(number(&result["replies"]), 40);
     assert_eq!(number(&result["requests"]), 80);
-    assert_eq!((report.requests.received, report.requests.rejected), (80, 20));
-    assert!(finished.stderr.contains("40 of 80 requests were not answered"), "{finished:?}");
+    assert_eq!(
+        (report.requests.received, report.requests.rejected),
+        (80, 20)
+    );
+    assert!(
+        finished
+            .stderr
+            .contains("40 of 80 requests were not answered"),
+        "{finished:?}"
+    );
 }
 
 #[server_protocol(framing = Lines)]
@@ -133,47 +177,75 @@ fn close_each(request: &str) -> Response<&'static str> {
 }
 
 #[tokio::test]
-async fn bench_connects_again_when_the_server_closes() {
+async fn bench_connects_again_for_each_request_if_it_is_told_to() {
     let server = start(ConcurrentServer::new(CloseEach)).await;
-    let result = result(server.addr(), &["--framing", "lines", "-n", "20", "-c", "2"]).await;
+    let load = ["--framing", "lines", "-n", "20", "-c", "2", "--reconnect"];
+    let result = result(server.addr(), &load).await;
     let report = server.stopped().await;
     assert_eq!(number(&result["replies"]), 20, "{result}");
-    assert_eq!(report.requests.served, 20);
-    assert!(report.connections.accepted >= 20);
+    assert_eq!(
+        (report.requests.served, report.connections.accepted),
+        (20, 20)
+    );
 }
 
 #[tokio::test]
 async fn bench_opens_a_connection_for_each_request_where_it_has_one() {
     let server = start(ConcurrentServer::new(tester::<UntilEof>(&gate()))).await;
-    let result = result(server.addr(), &["--framing", "until-eof", "-n", "20", "-c", "3"]).await;
+    let result = result(
+        server.addr(),
+        &["--framing", "until-eof", "-n", "20", "-c", "3"],
+    )
+    .await;
     let report = server.stopped().await;
     assert_eq!(number(&result["replies"]), 20, "{result}");
-    assert_eq!((report.requests.served, report.connections.accepted), (20, 20));
+    assert_eq!(
+        (report.requests.served, report.connections.accepted),
+        (20, 20)
+    );
 }
 
 #[tokio::test]
 async fn bench_counts_requests_whose_connection_is_lost() {
-    // It answers each connection once, and then closes it with requests in flight.
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    // It closes the first connection with four requests in flight, and answers those of the next.
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
     let address = listener.local_addr().expect("it has one");
-    let answered = AtomicUsize::new(0);
     let serve = async {
-        loop {
+        let mut requests = [0; 8];
+        for replies in ["", "a\nb\nc\nd\n"] {
             let (mut stream, _) = listener.accept().await.expect("a client");
-            let mut requests = [0; 8];
-            if stream.read_exact(&mut requests).await.is_ok() {
-                stream.write_all(b"a\n").await.expect("the client reads");
-                answered.fetch_add(1, Relaxed);
-            }
+            stream
+                .read_exact(&mut requests)
+                .await
+                .expect("four requests");
+            stream
+                .write_all(replies.as_bytes())
+                .await
+                .expect("the client reads");
         }
     };
-    let finished = tokio::select! {
-        () = serve => unreachable!("it serves on"),
-        finished = bench(address, &["--framing", "lines", "-c", "1", "-d", "4", "-n", "8", "x", "--json"]) => finished,
-    };
+    let load = [
+        "--framing",
+        "lines",
+        "-c",
+        "1",
+        "-d",
+        "4",
+        "-n",
+        "8",
+        "x",
+        "--json",
+    ];
+    let ((), finished) = tokio::join!(within(serve), bench(address, &load));
     let result: Value = serde_json::from_str(&finished.stdout.join("\n")).expect("it is JSON");
-    assert_eq!(result["errors"].to_string(), r#"{"closed":6}"#, "{finished:?}");
-    assert_eq!((number(&result["replies"]), answered.into_inner()), (2, 2));
+    assert_eq!(
+        result["errors"].to_string(),
+        r#"{"closed":4}"#,
+        "{finished:?}"
+    );
+    assert_eq!(number(&result["replies"]), 4);
 }
 
 #[tokio::test]
@@ -182,14 +254,37 @@ async fn bench_ends_with_its_table_at_ctrl_c() {
     let server = start(ConcurrentServer::new(tester::<Lines>(&gate))).await;
     let address = server.addr().to_string();
     let mix = Scratch::new("1 hello\n1 wait x\n");
-    let arguments = ["bench", &address, "--framing", "lines", "-c", "1", "--mix", mix.path()];
+    let arguments = [
+        "bench",
+        &address,
+        "--framing",
+        "lines",
+        "-c",
+        "1",
+        "--mix",
+        mix.path(),
+    ];
     let running = tcs(&arguments);
     within(gate.reached()).await;
     running.interrupt().await;
     let lines = running.finished().await.succeeded();
-    assert_eq!(lines.first().and_then(|line| line.split_once(": ")).map(|(address, _)| address), Some(&*address));
-    assert!(lines.iter().any(|line| line.starts_with("replies ") && line.contains(" 1 ")), "{lines:?}");
-    assert!(lines.iter().all(|line| line.chars().count() < 80), "{lines:?}");
+    assert_eq!(
+        lines
+            .first()
+            .and_then(|line| line.split_once(": "))
+            .map(|(address, _)| address),
+        Some(&*address)
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("replies ") && line.contains(" 1 ")),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().all(|line| line.chars().count() < 80),
+        "{lines:?}"
+    );
     gate.open();
     server.stopped().await;
 }
@@ -203,11 +298,19 @@ async fn bench_compares_and_draws() {
         let lines = bench(server.addr(), &load).await.succeeded();
         std::fs::write(&scratch.0, lines.join("\n")).expect("a file for a test");
     }
-    let compared = tcs(&["bench", "compare", a.path(), b.path()]).finished().await.succeeded();
+    let compared = tcs(&["bench", "compare", a.path(), b.path()])
+        .finished()
+        .await
+        .succeeded();
     let again = ["-n", "100", "--compare", a.path()];
     for lines in [compared, bench(server.addr(), &again).await.succeeded()] {
-        let names: Vec<_> = lines.iter().filter_map(|line| line.split_whitespace().next()).collect();
-        let all = ["A", "B", "A", "rate", "errors", "p50", "p90", "p99", "p99.9", "max"];
+        let names: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        let all = [
+            "A", "B", "A", "rate", "errors", "p50", "p90", "p99", "p99.9", "max",
+        ];
         assert_eq!(names, all, "{lines:?}");
     }
     server.stopped().await;
@@ -234,20 +337,50 @@ fn is_well_formed(xml: &str) {
 
 #[tokio::test]
 async fn bench_says_what_to_do() {
-    let free = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let free = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
     let nobody = free.local_addr().expect("it has one").to_string();
     drop(free);
     let wrong = Scratch::new("hello\n");
     for (arguments, exit, texts) in [
-        (vec![&*nobody], 3, ["Connection refused", "start the server"]),
-        (vec![&nobody, "--mix", wrong.path()], 2, ["line 1", "write a number"]),
-        (vec![&nobody, "--mix", "/nowhere"], 2, ["/nowhere", "No such file"]),
+        (
+            vec![&*nobody],
+            3,
+            ["Connection refused", "start the server"],
+        ),
+        (
+            vec![&nobody, "--mix", wrong.path()],
+            2,
+            ["line 1", "write a number"],
+        ),
+        (
+            vec![&nobody, "--mix", "/nowhere"],
+            2,
+            ["/nowhere", "No such file"],
+        ),
         (vec![&nobody, "--rate", "0"], 2, ["--rate", "such as 5000"]),
         (vec![&nobody, "--depth", "0"], 2, ["--depth", "from 1"]),
-        (vec![&nobody, "--duration", "10x"], 2, ["--duration", "500ms"]),
-        (vec![&nobody, "--plot", "/nowhere/a.svg"], 2, ["/nowhere/a.svg", "a folder that exists"]),
-        (vec!["compare", wrong.path(), wrong.path()], 2, ["is no result", "--json"]),
-        (vec!["compare", "/nowhere", "/nowhere"], 2, ["cannot read", "--json"]),
+        (
+            vec![&nobody, "--duration", "10x"],
+            2,
+            ["--duration", "500ms"],
+        ),
+        (
+            vec![&nobody, "--plot", "/nowhere/a.svg"],
+            2,
+            ["/nowhere/a.svg", "a folder that exists"],
+        ),
+        (
+            vec!["compare", wrong.path(), wrong.path()],
+            2,
+            ["is no result", "--json"],
+        ),
+        (
+            vec!["compare", "/nowhere", "/nowhere"],
+            2,
+            ["cannot read", "--json"],
+        ),
     ] {
         let all: Vec<_> = ["bench"].into_iter().chain(arguments).collect();
         let finished = tcs(&all).finished().await;
@@ -257,4 +390,3 @@ async fn bench_says_what_to_do() {
         }
     }
 }
-

@@ -19,7 +19,9 @@ struct Proxied {
 
 /// Starts a proxy, and connects through it.
 async fn proxied(arguments: &[&str]) -> Proxied {
-    let upstream = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let upstream = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
     let upstream_addr = upstream.local_addr().expect("it has one").to_string();
     let all = ["proxy", "127.0.0.1:0", &upstream_addr];
     let all: Vec<_> = all.iter().chain(arguments).copied().collect();
@@ -81,7 +83,8 @@ async fn proxy_shows_the_frames_of_both_directions() {
     let mut it = proxied(&[]).await;
     it.up(&frame("hello")).await;
     it.down(b"\x80\0\0\x06\x04later").await;
-    it.down(b"\x80\0\0\x05\x82\0\0\0\x01\0\0\0\x02\xff\x00").await;
+    it.down(b"\x80\0\0\x05\x82\0\0\0\x01\0\0\0\x02\xff\x00")
+        .await;
     assert!(it.line().await.starts_with("#1 connected 127.0.0.1:"));
     assert_eq!(
         it.lines().await,
@@ -103,7 +106,10 @@ async fn proxy_shows_the_frames_of_both_directions() {
     it.down(&frame("bye")).await;
     drop(it.server.shutdown().await);
     assert_eq!(rest(&mut it.client).await.expect("an end"), b"");
-    assert_eq!(it.lines().await, ["#1 <- message 3 \"bye\"", "#1 <- end", "#1 closed"]);
+    assert_eq!(
+        it.lines().await,
+        ["#1 <- message 3 \"bye\"", "#1 <- end", "#1 closed"]
+    );
 }
 
 #[tokio::test]
@@ -117,8 +123,18 @@ async fn proxy_shows_bytes_after_what_is_no_frame() {
     let [_, one, why, two, three, a, ab, end] = it.lines().await;
     assert_eq!(one, "#1 -> message 3 \"one\"");
     assert!(why.starts_with("#1 -> no frame: "), "{why}");
-    assert_eq!([two, three], ["#1 -> bytes 5 \"x:two\"", "#1 -> bytes 2 01 02"]);
-    assert_eq!([a, ab, end], ["#1 <- message 1 \"a\"", "#1 <- bytes 4 \"4:ab\"", "#1 <- end"]);
+    assert_eq!(
+        [two, three],
+        ["#1 -> bytes 5 \"x:two\"", "#1 -> bytes 2 01 02"]
+    );
+    assert_eq!(
+        [a, ab, end],
+        [
+            "#1 <- message 1 \"a\"",
+            "#1 <- bytes 4 \"4:ab\"",
+            "#1 <- end"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -136,7 +152,7 @@ async fn proxy_cuts_after_a_byte() {
         assert_eq!(read.expect("an end"), b"0123456");
         let [_, bytes, note] = it.lines().await;
         let arrow = if is_up { "->" } else { "<-" };
-        assert_eq!(bytes, format!("#1 {arrow} bytes 7 \"0123456\""));
+        assert_eq!(bytes, format!("#1 {arrow} message 7 \"0123456\""));
         assert_eq!(note, format!("#1 {arrow} cut after 7 bytes"));
     }
 }
@@ -159,10 +175,16 @@ async fn proxy_passes_resets_on() {
 #[tokio::test]
 async fn proxy_stalls_one_direction() {
     let mut it = proxied(&["--framing", "verbatim", "--stall-after", "up:3"]).await;
-    it.client.write_all(b"abcdef").await.expect("the proxy reads");
+    it.client
+        .write_all(b"abcdef")
+        .await
+        .expect("the proxy reads");
     received(&mut it.server, b"abc").await;
     let [_, bytes, note] = it.lines().await;
-    assert_eq!([&*bytes, &*note], ["#1 -> bytes 3 \"abc\"", "#1 -> stalled after 3 bytes"]);
+    assert_eq!(
+        [&*bytes, &*note],
+        ["#1 -> message 3 \"abc\"", "#1 -> stalled after 3 bytes"]
+    );
     // The other direction goes on. What it says has come after anything that would have been passed on.
     it.down(b"reply").await;
     let mut byte = [0];
@@ -179,7 +201,9 @@ async fn proxy_keeps_the_pressure_of_a_slow_reader() {
     let megabyte = vec![b'x'; 1 << 20];
     let mut sent = 0;
     // The server reads nothing, so at some time the proxy takes nothing more.
-    while let Ok(written) = tokio::time::timeout(Duration::from_millis(500), it.client.write(&megabyte)).await {
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_millis(500), it.client.write(&megabyte)).await
+    {
         sent += written.expect("the proxy is there");
         assert!(sent < 200 << 20, "the proxy keeps {sent} bytes");
     }
@@ -189,14 +213,32 @@ async fn proxy_keeps_the_pressure_of_a_slow_reader() {
 
 #[tokio::test]
 async fn proxy_says_what_to_do() {
-    let taken = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let taken = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
     let taken = taken.local_addr().expect("it has one").to_string();
     let listener = TcpListener::bind(&*taken).await;
     for (arguments, exit, texts) in [
-        (vec!["proxy", &taken, "localhost:1"], 3, ["cannot listen", "free port"]),
-        (vec!["proxy", "a", "b", "--cut-after", "left:1"], 2, ["--cut-after", "up:"]),
-        (vec!["proxy", "a", "b", "--delay", "x"], 2, ["--delay", "500ms"]),
-        (vec!["proxy", "a", "b", "--reset"], 2, ["--reset", "--cut-after"]),
+        (
+            vec!["proxy", &taken, "localhost:1"],
+            3,
+            ["cannot listen", "free port"],
+        ),
+        (
+            vec!["proxy", "a", "b", "--cut-after", "left:1"],
+            2,
+            ["--cut-after", "up:"],
+        ),
+        (
+            vec!["proxy", "a", "b", "--delay", "x"],
+            2,
+            ["--delay", "500ms"],
+        ),
+        (
+            vec!["proxy", "a", "b", "--reset"],
+            2,
+            ["--reset", "--cut-after"],
+        ),
     ] {
         let finished = tcs(&arguments).finished().await;
         assert_eq!(finished.status.code(), Some(exit), "{finished:?}");
