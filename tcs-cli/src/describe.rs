@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
+    help::HelpFlags,
     payload::{Format, View, escaped},
     target::{Target, duration},
     wire::Wire,
@@ -26,14 +27,15 @@ const MAX_LEN: usize = 8 << 20;
 ///
 /// A module describes itself with the option `describe`: `#[server_protocol(format = Json, describe)]`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::call::EXIT_CODES)]
+#[command(after_help = crate::call::EXIT_CODES, disable_help_flag = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Framing of the messages; `tcs call --help` lists all
-    #[arg(short, long, value_name = "NAME", default_value_t)]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
+        long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
-    /// Format of the messages: json or messagepack [default: tries both]
+    /// Format: json or messagepack [default: tries both]
     #[arg(long, value_name = "FORMAT", value_parser = named_format)]
     format: Option<Format>,
     /// How long the reply may take
@@ -45,6 +47,8 @@ pub(crate) struct Args {
     /// Print the names of the operations only, for scripts
     #[arg(long)]
     names: bool,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
