@@ -1,11 +1,343 @@
-//! `tcs bench`
+//! `tcs bench`: how fast a server is.
+//!
+//! `run.rs` has the connections and their clock, `connection.rs` what each of them does, `schedule.rs` when requests are
+//! due, `tally.rs` what is counted. `report.rs` is the result, and `table.rs` and `plot.rs` show it.
 
-use std::process::ExitCode;
+mod connection;
+mod in_flight;
+mod mix;
+mod plot;
+mod report;
+mod run;
+mod schedule;
+mod table;
+mod tally;
+mod units;
+mod view;
 
-/// Measure a server
+use std::{fs, num::NonZeroU32, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{ArgMatches, FromArgMatches};
+use tokio::{runtime, signal, task::JoinSet, time};
+
+use self::{
+    report::{Report, Setting},
+    run::{Plan, Run},
+    schedule::Load,
+    view::{View, sample_length},
+};
+use crate::{
+    failure::{self, Exit, Failure},
+    framing::FramingSpec,
+    payload,
+    target::{Target, duration},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  tcs bench localhost:1234 --duration 10s 'hello'
+  tcs bench localhost:1234 --framing lines --connections 50 --depth 16 PING
+  tcs bench localhost:1234 --rate 5000 --json > a.json
+  tcs bench compare a.json b.json";
+
+/// What the command line asks for.
+// By hand, because a derived subcommand would make the address optional.
+#[derive(Debug)]
+pub(crate) enum Args {
+    Measure(Box<Measure>),
+    Compare(Compare),
+}
+
+/// Print two results of --json side by side
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(crate) struct Compare {
+    #[arg(value_name = "A.json")]
+    a: String,
+    #[arg(value_name = "B.json")]
+    b: String,
+}
 
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+impl clap::Args for Args {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let compare = Compare::augment_args(clap::Command::new("compare")).hide(true);
+        Measure::augment_args(command)
+            .subcommand(compare)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+            .disable_help_subcommand(true)
+            .override_usage("tcs bench [OPTIONS] <HOST:PORT> [TEXT]\n       tcs bench compare <A.json> <B.json>")
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some((_, compared)) => Compare::from_arg_matches(compared).map(Self::Compare),
+            None => {
+                Measure::from_arg_matches(matches).map(|measure| Self::Measure(Box::new(measure)))
+            }
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Measure how fast a server is
+///
+/// With --rate, a request is due at its time whether or not the replies before it have come, and its latency counts
+/// from that time. So a server that stalls does not slow down the clock that measures it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Measure {
+    #[command(flatten)]
+    target: Target,
+    /// The request
+    #[arg(default_value = "hello", conflicts_with = "mix")]
+    text: String,
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
+    connections: usize,
+    /// Requests that are in flight on each connection
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    depth: usize,
+    /// Requests per second [default: as fast as it goes]
+    #[arg(short, long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// How long [default: 10s, unless --requests]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// How many requests
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
+    /// How long to send before anything counts
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    warm_up: Option<Duration>,
+    /// Requests from a file, with weights: `9 get key`
+    #[arg(short, long, value_name = "FILE")]
+    mix: Option<String>,
+    /// How long to wait for a reply
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+    /// The server speaks first
+    #[arg(long)]
+    greeting: bool,
+    /// Framing, as in `tcs call`
+    #[arg(short, long, value_name = "FRAMING", default_value_t)]
+    framing: FramingSpec,
+    #[command(flatten)]
+    view: payload::View,
+    /// Print the result as JSON
+    #[arg(long, help_heading = "Result")]
+    json: bool,
+    /// Draw latency by percentile, and the rate over time
+    #[arg(long, value_name = "FILE.svg", help_heading = "Result")]
+    plot: Option<String>,
+    /// Compare with an earlier result of --json
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        conflicts_with = "json",
+        help_heading = "Result"
+    )]
+    compare: Option<String>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=MAX_NUMBER).contains(number))
+        .ok_or_else(|| format!("write a number from 1 to {MAX_NUMBER}"))
+}
+
+const MAX_NUMBER: usize = 100_000;
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| (0.001..=1e8).contains(rate))
+        .ok_or_else(|| "write a number of requests per second, such as 5000".to_owned())
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    let result = match args {
+        Args::Measure(measure) => measure.run(),
+        Args::Compare(Compare { a, b }) => compare(&a, &b),
+    };
+    failure::report(result)
+}
+
+fn compare(a: &str, b: &str) -> Result<(), Failure> {
+    let read = |path| Report::read(path).map_err(Failure::usage);
+    print!("{}", table::compare(&read(a)?, &read(b)?));
+    Ok(())
+}
+
+impl Measure {
+    fn run(self) -> Result<(), Failure> {
+        // What cannot be read or written is said before the run, not after it.
+        let before = self
+            .compare
+            .as_deref()
+            .map(Report::read)
+            .transpose()
+            .map_err(Failure::usage)?;
+        if let Some(path) = &self.plot {
+            let folder = Path::new(path)
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                return Err(
+                    Failure::usage(format_args!("there is no folder for {path}"))
+                        .hint("name a file in a folder that exists"),
+                );
+            }
+        }
+        let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::usage(format_args!("cannot start threads: {error}")))?;
+        let report = runtime.block_on(measure(self.plan()?))?;
+        runtime.shutdown_background();
+        match (&before, self.json) {
+            (Some(before), _) => print!("{}", table::compare(before, &report)),
+            (None, true) => println!("{}", report.to_json()),
+            (None, false) => print!("{}", table::report(&report)),
+        }
+        if let Some(path) = &self.plot {
+            plot::write(path, &report).map_err(Failure::usage)?;
+        }
+        verdict(&report)
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
+        let (requests, order) = self.requests()?;
+        let duration = match (self.duration, self.requests) {
+            (None, None) => Some(DEFAULT_DURATION),
+            (duration, _) => duration,
+        };
+        Ok(Plan {
+            target: self.target.clone(),
+            framing: self.framing.clone(),
+            requests,
+            order,
+            load: Load {
+                // A connection without a request would only be opened.
+                connections: self.requests.map_or(self.connections, |requests| {
+                    usize::try_from(requests)
+                        .map_or(self.connections, |requests| self.connections.min(requests))
+                }),
+                rate: self.rate,
+                warm_up: self.warm_up.unwrap_or_default(),
+                duration,
+                requests: self.requests,
+            },
+            depth: self.depth,
+            timeout: self.timeout,
+            has_greeting: self.greeting,
+        })
+    }
+
+    /// Returns the requests, and the order in which they take turns.
+    fn requests(&self) -> Result<(Vec<Vec<u8>>, Vec<usize>), Failure> {
+        let Some(path) = &self.mix else {
+            return Ok((vec![self.view.encode(&self.text)?], vec![0]));
+        };
+        let wrong = |reason: String| Failure::usage(format_args!("the mix {path}: {reason}"));
+        let text =
+            fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let entries = mix::parse(&text).map_err(wrong)?;
+        let weights: Vec<NonZeroU32> = entries.iter().map(|entry| entry.weight).collect();
+        let order = mix::order(&weights).map_err(wrong)?;
+        let requests = entries.iter().map(|entry| self.view.encode(entry.request));
+        Ok((requests.collect::<Result<_, _>>()?, order))
+    }
+}
+
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+/// How long replies may take after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Does the run, and returns its result.
+async fn measure(plan: Plan) -> Result<Report, Failure> {
+    let load = plan.load;
+    let setting = Setting {
+        target: plan.target.address.clone(),
+        connections: load.connections,
+        depth: plan.depth,
+        rate: load.rate,
+    };
+    let run = Run::new(plan);
+    let mut tasks = run.start().await?;
+    let mut view = View::new(load);
+    let is_whole = watch(&run, &mut tasks, &mut view).await?;
+    let mut end = run.elapsed();
+    view.add(end, &run.tallies.take());
+    if is_whole && let Some(planned) = load.end() {
+        // The last request at a rate is due before the end.
+        end = end.max(planned);
+    }
+    let (total, samples) = view.finish();
+    let elapsed = end.saturating_sub(load.warm_up);
+    Ok(Report::new(&setting, elapsed, &total, samples))
+}
+
+/// Shows the run until it ends, and returns `false` if Ctrl-C has ended it.
+async fn watch(
+    run: &Arc<Run>,
+    tasks: &mut JoinSet<Result<(), Failure>>,
+    view: &mut View,
+) -> Result<bool, Failure> {
+    let length = sample_length(&run.plan.load);
+    let mut samples = time::interval_at(time::Instant::now() + length, length);
+    let mut stopped: Option<time::Instant> = None;
+    loop {
+        let grace = stopped.unwrap_or_else(time::Instant::now) + GRACE;
+        tokio::select! {
+            biased;
+            _ = signal::ctrl_c(), if stopped.is_none() => {
+                run.stop();
+                stopped = Some(time::Instant::now());
+            }
+            () = time::sleep_until(grace), if stopped.is_some() => return Ok(false),
+            ended = tasks.join_next() => match ended {
+                None => return Ok(stopped.is_none()),
+                Some(ended) => ended.unwrap_or_else(|error| Err(run::panicked(&error)))?,
+            },
+            _ = samples.tick() => view.add(run.elapsed(), &run.tallies.take()),
+        }
+    }
+}
+
+/// Returns an error if not all requests were answered.
+fn verdict(report: &Report) -> Result<(), Failure> {
+    let Some((kind, _)) = report.errors.iter().max_by_key(|(_, requests)| **requests) else {
+        return Ok(());
+    };
+    let failed: u64 = report.errors.values().sum();
+    let message = format!("{failed} of {} requests were not answered", report.requests);
+    Err(Failure::new(Exit::Rejected, message).hint(advice(kind)))
+}
+
+fn advice(kind: &str) -> &'static str {
+    match kind {
+        "no frame" | "unexpected" => {
+            "choose the --framing of the server, and --greeting if it speaks first"
+        }
+        "error" | "bad request" | "too large" => {
+            "try the request with `tcs call`, which shows the reply"
+        }
+        "busy" | "too many connections" => {
+            "ask for fewer --connections or a lower --rate, or raise the server's limits"
+        }
+        "not sent" => {
+            "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
+        }
+        "timed out" => "the server did not reply in time: raise --timeout, or look at the server",
+        _ => "the server has ended connections: its log or its report may say why",
+    }
 }

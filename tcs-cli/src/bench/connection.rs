@@ -1,0 +1,338 @@
+//! One connection of a run: sends what is due, and takes the time of what comes back.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use tcs::{
+    RejectionKind,
+    framing::{Exchanges, Input, ReadState, Side},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time,
+};
+
+use super::{
+    in_flight::InFlight,
+    run::Run,
+    schedule::{Next, Schedule},
+};
+use crate::framing::{AnyFraming, Found, Kind};
+
+/// What is collected before it is sent. More requests than that are sent in pieces.
+const MAX_OUT: usize = 64 << 10;
+/// What a reply may have.
+const MAX_REPLY: usize = 64 << 20;
+/// How often a connection looks whether it has waited too long, or the run was ended.
+const CHECK: Duration = Duration::from_millis(50);
+
+/// Why the use of a connection ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// There is nothing more to send, and all is answered.
+    Done,
+    /// It was for one exchange.
+    Next,
+    /// It was lost; after a reply, or before there was one.
+    Lost { was_answered: bool },
+}
+
+/// What waits to be sent, received and answered.
+struct Exchange<'a> {
+    run: &'a Run,
+    number: usize,
+    schedule: &'a mut Schedule,
+    /// A request that was taken before there was a connection.
+    taken: Option<Duration>,
+    framing: AnyFraming,
+    /// The frames of all requests, unless each has an id.
+    frames: Option<Vec<Vec<u8>>>,
+    turn: usize,
+    in_flight: InFlight,
+    greeted: bool,
+    out: Vec<u8>,
+    sent: usize,
+    input: Vec<u8>,
+    /// Of an oversized reply, what has not arrived.
+    skip: usize,
+    heard: Instant,
+    was_answered: bool,
+}
+
+/// Whether there is more to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    /// When replies come.
+    Later,
+    /// When its time comes.
+    Due,
+    /// No.
+    Over,
+}
+
+/// Uses a connection until nothing is left to send, or it is lost.
+///
+/// # Errors
+///
+/// Returns what is wrong with a request: the framing cannot carry it.
+pub(super) async fn exchange<S: AsyncRead + AsyncWrite>(
+    run: &Run,
+    number: usize,
+    stream: S,
+    schedule: &mut Schedule,
+    taken: Option<Duration>,
+) -> Result<End, String> {
+    let mut framing = run.plan.framing.open(Side::Client);
+    let frames = if run.plan.framing.has_ids() {
+        None
+    } else {
+        Some(frames(&mut framing, &run.plan.requests)?)
+    };
+    let exchange = Exchange {
+        run,
+        number,
+        schedule,
+        taken,
+        framing,
+        frames,
+        turn: number,
+        in_flight: InFlight::new(run.plan.framing.has_ids()),
+        greeted: !run.plan.has_greeting,
+        out: Vec::new(),
+        sent: 0,
+        input: Vec::new(),
+        skip: 0,
+        heard: Instant::now(),
+        was_answered: false,
+    };
+    exchange.drive(stream).await
+}
+
+fn frames(framing: &mut AnyFraming, requests: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
+    let frame = |request: &Vec<u8>| {
+        let mut out = Vec::new();
+        let written = framing.write(request, &mut out);
+        written.map(|()| out).map_err(|error| error.to_string())
+    };
+    requests.iter().map(frame).collect()
+}
+
+impl Exchange<'_> {
+    async fn drive<S: AsyncRead + AsyncWrite>(mut self, stream: S) -> Result<End, String> {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let mut check = time::interval(CHECK);
+        let exchanges = self.run.plan.framing.exchanges();
+        let mut must_half_close = exchanges == Exchanges::OneUntilHalfClose;
+        loop {
+            let supply = self.fill()?;
+            if supply == Supply::Over && self.in_flight.len() == 0 {
+                return Ok(End::Done);
+            }
+            let unsent = self.out.get(self.sent..).unwrap_or_default();
+            if unsent.is_empty() && must_half_close && self.in_flight.len() > 0 {
+                must_half_close = false;
+                if let Err(error) = writer.shutdown().await {
+                    return Ok(self.lost(kind_of(&error)));
+                }
+            }
+            tokio::select! {
+                biased;
+                written = writer.write(unsent), if !unsent.is_empty() => match written {
+                    Ok(length) => self.written(length),
+                    Err(error) => return Ok(self.lost(kind_of(&error))),
+                },
+                read = reader.read_buf(&mut self.input) => match read {
+                    Ok(length) => match self.received(length) {
+                        Ok(()) if exchanges != Exchanges::Many && self.in_flight.len() == 0 => return Ok(End::Next),
+                        Ok(()) if length > 0 => {}
+                        Ok(()) => return Ok(self.lost("closed")),
+                        Err(kind) => return Ok(self.lost(kind)),
+                    },
+                    Err(error) => return Ok(self.lost(kind_of(&error))),
+                },
+                () = self.run.due(self.number), if supply == Supply::Due => {}
+                _ = check.tick() => {
+                    if self.in_flight.len() > 0 && self.heard.elapsed() > self.run.plan.timeout {
+                        return Ok(self.lost("timed out"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the requests that are due.
+    fn fill(&mut self) -> Result<Supply, String> {
+        let is_one = self.run.plan.framing.exchanges() != Exchanges::Many;
+        let depth = if is_one { 1 } else { self.run.plan.depth };
+        let now = self.run.elapsed();
+        while self.greeted && self.in_flight.len() < depth && self.out.len() < MAX_OUT {
+            let next = match self.taken.take() {
+                Some(due) => Next::Send(due),
+                None if is_one || self.run.is_stopped() || self.run.is_late() => Next::Done,
+                None => self.schedule.next(now),
+            };
+            match next {
+                Next::Send(due) => self.append(due)?,
+                Next::Wait => return Ok(Supply::Due),
+                Next::Done => return Ok(Supply::Over),
+            }
+        }
+        Ok(Supply::Later)
+    }
+
+    fn append(&mut self, due: Duration) -> Result<(), String> {
+        if self.in_flight.len() == 0 {
+            self.heard = Instant::now();
+        }
+        let id = self.in_flight.add(due);
+        let order = &self.run.plan.order;
+        let chosen = order[self.turn % order.len()];
+        self.turn += 1;
+        match &self.frames {
+            Some(frames) => self.out.extend_from_slice(&frames[chosen]),
+            None => {
+                self.framing.set_id(id);
+                self.framing
+                    .write(&self.run.plan.requests[chosen], &mut self.out)
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, length: usize) {
+        self.sent += length;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        if self.run.is_counted(self.run.elapsed()) {
+            self.run.tallies.of(self.number).bytes_sent += length as u64;
+        }
+    }
+
+    /// Takes the replies out of what was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns why nothing more can be read.
+    fn received(&mut self, length: usize) -> Result<(), &'static str> {
+        // One time for all: they have arrived together.
+        let now = self.run.elapsed();
+        self.heard = Instant::now();
+        let state = if length == 0 {
+            ReadState::Eof
+        } else {
+            ReadState::Idle
+        };
+        let mut tally = self.run.tallies.of(self.number);
+        if self.run.is_counted(now) {
+            tally.bytes_received += length as u64;
+        }
+        let mut start = 0;
+        loop {
+            let skipped = self.skip.min(self.input.len() - start);
+            self.skip -= skipped;
+            start += skipped;
+            let rest = self.input.get(start..).unwrap_or_default();
+            if rest.is_empty() && (length > 0 || self.in_flight.len() == 0) {
+                break;
+            }
+            let input = Input::new(rest, MAX_REPLY, Side::Client, state);
+            let found = match self.framing.parse(input) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(_) => return Err("no frame"),
+            };
+            self.skip = found.consumed;
+            let failed = match outcome(&found) {
+                Outcome::Nothing => continue,
+                Outcome::End(kind) => return Err(kind),
+                Outcome::Reply => None,
+                Outcome::Failed(kind) => Some(kind),
+            };
+            if !self.greeted {
+                self.greeted = true;
+                continue;
+            }
+            let Some(due) = self.in_flight.answer(found.id) else {
+                return Err("unexpected");
+            };
+            self.was_answered = true;
+            if !self.run.is_counted(due) {
+                continue;
+            }
+            match failed {
+                None => tally.record(now.saturating_sub(due)),
+                Some(kind) => tally.fail(kind, 1),
+            }
+        }
+        self.input.drain(..start);
+        Ok(())
+    }
+
+    /// Counts the requests that get no reply any more.
+    fn lost(self, kind: &'static str) -> End {
+        let counted = self
+            .in_flight
+            .left()
+            .filter(|due| self.run.is_counted(*due));
+        self.run
+            .tallies
+            .of(self.number)
+            .fail(kind, counted.count() as u64);
+        End::Lost {
+            was_answered: self.was_answered,
+        }
+    }
+}
+
+/// What a frame is for the requests.
+enum Outcome {
+    Reply,
+    Failed(&'static str),
+    /// No request gets a reply any more.
+    End(&'static str),
+    Nothing,
+}
+
+fn outcome(found: &Found) -> Outcome {
+    match found.kind {
+        Kind::Message => Outcome::Reply,
+        Kind::Oversized(_) => Outcome::Failed("too large reply"),
+        Kind::Announced(_) | Kind::Skip => Outcome::Nothing,
+        Kind::Control(code) => match RejectionKind::from_code(code) {
+            None => Outcome::Nothing,
+            Some(kind) if kind.is_final() => Outcome::End(name(kind)),
+            Some(kind) => Outcome::Failed(name(kind)),
+        },
+    }
+}
+
+/// The names are those of `WIRE.md`.
+fn name(kind: RejectionKind) -> &'static str {
+    match kind {
+        RejectionKind::Error => "error",
+        RejectionKind::BadRequest => "bad request",
+        RejectionKind::TooLarge => "too large",
+        RejectionKind::Busy => "busy",
+        RejectionKind::TimedOut => "timed out by the server",
+        RejectionKind::Failed => "failed",
+        RejectionKind::Cancelled => "cancelled",
+        RejectionKind::GoingAway => "going away",
+        RejectionKind::Idle => "idle",
+        RejectionKind::TooManyConnections => "too many connections",
+        RejectionKind::ProtocolError => "protocol error",
+        _ => "rejected",
+    }
+}
+
+fn kind_of(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset",
+        io::ErrorKind::UnexpectedEof => "closed",
+        _ => "broken",
+    }
+}

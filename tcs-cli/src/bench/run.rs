@@ -1,0 +1,299 @@
+//! A run: its connections, its clock, and what they count.
+
+use std::{
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tcs::{framing::Exchanges, transport::Stream};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::{JoinError, JoinSet},
+    time,
+};
+
+use super::{
+    connection::{End, exchange},
+    schedule::{Load, Next, Schedule},
+    tally::Tallies,
+};
+use crate::{
+    failure::{Exit, Failure},
+    framing::FramingSpec,
+    target::Target,
+};
+
+/// How many connections are opened at a time, so that the backlog of the server does not overflow.
+const OPENING: usize = 64;
+/// How long a connection that was lost waits at first until it connects again; then twice as long each time.
+const PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The longest sleep of the pacer, after which it looks whether the run has ended.
+const MAX_SLEEP: Duration = Duration::from_millis(50);
+
+/// What is sent, and how.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) framing: FramingSpec,
+    /// The different requests.
+    pub(super) requests: Vec<Vec<u8>>,
+    /// The order in which they take turns.
+    pub(super) order: Vec<usize>,
+    pub(super) load: Load,
+    /// How many requests of a connection may be in flight.
+    pub(super) depth: usize,
+    /// How long a connection may wait for the next bytes while requests are in flight.
+    pub(super) timeout: Duration,
+    /// Whether the server sends a message before the first request.
+    pub(super) has_greeting: bool,
+}
+
+/// What all connections of a run share.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    pub(super) tallies: Tallies,
+    start: OnceLock<Instant>,
+    is_stopped: AtomicBool,
+    /// One for each connection of a run at a rate: a request may be due.
+    due: Vec<Notify>,
+}
+
+impl Run {
+    pub(super) fn new(plan: Plan) -> Arc<Self> {
+        let paced = match plan.load.rate {
+            Some(_) => plan.load.connections,
+            None => 0,
+        };
+        Arc::new(Self {
+            tallies: Tallies::new(plan.load.connections),
+            start: OnceLock::new(),
+            is_stopped: AtomicBool::new(false),
+            due: (0..paced).map(|_| Notify::new()).collect(),
+            plan,
+        })
+    }
+
+    /// Opens all connections, then starts the clock and the work. The tasks end when all is sent and answered.
+    ///
+    /// # Errors
+    ///
+    /// Returns why a connection cannot be opened, and what to do.
+    pub(super) async fn start(self: &Arc<Self>) -> Result<JoinSet<Result<(), Failure>>, Failure> {
+        let mut streams = Vec::new();
+        if self.plan.framing.exchanges() == Exchanges::Many {
+            streams = self.open().await?;
+        }
+        let mut streams = streams.into_iter();
+        self.start.get_or_init(Instant::now);
+        let mut tasks = JoinSet::new();
+        for number in 0..self.plan.load.connections {
+            tasks.spawn(Arc::clone(self).work(number, streams.next()));
+        }
+        if self.plan.load.rate.is_some() {
+            let run = Arc::downgrade(self);
+            thread::spawn(move || pace(&run));
+        }
+        Ok(tasks)
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<Vec<Stream>, Failure> {
+        let opening = Arc::new(Semaphore::new(OPENING));
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.plan.load.connections {
+            let (run, opening) = (Arc::clone(self), Arc::clone(&opening));
+            tasks.spawn(async move {
+                let _permit = opening.acquire_owned().await;
+                run.plan.target.connect().await
+            });
+        }
+        let mut streams = Vec::new();
+        while let Some(opened) = tasks.join_next().await {
+            let opened = opened.unwrap_or_else(|error| Err(panicked(&error)));
+            streams.push(opened.map_err(|failure| self.unopened(streams.len(), failure))?);
+        }
+        Ok(streams)
+    }
+
+    /// Says how many connections there were before one failed.
+    fn unopened(&self, opened: usize, mut failure: Failure) -> Failure {
+        if opened > 0 {
+            let wanted = self.plan.load.connections;
+            failure.message = format!(
+                "{opened} of {wanted} connections were opened; then: {}",
+                failure.message
+            );
+            return failure
+                .hint("ask for fewer --connections, or raise the limits of both ends (ulimit -n)");
+        }
+        failure
+    }
+
+    /// Does the work of one connection, and connects again when it is lost.
+    async fn work(
+        self: Arc<Self>,
+        number: usize,
+        mut stream: Option<Stream>,
+    ) -> Result<(), Failure> {
+        let mut schedule = Schedule::new(self.plan.load, number);
+        let mut trouble: Option<Trouble> = None;
+        loop {
+            let began = Instant::now();
+            let end = self.attempt(number, stream.take(), &mut schedule).await?;
+            match end {
+                End::Done => break,
+                End::Next | End::Lost { was_answered: true } => {
+                    trouble = None;
+                    continue;
+                }
+                End::Lost { .. } => {}
+            }
+            let is_done = self.is_stopped() || schedule.clone().next(self.elapsed()) == Next::Done;
+            let trouble = trouble.get_or_insert(Trouble {
+                since: began,
+                pause: PAUSE,
+            });
+            if is_done || trouble.since.elapsed() >= self.plan.timeout {
+                break;
+            }
+            time::sleep(trouble.pause).await;
+            trouble.pause = MAX_PAUSE.min(trouble.pause * 2);
+        }
+        if !self.is_stopped() {
+            let unsent = schedule.unsent(self.elapsed());
+            self.tallies.of(number).fail("not sent", unsent);
+        }
+        Ok(())
+    }
+
+    /// Uses a connection, a new one if there is none, until it is lost or nothing is left to send.
+    async fn attempt(
+        &self,
+        number: usize,
+        stream: Option<Stream>,
+        schedule: &mut Schedule,
+    ) -> Result<End, Failure> {
+        // Where a connection has one exchange, opening it is a part of the request.
+        let mut taken = None;
+        if self.plan.framing.exchanges() != Exchanges::Many {
+            taken = self.next(number, schedule).await;
+            if taken.is_none() {
+                return Ok(End::Done);
+            }
+        }
+        let opened = match stream {
+            Some(stream) => Ok(stream),
+            None => self.plan.target.connect().await,
+        };
+        let Ok(opened) = opened else {
+            let taken = taken.filter(|due| self.is_counted(*due));
+            let failed = u64::from(taken.is_some());
+            self.tallies.of(number).fail("not connected", failed);
+            return Ok(End::Lost {
+                was_answered: false,
+            });
+        };
+        let exchange = exchange(self, number, opened, schedule, taken);
+        exchange.await.map_err(unsendable)
+    }
+
+    /// Waits until the next request is due, and returns when it was.
+    async fn next(&self, number: usize, schedule: &mut Schedule) -> Option<Duration> {
+        loop {
+            if self.is_stopped() || self.is_late() {
+                return None;
+            }
+            match schedule.next(self.elapsed()) {
+                Next::Send(due) => return Some(due),
+                Next::Wait => self.due(number).await,
+                Next::Done => return None,
+            }
+        }
+    }
+
+    /// Waits until a request of a connection may be due.
+    pub(super) async fn due(&self, number: usize) {
+        if let Some(due) = self.due.get(number) {
+            due.notified().await;
+        }
+    }
+
+    /// Returns the time since the start.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Returns `true` if what was due at this time counts: the warm-up is over.
+    pub(super) fn is_counted(&self, due: Duration) -> bool {
+        due >= self.plan.load.warm_up
+    }
+
+    /// Sends nothing more.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        for due in &self.due {
+            due.notify_one();
+        }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if even requests that were due in time are not sent any more.
+    pub(super) fn is_late(&self) -> bool {
+        let end = self.plan.load.end();
+        end.is_some_and(|end| self.elapsed() >= end + self.plan.timeout)
+    }
+}
+
+/// A connection that gets no replies.
+struct Trouble {
+    since: Instant,
+    pause: Duration,
+}
+
+/// Wakes connections when their requests are due.
+///
+/// It is a thread, because the timers of the runtime have a resolution of a millisecond, which would be added to every
+/// latency. The connections know themselves what is due, so a wake-up too many does no harm.
+fn pace(run: &Weak<Run>) {
+    let mut number = 0;
+    while let Some(run) = run.upgrade() {
+        let load = &run.plan.load;
+        let Some(rate) = load.rate else { return };
+        let now = run.elapsed();
+        while load.due(rate, number) <= now {
+            let connection = number % load.connections as u64;
+            let connection = usize::try_from(connection).unwrap_or_default();
+            run.due[connection].notify_one();
+            number += 1;
+        }
+        let sleep = MAX_SLEEP.min(load.due(rate, number).saturating_sub(now));
+        if run.is_stopped() {
+            return;
+        }
+        drop(run);
+        thread::sleep(sleep);
+    }
+}
+
+fn unsendable(reason: String) -> Failure {
+    Failure::usage(format_args!(
+        "the framing cannot carry the request: {reason}"
+    ))
+    .hint("choose another --framing, or change the request")
+}
+
+pub(super) fn panicked(error: &JoinError) -> Failure {
+    Failure::new(
+        Exit::Protocol,
+        format_args!("a connection has panicked: {error}"),
+    )
+    .hint("this is a mistake in tcs: report it")
+}

@@ -1,0 +1,203 @@
+//! When requests are due.
+
+use std::time::Duration;
+
+/// How much is sent, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) connections: usize,
+    /// Requests a second over all connections; `None`: as fast as replies come.
+    pub(super) rate: Option<f64>,
+    /// This long at first, nothing is counted.
+    pub(super) warm_up: Duration,
+    /// This long after that, requests are sent.
+    pub(super) duration: Option<Duration>,
+    /// So many are counted.
+    pub(super) requests: Option<u64>,
+}
+
+impl Load {
+    /// Returns when the last requests are due, from the start of the run.
+    pub(super) fn end(&self) -> Option<Duration> {
+        self.duration.map(|duration| self.warm_up + duration)
+    }
+
+    /// Returns when request number `n` of the run is due.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+    pub(super) fn due(&self, rate: f64, n: u64) -> Duration {
+        let _ = self;
+        Duration::try_from_secs_f64(n as f64 / rate).unwrap_or(Duration::MAX)
+    }
+}
+
+/// The requests of one connection.
+///
+/// At a rate, the requests of the run take turns among its connections. Each is due at its time, whether or not the
+/// requests before it are answered. So a server that stalls does not slow down the clock that measures it.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    load: Load,
+    connection: u64,
+    /// How many were taken.
+    taken: u64,
+    /// How many are still to be counted.
+    left: Option<u64>,
+}
+
+/// What to do at a moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Send a request that was due at this time, from the start of the run.
+    Send(Duration),
+    /// The next is not due yet.
+    Wait,
+    /// There are no more.
+    Done,
+}
+
+impl Schedule {
+    pub(super) fn new(load: Load, connection: usize) -> Self {
+        let (connections, connection) = (load.connections as u64, connection as u64);
+        let share =
+            |requests: u64| requests / connections + u64::from(connection < requests % connections);
+        Self {
+            load,
+            connection,
+            taken: 0,
+            left: load.requests.map(share),
+        }
+    }
+
+    /// Returns what to do at `now`, from the start of the run.
+    pub(super) fn next(&mut self, now: Duration) -> Next {
+        let due = self.next_due().unwrap_or(now);
+        if due > now {
+            return if self.is_over(due) {
+                Next::Done
+            } else {
+                Next::Wait
+            };
+        }
+        if self.is_over(due) {
+            return Next::Done;
+        }
+        self.take(due);
+        Next::Send(due)
+    }
+
+    /// Returns how many requests that would be counted were due until `now`, and were not taken.
+    pub(super) fn unsent(mut self, now: Duration) -> u64 {
+        if self.load.rate.is_none() {
+            return self.left.unwrap_or(0);
+        }
+        let mut unsent = 0;
+        while let Some(due) = self.next_due()
+            && due <= now
+            && !self.is_over(due)
+        {
+            unsent += u64::from(due >= self.load.warm_up);
+            self.take(due);
+        }
+        unsent
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        let number = self.connection + self.taken * self.load.connections as u64;
+        self.load.rate.map(|rate| self.load.due(rate, number))
+    }
+
+    fn is_over(&self, due: Duration) -> bool {
+        self.load.end().is_some_and(|end| due >= end)
+            || due >= self.load.warm_up && self.left == Some(0)
+    }
+
+    fn take(&mut self, due: Duration) {
+        self.taken += 1;
+        if due >= self.load.warm_up
+            && let Some(left) = &mut self.left
+        {
+            *left -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOAD: Load = Load {
+        connections: 2,
+        rate: None,
+        warm_up: Duration::ZERO,
+        duration: None,
+        requests: None,
+    };
+
+    /// The times in milliseconds of all requests, when each is taken as soon as it is due.
+    fn all(load: Load, connection: usize) -> Vec<u128> {
+        let mut schedule = Schedule::new(load, connection);
+        let mut all = Vec::new();
+        for now in (0..).map(Duration::from_millis) {
+            loop {
+                match schedule.next(now) {
+                    Next::Send(due) => all.push(due.as_millis()),
+                    Next::Wait => break,
+                    Next::Done => return all,
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn paced_requests_take_turns_among_connections() {
+        let load = Load {
+            rate: Some(100.0),
+            duration: Some(Duration::from_millis(50)),
+            ..LOAD
+        };
+        assert_eq!(all(load, 0), [0, 20, 40]);
+        assert_eq!(all(load, 1), [10, 30]);
+        let load = Load {
+            requests: Some(3),
+            duration: None,
+            ..load
+        };
+        assert_eq!(all(load, 0), [0, 20]);
+        assert_eq!(all(load, 1), [10]);
+    }
+
+    #[test]
+    fn requests_keep_their_time_when_they_are_sent_late() {
+        let load = Load {
+            connections: 1,
+            rate: Some(1000.0),
+            duration: Some(Duration::from_millis(4)),
+            ..LOAD
+        };
+        let mut schedule = Schedule::new(load, 0);
+        let late = Duration::from_secs(9);
+        for due in 0..2 {
+            assert_eq!(schedule.next(late), Next::Send(Duration::from_millis(due)));
+        }
+        assert_eq!(schedule.unsent(late), 2);
+    }
+
+    #[test]
+    fn warm_up_is_not_counted() {
+        let load = Load {
+            connections: 1,
+            rate: Some(1000.0),
+            warm_up: Duration::from_millis(5),
+            requests: Some(3),
+            ..LOAD
+        };
+        assert_eq!(all(load, 0), (0..8).collect::<Vec<_>>());
+        // As fast as replies come.
+        let mut schedule = Schedule::new(Load { rate: None, ..load }, 0);
+        for now in [0, 0, 0, 0, 5, 5, 6].map(Duration::from_millis) {
+            assert_eq!(schedule.next(now), Next::Send(now));
+        }
+        assert_eq!(schedule.next(Duration::from_millis(6)), Next::Done);
+    }
+}

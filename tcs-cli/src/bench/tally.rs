@@ -1,0 +1,125 @@
+//! What a run counts.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+
+/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+const MAX_LATENCY: u64 = 3_600_000_000_000;
+
+/// How many connections at most count into one tally of their own.
+const MAX_TALLIES: usize = 8;
+
+/// Latencies, errors and bytes, of some connections or for some time.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    /// In nanoseconds, of the requests that were answered.
+    pub(super) latencies: Histogram<u64>,
+    /// Requests without a reply, by kind.
+    pub(super) errors: BTreeMap<&'static str, u64>,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            latencies: Histogram::new_with_bounds(1, MAX_LATENCY, 3)
+                .expect("these bounds are valid"),
+            errors: BTreeMap::new(),
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn record(&mut self, latency: Duration) {
+        let nanoseconds = latency.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.latencies.saturating_record(nanoseconds);
+    }
+
+    pub(super) fn fail(&mut self, kind: &'static str, requests: u64) {
+        if requests > 0 {
+            *self.errors.entry(kind).or_default() += requests;
+        }
+    }
+
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so this cannot fail.
+        let _cannot_fail = self.latencies.add(&other.latencies);
+        for (kind, requests) in &other.errors {
+            self.fail(kind, *requests);
+        }
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
+/// The tallies into which the connections count.
+///
+/// There are a few, so that connections seldom wait for each other, and the memory does not grow with their number.
+#[derive(Debug)]
+pub(super) struct Tallies(Vec<Mutex<Tally>>);
+
+impl Tallies {
+    pub(super) fn new(connections: usize) -> Self {
+        let tallies = connections.clamp(1, MAX_TALLIES);
+        Self((0..tallies).map(|_| Mutex::default()).collect())
+    }
+
+    /// Returns the tally of a connection. Take it once for all that a read brings.
+    pub(super) fn of(&self, connection: usize) -> MutexGuard<'_, Tally> {
+        lock(&self.0[connection % self.0.len()])
+    }
+
+    /// Takes what was counted since the last time.
+    pub(super) fn take(&self) -> Tally {
+        let mut sum = Tally::default();
+        for tally in &self.0 {
+            let taken = mem::take(&mut *lock(tally));
+            sum.add(&taken);
+        }
+        sum
+    }
+}
+
+/// Counting does not panic, so a tally is whole even if a thread panicked elsewhere.
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_not_counted_again() {
+        let tallies = Tallies::new(3);
+        for connection in 0..3 {
+            let mut tally = tallies.of(connection);
+            tally.record(Duration::from_micros(100));
+            tally.fail("closed", 2);
+            tally.bytes_sent += 10;
+        }
+        let taken = tallies.take();
+        assert_eq!(
+            (taken.latencies.len(), taken.errors(), taken.bytes_sent),
+            (3, 6, 30)
+        );
+        let taken = tallies.take();
+        assert_eq!(
+            (taken.latencies.len(), taken.errors(), taken.bytes_sent),
+            (0, 0, 0)
+        );
+    }
+}
