@@ -19,7 +19,7 @@ use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    payload::{escaped, to_hex},
+    payload::{Format, escaped, to_hex},
     wire::{Frame, Wire, disconnected},
 };
 
@@ -323,7 +323,10 @@ impl Session<'_> {
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = self.args.view.format;
+        let format = match self.args.view.format {
+            Format::Messagepack => describe::Named::Messagepack,
+            _ => describe::Named::Json,
+        };
         let contract = describe::fetch(&mut self.wire, format, self.args.timeout);
         if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
             failure.hint = Some(contract.advice(name));

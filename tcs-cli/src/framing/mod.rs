@@ -18,7 +18,7 @@ use self::{
     any::DynFraming,
     own::{Delimited, Fixed, LengthField, Resp, Word},
 };
-pub(crate) use any::{AnyFraming, Kind};
+pub(crate) use any::{AnyFraming, Found, Kind};
 
 use crate::payload::unescaped;
 
