@@ -14,6 +14,8 @@
 //! ten tasks later: 70.00
 //! ```
 //!
+//! `describe` lets tools ask the server for its operations: `tcs describe` does, and so can any client.
+//!
 //! Try: add an operation `deposit` at the end of the module.
 
 use std::{
@@ -38,7 +40,8 @@ enum BankError {
     NotEnough { left: u64 },
 }
 
-#[server_protocol(format = Postcard)]
+/// A bank with an account for each name.
+#[server_protocol(format = Postcard, describe)]
 mod bank {
     use super::{Accounts, BankError, Login};
 

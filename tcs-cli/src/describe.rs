@@ -3,20 +3,18 @@
 use std::{fmt, process::ExitCode, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tcs::{RejectionKind, framing::Side, transport::Stream};
 use tokio::time::timeout;
 
 use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
+    help::HelpFlags,
     payload::{Format, View, escaped},
     target::{Target, duration},
     wire::Wire,
 };
 
-/// The operation that a module has with the option `describe`.
-const OPERATION: &str = "describe";
 /// The id of its request, which no other request has.
 const ID: u32 = u32::MAX;
 /// The longest description that is read.
@@ -26,16 +24,17 @@ const MAX_LEN: usize = 8 << 20;
 ///
 /// A module describes itself with the option `describe`: `#[server_protocol(format = Json, describe)]`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::call::EXIT_CODES)]
+#[command(after_help = crate::call::EXIT_CODES, disable_help_flag = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Framing of the messages; `tcs call --help` lists all
-    #[arg(short, long, value_name = "NAME", default_value_t)]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
+        long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
-    /// Format of the messages: json or messagepack [default: tries both]
-    #[arg(long, value_name = "FORMAT", value_parser = named_format)]
-    format: Option<Format>,
+    /// Format: json, messagepack or postcard [default: tries all]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    format: Option<Named>,
     /// How long the reply may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -45,25 +44,20 @@ pub(crate) struct Args {
     /// Print the names of the operations only, for scripts
     #[arg(long)]
     names: bool,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
     report(run_async(describe(args)))
 }
 
-fn named_format(text: &str) -> Result<Format, String> {
-    match text {
-        "json" => Ok(Format::Json),
-        "messagepack" => Ok(Format::Messagepack),
-        _ => Err("write json or messagepack: other formats have no names".to_owned()),
-    }
-}
-
 async fn describe(args: Args) -> Result<(), Failure> {
     let stream = args.target.connect().await?;
     let mut wire = Wire::new(stream, &args.framing, Side::Client, MAX_LEN);
-    let all = [Format::Json, Format::Messagepack];
-    let formats = args.format.map_or(all.to_vec(), |format| vec![format]);
+    let formats = args
+        .format
+        .map_or(Named::ALL.to_vec(), |format| vec![format]);
     for format in formats {
         let Some(contract) = fetch(&mut wire, format, args.timeout).await? else {
             continue;
@@ -85,10 +79,63 @@ async fn describe(args: Args) -> Result<(), Failure> {
         .hint("give its module the option `describe`, or check --format and --framing"))
 }
 
+/// A format of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Named {
+    Json,
+    Messagepack,
+    Postcard,
+}
+
+impl Named {
+    const ALL: [Self; 3] = [Self::Json, Self::Messagepack, Self::Postcard];
+
+    /// Returns the request for the description.
+    fn request(self) -> Vec<u8> {
+        match self {
+            Self::Json => br#"{"describe":{}}"#.to_vec(),
+            Self::Messagepack => b"\x81\xa8describe\x80".to_vec(),
+            Self::Postcard => POSTCARD_NUMBER.to_vec(),
+        }
+    }
+
+    /// Returns the text in the reply.
+    fn text(self, reply: &[u8]) -> Option<String> {
+        let format = match self {
+            Self::Json => Format::Json,
+            Self::Messagepack => Format::Messagepack,
+            Self::Postcard => return postcard_text(reply.strip_prefix(POSTCARD_NUMBER)?),
+        };
+        let value = View { format, hex: false }.value(reply).ok()??;
+        value.get("describe")?.as_str().map(str::to_owned)
+    }
+}
+
+/// The number of the operation in `Postcard`, `u32::MAX`.
+const POSTCARD_NUMBER: &[u8] = b"\xff\xff\xff\xff\x0f";
+
+/// Reads a text of `Postcard`: its length in bytes of 7 bits each, the first one first, and its bytes.
+fn postcard_text(bytes: &[u8]) -> Option<String> {
+    let digits = bytes.iter().position(|byte| *byte < 0x80)? + 1;
+    let (length, text) = bytes.split_at_checked(digits)?;
+    let push =
+        |length: u64, byte: &u8| length.checked_mul(128)?.checked_add(u64::from(byte & 0x7f));
+    let length = length.iter().rev().try_fold(0, push)?;
+    let is_whole = usize::try_from(length).is_ok_and(|length| length == text.len());
+    str::from_utf8(text)
+        .ok()
+        .filter(|_| is_whole)
+        .map(str::to_owned)
+}
+
 /// What a server says of itself.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Contract {
     protocol: String,
+    #[serde(default)]
+    docs: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    events: String,
     operations: Vec<Operation>,
 }
 
@@ -101,6 +148,10 @@ struct Operation {
     arguments: Vec<Argument>,
     #[serde(default)]
     reply: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    items: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    chunks: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -113,11 +164,10 @@ struct Argument {
 /// Asks a server to describe itself. Returns `None` if it does not know how.
 pub(crate) async fn fetch(
     wire: &mut Wire<Stream>,
-    format: Format,
+    format: Named,
     limit: Duration,
 ) -> Result<Option<Contract>, Failure> {
-    let view = View { format, hex: false };
-    wire.queue(&view.encode(&format!(r#"{{"{OPERATION}":{{}}}}"#))?, ID)?;
+    wire.queue(&format.request(), ID)?;
     let late = |_| {
         Failure::new(
             Exit::Timeout,
@@ -125,15 +175,17 @@ pub(crate) async fn fetch(
         )
         .hint("check --framing: the server may wait for the end of the request")
     };
-    timeout(limit, reply(wire, view)).await.map_err(late)?
+    let reply = timeout(limit, reply(wire)).await.map_err(late)??;
+    reply.map(|reply| contract(format, &reply)).transpose()
 }
 
-async fn reply(wire: &mut Wire<Stream>, view: View) -> Result<Option<Contract>, Failure> {
+/// Waits for the reply. Returns `None` if the request was rejected.
+async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
     loop {
         let closed = || {
             let message = "the server closed the connection without a description";
             Failure::new(Exit::Closed, message)
-                .hint("it may speak another framing: check --framing")
+                .hint("it may have none, or speak another framing: check --framing")
         };
         let frame = wire.next().await?.ok_or_else(closed)?;
         match frame.kind {
@@ -146,30 +198,22 @@ async fn reply(wire: &mut Wire<Stream>, view: View) -> Result<Option<Contract>, 
                 }
                 Some(_) => return Ok(None),
             },
-            Kind::Message => {
-                let value = view.value(&frame.payload)?.unwrap_or_default();
-                return contract(&value).map(Some);
-            }
+            Kind::Message => return Ok(Some(frame.payload)),
             _ => {}
         }
     }
 }
 
 /// Reads the reply of the operation, a text of JSON.
-fn contract(reply: &Value) -> Result<Contract, Failure> {
-    let described = reply.get(OPERATION).and_then(Value::as_str);
-    let contract = described.map(serde_json::from_str::<Contract>);
-    match contract {
-        Some(Ok(contract)) => Ok(contract),
-        Some(Err(error)) => {
-            let message = format!("the description is not one of tcs: {error}");
-            Err(Failure::new(Exit::Protocol, message))
-        }
-        None => Err(Failure::new(
+fn contract(format: Named, reply: &[u8]) -> Result<Contract, Failure> {
+    let is_none = || Failure::new(Exit::Protocol, "the reply is not a description");
+    let text = format.text(reply).ok_or_else(is_none)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
             Exit::Protocol,
-            "the reply is not a description",
-        )),
-    }
+            format_args!("the description is not one of tcs: {error}"),
+        )
+    })
 }
 
 impl Contract {
@@ -197,10 +241,16 @@ impl Contract {
 impl fmt::Display for Contract {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.protocol)?;
+        if !self.events.is_empty() {
+            writeln!(f, "  pushes {}", self.events)?;
+        }
+        for line in self.docs.lines() {
+            writeln!(f, "{}", format!("  {line}").trim_end())?;
+        }
         for operation in &self.operations {
             writeln!(f, "\n  {}", operation.signature())?;
             for line in operation.docs.lines() {
-                writeln!(f, "      {}", line.trim_end())?;
+                writeln!(f, "{}", format!("      {line}").trim_end())?;
             }
         }
         Ok(())
@@ -211,11 +261,16 @@ impl Operation {
     fn signature(&self) -> String {
         let argument = |it: &Argument| format!("{}: {}", it.name, it.of_type);
         let arguments: Vec<String> = self.arguments.iter().map(argument).collect();
-        let reply = match self.reply.as_str() {
-            "" | "()" => String::new(),
-            reply => format!(" -> {reply}"),
-        };
-        format!("{}({}){reply}", self.name, arguments.join(", "))
+        let mut signature = format!("{}({})", self.name, arguments.join(", "));
+        if !matches!(self.reply.as_str(), "" | "()") {
+            signature = format!("{signature} -> {}", self.reply);
+        }
+        for (text, of_type) in [("items", &self.items), ("chunks", &self.chunks)] {
+            if !of_type.is_empty() {
+                signature = format!("{signature}, {text}: {of_type}");
+            }
+        }
+        signature
     }
 }
 
@@ -251,7 +306,26 @@ mod tests {
         {"name": "balance", "docs": "", "arguments": [], "reply": "u64"}]}"#;
 
     fn bank() -> Contract {
-        contract(&serde_json::json!({ "describe": BANK })).expect("it is a description")
+        let reply = serde_json::json!({ "describe": BANK }).to_string();
+        contract(Named::Json, reply.as_bytes()).expect("it is a description")
+    }
+
+    #[test]
+    fn texts_of_postcard_have_a_length() {
+        assert_eq!(postcard_text(b"\x02ab").as_deref(), Some("ab"));
+        let long = "a".repeat(300);
+        let text = postcard_text(&[b"\xac\x02", long.as_bytes()].concat());
+        assert_eq!(text, Some(long));
+        for wrong in [
+            &b""[..],
+            b"\x02a",
+            b"\x02abc",
+            b"\x80",
+            &[0xff; 20],
+            b"\x01\xff",
+        ] {
+            assert_eq!(postcard_text(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]
@@ -293,12 +367,8 @@ mod tests {
 
     #[test]
     fn other_replies_are_no_descriptions() {
-        for reply in [
-            serde_json::json!({ "describe": "x" }),
-            serde_json::json!([1]),
-            Value::Null,
-        ] {
-            assert!(contract(&reply).is_err(), "{reply}");
+        for reply in [r#"{"describe":"x"}"#, r#"{"describe":{}}"#, "[1]", ""] {
+            assert!(contract(Named::Json, reply.as_bytes()).is_err(), "{reply}");
         }
     }
 }

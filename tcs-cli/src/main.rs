@@ -5,6 +5,7 @@ mod call;
 mod describe;
 mod failure;
 mod framing;
+mod help;
 mod listen;
 mod pages;
 mod payload;

@@ -38,6 +38,7 @@ pub(crate) fn man() -> ExitCode {
             command.render_synopsis_section(&mut page)?;
             command.render_description_section(&mut page)?;
             command.render_options_section(&mut page)?;
+            command.render_extra_section(&mut page)?;
         }
         Ok(())
     });

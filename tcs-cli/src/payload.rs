@@ -26,14 +26,14 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(crate) struct View {
-    /// The format of the messages
     #[arg(
         long,
         value_enum,
         default_value_t,
         value_name = "FORMAT",
         hide_possible_values = true,
-        help = "Format of the messages: plain, json or messagepack"
+        hide_default_value = true,
+        help = "Format: plain, json or messagepack [default: plain]"
     )]
     pub(crate) format: Format,
     /// Requests and replies are hexadecimal digits

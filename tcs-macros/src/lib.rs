@@ -28,7 +28,7 @@ use proc_macro2::TokenStream as TokenStream2;
 use crate::{
     errors::Errors,
     item::Item,
-    model::Model,
+    model::{Model, describe::add_description},
     options::{Options, Side},
 };
 
@@ -53,10 +53,11 @@ fn expand(side: Side, options: TokenStream2, item: TokenStream2) -> TokenStream2
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
     // the function.
     let mut options = Options::parse(side, options, &mut errors);
-    let Some(parsed) = Item::parse(side, item.clone(), &mut errors) else {
+    let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
         return errors.append_to(item);
     };
-    if let Item::Module(_) = parsed {
+    if let Item::Module(module) = &mut parsed {
+        add_description(&options, module, &mut errors);
         options.move_into_module();
     }
     let model = Model::resolve(&options, &parsed, &mut errors);

@@ -44,7 +44,7 @@ const REQUEST_HALF: Seed = (
     "fn f<'x>(name: &'x str, #[sate] n: u32) -> impl Into<&'x str> { name }",
 );
 const OPERATIONS: Seed = (
-    "format = Json, framing = Lines, session = a",
+    "format = Json, framing = Lines, session = a, describe",
     "/// Docs.\n #[allow(x)] pub mod m { #![allow(y)] use super::{*, a as b}; pub struct S(u8); \
          #[idempotent] pub fn add(one: u8, #[state] s: &S, #[secret] r#type: &str) -> Option<&'static str> { None } \
          #[secret] #[blocking] pub fn wait<T: Clone, const N: usize>(#[state] t: &[T; N], #[session] x: &mut u8) \

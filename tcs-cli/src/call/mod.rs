@@ -8,28 +8,41 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use crate::{
     failure::{Failure, report, run_async},
     framing::FramingSpec,
+    help::HelpFlags,
     payload::View,
     target::{Target, duration},
 };
 
-/// Exit codes, the same for all commands that connect.
+/// The exit codes, the same for all commands that connect.
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0 all is well          2 the command line is wrong     4 a time limit has passed
-  1 a request was        3 cannot connect                5 the bytes are not of the
-    rejected, or the                                       framing or the format
-    reply is an error                                    6 the connection ended early";
+Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
+
+/// What `--help-all` says at its end.
+const EXAMPLES: &str = "\
+Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early
+
+Examples:
+  tcs call localhost:7000 Ann
+  tcs call localhost:7000 --format json -o withdraw '{\"cents\": 2000}'
+  tcs call localhost:6379 -f resp --fail-on - 'INCR visits'
+  tcs call localhost:11211 -f 'duplex(crlf-text,lines)' --until END 'get key'
+  tcs call localhost:502 --hex -f 'length-field(offset=4,width=2)' \\
+      '0001 0000 0000 01 03 0000 0002'
+  tcs call localhost:25 -f 'duplex(crlf-text,code-lines)' --greeting QUIT
+  tcs call localhost:79 -f 'duplex(crlf-text,until-eof)' ann";
 
 /// Send requests, and print the replies
 ///
 /// Each reply is a line on standard output. What a server streams or pushes is printed as it comes, after `item: ` or
 /// `event: `. Rejections are printed on standard error.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, after_long_help = EXAMPLES, disable_help_flag = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// The request; `-` is all of standard input. Without it, each line there is one
+    /// The request, or - for all of stdin; without it, each line there
     #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
     text: Option<String>,
     /// Take each line of a file as a request
@@ -40,7 +53,7 @@ pub(crate) struct Args {
         help_heading = "Requests"
     )]
     file: Option<PathBuf>,
-    /// Call an operation of a module; TEXT is an object of its arguments
+    /// Call an operation; TEXT has its arguments in JSON
     #[arg(
         short,
         long,
@@ -98,11 +111,11 @@ pub(crate) struct Args {
         hide_short_help = true
     )]
     fail_on: Vec<String>,
-    /// Say on standard error what is sent and received, and when
+    /// Show requests, times and notices on stderr
     #[arg(short, long, help_heading = "Replies")]
     verbose: bool,
-    /// Framing: lines, crlf-text, 'prefixed(width=2)', ...
-    #[arg(short, long, value_name = "NAME", default_value_t, help_heading = "Messages",
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
         long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
     #[command(flatten)]
@@ -111,6 +124,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, help_heading = "Messages",
         value_parser = clap::value_parser!(u32).range(1..=512 << 20), hide_short_help = true)]
     max_len: u32,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {

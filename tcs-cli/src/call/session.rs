@@ -19,7 +19,7 @@ use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    payload::{escaped, to_hex},
+    payload::{Format, escaped, to_hex},
     wire::{Frame, Wire, disconnected},
 };
 
@@ -39,7 +39,7 @@ struct Session<'a> {
     parts: HashMap<u32, Vec<u8>>,
     /// The bytes of items for which no credit was returned.
     uncredited: usize,
-    /// The first failure, which does not end the session.
+    /// The last failure that has not ended the session.
     failure: Option<Failure>,
     /// Whether the server did not understand a request.
     has_bad_request: bool,
@@ -241,7 +241,13 @@ impl Session<'_> {
         let is_error = self.is_error(message)?;
         self.print("", message)?;
         if is_error {
-            self.fail(Failure::new(Exit::Rejected, "the reply is an error"));
+            let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
+                Some(pending) if self.sent > 1 => {
+                    format!("the reply to request {} is an error", pending.number)
+                }
+                _ => "the reply is an error".to_owned(),
+            };
+            self.fail(Failure::new(Exit::Rejected, message));
         }
         let Some(place) = self.place(id) else {
             return Ok(());
@@ -308,17 +314,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Notes a failure that does not end the session, and reports all but the first one.
+    /// Notes a failure that does not end the session. The last one is reported at its end, those before it now.
     fn fail(&mut self, failure: Failure) {
-        match &self.failure {
-            None => self.failure = Some(failure),
-            Some(_) => drop(failure.report()),
+        if let Some(former) = self.failure.replace(failure) {
+            former.report();
         }
     }
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = self.args.view.format;
+        let format = match self.args.view.format {
+            Format::Messagepack => describe::Named::Messagepack,
+            _ => describe::Named::Json,
+        };
         let contract = describe::fetch(&mut self.wire, format, self.args.timeout);
         if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
             failure.hint = Some(contract.advice(name));

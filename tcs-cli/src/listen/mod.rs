@@ -15,6 +15,7 @@ use self::script::Script;
 use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
+    help::HelpFlags,
     payload::{View, escaped, unescaped},
     target::duration,
     wire::Wire,
@@ -27,39 +28,36 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// The first line on standard output says where it listens: `listening on 127.0.0.1:41234`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = script::HELP)]
+#[command(after_long_help = script::HELP, disable_help_flag = true)]
 pub(crate) struct Args {
     /// Where to listen; the port 0 is any free one
     #[arg(value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     address: SocketAddr,
     #[command(flatten)]
     does: Does,
-    /// Serve N connections, and end [default: one for each `accept` of the script, or until Ctrl-C]
+    /// Serve N connections, and end [default: serve until Ctrl-C]
     #[arg(long, value_name = "N", conflicts_with = "script")]
     connections: Option<u64>,
     /// How long each step may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// Framing of the messages; `tcs call --help` lists all
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        default_value_t,
-        help_heading = "Messages"
-    )]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
+        help_heading = "Messages", long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
     #[command(flatten)]
     view: View,
-    /// Say on standard error what the client sends
+    /// Show requests on stderr
     #[arg(short, long, help_heading = "Messages")]
     verbose: bool,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Does {
-    /// Follow a script, which --help explains; the exit code is 1 if the client does not
+    /// Follow a script (--help-all explains it); exit with 1 if the client does not
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// Reply with each request

@@ -24,17 +24,17 @@ pub(super) const HELP: &str = r"Each line of a script is a step; lines that begi
   event TEXT          sends a message that the framing announces as an event
   item TEXT           the same, as an item of a streamed reply
   reject KIND TEXT    rejects: error, bad-request, too-large, busy, timed-out,
-                      failed, going-away, idle, too-many-connections, protocol-error
+                      failed, going-away, idle, protocol-error
   pause TIME          waits, such as 500ms
   stall               neither reads nor writes until the client closes
   half-close          closes the sending half
   close, reset        closes the connection, or resets it
   accept              takes the next connection
 
-`expect-hex`, `send-hex` and the like take hexadecimal digits. In TEXT, \n, \r, \t,
-\0, \\ and \xNN stand for bytes. The exit code is 0 if the script was followed,
-1 if the client did something else, 2 if the script is wrong, 3 if there is no
-socket, and 4 if the client did nothing within --timeout.";
+`expect-hex`, `send-hex` and so on take hexadecimal digits. In TEXT, \n, \r,
+\t, \0, \\ and \xNN stand for bytes. The exit code is 0 if the script was
+followed, 1 if the client did something else, 2 if the script is wrong, 3 if
+nothing can listen, and 4 if the client did nothing within --timeout.";
 
 /// What to do, with the number of its line.
 #[derive(Debug)]
@@ -85,9 +85,8 @@ impl Script {
             steps.push((number, step));
         }
         if steps.is_empty() {
-            return Err(
-                Failure::usage("the script has no steps").hint("`tcs listen --help` explains them")
-            );
+            return Err(Failure::usage("the script has no steps")
+                .hint("`tcs listen --help-all` explains them"));
         }
         Ok(Self(steps))
     }
@@ -135,7 +134,8 @@ fn step(line: &str, view: View) -> Result<Step, Failure> {
 }
 
 fn unknown(line: &str) -> Failure {
-    Failure::usage(format_args!("`{line}` is no step")).hint("`tcs listen --help` lists all steps")
+    Failure::usage(format_args!("`{line}` is no step"))
+        .hint("`tcs listen --help-all` lists all steps")
 }
 
 fn rejection_kind(name: &str) -> Result<RejectionKind, Failure> {
@@ -143,7 +143,7 @@ fn rejection_kind(name: &str) -> Result<RejectionKind, Failure> {
     let mut kind = kind.filter(|kind| kind.to_string().replace(' ', "-") == name);
     kind.next().ok_or_else(|| {
         Failure::usage(format_args!("`{name}` is no kind of rejection"))
-            .hint("`tcs listen --help` lists all kinds")
+            .hint("`tcs listen --help-all` lists all kinds")
     })
 }
 

@@ -39,6 +39,9 @@ fn implementation(
     let arms = list.iter().map(|operation| arms(operation, library));
     let (read, write): (Vec<_>, Vec<_>) = arms.unzip();
     let positions = 0..list.len();
+    // A description is last, and has a number of its own.
+    let in_order = |operation: &&Operation<'_>| operation.number as usize == operation.index;
+    let numbered = list.iter().filter(in_order).count();
     // An enum without variants is matched by value.
     let none = || quote_spanned!(span=> _ => match *self {});
     let none = list.is_empty().then(none);
@@ -47,6 +50,7 @@ fn implementation(
             impl<'de> for #ty,
             name = #name,
             operations = [#(#names),*],
+            numbered = #numbered,
             read(from) { #(#positions => #read,)* }
             write(self, to) { #(#write,)* #none }
         }
@@ -57,7 +61,7 @@ fn implementation(
 fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let private = library.private(span);
-    let (index, name) = (Index::from(operation.index), &operation.name);
+    let (number, name) = (operation.number, &operation.name);
     let message = request_variant(operation);
     let ident = arguments_name(operation);
     let arguments = operation.arguments.iter();
@@ -80,7 +84,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, T
     let write = quote_spanned! {span=>
         Self::#message => {
             let mut to = __serde::Serializer::serialize_struct_variant(
-                to, "Request", #index, #name, #count,
+                to, "Request", #number, #name, #count,
             )?;
             #(#writers)*
             __serde::ser::SerializeStructVariant::end(to)
@@ -90,13 +94,13 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, T
 }
 
 fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
-    let (index, name) = (Index::from(operation.index), &operation.name);
+    let (number, name) = (operation.number, &operation.name);
     let (variant, reply) = (&operation.variant, &operation.reply);
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
     let read = quote_spanned!(start_of(reply)=> #read(from).map(Self::#variant));
     let write = quote_spanned! {start_of(reply)=>
-        Self::#variant(reply) => #write(reply, "Reply", #index, #name, to)
+        Self::#variant(reply) => #write(reply, "Reply", #number, #name, to)
     };
     (read, write)
 }

@@ -83,6 +83,20 @@ impl Function {
         }))
     }
 
+    /// Returns the operation `name`, which returns `text`.
+    pub(crate) fn description(name: &Ident, text: &str) -> Self {
+        Self {
+            attrs: vec![
+                parse_quote!(#[doc = " Returns the operations of this module as JSON."]),
+                parse_quote!(#[idempotent]),
+            ],
+            vis: parse_quote!(pub),
+            sig: parse_quote!(fn #name() -> ::std::string::String),
+            lacks_parameter: false,
+            body: parse_quote!({ ::std::convert::From::from(#text) }),
+        }
+    }
+
     /// Returns the parameters, without `self`.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &PatType> {
         self.sig.inputs.iter().filter_map(|input| match input {

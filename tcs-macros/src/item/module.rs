@@ -72,6 +72,16 @@ impl Module {
         })
     }
 
+    /// Returns the names of all functions.
+    pub(crate) fn function_names(&self) -> impl Iterator<Item = &Ident> {
+        self.items.iter().filter_map(|item| match item {
+            ModuleItem::Operation(function) | ModuleItem::PrivateFunction(function) => {
+                Some(&function.sig.ident)
+            }
+            ModuleItem::Other(_) => None,
+        })
+    }
+
     /// Returns the items that stay at a client: the types, and the private functions that these or `named` name.
     pub(crate) fn items_at_client(&self, named: &impl ToTokens) -> TokenStream {
         let (mut kept, mut private) = (TokenStream::new(), Vec::new());

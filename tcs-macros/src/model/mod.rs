@@ -5,6 +5,7 @@
 
 pub(crate) mod client_function;
 pub(crate) mod concurrency;
+pub(crate) mod describe;
 pub(crate) mod family;
 pub(crate) mod field;
 pub(crate) mod generics;
@@ -72,6 +73,10 @@ fn resolve_function<'a>(
     if !function.has_body() {
         let message = "a protocol function has a body: write `{ … }`";
         errors.at(&function.sig.ident, message);
+    }
+    if let Some(option) = options.given(OptionName::Describe) {
+        let message = "`describe` lists the operations of a module: remove it";
+        errors.at(option, message);
     }
     if options.side == Side::Client {
         for option in options.given_of(&[OptionName::Push, OptionName::IsPush]) {

@@ -88,6 +88,13 @@ fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Fa
     Family::of_attr(kind, written.as_ref(), errors)
 }
 
+/// Returns the type in the attribute of this name.
+pub(super) fn written_family(function: &Function, name: &str) -> Option<Type> {
+    let mut attrs = function.attrs.iter();
+    let attr = attrs.find(|attr| attr.path().is_ident(name))?;
+    attr.parse_args().ok()
+}
+
 /// Returns whether an attribute is for a function of a module, or adds one under a condition.
 pub(crate) fn is_operation_attr(attr: &Attribute) -> bool {
     name_in(attr).is_some()

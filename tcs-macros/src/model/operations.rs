@@ -5,6 +5,7 @@ use quote::ToTokens as _;
 use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
+    describe,
     family::{Family, FamilyKind},
     generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
@@ -53,6 +54,8 @@ pub(crate) struct Operations<'a> {
 pub(crate) struct Operation<'a> {
     pub(crate) handler: Handler<'a>,
     pub(crate) index: usize,
+    /// The number in formats without names.
+    pub(crate) number: u32,
     /// The name in messages and in texts.
     pub(crate) name: String,
     /// The name of the variants in the enums of requests and replies.
@@ -209,6 +212,7 @@ fn resolve_operation<'a>(
     Some(Operation {
         handler,
         index: others.len(),
+        number: describe::number(options, function, others.len()),
         name: function.sig.ident.unraw().to_string(),
         variant,
         arguments,

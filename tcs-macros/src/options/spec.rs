@@ -20,6 +20,7 @@ pub(crate) enum OptionName {
     HalfClose,
     Concurrent,
     Unordered,
+    Describe,
     Crate,
     Server,
     Request,
@@ -81,6 +82,7 @@ const SERVER: &[OptionSpec] = options! {
     HalfClose "half_close", ValueKind::Word("ends"), "half_close = ends";
     Concurrent "concurrent", ValueKind::Expression(|options| &mut options.concurrent), "concurrent = 16";
     Unordered "unordered", ValueKind::Nothing, "unordered";
+    Describe "describe", ValueKind::Nothing, "describe";
     Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 
@@ -93,6 +95,7 @@ const CLIENT: &[OptionSpec] = options! {
     Greeting "greeting", ValueKind::Nothing, "greeting";
     Push "push", ValueKind::Type(|options| &mut options.push), "push = Event<'_>";
     IsPush "is_push", ValueKind::Path(|options| &mut options.is_push), "is_push = is_event";
+    Describe "describe", ValueKind::Nothing, "describe";
     Crate "crate", ValueKind::Path(|options| &mut options.library.0), "crate = path::to::tcs";
 };
 

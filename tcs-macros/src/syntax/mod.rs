@@ -3,6 +3,7 @@
 mod groups;
 pub(crate) mod lifetimes;
 mod paths;
+mod text;
 mod types;
 mod words;
 
@@ -16,6 +17,7 @@ use syn::{
 pub(crate) use self::{
     groups::ParenthesizeGroups,
     paths::IntoModule,
+    text::text_of,
     types::{
         bare, find_impl, has_future, is_converted, is_named, is_unsized, mentions_one_of,
         path_starts, same_tokens, with_marks, without_argument,

@@ -197,7 +197,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `Varint`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CodeLines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `Varint`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// How many exchanges of a request and a reply a connection has.

@@ -139,6 +139,7 @@ macro_rules! __message {
         impl<$de:lifetime> for $message:ty,
         name = $name:literal,
         operations = [$($operation:literal),*],
+        numbered = $numbered:literal,
         read($from:ident) { $($read:tt)* }
         write($this:ident, $to:ident) { $($write:tt)* }
     ) => {
@@ -146,6 +147,7 @@ macro_rules! __message {
         impl<$de> $crate::__private::Message<$de> for $message {
             const NAME: &'static str = $name;
             const OPERATIONS: &'static [&'static str] = &[$($operation),*];
+            const NUMBERED: usize = $numbered;
 
             #[inline]
             fn read<__A: $crate::__private::serde::de::VariantAccess<$de>>(

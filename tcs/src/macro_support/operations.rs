@@ -156,10 +156,15 @@ impl<F> ChosenFormat for Choice<F, false> {
     type Format = NoFormat;
 }
 
+/// The number of the operation that the option `describe` adds: the same in each module, whatever operations it has.
+const DESCRIBE: u64 = u32::MAX as u64;
+
 /// A request or a reply: an enum with a variant for each operation.
 pub trait Message<'de>: Sized {
     const NAME: &'static str;
     const OPERATIONS: &'static [&'static str];
+    /// How many of them have their position as their number. The one after these has [`DESCRIBE`].
+    const NUMBERED: usize;
 
     /// Reads the arguments or the reply of the operation of this number.
     fn read<A: VariantAccess<'de>>(operation: usize, from: A) -> Result<Self, A::Error>;
@@ -185,7 +190,8 @@ impl<'de, M: Message<'de>> Visitor<'de> for OperationVisitor<M> {
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<M, A::Error> {
-        let name = NameSeed::<M>::of(M::OPERATIONS, Some("operation"));
+        let numbered = M::NUMBERED;
+        let name = NameSeed::<M>::of(M::OPERATIONS, numbered, Some("operation"));
         match from.variant_seed(name)? {
             (Some(operation), from) => M::read(operation, from),
             (None, _) => Err(no_such_item()),
@@ -238,7 +244,7 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
     #[inline]
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         let names = T::NAMES;
-        while let Some(position) = map.next_key_seed(NameSeed::<T>::of(names, None))? {
+        while let Some(position) = map.next_key_seed(NameSeed::<T>::of(names, names.len(), None))? {
             match position {
                 Some(position) if self.0.has(position) => return Err(twice(names, position)),
                 Some(position) => map.next_value_seed(ArgumentSeed(&mut self.0, position))?,
@@ -315,15 +321,26 @@ pub fn no_such_item<E: Error>() -> E {
 /// It is generic over the type `T` that has the names, so that they are constants in its code.
 struct NameSeed<T> {
     names: &'static [&'static str],
+    /// How many of them have their position as their number.
+    numbered: usize,
     /// What the names are of, for the error about an unknown one; `None` if it is skipped.
     what: Option<&'static str>,
     of: PhantomData<T>,
 }
 
 impl<T> NameSeed<T> {
-    const fn of(names: &'static [&'static str], what: Option<&'static str>) -> Self {
+    const fn of(
+        names: &'static [&'static str],
+        numbered: usize,
+        what: Option<&'static str>,
+    ) -> Self {
         let of = PhantomData;
-        Self { names, what, of }
+        Self {
+            names,
+            numbered,
+            what,
+            of,
+        }
     }
 
     #[inline]
@@ -357,10 +374,11 @@ impl<T> Visitor<'_> for NameSeed<T> {
 
     #[inline]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Option<usize>, E> {
-        let count = self.names.len();
+        let count = self.numbered;
         let position = usize::try_from(number)
             .ok()
-            .filter(|position| *position < count);
+            .filter(|position| *position < count)
+            .or_else(|| (number == DESCRIBE && count < self.names.len()).then_some(count));
         self.found(position, &format_args!("{number}, there are only {count}"))
     }
 

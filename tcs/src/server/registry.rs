@@ -12,13 +12,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    net::SocketAddr,
-    num::NonZero,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -30,15 +28,16 @@ use tokio::{
 
 use super::{
     entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE, set_for_all},
-    limits::{Deadline, Limit, Limits, Millis, TOO_OLD},
+    limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
-    report::{Report, Tally},
+    report::Report,
 };
-use crate::{
-    ConnectionInfo, Peer, buffer::MemoryBudget, context::ServerContext, panics::lock,
-    runtime::wait_until,
-};
+use crate::{buffer::MemoryBudget, context::ServerContext, panics::lock, runtime::wait_until};
+
+mod registration;
+
+pub(super) use registration::{AbortReason, Registration, Wakeup};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -68,31 +67,6 @@ struct Inner {
     totals: Report,
     /// The flags set for all connections, including those that open later.
     flags: u8,
-}
-
-/// Why a connection ends at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AbortReason {
-    ServerEnded,
-    TooOld,
-}
-
-impl AbortReason {
-    pub(super) const fn text(self) -> &'static str {
-        match self {
-            Self::ServerEnded => "the server ended",
-            Self::TooOld => TOO_OLD,
-        }
-    }
-}
-
-/// Why a connection is woken while it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wakeup {
-    /// The deadline has passed.
-    Expired,
-    /// The server ends at once.
-    Aborted,
 }
 
 /// The maximum number of ticks by which the clock advances per sweep, and by which it may lag.
@@ -306,171 +280,14 @@ impl Registry {
     }
 }
 
-/// A connection's entry in the registry. Dropping it removes the connection.
-#[derive(Debug)]
-pub(super) struct Registration {
-    registry: Arc<Registry>,
-    entry: Arc<Entry>,
-    /// A copy of the waker in the entry.
-    waker: Waker,
-    id: u64,
-    /// The end of `max_connection_age`.
-    retires: Deadline,
-}
-
-impl Registration {
-    /// Creates the properties of the connection, for its functions.
-    pub(super) fn info(&self, peer: Peer, local_addr: Option<SocketAddr>) -> ConnectionInfo {
-        let server = Arc::clone(&self.registry.context);
-        ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
-    }
-
-    pub(super) fn tally(&self) -> &Tally {
-        &self.entry.tally
-    }
-
-    #[inline]
-    pub(super) fn limits(&self) -> &Limits {
-        &self.registry.limits
-    }
-
-    pub(super) fn log_limiter(&self) -> &LogLimiter {
-        self.registry.log_limiter()
-    }
-
-    pub(super) fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.registry.memory
-    }
-
-    /// Returns what measures how long requests wait, if that has a limit.
-    pub(super) fn probe(&self) -> Option<&SchedulerProbe> {
-        self.registry.probe.as_deref()
-    }
-
-    /// Wakes all connections of the server, whose deadlines may have changed.
-    pub(super) fn wake_others(&self) {
-        self.registry.set_flag(0, u64::MAX);
-    }
-
-    /// Returns the time for a wait that begins now.
-    ///
-    /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
-    #[inline]
-    pub(super) fn now(&self) -> Millis {
-        NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
-    }
-
-    /// Returns `true` if the deadline had passed at the last sweep.
-    #[inline]
-    pub(super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.as_millis() <= self.registry.now.load(Ordering::Relaxed)
-    }
-
-    /// Returns `true` if the server ends at once.
-    pub(super) fn is_aborted(&self) -> bool {
-        self.entry.has(ABORT)
-    }
-
-    /// Returns `true` if the server drains or ends, or the connection is too old.
-    #[inline]
-    pub(super) fn is_draining(&self) -> bool {
-        self.entry.has(DRAIN | ABORT | RETIRE)
-    }
-
-    /// Returns `true` if the connection is too old.
-    pub(super) fn is_retired(&self) -> bool {
-        self.entry.has(RETIRE)
-    }
-
-    /// Returns `true` if the connection must close, at once or when it is idle.
-    #[inline]
-    pub(super) fn must_close(&self) -> bool {
-        self.entry.has(!EXPIRED)
-    }
-
-    /// Returns why an aborted connection ends.
-    #[cold]
-    pub(super) fn abort_reason(&self) -> AbortReason {
-        if self.is_retired() {
-            AbortReason::TooOld
-        } else {
-            AbortReason::ServerEnded
-        }
-    }
-
-    /// Returns `true` if the connection was chosen to be evicted, once.
-    pub(super) fn take_eviction(&self) -> bool {
-        self.entry.take(EVICT)
-    }
-
-    /// Sets when the connection began to wait for a request, until its next wait.
-    #[inline]
-    pub(super) fn set_idle_since(&self, began: Millis) {
-        self.entry.set_idle_since(began);
-    }
-
-    /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
-    /// the server drains.
-    ///
-    /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort. The
-    /// exceptions are two yields: of a spent budget, after which `Io::resume` checks for an abort, and
-    /// before an idle connection closes.
-    #[inline]
-    pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
-        self.entry.start_wait(deadline);
-        if !self.waker.will_wake(cx.waker()) {
-            self.set_waker(cx.waker());
-        }
-        match self.entry.flags() {
-            0 => Poll::Pending,
-            flags => self.poll_flags(flags, deadline),
-        }
-    }
-
-    /// Stores the waker in the entry. For most tasks this happens once.
-    #[cold]
-    fn set_waker(&mut self, waker: &Waker) {
-        self.waker.clone_from(waker);
-        self.entry.set_waker(waker);
-    }
-
-    #[cold]
-    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Wakeup> {
-        if flags & ABORT != 0 {
-            return Poll::Ready(Wakeup::Aborted);
-        }
-        // The sweep may have read an earlier deadline.
-        if self.entry.take(EXPIRED) && self.has_passed(deadline) {
-            return Poll::Ready(Wakeup::Expired);
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut inner = lock(&self.registry.inner);
-        inner.entries.remove(&self.id);
-        inner.retirements.remove(&(self.retires, self.id));
-        inner.totals.requests += self.entry.tally.requests().ended();
-        inner.totals.bytes += self.entry.tally.bytes();
-        if self.is_aborted() {
-            inner.totals.connections.aborted += 1;
-        } else {
-            inner.totals.connections.closed += 1;
-        }
-        drop(inner);
-        self.registry.changed.notify_waiters();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
         future::{pending, ready},
+        num::NonZero,
         pin::pin,
         sync::atomic::AtomicUsize,
-        task::Wake,
+        task::{Context, Poll, Wake},
     };
 
     use super::{

@@ -3,6 +3,7 @@
 mod concurrent;
 mod conversations;
 mod debug_of_messages;
+mod describe;
 mod generated_clients;
 mod lists;
 mod operations;

@@ -216,7 +216,7 @@ pub fn question_of_server(name: &str) -> &str {
 pub struct Shared;
 
 /// Several operations.
-#[server_protocol(format = tcs::format::Json, framing = tcs::framing::Lines, session = *start, greeting = start, reject_with = in_words)]
+#[server_protocol(format = tcs::format::Json, framing = tcs::framing::Lines, session = *start, greeting = start, reject_with = in_words, describe)]
 pub mod several {
     use super::{Peer, Shared, in_words};
 

@@ -101,7 +101,7 @@ mod names {
     }
 }
 
-#[client_protocol(format = tcs::format::Postcard)]
+#[client_protocol(format = tcs::format::Postcard, describe)]
 mod names_contract {
     use super::names::{S, Value};
 

@@ -1,37 +1,59 @@
-//! What a connection counts: its requests, those in flight of its address, and its responses.
+//! What a connection counts: its requests, the one in flight of its address, and its responses.
 
 use std::{mem::take, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::super::{addresses::PeerUsage, registry::Registration, report::Unsent, shared::Shared};
+use super::{
+    super::{addresses::PeerUsage, report::Unsent, shared::Shared},
+    io::Io,
+};
 use crate::{Rejection, buffer::Arrival, protocol::ServerProtocol};
 
-/// The requests and the responses of a connection.
+/// The request in flight, and the responses that were not sent.
 pub(super) struct Accounts {
-    /// Whether requests are processed at the same time.
-    pub(super) is_concurrent: bool,
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
     /// The responses in the write buffer, also those without bytes. They count once they are sent.
     pub(super) unsent: Unsent,
     /// Counts the connection among those of its address.
     usage: Option<Arc<PeerUsage>>,
-    /// The entry in the registry, with what was sent.
-    pub(super) registration: Registration,
 }
 
 impl Accounts {
-    pub(super) fn new(usage: Option<Arc<PeerUsage>>, registration: Registration) -> Self {
+    pub(super) fn new(usage: Option<Arc<PeerUsage>>) -> Self {
         Self {
-            is_concurrent: false,
             is_in_flight: false,
             unsent: Unsent::default(),
             usage,
-            registration,
         }
     }
 
+    /// Takes the request in flight out of the connection, which can then begin others. It ends when the result is
+    /// dropped.
+    pub(super) fn take_request(&mut self) -> Option<AddressRequest> {
+        let is_in_flight = take(&mut self.is_in_flight);
+        let usage = self.usage.as_ref().filter(|_| is_in_flight);
+        usage.map(|usage| AddressRequest(Arc::clone(usage)))
+    }
+
+    /// Ends the request in flight, if there is one.
+    pub(super) fn end_request(&mut self) {
+        if take(&mut self.is_in_flight)
+            && let Some(usage) = &self.usage
+        {
+            usage.end_request();
+        }
+    }
+
+    /// Counts an ordinary reply, which is sent by the next flush.
+    #[inline]
+    pub(super) fn count_reply(&mut self) {
+        self.unsent.served += 1;
+    }
+}
+
+impl Io {
     /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
     #[inline]
     pub(super) fn count_request(&self) {
@@ -51,7 +73,7 @@ impl Accounts {
         self.start_request(shared, arrival)
     }
 
-    /// As [`begin_request`](Self::begin_request), for a request that was not beyond the limit of its connection when it
+    /// Like [`begin_request`](Self::begin_request), for a request that was not beyond the limit of its connection when it
     /// arrived.
     #[cold]
     pub(super) fn start_request<P: ServerProtocol>(
@@ -63,54 +85,31 @@ impl Accounts {
         if let Some(probe) = self.registration.probe() {
             probe.check(arrival.time, Instant::now())?;
         }
-        if let Some(usage) = &self.usage {
+        if let Some(usage) = &self.accounts.usage {
             usage.begin_request(&shared.limits)?;
-            self.is_in_flight = true;
+            self.accounts.is_in_flight = true;
         }
         Ok(())
     }
 
-    /// Takes the request that was begun out of the connection, which can then begin others. It ends when the result is
-    /// dropped.
-    pub(super) fn take_request(&mut self) -> Option<RequestInFlight> {
-        let is_in_flight = take(&mut self.is_in_flight);
-        let usage = self.usage.as_ref().filter(|_| is_in_flight);
-        usage.map(|usage| RequestInFlight(Arc::clone(usage)))
-    }
-
-    /// Ends the request in flight, if one was begun.
-    pub(super) fn end_request(&mut self) {
-        if take(&mut self.is_in_flight)
-            && let Some(usage) = &self.usage
-        {
-            usage.end_request();
-        }
-    }
-
     /// Counts a bad frame in the place of a request. Closes the listener of a once server.
-    pub(super) fn count_unreadable<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
+    pub(super) fn count_unreadable<P: ServerProtocol>(&self, shared: &Shared<P>) {
         self.registration.tally().count_received();
         shared.close_if_once();
-    }
-
-    /// Counts an ordinary reply, which is sent by the next flush.
-    #[inline]
-    pub(super) fn count_reply(&mut self) {
-        self.unsent.served += 1;
     }
 }
 
 /// A request that its address counts as in flight.
 #[derive(Debug)]
-pub(super) struct RequestInFlight(Arc<PeerUsage>);
+pub(super) struct AddressRequest(Arc<PeerUsage>);
 
-impl Drop for RequestInFlight {
+impl Drop for AddressRequest {
     fn drop(&mut self) {
         self.0.end_request();
     }
 }
 
-/// The function of a request in flight is dropped before.
+/// Ends the request in flight, whose function was dropped before.
 impl Drop for Accounts {
     fn drop(&mut self) {
         self.end_request();

@@ -4,7 +4,7 @@ use super::{
     super::shared::Shared,
     converse::Outgoing,
     io::Io,
-    respond::{Exit, Flow, Responder},
+    respond::{Exit, Flow, Processing, Responder},
 };
 use crate::{
     ConnectionInfo, Rejection,
@@ -49,7 +49,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
     pub(super) fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.responder().reject(&rejection),
+            Err(rejection) => return self.end_request().reject(&rejection),
         };
         let limit = self.shared.limits.reply_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -60,21 +60,30 @@ impl<P: ServerProtocol> Batch<'_, P> {
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Flow::Continue(());
         }
-        self.responder().after_response()
+        self.end_request().after_response()
     }
 
     #[cold]
     pub(super) fn unusual_reply(&mut self, reply: Unusual) -> Flow {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
         let peer = self.info.peer();
-        self.responder().unusual_reply(reply, peer, is_last)
+        self.end_request().unusual_reply(reply, peer, is_last)
     }
 
-    /// Lends what any other response needs. Out of line, so that it takes no registers from ordinary replies.
+    /// Ends the request in flight, and returns what writes any other response to it. Out of line, so that it takes no
+    /// registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    pub(super) fn responder(&mut self) -> Responder<'_, P> {
-        Responder::new(self.shared, self.framing, self.write, self.io)
+    pub(super) fn end_request(&mut self) -> Responder<'_, P> {
+        // Ordinary replies come here, too, if requests are limited.
+        self.io.accounts.end_request();
+        Responder::new(
+            self.shared,
+            self.framing,
+            self.write,
+            self.io,
+            Processing::Sequential,
+        )
     }
 
     pub(super) fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {

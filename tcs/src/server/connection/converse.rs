@@ -5,7 +5,7 @@
 
 use std::task::Context;
 
-use super::{super::log_limiter::log_limited, ends::Gone, io::Io};
+use super::{super::log_limiter::log_limited, ends::Dropped, io::Io};
 use crate::{
     ConnectionInfo,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
@@ -50,9 +50,9 @@ impl<F: Framing> Outgoing<'_, F> {
         &mut self,
         queue: &PushQueue,
         cx: Option<&Context<'_>>,
-    ) -> Result<bool, Gone> {
+    ) -> Result<bool, Dropped> {
         if queue.has_overflowed() {
-            return Err(Gone::PushOverflow);
+            return Err(Dropped::PushOverflow);
         }
         let mut events = Vec::new();
         // The queue has the limit for a peer that does not read.
@@ -74,7 +74,7 @@ impl<F: Framing> Outgoing<'_, F> {
             if let Some(error) = error {
                 dropped += 1;
                 rest = rest.get(1..).unwrap_or_default();
-                let log_limiter = self.io.registration().log_limiter();
+                let log_limiter = self.io.registration.log_limiter();
                 log_limited!(log_limiter, error, { %error, }, "an event cannot be sent");
             }
         }

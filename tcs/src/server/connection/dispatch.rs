@@ -16,7 +16,7 @@ use super::{
     batch::{Batch, Next},
     clocks::Stopwatch,
     converse::EVENT_BATCHES,
-    ends::{Gone, Interrupt},
+    ends::{Dropped, Interrupt},
     receive::end_chunks,
     rejections::too_large,
     respond::{Exit, Flow},
@@ -65,7 +65,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     let polled = pin!(function).poll(&mut cx);
                     let flow = match polled {
                         Poll::Ready(result) => self.respond(result),
-                        Poll::Pending => self.responder().must_not_wait(),
+                        Poll::Pending => self.end_request().must_not_wait(),
                     };
                     record_call(&self.shared.metrics, timer);
                     flow
@@ -81,7 +81,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
 
     /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
     /// are read ahead.
-    pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Result<Next, Gone> {
+    pub(super) async fn process_waiting(
+        &mut self,
+        session: &mut P::Session,
+    ) -> Result<Next, Dropped> {
         if self.frames.has_ended() {
             self.io.start_half_close();
         }
@@ -163,8 +166,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         Answered::Flow(match called {
             Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
             Called::Returned(result) => self.respond(result),
-            Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
-            Called::Unsendable(error) => self.responder().unsendable_item(error),
+            Called::Interrupted(interrupt) => self.end_request().interrupted(interrupt),
+            Called::Unsendable(error) => self.end_request().unsendable_item(error),
         })
     }
 
@@ -174,7 +177,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         &mut self,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Called<R>, Gone>> {
+    ) -> Poll<Result<Called<R>, Dropped>> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };
@@ -254,11 +257,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         if self.shared.checks_requests
             && let Err(rejection) = self
                 .io
-                .accounts
                 .begin_request(self.shared, self.frames.last_arrival())
         {
             let rejection = rejection.of_request::<P::Framing>(frame);
-            return Step::Rejected(self.responder().reject(&rejection));
+            return Step::Rejected(self.end_request().reject(&rejection));
         }
         match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
             Ok(request) => {
@@ -276,7 +278,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Err(error) => {
                 let rejection = Rejection::bad_request(error.to_string());
                 let rejection = rejection.of_request::<P::Framing>(frame);
-                Step::Rejected(self.responder().reject(&rejection))
+                Step::Rejected(self.end_request().reject(&rejection))
             }
         }
     }
@@ -316,7 +318,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.io.accounts.count_request();
+                self.io.count_request();
                 self.set_id();
                 return Continue(frame);
             }
@@ -335,10 +337,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
 
     /// Takes the request of a protocol that waits for none.
     fn no_request(&mut self) -> ControlFlow<Next, &'a [u8]> {
-        if self.io.registration().tally().received() > 0 {
+        if self.io.registration.tally().received() > 0 {
             return Break(Next::Exit(Exit::Close));
         }
-        self.io.accounts.count_request();
+        self.io.count_request();
         Continue(&[])
     }
 
@@ -354,8 +356,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Counts bytes that are not a frame in the place of a request, and answers them.
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.accounts.count_unreadable(self.shared);
-        self.responder().bad_frame(error, unread);
+        self.io.count_unreadable(self.shared);
+        self.end_request().bad_frame(error, unread);
         Next::Exit(Exit::Close)
     }
 
@@ -371,10 +373,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         match kind {
             FrameKind::Oversized => {
                 self.set_id();
-                self.io.accounts.count_unreadable(self.shared);
+                self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
-                let flow = self.responder().reject(&rejection);
+                let flow = self.end_request().reject(&rejection);
                 self.next_after(flow)
             }
             kind => match check_control(kind) {

@@ -7,7 +7,7 @@ use crate::text::Text;
 
 /// Why a connection is dropped without sending what is left.
 #[derive(Debug)]
-pub(super) enum Gone {
+pub(super) enum Dropped {
     /// The transport reported an error, such as a reset.
     Error(io::Error),
     /// The peer did not read fast enough.
@@ -22,15 +22,11 @@ pub(super) enum Gone {
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
     PushOverflow,
-    /// The handshake after `Response::StartTls` has failed, which is logged.
-    NoTls,
-    /// A function that was dropped has panicked, which is logged.
-    Panicked,
-    /// The function that took the connection over has panicked, which is logged.
-    UpgradePanicked,
+    /// This has failed, and was logged.
+    Failed(&'static str),
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // The stream may be of the user, and its error may quote the peer.
@@ -45,9 +41,7 @@ impl fmt::Display for Gone {
             Self::PushOverflow => f.write_str(
                 "the peer does not read, and its events exceed the limit (`max_push_queue`)",
             ),
-            Self::NoTls => f.write_str("TLS did not start"),
-            Self::Panicked => f.write_str("a function panicked as it was dropped"),
-            Self::UpgradePanicked => f.write_str("the function that took it over panicked"),
+            Self::Failed(what) => f.write_str(what),
         }
     }
 }

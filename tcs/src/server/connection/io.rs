@@ -27,7 +27,7 @@ use super::{
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
-    ends::{Gone, Interrupt, WaitEnd},
+    ends::{Dropped, Interrupt, WaitEnd},
 };
 use crate::{
     Peer,
@@ -37,10 +37,10 @@ use crate::{
     transport::{DynHandshake, StartedTls, Stream},
 };
 
-/// The stream of a connection, the clocks of its waits, the budget of its polls, and its accounts.
+/// The stream of a connection, with what its waits need: clocks, a budget, and the entry in the registry.
 pub(super) struct Io {
     stream: Stream,
-    /// Whose code runs, if it is not known otherwise.
+    /// The code that runs, for the guard that catches panics.
     running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
@@ -48,24 +48,25 @@ pub(super) struct Io {
     /// `idle_timeout`, or the limit of this connection in its place.
     idle: Limit,
     clocks: Clocks,
-    /// After the stream, so that the connection counts as ended only when its socket is closed.
     pub(super) accounts: Accounts,
+    /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
+    pub(super) registration: Registration,
 }
 
-/// Whose code runs, which is whose panic is caught.
+/// The code that runs, and so the code that has panicked when a panic is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
-    /// That of a request, or the framing.
+    /// The function of a request, or the framing.
     Request,
     Stream,
-    /// That of a function with which the connection ends. It is dropped, which may panic.
+    /// A function that is dropped because the connection ends. Its drop may panic.
     LastFunction,
-    /// That of a function that has the stream.
+    /// A function that has taken the stream over.
     Upgrade,
 }
 
-/// The result of waiting for a request.
-pub(super) enum Input {
+/// The outcome of a wait for a request.
+pub(super) enum ReadOutcome {
     /// Bytes have arrived, or the end of the input.
     Arrived,
     /// The read buffer must reserve memory before more is read.
@@ -74,8 +75,8 @@ pub(super) enum Input {
     Ended(WaitEnd),
 }
 
-/// An error says that the peer is gone, or that the server ends.
-type PollInput = Poll<Result<Input, Gone>>;
+/// An error says that the connection must be dropped: the peer has left, or the server ends.
+type PollRead = Poll<Result<ReadOutcome, Dropped>>;
 
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
@@ -90,7 +91,8 @@ impl Io {
             budget: Budget::new(),
             idle: registration.limits().idle,
             clocks: Clocks::default(),
-            accounts: Accounts::new(usage, registration),
+            accounts: Accounts::new(usage),
+            registration,
         }
     }
 
@@ -102,7 +104,7 @@ impl Io {
             && has_more()
             && self
                 .budget
-                .check_clock(self.accounts.registration.limits().poll_nanos)
+                .check_clock(self.registration.limits().poll_nanos)
     }
 
     /// Counts a frame that was taken. `has_more` tells whether there may be another.
@@ -111,20 +113,13 @@ impl Io {
         self.budget.count(has_more);
     }
 
-    /// Returns the entry in the registry.
-    #[inline]
-    pub(super) const fn registration(&self) -> &Registration {
-        &self.accounts.registration
-    }
-
     /// Counts a frame that is not a request: the connection is idle.
     pub(super) fn count_other_frame(&mut self) {
-        let received = self.accounts.registration.tally().received();
-        self.clocks
-            .start_idle(self.accounts.registration.now(), received);
+        let received = self.registration.tally().received();
+        self.clocks.start_idle(self.registration.now(), received);
     }
 
-    /// Returns whose code runs, or has panicked.
+    /// Returns the code that runs, or has panicked.
     pub(super) const fn running(&self) -> Running {
         self.running
     }
@@ -156,9 +151,7 @@ impl Io {
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
-        self.clocks
-            .half_close
-            .start(self.accounts.registration.now());
+        self.clocks.half_close.start(self.registration.now());
     }
 }
 
@@ -167,7 +160,7 @@ impl Io {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollInput {
+    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollRead {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -183,7 +176,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> PollInput {
+    ) -> PollRead {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -205,9 +198,9 @@ impl Io {
         &mut self,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Dropped>> {
         match self.poll_flush(write, cx) {
-            Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(Dropped::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
     }
@@ -222,7 +215,7 @@ impl Io {
     ) -> Poll<io::Result<()>> {
         let before = write.sent();
         let flushed = self.poll_stream(|stream| write.poll_flush(cx, stream));
-        let registration = &self.accounts.registration;
+        let registration = &self.registration;
         let Poll::Ready(sent) = flushed else {
             registration.tally().count_bytes_sent(write.sent() - before);
             return Poll::Pending;
@@ -241,24 +234,24 @@ impl Io {
         &mut self,
         write: &mut WriteBuffer,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Dropped>> {
         let deadline = self.start_stall(write)?;
         Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
-            Wakeup::Expired => Gone::Stalled,
+            Wakeup::Expired => Dropped::Stalled,
             Wakeup::Aborted => self.aborted(),
         }))
     }
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
-    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Gone> {
-        let mut limit = self.accounts.registration.limits().write;
-        let reserved = write.reserve(self.accounts.registration.memory());
-        reserved.map_err(|OverBudget| Gone::OverBudget)?;
+    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Dropped> {
+        let mut limit = self.registration.limits().write;
+        let reserved = write.reserve(self.registration.memory());
+        reserved.map_err(|OverBudget| Dropped::OverBudget)?;
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
         let (stall, sent) = (&mut self.clocks.stall, write.sent());
-        stall.start(self.accounts.registration.now(), sent);
+        stall.start(self.registration.now(), sent);
         Ok(stall.deadline(limit, sent))
     }
 
@@ -270,29 +263,26 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> PollInput {
+    ) -> PollRead {
         // Before each read, because a peer may never stop sending.
-        if self.accounts.registration.must_close() {
+        if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
             if let Some(why) = self.end_of_closing(is_idle) {
-                return Poll::Ready(Ok(Input::Ended(why)));
+                return Poll::Ready(Ok(ReadOutcome::Ended(why)));
             }
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
         match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
             Poll::Ready(Ok(bytes)) => {
-                self.accounts
-                    .registration
-                    .tally()
-                    .count_bytes_received(bytes);
-                Poll::Ready(Ok(Input::Arrived))
+                self.registration.tally().count_bytes_received(bytes);
+                Poll::Ready(Ok(ReadOutcome::Arrived))
             }
-            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(Input::NeedsMemory)),
+            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
             Poll::Ready(Err(ReadError::OutOfMemory)) => {
-                Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
+                Poll::Ready(Ok(ReadOutcome::Ended(WaitEnd::OutOfMemory)))
             }
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Dropped::Error(error))),
             Poll::Pending => self.poll_read_deadline(read, cx),
         }
     }
@@ -301,22 +291,22 @@ impl Io {
     /// has some time to complete.
     #[cold]
     fn end_of_closing(&mut self, is_idle: bool) -> Option<WaitEnd> {
-        let received = self.accounts.registration.tally().received();
+        let received = self.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
-        if self.accounts.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
+        if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
             return Some(WaitEnd::Evicted);
         }
-        if !self.accounts.registration.is_draining() {
+        if !self.registration.is_draining() {
             return None;
         }
-        self.clocks.drain.start(self.accounts.registration.now());
+        self.clocks.drain.start(self.registration.now());
         let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
-        let is_over = is_idle || self.accounts.registration.has_passed(deadline);
+        let is_over = is_idle || self.registration.has_passed(deadline);
         is_over.then(|| self.end_of_drain())
     }
 
     fn end_of_drain(&self) -> WaitEnd {
-        if self.accounts.registration.is_retired() {
+        if self.registration.is_retired() {
             WaitEnd::Retired
         } else {
             WaitEnd::Draining
@@ -325,14 +315,14 @@ impl Io {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
-        let now = self.accounts.registration.now();
-        let received = self.accounts.registration.tally().received();
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
+        let now = self.registration.now();
+        let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
             contended = self.memory_deadline(read, now);
-            let limits = self.accounts.registration.limits();
+            let limits = self.registration.limits();
             self.clocks
                 .frame_deadline(limits, self.idle, read, now, received)
         } else {
@@ -347,18 +337,18 @@ impl Io {
         }
         let wakeup = self.poll_deadline(deadline, cx);
         if let Some(began) = idle_since {
-            self.accounts.registration.set_idle_since(began);
+            self.registration.set_idle_since(began);
         }
-        if wakeup.is_pending() && !is_draining && self.accounts.registration.must_close() {
+        if wakeup.is_pending() && !is_draining && self.registration.must_close() {
             // It was told so between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
         wakeup.map(|wakeup| match wakeup {
-            Wakeup::Expired if deadline == contended => Ok(Input::Ended(WaitEnd::OverBudget)),
-            Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(self.end_of_drain())),
-            Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
+            Wakeup::Expired if deadline == contended => Ok(ReadOutcome::Ended(WaitEnd::OverBudget)),
+            Wakeup::Expired if deadline < timed_out => Ok(ReadOutcome::Ended(self.end_of_drain())),
+            Wakeup::Expired => Ok(ReadOutcome::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
-            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(self.end_of_drain())),
+            Wakeup::Aborted if !read.has_started() => Ok(ReadOutcome::Ended(self.end_of_drain())),
             Wakeup::Aborted => Err(self.aborted()),
         })
     }
@@ -370,7 +360,7 @@ impl Io {
             // Another frame than that of the last wait.
             self.clocks.memory.stop();
         }
-        if read.is_contended(self.accounts.registration.memory()) {
+        if read.is_contended(self.registration.memory()) {
             return self.clocks.memory_deadline(read, now);
         }
         self.clocks.memory.stop();
@@ -382,23 +372,23 @@ impl Io {
         if !read.has_started() || read.is_skipping() {
             return Deadline::NEVER;
         }
-        let now = self.accounts.registration.now();
+        let now = self.registration.now();
         let contended = self.memory_deadline(read, now);
         contended.min(self.part_deadline(read.unread_len()))
     }
 
     /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
     fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let began = self.clocks.frame.start(self.accounts.registration.now());
-        let limit = frame_limit(self.accounts.registration.limits(), arrived);
+        let began = self.clocks.frame.start(self.registration.now());
+        let limit = frame_limit(self.registration.limits(), arrived);
         Deadline::after(began, limit)
     }
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
-    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
         let input = ready!(self.poll_read_deadline(read, cx))?;
         Poll::Ready(Ok(match input {
-            Input::Ended(WaitEnd::TimedOut) => Input::Ended(WaitEnd::OverBudget),
+            ReadOutcome::Ended(WaitEnd::TimedOut) => ReadOutcome::Ended(WaitEnd::OverBudget),
             other => other,
         }))
     }
@@ -413,9 +403,9 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Gone>> {
-        clock.start(self.accounts.registration.now());
-        let timed_out = clock.deadline(self.accounts.registration.limits().request);
+    ) -> Poll<Result<Interrupt, Dropped>> {
+        clock.start(self.registration.now());
+        let timed_out = clock.deadline(self.registration.limits().request);
         let cut = if ahead.has_demand() {
             self.part_deadline(ahead.len())
         } else {
@@ -437,32 +427,30 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Gone>> {
+    ) -> Poll<Result<Interrupt, Dropped>> {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
-                sent.map_err(Gone::Error)?;
+                sent.map_err(Dropped::Error)?;
                 write.replace_large();
                 Deadline::NEVER
             }
             Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
-        if ahead.is_large() && ahead.reserve(self.accounts.registration.memory()).is_err() {
+        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
             return Poll::Ready(Ok(Interrupt::OverBudget));
         }
-        let limits = self.accounts.registration.limits();
+        let limits = self.registration.limits();
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
         let deadline = stalled.min(timed_out).min(half_closed).min(cut);
         let wakeup = ready!(self.poll_deadline(deadline, cx));
-        let has_passed = |deadline| self.accounts.registration.has_passed(deadline);
+        let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted(
-                self.accounts.registration.abort_reason(),
-            )),
+            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
-            Wakeup::Expired => Err(Gone::Stalled),
+            Wakeup::Expired => Err(Dropped::Stalled),
         })
     }
 
@@ -483,11 +471,11 @@ impl Io {
         self.clocks.frame.stop();
     }
 
-    /// Reads ahead. Returns an error if the peer is gone.
-    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
+    /// Reads ahead. Returns an error if the peer has left.
+    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Dropped> {
         match self.poll_ahead(ahead, cx) {
-            Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
+            Poll::Ready(Err(error)) => return Err(Dropped::Error(error)),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Dropped::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
@@ -499,28 +487,28 @@ impl Io {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
         if ahead.len() > before {
-            let tally = self.accounts.registration.tally();
+            let tally = self.registration.tally();
             tally.count_bytes_received(ahead.len() - before);
-            if NEEDS_ARRIVALS || self.accounts.registration.probe().is_some() {
+            if NEEDS_ARRIVALS || self.registration.probe().is_some() {
                 ahead.note_read(Instant::now());
             }
         }
         read
     }
 
-    /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
+    /// Begins a new poll after a yield. Returns an error if the peer has left, or the server ends.
     pub(super) fn resume(
         &mut self,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         self.budget.restart();
-        if self.accounts.registration.is_aborted() {
+        if self.registration.is_aborted() {
             return Err(self.aborted());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
-            return Err(Gone::Error(error));
+            return Err(Dropped::Error(error));
         }
         Ok(())
     }
@@ -531,27 +519,22 @@ impl Io {
         slot: &mut BufferSlot,
         handshakes: &[Arc<dyn DynHandshake>],
         peer: &mut Peer,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let dropped = slot.drop_received();
         if dropped > 0 {
             // Whoever can change what is not encrypted could let the peer send these requests over TLS
             // (CVE-2011-0411).
-            let limiter = self.accounts.registration.log_limiter();
+            let limiter = self.registration.log_limiter();
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
         }
         self.clocks.frame.stop();
-        let shaking = shake_hands(
-            &mut self.stream,
-            peer,
-            handshakes,
-            &mut self.accounts.registration,
-        );
+        let shaking = shake_hands(&mut self.stream, peer, handshakes, &mut self.registration);
         if shaking.await {
             peer.insert(StartedTls);
             Ok(())
         } else {
-            Err(Gone::NoTls)
+            Err(Dropped::Failed("TLS did not start"))
         }
     }
 
@@ -565,22 +548,22 @@ impl Io {
     pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
         self.running = Running::Request;
         self.stream = stream;
-        let tally = self.accounts.registration.tally();
+        let tally = self.registration.tally();
         tally.count_bytes_received(totals.received);
         tally.count_bytes_sent(totals.sent);
     }
 
     /// Ready if the server ends at once.
-    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Gone> {
+    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Dropped> {
         self.poll_deadline(Deadline::NEVER, cx)
             .map(|_| self.aborted())
     }
 
     #[cold]
-    fn aborted(&self) -> Gone {
-        match self.accounts.registration.abort_reason() {
-            AbortReason::ServerEnded => Gone::Aborted,
-            AbortReason::TooOld => Gone::TooOld,
+    fn aborted(&self) -> Dropped {
+        match self.registration.abort_reason() {
+            AbortReason::ServerEnded => Dropped::Aborted,
+            AbortReason::TooOld => Dropped::TooOld,
         }
     }
 
@@ -589,6 +572,6 @@ impl Io {
     #[inline]
     fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.budget.restart();
-        self.accounts.registration.poll_deadline(deadline, cx)
+        self.registration.poll_deadline(deadline, cx)
     }
 }

@@ -4,14 +4,14 @@ use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
 
 use super::{
     Connection,
-    ends::{Gone, WaitEnd},
-    io::{Input, Io},
+    ends::{Dropped, WaitEnd},
+    io::{Io, ReadOutcome},
 };
 use crate::{buffer::ReadBuffer, framing::Side, protocol::ServerProtocol};
 
 impl<P: ServerProtocol> Connection<P> {
     /// Reserves memory for the frame in the read buffer, once for all of it.
-    pub(super) async fn reserve_memory(&mut self) -> Result<Input, Gone> {
+    pub(super) async fn reserve_memory(&mut self) -> Result<ReadOutcome, Dropped> {
         let Self {
             io,
             buffers,
@@ -23,8 +23,8 @@ impl<P: ServerProtocol> Connection<P> {
         let limit = shared.limits.frame_len;
         let unread = read.input(limit, Side::Server).bytes();
         let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
-        let memory = Arc::clone(io.registration().memory());
-        let is_newcomer = io.registration().tally().received() == 0;
+        let memory = Arc::clone(io.registration.memory());
+        let is_newcomer = io.registration.tally().received() == 0;
         // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
         // could wait for that.
         let reserved = if read.has_reserved() || length <= arrived {
@@ -32,7 +32,7 @@ impl<P: ServerProtocol> Connection<P> {
             let reserved = memory.try_reserve(length - arrived);
             reserved
                 .map(|reserved| (length, reserved))
-                .ok_or(Input::Ended(WaitEnd::OverBudget))
+                .ok_or(ReadOutcome::Ended(WaitEnd::OverBudget))
         } else {
             let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
             match wait_for_memory(io, read, share).await? {
@@ -44,7 +44,7 @@ impl<P: ServerProtocol> Connection<P> {
         Ok(match reserved {
             Ok((length, reserved)) => {
                 read.grow_to(length, reserved);
-                Input::Arrived
+                ReadOutcome::Arrived
             }
             Err(ended) => ended,
         })
@@ -56,7 +56,7 @@ async fn wait_for_memory<T>(
     io: &mut Io,
     read: &ReadBuffer,
     reserving: impl Future<Output = T>,
-) -> Result<Result<T, Input>, Gone> {
+) -> Result<Result<T, ReadOutcome>, Dropped> {
     let mut reserving = pin!(reserving);
     let mut has_waited = false;
     let waited = poll_fn(|cx| match reserving.as_mut().poll(cx) {
@@ -64,7 +64,7 @@ async fn wait_for_memory<T>(
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
                 // Those with memory have less time from now on.
-                io.registration().wake_others();
+                io.registration.wake_others();
             }
             io.poll_no_memory(read, cx).map_ok(Err)
         }

@@ -19,10 +19,10 @@
 //!    └ no frame ──► Step::Next ─────────────────────────────────────────► Next
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
-//!  Err(Gone), while anything waits ─► serve() ends without sending what is left
+//!  Err(Dropped), while anything waits ─► serve() ends without sending what is left
 //! ```
 //!
-//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Gone`]. It has an `Outcome` for each request, and an
+//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Dropped`]. It has an `Outcome` for each request, and an
 //! `Intake` in place of `Next`.
 
 use std::{
@@ -77,11 +77,11 @@ mod upgrade;
 use batch::{Batch, Next};
 use converse::{EVENT_BATCHES, Outgoing};
 
-use ends::{Gone, WaitEnd};
-use io::{Input, Io, Running};
+use ends::{Dropped, WaitEnd};
+use io::{Io, ReadOutcome, Running};
 use receive::end_chunks;
 pub(super) use respond::rejection_frames;
-use respond::{Exit, Flow, Responder};
+use respond::{Exit, Flow, Processing, Responder};
 
 /// One connection of a server.
 ///
@@ -95,6 +95,8 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited
     /// for.
     has_unprocessed: bool,
+    /// How the requests are processed that arrived last.
+    processing: Processing,
     io: Io,
     /// Released last, however the connection ends. That of an evicted connection is released at once.
     permit: Option<OwnedSemaphorePermit>,
@@ -154,6 +156,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: has_no_request::<P>(),
+            processing: Processing::Sequential,
             io: Io::new::<P>(new.stream, new.usage, new.registration),
             permit: new.permit,
         }
@@ -174,18 +177,22 @@ impl<P: ServerProtocol> Connection<P> {
                     };
                     match ran {
                         Ok(Ok(exit)) => Flow::Break(exit),
-                        Ok(Err(gone)) => break Err(gone),
+                        Ok(Err(dropped)) => break Err(dropped),
                         Err(payload) => match self.io.running() {
                             Running::Request => self.recover_from_panic(payload),
                             // As in a panic while the connection closes, which is not caught.
                             Running::Stream => resume_unwind(payload),
                             Running::LastFunction => {
                                 self.log_panic("the drop of a function", payload);
-                                break Err(Gone::Panicked);
+                                break Err(Dropped::Failed(
+                                    "a function panicked as it was dropped",
+                                ));
                             }
                             Running::Upgrade => {
                                 self.log_panic("the function with the connection", payload);
-                                break Err(Gone::UpgradePanicked);
+                                break Err(Dropped::Failed(
+                                    "the function that took it over panicked",
+                                ));
                             }
                         },
                     }
@@ -193,7 +200,7 @@ impl<P: ServerProtocol> Connection<P> {
                 // Boxed, because hardly a connection needs room for a handshake.
                 Flow::Break(Exit::StartTls) => match Box::pin(self.start_tls()).await {
                     Ok(()) => Flow::Continue(()),
-                    Err(gone) => break Err(gone),
+                    Err(dropped) => break Err(dropped),
                 },
                 Flow::Break(exit) => break Ok(exit),
             };
@@ -207,13 +214,13 @@ impl<P: ServerProtocol> Connection<P> {
                     .await
                     .map(|()| exit)
             }
-            Err(gone) => Err(gone),
+            Err(dropped) => Err(dropped),
         };
         self.record_end(match &closed {
             Ok(Exit::Eof) => &"the peer has closed",
             Ok(Exit::Upgraded) => &"the function that took it over has ended",
             Ok(_) => &"the server has closed",
-            Err(gone) => gone,
+            Err(dropped) => dropped,
         });
     }
 
@@ -228,7 +235,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Logs and records the end of the connection, with its totals.
     #[cold]
     fn record_end(&self, reason: &dyn fmt::Display) {
-        let tally = self.io.registration().tally();
+        let tally = self.io.registration.tally();
         let duration = self.info.opened().elapsed();
         record_connection(duration);
         let conversation = self.info.open_conversation();
@@ -248,8 +255,9 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Writes the greeting, if the protocol has one.
     fn greet(&mut self) -> Flow {
-        let write = &mut self.buffers.checkout().write;
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let Buffers { write, .. } = self.buffers.checkout();
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(greeting),
@@ -258,7 +266,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Processes requests until the connection takes no more.
-    async fn run(&mut self) -> Result<Exit, Gone> {
+    async fn run(&mut self) -> Result<Exit, Dropped> {
         loop {
             if !take(&mut self.has_unprocessed) {
                 // Whether there is a conversation is looked at once for each wait: only functions begin one.
@@ -268,10 +276,10 @@ impl<P: ServerProtocol> Connection<P> {
                     poll_fn(|cx| self.poll_conversation(cx)).await
                 };
                 match input? {
-                    Input::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
+                    ReadOutcome::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.note_arrival();
                     }
-                    Input::Arrived => {}
+                    ReadOutcome::Arrived => {}
                     // Boxed, because hardly a connection needs room for it.
                     input => match Box::pin(self.end_wait(input)).await? {
                         Some(exit) => return Ok(exit),
@@ -282,9 +290,8 @@ impl<P: ServerProtocol> Connection<P> {
             if Self::IS_CONCURRENT
                 && let Some(concurrency) = P::CONCURRENT
             {
-                let is_concurrent = self.may_be_concurrent();
-                self.io.accounts.is_concurrent = is_concurrent;
-                if is_concurrent {
+                self.processing = self.choose_processing();
+                if self.processing == Processing::Concurrent {
                     // Boxed, because hardly a connection needs room for it.
                     match Box::pin(self.process_concurrent(concurrency)).await? {
                         Some(exit) => return Ok(exit),
@@ -325,16 +332,20 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Returns `true` if requests are processed at the same time. With ids, this is the default, and a session that is not
-    /// shared keeps them in sequence.
-    fn may_be_concurrent(&self) -> bool {
-        // A panic is that of the next request.
-        !P::Framing::HAS_IDS || !matches!(share_session::<P>(&self.session), Ok(None))
+    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, and a
+    /// session that is not shared keeps requests in sequence.
+    fn choose_processing(&self) -> Processing {
+        // If sharing panics, the next request fails with that panic.
+        if P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None)) {
+            Processing::Sequential
+        } else {
+            Processing::Concurrent
+        }
     }
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Gone>> {
+    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, Dropped>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.set_idle_limit(Limit::from_millis(idle));
@@ -351,12 +362,12 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Reserves memory for what arrives, or ends the connection.
-    async fn end_wait(&mut self, input: Input) -> Result<Option<Exit>, Gone> {
+    async fn end_wait(&mut self, input: ReadOutcome) -> Result<Option<Exit>, Dropped> {
         let input = match input {
-            Input::NeedsMemory => self.reserve_memory().await?,
+            ReadOutcome::NeedsMemory => self.reserve_memory().await?,
             input => input,
         };
-        let Input::Ended(why) = input else {
+        let ReadOutcome::Ended(why) = input else {
             return Ok(None);
         };
         self.send_last_events(why).await?;
@@ -364,7 +375,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Sends the events that wait, if the connection drains, and takes no further ones.
-    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Gone> {
+    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Dropped> {
         let conversation = self.info.open_conversation();
         if let Some(queue) = conversation.and_then(Conversation::pushes)
             && matches!(why, WaitEnd::Draining | WaitEnd::Retired)
@@ -379,7 +390,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Gone> {
+    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Dropped> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -387,20 +398,20 @@ impl<P: ServerProtocol> Connection<P> {
         let Some(queue) = conversation.pushes() else {
             return Ok(false);
         };
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
             limit: self.shared.limits.reply_len,
             info: &self.info,
             io: &self.io,
         };
-        { outgoing }.write_events(queue, cx)
+        outgoing.write_events(queue, cx)
     }
 
     /// Notes when the requests in the read buffer began to wait.
     #[cold]
     fn note_arrival(&mut self) {
-        let received = self.io.registration().tally().received();
+        let received = self.io.registration.tally().received();
         self.buffers.checkout().read.note_arrival(received);
     }
 
@@ -416,11 +427,12 @@ impl<P: ServerProtocol> Connection<P> {
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
-            self.io.accounts.count_unreadable(&self.shared);
+            self.io.count_unreadable(&self.shared);
             self.io.accounts.unsent.rejected += 1;
         }
         let idle = self.io.idle_limit();
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         responder.wait_ended(read, why, idle);
         if read.has_started() || !ahead.is_unused() {
             Exit::Close
@@ -430,7 +442,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Continues over TLS, with nothing but the session of what came before.
-    async fn start_tls(&mut self) -> Result<(), Gone> {
+    async fn start_tls(&mut self) -> Result<(), Dropped> {
         self.framing = ConnectionFraming::new(self.shared.protocol.framing());
         let handshake = self.shared.start_tls.as_slice();
         let peer = self.info.peer_mut();
@@ -451,7 +463,9 @@ impl<P: ServerProtocol> Connection<P> {
             let rest = end_chunks(conversation, &mut self.framing, ahead, &self.shared);
             read.frames().skip(rest);
         }
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        self.io.accounts.end_request();
+        let (framing, processing) = (&mut self.framing, self.processing);
+        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
@@ -461,7 +475,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     fn log_panic(&self, what: &'static str, payload: Payload) {
-        log_panic(self.io.registration().log_limiter(), what, payload);
+        log_panic(self.io.registration.log_limiter(), what, payload);
     }
 }
 

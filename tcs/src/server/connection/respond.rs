@@ -61,8 +61,16 @@ pub(super) enum Exit {
     Upgraded,
 }
 
-/// Writes and counts responses other than ordinary replies. A connection makes one whenever it has something to
-/// write.
+/// How a connection processes its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processing {
+    /// One after the other.
+    Sequential,
+    /// At the same time, each in a slot.
+    Concurrent,
+}
+
+/// Writes and counts responses other than ordinary replies. A connection creates one whenever it has something to write.
 pub(super) struct Responder<'a, P: ServerProtocol> {
     shared: &'a Shared<P>,
     framing: &'a mut ConnectionFraming<P::Framing>,
@@ -81,18 +89,21 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         framing: &'a mut ConnectionFraming<P::Framing>,
         write: &'a mut WriteBuffer,
         io: &'a mut Io,
+        processing: Processing,
     ) -> Self {
-        // A response ends its request. Ordinary replies come here, too, if requests are limited.
-        let accounts = &mut io.accounts;
-        accounts.end_request();
+        let Io {
+            accounts,
+            registration,
+            ..
+        } = io;
         Self {
             shared,
             framing,
             write,
-            tally: accounts.registration.tally(),
-            log_limiter: accounts.registration.log_limiter(),
+            tally: registration.tally(),
+            log_limiter: registration.log_limiter(),
             unsent: &mut accounts.unsent,
-            is_concurrent: is_concurrent::<P>() && accounts.is_concurrent,
+            is_concurrent: is_concurrent::<P>() && processing == Processing::Concurrent,
         }
     }
 
@@ -344,7 +355,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
-                self.dropped(reason.text());
+                self.function_dropped(reason.text());
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away(reason.text()));
             }
@@ -355,7 +366,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not
     /// executed.
     #[cold]
-    pub(super) fn dropped(&mut self, why: &str) {
+    pub(super) fn function_dropped(&mut self, why: &str) {
         let text = format!("{why} before the reply");
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }

@@ -4,7 +4,7 @@ use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
 
 use super::{
     batch::{Batch, Next},
-    ends::Gone,
+    ends::Dropped,
     receive::end_chunks,
     respond::{Exit, Flow},
 };
@@ -58,7 +58,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
     }
 
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
-    pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Next, Gone> {
+    pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Next, Dropped> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
         if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
             self.info.server().events.count(0, queue.close());

@@ -6,7 +6,7 @@
 //! its messages: they are framed in the order in which they are sent.
 
 mod backlog;
-mod call;
+mod execute;
 mod outbox;
 mod slots;
 mod streams;
@@ -24,9 +24,9 @@ use tokio::{task::yield_now, time::Instant};
 
 use self::{
     backlog::Backlog,
-    call::{Outcome, Reply, Request, call},
+    execute::{Outcome, Reply, Request, execute},
     outbox::Outbox,
-    slots::Slots,
+    slots::{SlotIndex, Slots},
     streams::is_large,
     take::Intake,
 };
@@ -34,10 +34,10 @@ use super::{
     super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
     Connection,
     converse::Outgoing,
-    ends::{Gone, Interrupt},
+    ends::{Dropped, Interrupt},
     io::Io,
     rejections::{TLS_BESIDE_OTHERS, client_timed_out, function_panicked, half_closed, timed_out},
-    respond::{Exit, Flow, Responder},
+    respond::{Exit, Flow, Processing, Responder},
 };
 use crate::{
     ConnectionInfo,
@@ -58,7 +58,7 @@ impl<P: ServerProtocol> Connection<P> {
     pub(super) async fn process_concurrent(
         &mut self,
         concurrency: Concurrency,
-    ) -> Result<Option<Exit>, Gone> {
+    ) -> Result<Option<Exit>, Dropped> {
         let shared = &*self.shared;
         let mut driver = Driver {
             shared,
@@ -68,7 +68,7 @@ impl<P: ServerProtocol> Connection<P> {
             framing: &mut self.framing,
             buffers: self.buffers.checkout(),
             io: &mut self.io,
-            call: call::<P>,
+            new_future: execute::<P>,
             slots: Slots::new(),
             outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
             backlog: Backlog::default(),
@@ -100,7 +100,7 @@ impl<P: ServerProtocol> Connection<P> {
                 return Ok(Some(exit));
             }
             rounds += 1;
-            let limit = driver.io.registration().limits().poll_nanos;
+            let limit = driver.io.registration.limits().poll_nanos;
             let must_yield = intake == Intake::Yield
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
@@ -139,7 +139,8 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     framing: &'a mut ConnectionFraming<P::Framing>,
     buffers: &'a mut Buffers,
     io: &'a mut Io,
-    call: fn(&'a Shared<P>, Request<P>) -> F,
+    /// [`execute`], whose future has a type without a name.
+    new_future: fn(&'a Shared<P>, Request<P>) -> F,
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
@@ -172,7 +173,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Polls the function in a slot, if one runs.
-    fn poll_slot(&mut self, slot: usize) {
+    fn poll_slot(&mut self, slot: SlotIndex) {
         let Some(request) = self.slots.request(slot) else {
             return;
         };
@@ -185,7 +186,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         match polled {
             Some(Ok(outcome)) => {
-                let outcome = outcome.reserve(self.io.registration().memory());
+                let outcome = outcome.reserve(self.io.registration.memory());
                 self.finish(slot, outcome);
             }
             Some(Err(payload)) => self.fail(slot, payload),
@@ -195,8 +196,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Notes that the function of a slot has panicked.
     #[cold]
-    fn fail(&mut self, slot: usize, payload: Payload) {
-        let log_limiter = self.io.registration().log_limiter();
+    fn fail(&mut self, slot: SlotIndex, payload: Payload) {
+        let log_limiter = self.io.registration.log_limiter();
         let rejection = function_panicked(log_limiter, payload);
         self.slots.drop_items(slot);
         self.finish(slot, Outcome::Rejected(rejection));
@@ -204,7 +205,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Drops the function in a slot, and its items. Its request gets `outcome`, also if a reply to it waits.
     #[cold]
-    fn stop(&mut self, slot: usize, outcome: Outcome) {
+    fn stop(&mut self, slot: SlotIndex, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);
         match self.slots.stop(slot) {
             Ok(()) => {
@@ -220,7 +221,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Notes what becomes of a request.
-    fn finish(&mut self, slot: usize, outcome: Outcome) {
+    fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
         if outcome.closes() {
             self.phase = self.phase.max(Phase::Closing);
         }
@@ -299,13 +300,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         for slot in take(&mut self.outbox.answers) {
             self.drop_function(slot);
-            self.responder().dropped("the connection closed");
+            self.responder().function_dropped("the connection closed");
         }
         self.responder().close_after_reply()
     }
 
     /// Lets what is written from now on have the id of a request.
-    fn set_id(&mut self, slot: usize) {
+    fn set_id(&mut self, slot: SlotIndex) {
         if P::Framing::HAS_IDS
             && let Some(request) = self.slots.request(slot)
         {
@@ -323,7 +324,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::BadFrame(error) => {
                 let Buffers { read, write, .. } = &mut *self.buffers;
                 let unread = read.input(self.shared.limits.frame_len, Side::Server);
-                Responder::new(self.shared, self.framing, write, self.io)
+                let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
+                Responder::new(self.shared, framing, write, self.io, processing)
                     .bad_frame(&error, unread.bytes());
                 Flow::Break(Exit::Close)
             }
@@ -355,7 +357,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     fn responder(&mut self) -> Responder<'_, P> {
-        Responder::new(self.shared, self.framing, &mut self.buffers.write, self.io)
+        let write = &mut self.buffers.write;
+        let processing = Processing::Concurrent;
+        Responder::new(self.shared, self.framing, write, self.io, processing)
     }
 
     /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
@@ -364,13 +368,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         &mut self,
         intake: Intake,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Option<Interrupt>, Gone>> {
+    ) -> Poll<Result<Option<Interrupt>, Dropped>> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // It waits for nothing but the peer, of which it needs no notices.
-            if let Poll::Ready(Err(gone)) = self.io.poll_flush_in_time(write, cx) {
-                return Poll::Ready(Err(gone));
+            if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
+                return Poll::Ready(Err(dropped));
             }
         } else {
             let cut = if intake == Intake::NeedsBytes {
@@ -403,7 +407,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Frames the events that wait. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Gone> {
+    fn write_events(&mut self, cx: &TaskContext<'_>) -> Result<bool, Dropped> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -430,13 +434,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
         if let Interrupt::Aborted(reason) = interrupt {
             // Only requests have failed.
-            let slots = self.outbox.unanswered(&self.slots);
+            let slots = self.outbox.unanswered_requests(&self.slots);
             let Some((last, others)) = slots.split_last() else {
                 return Flow::Break(Exit::Close);
             };
             for slot in others {
                 self.set_id(*slot);
-                self.responder().dropped(reason.text());
+                self.responder().function_dropped(reason.text());
             }
             self.set_id(*last);
             return self.responder().interrupted(interrupt);
@@ -447,7 +451,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.take_requests();
             }
             let deadline = self.io.frame_deadline(&self.buffers.read);
-            if self.io.registration().has_passed(deadline) {
+            if self.io.registration.has_passed(deadline) {
                 self.give_up_frame();
             }
             return Flow::Continue(());
@@ -457,14 +461,14 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.phase = Phase::HalfClosed;
         }
         self.timeout = Deadline::NEVER;
-        for slot in self.slots.positions() {
+        for slot in self.slots.indices() {
             // Items without credit may wait after their function.
             let is_pending = self.slots.is_running(slot) || self.slots.has_items(slot);
             let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
                 continue;
             };
             let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
-            let has_passed = |deadline| self.io.registration().has_passed(deadline);
+            let has_passed = |deadline| self.io.registration.has_passed(deadline);
             let rejection = if is_half_closed {
                 half_closed(&self.shared.limits)
             } else if has_passed(client_deadline) {
@@ -484,7 +488,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 /// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
 impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
     fn drop(&mut self) {
-        for slot in self.slots.positions() {
+        for slot in self.slots.indices() {
             self.drop_function(slot);
         }
     }
@@ -492,9 +496,9 @@ impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
 
 impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
-    fn drop_function(&mut self, slot: usize) {
+    fn drop_function(&mut self, slot: SlotIndex) {
         if let Err(payload) = self.slots.stop(slot) {
-            let log_limiter = self.io.registration().log_limiter();
+            let log_limiter = self.io.registration.log_limiter();
             log_panic(log_limiter, "the drop of a function", payload);
         }
     }

@@ -24,21 +24,25 @@ use crate::{
 /// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
 const CREDIT: i64 = 256 * 1024;
 
+/// The place of a slot among those of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SlotIndex(usize);
+
 /// The functions of a connection that run, and the outcomes of those that have ended.
 pub(super) struct Slots<F: Future> {
     all: Vec<Slot<F>>,
-    free: Vec<usize>,
+    free: Vec<SlotIndex>,
     running: usize,
     wakeups: Arc<Wakeups>,
     /// Memory for the next slots that are woken.
-    spare: Vec<usize>,
+    spare: Vec<SlotIndex>,
 }
 
 struct Slot<F: Future> {
     state: State<F::Output>,
     /// The future that runs, if one does. Its memory is used again.
     future: Pin<Box<Option<F>>>,
-    request: InFlight,
+    request: ActiveRequest,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
 }
@@ -52,7 +56,7 @@ enum State<O> {
 }
 
 /// A request in a slot.
-pub(super) struct InFlight {
+pub(super) struct ActiveRequest {
     /// The view of its function on the connection, which is used again for the next request.
     pub(super) info: Arc<ConnectionInfo>,
     /// 0 if the framing has no ids.
@@ -100,7 +104,7 @@ impl<O> State<O> {
     }
 }
 
-impl InFlight {
+impl ActiveRequest {
     /// Begins the next request.
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
         self.id = id;
@@ -133,7 +137,7 @@ struct Wakeups(Mutex<Woken>);
 
 #[derive(Default)]
 struct Woken {
-    slots: Vec<usize>,
+    slots: Vec<SlotIndex>,
     /// Whether each slot is among them, so that one that is woken many times is polled once.
     flags: Vec<bool>,
     /// Set while the task waits.
@@ -141,7 +145,7 @@ struct Woken {
 }
 
 struct SlotWaker {
-    position: usize,
+    index: SlotIndex,
     wakeups: Arc<Wakeups>,
 }
 
@@ -159,9 +163,9 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut woken = self.wakeups.lock();
-        let is_woken = woken.flags.get_mut(self.position);
+        let is_woken = woken.flags.get_mut(self.index.0);
         if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
-            woken.slots.push(self.position);
+            woken.slots.push(self.index);
         }
         let task = woken.task.take();
         // Wakers are foreign code, and run without the lock.
@@ -193,31 +197,31 @@ impl<F: Future> Slots<F> {
         self.running
     }
 
-    /// Returns the positions of all slots.
-    pub(super) fn positions(&self) -> std::ops::Range<usize> {
-        0..self.all.len()
+    /// Returns the indices of all slots.
+    pub(super) fn indices(&self) -> impl Iterator<Item = SlotIndex> + use<F> {
+        (0..self.all.len()).map(SlotIndex)
     }
 
-    /// Returns the positions of the slots whose requests are not answered.
-    pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
+    /// Returns the indices of the slots whose requests are not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = SlotIndex> {
         let slots = self.all.iter().enumerate();
         slots
             .filter(|(_, slot)| !matches!(slot.state, State::Empty))
-            .map(|(position, _)| position)
+            .map(|(index, _)| SlotIndex(index))
     }
 
     /// Returns a slot of the connection, which is in use from now on.
-    pub(super) fn open(&mut self, info: &ConnectionInfo) -> usize {
-        if let Some(position) = self.free.pop() {
-            return position;
+    pub(super) fn open(&mut self, info: &ConnectionInfo) -> SlotIndex {
+        if let Some(index) = self.free.pop() {
+            return index;
         }
-        let position = self.all.len();
+        let index = SlotIndex(self.all.len());
         let wakeups = Arc::clone(&self.wakeups);
         wakeups.lock().flags.push(false);
         self.all.push(Slot {
             state: State::Empty,
             future: Box::pin(None),
-            request: InFlight {
+            request: ActiveRequest {
                 info: Arc::new(info.for_request()),
                 id: 0,
                 deadline: Deadline::NEVER,
@@ -226,14 +230,14 @@ impl<F: Future> Slots<F> {
                 items: Messages::default(),
                 credit: 0,
             },
-            waker: Arc::new(SlotWaker { position, wakeups }).into(),
+            waker: Arc::new(SlotWaker { index, wakeups }).into(),
         });
-        position
+        index
     }
 
     /// Puts a function into a slot without one. It must be polled once; then it is woken.
-    pub(super) fn start(&mut self, position: usize, function: F) {
-        if let Some(slot) = self.all.get_mut(position) {
+    pub(super) fn start(&mut self, index: SlotIndex, function: F) {
+        if let Some(slot) = self.all.get_mut(index.0) {
             slot.future.set(Some(function));
             slot.state = State::Running;
             self.running += 1;
@@ -241,30 +245,30 @@ impl<F: Future> Slots<F> {
     }
 
     /// Returns the request in a slot.
-    pub(super) fn request(&self, position: usize) -> Option<&InFlight> {
-        self.all.get(position).map(|slot| &slot.request)
+    pub(super) fn request(&self, index: SlotIndex) -> Option<&ActiveRequest> {
+        self.all.get(index.0).map(|slot| &slot.request)
     }
 
     /// Returns the request in a slot.
-    pub(super) fn request_mut(&mut self, position: usize) -> Option<&mut InFlight> {
-        self.all.get_mut(position).map(|slot| &mut slot.request)
+    pub(super) fn request_mut(&mut self, index: SlotIndex) -> Option<&mut ActiveRequest> {
+        self.all.get_mut(index.0).map(|slot| &mut slot.request)
     }
 
     /// Returns `true` if the function in a slot runs.
-    pub(super) fn is_running(&self, position: usize) -> bool {
-        let slot = self.all.get(position);
+    pub(super) fn is_running(&self, index: SlotIndex) -> bool {
+        let slot = self.all.get(index.0);
         slot.is_some_and(|slot| slot.state.is_running())
     }
 
     /// Returns the slot of the request with an id.
-    pub(super) fn find(&self, id: u32) -> Option<usize> {
-        self.taken()
+    pub(super) fn find(&self, id: u32) -> Option<SlotIndex> {
+        self.unanswered()
             .find(|slot| self.request(*slot).is_some_and(|request| request.id == id))
     }
 
     /// Polls the function in a slot, and drops it when it has ended. Returns the payload of a panic as an error.
-    pub(super) fn poll(&mut self, position: usize) -> Option<Result<F::Output, Payload>> {
-        let slot = self.all.get_mut(position)?;
+    pub(super) fn poll(&mut self, index: SlotIndex) -> Option<Result<F::Output, Payload>> {
+        let slot = self.all.get_mut(index.0)?;
         let function = slot.future.as_mut().as_pin_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
         let polled = with_inherited(slot.request.inherited, || poll_caught(function, &mut cx));
@@ -272,12 +276,12 @@ impl<F: Future> Slots<F> {
             return None;
         };
         // A panic of its drop is answered as well.
-        Some(self.stop(position).and(output))
+        Some(self.stop(index).and(output))
     }
 
     /// Drops the function in a slot, if one runs. Returns the payload of a panic of its drop.
-    pub(super) fn stop(&mut self, position: usize) -> Result<(), Payload> {
-        let slot = self.all.get_mut(position);
+    pub(super) fn stop(&mut self, index: SlotIndex) -> Result<(), Payload> {
+        let slot = self.all.get_mut(index.0);
         let Some(slot) = slot.filter(|slot| slot.state.is_running()) else {
             return Ok(());
         };
@@ -292,23 +296,23 @@ impl<F: Future> Slots<F> {
     }
 
     /// Notes the outcome of a slot without a function.
-    pub(super) fn finish(&mut self, position: usize, outcome: F::Output) {
-        if let Some(slot) = self.all.get_mut(position) {
+    pub(super) fn finish(&mut self, index: SlotIndex, outcome: F::Output) {
+        if let Some(slot) = self.all.get_mut(index.0) {
             slot.state = State::Done(outcome);
         }
     }
 
     /// Returns the outcome of a slot, if there is one.
-    pub(super) fn outcome(&self, position: usize) -> Option<&F::Output> {
-        match &self.all.get(position)?.state {
+    pub(super) fn outcome(&self, index: SlotIndex) -> Option<&F::Output> {
+        match &self.all.get(index.0)?.state {
             State::Done(outcome) => Some(outcome),
             _ => None,
         }
     }
 
     /// Takes the outcome of a slot.
-    pub(super) fn take_outcome(&mut self, position: usize) -> Option<F::Output> {
-        let state = &mut self.all.get_mut(position)?.state;
+    pub(super) fn take_outcome(&mut self, index: SlotIndex) -> Option<F::Output> {
+        let state = &mut self.all.get_mut(index.0)?.state;
         match replace(state, State::Empty) {
             State::Done(outcome) => Some(outcome),
             other => {
@@ -319,26 +323,26 @@ impl<F: Future> Slots<F> {
     }
 
     /// Notes that a slot is not in use any more.
-    pub(super) fn release(&mut self, position: usize) {
-        self.free.push(position);
+    pub(super) fn release(&mut self, index: SlotIndex) {
+        self.free.push(index);
     }
 
     /// Returns `true` if a slot has items that were not sent.
-    pub(super) fn has_items(&self, position: usize) -> bool {
-        let request = self.request(position);
+    pub(super) fn has_items(&self, index: SlotIndex) -> bool {
+        let request = self.request(index);
         request.is_some_and(|request| !request.items.is_empty() || request.has_staged())
     }
 
     /// Returns `true` if items of a slot may be sent.
-    pub(super) fn has_credit(&self, position: usize) -> bool {
-        let request = self.request(position);
+    pub(super) fn has_credit(&self, index: SlotIndex) -> bool {
+        let request = self.request(index);
         request.is_some_and(|request| request.credit > 0)
     }
 
     /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be
     /// sent.
-    pub(super) fn collect_items(&mut self, position: usize) -> bool {
-        let Some(request) = self.request_mut(position) else {
+    pub(super) fn collect_items(&mut self, index: SlotIndex) -> bool {
+        let Some(request) = self.request_mut(index) else {
             return false;
         };
         if request.credit <= 0 {
@@ -354,8 +358,8 @@ impl<F: Future> Slots<F> {
     }
 
     /// Drops the items of a function that did not return.
-    pub(super) fn drop_items(&mut self, position: usize) {
-        if let Some(request) = self.request_mut(position) {
+    pub(super) fn drop_items(&mut self, index: SlotIndex) {
+        if let Some(request) = self.request_mut(index) {
             request.items = Messages::default();
             if let Some(conversation) = request.info.open_conversation() {
                 drop(conversation.items.take());
@@ -364,12 +368,12 @@ impl<F: Future> Slots<F> {
     }
 
     /// Takes the slots that were woken.
-    pub(super) fn take_woken(&mut self) -> Vec<usize> {
+    pub(super) fn take_woken(&mut self) -> Vec<SlotIndex> {
         let mut woken = take(&mut self.spare);
         let mut wakeups = self.wakeups.lock();
         swap(&mut wakeups.slots, &mut woken);
         for slot in &woken {
-            if let Some(is_woken) = wakeups.flags.get_mut(*slot) {
+            if let Some(is_woken) = wakeups.flags.get_mut(slot.0) {
                 *is_woken = false;
             }
         }
@@ -377,7 +381,7 @@ impl<F: Future> Slots<F> {
     }
 
     /// Takes the memory of slots that were woken, for the next ones.
-    pub(super) fn reuse(&mut self, mut woken: Vec<usize>) {
+    pub(super) fn reuse(&mut self, mut woken: Vec<SlotIndex>) {
         woken.clear();
         self.spare = woken;
     }
@@ -400,10 +404,10 @@ mod tests {
     use super::*;
     use crate::Peer;
 
-    fn start<F: Future>(slots: &mut Slots<F>, future: F) -> usize {
-        let position = slots.open(&ConnectionInfo::new(Peer::unnamed()));
-        slots.start(position, future);
-        position
+    fn start<F: Future>(slots: &mut Slots<F>, future: F) -> SlotIndex {
+        let index = slots.open(&ConnectionInfo::new(Peer::unnamed()));
+        slots.start(index, future);
+        index
     }
 
     #[test]
@@ -415,8 +419,8 @@ mod tests {
                 wakers.lock().expect("no panic").push(cx.waker().clone());
                 Poll::<()>::Pending
             });
-            let position = start(&mut slots, future);
-            assert!(slots.poll(position).is_none());
+            let index = start(&mut slots, future);
+            assert!(slots.poll(index).is_none());
         }
         let cx = Context::from_waker(Waker::noop());
         assert!(slots.sleep(&cx));
@@ -427,7 +431,11 @@ mod tests {
             }
             assert!(!slots.sleep(&cx));
             let woken = slots.take_woken();
-            assert_eq!(woken, [2, 0], "once, although it was woken by turns");
+            assert_eq!(
+                woken,
+                [2, 0].map(SlotIndex),
+                "once, although it was woken by turns"
+            );
             slots.reuse(woken);
         }
         assert!(slots.take_woken().is_empty());
@@ -456,13 +464,13 @@ mod tests {
             }
         }
         let mut slots = Slots::new();
-        let position = start(&mut slots, async {
+        let index = start(&mut slots, async {
             let _bomb = Bomb;
             pending::<()>().await;
         });
-        assert!(slots.poll(position).is_none());
-        assert!(slots.stop(position).is_err());
-        assert!(slots.stop(position).is_ok());
+        assert!(slots.poll(index).is_none());
+        assert!(slots.stop(index).is_err());
+        assert!(slots.stop(index).is_ok());
         assert_eq!(slots.running(), 0);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Driver,
-    call::{Outcome, Reply},
+    execute::{Outcome, Reply},
+    slots::SlotIndex,
 };
 use crate::{
     buffer::EncodeOutcome,
@@ -40,7 +41,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
         items.advance(count);
         // `request_timeout` is for each item.
-        let now = self.io.registration().now();
+        let now = self.io.registration.now();
         if let Some(request) = self.slots.request_mut(slot) {
             request.items = items;
             request.restart(now, &self.shared.limits);
@@ -52,7 +53,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Frames a part of a large reply.
-    pub(super) fn write_part(&mut self, slot: usize, mut reply: Reply) {
+    pub(super) fn write_part(&mut self, slot: SlotIndex, mut reply: Reply) {
         let part = reply.bytes.get(reply.sent..).unwrap_or_default();
         let part = part.get(..TURN).unwrap_or(part);
         let length = part.len();

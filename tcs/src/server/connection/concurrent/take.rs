@@ -14,8 +14,8 @@ use super::{
     },
     Driver, Phase,
     backlog::QueuedRequest,
-    call::{Outcome, Request},
-    slots::ClientDeadline,
+    execute::{Outcome, Request},
+    slots::{ClientDeadline, SlotIndex},
 };
 use crate::{
     Rejection, RejectionKind,
@@ -41,7 +41,7 @@ pub(super) enum Intake {
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if a further request may be received.
     fn may_receive(&self) -> bool {
-        let received = self.io.registration().tally().received();
+        let received = self.io.registration.tally().received();
         let is_last = received >= self.shared.limits.requests
             || received > 0 && (self.shared.is_once || !P::Framing::EXCHANGES.are_many());
         self.phase < Phase::Closing && !is_last
@@ -118,11 +118,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let is_refused = self.phase != Phase::Serving || !self.may_receive();
         let read = &mut self.buffers.read;
         let arrival = read.frames().last_arrival();
-        let message = read.take_owned(parsed, self.io.registration().memory());
+        let message = read.take_owned(parsed, self.io.registration.memory());
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
-        self.io.accounts.count_request();
-        let (framing, now) = (self.framing.get_mut(), self.io.registration().now());
+        self.io.count_request();
+        let (framing, now) = (self.framing.get_mut(), self.io.registration.now());
         let id = framing.id();
         let client_deadline = ClientDeadline::new(now, framing.take_deadline());
         let waiting = self.slots.in_use() + self.backlog.len() + 1;
@@ -157,29 +157,30 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Calls the function of a request, unless a limit rejects it.
     fn start(&mut self, queued: QueuedRequest) {
         let slot = self.open_slot(queued.id);
-        if let Err(rejection) = self.call(slot, queued) {
+        if let Err(rejection) = self.try_start(slot, queued) {
             self.finish(slot, Outcome::Rejected(rejection));
         }
     }
 
-    fn call(&mut self, slot: usize, queued: QueuedRequest) -> Result<(), Rejection> {
+    /// Calls the function of a request in a slot, or returns why it is rejected.
+    fn try_start(&mut self, slot: SlotIndex, queued: QueuedRequest) -> Result<(), Rejection> {
         let QueuedRequest {
             id: _,
             message,
             arrival,
             client_deadline,
         } = queued;
-        if self.io.registration().has_passed(client_deadline.at) {
+        if self.io.registration.has_passed(client_deadline.at) {
             // It was not executed, in contrast to one that timed out.
             let text = "the deadline of the client was over before the function could be called";
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let started = self.io.accounts.start_request(self.shared, arrival);
+            let started = self.io.start_request(self.shared, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
         let in_flight = self.io.accounts.take_request();
-        let registration = self.io.registration();
+        let registration = &self.io.registration;
         let session = match share_session::<P>(self.session) {
             Ok(Some(session)) => session,
             Ok(None) => {
@@ -195,7 +196,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         request.start(client_deadline, registration.now(), &self.shared.limits);
         self.timeout = self.timeout.min(request.deadline);
         let info = Arc::clone(&request.info);
-        let function = (self.call)(
+        let function = (self.new_future)(
             self.shared,
             Request {
                 message,
@@ -211,7 +212,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns the slot of a request.
-    fn open_slot(&mut self, id: u32) -> usize {
+    fn open_slot(&mut self, id: u32) -> SlotIndex {
         let slot = self.slots.open(self.info);
         if let Some(request) = self.slots.request_mut(slot) {
             request.begin::<P::Framing>(id);
@@ -230,7 +231,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Notes bytes in the place of a request that are not a frame. They stay where they are.
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
-        self.io.accounts.count_unreadable(self.shared);
+        self.io.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::BadFrame(error));
     }
@@ -239,7 +240,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     pub(super) fn give_up_frame(&mut self) {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        let memory = self.io.registration().memory();
+        let memory = self.io.registration.memory();
         // If there are bytes ahead of it, they wait for memory.
         let rejection = if read.is_contended(memory) || !ahead.is_unused() {
             going_away(MEMORY_IN_USE)
@@ -251,7 +252,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             .bytes();
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
-        self.io.accounts.count_unreadable(self.shared);
+        self.io.count_unreadable(self.shared);
         let slot = self.open_slot(0);
         self.finish(slot, Outcome::CutFrame(rejection));
     }
@@ -268,7 +269,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
-            self.io.accounts.count_unreadable(self.shared);
+            self.io.count_unreadable(self.shared);
             let id = self.framing.get_mut().id();
             self.reject(id, rejection);
         } else if P::Framing::HAS_IDS
@@ -303,7 +304,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Drops a request that the client has cancelled. It is still answered once, because the client uses its id only then
     /// again.
-    fn cancel(&mut self, slot: usize) {
+    fn cancel(&mut self, slot: SlotIndex) {
         if !self.slots.outcome(slot).is_some_and(Outcome::closes) {
             self.stop(slot, Outcome::Rejected(cancelled()));
         }
@@ -312,7 +313,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, intake: Intake) -> bool {
-        let is_draining = self.io.registration().is_draining();
+        let is_draining = self.io.registration.is_draining();
         let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
         let Buffers { read, ahead, .. } = &*self.buffers;
         if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
@@ -329,7 +330,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.framing.frame_len_bound(unread, limit);
                 let length = length.max(unread.len().saturating_mul(2));
-                let registration = self.io.registration();
+                let registration = &self.io.registration;
                 if let Some(reserved) = registration.memory().try_reserve(length) {
                     read.grow_to(length, reserved);
                     return true;
@@ -350,7 +351,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         self.io.take_ahead(read, ahead)?;
         if NEEDS_ARRIVALS || self.shared.checks_requests {
-            read.note_arrival(self.io.registration().tally().received());
+            read.note_arrival(self.io.registration.tally().received());
         }
         Ok(())
     }

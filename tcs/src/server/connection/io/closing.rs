@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    super::{super::limits::Deadline, ends::Gone},
+    super::{super::limits::Deadline, ends::Dropped},
     Io,
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         is_idle: bool,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Dropped> {
         if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
@@ -40,7 +40,7 @@ impl Io {
             return Ok(());
         }
         self.shutdown().await;
-        if !has_ended && !self.accounts.registration.limits().linger.is_zero() {
+        if !has_ended && !self.registration.limits().linger.is_zero() {
             self.linger(slot, is_idle).await;
         }
         Ok(())
@@ -48,8 +48,8 @@ impl Io {
 
     /// Tells the peer that this was all.
     async fn shutdown(&mut self) {
-        let limit = self.accounts.registration.limits().write;
-        let deadline = Deadline::after(self.accounts.registration.now(), limit);
+        let limit = self.registration.limits().write;
+        let deadline = Deadline::after(self.registration.now(), limit);
         poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // An error says that the peer is gone.
             Poll::Ready(_) => Poll::Ready(()),
@@ -64,11 +64,10 @@ impl Io {
     /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
     /// not read yet (RFC 1122, section 4.2.2.13).
     async fn linger(&mut self, slot: &mut BufferSlot, is_idle: bool) {
-        let limit = self.accounts.registration.limits().linger;
-        let deadline = Deadline::after(self.accounts.registration.now(), limit);
+        let limit = self.registration.limits().linger;
+        let deadline = Deadline::after(self.registration.now(), limit);
         let sent_by = self.clocks.send_queue.deadline(limit);
-        let is_delivered =
-            sent_by.is_none_or(|deadline| self.accounts.registration.has_passed(deadline));
+        let is_delivered = sent_by.is_none_or(|deadline| self.registration.has_passed(deadline));
         let mut may_leave = is_idle && is_delivered;
         poll_fn(|cx| {
             let Buffers { read, ahead, .. } = slot.checkout();

@@ -7,7 +7,7 @@ use super::super::{
         metrics::{Metrics, Timer, record_call},
         shared::Shared,
     },
-    accounts::RequestInFlight,
+    accounts::AddressRequest,
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
@@ -26,7 +26,7 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) arrival: Arrival,
     /// Its address counts it until its function is dropped.
-    pub(super) _in_flight: Option<RequestInFlight>,
+    pub(super) _in_flight: Option<AddressRequest>,
 }
 
 /// What becomes of a request, or of what is in the place of one.
@@ -96,7 +96,7 @@ impl Reply {
 }
 
 /// Decodes a request and calls its function. The future owns what the request borrows.
-pub(super) async fn call<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
+pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
     let Request {
         message,
         mut session,
