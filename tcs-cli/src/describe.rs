@@ -1,11 +1,374 @@
-//! `tcs describe`
+//! `tcs describe`, and what describes a server.
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tcs::{RejectionKind, framing::Side, transport::Stream};
+use tokio::time::timeout;
+
+use crate::{
+    failure::{Exit, Failure, report, run_async},
+    framing::{FramingSpec, Kind},
+    help::HelpFlags,
+    payload::{Format, View, escaped},
+    target::{Target, duration},
+    wire::Wire,
+};
+
+/// The id of its request, which no other request has.
+const ID: u32 = u32::MAX;
+/// The longest description that is read.
+const MAX_LEN: usize = 8 << 20;
 
 /// Print the operations of a server that describes itself
+///
+/// A module describes itself with the option `describe`: `#[server_protocol(format = Json, describe)]`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = crate::call::EXIT_CODES, disable_help_flag = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
+        long_help = crate::framing::LONG_HELP)]
+    framing: FramingSpec,
+    /// Format: json, messagepack or postcard [default: tries all]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    format: Option<Named>,
+    /// How long the reply may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+    /// Print the description as JSON
+    #[arg(long, conflicts_with = "names")]
+    json: bool,
+    /// Print the names of the operations only, for scripts
+    #[arg(long)]
+    names: bool,
+    #[command(flatten)]
+    help: HelpFlags,
+}
 
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+pub(crate) fn run(args: Args) -> ExitCode {
+    report(run_async(describe(args)))
+}
+
+async fn describe(args: Args) -> Result<(), Failure> {
+    let stream = args.target.connect().await?;
+    let mut wire = Wire::new(stream, &args.framing, Side::Client, MAX_LEN);
+    let formats = args
+        .format
+        .map_or(Named::ALL.to_vec(), |format| vec![format]);
+    for format in formats {
+        let Some(contract) = fetch(&mut wire, format, args.timeout).await? else {
+            continue;
+        };
+        if args.json {
+            let json = serde_json::to_string_pretty(&contract);
+            println!("{}", json.unwrap_or_default());
+        } else if args.names {
+            for operation in &contract.operations {
+                println!("{}", escaped(operation.name.as_bytes()));
+            }
+        } else {
+            print!("{}", escaped(contract.to_string().as_bytes()));
+        }
+        return Ok(());
+    }
+    let message = "the server does not describe itself";
+    Err(Failure::new(Exit::Rejected, message)
+        .hint("give its module the option `describe`, or check --format and --framing"))
+}
+
+/// A format of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Named {
+    Json,
+    Messagepack,
+    Postcard,
+}
+
+impl Named {
+    const ALL: [Self; 3] = [Self::Json, Self::Messagepack, Self::Postcard];
+
+    /// Returns the request for the description.
+    fn request(self) -> Vec<u8> {
+        match self {
+            Self::Json => br#"{"describe":{}}"#.to_vec(),
+            Self::Messagepack => b"\x81\xa8describe\x80".to_vec(),
+            Self::Postcard => POSTCARD_NUMBER.to_vec(),
+        }
+    }
+
+    /// Returns the text in the reply.
+    fn text(self, reply: &[u8]) -> Option<String> {
+        let format = match self {
+            Self::Json => Format::Json,
+            Self::Messagepack => Format::Messagepack,
+            Self::Postcard => return postcard_text(reply.strip_prefix(POSTCARD_NUMBER)?),
+        };
+        let value = View { format, hex: false }.value(reply).ok()??;
+        value.get("describe")?.as_str().map(str::to_owned)
+    }
+}
+
+/// The number of the operation in `Postcard`, `u32::MAX`.
+const POSTCARD_NUMBER: &[u8] = b"\xff\xff\xff\xff\x0f";
+
+/// Reads a text of `Postcard`: its length in bytes of 7 bits each, the first one first, and its bytes.
+fn postcard_text(bytes: &[u8]) -> Option<String> {
+    let digits = bytes.iter().position(|byte| *byte < 0x80)? + 1;
+    let (length, text) = bytes.split_at_checked(digits)?;
+    let push =
+        |length: u64, byte: &u8| length.checked_mul(128)?.checked_add(u64::from(byte & 0x7f));
+    let length = length.iter().rev().try_fold(0, push)?;
+    let is_whole = usize::try_from(length).is_ok_and(|length| length == text.len());
+    str::from_utf8(text)
+        .ok()
+        .filter(|_| is_whole)
+        .map(str::to_owned)
+}
+
+/// What a server says of itself.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Contract {
+    protocol: String,
+    #[serde(default)]
+    docs: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    events: String,
+    operations: Vec<Operation>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Operation {
+    name: String,
+    #[serde(default)]
+    docs: String,
+    #[serde(default)]
+    arguments: Vec<Argument>,
+    #[serde(default)]
+    reply: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    items: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    chunks: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Argument {
+    name: String,
+    #[serde(rename = "type")]
+    of_type: String,
+}
+
+/// Asks a server to describe itself. Returns `None` if it does not know how.
+pub(crate) async fn fetch(
+    wire: &mut Wire<Stream>,
+    format: Named,
+    limit: Duration,
+) -> Result<Option<Contract>, Failure> {
+    wire.queue(&format.request(), ID)?;
+    let late = |_| {
+        Failure::new(
+            Exit::Timeout,
+            format_args!("no description within {limit:?}"),
+        )
+        .hint("check --framing: the server may wait for the end of the request")
+    };
+    let reply = timeout(limit, reply(wire)).await.map_err(late)??;
+    reply.map(|reply| contract(format, &reply)).transpose()
+}
+
+/// Waits for the reply. Returns `None` if the request was rejected.
+async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
+    loop {
+        let closed = || {
+            let message = "the server closed the connection without a description";
+            Failure::new(Exit::Closed, message)
+                .hint("it may have none, or speak another framing: check --framing")
+        };
+        let frame = wire.next().await?.ok_or_else(closed)?;
+        match frame.kind {
+            Kind::Control(code) => match RejectionKind::from_code(code) {
+                None => {}
+                Some(kind) if kind.is_final() => {
+                    let text = escaped(&frame.payload);
+                    let message = format!("rejected ({kind}): {text}");
+                    return Err(Failure::new(Exit::Rejected, message));
+                }
+                Some(_) => return Ok(None),
+            },
+            Kind::Message => return Ok(Some(frame.payload)),
+            _ => {}
+        }
+    }
+}
+
+/// Reads the reply of the operation, a text of JSON.
+fn contract(format: Named, reply: &[u8]) -> Result<Contract, Failure> {
+    let is_none = || Failure::new(Exit::Protocol, "the reply is not a description");
+    let text = format.text(reply).ok_or_else(is_none)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
+            Exit::Protocol,
+            format_args!("the description is not one of tcs: {error}"),
+        )
+    })
+}
+
+impl Contract {
+    /// Returns what to do about a call of `name` that was not understood.
+    pub(crate) fn advice(&self, name: &str) -> String {
+        if let Some(operation) = self.operations.iter().find(|it| it.name == name) {
+            return format!("its arguments are others: {}", operation.signature());
+        }
+        let near = self
+            .operations
+            .iter()
+            .min_by_key(|it| distance(name, &it.name));
+        let near = near.filter(|it| distance(name, &it.name) <= name.len().max(3) / 2);
+        if let Some(near) = near {
+            return format!("did you mean `{}`? {}", near.name, near.signature());
+        }
+        let names: Vec<&str> = self.operations.iter().map(|it| it.name.as_str()).collect();
+        format!(
+            "there is no `{name}`; the operations are {}",
+            names.join(", ")
+        )
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.protocol)?;
+        if !self.events.is_empty() {
+            writeln!(f, "  pushes {}", self.events)?;
+        }
+        for line in self.docs.lines() {
+            writeln!(f, "{}", format!("  {line}").trim_end())?;
+        }
+        for operation in &self.operations {
+            writeln!(f, "\n  {}", operation.signature())?;
+            for line in operation.docs.lines() {
+                writeln!(f, "{}", format!("      {line}").trim_end())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operation {
+    fn signature(&self) -> String {
+        let argument = |it: &Argument| format!("{}: {}", it.name, it.of_type);
+        let arguments: Vec<String> = self.arguments.iter().map(argument).collect();
+        let mut signature = format!("{}({})", self.name, arguments.join(", "));
+        if !matches!(self.reply.as_str(), "" | "()") {
+            signature = format!("{signature} -> {}", self.reply);
+        }
+        for (text, of_type) in [("items", &self.items), ("chunks", &self.chunks)] {
+            if !of_type.is_empty() {
+                signature = format!("{signature}, {text}: {of_type}");
+            }
+        }
+        signature
+    }
+}
+
+/// Returns how many characters must be added, removed or changed between two names.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, left) in from.chars().enumerate() {
+        let mut diagonal = line;
+        let mut before = line + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(&to) {
+            let changed = diagonal + usize::from(left != *right);
+            diagonal = *cell;
+            before = changed.min(*cell + 1).min(before + 1);
+            *cell = before;
+        }
+    }
+    row.last().copied().map_or(0, |last| {
+        if to.is_empty() {
+            from.chars().count()
+        } else {
+            last
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BANK: &str = r#"{"protocol": "Bank", "operations": [
+        {"name": "log_in", "docs": "Logs in.\nTwice is fine.", "arguments": [{"name": "name", "type": "&str"}], "reply": "()"},
+        {"name": "balance", "docs": "", "arguments": [], "reply": "u64"}]}"#;
+
+    fn bank() -> Contract {
+        let reply = serde_json::json!({ "describe": BANK }).to_string();
+        contract(Named::Json, reply.as_bytes()).expect("it is a description")
+    }
+
+    #[test]
+    fn texts_of_postcard_have_a_length() {
+        assert_eq!(postcard_text(b"\x02ab").as_deref(), Some("ab"));
+        let long = "a".repeat(300);
+        let text = postcard_text(&[b"\xac\x02", long.as_bytes()].concat());
+        assert_eq!(text, Some(long));
+        for wrong in [
+            &b""[..],
+            b"\x02a",
+            b"\x02abc",
+            b"\x80",
+            &[0xff; 20],
+            b"\x01\xff",
+        ] {
+            assert_eq!(postcard_text(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn operations_are_shown_with_their_types_and_docs() {
+        let expected = "Bank\n\n  log_in(name: &str)\n      Logs in.\n      Twice is fine.\n\n  balance() -> u64\n";
+        assert_eq!(bank().to_string(), expected);
+    }
+
+    #[test]
+    fn advice_names_what_is_near() {
+        let advice = |name| bank().advice(name);
+        assert_eq!(
+            advice("balanse"),
+            "did you mean `balance`? balance() -> u64"
+        );
+        assert_eq!(advice("login"), "did you mean `log_in`? log_in(name: &str)");
+        assert_eq!(
+            advice("log_in"),
+            "its arguments are others: log_in(name: &str)"
+        );
+        assert_eq!(
+            advice("withdraw"),
+            "there is no `withdraw`; the operations are log_in, balance"
+        );
+    }
+
+    #[test]
+    fn distance_counts_changes() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("ab", "", 2),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+            ("a", "a", 0),
+        ] {
+            assert_eq!(distance(from, to), expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn other_replies_are_no_descriptions() {
+        for reply in [r#"{"describe":"x"}"#, r#"{"describe":{}}"#, "[1]", ""] {
+            assert!(contract(Named::Json, reply.as_bytes()).is_err(), "{reply}");
+        }
+    }
 }

@@ -64,6 +64,19 @@ impl Failure {
     }
 }
 
+/// Runs a command on a runtime of one thread.
+pub(crate) fn run_async(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime
+        .map_err(|error| Failure::usage(format_args!("cannot start a tokio runtime: {error}")))?;
+    let result = runtime.block_on(command);
+    // A read of the terminal cannot be ended.
+    runtime.shutdown_background();
+    result
+}
+
 /// Returns the exit code of a command, after the failure was reported if there is one.
 pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
     match result {

@@ -5,9 +5,12 @@ mod call;
 mod describe;
 mod failure;
 mod framing;
+mod help;
 mod listen;
+mod pages;
 mod payload;
 mod proxy;
+mod rejections;
 mod target;
 mod wire;
 
@@ -29,6 +32,14 @@ enum Command {
     Listen(listen::Args),
     Bench(bench::Args),
     Proxy(proxy::Args),
+    /// Print the completions for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(value_enum, hide_possible_values = true)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -38,5 +49,7 @@ fn main() -> ExitCode {
         Command::Listen(args) => listen::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Proxy(args) => proxy::run(args),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man => pages::man(),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Format {
     Plain,
     /// JSON
     Json,
-    /// MessagePack, which is written and shown as JSON
+    /// `MessagePack`, which is written and shown as JSON
     Messagepack,
 }
 
@@ -26,14 +26,14 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(crate) struct View {
-    /// The format of the messages
     #[arg(
         long,
         value_enum,
         default_value_t,
         value_name = "FORMAT",
         hide_possible_values = true,
-        help = "Format of the messages: plain, json or messagepack"
+        hide_default_value = true,
+        help = "Format: plain, json or messagepack [default: plain]"
     )]
     pub(crate) format: Format,
     /// Requests and replies are hexadecimal digits
@@ -135,7 +135,7 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
             }
         }
         for byte in chunk.invalid() {
-            shown.push_str(&format!("\\x{byte:02x}"));
+            shown.extend(["\\x", &to_hex(&[*byte])]);
         }
     }
     shown
@@ -175,7 +175,7 @@ pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Any value of MessagePack as JSON, which has no bytes and no other keys than texts.
+/// Any value of `MessagePack` as JSON, which has no bytes and no other keys than texts.
 struct Shown(Value);
 
 impl<'de> Deserialize<'de> for Shown {
@@ -278,6 +278,6 @@ mod tests {
             br#"{"1":[0,255],"a":1.5}"#
         );
         assert!(view.show(b"\xc1").is_err());
-        assert!(view.show(&[0x91; 100_000]).is_err());
+        assert!(view.show(&b"\x91".repeat(100_000)).is_err());
     }
 }

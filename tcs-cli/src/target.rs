@@ -81,9 +81,10 @@ impl Target {
     pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
         let tls = self.tls()?;
         let address = self.address.strip_prefix("tls://").unwrap_or(&self.address);
-        let address = match self.unix {
-            true => format!("unix:{address}"),
-            false => address.to_owned(),
+        let address = if self.unix {
+            format!("unix:{address}")
+        } else {
+            address.to_owned()
         };
         let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
         let connected = options.connect::<Raw>(address.as_str()).await;
@@ -119,12 +120,11 @@ impl Target {
             let needs_tls = self.insecure
                 || [&self.ca, &self.cert].iter().any(|it| it.is_some())
                 || self.server_name.is_some();
-            return match needs_tls {
-                true => Err(Failure::usage(
-                    "--ca, --insecure, --cert and --server-name need --tls",
-                )),
-                false => Ok(None),
-            };
+            if needs_tls {
+                let message = "--ca, --insecure, --cert and --server-name need --tls";
+                return Err(Failure::usage(message));
+            }
+            return Ok(None);
         }
         let mut tls = match &self.ca {
             Some(path) => ClientTls::with_roots(path)?,

@@ -1,9 +1,14 @@
 //! A stream and its framing: frames that are read, and messages that are written.
 
-use std::{fmt, io};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use tcs::framing::{FrameError, Input, Notice, ReadState, Side};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tcs::framing::{Exchanges, FrameError, Input, ReadState, Side};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::{
     failure::{Exit, Failure},
@@ -40,6 +45,11 @@ pub(crate) struct Wire<S> {
     limit: usize,
     /// What has arrived and is no part of a frame yet.
     buffer: Vec<u8>,
+    /// What waits to be sent. [`next`](Self::next) sends it, too, because the other end may read no more until its own
+    /// messages are read.
+    unsent: Vec<u8>,
+    /// Why it cannot be sent. What the other end has said before is read first.
+    write_error: Option<io::Error>,
     /// What is left of a message beyond the limit.
     to_skip: usize,
     read_state: ReadState,
@@ -58,16 +68,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             framing: framing.open(side),
             limit,
             buffer: Vec::new(),
+            unsent: Vec::new(),
+            write_error: None,
             to_skip: 0,
             read_state: ReadState::Idle,
             is_over: false,
-            has_one_exchange: !matches!(framing.exchanges(), tcs::framing::Exchanges::Many),
+            has_one_exchange: framing.exchanges() != Exchanges::Many,
         }
-    }
-
-    /// Returns the framing, which writes messages.
-    pub(crate) fn framing(&mut self) -> &mut AnyFraming {
-        &mut self.framing
     }
 
     /// Waits for a frame, and returns `None` once the peer has closed its half.
@@ -128,16 +135,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(Some(frame))
     }
 
+    /// Sends what waits, and reads what has arrived.
     async fn read(&mut self) -> io::Result<()> {
-        self.buffer.reserve(READ_SIZE);
-        let mut limited = (&mut self.stream).take(READ_SIZE as u64);
-        let count = limited.read_buf(&mut self.buffer).await?;
+        poll_fn(|cx| {
+            // Also while nothing arrives, and its result waits for what was said before.
+            let _: Poll<()> = self.poll_flush(cx);
+            self.poll_read(cx)
+        })
+        .await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let start = self.buffer.len();
+        self.buffer.resize(start + READ_SIZE, 0);
+        let mut free = ReadBuf::new(self.buffer.get_mut(start..).unwrap_or_default());
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut free);
+        let count = free.filled().len();
+        self.buffer.truncate(start + count);
+        if let Err(error) = ready!(polled) {
+            return Poll::Ready(Err(self.write_error.take().unwrap_or(error)));
+        }
         self.read_state = match count {
             0 => ReadState::Eof,
             READ_SIZE => ReadState::MaybeMore,
             _ => ReadState::Idle,
         };
-        Ok(())
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut stream = Pin::new(&mut self.stream);
+        while !self.unsent.is_empty() {
+            match ready!(stream.as_mut().poll_write(cx, &self.unsent)) {
+                Ok(count) if count > 0 => drop(self.unsent.drain(..count)),
+                failed => {
+                    let error = failed.err().unwrap_or(io::ErrorKind::WriteZero.into());
+                    self.write_error = Some(error);
+                    self.unsent = Vec::new();
+                }
+            }
+        }
+        if self.write_error.is_none() {
+            self.write_error = ready!(stream.poll_flush(cx)).err();
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until what was queued is sent.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await;
+        self.write_error.take().map_or(Ok(()), Err)
+    }
+
+    /// Closes the sending half, once everything is sent.
+    pub(crate) async fn close_half(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.stream.shutdown().await
     }
 
     /// Reads what is there, frame or not, for what stands outside of the framing.
@@ -153,44 +206,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &mut self.buffer
     }
 
-    /// Sends a message, with the id `id` if the framing has ids.
-    pub(crate) async fn send(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
-        let mut out = Vec::new();
+    /// Queues a message, with the id `id` if the framing has ids.
+    pub(crate) fn queue(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
         self.framing.set_id(id);
-        self.framing.write(message, &mut out).map_err(|error| {
+        let written = self.framing.write(message, &mut self.unsent);
+        written.map_err(|error| {
             Failure::usage(format_args!(
                 "the framing cannot carry the message: {error}"
             ))
-        })?;
-        self.send_bytes(&out)
-            .await
-            .map_err(|error| disconnected(&error))
+        })
     }
 
-    /// Sends a notice, if the framing has it.
-    pub(crate) async fn notify(&mut self, notice: Notice, id: u32) -> io::Result<()> {
-        let mut out = Vec::new();
-        self.framing.set_id(id);
-        if self.framing.notice(notice, &mut out) {
-            self.send_bytes(&out).await?;
-        }
-        Ok(())
+    /// Queues a frame that `write` appends, unless the framing has none.
+    pub(crate) fn queue_with(
+        &mut self,
+        write: impl FnOnce(&mut AnyFraming, &mut Vec<u8>) -> bool,
+    ) -> bool {
+        write(&mut self.framing, &mut self.unsent)
     }
 
-    /// Sends bytes as they are.
-    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await?;
-        self.stream.flush().await
+    /// Queues bytes as they are.
+    pub(crate) fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
     }
 }
 
-impl fmt::Debug for AnyFraming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyFraming").finish_non_exhaustive()
-    }
-}
-
-fn disconnected(error: &io::Error) -> Failure {
+pub(crate) fn disconnected(error: &io::Error) -> Failure {
     let failure = Failure::new(
         Exit::Closed,
         format_args!("the connection has ended: {error}"),
@@ -226,9 +267,7 @@ impl From<WireError> for Failure {
 /// Returns what to do about the first bytes of a server that speaks a well-known protocol.
 pub(crate) fn speaks(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
-        [0x15, 0x03, 0..=4, ..] | [0x16, 0x03, 0..=4, ..] => {
-            Some("the server speaks TLS at this port: add --tls")
-        }
+        [0x15 | 0x16, 0x03, 0..=4, ..] => Some("the server speaks TLS at this port: add --tls"),
         [b'H', b'T', b'T', b'P', b'/', ..] => {
             Some("the server speaks HTTP at this port: use curl, or check the port")
         }

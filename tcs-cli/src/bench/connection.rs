@@ -19,7 +19,10 @@ use super::{
     run::Run,
     schedule::{Next, Schedule},
 };
-use crate::framing::{AnyFraming, Found, Kind};
+use crate::{
+    framing::{AnyFraming, Kind},
+    rejections,
+};
 
 /// What is collected before it is sent. More requests than that are sent in pieces.
 const MAX_OUT: usize = 64 << 10;
@@ -123,8 +126,8 @@ impl Exchange<'_> {
     async fn drive<S: AsyncRead + AsyncWrite>(mut self, stream: S) -> Result<End, String> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut check = time::interval(CHECK);
-        let exchanges = self.run.plan.framing.exchanges();
-        let mut must_half_close = exchanges == Exchanges::OneUntilHalfClose;
+        let is_one = self.run.has_one_exchange();
+        let mut must_half_close = self.run.plan.framing.exchanges() == Exchanges::OneUntilHalfClose;
         loop {
             let supply = self.fill()?;
             if supply == Supply::Over && self.in_flight.len() == 0 {
@@ -145,7 +148,7 @@ impl Exchange<'_> {
                 },
                 read = reader.read_buf(&mut self.input) => match read {
                     Ok(length) => match self.received(length) {
-                        Ok(()) if exchanges != Exchanges::Many && self.in_flight.len() == 0 => return Ok(End::Next),
+                        Ok(()) if is_one && self.in_flight.len() == 0 => return Ok(End::Next),
                         Ok(()) if length > 0 => {}
                         Ok(()) => return Ok(self.lost("closed")),
                         Err(kind) => return Ok(self.lost(kind)),
@@ -164,7 +167,7 @@ impl Exchange<'_> {
 
     /// Appends the requests that are due.
     fn fill(&mut self) -> Result<Supply, String> {
-        let is_one = self.run.plan.framing.exchanges() != Exchanges::Many;
+        let is_one = self.run.has_one_exchange();
         let depth = if is_one { 1 } else { self.run.plan.depth };
         let now = self.run.elapsed();
         while self.greeted && self.in_flight.len() < depth && self.out.len() < MAX_OUT {
@@ -247,7 +250,7 @@ impl Exchange<'_> {
                 Err(_) => return Err("no frame"),
             };
             self.skip = found.consumed;
-            let failed = match outcome(&found) {
+            let failed = match outcome(found.kind) {
                 Outcome::Nothing => continue,
                 Outcome::End(kind) => return Err(kind),
                 Outcome::Reply => None,
@@ -298,34 +301,16 @@ enum Outcome {
     Nothing,
 }
 
-fn outcome(found: &Found) -> Outcome {
-    match found.kind {
+fn outcome(kind: Kind) -> Outcome {
+    match kind {
         Kind::Message => Outcome::Reply,
         Kind::Oversized(_) => Outcome::Failed("too large reply"),
         Kind::Announced(_) | Kind::Skip => Outcome::Nothing,
         Kind::Control(code) => match RejectionKind::from_code(code) {
             None => Outcome::Nothing,
-            Some(kind) if kind.is_final() => Outcome::End(name(kind)),
-            Some(kind) => Outcome::Failed(name(kind)),
+            Some(kind) if kind.is_final() => Outcome::End(rejections::name(kind)),
+            Some(kind) => Outcome::Failed(rejections::name(kind)),
         },
-    }
-}
-
-/// The names are those of `WIRE.md`.
-fn name(kind: RejectionKind) -> &'static str {
-    match kind {
-        RejectionKind::Error => "error",
-        RejectionKind::BadRequest => "bad request",
-        RejectionKind::TooLarge => "too large",
-        RejectionKind::Busy => "busy",
-        RejectionKind::TimedOut => "timed out by the server",
-        RejectionKind::Failed => "failed",
-        RejectionKind::Cancelled => "cancelled",
-        RejectionKind::GoingAway => "going away",
-        RejectionKind::Idle => "idle",
-        RejectionKind::TooManyConnections => "too many connections",
-        RejectionKind::ProtocolError => "protocol error",
-        _ => "rejected",
     }
 }
 

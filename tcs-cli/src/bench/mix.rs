@@ -114,7 +114,7 @@ mod tests {
                 .iter()
                 .filter_map(|weight| NonZeroU32::new(*weight))
                 .collect();
-            super::order(&weights)
+            self::order(&weights)
         };
         assert_eq!(order(&[5]), Ok(vec![0]));
         assert_eq!(order(&[10, 10]), Ok(vec![0, 1]));

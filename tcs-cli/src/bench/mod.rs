@@ -125,6 +125,9 @@ pub(crate) struct Measure {
     /// How long to wait for a reply
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// Open a connection for each request
+    #[arg(long)]
+    reconnect: bool,
     /// The server speaks first
     #[arg(long)]
     greeting: bool,
@@ -238,6 +241,7 @@ impl Measure {
             },
             depth: self.depth,
             timeout: self.timeout,
+            must_reconnect: self.reconnect,
             has_greeting: self.greeting,
         })
     }

@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) depth: usize,
     /// How long a connection may wait for the next bytes while requests are in flight.
     pub(super) timeout: Duration,
+    /// Whether each request has a connection of its own, although the framing would carry more.
+    pub(super) must_reconnect: bool,
     /// Whether the server sends a message before the first request.
     pub(super) has_greeting: bool,
 }
@@ -86,7 +88,7 @@ impl Run {
     /// Returns why a connection cannot be opened, and what to do.
     pub(super) async fn start(self: &Arc<Self>) -> Result<JoinSet<Result<(), Failure>>, Failure> {
         let mut streams = Vec::new();
-        if self.plan.framing.exchanges() == Exchanges::Many {
+        if !self.has_one_exchange() {
             streams = self.open().await?;
         }
         let mut streams = streams.into_iter();
@@ -180,7 +182,7 @@ impl Run {
     ) -> Result<End, Failure> {
         // Where a connection has one exchange, opening it is a part of the request.
         let mut taken = None;
-        if self.plan.framing.exchanges() != Exchanges::Many {
+        if self.has_one_exchange() {
             taken = self.next(number, schedule).await;
             if taken.is_none() {
                 return Ok(End::Done);
@@ -221,6 +223,11 @@ impl Run {
         if let Some(due) = self.due.get(number) {
             due.notified().await;
         }
+    }
+
+    /// Returns `true` if a connection carries one request.
+    pub(super) fn has_one_exchange(&self) -> bool {
+        self.plan.must_reconnect || self.plan.framing.exchanges() != Exchanges::Many
     }
 
     /// Returns the time since the start.

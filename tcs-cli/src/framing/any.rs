@@ -1,6 +1,6 @@
 //! A framing that is chosen at run time.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use tcs::{
     Rejection,
@@ -110,6 +110,12 @@ pub(crate) struct AnyFraming {
     writes: Option<Box<dyn DynFraming>>,
     side: Side,
     announced: Option<(Announcement, u32)>,
+}
+
+impl fmt::Debug for AnyFraming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyFraming").finish_non_exhaustive()
+    }
 }
 
 impl AnyFraming {

@@ -22,10 +22,17 @@ pub(crate) use any::{AnyFraming, Found, Kind};
 
 use crate::payload::unescaped;
 
-/// The names, as an error lists them.
-const NAMES: &str = "length-prefixed, multiplexed, lines, crlf-lines, crlf-text, code-lines, delimited(BYTES), \
-    blocks(word=N), content-length, netstrings, prefixed(width=N), length-field(width=N,offset=N,adjust=N,skip=N), \
-    varint, digits, hex4, fixed(N), resp, until-eof, raw, verbatim, duplex(REQUESTS,REPLIES)";
+/// The help for options that take a framing.
+pub(crate) const LONG_HELP: &str = "\
+Framing of the messages [default: length-prefixed], one of:
+  length-prefixed, multiplexed (of this library)
+  lines, crlf-lines, crlf-text, code-lines, delimited(BYTES)
+  blocks(word=N), content-length, netstrings, hex4, resp
+  prefixed(width=N,little-endian,includes-header)
+  length-field(width=N,offset=N,adjust=N,skip=N,little-endian)
+  varint, digits, digits(:), fixed(N), until-eof, raw, verbatim
+  duplex(REQUESTS,REPLIES): two of them
+";
 
 type Make = Arc<dyn Fn() -> Box<dyn DynFraming> + Send + Sync>;
 
@@ -183,7 +190,7 @@ fn single(text: &str) -> Result<Make, String> {
         }
         ("prefixed" | "length-field", arguments) => copies(length_field(name, arguments)?),
         ("duplex", _) => return Err("`duplex` cannot be a part of `duplex`".into()),
-        _ => return Err(format!("no framing is called `{text}`; there are {NAMES}")),
+        _ => return Err(format!("no framing is called `{text}`\n{LONG_HELP}")),
     };
     Ok(made)
 }

@@ -146,7 +146,7 @@ fn wrong_names_say_what_there_is() {
     for (name, said) in [
         (
             "line",
-            "no framing is called `line`; there are length-prefixed",
+            "no framing is called `line`\nFraming of the messages",
         ),
         ("lines(1)", "no framing is called `lines(1)`"),
         ("fixed(0)", "at least one byte"),

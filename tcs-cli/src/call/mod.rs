@@ -1,0 +1,144 @@
+//! `tcs call`
+
+mod requests;
+mod session;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use crate::{
+    failure::{Failure, report, run_async},
+    framing::FramingSpec,
+    help::HelpFlags,
+    payload::View,
+    target::{Target, duration},
+};
+
+/// The exit codes, the same for all commands that connect.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
+
+/// What `--help-all` says at its end.
+const EXAMPLES: &str = "\
+Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early
+
+Examples:
+  tcs call localhost:7000 Ann
+  tcs call localhost:7000 --format json -o withdraw '{\"cents\": 2000}'
+  tcs call localhost:6379 -f resp --fail-on - 'INCR visits'
+  tcs call localhost:11211 -f 'duplex(crlf-text,lines)' --until END 'get key'
+  tcs call localhost:502 --hex -f 'length-field(offset=4,width=2)' \\
+      '0001 0000 0000 01 03 0000 0002'
+  tcs call localhost:25 -f 'duplex(crlf-text,code-lines)' --greeting QUIT
+  tcs call localhost:79 -f 'duplex(crlf-text,until-eof)' ann";
+
+/// Send requests, and print the replies
+///
+/// Each reply is a line on standard output. What a server streams or pushes is printed as it comes, after `item: ` or
+/// `event: `. Rejections are printed on standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES, after_long_help = EXAMPLES, disable_help_flag = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// The request, or - for all of stdin; without it, each line there
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
+    text: Option<String>,
+    /// Take each line of a file as a request
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "text",
+        help_heading = "Requests"
+    )]
+    file: Option<PathBuf>,
+    /// Call an operation; TEXT has its arguments in JSON
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        conflicts_with = "hex",
+        help_heading = "Requests"
+    )]
+    operation: Option<String>,
+    /// Send each request N times
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        hide_default_value = true,
+        help_heading = "Requests"
+    )]
+    repeat: u64,
+    /// Send up to N requests before their replies
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..), help_heading = "Requests")]
+    pipeline: u16,
+    /// How long each reply may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Replies")]
+    timeout: Duration,
+    /// Wait for a message of the server first
+    #[arg(long, help_heading = "Replies")]
+    greeting: bool,
+    /// Each request has N replies, or none
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        hide_default_value = true,
+        help_heading = "Replies"
+    )]
+    replies: u32,
+    /// Each request has replies up to the one that is TEXT
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "replies",
+        help_heading = "Replies"
+    )]
+    until: Option<String>,
+    /// Print what comes afterwards, until the server closes
+    #[arg(long, help_heading = "Replies")]
+    follow: bool,
+    /// A reply that begins with TEXT is an error
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Replies",
+        hide_short_help = true
+    )]
+    fail_on: Vec<String>,
+    /// Show requests, times and notices on stderr
+    #[arg(short, long, help_heading = "Replies")]
+    verbose: bool,
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
+        long_help = crate::framing::LONG_HELP)]
+    framing: FramingSpec,
+    #[command(flatten)]
+    view: View,
+    /// The longest message that is accepted, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, help_heading = "Messages",
+        value_parser = clap::value_parser!(u32).range(1..=512 << 20), hide_short_help = true)]
+    max_len: u32,
+    #[command(flatten)]
+    help: HelpFlags,
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    report(run_async(session::run(args)))
+}
+
+impl Args {
+    /// Returns an error for options that exclude each other.
+    fn check(&self) -> Result<(), Failure> {
+        if self.operation.is_some() && self.view.format == crate::payload::Format::Plain {
+            let message = "--operation needs the format of the module";
+            return Err(Failure::usage(message).hint("add --format json or --format messagepack"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The requests of a call, one after the other.
+
+use std::{
+    io::{self, Read as _},
+    path::Path,
+    pin::Pin,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    fs::File,
+    io::{AsyncBufRead, AsyncBufReadExt as _, BufReader, Lines, stdin},
+};
+
+use super::Args;
+use crate::{
+    failure::{Exit, Failure},
+    payload::View,
+};
+
+/// Where requests come from, and what is sent for each.
+pub(super) struct Requests {
+    source: Source,
+    view: View,
+    operation: Option<String>,
+    repeat: u64,
+    /// The request that is sent again, and how often.
+    again: Option<(Vec<u8>, u64)>,
+    /// Whether empty lines are no requests, as at the end of a file.
+    has_lines: bool,
+}
+
+enum Source {
+    One(Option<String>),
+    Lines(Lines<Pin<Box<dyn AsyncBufRead + Send>>>),
+}
+
+impl Requests {
+    pub(super) async fn of(args: &Args) -> Result<Self, Failure> {
+        let source = match (args.text.as_deref(), &args.file) {
+            (Some("-"), _) => Source::One(Some(all_of_stdin()?)),
+            (Some(text), _) => Source::One(Some(text.to_owned())),
+            (None, Some(path)) if path.as_path() != Path::new("-") => {
+                let file = File::open(path).await.map_err(|error| {
+                    Failure::usage(format_args!("cannot read {}: {error}", path.display()))
+                })?;
+                lines(BufReader::new(file))
+            }
+            // An operation may have no arguments.
+            (None, None) if args.operation.is_some() => Source::One(Some("{}".to_owned())),
+            (None, _) => lines(BufReader::new(stdin())),
+        };
+        Ok(Self {
+            has_lines: matches!(source, Source::Lines(_)),
+            source,
+            view: args.view,
+            operation: args.operation.clone(),
+            repeat: args.repeat,
+            again: None,
+        })
+    }
+
+    /// Waits for the next request, and returns `None` after the last one.
+    ///
+    /// Safe to cancel: no request is lost.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some((message, left)) = &mut self.again
+            && *left > 0
+        {
+            *left -= 1;
+            return Ok(Some(message.clone()));
+        }
+        loop {
+            let text = match &mut self.source {
+                Source::One(text) => text.take(),
+                Source::Lines(lines) => lines.next_line().await.map_err(|error| {
+                    Failure::usage(format_args!("cannot read the requests: {error}"))
+                })?,
+            };
+            let Some(text) = text else {
+                return Ok(None);
+            };
+            if self.repeat == 0 || self.has_lines && text.is_empty() {
+                continue;
+            }
+            let message = self.message(&text)?;
+            self.again = Some((message.clone(), self.repeat - 1));
+            return Ok(Some(message));
+        }
+    }
+
+    /// Returns the message that is sent for a text.
+    fn message(&self, text: &str) -> Result<Vec<u8>, Failure> {
+        let Some(operation) = &self.operation else {
+            return self.view.encode(text);
+        };
+        let arguments: Value = serde_json::from_str(text)
+            .map_err(|error| not_arguments(&format!("`{text}` is not JSON: {error}")))?;
+        if !arguments.is_object() {
+            return Err(not_arguments("the arguments are not a JSON object"));
+        }
+        self.view
+            .encode(&json!({ operation: arguments }).to_string())
+    }
+}
+
+fn lines(reader: impl AsyncBufRead + Send + 'static) -> Source {
+    let reader: Pin<Box<dyn AsyncBufRead + Send>> = Box::pin(reader);
+    Source::Lines(reader.lines())
+}
+
+fn not_arguments(message: &str) -> Failure {
+    Failure::new(Exit::Usage, message)
+        .hint(r#"write the arguments by name: '{"name":"Ann","cents":2000}'"#)
+}
+
+/// Reads standard input to its end. A last line end, which `echo` writes, is no part of the request.
+fn all_of_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| {
+        Failure::usage(format_args!("cannot read standard input: {error}"))
+            .hint("for other bytes than text, use --hex")
+    })?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}

@@ -1,0 +1,409 @@
+//! The exchanges of a call.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tcs::{
+    RejectionKind,
+    framing::{Announcement, Exchanges, Notice, Side},
+    transport::Stream,
+};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Args, requests::Requests};
+use crate::{
+    describe,
+    failure::{Exit, Failure},
+    framing::Kind,
+    payload::{Format, escaped, to_hex},
+    wire::{Frame, Wire, disconnected},
+};
+
+/// How many bytes of items a client of `Multiplexed` takes at first, before it returns credit (`WIRE.md`).
+const HALF_CREDIT: usize = 131_072;
+
+/// How long the end of the stream may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+struct Session<'a> {
+    args: &'a Args,
+    wire: Wire<Stream>,
+    /// The requests that wait for replies, oldest first.
+    in_flight: Vec<Pending>,
+    sent: u32,
+    /// The parts of replies that have arrived, by id.
+    parts: HashMap<u32, Vec<u8>>,
+    /// The bytes of items for which no credit was returned.
+    uncredited: usize,
+    /// The last failure that has not ended the session.
+    failure: Option<Failure>,
+    /// Whether the server did not understand a request.
+    has_bad_request: bool,
+}
+
+struct Pending {
+    number: u32,
+    began: Instant,
+    has_reply: bool,
+    replies_left: u32,
+}
+
+/// Connects, sends all requests, and prints what comes.
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    args.check()?;
+    let mut requests = Requests::of(&args).await?;
+    let stream = args.target.connect().await?;
+    let limit = usize::try_from(args.max_len).unwrap_or(usize::MAX);
+    let mut session = Session {
+        wire: Wire::new(stream, &args.framing, Side::Client, limit),
+        args: &args,
+        in_flight: Vec::new(),
+        sent: 0,
+        parts: HashMap::new(),
+        uncredited: 0,
+        failure: None,
+        has_bad_request: false,
+    };
+    session.say(|| format!("connected to {}", args.target.address));
+    if args.greeting {
+        session.greeting().await?;
+    }
+    session.exchanges(&mut requests).await?;
+    if args.follow && session.failure.is_none() {
+        session.follow().await?;
+    }
+    if let (Some(name), true) = (&args.operation, session.has_bad_request) {
+        session.suggest(name).await;
+    }
+    // Some transports have an end of their own, such as TLS.
+    drop(timeout(CLOSE_TIMEOUT, session.wire.close_half()).await);
+    session.failure.map_or(Ok(()), Err)
+}
+
+impl Session<'_> {
+    async fn greeting(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.args.timeout;
+        loop {
+            let frame = timeout_at(deadline, self.wire.next()).await;
+            let frame = frame.map_err(|_| late("greeting", self.args.timeout))??;
+            let frame = frame.ok_or_else(|| {
+                Failure::new(
+                    Exit::Closed,
+                    "the server closed the connection without a greeting",
+                )
+            })?;
+            let is_message = frame.kind == Kind::Message;
+            self.take(&frame)?;
+            if is_message || self.failure.is_some() {
+                return self.failure.take().map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    /// Sends the requests, and receives their replies.
+    async fn exchanges(&mut self, requests: &mut Requests) -> Result<(), Failure> {
+        let depth = usize::from(self.args.pipeline);
+        let mut has_more = true;
+        loop {
+            if has_more && self.in_flight.len() < depth {
+                // Meanwhile, the server may push something.
+                tokio::select! {
+                    biased;
+                    request = requests.next() => match request? {
+                        Some(request) => self.send(&request).await?,
+                        None => has_more = false,
+                    },
+                    frame = self.wire.next() => match frame? {
+                        Some(frame) => self.take(&frame)?,
+                        None if self.in_flight.is_empty() => {
+                            return Err(Failure::new(Exit::Closed, "the server closed the connection"));
+                        }
+                        None => return Err(self.unanswered()),
+                    },
+                }
+                continue;
+            }
+            let Some(oldest) = self.in_flight.first() else {
+                self.wire
+                    .flush()
+                    .await
+                    .map_err(|error| disconnected(&error))?;
+                return Ok(());
+            };
+            let number = oldest.number;
+            let deadline = oldest.began + self.args.timeout;
+            let Ok(frame) = timeout_at(deadline, self.wire.next()).await else {
+                let what = if self.sent == 1 {
+                    "reply".to_owned()
+                } else {
+                    format!("reply to request {number}")
+                };
+                return Err(late(&what, self.args.timeout));
+            };
+            let frame = frame?.ok_or_else(|| self.unanswered())?;
+            self.take(&frame)?;
+        }
+    }
+
+    async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
+        self.sent += 1;
+        let number = self.sent;
+        let exchanges = self.args.framing.exchanges();
+        if number > 1 && exchanges != Exchanges::Many {
+            let message = format!(
+                "a connection has one exchange with --framing {}",
+                self.args.framing
+            );
+            return Err(Failure::usage(message).hint("send one request with each call"));
+        }
+        if self.args.framing.has_ids() {
+            let limit = u32::try_from(self.args.timeout.as_millis()).unwrap_or(u32::MAX);
+            self.wire.queue_with(|framing, out| {
+                framing.set_id(number);
+                framing.notice(Notice::Deadline(limit), out)
+            });
+        }
+        self.wire.queue(request, number)?;
+        self.say(|| format!("request {number}: {}", shown(request)));
+        if exchanges == Exchanges::OneUntilHalfClose {
+            // What fails here, the wait for the reply tells.
+            drop(self.wire.close_half().await);
+        }
+        if self.args.replies > 0 {
+            self.in_flight.push(Pending {
+                number,
+                began: Instant::now(),
+                has_reply: false,
+                replies_left: self.args.replies,
+            });
+        }
+        Ok(())
+    }
+
+    /// Prints a frame, and notes what it answers.
+    fn take(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let id = frame.id;
+        match frame.kind {
+            Kind::Message => {
+                let mut message = self.parts.remove(&id).unwrap_or_default();
+                message.extend_from_slice(&frame.payload);
+                self.reply(&message, id)
+            }
+            Kind::Announced(Announcement::Parts) => {
+                self.parts
+                    .entry(id)
+                    .or_default()
+                    .extend_from_slice(&frame.payload);
+                Ok(())
+            }
+            Kind::Announced(Announcement::Events) => self.print("event: ", &frame.payload),
+            Kind::Announced(_) => {
+                // An endless stream has a time limit for each item.
+                if let Some(pending) = self.in_flight.first_mut() {
+                    pending.began = Instant::now();
+                }
+                self.uncredited += frame.payload.len() + 8;
+                if self.args.framing.has_ids() && self.uncredited >= HALF_CREDIT {
+                    let credit = Notice::Credit(u32::try_from(self.uncredited).unwrap_or(u32::MAX));
+                    self.uncredited = 0;
+                    self.wire.queue_with(|framing, out| {
+                        framing.set_id(id);
+                        framing.notice(credit, out)
+                    });
+                }
+                self.print("item: ", &frame.payload)
+            }
+            Kind::Control(code) => self.control(code, &frame.payload, id),
+            Kind::Oversized(length) => {
+                let message = format!("a reply of {length} bytes exceeds the limit");
+                Err(Failure::new(Exit::Protocol, message).hint("raise --max-len"))
+            }
+            Kind::Skip => Ok(()),
+        }
+    }
+
+    /// Returns where the request with this id is, or the oldest without ids.
+    fn place(&self, id: u32) -> Option<usize> {
+        if self.args.framing.has_ids() {
+            return self
+                .in_flight
+                .iter()
+                .position(|pending| pending.number == id);
+        }
+        (!self.in_flight.is_empty()).then_some(0)
+    }
+
+    fn reply(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
+        let is_error = self.is_error(message)?;
+        self.print("", message)?;
+        if is_error {
+            let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
+                Some(pending) if self.sent > 1 => {
+                    format!("the reply to request {} is an error", pending.number)
+                }
+                _ => "the reply is an error".to_owned(),
+            };
+            self.fail(Failure::new(Exit::Rejected, message));
+        }
+        let Some(place) = self.place(id) else {
+            return Ok(());
+        };
+        let is_last = match &self.args.until {
+            Some(until) => until.as_bytes() == message,
+            None => true,
+        };
+        let Some(pending) = self.in_flight.get_mut(place) else {
+            return Ok(());
+        };
+        let (number, elapsed) = (pending.number, pending.began.elapsed());
+        pending.has_reply = true;
+        pending.began = Instant::now();
+        pending.replies_left -= u32::from(is_last);
+        if pending.replies_left == 0 {
+            self.in_flight.remove(place);
+        }
+        self.say(|| format!("reply to request {number} after {elapsed:.1?}"));
+        Ok(())
+    }
+
+    /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
+    fn is_error(&self, message: &[u8]) -> Result<bool, Failure> {
+        let is_err = |value: &Value| {
+            let object = value.as_object().filter(|object| object.len() == 1);
+            object.is_some_and(|object| object.contains_key("Err"))
+        };
+        if let Some(value) = self.args.view.value(message)? {
+            let of_operation = value.as_object().filter(|object| object.len() == 1);
+            let inner = of_operation.and_then(|object| object.values().next());
+            return Ok(is_err(&value) || inner.is_some_and(is_err));
+        }
+        let mut prefixes = self.args.fail_on.iter();
+        Ok(prefixes.any(|prefix| message.starts_with(prefix.as_bytes())))
+    }
+
+    fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
+        let Some(kind) = RejectionKind::from_code(code) else {
+            self.say(|| format!("notice {code:#04x}"));
+            return Ok(());
+        };
+        let place = self.place(id);
+        let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
+        let what = match number {
+            Some(number) if self.sent > 1 => format!("request {number} was rejected"),
+            _ => "rejected".to_owned(),
+        };
+        let text = match text {
+            [] => String::new(),
+            text => format!(": {}", escaped(text)),
+        };
+        let failure = Failure::new(Exit::Rejected, format!("{what} ({kind}){text}"));
+        let failure = match advice(kind) {
+            Some(advice) => failure.hint(advice),
+            None => failure,
+        };
+        if kind.is_final() {
+            return Err(failure);
+        }
+        self.has_bad_request |= kind == RejectionKind::BadRequest;
+        self.fail(failure);
+        place.map(|place| self.in_flight.remove(place));
+        Ok(())
+    }
+
+    /// Notes a failure that does not end the session. The last one is reported at its end, those before it now.
+    fn fail(&mut self, failure: Failure) {
+        if let Some(former) = self.failure.replace(failure) {
+            former.report();
+        }
+    }
+
+    /// Adds what the operation should be, if the server describes itself.
+    async fn suggest(&mut self, name: &str) {
+        let format = match self.args.view.format {
+            Format::Messagepack => describe::Named::Messagepack,
+            _ => describe::Named::Json,
+        };
+        let contract = describe::fetch(&mut self.wire, format, self.args.timeout);
+        if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
+            failure.hint = Some(contract.advice(name));
+        }
+    }
+
+    fn unanswered(&self) -> Failure {
+        let some = self.in_flight.iter().any(|pending| pending.has_reply);
+        let before = if some {
+            "before the last reply"
+        } else {
+            "without a reply"
+        };
+        let message = format!("the server closed the connection {before}");
+        let failure = Failure::new(Exit::Closed, message);
+        if self.args.framing.to_string() == "length-prefixed" {
+            failure.hint("it may speak another framing: try --framing lines")
+        } else {
+            failure.hint("it may not understand the request: check --framing and --format")
+        }
+    }
+
+    /// Prints what comes until the server closes.
+    async fn follow(&mut self) -> Result<(), Failure> {
+        while let Some(frame) = self.wire.next().await? {
+            self.take(&frame)?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, prefix: &str, message: &[u8]) -> Result<(), Failure> {
+        let view = self.args.view;
+        let shown = match (&self.args.operation, view.value(message)?) {
+            // What the operation returns, without its name.
+            (Some(name), Some(value)) if !view.hex && value.get(name).is_some() => value
+                .get(name)
+                .map(Value::to_string)
+                .unwrap_or_default()
+                .into_bytes(),
+            _ => view.show(message)?,
+        };
+        let mut out = io::stdout().lock();
+        out.write_all(prefix.as_bytes())
+            .and_then(|()| out.write_all(&shown))
+            .and_then(|()| out.write_all(b"\n"))
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(Exit::Closed, format_args!("cannot print: {error}")))
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.args.verbose {
+            eprintln!("tcs: {}", text());
+        }
+    }
+}
+
+fn late(what: &str, limit: Duration) -> Failure {
+    Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
+        .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
+}
+
+fn shown(message: &[u8]) -> String {
+    match str::from_utf8(message) {
+        Ok(_) => escaped(message),
+        Err(_) => to_hex(message),
+    }
+}
+
+/// Returns what to do about a rejection.
+fn advice(kind: RejectionKind) -> Option<&'static str> {
+    Some(match kind {
+        RejectionKind::BadRequest => "check --format and the request",
+        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
+        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
+            "call again later"
+        }
+        RejectionKind::ProtocolError => "check --framing and the port",
+        _ => return None,
+    })
+}

@@ -1,0 +1,282 @@
+//! Follows a script, step by step.
+
+use std::{io, time::Duration};
+
+use tcs::{Rejection, framing::Announcement};
+use tokio::{
+    io::Interest,
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Args, accept, close,
+    script::{Script, Step},
+};
+use crate::{
+    failure::{Exit, Failure},
+    framing::Kind,
+    payload::{View, escaped, to_hex},
+    wire::Wire,
+};
+
+/// How often a stalled connection is looked at.
+const STALL_TICK: Duration = Duration::from_millis(20);
+
+struct Follower<'a> {
+    listener: &'a TcpListener,
+    args: &'a Args,
+    /// The connection, unless the script has closed it.
+    wire: Option<Wire<TcpStream>>,
+    /// The id of the last request.
+    id: u32,
+}
+
+/// Follows a script. The first connection is taken without a step.
+pub(super) async fn follow(
+    script: &Script,
+    listener: &TcpListener,
+    args: &Args,
+) -> Result<(), Failure> {
+    let mut peer = Follower {
+        listener,
+        args,
+        wire: None,
+        id: 0,
+    };
+    let steps = script.0.iter().map(|(line, step)| (*line, step));
+    let begins_itself = script
+        .0
+        .first()
+        .is_some_and(|(_, step)| *step == Step::Accept);
+    let first = (!begins_itself).then_some((0, &Step::Accept));
+    for (line, step) in first.into_iter().chain(steps) {
+        let limit = match step {
+            // They take as long as the script, or the client, says.
+            Step::Pause(_) | Step::Stall => Duration::MAX,
+            _ => args.timeout,
+        };
+        let done = timeout(limit, peer.step(step)).await;
+        let done = done.unwrap_or_else(|_| {
+            let message = format!("the client did nothing within {limit:?}");
+            Err(Failure::new(Exit::Timeout, message)
+                .hint("see what it waits for, or raise --timeout"))
+        });
+        done.map_err(|failure| match line {
+            0 => failure,
+            line => Failure {
+                message: format!("line {line}: {}", failure.message),
+                ..failure
+            },
+        })?;
+    }
+    if let Some(wire) = &mut peer.wire {
+        close(wire).await;
+    }
+    Ok(())
+}
+
+impl Follower<'_> {
+    async fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        match step {
+            Step::Accept => {
+                self.wire = None;
+                self.wire = Some(accept(self.listener, self.args).await?);
+                Ok(())
+            }
+            Step::Expect(expected) => {
+                let message = self.message(expected).await?;
+                let view = self.args.view;
+                // JSON may be written in many ways.
+                let is_same = match (view.value(expected), view.value(&message)) {
+                    (Ok(Some(one)), Ok(Some(other))) => one == other,
+                    _ => *expected == message,
+                };
+                self.compare(is_same, "", expected, &message)
+            }
+            Step::ExpectStart(expected) => {
+                let message = self.message(expected).await?;
+                self.compare(
+                    message.starts_with(expected),
+                    "a start with ",
+                    expected,
+                    &message,
+                )
+            }
+            Step::ExpectUntil(last) => {
+                while self.message(last).await? != *last {}
+                Ok(())
+            }
+            Step::ExpectAny => self.message(b"a message").await.map(drop),
+            Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
+            Step::ExpectEnd => match self.wire()?.next().await? {
+                None => Ok(()),
+                Some(frame) => self.compare(false, "the end, not ", b"", &frame.payload),
+            },
+            Step::Pause(time) => {
+                sleep(*time).await;
+                Ok(())
+            }
+            Step::Stall => self.stall().await,
+            Step::Reset => {
+                let wire = self.take_wire()?;
+                wire.stream
+                    .set_zero_linger()
+                    .map_err(|error| failed(&error))
+            }
+            Step::Close => {
+                let mut wire = self.take_wire()?;
+                close(&mut wire).await;
+                Ok(())
+            }
+            Step::HalfClose => self
+                .wire()?
+                .close_half()
+                .await
+                .map_err(|error| failed(&error)),
+            Step::Send(_)
+            | Step::SendBytes(_)
+            | Step::Event(_)
+            | Step::Item(_)
+            | Step::Reject(..) => self.send(step).await,
+        }
+    }
+
+    async fn send(&mut self, step: &Step) -> Result<(), Failure> {
+        let id = self.id;
+        let wire = self.wire()?;
+        // Framings that announce nothing send what is announced as ordinary messages.
+        let announce = |wire: &mut Wire<TcpStream>, what, id| {
+            wire.queue_with(|framing, out| {
+                framing.set_id(id);
+                framing.announce(what, 1, out)
+            })
+        };
+        match step {
+            Step::Send(message) => wire.queue(message, id)?,
+            Step::SendBytes(bytes) => wire.queue_bytes(bytes),
+            Step::Event(message) => {
+                announce(wire, Announcement::Events, 0);
+                wire.queue(message, 0)?;
+            }
+            Step::Item(message) => {
+                announce(wire, Announcement::Items, id);
+                wire.queue(message, id)?;
+            }
+            Step::Reject(kind, text) => {
+                let rejection = Rejection::new(*kind, text);
+                let has_it = wire.queue_with(|framing, out| {
+                    framing.set_id(id);
+                    framing.reject(&rejection, out)
+                });
+                if !has_it {
+                    let message = format!("the framing {} has no rejections", self.args.framing);
+                    return Err(Failure::usage(message)
+                        .hint("send the text that the protocol has for errors"));
+                }
+            }
+            _ => {}
+        }
+        wire.flush().await.map_err(|error| failed(&error))
+    }
+
+    fn wire(&mut self) -> Result<&mut Wire<TcpStream>, Failure> {
+        self.wire.as_mut().ok_or_else(no_connection)
+    }
+
+    fn take_wire(&mut self) -> Result<Wire<TcpStream>, Failure> {
+        self.wire.take().ok_or_else(no_connection)
+    }
+
+    /// Waits for the next message. Notices of a client are no messages.
+    async fn message(&mut self, expected: &[u8]) -> Result<Vec<u8>, Failure> {
+        loop {
+            let view = self.args.view;
+            let frame = self.wire()?.next().await?.ok_or_else(|| {
+                let expected = shown(view, expected);
+                let message = format!("expected {expected}, but the client closed the connection");
+                Failure::new(Exit::Rejected, message)
+            })?;
+            if let Kind::Message | Kind::Announced(_) = frame.kind {
+                self.id = frame.id;
+                if self.args.verbose {
+                    eprintln!("tcs: request: {}", shown(view, &frame.payload));
+                }
+                return Ok(frame.payload);
+            }
+        }
+    }
+
+    fn compare(
+        &self,
+        is_same: bool,
+        what: &str,
+        expected: &[u8],
+        arrived: &[u8],
+    ) -> Result<(), Failure> {
+        if is_same {
+            return Ok(());
+        }
+        let (expected, arrived) = (
+            shown(self.args.view, expected),
+            shown(self.args.view, arrived),
+        );
+        let message = format!("expected {what}{expected}, but {arrived} arrived");
+        Err(Failure::new(Exit::Rejected, message))
+    }
+
+    async fn expect_bytes(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        let args = self.args;
+        let wire = self.wire()?;
+        loop {
+            let arrived = wire.unread();
+            let common = arrived.len().min(expected.len());
+            if arrived.get(..common) != expected.get(..common) {
+                let arrived = arrived.clone();
+                return self.compare(false, "", expected, &arrived);
+            }
+            if arrived.len() >= expected.len() {
+                drop(arrived.drain(..expected.len()));
+                return Ok(());
+            }
+            if !wire.read_more().await.map_err(|error| failed(&error))? {
+                let (expected, arrived) =
+                    (shown(args.view, expected), shown(args.view, wire.unread()));
+                let message = format!(
+                    "expected {expected}, but the client closed the connection after {arrived}"
+                );
+                return Err(Failure::new(Exit::Rejected, message));
+            }
+        }
+    }
+
+    /// Waits until the client closes its half or is gone, without reading.
+    async fn stall(&mut self) -> Result<(), Failure> {
+        let stream = &self.wire()?.stream;
+        loop {
+            let ready = stream.ready(Interest::READABLE).await;
+            match ready {
+                Ok(ready) if !ready.is_read_closed() => sleep(STALL_TICK).await,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn shown(view: View, bytes: &[u8]) -> String {
+    if view.hex || str::from_utf8(bytes).is_err() {
+        return format!("`{}`", to_hex(bytes));
+    }
+    format!("`{}`", escaped(bytes).replace('\n', "\\n"))
+}
+
+fn no_connection() -> Failure {
+    Failure::usage("there is no connection any more").hint("take the next one with `accept`")
+}
+
+fn failed(error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Rejected,
+        format_args!("the client has closed the connection: {error}"),
+    )
+}

@@ -1,0 +1,60 @@
+//! The completions and the man page, which are made of the same definitions as the command line.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::CommandFactory as _;
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+
+use crate::{
+    Cli,
+    failure::{Exit, Failure, report},
+};
+
+/// Prints the completions of a shell.
+pub(crate) fn completions(shell: Shell) -> ExitCode {
+    let mut page = Vec::new();
+    generate(shell, &mut Cli::command(), "tcs", &mut page);
+    report(print(&page))
+}
+
+/// Prints the man page: that of `tcs`, and the options of each command.
+pub(crate) fn man() -> ExitCode {
+    let mut page = Vec::new();
+    let mut tcs = Cli::command();
+    tcs.build();
+    let commands = tcs
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help");
+    let commands: Vec<clap::Command> = commands.cloned().collect();
+    let written = Man::new(tcs).render(&mut page).and_then(|()| {
+        for command in commands {
+            let name = command.get_name().to_uppercase();
+            writeln!(page, ".SH {name}")?;
+            let command = Man::new(command);
+            command.render_synopsis_section(&mut page)?;
+            command.render_description_section(&mut page)?;
+            command.render_options_section(&mut page)?;
+            command.render_extra_section(&mut page)?;
+        }
+        Ok(())
+    });
+    report(
+        written
+            .map_err(|error| unprinted(&error))
+            .and_then(|()| print(&page)),
+    )
+}
+
+fn print(page: &[u8]) -> Result<(), Failure> {
+    io::stdout()
+        .write_all(page)
+        .map_err(|error| unprinted(&error))
+}
+
+fn unprinted(error: &io::Error) -> Failure {
+    Failure::new(Exit::Closed, format_args!("cannot print: {error}"))
+}
