@@ -28,7 +28,6 @@
 
 mod abandoned;
 pub mod blocking;
-mod call;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
@@ -45,6 +44,7 @@ mod pipeline;
 mod reencode;
 mod replies;
 mod requests;
+mod round_trip;
 #[cfg(feature = "tower")]
 mod service;
 mod split;
