@@ -193,16 +193,14 @@ impl Exchange<'_> {
         let order = &self.run.plan.order;
         let chosen = order[self.turn % order.len()];
         self.turn += 1;
-        match &self.frames {
-            Some(frames) => self.out.extend_from_slice(&frames[chosen]),
-            None => {
-                self.framing.set_id(id);
-                self.framing
-                    .write(&self.run.plan.requests[chosen], &mut self.out)
-                    .map_err(|error| error.to_string())?;
-            }
+        if let Some(frames) = &self.frames {
+            self.out.extend_from_slice(&frames[chosen]);
+            return Ok(());
         }
-        Ok(())
+        self.framing.set_id(id);
+        let request = &self.run.plan.requests[chosen];
+        let written = self.framing.write(request, &mut self.out);
+        written.map_err(|error| error.to_string())
     }
 
     fn written(&mut self, length: usize) {
@@ -278,14 +276,9 @@ impl Exchange<'_> {
 
     /// Counts the requests that get no reply any more.
     fn lost(self, kind: &'static str) -> End {
-        let counted = self
-            .in_flight
-            .left()
-            .filter(|due| self.run.is_counted(*due));
-        self.run
-            .tallies
-            .of(self.number)
-            .fail(kind, counted.count() as u64);
+        let unanswered = self.in_flight.left().chain(self.taken);
+        let counted = unanswered.filter(|due| self.run.is_counted(*due)).count();
+        self.run.tallies.of(self.number).fail(kind, counted as u64);
         End::Lost {
             was_answered: self.was_answered,
         }

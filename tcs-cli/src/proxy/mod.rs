@@ -33,8 +33,8 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-UP and DOWN: `up:100` is for what the client sends, `down:100` for what the server
-sends, `100` for both.
+TIME and BYTES of a fault are for both directions. `up:100` is for what the
+client sends, and `down:100` for what the server sends.
 
 Examples:
   tcs proxy localhost:4321 localhost:1234 --framing lines
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     quiet: bool,
     /// Keep all bytes for so long
-    #[arg(long, value_name = "[up:|down:]TIME", help_heading = "Faults")]
+    #[arg(long, value_name = "TIME", help_heading = "Faults")]
     delay: Vec<Directed<Duration>>,
     /// Keep them up to so much longer, at random
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Faults")]
@@ -70,16 +70,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
     /// Close each connection after so many bytes
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     cut_after: Vec<Directed<u64>>,
     /// Reset the connection instead
     #[arg(long, requires = "cut_after", help_heading = "Faults")]
     reset: bool,
     /// Pass nothing on after so many bytes
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     stall_after: Vec<Directed<u64>>,
     /// Pass on so many bytes per second
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     rate: Vec<Directed<u64>>,
 }
 

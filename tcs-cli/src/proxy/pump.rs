@@ -277,8 +277,8 @@ mod tests {
             let mut late = Duration::ZERO;
             for number in 0..50_u8 {
                 assert_eq!(far.read_u8().await.expect("it comes"), number);
-                let sent = Duration::from_millis(number.into());
-                late = late.max(start.elapsed().saturating_sub(sent));
+                let begun = Duration::from_millis(number.into());
+                late = late.max(start.elapsed().saturating_sub(begun));
                 assert!(
                     late >= DELAY && late <= DELAY * 2 + Duration::from_millis(1),
                     "{late:?}"
