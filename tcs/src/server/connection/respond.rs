@@ -283,7 +283,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Closes the connection, as the protocol function or its reply asks.
     pub(super) fn close_after_reply(&mut self) -> Flow {
-        self.close_with_frame(&going_away("this was the last reply"));
+        // The frames of other framings are messages of their protocol, which has had its last one.
+        if P::Framing::HAS_REJECTION_FRAME {
+            self.close_with_frame(&going_away("this was the last reply"));
+        }
         Flow::Break(Exit::Close)
     }
 
