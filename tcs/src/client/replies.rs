@@ -22,7 +22,7 @@ const MAX_PART_LEN: usize = 64 * 1024;
 pub(super) enum Received {
     /// A message, at this place of the read buffer.
     Message(Range<usize>),
-    /// A message of this many bytes, beyond the limit, which is skipped.
+    /// A message of this many bytes, beyond the limit. It is skipped.
     TooLarge(usize),
     /// An item of a streamed reply, at this place of the read buffer.
     Item(Range<usize>),
@@ -63,9 +63,8 @@ impl Received {
 
 /// The received bytes, and which requests they can answer.
 ///
-/// A message answers only requests that were sent before its first byte was read. So a message that
-/// was read together with earlier replies, or of which a part was there before, is not taken for a
-/// reply.
+/// A message answers only requests that were sent before its first byte was read. So a message is not
+/// taken for a reply if it was read together with earlier replies, or if a part of it was there before.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     buffer: ReadBuffer,

@@ -186,7 +186,7 @@ const MAX_COPIED: usize = 2_000;
 pub(super) struct SentRequests(VecDeque<RequestQueue>);
 
 impl SentRequests {
-    /// Takes the requests of `queue`, which is then empty.
+    /// Takes the requests of `queue`, and leaves it empty.
     pub(super) fn keep(&mut self, queue: &mut RequestQueue) {
         let bytes = queue.buffer.frames();
         if bytes.is_empty() {

@@ -49,11 +49,11 @@ pub(super) type Flow = ControlFlow<Exit>;
 /// Why the loop of requests ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// It waited for a request of which nothing has arrived.
+    /// It waited for a request, and nothing of it has arrived.
     Idle,
     /// It closes, after what is in the write buffer.
     Close,
-    /// The same, because the peer has closed its sending half and all requests are answered.
+    /// It closes, because the peer has closed its sending half and all requests are answered.
     Eof,
     /// It continues over TLS.
     StartTls,
@@ -256,8 +256,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         self.write_frame(rejection);
     }
 
-    /// Returns whether the connection goes on after a response. Closes that of a once server, and after the last
-    /// request of a connection.
+    /// Returns `Break` if the connection closes after a response: in a once server, and after the last request that a
+    /// connection may have.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
         if self.is_concurrent && self.unsent.sum() < self.tally.unanswered() {
