@@ -40,7 +40,7 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns a pool with the first connection of `whole`. Its calls wait beside the calls of `whole`, which may use other connections.
+    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`.
     pub(super) fn first_of(whole: &Arc<Self>) -> Arc<Self> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
@@ -51,7 +51,7 @@ impl<F: Framing> Pool<F> {
         Arc::new(part)
     }
 
-    /// Notes how the protocol tells events from replies. Each connection leaves it to the next one.
+    /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
     pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.set(is_event).is_ok() {

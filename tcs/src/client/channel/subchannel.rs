@@ -214,7 +214,7 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Sets the state after an attempt to connect, and tells those who wait.
+    /// Sets the state after an attempt to connect, and notifies the calls that wait.
     pub(super) fn set_link(&self, link: Link) {
         let mut state = self.lock();
         state.is_wanted = false;
@@ -305,7 +305,7 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Unlocks the state, and tells the calls that wait if there is room.
+    /// Unlocks the state, and notifies the calls that wait if there is room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, SubchannelState<F>>) {
