@@ -115,7 +115,7 @@ pub struct Connection<F = LengthPrefixed> {
 /// What an exchange has not finished. Another one cannot follow it, so the connection closes at its next use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfinished {
-    /// The last reply was not that of the operation that was called, or is still being examined.
+    /// The last reply was for another operation than the one that was called, or is still being examined.
     Operation,
     /// Chunks follow the request in flight, and their end was not queued.
     Upload,

@@ -79,7 +79,7 @@ impl<F: Framing> Connection<F> {
         self.queue_request(deadline, encode)
     }
 
-    /// Queues a request, which is then in flight. Returns its offset.
+    /// Queues a request. It is then in flight. Returns its offset.
     pub(super) fn queue_request(
         &mut self,
         deadline: Option<Deadline>,
