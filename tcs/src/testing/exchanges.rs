@@ -71,6 +71,8 @@ pub struct Exchanges {
     list: Vec<Exchange>,
     executed: Option<Counter>,
     counts: Vec<(&'static str, Counter)>,
+    /// Whether the server must end connections whose peers do nothing.
+    has_limits: bool,
 }
 
 type Counter = Box<dyn Fn() -> usize>;
@@ -89,6 +91,7 @@ impl Exchanges {
             list: Vec::new(),
             executed: None,
             counts: Vec::new(),
+            has_limits: true,
         }
     }
 
@@ -118,6 +121,12 @@ impl Exchanges {
     /// Adds a number that must be the same after a connection as before, such as open sessions or buffers in use.
     pub fn count(mut self, name: &'static str, count: impl Fn() -> usize + 'static) -> Self {
         self.counts.push((name, Box::new(count)));
+        self
+    }
+
+    /// Allows the server to wait for ever for a peer that says nothing more, or that does not read.
+    pub const fn without_limits(mut self) -> Self {
+        self.has_limits = false;
         self
     }
 
@@ -161,7 +170,9 @@ impl Exchanges {
         self.in_pieces(serve, &[whole, all, ended]);
         self.cut_requests(serve);
         self.cut_replies(serve);
-        self.unread(serve);
+        if self.has_limits {
+            self.unread(serve);
+        }
         self.beside(serve);
     }
 
@@ -207,8 +218,11 @@ impl Exchanges {
                 };
                 let run = |stream: Pipe| -> Peer {
                     let (script, name) = (script.clone(), name.clone());
+                    let must_end = cut != Cut::Stall || self.has_limits;
                     Box::pin(async move {
-                        if let Some(mut stream) = script.play(stream).await {
+                        if let Some(mut stream) = script.play(stream).await
+                            && must_end
+                        {
                             let mut rest = Vec::new();
                             // The server ends the connection, as a reset or not.
                             let ended = timeout(LIMIT, stream.read_to_end(&mut rest)).await;

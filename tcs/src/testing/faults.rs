@@ -106,7 +106,7 @@ enum State {
 #[derive(Debug)]
 enum Pieces {
     Whole,
-    Bytes,
+    UpTo(usize),
     Random(Rng),
 }
 
@@ -136,8 +136,19 @@ impl<S> FaultyStream<S> {
 
     /// Reads and writes one byte at a time, and lets other tasks run in between.
     #[must_use]
-    pub fn bytewise(mut self) -> Self {
-        self.pieces = Pieces::Bytes;
+    pub fn bytewise(self) -> Self {
+        self.pieces_of(1)
+    }
+
+    /// Reads and writes at most so many bytes at a time, and lets other tasks run in between.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `len` is zero.
+    #[must_use]
+    pub fn pieces_of(mut self, len: usize) -> Self {
+        assert!(len > 0, "a piece has at least a byte");
+        self.pieces = Pieces::UpTo(len);
         self
     }
 
@@ -206,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         let must_wait = &mut self.must_wait[usize::from(is_read)];
         let (size, waits) = match &mut self.pieces {
             Pieces::Whole => return len,
-            Pieces::Bytes => (1, *must_wait),
+            Pieces::UpTo(len) => (*len, *must_wait),
             Pieces::Random(rng) => (1 << rng.u32(0..14), *must_wait && rng.bool()),
         };
         *must_wait = !waits;

@@ -3,14 +3,16 @@
 use std::{io::ErrorKind, time::Duration};
 
 use tcs::{
-    ConcurrentServer, Connection, Execution, OnceServer,
-    framing::{Lines, Multiplexed},
+    ConcurrentServer, Connection, Execution, OnceServer, Peer, Response,
+    framing::{CrlfText, Lines, Multiplexed},
+    protocol::ServerProtocol,
     server_protocol,
     testing::{
-        At, Cut, FaultyStream, LeakCheck, Pipe, Player, Script, Seed, cut_client_everywhere,
-        cut_everywhere, pipe, serve,
+        At, Cut, Exchanges, FaultyStream, LeakCheck, Pipe, Player, Script, Seed,
+        cut_client_everywhere, cut_everywhere, pipe, serve,
     },
 };
+use tcs_tests::frame;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -313,6 +315,50 @@ fn calls_agree_with_the_server_wherever_the_connection_is_cut() {
         server.channel().call::<Greet>("Ann").await
     });
     cut_client_everywhere(Wait, async |server| server.channel().call::<Wait>(1).await);
+}
+
+#[server_protocol(framing = CrlfText, greeting = "220 ready")]
+fn smtp(line: &str) -> Response<&'static str> {
+    match line {
+        "NOOP" => Response::Reply("250 ok"),
+        "QUIT" => Response::ReplyAndClose("221 bye"),
+        _ => Response::Reply("500 unknown"),
+    }
+}
+
+fn serve_stream<P: ServerProtocol>(protocol: P, stream: Pipe) -> impl Future + Send + 'static {
+    ConcurrentServer::new(protocol).serve_stream(stream, Peer::unnamed())
+}
+
+#[test]
+fn servers_of_the_library_pass() {
+    Exchanges::new()
+        .exchange(frame("Ann"), frame("Hello, Ann!"))
+        .exchange(frame(""), frame("Hello, !"))
+        .exchange(frame("Zoë"), frame("Hello, Zoë!"))
+        .check(|stream| serve_stream(Greet, stream));
+    Exchanges::new()
+        .exchange("1\n", "1\n")
+        .exchange("22\r\n", "23\n")
+        .exchange("333\n", "356\n")
+        .check(|stream| serve_stream(Count, stream));
+    Exchanges::new()
+        .greeting("220 ready\r\n")
+        .exchange("NOOP\r\n", "250 ok\r\n")
+        .exchange("JUMP\r\n", "500 unknown\r\n")
+        .exchange("QUIT\r\n", "221 bye\r\n")
+        .check(|stream| serve_stream(Smtp, stream));
+}
+
+#[test]
+#[should_panic(expected = "Stall after 0 bytes of the requests: the server has not closed")]
+fn server_without_limits_is_found() {
+    let server = || ConcurrentServer::new(Greet).idle_timeout(None);
+    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    list.without_limits()
+        .check(|stream| server().serve_stream(stream, Peer::unnamed()));
+    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    list.check(|stream| server().serve_stream(stream, Peer::unnamed()));
 }
 
 #[test]
