@@ -107,8 +107,7 @@ impl Schedule {
     }
 
     fn is_over(&self, due: Duration) -> bool {
-        self.load.end().is_some_and(|end| due >= end)
-            || due >= self.load.warm_up && self.left == Some(0)
+        self.load.end().is_some_and(|end| due >= end) || self.left == Some(0)
     }
 
     fn take(&mut self, due: Duration) {
