@@ -31,7 +31,7 @@ use tokio::{runtime, signal, task::JoinSet, time};
 use self::{
     report::{Report, Setting},
     run::{Plan, Run},
-    schedule::Load,
+    schedule::{Load, NOT_SENT},
     view::{View, sample_length},
 };
 use crate::{
@@ -341,7 +341,10 @@ async fn watch(
 
 /// Returns an error if not all requests were answered.
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let Some((kind, _)) = report.errors.iter().max_by_key(|(_, requests)| **requests) else {
+    // What was not sent has another reason if there is one.
+    let errors = report.errors.iter();
+    let weight = |(kind, requests): &(&String, &u64)| (*kind != NOT_SENT, **requests);
+    let Some((kind, _)) = errors.max_by_key(weight) else {
         return Ok(());
     };
     let failed: u64 = report.errors.values().sum();
@@ -360,7 +363,7 @@ fn advice(kind: &str) -> &'static str {
         "busy" | "too many connections" => {
             "ask for fewer --connections or a lower --rate, or raise the server's limits"
         }
-        "not sent" => {
+        NOT_SENT => {
             "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
         }
         "timed out" => "the server did not reply in time: raise --timeout, or look at the server",
