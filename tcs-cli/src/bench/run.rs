@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    schedule::{Load, Next, Schedule},
+    schedule::{Load, NOT_SENT, Next, Schedule},
     tally::Tallies,
 };
 use crate::{
@@ -168,7 +168,7 @@ impl Run {
         }
         if !self.is_stopped() {
             let unsent = schedule.unsent(self.elapsed());
-            self.tallies.of(number).fail("not sent", unsent);
+            self.tallies.of(number).fail(NOT_SENT, unsent);
         }
         Ok(())
     }

@@ -35,10 +35,12 @@ struct Session<'a> {
     /// The requests that wait for replies, oldest first.
     in_flight: Vec<Pending>,
     sent: u32,
+    /// Whether errors name the request.
+    are_many: bool,
     /// The parts of replies that have arrived, by id.
     parts: HashMap<u32, Vec<u8>>,
-    /// The bytes of items for which no credit was returned.
-    uncredited: usize,
+    /// The bytes of items for which no credit was returned, by id.
+    uncredited: HashMap<u32, usize>,
     /// The last failure that has not ended the session.
     failure: Option<Failure>,
     /// Whether the server did not understand a request.
@@ -63,8 +65,9 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         args: &args,
         in_flight: Vec::new(),
         sent: 0,
+        are_many: requests.are_many(),
         parts: HashMap::new(),
-        uncredited: 0,
+        uncredited: HashMap::new(),
         failure: None,
         has_bad_request: false,
     };
@@ -119,9 +122,7 @@ impl Session<'_> {
                     },
                     frame = self.wire.next() => match frame? {
                         Some(frame) => self.take(&frame)?,
-                        None if self.in_flight.is_empty() => {
-                            return Err(Failure::new(Exit::Closed, "the server closed the connection"));
-                        }
+                        None if self.in_flight.is_empty() => return self.closed(requests).await,
                         None => return Err(self.unanswered()),
                     },
                 }
@@ -137,16 +138,26 @@ impl Session<'_> {
             let number = oldest.number;
             let deadline = oldest.began + self.args.timeout;
             let Ok(frame) = timeout_at(deadline, self.wire.next()).await else {
-                let what = if self.sent == 1 {
-                    "reply".to_owned()
-                } else {
+                let what = if self.are_many {
                     format!("reply to request {number}")
+                } else {
+                    "reply".to_owned()
                 };
                 return Err(late(&what, self.args.timeout));
             };
             let frame = frame?.ok_or_else(|| self.unanswered())?;
             self.take(&frame)?;
         }
+    }
+
+    /// Returns an error if there are more requests for a server that has closed the connection.
+    async fn closed(&self, requests: &mut Requests) -> Result<(), Failure> {
+        // Whoever types requests is told at once.
+        if requests.are_typed() || requests.next().await?.is_some() {
+            let message = "the server closed the connection before the last request";
+            return Err(Failure::new(Exit::Closed, message).hint("call again for the others"));
+        }
+        Ok(())
     }
 
     async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
@@ -206,15 +217,7 @@ impl Session<'_> {
                 if let Some(pending) = self.in_flight.first_mut() {
                     pending.began = Instant::now();
                 }
-                self.uncredited += frame.payload.len() + 8;
-                if self.args.framing.has_ids() && self.uncredited >= HALF_CREDIT {
-                    let credit = Notice::Credit(u32::try_from(self.uncredited).unwrap_or(u32::MAX));
-                    self.uncredited = 0;
-                    self.wire.queue_with(|framing, out| {
-                        framing.set_id(id);
-                        framing.notice(credit, out)
-                    });
-                }
+                self.return_credit(id, frame.payload.len() + 8);
                 self.print("item: ", &frame.payload)
             }
             Kind::Control(code) => self.control(code, &frame.payload, id),
@@ -223,6 +226,23 @@ impl Session<'_> {
                 Err(Failure::new(Exit::Protocol, message).hint("raise --max-len"))
             }
             Kind::Skip => Ok(()),
+        }
+    }
+
+    /// Lets the server send more items, if the framing limits them.
+    fn return_credit(&mut self, id: u32, length: usize) {
+        if !self.args.framing.has_ids() {
+            return;
+        }
+        let received = self.uncredited.entry(id).or_default();
+        *received += length;
+        if *received >= HALF_CREDIT {
+            let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
+            *received = 0;
+            self.wire.queue_with(|framing, out| {
+                framing.set_id(id);
+                framing.notice(credit, out)
+            });
         }
     }
 
@@ -242,7 +262,7 @@ impl Session<'_> {
         self.print("", message)?;
         if is_error {
             let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
-                Some(pending) if self.sent > 1 => {
+                Some(pending) if self.are_many => {
                     format!("the reply to request {} is an error", pending.number)
                 }
                 _ => "the reply is an error".to_owned(),
@@ -293,7 +313,7 @@ impl Session<'_> {
         let place = self.place(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
-            Some(number) if self.sent > 1 => format!("request {number} was rejected"),
+            Some(number) if self.are_many => format!("request {number} was rejected"),
             _ => "rejected".to_owned(),
         };
         let text = match text {

@@ -32,19 +32,15 @@ pub(super) enum End {
     Broken(io::Error),
 }
 
-/// What waits for its time. No bytes are the end.
+/// What waits for its time, behind all that was read before it. No bytes are the end.
 #[derive(Debug, Default)]
 struct Queue {
     chunks: VecDeque<(Instant, Vec<u8>)>,
     length: usize,
-    /// Later chunks are not due before earlier ones.
-    last: Option<Instant>,
 }
 
 impl Queue {
     fn push(&mut self, due: Instant, chunk: Vec<u8>) {
-        let due = self.last.map_or(due, |last| last.max(due));
-        self.last = Some(due);
         self.length += chunk.len();
         self.chunks.push_back((due, chunk));
     }
