@@ -10,6 +10,7 @@ mod listen;
 mod pages;
 mod payload;
 mod proxy;
+mod rejections;
 mod target;
 mod wire;
 

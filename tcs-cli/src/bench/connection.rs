@@ -19,10 +19,15 @@ use super::{
     run::Run,
     schedule::{Next, Schedule},
 };
-use crate::framing::{AnyFraming, Found, Kind};
+use crate::{
+    framing::{AnyFraming, Kind},
+    rejections,
+};
 
 /// What is collected before it is sent. More requests than that are sent in pieces.
 const MAX_OUT: usize = 64 << 10;
+/// How much is read at once at least.
+const READ_SIZE: usize = 16 << 10;
 /// What a reply may have.
 const MAX_REPLY: usize = 64 << 20;
 /// How often a connection looks whether it has waited too long, or the run was ended.
@@ -123,13 +128,14 @@ impl Exchange<'_> {
     async fn drive<S: AsyncRead + AsyncWrite>(mut self, stream: S) -> Result<End, String> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut check = time::interval(CHECK);
-        let exchanges = self.run.plan.framing.exchanges();
-        let mut must_half_close = exchanges == Exchanges::OneUntilHalfClose;
+        let is_one = self.run.has_one_exchange();
+        let mut must_half_close = self.run.plan.framing.exchanges() == Exchanges::OneUntilHalfClose;
         loop {
             let supply = self.fill()?;
             if supply == Supply::Over && self.in_flight.len() == 0 {
                 return Ok(End::Done);
             }
+            self.input.reserve(READ_SIZE);
             let unsent = self.out.get(self.sent..).unwrap_or_default();
             if unsent.is_empty() && must_half_close && self.in_flight.len() > 0 {
                 must_half_close = false;
@@ -145,7 +151,7 @@ impl Exchange<'_> {
                 },
                 read = reader.read_buf(&mut self.input) => match read {
                     Ok(length) => match self.received(length) {
-                        Ok(()) if exchanges != Exchanges::Many && self.in_flight.len() == 0 => return Ok(End::Next),
+                        Ok(()) if is_one && self.in_flight.len() == 0 => return Ok(End::Next),
                         Ok(()) if length > 0 => {}
                         Ok(()) => return Ok(self.lost("closed")),
                         Err(kind) => return Ok(self.lost(kind)),
@@ -164,8 +170,13 @@ impl Exchange<'_> {
 
     /// Appends the requests that are due.
     fn fill(&mut self) -> Result<Supply, String> {
-        let is_one = self.run.plan.framing.exchanges() != Exchanges::Many;
+        let is_one = self.run.has_one_exchange();
         let depth = if is_one { 1 } else { self.run.plan.depth };
+        // As fast as it goes, requests are sent by the half of the depth: one by one, each would cost both ends a system
+        // call, and what is measured would be these.
+        if self.run.plan.load.rate.is_none() && self.in_flight.len() > depth / 2 {
+            return Ok(Supply::Later);
+        }
         let now = self.run.elapsed();
         while self.greeted && self.in_flight.len() < depth && self.out.len() < MAX_OUT {
             let next = match self.taken.take() {
@@ -190,16 +201,14 @@ impl Exchange<'_> {
         let order = &self.run.plan.order;
         let chosen = order[self.turn % order.len()];
         self.turn += 1;
-        match &self.frames {
-            Some(frames) => self.out.extend_from_slice(&frames[chosen]),
-            None => {
-                self.framing.set_id(id);
-                self.framing
-                    .write(&self.run.plan.requests[chosen], &mut self.out)
-                    .map_err(|error| error.to_string())?;
-            }
+        if let Some(frames) = &self.frames {
+            self.out.extend_from_slice(&frames[chosen]);
+            return Ok(());
         }
-        Ok(())
+        self.framing.set_id(id);
+        let request = &self.run.plan.requests[chosen];
+        let written = self.framing.write(request, &mut self.out);
+        written.map_err(|error| error.to_string())
     }
 
     fn written(&mut self, length: usize) {
@@ -247,7 +256,7 @@ impl Exchange<'_> {
                 Err(_) => return Err("no frame"),
             };
             self.skip = found.consumed;
-            let failed = match outcome(&found) {
+            let failed = match outcome(found.kind) {
                 Outcome::Nothing => continue,
                 Outcome::End(kind) => return Err(kind),
                 Outcome::Reply => None,
@@ -275,14 +284,9 @@ impl Exchange<'_> {
 
     /// Counts the requests that get no reply any more.
     fn lost(self, kind: &'static str) -> End {
-        let counted = self
-            .in_flight
-            .left()
-            .filter(|due| self.run.is_counted(*due));
-        self.run
-            .tallies
-            .of(self.number)
-            .fail(kind, counted.count() as u64);
+        let unanswered = self.in_flight.left().chain(self.taken);
+        let counted = unanswered.filter(|due| self.run.is_counted(*due)).count();
+        self.run.tallies.of(self.number).fail(kind, counted as u64);
         End::Lost {
             was_answered: self.was_answered,
         }
@@ -298,34 +302,16 @@ enum Outcome {
     Nothing,
 }
 
-fn outcome(found: &Found) -> Outcome {
-    match found.kind {
+fn outcome(kind: Kind) -> Outcome {
+    match kind {
         Kind::Message => Outcome::Reply,
         Kind::Oversized(_) => Outcome::Failed("too large reply"),
         Kind::Announced(_) | Kind::Skip => Outcome::Nothing,
         Kind::Control(code) => match RejectionKind::from_code(code) {
             None => Outcome::Nothing,
-            Some(kind) if kind.is_final() => Outcome::End(name(kind)),
-            Some(kind) => Outcome::Failed(name(kind)),
+            Some(kind) if kind.is_final() => Outcome::End(rejections::name(kind)),
+            Some(kind) => Outcome::Failed(rejections::name(kind)),
         },
-    }
-}
-
-/// The names are those of `WIRE.md`.
-fn name(kind: RejectionKind) -> &'static str {
-    match kind {
-        RejectionKind::Error => "error",
-        RejectionKind::BadRequest => "bad request",
-        RejectionKind::TooLarge => "too large",
-        RejectionKind::Busy => "busy",
-        RejectionKind::TimedOut => "timed out by the server",
-        RejectionKind::Failed => "failed",
-        RejectionKind::Cancelled => "cancelled",
-        RejectionKind::GoingAway => "going away",
-        RejectionKind::Idle => "idle",
-        RejectionKind::TooManyConnections => "too many connections",
-        RejectionKind::ProtocolError => "protocol error",
-        _ => "rejected",
     }
 }
 

@@ -15,7 +15,15 @@ mod tally;
 mod units;
 mod view;
 
-use std::{fs, num::NonZeroU32, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs,
+    num::NonZeroU32,
+    path::Path,
+    pin::{Pin, pin},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{ArgMatches, FromArgMatches};
 use tokio::{runtime, signal, task::JoinSet, time};
@@ -23,7 +31,7 @@ use tokio::{runtime, signal, task::JoinSet, time};
 use self::{
     report::{Report, Setting},
     run::{Plan, Run},
-    schedule::Load,
+    schedule::{Load, NOT_SENT},
     view::{View, sample_length},
 };
 use crate::{
@@ -125,6 +133,9 @@ pub(crate) struct Measure {
     /// How long to wait for a reply
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// Open a connection for each request
+    #[arg(long)]
+    reconnect: bool,
     /// The server speaks first
     #[arg(long)]
     greeting: bool,
@@ -238,6 +249,7 @@ impl Measure {
             },
             depth: self.depth,
             timeout: self.timeout,
+            must_reconnect: self.reconnect,
             has_greeting: self.greeting,
         })
     }
@@ -272,9 +284,15 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
         rate: load.rate,
     };
     let run = Run::new(plan);
-    let mut tasks = run.start().await?;
+    // Only from its first poll on, a signal does not end the process.
+    let mut interrupt = pin!(signal::ctrl_c());
+    let mut tasks = tokio::select! {
+        biased;
+        _ = &mut interrupt => return Err(unstarted()),
+        started = run.start() => started?,
+    };
     let mut view = View::new(load);
-    let is_whole = watch(&run, &mut tasks, &mut view).await?;
+    let is_whole = watch(&run, &mut tasks, &mut view, interrupt).await?;
     let mut end = run.elapsed();
     view.add(end, &run.tallies.take());
     if is_whole && let Some(planned) = load.end() {
@@ -286,11 +304,19 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
     Ok(Report::new(&setting, elapsed, &total, samples))
 }
 
+fn unstarted() -> Failure {
+    Failure::new(
+        Exit::Connect,
+        "it was ended before all connections were open",
+    )
+}
+
 /// Shows the run until it ends, and returns `false` if Ctrl-C has ended it.
 async fn watch(
     run: &Arc<Run>,
     tasks: &mut JoinSet<Result<(), Failure>>,
     view: &mut View,
+    mut interrupt: Pin<&mut impl Future>,
 ) -> Result<bool, Failure> {
     let length = sample_length(&run.plan.load);
     let mut samples = time::interval_at(time::Instant::now() + length, length);
@@ -299,7 +325,7 @@ async fn watch(
         let grace = stopped.unwrap_or_else(time::Instant::now) + GRACE;
         tokio::select! {
             biased;
-            _ = signal::ctrl_c(), if stopped.is_none() => {
+            _ = &mut interrupt, if stopped.is_none() => {
                 run.stop();
                 stopped = Some(time::Instant::now());
             }
@@ -315,7 +341,10 @@ async fn watch(
 
 /// Returns an error if not all requests were answered.
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let Some((kind, _)) = report.errors.iter().max_by_key(|(_, requests)| **requests) else {
+    // What was not sent has another reason if there is one.
+    let errors = report.errors.iter();
+    let weight = |(kind, requests): &(&String, &u64)| (*kind != NOT_SENT, **requests);
+    let Some((kind, _)) = errors.max_by_key(weight) else {
         return Ok(());
     };
     let failed: u64 = report.errors.values().sum();
@@ -334,7 +363,7 @@ fn advice(kind: &str) -> &'static str {
         "busy" | "too many connections" => {
             "ask for fewer --connections or a lower --rate, or raise the server's limits"
         }
-        "not sent" => {
+        NOT_SENT => {
             "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
         }
         "timed out" => "the server did not reply in time: raise --timeout, or look at the server",

@@ -61,12 +61,14 @@ fn draw_latency(area: &Area<'_>, report: &Report) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(format!("latency of {} by percentile", report.target), TITLE)
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(36)
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..nines, (least / 1.5..most * 1.5).log_scale())?;
     chart
         .configure_mesh()
         .label_style(FONT)
+        .max_light_lines(1)
         .axis_desc_style(FONT)
         .x_labels(8)
         .x_label_formatter(&|nines| percent(*nines))
@@ -78,8 +80,13 @@ fn draw_latency(area: &Area<'_>, report: &Report) -> Drawn {
 
 fn draw_rate(area: &Area<'_>, report: &Report) -> Drawn {
     let samples = report.samples.iter();
-    let points: Vec<_> = samples
-        .map(|sample| (sample.seconds, sample.replies_per_second))
+    let first = report
+        .samples
+        .first()
+        .map(|sample| (0.0, sample.replies_per_second));
+    let points: Vec<_> = first
+        .into_iter()
+        .chain(samples.map(|sample| (sample.seconds, sample.replies_per_second)))
         .collect();
     let end = points.last().map_or(1.0, |(seconds, _)| *seconds);
     let most = points
@@ -88,12 +95,14 @@ fn draw_rate(area: &Area<'_>, report: &Report) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption("replies per second over time", TITLE)
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(36)
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..end, 0.0..most * 1.1)?;
     chart
         .configure_mesh()
         .label_style(FONT)
+        .max_light_lines(1)
         .axis_desc_style(FONT)
         .x_label_formatter(&|seconds| format!("{seconds:.1} s"))
         .y_label_formatter(&|rate| show_rate(*rate))

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    schedule::{Load, Next, Schedule},
+    schedule::{Load, NOT_SENT, Next, Schedule},
     tally::Tallies,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) depth: usize,
     /// How long a connection may wait for the next bytes while requests are in flight.
     pub(super) timeout: Duration,
+    /// Whether each request has a connection of its own, although the framing would carry more.
+    pub(super) must_reconnect: bool,
     /// Whether the server sends a message before the first request.
     pub(super) has_greeting: bool,
 }
@@ -86,7 +88,7 @@ impl Run {
     /// Returns why a connection cannot be opened, and what to do.
     pub(super) async fn start(self: &Arc<Self>) -> Result<JoinSet<Result<(), Failure>>, Failure> {
         let mut streams = Vec::new();
-        if self.plan.framing.exchanges() == Exchanges::Many {
+        if !self.has_one_exchange() {
             streams = self.open().await?;
         }
         let mut streams = streams.into_iter();
@@ -166,7 +168,7 @@ impl Run {
         }
         if !self.is_stopped() {
             let unsent = schedule.unsent(self.elapsed());
-            self.tallies.of(number).fail("not sent", unsent);
+            self.tallies.of(number).fail(NOT_SENT, unsent);
         }
         Ok(())
     }
@@ -180,7 +182,7 @@ impl Run {
     ) -> Result<End, Failure> {
         // Where a connection has one exchange, opening it is a part of the request.
         let mut taken = None;
-        if self.plan.framing.exchanges() != Exchanges::Many {
+        if self.has_one_exchange() {
             taken = self.next(number, schedule).await;
             if taken.is_none() {
                 return Ok(End::Done);
@@ -199,7 +201,7 @@ impl Run {
             });
         };
         let exchange = exchange(self, number, opened, schedule, taken);
-        exchange.await.map_err(unsendable)
+        exchange.await.map_err(|reason| unsendable(&reason))
     }
 
     /// Waits until the next request is due, and returns when it was.
@@ -221,6 +223,11 @@ impl Run {
         if let Some(due) = self.due.get(number) {
             due.notified().await;
         }
+    }
+
+    /// Returns `true` if a connection carries one request.
+    pub(super) fn has_one_exchange(&self) -> bool {
+        self.plan.must_reconnect || self.plan.framing.exchanges() != Exchanges::Many
     }
 
     /// Returns the time since the start.
@@ -283,7 +290,7 @@ fn pace(run: &Weak<Run>) {
     }
 }
 
-fn unsendable(reason: String) -> Failure {
+fn unsendable(reason: &str) -> Failure {
     Failure::usage(format_args!(
         "the framing cannot carry the request: {reason}"
     ))

@@ -1,11 +1,273 @@
-//! `tcs proxy`
+//! `tcs proxy`: stands between a client and a server.
+//!
+//! `pump.rs` passes on the bytes of a direction, with the faults of `fault.rs`, and `show.rs` prints them.
 
-use std::process::ExitCode;
+mod fault;
+mod pump;
+mod show;
+
+use std::{
+    io,
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    runtime, signal, time,
+};
+
+use self::{
+    fault::{Directed, Direction, Faults, Random},
+    pump::{End, pump},
+    show::{Show, Style},
+};
+use crate::{
+    failure::{self, Exit, Failure},
+    framing::FramingSpec,
+    payload::View,
+    target::duration,
+};
+
+const EXAMPLES: &str = "\
+TIME and BYTES of a fault are for both directions. `up:100` is for what the
+client sends, and `down:100` for what the server sends.
+
+Examples:
+  tcs proxy localhost:4321 localhost:1234 --framing lines
+  tcs proxy localhost:4321 localhost:1234 --delay 50ms --jitter 20ms --seed 7
+  tcs proxy localhost:4321 localhost:1234 --cut-after down:100 --reset";
 
 /// Stand between a client and a server, and print what they say
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where clients connect, HOST:PORT
+    listen: String,
+    /// The server, HOST:PORT
+    upstream: String,
+    /// Framing, as in `tcs call`
+    #[arg(short, long, value_name = "FRAMING", default_value_t)]
+    framing: FramingSpec,
+    #[command(flatten)]
+    view: View,
+    /// Print whole messages, not only what fits a line
+    #[arg(long)]
+    full: bool,
+    /// Print nothing
+    #[arg(short, long)]
+    quiet: bool,
+    /// Keep all bytes for so long
+    #[arg(long, value_name = "TIME", help_heading = "Faults")]
+    delay: Vec<Directed<Duration>>,
+    /// Keep them up to so much longer, at random
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Faults")]
+    jitter: Option<Duration>,
+    /// Repeat the random times of an earlier run
+    #[arg(long, value_name = "N", help_heading = "Faults")]
+    seed: Option<u64>,
+    /// Close each connection after so many bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
+    cut_after: Vec<Directed<u64>>,
+    /// Reset the connection instead
+    #[arg(long, requires = "cut_after", help_heading = "Faults")]
+    reset: bool,
+    /// Pass nothing on after so many bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
+    stall_after: Vec<Directed<u64>>,
+    /// Pass on so many bytes per second
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
+    rate: Vec<Directed<u64>>,
+}
 
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+pub(crate) fn run(args: Args) -> ExitCode {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(Proxy::new(args).run());
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::usage(format_args!(
+            "cannot start threads: {error}"
+        ))),
+    };
+    failure::report(result)
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Proxy {
+    listen: String,
+    upstream: String,
+    framing: FramingSpec,
+    style: Arc<Style>,
+    up: Faults,
+    down: Faults,
+    seed: u64,
+    must_reset: bool,
+}
+
+/// How long the server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an end may take to close after a cut.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Proxy {
+    fn new(args: Args) -> Self {
+        let faults = |direction| Faults {
+            delay: Directed::of(&args.delay, direction).unwrap_or_default(),
+            jitter: args.jitter.unwrap_or_default(),
+            cut_after: Directed::of(&args.cut_after, direction),
+            stall_after: Directed::of(&args.stall_after, direction),
+            rate: Directed::of(&args.rate, direction),
+        };
+        let (up, down) = (faults(Direction::Up), faults(Direction::Down));
+        Self {
+            up,
+            down,
+            listen: args.listen,
+            upstream: args.upstream,
+            framing: args.framing,
+            style: Arc::new(Style {
+                start: Instant::now(),
+                view: args.view,
+                is_full: args.full,
+                is_quiet: args.quiet,
+            }),
+            seed: args.seed.unwrap_or_else(seed),
+            must_reset: args.reset,
+        }
+    }
+
+    async fn run(self) -> Result<(), Failure> {
+        let listener = TcpListener::bind(&self.listen).await;
+        let listener = listener.map_err(|error| unbound(&self.listen, &error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| unbound(&self.listen, &error))?;
+        println!(
+            "listening on {address} for {}; Ctrl-C ends it",
+            self.upstream
+        );
+        if self.up.jitter > Duration::ZERO {
+            println!("--seed {} repeats the jitter", self.seed);
+        }
+        let proxy = Arc::new(self);
+        let mut connection = 0;
+        let mut ends = pin!(signal::ctrl_c());
+        loop {
+            let accepted = tokio::select! {
+                _ = &mut ends => return Ok(()),
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((client, _)) => {
+                    connection += 1;
+                    tokio::spawn(Arc::clone(&proxy).connection(connection, client));
+                }
+                // Without descriptors, the next attempt would fail at once.
+                Err(error) => {
+                    eprintln!("cannot accept a connection: {error}");
+                    time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, number: u64, client: TcpStream) {
+        let peer = client
+            .peer_addr()
+            .map_or_else(|_| "a client".to_owned(), |peer| peer.to_string());
+        self.style.line(number, &format!("connected {peer}"));
+        let opened = time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.upstream)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match opened {
+            Ok(server) => self.exchange(number, client, server).await,
+            Err(error) => {
+                let text = format!("cannot connect to {}: {error}", self.upstream);
+                self.style.line(number, &text);
+                // The client sees what it would see without the proxy, as near as that can be.
+                let _gone = client.set_zero_linger();
+            }
+        }
+    }
+
+    async fn exchange(&self, number: u64, mut client: TcpStream, mut server: TcpStream) {
+        for socket in [&client, &server] {
+            let _gone = socket.set_nodelay(true);
+        }
+        let show = |direction| Show::new(Arc::clone(&self.style), &self.framing, number, direction);
+        let random = |direction| Random::new(self.seed, number, direction);
+        let end = {
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
+            let up = Direction::Up;
+            let down = Direction::Down;
+            let mut up = pin!(pump(from_client, to_server, &self.up, random(up), show(up)));
+            let mut down = pin!(pump(
+                from_server,
+                to_client,
+                &self.down,
+                random(down),
+                show(down)
+            ));
+            // Each direction ends by itself, unless the connection does.
+            let (end, is_up) = tokio::select! {
+                end = &mut up => (end, true),
+                end = &mut down => (end, false),
+            };
+            match end {
+                End::Cut | End::Broken(_) => end,
+                End::HalfClosed | End::Stalled if is_up => down.await,
+                End::HalfClosed | End::Stalled => up.await,
+            }
+        };
+        match end {
+            End::HalfClosed | End::Stalled => {}
+            End::Cut if !self.must_reset => {
+                let _late =
+                    time::timeout(LINGER, async { tokio::join!(close(client), close(server)) })
+                        .await;
+            }
+            End::Cut => reset(&client, &server),
+            End::Broken(error) => {
+                self.style.line(number, &format!("broken: {error}"));
+                reset(&client, &server);
+            }
+        }
+        self.style.line(number, "closed");
+    }
+}
+
+/// Makes the sockets reset their connections when they are dropped.
+fn reset(client: &TcpStream, server: &TcpStream) {
+    for socket in [client, server] {
+        let _gone = socket.set_zero_linger();
+    }
+}
+
+/// Closes the sending half, and reads on until the other end closes: with unread bytes the connection would be reset,
+/// and the other end could lose what was passed on before.
+async fn close(mut socket: TcpStream) {
+    let _gone = socket.shutdown().await;
+    let _gone = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+}
+
+/// Returns a seed that is another one each time.
+fn seed() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    // It is short, because people write it.
+    u64::from(since.subsec_nanos() % 1_000_000)
+}
+
+fn unbound(listen: &str, error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Connect,
+        format_args!("cannot listen on {listen}: {error}"),
+    )
+    .hint("write HOST:PORT with a free port, such as localhost:4321")
 }

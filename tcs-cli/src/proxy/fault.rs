@@ -1,0 +1,174 @@
+//! What the proxy does to the bytes of a direction.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::target::duration;
+
+/// A direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "->",
+            Self::Down => "<-",
+        })
+    }
+}
+
+/// A value for one direction, `up:VALUE` or `down:VALUE`, or for each of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Directed<T> {
+    direction: Option<Direction>,
+    value: T,
+}
+
+impl<T: Copy> Directed<T> {
+    fn parse(text: &str, value: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
+        let (direction, text) = match text.split_once(':') {
+            Some(("up", text)) => (Some(Direction::Up), text),
+            Some(("down", text)) => (Some(Direction::Down), text),
+            Some(_) => {
+                return Err(
+                    "write up: for requests or down: for replies before it, or nothing".to_owned(),
+                );
+            }
+            None => (None, text),
+        };
+        Ok(Self {
+            direction,
+            value: value(text)?,
+        })
+    }
+
+    /// Returns the last value for a direction.
+    pub(super) fn of(all: &[Self], direction: Direction) -> Option<T> {
+        let for_it = |directed: &&Self| directed.direction.is_none_or(|it| it == direction);
+        all.iter().rev().find(for_it).map(|directed| directed.value)
+    }
+}
+
+impl FromStr for Directed<Duration> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, duration)
+    }
+}
+
+impl FromStr for Directed<u64> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, bytes)
+    }
+}
+
+/// Reads a number of bytes: `100`, `64K`, `10M`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let shift = match text.get(digits.len()..) {
+        Some("") => Some(0),
+        Some("K") => Some(10),
+        Some("M") => Some(20),
+        Some("G") => Some(30),
+        _ => None,
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << shift))
+        .ok_or_else(|| "write a number of bytes such as 100, 64K or 10M".to_owned())
+}
+
+/// What is done to the bytes of one direction of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    /// How long each byte is kept.
+    pub(super) delay: Duration,
+    /// Up to how much longer.
+    pub(super) jitter: Duration,
+    /// The connection ends after so many bytes.
+    pub(super) cut_after: Option<u64>,
+    /// Nothing is passed on after so many bytes.
+    pub(super) stall_after: Option<u64>,
+    /// Bytes per second.
+    pub(super) rate: Option<u64>,
+}
+
+/// Random numbers that a seed repeats: `SplitMix64`.
+#[derive(Clone, Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    /// Each connection and direction has its own numbers, whatever the others do.
+    pub(super) fn new(seed: u64, connection: u64, direction: Direction) -> Self {
+        let stream = connection * 2 + u64::from(direction == Direction::Down);
+        let mut random = Self(seed);
+        Self(random.next() ^ stream.wrapping_mul(GOLDEN))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GOLDEN);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Returns a time up to `longest`.
+    #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more bits")]
+    pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_for_a_direction_or_for_both() {
+        let all: Vec<Directed<u64>> = ["5", "down:2K"]
+            .map(|text| text.parse().expect("it is right"))
+            .into();
+        assert_eq!(Directed::of(&all, Direction::Up), Some(5));
+        assert_eq!(Directed::of(&all, Direction::Down), Some(2048));
+        let all: [Directed<Duration>; 1] = ["up:50ms".parse().expect("it is right")];
+        assert_eq!(
+            Directed::of(&all, Direction::Up),
+            Some(Duration::from_millis(50))
+        );
+        assert_eq!(Directed::of(&all, Direction::Down), None);
+        for wrong in ["", "left:5", "up:", "5k", "-1", "99999999999G"] {
+            assert!(wrong.parse::<Directed<u64>>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seed_repeats_each_direction_of_each_connection() {
+        let times = |seed, connection, direction| {
+            let mut random = Random::new(seed, connection, direction);
+            [(); 4].map(|()| random.up_to(Duration::from_millis(100)))
+        };
+        let first = times(7, 1, Direction::Up);
+        assert_eq!(first, times(7, 1, Direction::Up));
+        for other in [
+            times(8, 1, Direction::Up),
+            times(7, 2, Direction::Up),
+            times(7, 1, Direction::Down),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert!(first.iter().all(|time| *time <= Duration::from_millis(100)));
+    }
+}

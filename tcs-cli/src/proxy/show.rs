@@ -1,0 +1,219 @@
+//! What passes, as lines of text.
+
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Instant,
+};
+
+use tcs::{
+    RejectionKind,
+    framing::{Announcement, FrameError, Input, ReadState, Side},
+};
+
+use super::fault::Direction;
+use crate::{
+    framing::{AnyFraming, Found, FramingSpec, Kind},
+    payload::{View, escaped, to_hex},
+    rejections,
+};
+
+/// A longer message is shown as bytes, so that the memory of a connection is bounded.
+const MAX_FRAME: usize = 1 << 20;
+/// What a line has, unless all is to be shown.
+const WIDTH: usize = 79;
+
+/// How everything is shown.
+#[derive(Debug)]
+pub(super) struct Style {
+    pub(super) start: Instant,
+    pub(super) view: View,
+    /// Whether messages are shown whole.
+    pub(super) is_full: bool,
+    pub(super) is_quiet: bool,
+}
+
+impl Style {
+    /// Prints a line about a connection.
+    pub(super) fn line(&self, connection: u64, text: &str) {
+        if self.is_quiet {
+            return;
+        }
+        let mut line = format!(
+            "{:>10.6} #{connection} {text}",
+            self.start.elapsed().as_secs_f64()
+        );
+        if !self.is_full && line.chars().count() > WIDTH {
+            line = line.chars().take(WIDTH - 1).chain(['…']).collect();
+        }
+        // Whoever has closed the output wants to see no more; the connections go on.
+        let _closed = writeln!(io::stdout().lock(), "{line}");
+    }
+}
+
+/// Shows one direction of a connection.
+pub(super) struct Show {
+    style: Arc<Style>,
+    connection: u64,
+    direction: Direction,
+    /// `None` once something was no frame: nothing tells where the next begins.
+    framing: Option<AnyFraming>,
+    unread: Vec<u8>,
+    /// Of a frame beyond the limit, what has not passed yet.
+    skip: usize,
+}
+
+impl Show {
+    pub(super) fn new(
+        style: Arc<Style>,
+        framing: &FramingSpec,
+        connection: u64,
+        direction: Direction,
+    ) -> Self {
+        let side = match direction {
+            Direction::Up => Side::Server,
+            Direction::Down => Side::Client,
+        };
+        Self {
+            style,
+            connection,
+            direction,
+            framing: Some(framing.open(side)),
+            unread: Vec::new(),
+            skip: 0,
+        }
+    }
+
+    /// Shows the frames that these bytes complete.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if self.style.is_quiet {
+            return;
+        }
+        self.unread.extend_from_slice(bytes);
+        self.frames(ReadState::Idle);
+    }
+
+    /// Shows the end of the direction.
+    pub(super) fn end(&mut self) {
+        self.frames(ReadState::Eof);
+        if !self.unread.is_empty() {
+            let unread = std::mem::take(&mut self.unread);
+            self.message("incomplete", 0, &unread);
+        }
+        self.note("end");
+    }
+
+    /// Shows what happens to the direction.
+    pub(super) fn note(&self, text: &str) {
+        let line = format!("{} {text}", self.direction);
+        self.style.line(self.connection, &line);
+    }
+
+    fn frames(&mut self, state: ReadState) {
+        loop {
+            let skipped = self.skip.min(self.unread.len());
+            self.unread.drain(..skipped);
+            self.skip -= skipped;
+            if self.unread.is_empty() {
+                return;
+            }
+            let side = match self.direction {
+                Direction::Up => Side::Server,
+                Direction::Down => Side::Client,
+            };
+            let input = Input::new(&self.unread, MAX_FRAME, side, state);
+            let Some(framing) = &mut self.framing else {
+                let unread = std::mem::take(&mut self.unread);
+                return self.message("bytes", 0, &unread);
+            };
+            match framing.parse(input) {
+                Ok(None) => return,
+                Ok(Some(found)) => {
+                    self.found(&found);
+                    self.skip = found.consumed;
+                }
+                Err(error) => self.no_frame(&error, state),
+            }
+        }
+    }
+
+    fn found(&self, found: &Found) {
+        let id = found.id;
+        let payload = self.unread.get(found.payload.clone()).unwrap_or_default();
+        match found.kind {
+            Kind::Message => self.message("message", id, payload),
+            Kind::Announced(what) => self.message(announced(what), id, payload),
+            Kind::Control(code) => match RejectionKind::from_code(code) {
+                Some(kind) => self.message(rejections::name(kind), id, payload),
+                None => self.message(notice(code), id, payload),
+            },
+            Kind::Oversized(length) => self.note(&format!("message {length} (too long to show)")),
+            Kind::Skip => {}
+        }
+    }
+
+    /// From here on, bytes are shown as they pass.
+    fn no_frame(&mut self, error: &FrameError, state: ReadState) {
+        // Of a frame that was cut short, what there is of it is shown as incomplete.
+        if state != ReadState::Eof {
+            self.note(&format!("no frame: {error}; from here on bytes"));
+        }
+        self.framing = None;
+    }
+
+    fn message(&self, kind: &str, id: u32, message: &[u8]) {
+        let id = match id {
+            0 => String::new(),
+            id => format!(" id {id}"),
+        };
+        let shown = shown(self.style.view, message);
+        self.note(&format!("{kind}{id} {} {shown}", message.len()));
+    }
+}
+
+/// Returns a message in a line: a value of the format, text, or hexadecimal digits.
+fn shown(view: View, message: &[u8]) -> String {
+    if view.hex {
+        return to_hex(message);
+    }
+    match (view.value(message), str::from_utf8(message)) {
+        (Ok(Some(value)), _) => value.to_string(),
+        (_, Ok(text)) if text.chars().all(is_text) => {
+            format!(
+                "\"{}\"",
+                escaped(message).replace('\n', "\\n").replace('\t', "\\t")
+            )
+        }
+        _ => to_hex(message),
+    }
+}
+
+fn is_text(character: char) -> bool {
+    !character.is_control() || matches!(character, '\r' | '\n' | '\t')
+}
+
+const fn announced(what: Announcement) -> &'static str {
+    match what {
+        Announcement::Items => "item",
+        Announcement::Events => "event",
+        Announcement::Chunks => "chunk",
+        Announcement::Parts => "part",
+        _ => "announced",
+    }
+}
+
+/// The names are those of `WIRE.md`.
+const fn notice(code: u8) -> &'static str {
+    match code {
+        0x80 => "ping",
+        0x81 => "items follow",
+        0x82 => "events follow",
+        0x83 => "chunks follow",
+        0x84 => "end of chunks",
+        0x85 => "parts follow",
+        0x86 => "credit",
+        0x87 => "cancel",
+        0x88 => "deadline",
+        _ => "notice",
+    }
+}
