@@ -199,11 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             State::Closed => self.stream = None,
             State::Reset => self.stream.take().into_iter().for_each(reset),
             State::WritingEnded => {
-                // Streams close their sending half without a wait; one that waits goes on when it is polled to shut down.
-                if let Some(stream) = &mut self.stream
-                    && Pin::new(stream).poll_shutdown(cx).is_pending()
-                {
-                    cx.waker().wake_by_ref();
+                if let Some(stream) = &mut self.stream {
+                    // One that has to wait goes on when its owner shuts it down.
+                    let _unused = Pin::new(stream).poll_shutdown(cx);
                 }
             }
             State::Open | State::ReadingEnded | State::Stalled => {}
@@ -314,9 +312,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writer = Some(cx.waker().clone());
-        if !ready!(this.check(cx, false))? {
-            return Poll::Ready(Ok(()));
-        }
+        // A sending half that has ended may have to be told once more.
+        let _ends = ready!(this.check(cx, false))?;
         match &mut this.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
