@@ -57,5 +57,6 @@ async fn service_is_reached_over_tls() -> Result<(), Box<dyn Error>> {
 #[test]
 fn service_describes_itself() {
     let text = operations::describe();
-    assert!(text.contains(r#""name":"greet","docs":"Greets somebody by name.""#), "{text}");
+    let greet = r#""name":"greet","docs":"Greets somebody by name.""#;
+    assert!(text.contains(greet), "{text}");
 }
