@@ -97,7 +97,11 @@ async fn rejections_are_told_with_their_kind_and_an_exit_code() {
         1,
         "rejected (going away)",
     );
-    fails(&ran(&["call", &address, "gone"]).await, 6, "without a reply");
+    fails(
+        &ran(&["call", &address, "gone"]).await,
+        6,
+        "without a reply",
+    );
     server.stopped().await;
 }
 
