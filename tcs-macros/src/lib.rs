@@ -54,7 +54,7 @@ fn expand(side: Side, options: TokenStream2, item: TokenStream2) -> TokenStream2
     // the function.
     let mut options = Options::parse(side, options, &mut errors);
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.append_to(item);
+        return errors.append_to(expand::expand_other(&options, item));
     };
     if let Item::Module(module) = &mut parsed {
         add_description(&options, module, &mut errors);

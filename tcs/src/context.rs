@@ -343,7 +343,7 @@ impl<'a, Session> Context<'a, Session> {
 /// # Examples
 ///
 /// ```
-/// use tcs::{ConnectionInfo, FromContext, Rejection, server_protocol};
+/// use tcs::{ConnectionInfo, Rejection, protocol::FromContext, server_protocol};
 ///
 /// /// Proof that the request comes from this machine.
 /// struct Local;

@@ -430,8 +430,10 @@
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `serde` | [`server`]`::ServerSettings`: the settings of a server from a file or the environment |
 //! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
+//! | `testing` | the module `testing`: a server in memory, scripted peers, faults of networks, for tests |
 //! | `tower` | the module `protocol::tower`: layers around protocols, protocols as services, and services as protocols; `Channel::service`: channels as services |
 //!
 //! | feature | format | messages | use it for |
@@ -473,6 +475,7 @@
 //! [`Decode`]: format::Decode
 //! [`Encode`]: format::Encode
 //! [`Framing`]: framing::Framing
+//! [`FromContext`]: protocol::FromContext
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
 //! [`Multiplexed`]: framing::Multiplexed
@@ -526,6 +529,8 @@ mod rejection;
 mod runtime;
 pub mod server;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 pub mod transport;
 
@@ -535,7 +540,8 @@ pub mod __private;
 
 pub(crate) use address::Address;
 pub use client::{blocking, channel::Channel, connection::Connection, exchange::Client};
-pub use context::{ConnectionInfo, FromContext, Peer};
+pub(crate) use context::FromContext;
+pub use context::{ConnectionInfo, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::response::Response;
 pub use rejection::{Rejection, RejectionKind};

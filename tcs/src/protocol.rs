@@ -210,6 +210,9 @@
 //! # }
 //! ```
 //!
+//! The feature `testing` has a kit for more: the module `testing` serves any server in memory, scripts its peers, and cuts
+//! connections at every byte.
+//!
 //! A function that takes part in a [conversation](#conversations) runs on a [`TestConnection`].
 //!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
@@ -238,7 +241,7 @@ pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
     concurrency::Concurrency,
-    context::Context,
+    context::{Context, FromContext},
     conversation::{
         Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
         Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,

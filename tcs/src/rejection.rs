@@ -10,7 +10,7 @@ use crate::{
 /// The reason why a request or a connection was rejected.
 ///
 /// A server returns it from [`process_request`](crate::protocol::ServerProtocol::process_request) or
-/// [`FromContext`](crate::FromContext). A client finds it with
+/// [`FromContext`](crate::protocol::FromContext). A client finds it with
 /// [`Error::rejection`](crate::Error::rejection).
 ///
 /// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed) and

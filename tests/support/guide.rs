@@ -20,6 +20,7 @@ chapters! {
     ErrorsAndRetries: "errors-and-retries",
     Testing: "testing",
     Production: "production",
+    Operating: "operating",
     ExistingProtocol: "existing-protocol",
     OwnFraming: "own-framing",
     Migrating: "migrating",

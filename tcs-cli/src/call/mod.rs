@@ -1,5 +1,6 @@
 //! `tcs call`
 
+mod outcome;
 mod requests;
 mod session;
 

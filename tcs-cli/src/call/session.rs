@@ -14,12 +14,16 @@ use tcs::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Args, requests::Requests};
+use super::{
+    Args,
+    outcome::{advice, is_error, late, shown, unanswered},
+    requests::Requests,
+};
 use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    payload::{Format, escaped, to_hex},
+    payload::{Format, escaped},
     wire::{Frame, Wire, disconnected},
 };
 
@@ -47,10 +51,10 @@ struct Session<'a> {
     has_bad_request: bool,
 }
 
-struct Pending {
+pub(super) struct Pending {
     number: u32,
     began: Instant,
-    has_reply: bool,
+    pub(super) has_reply: bool,
     replies_left: u32,
 }
 
@@ -123,7 +127,7 @@ impl Session<'_> {
                     frame = self.wire.next() => match frame? {
                         Some(frame) => self.take(&frame)?,
                         None if self.in_flight.is_empty() => return self.closed(requests).await,
-                        None => return Err(self.unanswered()),
+                        None => return Err(unanswered(self.args, &self.in_flight)),
                     },
                 }
                 continue;
@@ -145,7 +149,7 @@ impl Session<'_> {
                 };
                 return Err(late(&what, self.args.timeout));
             };
-            let frame = frame?.ok_or_else(|| self.unanswered())?;
+            let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
             self.take(&frame)?;
         }
     }
@@ -258,7 +262,12 @@ impl Session<'_> {
     }
 
     fn reply(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
-        let is_error = self.is_error(message)?;
+        // What servers of this library say to people (`WIRE.md`).
+        if message.starts_with(b"This port expects length-prefixed frames") {
+            let message = "the server expects length-prefixed frames";
+            return Err(Failure::new(Exit::Protocol, message).hint("leave out --framing"));
+        }
+        let is_error = is_error(self.args, message)?;
         self.print("", message)?;
         if is_error {
             let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
@@ -288,21 +297,6 @@ impl Session<'_> {
         }
         self.say(|| format!("reply to request {number} after {elapsed:.1?}"));
         Ok(())
-    }
-
-    /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
-    fn is_error(&self, message: &[u8]) -> Result<bool, Failure> {
-        let is_err = |value: &Value| {
-            let object = value.as_object().filter(|object| object.len() == 1);
-            object.is_some_and(|object| object.contains_key("Err"))
-        };
-        if let Some(value) = self.args.view.value(message)? {
-            let of_operation = value.as_object().filter(|object| object.len() == 1);
-            let inner = of_operation.and_then(|object| object.values().next());
-            return Ok(is_err(&value) || inner.is_some_and(is_err));
-        }
-        let mut prefixes = self.args.fail_on.iter();
-        Ok(prefixes.any(|prefix| message.starts_with(prefix.as_bytes())))
     }
 
     fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
@@ -353,22 +347,6 @@ impl Session<'_> {
         }
     }
 
-    fn unanswered(&self) -> Failure {
-        let some = self.in_flight.iter().any(|pending| pending.has_reply);
-        let before = if some {
-            "before the last reply"
-        } else {
-            "without a reply"
-        };
-        let message = format!("the server closed the connection {before}");
-        let failure = Failure::new(Exit::Closed, message);
-        if self.args.framing.to_string() == "length-prefixed" {
-            failure.hint("it may speak another framing: try --framing lines")
-        } else {
-            failure.hint("it may not understand the request: check --framing and --format")
-        }
-    }
-
     /// Prints what comes until the server closes.
     async fn follow(&mut self) -> Result<(), Failure> {
         while let Some(frame) = self.wire.next().await? {
@@ -401,29 +379,4 @@ impl Session<'_> {
             eprintln!("tcs: {}", text());
         }
     }
-}
-
-fn late(what: &str, limit: Duration) -> Failure {
-    Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
-        .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
-}
-
-fn shown(message: &[u8]) -> String {
-    match str::from_utf8(message) {
-        Ok(_) => escaped(message),
-        Err(_) => to_hex(message),
-    }
-}
-
-/// Returns what to do about a rejection.
-fn advice(kind: RejectionKind) -> Option<&'static str> {
-    Some(match kind {
-        RejectionKind::BadRequest => "check --format and the request",
-        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
-        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
-            "call again later"
-        }
-        RejectionKind::ProtocolError => "check --framing and the port",
-        _ => return None,
-    })
 }

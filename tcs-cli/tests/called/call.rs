@@ -6,14 +6,13 @@ use tcs::{
     framing::{Lines, Multiplexed, UntilEof},
     protocol::{Push, Replies},
     server_protocol,
-    transport::{ProxyHeader, UnixSocketListener},
 };
-use tcs_tests::{scratch_path, start, tls};
+use tcs_tests::start;
 
 use crate::{Scratch, fails, printed, ran, ran_with, scripted};
 
 #[server_protocol]
-fn greet(name: &str) -> Result<Response<String>, &str> {
+pub(crate) fn greet(name: &str) -> Result<Response<String>, &str> {
     match name {
         "nobody" => Err("no such person"),
         "bye" => Ok(Response::ReplyAndClose("Bye!".to_owned())),
@@ -274,97 +273,6 @@ async fn formats_are_written_and_shown_as_json() {
     let arguments = ["call", &address, "--hex", "92 cd012c a3416e6e"];
     assert_eq!(printed(ran(&arguments).await), ["92 a3 41 6e 6e cd 01 2c"]);
     server.stopped().await;
-}
-
-#[tokio::test]
-async fn tls_trusts_what_it_is_told() {
-    let root = tls::Root::new();
-    let tls = root.issue("localhost").server();
-    let server = start(ConcurrentServer::new(Greet).tls(tls)).await;
-    let address = format!("localhost:{}", server.addr().port());
-    let file = root.file();
-    let ca = file.to_str().expect("UTF-8");
-    assert_eq!(
-        printed(ran(&["call", &address, "--tls", "--ca", ca, "Ann"]).await),
-        ["Hello, Ann!"]
-    );
-    let url = format!("tls://{address}");
-    assert_eq!(
-        printed(ran(&["call", &url, "--insecure", "Ann"]).await),
-        ["Hello, Ann!"]
-    );
-    fails(
-        &ran(&["call", &address, "--tls", "Ann"]).await,
-        3,
-        "trust its issuer with --ca FILE",
-    );
-    let other = [
-        "call",
-        &address,
-        "--tls",
-        "--ca",
-        ca,
-        "--server-name",
-        "other",
-        "Ann",
-    ];
-    fails(&ran(&other).await, 3, "--server-name");
-    fails(
-        &ran(&["call", &address, "--ca", ca, "Ann"]).await,
-        2,
-        "need --tls",
-    );
-    fails(
-        &ran(&["call", &address, "--timeout", "9s", "Ann"]).await,
-        5,
-        "add --tls",
-    );
-    server.stopped().await;
-}
-
-#[server_protocol]
-fn who(_request: &str, peer: &tcs::Peer) -> String {
-    peer.to_string()
-}
-
-#[tokio::test]
-async fn proxy_header_names_the_client() {
-    let header = ProxyHeader::from_networks(&["127.0.0.0/8"]).expect("a network");
-    let server = start(ConcurrentServer::new(Who).handshake(header)).await;
-    let address = server.addr().to_string();
-    let arguments = ["call", &address, "--proxy", "192.0.2.1:4000", "x"];
-    assert_eq!(printed(ran(&arguments).await), ["192.0.2.1:4000"]);
-    server.stopped().await;
-}
-
-#[tokio::test]
-async fn unix_sockets_have_paths() {
-    let path = scratch_path("sock");
-    let listener = UnixSocketListener::bind(&path, 0o600).expect("a path");
-    let bound = ConcurrentServer::new(Greet)
-        .listener(listener)
-        .bind()
-        .await
-        .expect("it binds");
-    let handle = bound.handle();
-    let serving = tokio::spawn(bound.listen());
-    let path = path.to_str().expect("UTF-8");
-    assert_eq!(
-        printed(ran(&["call", "--unix", path, "Ann"]).await),
-        ["Hello, Ann!"]
-    );
-    let address = format!("unix:{path}");
-    assert_eq!(
-        printed(ran(&["call", &address, "Ann"]).await),
-        ["Hello, Ann!"]
-    );
-    handle.stop();
-    serving.await.expect("no panic").expect("it ends well");
-    fails(
-        &ran(&["call", &address, "Ann"]).await,
-        3,
-        "nothing listens there",
-    );
 }
 
 #[tokio::test]

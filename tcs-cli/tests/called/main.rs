@@ -6,6 +6,7 @@ mod hostile;
 mod listen;
 mod pages;
 mod programs;
+mod transports;
 
 use std::{fs, path::PathBuf, process::Stdio};
 

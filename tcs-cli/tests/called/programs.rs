@@ -32,7 +32,11 @@ async fn examples_are_called() {
         printed(ran(&["call", ADDRESS, "Ann"]).await),
         ["Hello, Ann!"]
     );
-    fails(&ran(&["call", ADDRESS, "-f", "lines", "Ann"]).await, 1, "");
+    fails(
+        &ran(&["call", ADDRESS, "-f", "lines", "Ann"]).await,
+        5,
+        "leave out --framing",
+    );
     stop(server).await;
 
     let server = example("modbus").await;

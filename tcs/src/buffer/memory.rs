@@ -150,7 +150,7 @@ impl MemoryBudget {
     }
 
     /// Returns how many bytes are reserved.
-    #[cfg(feature = "metrics")]
+    #[cfg(any(feature = "metrics", feature = "testing"))]
     pub(crate) fn reserved_bytes(&self) -> u64 {
         let free = self.pages.available_permits() + self.overdraft.available_permits();
         let pages = (self.total as usize + self.total as usize / 4).saturating_sub(free);

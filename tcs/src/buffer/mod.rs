@@ -5,14 +5,16 @@
 //! them when it waits and they are empty ([`BufferSlot::release`]).
 
 mod ahead;
+mod frames;
 mod memory;
 mod pool;
 mod read;
 mod write;
 
 pub(crate) use ahead::ReadAhead;
+pub(crate) use frames::{Arrival, Frames};
 pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
-pub(crate) use read::{Arrival, Frames, OwnedMessage, ReadBuffer, ReadError};
+pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
 pub(crate) use write::{EncodeOutcome, Unusual, WriteBuffer};
 
 use pool::{Pool, is_poolable};

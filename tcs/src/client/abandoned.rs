@@ -2,31 +2,31 @@
 //!
 //! Every use of a connection begins with it, so that nothing depends on the drop of a future or a pipeline.
 
-use std::{mem::take, sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll};
 
 use tokio::task::unconstrained;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Unfinished},
     fault::{Fault, OUT_OF_SYNC},
     wire::Expected,
 };
 use crate::{Error, Result, framing::Framing, runtime::poll_once};
 
 impl<F: Framing> Connection<F> {
-    /// Abandons the requests in flight, for which nobody waits any more: those of which nothing was sent are removed,
-    /// and the replies to the others are skipped.
+    /// Abandons the requests in flight, because nobody waits for them any more. A request is removed if nothing of it was
+    /// sent. The replies to the others are skipped.
     ///
     /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
     pub(super) fn abandon_in_flight(&mut self) {
-        if self.is_out_of_sync {
+        if self.unfinished == Some(Unfinished::Operation) {
             self.close_with(OUT_OF_SYNC);
         }
         if !self.in_flight.is_empty() {
             self.abandon_requests();
         }
         if self.in_flight.is_empty() {
-            self.reply_timer.reset();
+            self.waits.reply_timer.reset();
         }
         if F::HAS_IDS {
             self.ids.drop_parts();
@@ -38,7 +38,7 @@ impl<F: Framing> Connection<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if take(&mut self.is_uploading) {
+        if self.unfinished.take() == Some(Unfinished::Upload) {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -53,7 +53,7 @@ impl<F: Framing> Connection<F> {
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.
-        self.flush_end = 0;
+        self.waits.flush_end = 0;
     }
 
     /// Returns `true` if the request in flight at `offset` can still be removed: nothing of it was sent.
@@ -87,7 +87,7 @@ impl<F: Framing> Connection<F> {
         let polled = unconstrained(poll_once(|cx| {
             let polled = self.poll_received(cx, Expected::NOTHING);
             if polled.is_pending() && self.in_flight.abandoned() > 0 {
-                let _: Poll<()> = self.poll_timeout(|it| &mut it.reply_timer, cx);
+                let _: Poll<()> = self.poll_timeout(|it| &mut it.waits.reply_timer, cx);
             }
             polled
         }));
@@ -110,7 +110,7 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
-    /// returns its error, or that of a wait without a request.
+    /// returns its error, or the error of a wait without a request.
     #[cold]
     pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
         let offset = self.in_flight.pop_failed();

@@ -2,12 +2,10 @@
 
 use std::mem::take;
 
-use crate::framing::Notice;
+use crate::{conversation::Messages, framing::Notice};
 
 /// How many bytes of items a server may send before the client returns credit, from `WIRE.md`.
 pub(super) const CREDIT: usize = 256 * 1024;
-/// What an item takes of the credit beside its own bytes.
-const ITEM_OVERHEAD: usize = 8;
 
 /// What was received of a stream, and for which the server has not got credit again.
 #[derive(Debug, Default)]
@@ -18,7 +16,7 @@ pub(super) struct ItemCredit {
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
     pub(super) fn count(&mut self, length: usize) -> Option<Notice> {
-        self.used += length + ITEM_OVERHEAD;
+        self.used += length + Messages::OVERHEAD;
         if self.used < CREDIT / 2 {
             return None;
         }

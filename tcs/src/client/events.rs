@@ -75,7 +75,7 @@ impl<F: Framing> Connection<F> {
     /// [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
     ///
     /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed) and
-    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] tells them from replies, from the first use
+    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use
     /// of this method on, or, if the protocol has [`IS_EVENT`](Contract::IS_EVENT), from the first call. If the server
     /// has a greeting, [`receive`](Self::receive) it first.
     ///
@@ -144,13 +144,13 @@ impl<F: Framing> Connection<F> {
         poll_fn(|cx| match self.poll_event(cx) {
             Poll::Ready(event) => {
                 if self.in_flight.abandoned() == 0 {
-                    self.reply_timer.reset();
+                    self.waits.reply_timer.reset();
                 }
                 Poll::Ready(event.map_err(|fault| self.fail(fault)))
             }
             Poll::Pending => match &deadline {
                 Some(deadline) => {
-                    ready!(self.reply_timer.poll_until(deadline.at, cx));
+                    ready!(self.waits.reply_timer.poll_until(deadline.at, cx));
                     Poll::Ready(Err(self.late(None, deadline)))
                 }
                 None => Poll::Pending,
@@ -179,7 +179,7 @@ impl<F: Framing> Connection<F> {
         Err(Fault::Broken(reason).into())
     }
 
-    /// Notes how the protocol tells events from replies, if it does.
+    /// Sets how the protocol distinguishes events from replies, if it does.
     #[inline]
     pub(super) fn note_events_of<P: Contract>(&mut self) {
         if let Some(is_event) = P::IS_EVENT {

@@ -108,9 +108,9 @@ impl<F: Framing> Connection<F> {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 
-    /// Returns what belongs to the request in flight, or, if there is none, to the connection. Skips what is late, and
-    /// collects parts.
-    pub(super) fn sort(
+    /// Returns what is for the request in flight, or for the connection if there is none. Late replies are skipped, and
+    /// parts of a reply are collected.
+    pub(super) fn route(
         &mut self,
         received: Received,
         without_request: Expected,
@@ -168,7 +168,7 @@ impl<F: Framing> Connection<F> {
         }
     }
 
-    /// Cancels the request in flight, a part of which was sent. Its reply is skipped when it comes.
+    /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
     pub(super) fn cancel_request(&mut self) {
         if self.in_flight.pop_front().is_some() {
             self.ids.late += 1;

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 ///
 /// The count of those is enough, because replies come in the order of the requests.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(super) struct InFlightQueue {
     offsets: VecDeque<u64>,
     abandoned: usize,
 }
 
-impl InFlight {
+impl InFlightQueue {
     /// Returns their number, with those that were abandoned.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()

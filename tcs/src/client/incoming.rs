@@ -51,14 +51,14 @@ impl<F: Framing> Connection<F> {
             let last_id = self.ids.last();
             let expected = |id| match oldest {
                 Some(expected) if !F::HAS_IDS || id == last_id => expected,
-                // The id tells that it is for no request, or for one that was cancelled.
+                // By its id, it is for no request, or for one that was cancelled.
                 _ if F::HAS_IDS => Expected::ANY,
                 _ => without_request,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
             if F::HAS_IDS && !matches!(received, Received::Notice) {
                 let length = received.len();
-                if let Some(received) = self.sort(received, without_request)? {
+                if let Some(received) = self.route(received, without_request)? {
                     return Poll::Ready(Ok(received));
                 }
                 ready!(self.poll_skip(length, cx))?;
@@ -76,7 +76,7 @@ impl<F: Framing> Connection<F> {
             if self.in_flight.answer_oldest() {
                 return Poll::Ready(Ok(received));
             }
-            self.reply_timer.reset();
+            self.waits.reply_timer.reset();
         }
     }
 
@@ -119,10 +119,10 @@ impl<F: Framing> Connection<F> {
     /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when others must get their turn.
     #[cold]
     pub(super) const fn must_pause(&mut self, length: usize) -> bool {
-        self.skipped += SKIPPED_OVERHEAD + length;
-        let is_enough = self.skipped >= SKIPPED_AT_ONCE;
+        self.waits.skipped += SKIPPED_OVERHEAD + length;
+        let is_enough = self.waits.skipped >= SKIPPED_AT_ONCE;
         if is_enough {
-            self.skipped = 0;
+            self.waits.skipped = 0;
         }
         is_enough
     }
@@ -159,7 +159,7 @@ impl<F: Framing> Connection<F> {
         let decoded = read(message, &mut self.scratch, self.framing.get_mut());
         let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
         let value = extract(decoded, &self.peer)?;
-        self.is_out_of_sync = false;
+        self.unfinished = None;
         Ok(value)
     }
 

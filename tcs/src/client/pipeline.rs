@@ -195,7 +195,7 @@ impl<P: CallContract> Pipeline<'_, P> {
         }
         let connection = &mut *self.connection;
         let received = connection.with_timeout(
-            |it| &mut it.reply_timer,
+            |it| &mut it.waits.reply_timer,
             |it, cx| it.poll_received(cx, Expected::NOTHING),
         );
         let received = received.await.map_err(|fault| connection.fail(fault))?;
@@ -218,7 +218,8 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// Safe: requests that were not sent are sent later. The reply timeout continues until they are.
     pub async fn flush(&mut self) -> bool {
         let connection = &mut *self.connection;
-        let flushed = connection.with_timeout(|it| &mut it.flush_timer, Connection::poll_flush);
+        let flushed =
+            connection.with_timeout(|it| &mut it.waits.flush_timer, Connection::poll_flush);
         flushed.await
     }
 
@@ -275,15 +276,15 @@ impl<F: Framing> Connection<F> {
     /// reply is received.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let wire = &mut self.wire;
-        if wire.sent() >= self.flush_end {
+        if wire.sent() >= self.waits.flush_end {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.flush_timer.reset();
-            self.flush_end = wire.end_offset();
+            self.waits.flush_timer.reset();
+            self.waits.flush_end = wire.end_offset();
         }
         while wire.poll_flush(cx).is_pending() {
             if wire.unread() >= MAX_BUFFERED {
                 // This wait is over, so the next flush begins another.
-                self.flush_end = 0;
+                self.waits.flush_end = 0;
                 return Poll::Ready(false);
             }
             ready!(wire.poll_read(cx));

@@ -279,7 +279,7 @@ impl<P: CallContract> Sender<P> {
         let Half { shared, peer, .. } = &self.0;
         let max_frame_len = {
             let connection = &mut lock(&shared.state).connection;
-            connection.flush_timer.reset();
+            connection.waits.flush_timer.reset();
             connection.options.max_frame_len
         };
         let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
@@ -292,7 +292,7 @@ impl<P: CallContract> Sender<P> {
                 }
                 let connection = &mut state.connection;
                 if connection.poll_room::<P>(cx)?.is_pending() {
-                    return connection.poll_timeout(|it| &mut it.flush_timer, cx);
+                    return connection.poll_timeout(|it| &mut it.waits.flush_timer, cx);
                 }
                 connection.queue_request(None, again(&request))?;
                 Poll::Ready(Ok(connection.wire.end_offset()))
@@ -308,7 +308,7 @@ impl<P: CallContract> Sender<P> {
                 if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
                     return Poll::Ready(());
                 }
-                connection.poll_timeout(|it| &mut it.flush_timer, cx)
+                connection.poll_timeout(|it| &mut it.waits.flush_timer, cx)
             })
         });
         flushed.await;
@@ -445,7 +445,7 @@ impl<F: Framing> SharedConnection<F> {
                     return Poll::Ready(Ok(None));
                 }
                 if connection.in_flight.is_empty() && !awaits_greeting {
-                    connection.reply_timer.reset();
+                    connection.waits.reply_timer.reset();
                 }
             }
             let expected = if awaits_greeting {
@@ -459,7 +459,9 @@ impl<F: Framing> SharedConnection<F> {
                 Poll::Pending if connection.in_flight.is_empty() && !awaits_greeting => {
                     return Poll::Pending;
                 }
-                Poll::Pending => return connection.poll_timeout(|it| &mut it.reply_timer, cx),
+                Poll::Pending => {
+                    return connection.poll_timeout(|it| &mut it.waits.reply_timer, cx);
+                }
             };
             match received {
                 Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
@@ -477,7 +479,7 @@ impl<F: Framing> SharedConnection<F> {
                     cx.waker().wake_by_ref();
                 }
                 received => {
-                    connection.reply_timer.reset();
+                    connection.waits.reply_timer.reset();
                     let range: Range<usize> = connection.message_in(received)?;
                     let reply = connection.ids.message_in::<F>(&connection.wire, range);
                     copy(reply, message);

@@ -9,7 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{connection::Connection, fault::Fault, replies::Received, wire::Expected};
+use super::{
+    connection::{Connection, Unfinished},
+    fault::Fault,
+    replies::Received,
+    wire::Expected,
+};
 use crate::{
     Error, Result,
     deadline::Deadline,
@@ -35,7 +40,7 @@ const MAX_BUFFERED: usize = 64 * 1024;
 ///
 /// # Framings
 ///
-/// [`LengthPrefixed`](crate::framing::LengthPrefixed) tells chunks from requests, and tells the server where they end. With
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed) distinguishes chunks from requests, and says where they end. With
 /// other framings, chunks are ordinary messages, and `finish` sends nothing: the protocol says which chunk is the last one.
 /// A function that replies earlier takes those that follow for requests, so after an early reply, the connection is closed
 /// by its next use. Does not compile for [`Multiplexed`](crate::framing::Multiplexed), for a framing with one exchange per
@@ -57,7 +62,7 @@ pub struct Upload<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
     deadline: Option<Deadline>,
-    /// Whether the framing tells chunks from requests.
+    /// Whether the framing distinguishes chunks from requests.
     is_announced: bool,
     state: State,
     marker: PhantomData<fn() -> P>,
@@ -160,7 +165,7 @@ impl<F: Framing> Connection<F> {
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let offset = self.begin(P::HAS_GREETING, deadline, request).await?;
-        self.is_uploading = true;
+        self.unfinished = Some(Unfinished::Upload);
         // Until there are some, or their end, the server knows that they are to come.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
@@ -231,8 +236,8 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         let connection = self.connection;
         let framing = connection.framing.get_mut();
         connection.wire.notice(framing, Notice::ChunksEnd);
-        connection.is_uploading = false;
-        connection.reply_timer.reset();
+        connection.unfinished = None;
+        connection.waits.reply_timer.reset();
         let exchange = |it: &mut Connection<P::Framing>, cx: &mut Context<'_>| {
             it.poll_exchange(cx, &mut answer)
         };
@@ -277,7 +282,8 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     fn set_answered(&mut self, received: Received) {
         let connection = &mut *self.connection;
         // Unless it is an item of a streamed reply, whose end is to come.
-        connection.is_uploading = !connection.in_flight.is_empty();
+        let is_streamed = !connection.in_flight.is_empty();
+        connection.unfinished = is_streamed.then_some(Unfinished::Upload);
         if !self.is_announced {
             let reason = "the server answered an upload before its end";
             connection.wire.end_sending(Fault::Broken(reason));

@@ -13,6 +13,21 @@ use super::{
 };
 use crate::{Error, Result, deadline::Deadline, framing::Framing};
 
+/// The limits of a connection's waits. A wait may go on after its future was dropped.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// How long the next call may take, from [`Connection::deadline`].
+    next_limit: Option<Duration>,
+    /// Limits the wait for a message. Its wait continues while there are abandoned requests and nothing arrives.
+    pub(super) reply_timer: Timer,
+    /// Limits the wait until requests are sent.
+    pub(super) flush_timer: Timer,
+    /// The end of the requests for which `flush_timer` runs.
+    pub(super) flush_end: u64,
+    /// How much was skipped since the last pause.
+    pub(super) skipped: usize,
+}
+
 impl<F: Framing> Connection<F> {
     /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
     /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
@@ -55,13 +70,13 @@ impl<F: Framing> Connection<F> {
     /// # }
     /// ```
     pub fn deadline(&mut self, limit: Duration) -> &mut Self {
-        self.next_limit = Some(limit.min(MAX_TIMEOUT));
+        self.waits.next_limit = Some(limit.min(MAX_TIMEOUT));
         self
     }
 
     /// Returns the deadline of the call that begins, or an error if it has passed.
     pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
-        Deadline::begin(self.next_limit.take(), || self.peer.clone())
+        Deadline::begin(self.waits.next_limit.take(), || self.peer.clone())
     }
 
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
@@ -134,16 +149,20 @@ impl<F: Framing> Connection<F> {
     ) -> Poll<Result<T>> {
         match polled {
             Poll::Ready(received) => {
-                self.reply_timer.reset();
+                self.waits.reply_timer.reset();
                 Poll::Ready(received.map_err(|fault| self.fail(fault)))
             }
             Poll::Pending => {
                 if let Some(deadline) = deadline
-                    && self.reply_timer.poll_until(deadline.at, cx).is_ready()
+                    && self
+                        .waits
+                        .reply_timer
+                        .poll_until(deadline.at, cx)
+                        .is_ready()
                 {
                     return Poll::Ready(Err(self.late(offset, deadline)));
                 }
-                self.poll_timeout(|it| &mut it.reply_timer, cx)
+                self.poll_timeout(|it| &mut it.waits.reply_timer, cx)
             }
         }
     }

@@ -84,8 +84,8 @@ enum Sending {
     Closed,
 }
 
-/// Which messages are accepted: those of which the first byte was read after this many bytes of
-/// requests were sent.
+/// Which messages are accepted: their first byte must have been read after this many bytes of requests
+/// were sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected(u64);
 
@@ -496,7 +496,7 @@ mod tests {
             }
             far.write_u8(byte).await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
-            most = most.max(wire.replies.part_count());
+            most = most.max(wire.replies.segment_count());
             if sends {
                 let next = wire.next_received(&mut framing, |_| Expected::ANY);
                 assert!(matches!(next, Ok(None)));

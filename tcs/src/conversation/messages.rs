@@ -1,7 +1,6 @@
 //! Messages without frames, one after the other.
 
-/// What a message counts beside its length, so that a limit also limits empty ones. `WIRE.md` has it for credit.
-const OVERHEAD: usize = 8;
+use std::ops::Range;
 
 /// Messages without frames, one after the other.
 #[derive(Debug, Default)]
@@ -14,6 +13,9 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
+    /// What a message costs beside its length, so that a limit also limits empty ones. `WIRE.md` has it for credit.
+    pub(crate) const OVERHEAD: usize = 8;
+
     pub(crate) fn push(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);
         self.ends.push(self.bytes.len());
@@ -25,8 +27,8 @@ impl Messages {
     }
 
     /// Returns what all messages cost, also those that were taken: their lengths, and 8 for each.
-    pub(super) const fn cost(&self) -> usize {
-        self.bytes.len() + self.ends.len() * OVERHEAD
+    pub(crate) const fn cost(&self) -> usize {
+        self.bytes.len() + self.ends.len() * Self::OVERHEAD
     }
 
     pub(super) const fn capacity(&self) -> usize {
@@ -40,9 +42,20 @@ impl Messages {
 
     /// Takes the next message.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
+        let place = self.next_place()?;
+        self.bytes.get(place)
+    }
+
+    /// Takes the next message. Returns its place, for [`at`](Self::at).
+    pub(crate) fn next_place(&mut self) -> Option<Range<usize>> {
         let (start, end) = (self.start(), *self.ends.get(self.taken)?);
         self.taken += 1;
-        self.bytes.get(start..end)
+        Some(start..end)
+    }
+
+    /// Returns the message at a place.
+    pub(crate) fn at(&self, place: Range<usize>) -> &[u8] {
+        self.bytes.get(place).unwrap_or_default()
     }
 
     /// Returns how many of the messages that were not taken reach a cost of `limit`, and what they cost.
@@ -53,7 +66,7 @@ impl Messages {
                 break;
             }
             count += 1;
-            cost += message.len() + OVERHEAD;
+            cost += message.len() + Self::OVERHEAD;
         }
         (count, cost)
     }
@@ -80,7 +93,7 @@ impl Messages {
         })
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.taken = 0;

@@ -86,6 +86,8 @@ mod registry;
 mod rejected;
 mod report;
 mod run;
+#[cfg(feature = "serde")]
+mod settings;
 mod shared;
 mod stop;
 
@@ -95,4 +97,6 @@ pub use capacity::AtCapacity;
 pub use config::{Concurrent, Iterative, Mode, Once};
 pub use report::{Bytes, Connections, Events, Report, Requests};
 pub use run::ServerThread;
+#[cfg(feature = "serde")]
+pub use settings::ServerSettings;
 pub use stop::{ServerHandle, stop_signal};

@@ -44,7 +44,7 @@ pub struct Requests {
     /// `half_close_timeout` or the deadline of its client; the client cancelled the request; or the reply could
     /// not be sent, such as without memory. The peer received a failure, if the framing can carry one.
     pub failed: u64,
-    /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::FromContext).
+    /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::protocol::FromContext).
     pub rejected: u64,
     /// Received, but the reply was not sent, because the drain timeout expired, the peer reset the connection or
     /// stopped reading, or the connection closed after another reply.
@@ -68,7 +68,7 @@ pub struct Connections {
     pub open: u64,
 }
 
-/// The number of bytes of all connections, by direction: frames, without those of handshakes and of TLS.
+/// The number of bytes of all connections, by direction. Only frames count, not handshakes or TLS records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bytes {

@@ -79,6 +79,12 @@ impl ServerHandle {
         self.registry.stats()
     }
 
+    /// Returns how much memory large buffers have reserved.
+    #[cfg(feature = "testing")]
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.registry.reserved_bytes()
+    }
+
     pub(super) const fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }

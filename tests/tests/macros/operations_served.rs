@@ -12,10 +12,10 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::Json,
     framing::Lines,
-    protocol::{Context, ServerProtocol},
+    protocol::{Context, FromContext, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, Running, frame, start, within};

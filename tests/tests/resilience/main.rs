@@ -2,6 +2,8 @@
 
 mod cancellations;
 mod cuts;
+mod planted_faults;
 #[cfg(unix)]
 mod restarts;
 mod stampede;
+mod testing_kit;

@@ -18,5 +18,6 @@ mod own_streams;
 mod peers;
 mod queues;
 mod retirement;
+mod settings;
 mod started;
 mod stats;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, Response,
+    ConcurrentServer, ConnectionInfo, Peer, Rejection, Response,
     framing::{LengthPrefixed, Lines},
-    protocol::{Context, ServerProtocol},
+    protocol::{Context, FromContext, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, pair::Pair, start, within};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tcs::{ConnectionInfo, FromContext, Peer, Rejection, server_protocol};
+use tcs::{ConnectionInfo, Peer, Rejection, protocol::FromContext, server_protocol};
 
 struct Id(u64);
 

@@ -92,7 +92,7 @@ fn call<'a>(name: &'a str, pointer: Pointer<fn(&'a str) -> &'a str>) -> &'a str 
 
 pub struct Pointer<F>(F);
 
-impl<'a> tcs::FromContext<'a> for Pointer<fn(&'a str) -> &'a str> {
+impl<'a> tcs::protocol::FromContext<'a> for Pointer<fn(&'a str) -> &'a str> {
     fn from_context(_: &'a tcs::ConnectionInfo) -> Result<Self, tcs::Rejection> {
         Ok(Self(|text| text))
     }

@@ -68,9 +68,9 @@
 use std::sync::Mutex;
 
 use tcs::{
-    FromContext, Peer, Response, client_protocol,
+    Peer, Response, client_protocol,
     format::Encode,
-    protocol::{Push, Replies, Requests},
+    protocol::{FromContext, Push, Replies, Requests},
     server_protocol,
 };
 

@@ -86,7 +86,8 @@ impl<F: Framing> Channel<F> {
     /// Sends a request, and returns its reply with the connection that it came from.
     ///
     /// The request is encoded without a lock, because that is the user's code, unless `bytes_of` returns its bytes. Every
-    /// call runs it, so it is no `async fn`. The rare paths are in [`repeat`](Self::repeat), which is boxed.
+    /// call runs it, so it is no `async fn`. The rare paths are in a box:
+    /// [`round_trip_with_retries`](Self::round_trip_with_retries).
     pub(super) fn round_trip<T, B, E>(
         &self,
         has_greeting: bool,
@@ -98,8 +99,8 @@ impl<F: Framing> Channel<F> {
         B: Fn(&T) -> Option<&[u8]>,
         E: FnOnce(T, &mut Writer<'_>) -> Result<(), EncodeError>,
     {
-        let (start, subchannel) = (Start::now(), &**self.pool.choose());
-        let (mut first, mut call, mut repeated) = (Some((request, encode)), None, None);
+        let (start, subchannel) = (Start::now(), &**self.pool.choose_for_call());
+        let (mut first, mut call, mut retrying) = (Some((request, encode)), None, None);
         poll_fn(move |cx| {
             let (mut failure, mut encoded) = (None, Vec::new());
             if let Some(sent) = &mut call {
@@ -135,8 +136,9 @@ impl<F: Framing> Channel<F> {
                 }
                 encoded = bytes.to_vec();
             }
-            let repeat = || in_box(self.repeat(has_greeting, encoded, failure, start));
-            poll_in_box(repeated.get_or_insert_with(repeat), cx)
+            let retry =
+                || in_box(self.round_trip_with_retries(has_greeting, encoded, failure, start));
+            poll_in_box(retrying.get_or_insert_with(retry), cx)
         })
     }
 }
@@ -166,7 +168,7 @@ impl<F: Framing> Subchannel<F> {
         request: &[u8],
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
-        // after the guard, which is declared later.
+        // after the guard, because that is declared later.
         let waker = waker.clone();
         let CallTerms {
             has_greeting,

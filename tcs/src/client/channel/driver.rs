@@ -16,7 +16,7 @@ use super::{
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    slots::{Failure, InFlight},
+    slots::{Failure, UnansweredCall},
     subchannel::{Subchannel, SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
 };
@@ -310,7 +310,7 @@ fn deliver_other<F: Framing>(
     state: &mut SubchannelState<F>,
     wire: &Wire,
     received: Received,
-    call: Option<InFlight>,
+    call: Option<UnansweredCall>,
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
     let max_reply_len = subchannel.options.reply_len();

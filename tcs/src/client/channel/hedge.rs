@@ -90,7 +90,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
         let pool = &self.channel.pool;
         let used = first.origin().subchannel.index;
-        let subchannel = pool.least_loaded(|other| other.index != used)?;
+        let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
         let stats = &pool.stats;
         if !stats.budget()?.withdraw() {
             return None;

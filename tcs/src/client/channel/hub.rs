@@ -93,7 +93,7 @@ impl<F: Framing> Subchannel<F> {
         };
         match fault {
             Some(fault) => wake(subscriber.close(Some(fault))),
-            None => self.want(),
+            None => self.connect_in_background(),
         }
     }
 }

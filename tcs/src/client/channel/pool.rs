@@ -20,7 +20,7 @@ pub(super) struct Pool<F: Framing> {
     pub(super) options: ConnectOptions,
     /// Returns `true` if a message is an event. For framings without notices.
     is_event: OnceLock<fn(&[u8]) -> bool>,
-    /// The pool of which this one is a part.
+    /// The pool that this one is a part of.
     whole: Option<Arc<Self>>,
 }
 
@@ -40,7 +40,7 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`, which may use others.
+    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`.
     pub(super) fn first_of(whole: &Arc<Self>) -> Arc<Self> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
@@ -51,7 +51,7 @@ impl<F: Framing> Pool<F> {
         Arc::new(part)
     }
 
-    /// Notes how the protocol tells events from replies. Each connection leaves it to the next one.
+    /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
     pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.set(is_event).is_ok() {
@@ -70,15 +70,15 @@ impl<F: Framing> Pool<F> {
     /// Returns the connection for a call: the less loaded one of two that are chosen at random.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn choose(&self) -> &Arc<Subchannel<F>> {
+    pub(super) fn choose_for_call(&self) -> &Arc<Subchannel<F>> {
         match &*self.connections {
             [only] => only,
-            many => self.less_loaded(many),
+            many => self.with_fewer_calls(many),
         }
     }
 
     /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.
-    pub(super) fn least_loaded(
+    pub(super) fn with_fewest_calls(
         &self,
         is_fit: impl Fn(&Subchannel<F>) -> bool,
     ) -> Option<&Arc<Subchannel<F>>> {
@@ -86,7 +86,7 @@ impl<F: Framing> Pool<F> {
             .connections
             .iter()
             .filter(|subchannel| is_fit(subchannel));
-        let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
+        let open = fit.filter_map(|subchannel| Some((subchannel.calls_in_flight()?, subchannel)));
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
@@ -98,24 +98,27 @@ impl<F: Framing> Pool<F> {
         clippy::indexing_slicing,
         reason = "both indices are less than the length"
     )]
-    fn less_loaded<'a>(&'a self, connections: &'a [Arc<Subchannel<F>>]) -> &'a Arc<Subchannel<F>> {
+    fn with_fewer_calls<'a>(
+        &'a self,
+        connections: &'a [Arc<Subchannel<F>>],
+    ) -> &'a Arc<Subchannel<F>> {
         let first = fastrand::usize(..connections.len());
         let second = (first + fastrand::usize(1..connections.len())) % connections.len();
         let (first, second) = (&connections[first], &connections[second]);
-        match (first.load(), second.load()) {
+        match (first.calls_in_flight(), second.calls_in_flight()) {
             (Some(of_first), Some(of_second)) if of_second < of_first => second,
             (Some(_), Some(_)) => first,
             (Some(_), None) => {
-                second.want();
+                second.connect_in_background();
                 first
             }
             (None, Some(_)) => {
-                first.want();
+                first.connect_in_background();
                 second
             }
             (None, None) => {
-                if let Some(least) = self.least_loaded(|_| true) {
-                    first.want();
+                if let Some(least) = self.with_fewest_calls(|_| true) {
+                    first.connect_in_background();
                     return least;
                 }
                 // A connection for which a call can wait, if there is one.

@@ -66,7 +66,7 @@ impl<F: Framing> Channel<F> {
     /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the encoded
     /// request, or with the retry of one that has failed. Sends a request again if that is certainly harmless.
     #[cold]
-    pub(super) async fn repeat<'c>(
+    pub(super) async fn round_trip_with_retries<'c>(
         &'c self,
         has_greeting: bool,
         mut request: Vec<u8>,
@@ -95,7 +95,7 @@ impl<F: Framing> Channel<F> {
                 let next = next.await;
                 request = next.map_err(|error| retries.failed(stats, error))?;
             }
-            let mut subchannel = self.pool.choose();
+            let mut subchannel = self.pool.choose_for_call();
             let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
@@ -153,7 +153,7 @@ impl Retries {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
     }
 
-    /// Returns the error of the call. `error` is that of the last attempt.
+    /// Returns the error of the call. `error` is the error of the last attempt.
     fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
         stats.count_failure();
         match error.execution() {

@@ -6,6 +6,7 @@ use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
     client::credit::CREDIT,
+    conversation::Messages,
     framing::{FrameError, Framing},
 };
 
@@ -21,7 +22,7 @@ const MAX_IDLE_SLOTS: usize = 64;
 /// call that is complete, but whose result was not taken, is in neither. Decision 014 says why this is not `slab` and a
 /// queue of indices.
 ///
-/// Without ids, the next reply is that of the oldest call. The id of a call is the index of its slot plus 1, which is not
+/// Without ids, the next reply is for the oldest call. The id of a call is the index of its slot plus 1, which is not
 /// free before the reply has come.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -42,13 +43,13 @@ pub(super) struct Slots {
     now: u32,
     /// The tick in which something arrived last.
     last_arrival: u32,
-    /// The items of streamed replies that were not taken, by the indices of their calls. Each has its length before it.
-    items: BTreeMap<u32, Vec<u8>>,
+    /// The items of streamed replies that were not taken, by the indices of their calls.
+    items: BTreeMap<u32, Messages>,
 }
 
 /// A call whose reply is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InFlight {
+pub(super) struct UnansweredCall {
     /// The index of its slot.
     pub(super) index: u32,
     /// The offset of its request in the bytes of all requests.
@@ -99,7 +100,7 @@ struct Slot {
     started: u32,
     /// The next slot in its list.
     next: u32,
-    /// The one before it in the list of calls, with ids. That of the oldest is not read.
+    /// The one before it in the list of calls, with ids. Not read for the oldest call.
     previous: u32,
 }
 
@@ -142,11 +143,11 @@ impl Slots {
     }
 
     /// Returns the call with this id, if its reply is still to come.
-    pub(super) fn with_id(&self, id: u32) -> Option<InFlight> {
+    pub(super) fn with_id(&self, id: u32) -> Option<UnansweredCall> {
         let index = id.checked_sub(1)?;
         let slot = self.entries.get(index as usize)?;
         let offset = slot.offset;
-        (slot.stage != Stage::Complete).then_some(InFlight { index, offset })
+        (slot.stage != Stage::Complete).then_some(UnansweredCall { index, offset })
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -247,9 +248,9 @@ impl Slots {
 
     /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) fn oldest(&self) -> Option<InFlight> {
+    pub(super) fn oldest(&self) -> Option<UnansweredCall> {
         let slot = self.entries.get(self.oldest as usize)?;
-        Some(InFlight {
+        Some(UnansweredCall {
             index: self.oldest,
             offset: slot.offset,
         })
@@ -305,7 +306,7 @@ impl Slots {
     /// Notes that the reply to a call is a stream of items.
     #[cold]
     pub(super) fn expect_items(&mut self, index: u32) {
-        self.items.insert(index, Vec::new());
+        self.items.insert(index, Messages::default());
     }
 
     /// Returns `true` if the reply to a call is a stream of items.
@@ -322,22 +323,21 @@ impl Slots {
         ) else {
             return true;
         };
-        if items.len() >= CREDIT {
+        if items.cost() >= CREDIT {
             return false;
         }
-        items.extend_from_slice(&item.len().to_ne_bytes());
-        items.extend_from_slice(item);
+        items.push(item);
         slot.started = self.now;
         wakers.extend(slot.waker.take());
         true
     }
 
-    /// Exchanges the items that have come for an empty buffer. Returns `false` if there are none.
-    pub(super) fn take_items(&mut self, index: u32, taken: &mut Vec<u8>) -> bool {
+    /// Exchanges the items that have come for those that were received. Returns `false` if none have come.
+    pub(super) fn take_items(&mut self, index: u32, received: &mut Messages) -> bool {
         match self.items.get_mut(&index) {
             Some(items) if !items.is_empty() => {
-                taken.clear();
-                mem::swap(items, taken);
+                received.clear();
+                mem::swap(items, received);
                 true
             }
             _ => false,

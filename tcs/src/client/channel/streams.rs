@@ -17,14 +17,12 @@ use super::{Channel, call::CallTerms, metrics::Start, reply::Reply, subchannel::
 use crate::{
     Error, Result,
     client::{credit::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
+    conversation::Messages,
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
 };
-
-/// The length in bytes of the length before each item.
-const LENGTH: usize = size_of::<usize>();
 
 /// The items of a streamed reply, from [`Channel::stream`].
 ///
@@ -44,9 +42,8 @@ pub struct ChannelItems<P: Contract> {
     slot: Option<u32>,
     deadline: Option<DeadlineTimer>,
     start: Start,
-    /// The items that were taken from the slot, and how many of their bytes were received.
-    items: Vec<u8>,
-    received: usize,
+    /// The items that were taken from the slot.
+    items: Messages,
     /// The credit of these items that was not returned yet.
     credit: ItemCredit,
     reply: Option<Reply>,
@@ -116,7 +113,7 @@ impl<F: Framing> Channel<F> {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
             ..CallTerms::new(P::HAS_GREETING)
         };
-        let mut subchannel = self.pool.choose();
+        let mut subchannel = self.pool.choose_for_call();
         let call = self
             .wait_for_room(&mut subchannel, terms, &request, deadline.as_mut())
             .await
@@ -127,8 +124,7 @@ impl<F: Framing> Channel<F> {
             subchannel: Arc::clone(subchannel),
             deadline,
             start,
-            items: Vec::new(),
-            received: 0,
+            items: Messages::default(),
             credit: ItemCredit::default(),
             reply: None,
             scratch: Vec::new(),
@@ -189,8 +185,8 @@ impl<P: Contract + Streams> ChannelItems<P> {
         item: Range<usize>,
     ) -> Result<T> {
         self.scratch.clear();
-        let bytes = self.items.get(item).unwrap_or_default();
-        let decoded = T::decode(Frame::new(bytes).with_scratch(&mut self.scratch));
+        let frame = Frame::new(self.items.at(item));
+        let decoded = T::decode(frame.with_scratch(&mut self.scratch));
         decoded.map_err(|source| Error::decode(&self.subchannel.peer(), source))
     }
 
@@ -206,7 +202,6 @@ impl<P: Contract + Streams> ChannelItems<P> {
             };
             let mut state = self.subchannel.lock();
             if state.slots.take_items(slot, &mut self.items) {
-                self.received = 0;
                 continue;
             }
             if let Some(result) = state.slots.take_result(slot) {
@@ -249,12 +244,9 @@ impl<P: Contract + Streams> ChannelItems<P> {
 
     /// Returns where the next item is that was taken from the slot. Returns credit for half of what the server may send.
     fn next_taken(&mut self) -> Option<Range<usize>> {
-        let rest = self.items.get(self.received..)?;
-        let length = usize::from_ne_bytes(*rest.first_chunk::<LENGTH>()?);
-        let start = self.received + LENGTH;
-        self.received = start + length;
+        let item = self.items.next_place()?;
         if let Some(slot) = self.slot
-            && let Some(credit) = self.credit.count(length)
+            && let Some(credit) = self.credit.count(item.len())
         {
             let mut state = self.subchannel.lock();
             if state.slots.is_pending(slot) {
@@ -262,7 +254,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             }
             Subchannel::unlock_and_wake_driver(state);
         }
-        Some(start..self.received)
+        Some(item)
     }
 }
 

@@ -86,13 +86,13 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
     ) -> Result<Call<'s, F>> {
         let mut room = subchannel.room.0.subscribe();
-        subchannel.ask()?;
+        subchannel.request_connection()?;
         // When it is dropped, the next call is the first, and looks for room as well.
         let _first = self.pool.first_in_line.acquire().await;
         let mut wanted: &[Arc<Subchannel<F>>] = &[];
         loop {
             room.mark_unchanged();
-            if let Some(open) = self.pool.least_loaded(Subchannel::has_room) {
+            if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
                 *subchannel = open;
             }
             let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
@@ -100,9 +100,9 @@ impl<F: Framing> Channel<F> {
                 return Ok(call);
             }
             for other in wanted {
-                other.want();
+                other.connect_in_background();
             }
-            subchannel.ask()?;
+            subchannel.request_connection()?;
             // An error cannot be: the connections have the sender.
             drop(room.changed().await);
             // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
@@ -123,13 +123,13 @@ impl<F: Framing> Subchannel<F> {
     }
 
     /// Asks for a connection, though no call waits for it.
-    pub(super) fn want(self: &Arc<Self>) {
+    pub(super) fn connect_in_background(self: &Arc<Self>) {
         // Without a runtime, the call fails over the other connection.
-        drop(self.ask());
+        drop(self.request_connection());
     }
 
     /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
-    fn ask(self: &Arc<Self>) -> Result<()> {
+    fn request_connection(self: &Arc<Self>) -> Result<()> {
         let Some(connector) = &self.connector else {
             return Ok(());
         };

@@ -1,0 +1,230 @@
+//! Connections that are cut at every byte.
+
+use std::fmt::Debug;
+
+use tokio::runtime::Builder;
+
+use super::{
+    faults::{At, Cut},
+    server::{IntoServer, TestServer, serve},
+};
+use crate::{
+    Error, Execution,
+    protocol::{CallContract, Contract, ServerProtocol},
+};
+
+/// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the calls
+/// have returned with what the server counts: each request is executed at most once, and exactly as often as
+/// [`Error::execution`] says. Before, the calls must succeed, also byte by byte.
+///
+/// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one server,
+/// so what the protocol keeps for all of them stays. It brings a runtime of its own, whose clock is paused, so no limit
+/// takes time.
+///
+/// # Panics
+///
+/// Panics if the two do not agree, if the server does not end a connection, and inside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{server_protocol, testing};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # fn main() {
+/// // #[test]
+/// testing::cut_everywhere(Greet, || ["Ann", "Bob"]);
+/// # }
+/// ```
+pub fn cut_everywhere<S, R>(server: S, requests: impl Fn() -> R)
+where
+    S: IntoServer,
+    S::Protocol: CallContract<Framing = <S::Protocol as ServerProtocol>::Framing>,
+    R: IntoIterator<Item = <S::Protocol as Contract>::Request<'static>>,
+{
+    run(server, &async |server| {
+        let mut connection = server.connect();
+        let mut outcomes = Vec::new();
+        for request in requests() {
+            let reply = connection.call::<S::Protocol>(request).await;
+            outcomes.push(outcome(&reply.map(drop)));
+        }
+        outcomes
+    });
+}
+
+/// Like [`cut_everywhere`], for a client of your own: what it returns is compared with what the server counts.
+///
+/// `client` makes one call. It connects with [`connect`](TestServer::connect), [`channel`](TestServer::channel) or
+/// [`stream`](TestServer::stream). Its first connection is cut, and later ones are not. If it returns `Ok`, the value must
+/// be that of the connection that was not cut. If it returns an error, the error says whether the request was executed.
+///
+/// # Panics
+///
+/// As [`cut_everywhere`] does.
+///
+/// # Examples
+///
+/// A channel connects again, and sends again only what was not executed:
+///
+/// ```
+/// use tcs::{server_protocol, testing};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # fn main() {
+/// testing::cut_client_everywhere(Greet, async |server| server.channel().call::<Greet>("Ann").await);
+/// # }
+/// ```
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a closure is passed without `&`"
+)]
+pub fn cut_client_everywhere<S, T, E>(
+    server: S,
+    client: impl AsyncFn(&TestServer<S::Protocol>) -> Result<T, E>,
+) where
+    S: IntoServer,
+    T: Debug + PartialEq,
+    E: Verdict,
+{
+    let first = std::cell::OnceCell::new();
+    run(server, &async |server| {
+        let result = client(server).await;
+        let mut outcome = outcome(&result);
+        if let Ok(value) = result {
+            match first.get() {
+                Some(expected) if *expected != value => {
+                    outcome.is_expected = false;
+                    outcome.text = format!("{value:?}, where {expected:?} is expected");
+                }
+                _ => drop(first.set(value)),
+            }
+        }
+        vec![outcome]
+    });
+}
+
+/// The error of a call, which says whether the request was executed: an [`Error`] of this library, or the [`Execution`]
+/// of another client.
+pub trait Verdict: Debug {
+    /// Returns whether the request was executed.
+    fn execution(&self) -> Execution;
+}
+
+impl Verdict for Error {
+    fn execution(&self) -> Execution {
+        self.execution()
+    }
+}
+
+impl Verdict for Execution {
+    fn execution(&self) -> Execution {
+        *self
+    }
+}
+
+/// What a call has returned.
+#[derive(Debug)]
+struct Outcome {
+    /// How often its request was executed, at least and at most.
+    executions: (u64, u64),
+    /// Whether a reply is that of the connection that was not cut.
+    is_expected: bool,
+    /// For messages.
+    text: String,
+}
+
+fn outcome<T, E: Verdict>(result: &Result<T, E>) -> Outcome {
+    let executions = match result.as_ref().map_err(Verdict::execution) {
+        Ok(_) | Err(Execution::Executed) => (1, 1),
+        Err(Execution::NotSent | Execution::NotExecuted) => (0, 0),
+        Err(Execution::Unknown) => (0, 1),
+    };
+    let text = match result {
+        Ok(_) => "a reply".to_owned(),
+        Err(error) => format!("{:?} ({error:?})", error.execution()),
+    };
+    Outcome {
+        executions,
+        is_expected: true,
+        text,
+    }
+}
+
+fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<Outcome>) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let server = serve(server).await;
+        check(&server, client, None).await;
+        let (read, written) = server.take_counts();
+        server.bytewise_next();
+        check(&server, client, None).await;
+        let places = (0..=written).map(At::Written);
+        for at in places.chain((0..=read).map(At::Read)) {
+            for cut in Cut::ALL {
+                check(&server, client, Some((at, cut))).await;
+            }
+        }
+        server.finish().await;
+    });
+}
+
+/// Calls over a connection that is cut, and compares.
+async fn check<P: ServerProtocol>(
+    server: &TestServer<P>,
+    client: &impl AsyncFn(&TestServer<P>) -> Vec<Outcome>,
+    cut: Option<(At, Cut)>,
+) {
+    let before = executed(server);
+    if let Some((at, cut)) = cut {
+        server.cut_next(at, cut);
+    }
+    let outcomes = client(server).await;
+    // What the server has received, it executes before it closes.
+    server.closed().await;
+    let executed = executed(server) - before;
+    let (least, most) = outcomes.iter().fold((0, 0), |sum, outcome| {
+        let (least, most) = outcome.executions;
+        (sum.0 + least, sum.1 + most)
+    });
+    let texts: Vec<_> = outcomes.iter().map(|it| it.text.as_str()).collect();
+    let place = match cut {
+        Some((at, cut)) => format!("cut at {at:?} by {cut:?}"),
+        None => "without a cut".to_owned(),
+    };
+    assert!(
+        (least..=most).contains(&executed),
+        "{place}: the server has executed {executed} requests, and the calls say {least} to {most}:\n{}",
+        texts.join("\n")
+    );
+    let has_failed = least < outcomes.len() as u64;
+    assert!(
+        cut.is_some() || !has_failed,
+        "{place}: {}",
+        texts.join("\n")
+    );
+    let is_expected = outcomes.iter().all(|outcome| outcome.is_expected);
+    assert!(
+        is_expected,
+        "{place}: the call has returned {}",
+        texts.join("\n")
+    );
+}
+
+/// Returns how many requests the server has received and not rejected.
+fn executed<P: ServerProtocol>(server: &TestServer<P>) -> u64 {
+    let requests = server.handle().stats().requests;
+    requests.received - requests.rejected
+}

@@ -1,0 +1,457 @@
+//! A server in all the ways in which bytes can come and connections can end.
+
+use std::{
+    fmt,
+    panic::{Location, resume_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    runtime::{Builder, Handle},
+    time::{sleep, timeout},
+};
+
+use super::{
+    faults::{Cut, Seed},
+    pipe::{Pipe, pipe},
+    script::Script,
+};
+
+/// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
+const LIMIT: Duration = Duration::from_hours(1);
+/// More polls than any connection of a test needs, so that a server that never waits is found.
+const MAX_POLLS: usize = 100_000;
+/// The number of seeds that are tried.
+const SEEDS: usize = 16;
+const PIPE_LEN: usize = 64 << 10;
+
+/// Exchanges with a server, byte by byte, and what a test of any server does with them.
+///
+/// [`check`](Self::check) has connections with the server in which:
+///
+/// - each request is sent when the one before is answered, in one piece, byte by byte, and through a pipe of one byte;
+/// - all requests are sent at once, also with the end of the sending half behind them;
+/// - all of this comes in random pieces ([`Seed`]);
+/// - the connection is cut at every byte of the requests, in each way ([`Cut`]), and at every byte of the replies;
+/// - the peer does not read;
+/// - another connection does nothing in the middle of a request.
+///
+/// The replies must be those that were listed, and the server must send no more and no less. It must execute each request
+/// that is complete, and no other ([`executed`](Self::executed)). Then the server must end, within an hour of the paused
+/// clock, without a panic, and leave no task and nothing that you [count](Self::count).
+///
+/// # Examples
+///
+/// A server of this library:
+///
+/// ```
+/// use tcs::{ConcurrentServer, Peer, framing::Lines, server_protocol, testing::Exchanges};
+///
+/// #[server_protocol(framing = Lines)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # fn main() {
+/// // #[test]
+/// Exchanges::new()
+///     .exchange("Ann\n", "Hello, Ann!\n")
+///     .exchange("Zoë\n", "Hello, Zoë!\n")
+///     .check(|stream| ConcurrentServer::new(Greet).serve_stream(stream, Peer::unnamed()));
+/// # }
+/// ```
+///
+/// `check` takes any function that serves a stream, so it is for servers without this library as well.
+#[must_use = "it does nothing until `check` is called"]
+pub struct Exchanges {
+    greeting: Vec<u8>,
+    list: Vec<Exchange>,
+    executed: Option<Counter>,
+    counts: Vec<(&'static str, Counter)>,
+    /// Whether the server must end connections whose peers do nothing.
+    has_limits: bool,
+}
+
+type Counter = Box<dyn Fn() -> usize>;
+
+struct Exchange {
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    line: &'static Location<'static>,
+}
+
+impl Exchanges {
+    /// Creates a list without exchanges.
+    pub const fn new() -> Self {
+        Self {
+            greeting: Vec::new(),
+            list: Vec::new(),
+            executed: None,
+            counts: Vec::new(),
+            has_limits: true,
+        }
+    }
+
+    /// Sets what the server sends when a connection opens. Default: nothing.
+    pub fn greeting(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.greeting = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// Adds an exchange. They are made in this order on each connection.
+    #[track_caller]
+    pub fn exchange(mut self, request: impl AsRef<[u8]>, reply: impl AsRef<[u8]>) -> Self {
+        self.list.push(Exchange {
+            request: request.as_ref().to_vec(),
+            reply: reply.as_ref().to_vec(),
+            line: Location::caller(),
+        });
+        self
+    }
+
+    /// Sets what returns how many requests the server has executed so far. Default: they are not counted.
+    pub fn executed(mut self, count: impl Fn() -> usize + 'static) -> Self {
+        self.executed = Some(Box::new(count));
+        self
+    }
+
+    /// Adds a number that must be the same after a connection as before, such as open sessions or buffers in use.
+    pub fn count(mut self, name: &'static str, count: impl Fn() -> usize + 'static) -> Self {
+        self.counts.push((name, Box::new(count)));
+        self
+    }
+
+    /// Allows the server to wait for ever for a peer that says nothing more, or that does not read.
+    pub const fn without_limits(mut self) -> Self {
+        self.has_limits = false;
+        self
+    }
+
+    /// Tries all connections with a server. `serve` is called for each of them with its own stream.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the connection that has failed, and why; and inside of a tokio runtime.
+    pub fn check<F>(&self, serve: impl Fn(Pipe) -> F)
+    where
+        F: Future + Send + 'static,
+    {
+        let serve: Serve<'_> = &|stream| {
+            let bounded = Bounded {
+                inner: Box::pin(serve(stream)),
+                polls: 0,
+            };
+            Box::pin(bounded)
+        };
+        let (whole, all) = (self.in_turn("one by one"), self.at_once("all at once"));
+        let check = |name: &str, executed, run: &dyn Fn(Pipe) -> Peer| {
+            self.run(name, serve, PIPE_LEN, executed, run);
+        };
+        let played = |script: &Script| -> Box<dyn Fn(Pipe) -> Peer> {
+            let script = script.clone();
+            Box::new(move |stream| Box::pin(play(script.clone(), stream)))
+        };
+        let count = self.list.len();
+        check("one by one", count..=count, &played(&whole));
+        check(
+            "byte by byte",
+            count..=count,
+            &played(&self.by_byte("byte by byte")),
+        );
+        check("all at once", count..=count, &played(&all));
+        let ended = self.ended("all at once, and the end");
+        check("all at once, and the end", count..=count, &played(&ended));
+        let narrow = "through a pipe of one byte";
+        let run = played(&self.in_turn(narrow));
+        self.run(narrow, serve, 1, count..=count, &run);
+        self.in_pieces(serve, &[whole, all, ended]);
+        self.cut_requests(serve);
+        self.cut_replies(serve);
+        if self.has_limits {
+            self.unread(serve);
+        }
+        self.beside(serve);
+    }
+
+    /// Tries random pieces.
+    fn in_pieces(&self, serve: Serve<'_>, scripts: &[Script]) {
+        let count = self.list.len();
+        for mut seed in Seed::several(SEEDS) {
+            for script in scripts {
+                let script = script.clone().named("in random pieces");
+                let pieces = std::cell::RefCell::new(&mut seed);
+                let run = |stream: Pipe| -> Peer {
+                    let stream = pieces.borrow_mut().pieces(stream);
+                    Box::pin(play(script.clone(), stream))
+                };
+                self.run("in random pieces", serve, PIPE_LEN, count..=count, &run);
+            }
+        }
+    }
+
+    /// Cuts the connection at each byte of the requests.
+    fn cut_requests(&self, serve: Serve<'_>) {
+        let requests = self.requests();
+        for len in 0..=requests.len() {
+            let (complete, is_whole) = self.complete(len);
+            let replies = self.replies(complete);
+            for cut in Cut::ALL {
+                let name = format!("{cut:?} after {len} bytes of the requests");
+                let (script, sent) = (Script::new().named(&name), &requests[..len]);
+                let script = match cut {
+                    Cut::Close => script.says(sent).closes(),
+                    Cut::Reset => script.says(sent).resets(),
+                    Cut::HalfClose => script.says_and_ends(sent).hears(&replies),
+                    Cut::Stall => script.says(sent).hears(&replies),
+                };
+                // What the server says of an incomplete request is its own.
+                let script = match cut {
+                    Cut::HalfClose if is_whole => script.hears_end(),
+                    _ => script,
+                };
+                let least = match cut {
+                    Cut::HalfClose | Cut::Stall => complete,
+                    Cut::Close | Cut::Reset => 0,
+                };
+                let run = |stream: Pipe| -> Peer {
+                    let (script, name) = (script.clone(), name.clone());
+                    let must_end = cut != Cut::Stall || self.has_limits;
+                    Box::pin(async move {
+                        if let Some(mut stream) = script.play(stream).await
+                            && must_end
+                        {
+                            let mut rest = Vec::new();
+                            // The server ends the connection, as a reset or not.
+                            let ended = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
+                            assert!(
+                                ended.is_ok(),
+                                "{name}: the server has not closed within {LIMIT:?}"
+                            );
+                        }
+                    })
+                };
+                self.run(&name, serve, PIPE_LEN, least..=complete, &run);
+            }
+        }
+    }
+
+    /// Closes and resets the connection at each byte of the replies.
+    fn cut_replies(&self, serve: Serve<'_>) {
+        let count = self.list.len();
+        for len in 0..=self.replies(count).len() {
+            for cut in [Cut::Close, Cut::Reset] {
+                let name = format!("{cut:?} after {len} bytes of the replies");
+                let script = Script::new().named(&name);
+                let script = script.says(self.requests()).hears_any(len);
+                let script = match cut {
+                    Cut::Reset => script.resets(),
+                    _ => script.closes(),
+                };
+                let run = |stream: Pipe| -> Peer { Box::pin(play(script.clone(), stream)) };
+                self.run(&name, serve, PIPE_LEN, 0..=count, &run);
+            }
+        }
+    }
+
+    /// Reads no reply.
+    fn unread(&self, serve: Serve<'_>) {
+        let name = "a peer that does not read";
+        let Some(first) = self.list.first() else {
+            return;
+        };
+        let script = Script::new().named(name).says(&first.request);
+        let run = |stream: Pipe| -> Peer {
+            let script = script.clone();
+            Box::pin(async move {
+                let stream = script.play(stream).await;
+                sleep(LIMIT).await;
+                // A connection that the server has closed takes nothing more.
+                let mut stream = stream.expect("the script leaves it open");
+                let is_open = stream.write_all(b"\n").await.is_ok();
+                assert!(!is_open, "{name}: the server waits for more than {LIMIT:?}");
+            })
+        };
+        self.run(name, serve, 1, 0..=1, &run);
+    }
+
+    /// Does nothing in the middle of a request, while another connection is used.
+    fn beside(&self, serve: Serve<'_>) {
+        let name = "beside a connection in the middle of a request";
+        let script = self.in_turn(name);
+        let half = self.list.first().map_or(0, |it| it.request.len() / 2);
+        let beginning = self.requests()[..half].to_vec();
+        let run = |stream: Pipe| -> Peer {
+            let (other, far) = pipe(PIPE_LEN);
+            let other_server = tokio::spawn(serve(far));
+            let (script, beginning) = (script.clone(), beginning.clone());
+            Box::pin(async move {
+                let begun = Script::new().named(name).says(beginning);
+                let other = begun.play(other).await;
+                play(script, stream).await;
+                drop(other);
+                assert!(
+                    timeout(LIMIT, other_server).await.is_ok(),
+                    "{name}: the server has not ended within {LIMIT:?}"
+                );
+            })
+        };
+        let count = self.list.len();
+        self.run(name, serve, PIPE_LEN, count..=count, &run);
+    }
+
+    /// Has one connection with the server, in a runtime of its own.
+    fn run(
+        &self,
+        name: &str,
+        serve: Serve<'_>,
+        pipe_len: usize,
+        executions: std::ops::RangeInclusive<usize>,
+        peer: &dyn Fn(Pipe) -> Peer,
+    ) {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let executed = || self.executed.as_ref().map_or(0, |count| count());
+        let before: Vec<_> = self.counts.iter().map(|(_, count)| count()).collect();
+        let executed_before = executed();
+        runtime.block_on(async {
+            let (near, far) = pipe(pipe_len);
+            let server = tokio::spawn(serve(far));
+            peer(near).await;
+            match timeout(LIMIT, server).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => resume_unwind(error.into_panic()),
+                Err(late) => panic!("{name}: the server has not ended within {LIMIT:?}: {late}"),
+            }
+            // What it has spawned ends when it runs next.
+            sleep(LIMIT).await;
+            let tasks = Handle::current().metrics().num_alive_tasks();
+            assert_eq!(tasks, 0, "{name}: tasks are left over");
+        });
+        for ((count_name, count), before) in self.counts.iter().zip(before) {
+            let now = count();
+            assert_eq!(now, before, "{name}: {count_name} after the connection");
+        }
+        if self.executed.is_some() {
+            let executed = executed() - executed_before;
+            assert!(
+                executions.contains(&executed),
+                "{name}: {executed} requests were executed instead of {executions:?}"
+            );
+        }
+    }
+
+    /// Sends each request when the one before is answered.
+    fn in_turn(&self, name: &str) -> Script {
+        self.script(name, |script, exchange| {
+            let script = script.at(exchange.line).says(&exchange.request);
+            script.at(exchange.line).hears(&exchange.reply)
+        })
+        .ends()
+        .hears_end()
+    }
+
+    fn by_byte(&self, name: &str) -> Script {
+        self.script(name, |script, exchange| {
+            let script = script.at(exchange.line).says_by_byte(&exchange.request);
+            script.at(exchange.line).hears(&exchange.reply)
+        })
+        .ends()
+        .hears_end()
+    }
+
+    fn at_once(&self, name: &str) -> Script {
+        let script = Script::new().named(name).says(self.requests());
+        let script = script.hears(&self.greeting);
+        let script = self.list.iter().fold(script, |script, exchange| {
+            script.at(exchange.line).hears(&exchange.reply)
+        });
+        script.ends().hears_end()
+    }
+
+    fn ended(&self, name: &str) -> Script {
+        let script = Script::new().named(name);
+        let script = script.says_and_ends(&self.requests());
+        script.hears(self.replies(self.list.len())).hears_end()
+    }
+
+    fn script(&self, name: &str, step: impl Fn(Script, &Exchange) -> Script) -> Script {
+        let script = Script::new().named(name);
+        let script = if self.greeting.is_empty() {
+            script
+        } else {
+            script.hears(&self.greeting)
+        };
+        self.list.iter().fold(script, step)
+    }
+
+    /// Returns all requests.
+    fn requests(&self) -> Vec<u8> {
+        let requests = self.list.iter().flat_map(|it| &it.request);
+        requests.copied().collect()
+    }
+
+    /// Returns the greeting and the replies to the first requests.
+    fn replies(&self, count: usize) -> Vec<u8> {
+        let replies = self.list.iter().take(count);
+        let replies = replies.flat_map(|it| &it.reply);
+        self.greeting.iter().chain(replies).copied().collect()
+    }
+
+    /// Returns how many requests are complete in so many bytes, and whether these are all of the bytes.
+    fn complete(&self, len: usize) -> (usize, bool) {
+        let ends = self.list.iter().scan(0, |end, exchange| {
+            *end += exchange.request.len();
+            Some(*end)
+        });
+        let ends: Vec<_> = ends.take_while(|end| *end <= len).collect();
+        (ends.len(), ends.last().copied().unwrap_or_default() == len)
+    }
+}
+
+impl Default for Exchanges {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Exchanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchanges")
+            .field("exchanges", &self.list.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The peer of the server, in one connection.
+type Peer = Pin<Box<dyn Future<Output = ()>>>;
+/// Serves a connection.
+type Serve<'a> = &'a dyn Fn(Pipe) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn play<S>(script: Script, stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+{
+    drop(script.play(stream).await);
+}
+
+/// A server that is polled a limited number of times.
+struct Bounded<F> {
+    inner: Pin<Box<F>>,
+    polls: usize,
+}
+
+impl<F: Future> Future for Bounded<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.polls += 1;
+        assert!(self.polls < MAX_POLLS, "the server does not wait");
+        self.inner.as_mut().poll(cx).map(drop)
+    }
+}

@@ -1,0 +1,437 @@
+//! Faults of a network: pieces of any size, cuts, resets and stalls.
+
+use std::{
+    io::{self, Write as _, stderr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+    thread,
+};
+
+use fastrand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pipe::reset;
+
+/// The environment variable that has the seed of a test to replay.
+const VARIABLE: &str = "TCS_SEED";
+
+/// When a connection is cut, in bytes of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a stream has two directions")]
+pub enum At {
+    /// The owner of the stream has read so many bytes.
+    Read(usize),
+    /// The owner of the stream has written so many bytes.
+    Written(usize),
+}
+
+/// How a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "so that a test can try all of them: `Cut::ALL`"
+)]
+pub enum Cut {
+    /// Both ends read the end, after what has arrived before.
+    Close,
+    /// The direction of [`At`] ends. Bytes still go in the other direction.
+    HalfClose,
+    /// Both ends get errors, also in place of what has arrived before. The other end does so if it is a
+    /// [`Pipe`](super::Pipe) or a TCP stream; any other is closed.
+    Reset,
+    /// Nothing is read or written any more, and the connection stays open.
+    Stall,
+}
+
+impl Cut {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Close, Self::HalfClose, Self::Reset, Self::Stall];
+}
+
+/// A stream with faults, around any other stream.
+///
+/// # Examples
+///
+/// A client whose connection is reset after three bytes of the reply:
+///
+/// ```
+/// use tcs::{Connection, Execution, server_protocol, testing::{At, Cut, FaultyStream, serve}};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = serve(Greet).await;
+/// let stream = FaultyStream::new(server.stream()).bytewise().cut(At::Read(3), Cut::Reset);
+/// let error = Connection::over(stream).call::<Greet>("Ann").await.expect_err("no reply");
+/// assert_eq!(error.execution(), Execution::Unknown);
+/// assert_eq!(server.finish().await.requests.received, 1);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FaultyStream<S> {
+    /// `None` once it was closed or reset.
+    stream: Option<S>,
+    pieces: Pieces,
+    /// Whether the last poll of each direction did something, so that the next one waits.
+    must_wait: [bool; 2],
+    cut: Option<(At, Cut)>,
+    state: State,
+    read: usize,
+    written: usize,
+    counts: Option<Arc<ByteCounts>>,
+    /// Who waits, so that a cut by one task wakes the other.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    ReadingEnded,
+    WritingEnded,
+    Closed,
+    Reset,
+    Stalled,
+}
+
+/// How much goes at a time.
+#[derive(Debug)]
+enum Pieces {
+    Whole,
+    UpTo(usize),
+    Random(Rng),
+}
+
+/// The bytes that have gone over a stream.
+#[derive(Debug, Default)]
+pub(super) struct ByteCounts {
+    pub(super) read: AtomicUsize,
+    pub(super) written: AtomicUsize,
+}
+
+impl<S> FaultyStream<S> {
+    /// Wraps a stream, without faults.
+    pub const fn new(stream: S) -> Self {
+        Self {
+            stream: Some(stream),
+            pieces: Pieces::Whole,
+            must_wait: [false; 2],
+            cut: None,
+            state: State::Open,
+            read: 0,
+            written: 0,
+            counts: None,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// Reads and writes one byte at a time, and lets other tasks run in between.
+    #[must_use]
+    pub fn bytewise(self) -> Self {
+        self.pieces_of(1)
+    }
+
+    /// Reads and writes at most so many bytes at a time, and lets other tasks run in between.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `len` is zero.
+    #[must_use]
+    pub fn pieces_of(mut self, len: usize) -> Self {
+        assert!(len > 0, "a piece has at least a byte");
+        self.pieces = Pieces::UpTo(len);
+        self
+    }
+
+    /// Cuts the connection when so many bytes were read or written.
+    #[must_use]
+    pub const fn cut(mut self, at: At, cut: Cut) -> Self {
+        self.cut = Some((at, cut));
+        self
+    }
+
+    /// Adds what is read and written to these counts.
+    pub(super) fn counted(mut self, counts: Arc<ByteCounts>) -> Self {
+        self.counts = Some(counts);
+        self
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
+    /// Cuts the connection if it is time. Returns whether this direction goes on, as a poll.
+    fn check(&mut self, cx: &mut Context<'_>, is_read: bool) -> Poll<io::Result<bool>> {
+        let is_due = match self.cut {
+            Some((At::Read(read), _)) => self.read >= read,
+            Some((At::Written(written), _)) => self.written >= written,
+            None => false,
+        };
+        if is_due && let Some((at, cut)) = self.cut.take() {
+            self.apply(cx, at, cut);
+        }
+        match self.state {
+            State::Stalled => Poll::Pending,
+            State::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            State::Closed => Poll::Ready(Ok(false)),
+            State::ReadingEnded => Poll::Ready(Ok(!is_read)),
+            State::WritingEnded => Poll::Ready(Ok(is_read)),
+            State::Open => Poll::Ready(Ok(true)),
+        }
+    }
+
+    fn apply(&mut self, cx: &mut Context<'_>, at: At, cut: Cut) {
+        self.state = match (cut, at) {
+            (Cut::Close, _) => State::Closed,
+            (Cut::Reset, _) => State::Reset,
+            (Cut::Stall, _) => State::Stalled,
+            (Cut::HalfClose, At::Read(_)) => State::ReadingEnded,
+            (Cut::HalfClose, At::Written(_)) => State::WritingEnded,
+        };
+        match self.state {
+            State::Closed => self.stream = None,
+            State::Reset => self.stream.take().into_iter().for_each(reset),
+            State::WritingEnded => {
+                // Streams close their sending half without a wait; one that waits goes on when it is polled to shut down.
+                if let Some(stream) = &mut self.stream
+                    && Pin::new(stream).poll_shutdown(cx).is_pending()
+                {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            State::Open | State::ReadingEnded | State::Stalled => {}
+        }
+        let waiting = [self.reader.take(), self.writer.take()];
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Returns how many bytes may go now, of `len`. Zero is for later: then the task was woken.
+    fn piece(&mut self, cx: &mut Context<'_>, is_read: bool, len: usize) -> usize {
+        let must_wait = &mut self.must_wait[usize::from(is_read)];
+        let (size, waits) = match &mut self.pieces {
+            Pieces::Whole => return len,
+            Pieces::UpTo(len) => (*len, *must_wait),
+            Pieces::Random(rng) => (1 << rng.u32(0..14), *must_wait && rng.bool()),
+        };
+        *must_wait = !waits;
+        if waits {
+            cx.waker().wake_by_ref();
+            return 0;
+        }
+        len.min(size)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.reader = Some(cx.waker().clone());
+        if !ready!(this.check(cx, true))? {
+            return Poll::Ready(Ok(()));
+        }
+        let mut len = this.piece(cx, true, buffer.remaining());
+        if len == 0 && buffer.remaining() > 0 {
+            return Poll::Pending;
+        }
+        if let Some((At::Read(end), _)) = this.cut {
+            len = len.min(end - this.read);
+        }
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(Ok(()));
+        };
+        let len = len.min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(len));
+        let Poll::Ready(result) = Pin::new(stream).poll_read(cx, &mut piece) else {
+            // A piece that has not come yet needs no further wait.
+            this.must_wait[1] = false;
+            return Poll::Pending;
+        };
+        result?;
+        let count = piece.filled().len();
+        buffer.advance(count);
+        this.read += count;
+        if let Some(counts) = &this.counts {
+            counts.read.fetch_add(count, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.writer = Some(cx.waker().clone());
+        if !ready!(this.check(cx, false))? {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut len = this.piece(cx, false, bytes.len());
+        if len == 0 && !bytes.is_empty() {
+            return Poll::Pending;
+        }
+        if let Some((At::Written(end), _)) = this.cut {
+            len = len.min(end - this.written);
+        }
+        let (Some(stream), Some(piece)) = (&mut this.stream, bytes.get(..len)) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let count = ready!(Pin::new(stream).poll_write(cx, piece))?;
+        this.written += count;
+        if let Some(counts) = &this.counts {
+            counts.written.fetch_add(count, Relaxed);
+        }
+        // What was written was taken. The cut is for what follows, unless this end writes nothing more.
+        let _unused = this.check(cx, false);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.writer = Some(cx.waker().clone());
+        if !ready!(this.check(cx, false))? {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.writer = Some(cx.waker().clone());
+        if !ready!(this.check(cx, false))? {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Random choices of a test that can be replayed.
+///
+/// If the test panics, the seed is written to stderr, as `TCS_SEED=…`. The test that is run with this environment variable
+/// makes the same choices.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Connection, server_protocol, testing::{Seed, serve}};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// let server = serve(Greet).await;
+/// for mut seed in Seed::several(20) {
+///     let name = "x".repeat(seed.below(2_000));
+///     // Each read and each write is a piece of any size.
+///     let mut connection = Connection::over(seed.pieces(server.stream()));
+///     assert_eq!(connection.call::<Greet>(&name).await?, format!("Hello, {name}!"));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Seed {
+    seed: u64,
+    rng: Rng,
+}
+
+impl Seed {
+    /// Creates a seed that no other test has, or that of the environment variable `TCS_SEED`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the variable is no number.
+    pub fn new() -> Self {
+        Self::of(from_environment().unwrap_or_else(|| fastrand::u64(..)))
+    }
+
+    /// Returns this number of seeds, or only that of the environment variable `TCS_SEED`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the variable is no number.
+    pub fn several(count: usize) -> impl Iterator<Item = Self> {
+        let seed = from_environment();
+        let count = if seed.is_some() { 1 } else { count };
+        (0..count).map(move |_| Self::of(seed.unwrap_or_else(|| fastrand::u64(..))))
+    }
+
+    /// Creates this seed, for a test that is to make the same choices always.
+    pub fn of(seed: u64) -> Self {
+        Self {
+            seed,
+            rng: Rng::with_seed(seed),
+        }
+    }
+
+    /// Returns a random number below `limit`, or 0 if that is 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        if limit == 0 {
+            0
+        } else {
+            self.rng.usize(..limit)
+        }
+    }
+
+    /// Wraps a stream that reads and writes in random pieces, and sometimes lets other tasks run in between.
+    pub fn pieces<S>(&mut self, stream: S) -> FaultyStream<S> {
+        let mut stream = FaultyStream::new(stream);
+        stream.pieces = Pieces::Random(self.rng.fork());
+        stream
+    }
+
+    /// Returns a random cut of a connection whose owner reads and writes so many bytes.
+    pub fn cut(&mut self, read: usize, written: usize) -> (At, Cut) {
+        let at = self.below(read + written + 2);
+        let at = if at <= read {
+            At::Read(at)
+        } else {
+            At::Written(at - read - 1)
+        };
+        let cut = self.below(Cut::ALL.len());
+        (at, Cut::ALL.get(cut).copied().unwrap_or(Cut::Close))
+    }
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nothing is left to do if nobody can read it.
+            writeln!(stderr(), "{VARIABLE}={} repeats this failure", self.seed).ok();
+        }
+    }
+}
+
+fn from_environment() -> Option<u64> {
+    let seed = std::env::var(VARIABLE).ok()?;
+    let seed = seed.parse();
+    Some(seed.unwrap_or_else(|_| panic!("{VARIABLE} is no number")))
+}

@@ -1,0 +1,45 @@
+//! A kit for tests of protocols, of their servers and of their clients.
+//!
+//! | to test | use |
+//! |---|---|
+//! | a protocol with its real server, in memory | [`serve`] |
+//! | the bytes of a server or of a client | a [`Script`] |
+//! | bytes that arrive in any pieces; cuts, resets and stalls | a [`FaultyStream`], a [`Seed`] |
+//! | a function that takes part in a conversation, without a server | a [`TestConnection`](crate::protocol::TestConnection) |
+//! | that nothing is left over | a [`LeakCheck`] |
+//! | that each request is executed at most once, wherever the connection is cut | [`cut_everywhere`], [`cut_client_everywhere`] |
+//! | the bytes of a server in all of these ways | [`Exchanges`] |
+//!
+//! It needs the feature `testing`, which belongs into `[dev-dependencies]`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! tcs = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! All of it panics where a test fails. Nothing of it needs a port or a sleep, except for [`Script::listen`], so use
+//! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time.
+
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test that fails panics"
+)]
+
+mod cuts;
+mod exchanges;
+mod faults;
+mod leaks;
+mod pipe;
+mod script;
+mod server;
+
+pub use cuts::{Verdict, cut_client_everywhere, cut_everywhere};
+pub use exchanges::Exchanges;
+pub use faults::{At, Cut, FaultyStream, Seed};
+pub use leaks::LeakCheck;
+pub use pipe::{Pipe, pipe};
+pub use script::{Player, Script};
+pub use server::{IntoServer, TestServer, serve};

@@ -1,0 +1,112 @@
+//! A connection in memory that can be reset.
+
+use std::{
+    any::Any,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    net::TcpStream,
+};
+
+/// Creates a connection in memory. Each direction holds up to `len` bytes that were not read.
+///
+/// # Examples
+///
+/// ```
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (mut near, far) = tcs::testing::pipe(64);
+/// near.write_all(b"lost").await?;
+/// far.reset();
+/// let error = near.read_u8().await.expect_err("it was reset");
+/// assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+/// # Ok(())
+/// # }
+/// ```
+pub fn pipe(len: usize) -> (Pipe, Pipe) {
+    let (near, far) = duplex(len);
+    let is_reset = Arc::new(AtomicBool::new(false));
+    let end = |stream| Pipe {
+        stream,
+        is_reset: Arc::clone(&is_reset),
+    };
+    (end(near), end(far))
+}
+
+/// One end of a connection in memory. See [`pipe`].
+///
+/// To drop it closes the connection, and the other end reads what was sent before.
+#[derive(Debug)]
+pub struct Pipe {
+    stream: DuplexStream,
+    is_reset: Arc<AtomicBool>,
+}
+
+impl Pipe {
+    /// Resets the connection: the other end gets [`ConnectionReset`](io::ErrorKind::ConnectionReset), also in place of
+    /// bytes that it has not read.
+    pub fn reset(self) {
+        // To drop the stream wakes the other end.
+        self.is_reset.store(true, Relaxed);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_reset.load(Relaxed) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+/// Resets a stream if it is a [`Pipe`] or a TCP stream. Any other is closed.
+pub(super) fn reset<S: 'static>(mut stream: S) {
+    let any: &mut dyn Any = &mut stream;
+    if let Some(pipe) = any.downcast_mut::<Pipe>() {
+        pipe.is_reset.store(true, Relaxed);
+    } else if let Some(stream) = any.downcast_mut::<TcpStream>() {
+        // It fails on a socket that was reset already.
+        stream.set_zero_linger().ok();
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

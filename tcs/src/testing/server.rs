@@ -1,0 +1,343 @@
+//! A server in memory.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+
+use super::{
+    faults::{At, ByteCounts, Cut, FaultyStream},
+    pipe::{Pipe, pipe},
+};
+use crate::{
+    Channel, ConcurrentServer, Connection, Peer, Result,
+    client::ChannelOptions,
+    panics::lock,
+    protocol::{CallContract, Contract, ServerProtocol},
+    server::{Concurrent, Mode, Report, Server, ServerHandle},
+    transport::{Incoming, Listener},
+};
+
+/// The number of bytes that one end of a connection can send before the other reads.
+const PIPE_LEN: usize = 64 << 10;
+
+/// Serves a protocol in memory: the real server and its real wire, without a port.
+///
+/// `server` is a protocol, which a [`ConcurrentServer`] serves, or any server with its settings. It also works with
+/// tokio's clock paused, so a limit of minutes takes no time.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime, and if a setting is invalid.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{server_protocol, testing};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// // #[tokio::test]
+/// let mut server = testing::serve(Greet).await;
+/// assert_eq!(server.call("Ann").await?, "Hello, Ann!");
+/// assert_eq!(server.finish().await.requests.served, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With settings, and more than one connection:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tcs::{ConcurrentServer, RejectionKind, server_protocol, testing::serve};
+///
+/// #[server_protocol]
+/// async fn wait(seconds: u64) -> u64 {
+///     tokio::time::sleep(Duration::from_secs(seconds)).await;
+///     seconds
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> tcs::Result<()> {
+/// // #[tokio::test(start_paused = true)]
+/// let server = ConcurrentServer::new(Wait).request_timeout(Duration::from_secs(10));
+/// let server = serve(server).await;
+/// let (mut one, mut two) = (server.connect(), server.connect());
+/// assert_eq!(one.call::<Wait>(9).await?, 9);
+/// let error = two.call::<Wait>(11).await.expect_err("it takes too long");
+/// assert_eq!(error.rejection().map(|it| it.kind()), Some(RejectionKind::TimedOut));
+/// assert_eq!(server.finish().await.connections.accepted, 2);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The client of a module is over a connection or a channel:
+///
+#[cfg_attr(feature = "json", doc = "```")]
+#[cfg_attr(not(feature = "json"), doc = "```ignore")]
+/// #[tcs::server_protocol(format = tcs::format::Json)]
+/// mod bank {
+///     pub fn deposit(cents: u64, #[session] balance: &mut u64) -> u64 {
+///         *balance += cents;
+///         *balance
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// let server = tcs::testing::serve(bank::Protocol).await;
+/// let mut bank = bank::Client::over(server.connect());
+/// assert_eq!(bank.deposit(5).await?, 5);
+/// assert_eq!(bank.deposit(5).await?, 10);
+/// let another = bank::Client::over(server.channel());
+/// assert_eq!(another.deposit(1).await?, 1);
+/// # server.finish().await;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve<S: IntoServer>(server: S) -> TestServer<S::Protocol> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let server = server.into_server().listener(Pipes { receiver });
+    let bound = server.bind().await;
+    let bound = bound.unwrap_or_else(|error| panic!("the server cannot start: {error:?}"));
+    TestServer {
+        dialer: Arc::new(Dialer {
+            sender,
+            dialed: AtomicU64::new(0),
+            faults: Mutex::default(),
+            counts: Arc::default(),
+        }),
+        handle: bound.handle(),
+        task: tokio::spawn(bound.listen()),
+        connection: None,
+    }
+}
+
+/// What [`serve`] serves: a protocol, or a server with its settings.
+pub trait IntoServer {
+    /// The protocol.
+    type Protocol: ServerProtocol;
+    /// How many connections are served at a time.
+    type Mode: Mode;
+
+    /// Returns the server.
+    fn into_server(self) -> Server<Self::Protocol, Self::Mode>;
+}
+
+impl<P: ServerProtocol> IntoServer for P {
+    type Protocol = P;
+    type Mode = Concurrent;
+
+    fn into_server(self) -> ConcurrentServer<P> {
+        ConcurrentServer::new(self)
+    }
+}
+
+impl<P: ServerProtocol, M: Mode> IntoServer for Server<P, M> {
+    type Protocol = P;
+    type Mode = M;
+
+    fn into_server(self) -> Self {
+        self
+    }
+}
+
+/// A server in memory, and what connects to it. Created by [`serve`].
+///
+/// Dropping it closes the server once its connections are closed. To see how it ends, call [`finish`](Self::finish).
+pub struct TestServer<P: ServerProtocol> {
+    dialer: Arc<Dialer>,
+    handle: ServerHandle,
+    task: JoinHandle<Result<Report>>,
+    /// The connection of `call`.
+    connection: Option<Connection<P::Framing>>,
+}
+
+impl<P: ServerProtocol> TestServer<P> {
+    /// Sends a request and returns the reply. All calls have one connection, so they share a session.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Connection::call`].
+    pub async fn call(&mut self, request: <P as Contract>::Request<'_>) -> Result<P::Value<'_>>
+    where
+        P: CallContract<Framing = <P as ServerProtocol>::Framing>,
+    {
+        let dialer = &self.dialer;
+        let connection = self
+            .connection
+            .get_or_insert_with(|| Connection::over(dialer.dial()));
+        connection.call::<P>(request).await
+    }
+
+    /// Connects.
+    pub fn connect(&self) -> Connection<P::Framing> {
+        Connection::over(self.stream())
+    }
+
+    /// Returns a channel, which connects at its first call, and again when its connection has ended.
+    ///
+    /// Does not compile for a framing that has no channels.
+    pub fn channel(&self) -> Channel<P::Framing> {
+        let dialer = Arc::clone(&self.dialer);
+        let options = ChannelOptions::over(move || {
+            let stream = dialer.dial();
+            async { io::Result::Ok(stream) }
+        });
+        let channel = options.connect_lazily();
+        channel.unwrap_or_else(|error| panic!("no channel: {error:?}"))
+    }
+
+    /// Connects, and returns the stream, for raw bytes, a [`Script`](super::Script), or
+    /// [`ConnectOptions::over`](crate::client::ConnectOptions::over).
+    pub fn stream(&self) -> FaultyStream<Pipe> {
+        self.dialer.dial()
+    }
+
+    /// Cuts the next connection when its client has read or written so many bytes. Later connections are not cut.
+    pub fn cut_next(&self, at: At, cut: Cut) {
+        self.dialer.fault_next(move |stream| stream.cut(at, cut));
+    }
+
+    /// Returns the handle of the server, which stops it, and has its numbers.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Waits until the server has accepted and ended all connections, or has ended itself.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a connection is still open after an hour, which with a paused clock takes no time.
+    pub async fn closed(&self) {
+        // A limit of a server that has not passed by then is none.
+        for _ in 0..36_000 {
+            let connections = self.handle.stats().connections;
+            let dialed = self.dialer.dialed.load(Relaxed);
+            let is_idle = connections.open == 0 && connections.accepted == dialed;
+            if is_idle || self.task.is_finished() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("a connection is still open: {}", self.handle.stats());
+    }
+
+    /// Stops the server as [`ServerHandle::stop`] does, waits until it has ended, and returns its report.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server has returned an error or has panicked, if its numbers do not add up, or if it has kept memory
+    /// for a large message.
+    pub async fn finish(self) -> Report {
+        let Self {
+            handle,
+            task,
+            connection,
+            dialer: _,
+        } = self;
+        drop(connection);
+        handle.stop();
+        let report = match task.await {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => panic!("the server has failed: {error:?}"),
+            Err(error) => panic!("the server has panicked: {error}"),
+        };
+        let (requests, connections) = (report.requests, report.connections);
+        let answered = requests.served + requests.failed + requests.rejected;
+        assert_eq!(
+            (requests.received, connections.accepted),
+            (
+                answered + requests.aborted,
+                connections.closed + connections.aborted
+            ),
+            "the numbers of the server do not add up: {report}"
+        );
+        let reserved = handle.reserved_bytes();
+        assert_eq!(reserved, 0, "the server has kept memory for large messages");
+        report
+    }
+
+    /// Makes the next connection one that reads and writes byte by byte.
+    pub(super) fn bytewise_next(&self) {
+        self.dialer.fault_next(FaultyStream::bytewise);
+    }
+
+    /// Returns the bytes that clients have read and written since the last call.
+    pub(super) fn take_counts(&self) -> (usize, usize) {
+        let counts = &self.dialer.counts;
+        (
+            counts.read.swap(0, Relaxed),
+            counts.written.swap(0, Relaxed),
+        )
+    }
+}
+
+impl<P: ServerProtocol> fmt::Debug for TestServer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestServer")
+            .field("stats", &self.handle.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects to the server.
+struct Dialer {
+    sender: mpsc::UnboundedSender<Pipe>,
+    /// The number of connections.
+    dialed: AtomicU64,
+    /// Adds the faults of the next connection.
+    faults: Mutex<Option<AddFaults>>,
+    counts: Arc<ByteCounts>,
+}
+
+type AddFaults = Box<dyn FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send>;
+
+impl Dialer {
+    fn fault_next(
+        &self,
+        faults: impl FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send + 'static,
+    ) {
+        *lock(&self.faults) = Some(Box::new(faults));
+    }
+
+    /// Connects. A server that has ended drops the other end.
+    fn dial(&self) -> FaultyStream<Pipe> {
+        let (near, far) = pipe(PIPE_LEN);
+        self.sender.send(far).ok();
+        self.dialed.fetch_add(1, Relaxed);
+        let stream = FaultyStream::new(near).counted(Arc::clone(&self.counts));
+        match lock(&self.faults).take() {
+            Some(faults) => faults(stream),
+            None => stream,
+        }
+    }
+}
+
+/// The listener of the server.
+struct Pipes {
+    receiver: mpsc::UnboundedReceiver<Pipe>,
+}
+
+impl Listener for Pipes {
+    async fn accept(&mut self) -> io::Result<Option<Incoming>> {
+        let accepted = self.receiver.recv().await;
+        Ok(accepted.map(|stream| Incoming::new(stream, Peer::unnamed())))
+    }
+
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+}
