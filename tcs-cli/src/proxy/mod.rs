@@ -28,13 +28,19 @@ use self::{
 use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
+    help::HelpFlags,
     payload::View,
     target::duration,
 };
 
+const DIRECTIONS: &str = "\
+The TIME and BYTES of a fault are for both directions; those after `up:` are for
+what the client sends, and those after `down:` for what the server sends.";
+
+/// What `--help-all` says at its end.
 const EXAMPLES: &str = "\
-TIME and BYTES of a fault are for both directions. `up:100` is for what the
-client sends, and `down:100` for what the server sends.
+The TIME and BYTES of a fault are for both directions; those after `up:` are for
+what the client sends, and those after `down:` for what the server sends.
 
 Examples:
   tcs proxy localhost:4321 localhost:1234 --framing lines
@@ -43,22 +49,23 @@ Examples:
 
 /// Stand between a client and a server, and print what they say
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = DIRECTIONS, after_long_help = EXAMPLES, disable_help_flag = true)]
 pub(crate) struct Args {
     /// Where clients connect, HOST:PORT
     listen: String,
     /// The server, HOST:PORT
     upstream: String,
-    /// Framing, as in `tcs call`
-    #[arg(short, long, value_name = "FRAMING", default_value_t)]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
+        long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
     #[command(flatten)]
     view: View,
     /// Print whole messages, not only what fits a line
-    #[arg(long)]
+    #[arg(long, help_heading = "Messages")]
     full: bool,
     /// Print nothing
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
     /// Keep all bytes for so long
     #[arg(long, value_name = "TIME", help_heading = "Faults")]
@@ -81,6 +88,8 @@ pub(crate) struct Args {
     /// Pass on so many bytes per second
     #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     rate: Vec<Directed<u64>>,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
