@@ -28,9 +28,9 @@ macro_rules! settings {
         /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Those that are not given keep
         /// their defaults. A name that is no setting is an error that shows it.
         ///
-        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML, and it can be
-        /// a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A value may be text
-        /// everywhere:
+        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML,
+        /// and it can be a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A
+        /// value may be text everywhere:
         ///
         /// | setting | value |
         /// |---|---|
