@@ -157,11 +157,12 @@ impl Proxy {
             .local_addr()
             .map_err(|error| unbound(&self.listen, &error))?;
         let upstream = &self.upstream;
-        let mut text = format!("listening on {address} for {upstream}; Ctrl-C ends it\n");
+        let line = format!("listening on {address} for {upstream}; Ctrl-C ends it\n");
+        print(&[line.as_bytes()])?;
         if self.up.jitter > Duration::ZERO {
-            text += &format!("--seed {} repeats the jitter\n", self.seed);
+            let line = format!("--seed {} repeats the jitter\n", self.seed);
+            print(&[line.as_bytes()])?;
         }
-        print(&[text.as_bytes()])?;
         let proxy = Arc::new(self);
         let mut connection = 0;
         let mut ends = pin!(signal::ctrl_c());

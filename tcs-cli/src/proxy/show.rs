@@ -15,7 +15,6 @@ use super::fault::Direction;
 use crate::{
     framing::{AnyFraming, Found, FramingSpec, Kind},
     payload::{View, escaped, to_hex},
-    rejections,
 };
 
 /// A longer message is shown as bytes, so that the memory of a connection is bounded.
@@ -144,7 +143,7 @@ impl Show {
             Kind::Message => self.message("message", id, payload),
             Kind::Announced(what) => self.message(announced(what), id, payload),
             Kind::Control(code) => match RejectionKind::from_code(code) {
-                Some(kind) => self.message(rejections::name(kind), id, payload),
+                Some(kind) => self.message(&kind.to_string(), id, payload),
                 None => self.message(notice(code), id, payload),
             },
             Kind::Oversized(length) => self.note(&format!("message {length} (too long to show)")),

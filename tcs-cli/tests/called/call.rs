@@ -209,6 +209,22 @@ async fn greeting_and_what_follows_are_printed() {
     .await;
     fails(&ran, 1, "tcs: the reply is an error\n");
     server.stopped().await;
+
+    let script = "expect 1\nsend {\"error\": 2}";
+    let peer = scripted(script, &["--format", "json"]).await;
+    let error = ["--format", "json", "--fail-on", "{\"error\"", "1"];
+    let ran = crate::ran(&[&["call", &peer.address], &error[..]].concat()).await;
+    fails(&ran, 1, "tcs: the reply is an error\n");
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn limit_may_be_longer_than_the_clock() {
+    let peer = scripted("send hello\nexpect a\nsend A", &[]).await;
+    let endless = ["--timeout", "10000000000000000000", "--greeting", "a"];
+    let ran = ran(&[&["call", &peer.address], &endless[..]].concat()).await;
+    assert_eq!(printed(ran), ["hello", "A"]);
+    peer.followed().await;
 }
 
 #[server_protocol(framing = UntilEof)]

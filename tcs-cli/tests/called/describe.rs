@@ -161,7 +161,10 @@ async fn server_without_a_description_is_told() {
 
 #[tokio::test]
 async fn description_may_come_in_parts_between_others() {
-    let hex = |text: &str| -> String { text.bytes().map(|byte| format!("{byte:02x}")).collect() };
+    let hex = |text: &str| {
+        let digits = text.bytes().map(|byte| format!("{byte:02x}"));
+        digits.collect::<Vec<_>>().concat()
+    };
     let frame = |id: &str, text: &str| format!("{:08x} {id} {}", text.len(), hex(text));
     let reply = r#"{"describe":"{\"protocol\":\"Bank\",\"operations\":[]}"}"#;
     let (first, last) = reply.split_at(20);
