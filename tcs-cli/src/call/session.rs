@@ -8,7 +8,7 @@ use tcs::{
     framing::{Announcement, Exchanges, Notice, Side},
     transport::Stream,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
@@ -93,9 +93,9 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 
 impl Session<'_> {
     async fn greeting(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.args.timeout;
+        let began = Instant::now();
         loop {
-            let frame = timeout_at(deadline, self.wire.next()).await;
+            let frame = timeout(self.left(began), self.wire.next()).await;
             let frame = frame.map_err(|_| late("greeting", self.args.timeout))??;
             let frame = frame.ok_or_else(|| {
                 Failure::new(
@@ -144,8 +144,8 @@ impl Session<'_> {
                 return Ok(());
             };
             let number = oldest.number;
-            let deadline = oldest.began + self.args.timeout;
-            let Ok(frame) = timeout_at(deadline, self.wire.next()).await else {
+            let left = self.left(oldest.began);
+            let Ok(frame) = timeout(left, self.wire.next()).await else {
                 let what = if self.are_many {
                     format!("reply to request {number}")
                 } else {
@@ -156,6 +156,11 @@ impl Session<'_> {
             let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
             self.take(&frame)?;
         }
+    }
+
+    /// Returns what is left of the time limit of something that began then.
+    fn left(&self, began: Instant) -> Duration {
+        self.args.timeout.saturating_sub(began.elapsed())
     }
 
     /// Returns an error if there are more requests for a server that has closed the connection.

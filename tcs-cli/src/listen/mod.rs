@@ -209,11 +209,14 @@ mod tests {
         let framing: FramingSpec = "lines".parse().expect("a framing");
         let wire = Wire::new(server, &framing, Side::Server, 8 << 20);
         tokio::spawn(serve(wire, None, false, framing.exchanges()));
-        let request = [&[b'x'; 1 << 16][..], b"\n"].concat();
+        let request = "x".repeat(1 << 16) + "\n";
         let mut sent = 0;
         let all = async {
             for _ in 0..100 {
-                client.write_all(&request).await.expect("it is served");
+                client
+                    .write_all(request.as_bytes())
+                    .await
+                    .expect("it is served");
                 sent += request.len();
             }
         };
