@@ -205,6 +205,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.write_error.take().map_or(Ok(()), Err)
     }
 
+    /// Waits until what was queued is sent, and then returns `None`, or for a frame before that: the other end may read
+    /// no more until its own messages are read.
+    pub(crate) async fn flush_or_next(&mut self) -> Result<Option<Frame>, WireError> {
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(Some(frame));
+            }
+            let is_sent = poll_fn(|cx| {
+                if self.poll_flush(cx).is_ready() {
+                    return Poll::Ready(Ok(true));
+                }
+                if self.read_state == ReadState::Eof {
+                    return Poll::Pending;
+                }
+                self.poll_read(cx).map_ok(|()| false)
+            });
+            if is_sent.await.map_err(WireError::Io)? {
+                let error = self.write_error.take().map(WireError::Io);
+                return error.map_or(Ok(None), Err);
+            }
+        }
+    }
+
     /// Closes the sending half, once everything is sent.
     pub(crate) async fn close_half(&mut self) -> io::Result<()> {
         self.flush().await?;

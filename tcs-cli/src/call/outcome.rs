@@ -53,9 +53,8 @@ pub(super) fn late(what: &str, limit: Duration) -> Failure {
 
 pub(super) fn unsent(limit: Duration) -> Failure {
     let message = format!("the requests could not be sent within {limit:?}");
-    Failure::new(Exit::Timeout, message).hint(
-        "raise --timeout, or leave out --replies 0: the server may wait until its replies are read",
-    )
+    Failure::new(Exit::Timeout, message)
+        .hint("raise --timeout, or see why the server does not read")
 }
 
 pub(super) fn shown(message: &[u8]) -> String {

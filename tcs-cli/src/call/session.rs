@@ -135,13 +135,17 @@ impl Session<'_> {
                 continue;
             }
             let Some(oldest) = self.in_flight.first() else {
-                let sent = timeout(self.args.timeout, self.wire.flush()).await;
-                sent.map_err(|_| unsent(self.args.timeout))?
-                    .map_err(|error| disconnected(&error))?;
-                if has_more {
-                    continue;
+                let limit = self.args.timeout;
+                if !has_more {
+                    let sent = timeout(limit, self.wire.flush()).await;
+                    let sent = sent.map_err(|_| unsent(limit))?;
+                    return sent.map_err(|error| disconnected(&error));
                 }
-                return Ok(());
+                let sent = timeout(limit, self.wire.flush_or_next()).await;
+                if let Some(frame) = sent.map_err(|_| unsent(limit))?? {
+                    self.take(&frame)?;
+                }
+                continue;
             };
             let number = oldest.number;
             let left = self.left(oldest.began);

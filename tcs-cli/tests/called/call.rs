@@ -90,6 +90,11 @@ async fn rejections_are_told_with_their_kind_and_an_exit_code() {
         1,
         "tcs: request 1 was rejected (error): no such person\ntcs: request 3 was rejected (error): no such person\n",
     );
+    // What follows the last reply is of no interest.
+    let bytes = r"\x00\x00\x00\x02ok\x80\x00\x00\x01\x40";
+    let peer = scripted(&format!("expect x\nsend-bytes {bytes}"), &[]).await;
+    assert_eq!(printed(ran(&["call", &peer.address, "x"]).await), ["ok"]);
+    peer.followed().await;
     // The server says why it closes, also before a request that is still to come.
     fails(
         &ran_with(&["call", &address], b"bye\nAnn\n").await,

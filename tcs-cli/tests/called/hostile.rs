@@ -1,7 +1,7 @@
 //! Servers that send garbage, close, reset and stall.
 
 use tcs_tests::within;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{fails, printed, ran, ran_with, scripted, tcs};
 
@@ -192,6 +192,11 @@ async fn requests_without_replies_are_sent_at_once() {
     let address = listener.local_addr().expect("it listens").to_string();
     let process = tcs(&["call", &address, "--replies", "0", "-n", "9000000000", "x"]);
     let (mut server, _) = within(listener.accept()).await.expect("it connects");
+    // Pings fill what takes them, unless they are read.
+    let ping = [b"\x80\0\x10\0\x80".to_vec(), vec![b' '; 4095]].concat();
+    within(server.write_all(&ping.repeat(4096)))
+        .await
+        .expect("it reads");
     let mut bytes = vec![0; 3 << 20];
     within(server.read_exact(&mut bytes))
         .await
