@@ -125,16 +125,25 @@ fn file_has_valid_settings() -> Result<(), Box<dyn Error>> {
 /// The process ends with a message for people.
 #[test]
 fn error_at_the_start_is_readable() -> Result<(), Box<dyn Error>> {
+    let misspelt = concat!(env!("CARGO_TARGET_TMPDIR"), "/misspelt.toml");
+    fs::write(misspelt, "[servr]\n")?;
+    let printed = fails_to_start(misspelt, "PORT")?;
+    assert!(printed.contains("\n1 | [servr]\n"), "{printed}");
+
+    let printed = fails_to_start(FILE, "PROT")?;
+    let variable = "environment variables SERVER__…: unknown field `prot`";
+    assert!(printed.contains(variable), "{printed}");
+    Ok(())
+}
+
+/// Returns what is printed.
+fn fails_to_start(file: &str, variable: &str) -> Result<String, Box<dyn Error>> {
     let output = Command::new(env!("CARGO_BIN_EXE_{{project-name}}"))
-        .arg(FILE)
-        .env("SERVER__PROT", "7001")
+        .arg(file)
+        .env(format!("SERVER__{variable}"), "0")
         .output()?;
     assert_eq!(output.status.code(), Some(1));
-    let printed = String::from_utf8(output.stderr)?;
-    let message =
-        "environment variables SERVER__…: unknown field `prot`, expected one of `address`";
-    assert!(printed.contains(message), "{printed}");
-    Ok(())
+    Ok(String::from_utf8(output.stderr)?)
 }
 
 /// What a tool sees of it: `tcs describe`.
