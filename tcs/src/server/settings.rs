@@ -34,15 +34,16 @@ macro_rules! settings {
         ///
         /// | setting | value |
         /// |---|---|
-        /// | a time | a number of seconds, or a text with a unit of `ms`, `s`, `min`, `h`: `1.5`, `"100ms"`, `"5min"` |
+        /// | a time | a number of seconds, or a text with a unit of `ms`, `s`, `m` or `min`, `h`: `1.5`, `"100ms"`, `"5m"` |
         /// | a size or a number | an integer; sizes are in bytes |
-        /// | one whose method takes `None` | also `"none"`, for no limit |
+        /// | one whose method takes `None` | also `"none"`: no limit, or for `linger` and `lame_duck` no wait |
         /// | `at_capacity` | `"wait"`, `"reject"` or `"evict_idle"` |
         /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
         /// | `reuse_port` | `true` or `false` |
         ///
-        /// Listeners, handshakes and functions are set at the server. Values that make no sense together, or are zero,
-        /// are rejected by [`bind`](Server::bind).
+        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make no
+        /// sense together, and zero, except for `port`, which then is a free one, and for `linger`, `lame_duck` and
+        /// `drain_timeout`, which then do not wait.
         ///
         /// # Examples
         ///
@@ -58,10 +59,10 @@ macro_rules! settings {
         /// // With TOML, this is `toml::from_str`.
         /// let file = r#"{ "port": 7000, "max_connections": 50, "request_timeout": "5s", "idle_timeout": "none" }"#;
         /// let file: ServerSettings = serde_json::from_str(file)?;
-        /// // What comes later counts: `GREET_PORT=7001` of the environment is preferred to the file.
+        /// // What comes later counts: `GREET__PORT=7001` of the environment is preferred to the file.
         /// let server = ConcurrentServer::new(Greet)
         ///     .settings(&file)
-        ///     .settings(&ServerSettings::from_env("GREET_")?);
+        ///     .settings(&ServerSettings::from_env("GREET__")?);
         /// # drop(server);
         /// # Ok(())
         /// # }
@@ -136,8 +137,11 @@ settings! {
 }
 
 impl ServerSettings {
-    /// Reads the environment variables that begin with a prefix: with `"GREET_"`, `GREET_MAX_CONNECTIONS` is
+    /// Reads the environment variables that begin with a prefix: with `"GREET__"`, `GREET__MAX_CONNECTIONS` is
     /// `max_connections`.
+    ///
+    /// The prefix should end with two underscores. With one, `GREET_PORT` is also what Kubernetes sets to
+    /// `tcp://10.0.0.1:7000` if there is a Service named `greet`, and then an error.
     ///
     /// # Errors
     ///
@@ -304,7 +308,7 @@ impl Value for String {
 
 impl Value for Duration {
     fn expected() -> String {
-        "seconds, or a time such as \"100ms\", \"5s\", \"5min\" or \"1h\"".to_owned()
+        "seconds, or a time such as \"100ms\", \"5s\", \"5m\" or \"1h\"".to_owned()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -313,7 +317,7 @@ impl Value for Duration {
         let seconds = match unit.trim_start() {
             "ms" => number / 1_000.0,
             "" | "s" => number,
-            "min" => number * 60.0,
+            "m" | "min" => number * 60.0,
             "h" => number * 3_600.0,
             _ => return None,
         };
@@ -420,7 +424,7 @@ mod tests {
             (
                 "GREET_IDLE_TIMEOUT",
                 "5 days",
-                "environment variables GREET_…: `idle_timeout` cannot be `5 days`: write seconds, or a time such as \"100ms\", \"5s\", \"5min\" or \"1h\", or \"none\"",
+                "environment variables GREET_…: `idle_timeout` cannot be `5 days`: write seconds, or a time such as \"100ms\", \"5s\", \"5m\" or \"1h\", or \"none\"",
             ),
             (
                 "GREET_PUSH_OVERFLOW",
@@ -441,10 +445,11 @@ mod tests {
             ("5s", Some(5_000)),
             ("1.5", Some(1_500)),
             ("0", Some(0)),
+            ("5m", Some(300_000)),
+            ("5min", Some(300_000)),
             ("5 min", Some(300_000)),
             ("2h", Some(7_200_000)),
             ("-1s", None),
-            ("5m", None),
             ("s", None),
             ("", None),
             ("inf", None),

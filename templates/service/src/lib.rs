@@ -1,5 +1,8 @@
 //! The operations of the service. `operations::Client` calls them.
 
+pub mod monitor;
+pub mod settings;
+
 use std::{
     error::Error,
     fmt,
@@ -19,7 +22,7 @@ pub enum GreetError {
     NoName,
 }
 
-/// Greets, and counts.
+/// Greets, and counts. With `describe`, any client may ask for this list (`tcs describe`): without it, none can.
 #[server_protocol(format = Json, describe)]
 pub mod operations {
     use super::*;

@@ -1,51 +1,42 @@
 //! The server. Its argument is the file of its settings, such as `{{project-name}}.toml`.
 
-mod monitor;
+use std::{env, error::Error, io, path::Path, process::ExitCode};
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
-
-use serde::Deserialize;
 use tcs::{ConcurrentServer, server::ServerSettings, transport::Tls};
 use tokio::net::TcpListener;
 
-use {{crate_name}}::{Counter, operations};
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Settings {
-    server: ServerSettings,
-    /// Without it, nothing is encrypted.
-    tls: Option<Certificate>,
-    /// Where the numbers are, and whether the server is ready.
-    monitor: Option<SocketAddr>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Certificate {
-    certificate: PathBuf,
-    key: PathBuf,
-}
+use {{crate_name}}::{
+    Counter, monitor, operations,
+    settings::{Certificate, Settings},
+};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().init();
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = match env::args_os().nth(1) {
-        Some(path) => read(Path::new(&path))?,
+        Some(path) => Settings::read(Path::new(&path))?,
         None => Settings::default(),
     };
     let mut server = ConcurrentServer::new(operations::Protocol::new(Counter::default()))
         .settings(&settings.server)
-        // `SERVER_PORT=7001` is preferred to the file.
-        .settings(&ServerSettings::from_env("SERVER_")?);
+        // `SERVER__PORT=7001` is preferred to the file. With one underscore, `SERVER_PORT` is a variable that Kubernetes
+        // sets if a Service is named `server`.
+        .settings(&ServerSettings::from_env("SERVER__")?);
     if let Some(Certificate { certificate, key }) = &settings.tls {
-        server = server.tls(Tls::from_pem(certificate, key)?);
+        let tls = Tls::from_pem(certificate, key)?;
+        #[cfg(unix)]
+        reload_on_hangup(tls.clone())?;
+        server = server.tls(tls);
     }
     #[cfg(unix)]
     {
@@ -53,7 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let server = server.bind().await?;
     if let Some(address) = settings.monitor {
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| format!("`monitor` of {address}: {error}"))?;
         tokio::spawn(monitor::serve(listener, server.handle()));
     }
     // Until Ctrl-C or SIGTERM. Then the requests in flight are answered.
@@ -62,8 +54,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Settings, Box<dyn Error>> {
-    let in_file = |error: &dyn Error| format!("{}: {error}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| in_file(&error))?;
-    Ok(toml::from_str(&text).map_err(|error| in_file(&error))?)
+/// Reads the certificate again at each SIGHUP, for when it has been renewed. New connections get it.
+#[cfg(unix)]
+fn reload_on_hangup(tls: Tls) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match tls.reload() {
+                Ok(()) => tracing::info!("the certificate is reloaded"),
+                Err(error) => tracing::warn!(%error, "the earlier certificate stays in use"),
+            }
+        }
+    });
+    Ok(())
 }

@@ -1,13 +1,23 @@
 //! A client: `cargo run --bin client -- ADDRESS NAME`, where an address such as `tls://localhost:7000` is over TLS.
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, process::ExitCode, time::Duration};
 
 use tcs::client::ChannelOptions;
 
 use {{crate_name}}::operations;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match greet().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn greet() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let (Some(address), Some(name)) = (arguments.next(), arguments.next()) else {
         return Err("write an address and a name: `client localhost:7000 Ann`".into());
