@@ -1,5 +1,7 @@
 //! What `tcs-macros` does with tokens. A crate of macros cannot be called, so this has its modules.
 
+#[path = "../../tcs-macros/src/attribute.rs"]
+mod attribute;
 #[path = "../../tcs-macros/src/errors.rs"]
 mod errors;
 #[path = "../../tcs-macros/src/expand/mod.rs"]
@@ -19,28 +21,14 @@ mod syntax;
 
 use proc_macro2::TokenStream;
 
-use crate::{errors::Errors, item::Item, model::Model, options::{Options, Side}};
+use crate::options::Side;
 
 /// Returns what `#[server_protocol(options)]` makes of an item.
 pub fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Server, options, item)
+    attribute::expand(Side::Server, options, item)
 }
 
 /// Returns what `#[client_protocol(options)]` makes of an item.
 pub fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Client, options, item)
-}
-
-// As in the library's root.
-fn expand(side: Side, options: TokenStream, item: TokenStream) -> TokenStream {
-    let mut errors = Errors::default();
-    let mut options = Options::parse(side, options, &mut errors);
-    let Some(parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.append_to(item);
-    };
-    if let Item::Module(_) = parsed {
-        options.move_into_module();
-    }
-    let model = Model::resolve(&options, &parsed, &mut errors);
-    errors.append_to(expand::expand(&model))
+    attribute::expand(Side::Client, options, item)
 }

@@ -41,7 +41,9 @@ struct Message {
 
 /// Reads any bytes as each type in each format.
 pub fn check(data: &[u8]) {
-    let Ok((how, bytes)) = <(u8, &[u8])>::arbitrary_take_rest(Unstructured::new(data)) else { return };
+    let Ok((how, bytes)) = <(u8, &[u8])>::arbitrary_take_rest(Unstructured::new(data)) else {
+        return;
+    };
     match how % 5 {
         0 => json(bytes),
         1 => messagepack(bytes),
@@ -83,7 +85,10 @@ fn messagepack_as<T: DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
     match (decode::<MessagePack, T>(bytes), theirs) {
         (Ok(ours), Ok(theirs)) if rest.is_empty() => assert_eq!(ours, theirs),
         (Err(_), _) => {}
-        (ours, theirs) => panic!("{ours:?} is not {theirs:?}, with {} bytes behind it", rest.len()),
+        (ours, theirs) => panic!(
+            "{ours:?} is not {theirs:?}, with {} bytes behind it",
+            rest.len()
+        ),
     }
 }
 
@@ -94,7 +99,10 @@ fn messagepack(bytes: &[u8]) {
 }
 
 fn postcard_as<T: DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
-    match (decode::<Postcard, T>(bytes), postcard::take_from_bytes::<T>(bytes)) {
+    match (
+        decode::<Postcard, T>(bytes),
+        postcard::take_from_bytes::<T>(bytes),
+    ) {
         (Ok(ours), Ok((theirs, []))) => assert_eq!(ours, theirs),
         (Err(_), Err(_) | Ok((_, [_, ..]))) => {}
         (Err(error), Ok(_)) if error.contains("nests deeper") => {}
@@ -113,7 +121,10 @@ fn protobuf(bytes: &[u8]) {
     match (decode::<Protobuf, Message>(bytes), theirs) {
         (Ok(ours), Ok(theirs)) => {
             // A float that is not a number is not equal to itself.
-            assert_eq!(prost::Message::encode_to_vec(&ours), prost::Message::encode_to_vec(&theirs));
+            assert_eq!(
+                prost::Message::encode_to_vec(&ours),
+                prost::Message::encode_to_vec(&theirs)
+            );
         }
         (Err(_), Err(_)) => {}
         (ours, theirs) => panic!("{ours:?} is not {theirs:?}"),
@@ -121,7 +132,9 @@ fn protobuf(bytes: &[u8]) {
 }
 
 fn plain_as<T: for<'a> Decode<'a, Plain> + std::str::FromStr + PartialEq + Debug>(bytes: &[u8]) {
-    let theirs = str::from_utf8(bytes).ok().and_then(|text| text.parse::<T>().ok());
+    let theirs = str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.parse::<T>().ok());
     let ours = decode::<Plain, T>(bytes).ok();
     // Not a number is not equal to itself.
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
@@ -135,5 +148,8 @@ fn plain(bytes: &[u8]) {
     plain_as::<bool>(bytes);
     plain_as::<char>(bytes);
     plain_as::<std::net::SocketAddr>(bytes);
-    assert_eq!(decode::<Plain, String>(bytes).ok().as_deref(), str::from_utf8(bytes).ok());
+    assert_eq!(
+        decode::<Plain, String>(bytes).ok().as_deref(),
+        str::from_utf8(bytes).ok()
+    );
 }

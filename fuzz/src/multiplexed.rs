@@ -39,7 +39,9 @@ async fn desk(request: &str, mut out: Replies<'_, Desk>) -> Result<String, Strin
         "wait" => sleep(Duration::from_secs(number)).await,
         "items" => {
             for item in 0..number {
-                out.send(u32::try_from(item).unwrap_or(0)).await.map_err(|error| error.to_string())?;
+                out.send(u32::try_from(item).unwrap_or(0))
+                    .await
+                    .map_err(|error| error.to_string())?;
             }
         }
         "fail" => return Err("no".to_owned()),
@@ -50,9 +52,13 @@ async fn desk(request: &str, mut out: Replies<'_, Desk>) -> Result<String, Strin
 
 /// Sends any of them, and counts the answers to each id.
 pub fn check(data: &[u8]) {
-    let Ok((actions, closes)) = <(Vec<Action>, bool)>::arbitrary(&mut Unstructured::new(data)) else { return };
+    let Ok((actions, closes)) = <(Vec<Action>, bool)>::arbitrary(&mut Unstructured::new(data))
+    else {
+        return;
+    };
     in_virtual_time(async {
-        let (mut peer, served) = serve_in_memory(ConcurrentServer::new(Desk).max_frame_len(100), 1 << 16);
+        let (mut peer, served) =
+            serve_in_memory(ConcurrentServer::new(Desk).max_frame_len(100), 1 << 16);
         let mut asked = HashMap::<u32, usize>::new();
         for action in actions.iter().take(100) {
             let bytes = match action {
@@ -67,15 +73,22 @@ pub fn check(data: &[u8]) {
                     message_of((*id).into(), format!("{what} {number}"))
                 }
                 Action::Cancel(id) => control_of((*id).into(), kind::CANCEL, ""),
-                Action::Credit(id, credit) => control_of((*id).into(), kind::CREDIT, credit.to_be_bytes()),
-                Action::Deadline(id, limit) => control_of((*id).into(), kind::DEADLINE, limit.to_be_bytes()),
+                Action::Credit(id, credit) => {
+                    control_of((*id).into(), kind::CREDIT, credit.to_be_bytes())
+                }
+                Action::Deadline(id, limit) => {
+                    control_of((*id).into(), kind::DEADLINE, limit.to_be_bytes())
+                }
                 Action::Control(id, kind, text) => control_of((*id).into(), *kind, text),
                 Action::Wait(seconds) => {
                     sleep(Duration::from_secs((*seconds).into())).await;
                     continue;
                 }
             };
-            if !matches!(timeout(Duration::from_secs(1), peer.try_send(bytes)).await, Ok(Ok(()))) {
+            if !matches!(
+                timeout(Duration::from_secs(1), peer.try_send(bytes)).await,
+                Ok(Ok(()))
+            ) {
                 break;
             }
         }
@@ -89,7 +102,10 @@ pub fn check(data: &[u8]) {
         served.await.expect("no panic");
         for (id, answers) in answers(&heard) {
             let requests = asked.get(&id).copied().unwrap_or_default();
-            assert!(id == 0 || answers <= requests, "{answers} answers to {requests} requests of {id}");
+            assert!(
+                id == 0 || answers <= requests,
+                "{answers} answers to {requests} requests of {id}"
+            );
         }
     });
 }
@@ -101,7 +117,9 @@ fn answers(mut bytes: &[u8]) -> HashMap<u32, usize> {
     while let Some((header, rest)) = bytes.split_first_chunk::<8>() {
         let [length, id] = [&header[..4], &header[4..]]
             .map(|field| u32::from_be_bytes(field.try_into().expect("four bytes")));
-        let Some((payload, behind)) = rest.split_at_checked((length & !(1 << 31)) as usize) else { break };
+        let Some((payload, behind)) = rest.split_at_checked((length & !(1 << 31)) as usize) else {
+            break;
+        };
         bytes = behind;
         let is_message = length >> 31 == 0;
         let expected = announced.entry(id).or_default();

@@ -20,7 +20,9 @@ const BEGINNINGS: [&[u8]; 6] = [
 
 /// Reads a header, in pieces.
 pub fn check(data: &[u8]) {
-    let Ok((beginning, room, rest)) = <(u8, u8, &[u8])>::arbitrary_take_rest(Unstructured::new(data)) else {
+    let Ok((beginning, room, rest)) =
+        <(u8, u8, &[u8])>::arbitrary_take_rest(Unstructured::new(data))
+    else {
         return;
     };
     let bytes = [BEGINNINGS[usize::from(beginning) % BEGINNINGS.len()], rest].concat();
@@ -32,8 +34,8 @@ pub fn check(data: &[u8]) {
             drop(near);
         };
         let mut peer = Peer::unnamed();
-        let reading = header.perform(Stream::new(far), &mut peer);
-        let (_, read) = tokio::join!(writing, reading);
-        drop(read);
+        // It is dropped when it ends, so that what is behind the header can be written.
+        let reading = async { drop(header.perform(Stream::new(far), &mut peer).await) };
+        tokio::join!(writing, reading);
     });
 }

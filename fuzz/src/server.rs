@@ -46,8 +46,7 @@ enum End {
 
 #[derive(Arbitrary, Debug)]
 struct Case<'a> {
-    framing: u8,
-    kind: u8,
+    server: u8,
     pipe: u8,
     actions: Vec<Action<'a>>,
     end: End,
@@ -55,24 +54,19 @@ struct Case<'a> {
 
 /// Does anything to a server.
 pub fn check(data: &[u8]) {
-    let Ok(case) = Case::arbitrary(&mut Unstructured::new(data)) else { return };
-    match case.framing % 4 {
-        0 => with_framing::<LengthPrefixed>(&case),
-        1 => with_framing::<Lines>(&case),
-        2 => with_framing::<CrlfText>(&case),
-        _ => with_framing::<Netstrings>(&case),
+    let Ok(case) = Case::arbitrary(&mut Unstructured::new(data)) else {
+        return;
+    };
+    match case.server % 5 {
+        0 => with::<LengthPrefixed, SyncFn>(&case),
+        1 => with::<LengthPrefixed, WaitingFn>(&case),
+        2 => with::<Netstrings, ReadyFn>(&case),
+        3 => with::<Lines, SyncFn>(&case),
+        _ => with::<CrlfText, WaitingFn>(&case),
     }
 }
 
-fn with_framing<F: Framing>(case: &Case<'_>) {
-    match case.kind % 3 {
-        0 => with_kind::<F, SyncFn>(case),
-        1 => with_kind::<F, ReadyFn>(case),
-        _ => with_kind::<F, WaitingFn>(case),
-    }
-}
-
-fn with_kind<F: Framing, K: Kind>(case: &Case<'_>) {
+fn with<F: Framing, K: Kind>(case: &Case<'_>) {
     in_virtual_time(async {
         let gate = gate();
         let server = ConcurrentServer::new(tester_of::<K, F>(&gate).counting())
@@ -84,7 +78,12 @@ fn with_kind<F: Framing, K: Kind>(case: &Case<'_>) {
     });
 }
 
-async fn drive<F: Framing>(case: &Case<'_>, waits: bool, mut peer: RawPeer, served: JoinHandle<Report>) {
+async fn drive<F: Framing>(
+    case: &Case<'_>,
+    waits: bool,
+    mut peer: RawPeer,
+    served: JoinHandle<Report>,
+) {
     let mut heard = Vec::new();
     let mut requests = 0;
     for action in &case.actions {
@@ -120,9 +119,17 @@ async fn drive<F: Framing>(case: &Case<'_>, waits: bool, mut peer: RawPeer, serv
         End::Reset => peer.reset(),
     }
     let report = served.await.expect("the server does not panic");
-    assert!(report.requests.received <= requests + sent_by_hand(case), "{report}");
+    assert!(
+        report.requests.received <= requests + sent_by_hand(case),
+        "{report}"
+    );
     // What the server has sent is complete frames, but for the last one.
-    let _ = cutting::read_until::<F>(Side::Client, &[&heard], tcs::framing::ReadState::Idle, 1 << 20);
+    let _ = cutting::read_until::<F>(
+        Side::Client,
+        &[&heard],
+        tcs::framing::ReadState::Idle,
+        1 << 20,
+    );
 }
 
 fn text(request: Request, size: u8, waits: bool) -> String {
