@@ -24,11 +24,13 @@ enum Messages {
     #[default]
     StartUp,
     Queries,
+    /// An extended query has failed. What follows is skipped, up to `Sync`.
+    Skipped,
 }
 
 impl Framing for Messages {
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let type_len = usize::from(matches!(self, Self::Queries));
+        let type_len = usize::from(!matches!(self, Self::StartUp));
         let Some(header) = input.need(type_len + 4)? else {
             return Ok(None);
         };
@@ -45,21 +47,26 @@ impl Framing for Messages {
 #[server_protocol(framing = Messages, reject_with = in_words)]
 fn postgres(message: &[u8], #[framing] framing: &mut Messages) -> Response<Vec<u8>> {
     let ready = message_of(b'Z', b"I");
-    if matches!(framing, Messages::Queries) {
-        return match message.split_at(5) {
-            ([b'X', ..], _) => Response::Close,
-            ([b'Q', ..], query) => {
-                let query = String::from_utf8_lossy(query);
+    if !matches!(framing, Messages::StartUp) {
+        return match (message[0], *framing) {
+            (b'X', _) => Response::Close,
+            (b'S', _) => {
+                *framing = Messages::Queries;
+                Response::Reply(ready)
+            }
+            (_, Messages::Skipped) => Response::NoReply,
+            (b'Q', _) => {
+                let query = String::from_utf8_lossy(&message[5..]);
                 let reply = answer(query.trim_end_matches('\0'));
                 let reply = reply.unwrap_or_else(|(state, text)| error("ERROR", state, &text));
                 Response::Reply([reply, ready].concat())
             }
-            // A prepared statement: after the error, the client gets nothing until it synchronizes.
-            ([b'P', ..], _) => {
+            // The extended query protocol: parse, bind, describe, execute, close.
+            (b'P' | b'B' | b'D' | b'E' | b'C', _) => {
+                *framing = Messages::Skipped;
                 Response::Reply(error("ERROR", "0A000", "there are no prepared statements"))
             }
-            ([b'B' | b'C' | b'D' | b'E' | b'H', ..], _) => Response::NoReply,
-            ([b'S', ..], _) => Response::Reply(ready),
+            (b'H', _) => Response::NoReply, // flush
             _ => Response::ReplyAndClose(error("FATAL", "08P01", "invalid message type")),
         };
     }

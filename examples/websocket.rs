@@ -95,13 +95,14 @@ impl Framing for WebSocket {
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let code: u16 = match rejection.kind() {
-            // The last reply has said so.
-            RejectionKind::GoingAway => return false,
+            RejectionKind::GoingAway => 1001,
             RejectionKind::ProtocolError => 1002,
             RejectionKind::TooLarge => 1009,
             _ => 1011,
         };
         match self {
+            // There is no request that it could answer.
+            Self::Http { .. } if code == 1001 => return false,
             Self::Http { .. } => out.extend(BAD_REQUEST),
             Self::Frames(_) => out.extend(frame(CLOSE, &code.to_be_bytes())),
             Self::Closed => return false,

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
         long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
-    /// Format: json, messagepack or postcard [default: tries all]
+    /// Format: json, messagepack or postcard [default: any]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     format: Option<Named>,
     /// How long the reply may take

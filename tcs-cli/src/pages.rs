@@ -30,23 +30,35 @@ pub(crate) fn man() -> ExitCode {
         .get_subcommands()
         .filter(|command| command.get_name() != "help");
     let commands: Vec<clap::Command> = commands.cloned().collect();
-    let written = Man::new(tcs).render(&mut page).and_then(|()| {
-        for command in commands {
-            let name = command.get_name().to_uppercase();
-            writeln!(page, ".SH {name}")?;
-            let command = Man::new(command);
-            command.render_synopsis_section(&mut page)?;
-            command.render_description_section(&mut page)?;
-            command.render_options_section(&mut page)?;
-            command.render_extra_section(&mut page)?;
-        }
-        Ok(())
-    });
+    let written = sections(&mut page, tcs, commands);
     report(
         written
             .map_err(|error| unprinted(&error))
             .and_then(|()| print(&page)),
     )
+}
+
+/// Writes one page with a section for each command, in place of a page for each.
+fn sections(
+    page: &mut Vec<u8>,
+    tcs: clap::Command,
+    commands: Vec<clap::Command>,
+) -> io::Result<()> {
+    let tcs = Man::new(tcs);
+    tcs.render_title(page)?;
+    tcs.render_name_section(page)?;
+    tcs.render_synopsis_section(page)?;
+    tcs.render_options_section(page)?;
+    for command in commands {
+        let name = command.get_name().to_uppercase();
+        writeln!(page, ".SH {name}")?;
+        let command = Man::new(command);
+        command.render_synopsis_section(page)?;
+        command.render_description_section(page)?;
+        command.render_options_section(page)?;
+        command.render_extra_section(page)?;
+    }
+    Ok(())
 }
 
 fn print(page: &[u8]) -> Result<(), Failure> {

@@ -33,6 +33,8 @@ pub(crate) enum WireError {
         error: FrameError,
         /// The first bytes that are not.
         bytes: Vec<u8>,
+        /// The end that has read them.
+        side: Side,
     },
     Io(io::Error),
 }
@@ -116,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             .map_err(|error| WireError::Framing {
                 error,
                 bytes: self.buffer.clone(),
+                side: self.framing.side(),
             })?;
         let Some(found) = found else {
             return Ok(None);
@@ -248,17 +251,17 @@ impl From<WireError> for Failure {
     fn from(error: WireError) -> Self {
         match error {
             WireError::Io(error) => disconnected(&error),
-            WireError::Framing { error, bytes } => {
-                let failure = Self::new(
-                    Exit::Protocol,
-                    format_args!("what arrived is not of the framing: {error}"),
-                );
-                match speaks(&bytes) {
-                    Some(hint) => failure.hint(hint),
-                    None => failure.hint(
-                        "choose another --framing, or see what arrives with --framing verbatim --hex",
+            WireError::Framing { error, bytes, side } => {
+                let message = format!("what arrived is not of the framing: {error}");
+                let guess = match side {
+                    Side::Server => Some(
+                        "use the --framing of the client, or see what it sends with --framing verbatim",
                     ),
-                }
+                    Side::Client => speaks(&bytes),
+                };
+                let hint =
+                    "choose another --framing, or see what arrives with --framing verbatim --hex";
+                Self::new(Exit::Protocol, message).hint(guess.unwrap_or(hint))
             }
         }
     }

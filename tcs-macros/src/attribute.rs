@@ -19,7 +19,7 @@ pub(crate) fn expand(side: Side, options: TokenStream, item: TokenStream) -> Tok
     // the function.
     let mut options = Options::parse(side, options, &mut errors);
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.append_to(item);
+        return errors.append_to(crate::expand::expand_other(&options, item));
     };
     if let Item::Module(module) = &mut parsed {
         add_description(&options, module, &mut errors);

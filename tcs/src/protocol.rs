@@ -210,6 +210,9 @@
 //! # }
 //! ```
 //!
+//! The feature `testing` has a kit for more: the module `testing` serves any server in memory, scripts its peers, and cuts
+//! connections at every byte.
+//!
 //! A function that takes part in a [conversation](#conversations) runs on a [`TestConnection`].
 //!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example

@@ -48,7 +48,7 @@ pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use log::Log;
-pub use peer::{Heard, RawPeer, code, control, frame};
+pub use peer::{Heard, Io, RawPeer, code, control, frame};
 pub use server::{
     LONG, Listening, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
     serve_behind_a_buffer, serve_in_memory, start,

@@ -11,10 +11,10 @@ use tokio::{
 /// One end of a connection, without any of the library's code.
 #[derive(Debug)]
 pub struct RawPeer {
-    stream: Stream,
+    pub(crate) stream: Stream,
 }
 
-enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Other(Box<dyn Io>),
 }
@@ -78,7 +78,8 @@ pub fn control(kind: u8, text: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[kind], text.as_bytes()].concat()
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Any stream.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl RawPeer {

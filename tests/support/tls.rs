@@ -3,7 +3,8 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -36,8 +37,47 @@ pub struct Root(CertifiedIssuer<'static, KeyPair>);
 /// A certificate and its key, in files.
 #[derive(Debug)]
 pub struct Identity {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub certificate: PemFile,
+    pub key: PemFile,
+}
+
+/// A file of the temporary folder. It is deleted with this value.
+#[derive(Debug)]
+pub struct PemFile(PathBuf);
+
+impl PemFile {
+    /// Returns the path of a file that is not there yet.
+    #[expect(clippy::new_without_default, reason = "each one is another")]
+    pub fn new() -> Self {
+        Self(scratch_path("pem"))
+    }
+
+    fn with(text: &str) -> Self {
+        let file = Self::new();
+        fs::write(&file, text).expect("a writable folder");
+        file
+    }
+}
+
+impl Deref for PemFile {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for PemFile {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PemFile {
+    fn drop(&mut self) {
+        // A test may not have written it.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 impl Root {
@@ -66,8 +106,8 @@ impl Root {
     }
 
     /// Returns a file with the root.
-    pub fn file(&self) -> PathBuf {
-        file(&self.0.pem())
+    pub fn file(&self) -> PemFile {
+        PemFile::with(&self.0.pem())
     }
 
     /// Issues a certificate for `name`.
@@ -83,8 +123,8 @@ impl Root {
         let key = KeyPair::generate().expect("random numbers");
         let issued = params.signed_by(&key, &self.0).expect("a certificate");
         Identity {
-            certificate: file(&issued.pem()),
-            key: file(&key.serialize_pem()),
+            certificate: PemFile::with(&issued.pem()),
+            key: PemFile::with(&key.serialize_pem()),
         }
     }
 
@@ -144,28 +184,22 @@ impl Identity {
             .with_cert_resolver(Arc::new(resolver))
     }
 
-    /// Returns a server's TLS with this certificate.
+    /// Returns a server's TLS with this certificate. Its files are read again by its setters and by `reload`.
     pub fn server(&self) -> Tls {
         Tls::from_pem(&self.certificate, &self.key).expect("good files")
     }
 }
 
-fn file(text: &str) -> PathBuf {
-    let path = scratch_path("pem");
-    fs::write(&path, text).expect("a writable folder");
-    path
-}
-
-/// The root and the server of the tests that run over each transport.
-static SHARED: LazyLock<(Root, Identity)> = LazyLock::new(|| {
+/// The root and the server of the tests that run over each transport. A static is never dropped, so it has no files.
+static SHARED: LazyLock<(Root, Tls)> = LazyLock::new(|| {
     let root = Root::new();
-    let server = root.issue("localhost");
+    let server = root.issue("localhost").server();
     (root, server)
 });
 
 /// Returns the TLS of a server that [`connect`] trusts.
 pub fn server() -> Tls {
-    SHARED.1.server()
+    SHARED.1.clone()
 }
 
 /// Returns the configuration of a client that trusts [`server`].

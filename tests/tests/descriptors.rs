@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use tcs::{ConcurrentServer, framing::LengthPrefixed};
+use tcs::{ConcurrentServer, framing::LengthPrefixed, testing::LeakCheck};
 use tcs_tests::{Heard, code, frame, gate, start, tester, within};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -70,6 +70,7 @@ async fn server_without_descriptors_tells_its_peers_and_goes_on() {
         start(server).await.stopped().await;
         assert_eq!(logged.warnings.load(Ordering::Relaxed), warnings);
     }
+    let leaks = LeakCheck::new().descriptors();
     let server = start(server().max_connections(1_000)).await;
     let mut before = server.peer().await;
     assert_eq!(within(before.ask("a")).await, Heard::message("a"));
@@ -107,4 +108,5 @@ async fn server_without_descriptors_tells_its_peers_and_goes_on() {
 
     drop(before);
     assert_eq!(server.stopped().await.requests.served, 13);
+    leaks.finish().await;
 }

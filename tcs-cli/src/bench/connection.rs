@@ -26,6 +26,8 @@ use crate::{
 
 /// What is collected before it is sent. More requests than that are sent in pieces.
 const MAX_OUT: usize = 64 << 10;
+/// How much is read at once at least.
+const READ_SIZE: usize = 16 << 10;
 /// What a reply may have.
 const MAX_REPLY: usize = 64 << 20;
 /// How often a connection looks whether it has waited too long, or the run was ended.
@@ -133,6 +135,7 @@ impl Exchange<'_> {
             if supply == Supply::Over && self.in_flight.len() == 0 {
                 return Ok(End::Done);
             }
+            self.input.reserve(READ_SIZE);
             let unsent = self.out.get(self.sent..).unwrap_or_default();
             if unsent.is_empty() && must_half_close && self.in_flight.len() > 0 {
                 must_half_close = false;
@@ -169,6 +172,11 @@ impl Exchange<'_> {
     fn fill(&mut self) -> Result<Supply, String> {
         let is_one = self.run.has_one_exchange();
         let depth = if is_one { 1 } else { self.run.plan.depth };
+        // As fast as it goes, requests are sent by the half of the depth: one by one, each would cost both ends a system
+        // call, and what is measured would be these.
+        if self.run.plan.load.rate.is_none() && self.in_flight.len() > depth / 2 {
+            return Ok(Supply::Later);
+        }
         let now = self.run.elapsed();
         while self.greeted && self.in_flight.len() < depth && self.out.len() < MAX_OUT {
             let next = match self.taken.take() {
@@ -193,16 +201,14 @@ impl Exchange<'_> {
         let order = &self.run.plan.order;
         let chosen = order[self.turn % order.len()];
         self.turn += 1;
-        match &self.frames {
-            Some(frames) => self.out.extend_from_slice(&frames[chosen]),
-            None => {
-                self.framing.set_id(id);
-                self.framing
-                    .write(&self.run.plan.requests[chosen], &mut self.out)
-                    .map_err(|error| error.to_string())?;
-            }
+        if let Some(frames) = &self.frames {
+            self.out.extend_from_slice(&frames[chosen]);
+            return Ok(());
         }
-        Ok(())
+        self.framing.set_id(id);
+        let request = &self.run.plan.requests[chosen];
+        let written = self.framing.write(request, &mut self.out);
+        written.map_err(|error| error.to_string())
     }
 
     fn written(&mut self, length: usize) {
@@ -278,14 +284,9 @@ impl Exchange<'_> {
 
     /// Counts the requests that get no reply any more.
     fn lost(self, kind: &'static str) -> End {
-        let counted = self
-            .in_flight
-            .left()
-            .filter(|due| self.run.is_counted(*due));
-        self.run
-            .tallies
-            .of(self.number)
-            .fail(kind, counted.count() as u64);
+        let unanswered = self.in_flight.left().chain(self.taken);
+        let counted = unanswered.filter(|due| self.run.is_counted(*due)).count();
+        self.run.tallies.of(self.number).fail(kind, counted as u64);
         End::Lost {
             was_answered: self.was_answered,
         }

@@ -109,18 +109,18 @@ mod tests {
 
     #[test]
     fn turns_are_as_often_as_the_weights_say_and_spread() {
-        let order = |weights: &[u32]| {
+        let turns = |weights: &[u32]| {
             let weights: Vec<_> = weights
                 .iter()
                 .filter_map(|weight| NonZeroU32::new(*weight))
                 .collect();
-            self::order(&weights)
+            order(&weights)
         };
-        assert_eq!(order(&[5]), Ok(vec![0]));
-        assert_eq!(order(&[10, 10]), Ok(vec![0, 1]));
-        assert_eq!(order(&[4, 2]), Ok(vec![0, 1, 0]));
-        assert_eq!(order(&[3, 1]), Ok(vec![0, 0, 1, 0]));
-        assert!(order(&[99_999, 2]).is_err());
-        assert!(order(&[u32::MAX, u32::MAX - 1]).is_err());
+        assert_eq!(turns(&[5]), Ok(vec![0]));
+        assert_eq!(turns(&[10, 10]), Ok(vec![0, 1]));
+        assert_eq!(turns(&[4, 2]), Ok(vec![0, 1, 0]));
+        assert_eq!(turns(&[3, 1]), Ok(vec![0, 0, 1, 0]));
+        assert!(turns(&[99_999, 2]).is_err());
+        assert!(turns(&[u32::MAX, u32::MAX - 1]).is_err());
     }
 }

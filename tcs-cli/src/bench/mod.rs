@@ -15,7 +15,15 @@ mod tally;
 mod units;
 mod view;
 
-use std::{fs, num::NonZeroU32, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs,
+    num::NonZeroU32,
+    path::Path,
+    pin::{Pin, pin},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{ArgMatches, FromArgMatches};
 use tokio::{runtime, signal, task::JoinSet, time};
@@ -23,22 +31,29 @@ use tokio::{runtime, signal, task::JoinSet, time};
 use self::{
     report::{Report, Setting},
     run::{Plan, Run},
-    schedule::Load,
+    schedule::{Load, NOT_SENT},
     view::{View, sample_length},
 };
 use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
+    help::HelpFlags,
     payload,
     target::{Target, duration},
 };
 
+const EXIT_CODES: &str = "\
+Exit codes: 0 all was answered, 1 not all was, 2 wrong usage, 3 cannot connect";
+
+/// What `--help-all` says at its end.
 const EXAMPLES: &str = "\
 Examples:
-  tcs bench localhost:1234 --duration 10s 'hello'
+  tcs bench localhost:1234 --duration 10s hello
   tcs bench localhost:1234 --framing lines --connections 50 --depth 16 PING
   tcs bench localhost:1234 --rate 5000 --json > a.json
-  tcs bench compare a.json b.json";
+  tcs bench compare a.json b.json
+
+Exit codes: 0 all was answered, 1 not all was, 2 wrong usage, 3 cannot connect";
 
 /// What the command line asks for.
 // By hand, because a derived subcommand would make the address optional.
@@ -55,6 +70,8 @@ pub(crate) struct Compare {
     a: String,
     #[arg(value_name = "B.json")]
     b: String,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 impl clap::Args for Args {
@@ -90,11 +107,8 @@ impl FromArgMatches for Args {
 }
 
 /// Measure how fast a server is
-///
-/// With --rate, a request is due at its time whether or not the replies before it have come, and its latency counts
-/// from that time. So a server that stalls does not slow down the clock that measures it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXIT_CODES, after_long_help = EXAMPLES, disable_help_flag = true)]
 pub(crate) struct Measure {
     #[command(flatten)]
     target: Target,
@@ -102,37 +116,49 @@ pub(crate) struct Measure {
     #[arg(default_value = "hello", conflicts_with = "mix")]
     text: String,
     /// Connections
-    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one, help_heading = "Load")]
     connections: usize,
-    /// Requests that are in flight on each connection
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    /// Requests in flight on each connection
+    ///
+    /// As fast as it goes, requests are sent when half of the depth is free.
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one, help_heading = "Load")]
     depth: usize,
     /// Requests per second [default: as fast as it goes]
-    #[arg(short, long, value_name = "N", value_parser = rate)]
+    ///
+    /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
+    /// that time. So a server that stalls does not slow down the clock that measures it. At the end, what was due is
+    /// still sent, for up to --timeout.
+    #[arg(short, long, value_name = "N", value_parser = rate, help_heading = "Load")]
     rate: Option<f64>,
     /// How long [default: 10s, unless --requests]
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration, help_heading = "Load")]
     duration: Option<Duration>,
     /// How many requests
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Load")]
     requests: Option<u64>,
     /// How long to send before anything counts
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    #[arg(short, long, value_name = "TIME", value_parser = duration, help_heading = "Load")]
     warm_up: Option<Duration>,
     /// Requests from a file, with weights: `9 get key`
-    #[arg(short, long, value_name = "FILE")]
+    ///
+    /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
+    #[arg(short, long, value_name = "FILE", help_heading = "Load")]
     mix: Option<String>,
     /// How long to wait for a reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Load")]
     timeout: Duration,
     /// Open a connection for each request
-    #[arg(long)]
+    ///
+    /// The time to connect counts.
+    #[arg(long, help_heading = "Load")]
     reconnect: bool,
-    /// The server speaks first
-    #[arg(long)]
+    /// Wait for a message of the server first
+    #[arg(long, help_heading = "Load")]
     greeting: bool,
-    /// Framing, as in `tcs call`
-    #[arg(short, long, value_name = "FRAMING", default_value_t)]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
+        long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
     #[command(flatten)]
     view: payload::View,
@@ -150,6 +176,8 @@ pub(crate) struct Measure {
         help_heading = "Result"
     )]
     compare: Option<String>,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -170,7 +198,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(crate) fn run(args: Args) -> ExitCode {
     let result = match args {
         Args::Measure(measure) => measure.run(),
-        Args::Compare(Compare { a, b }) => compare(&a, &b),
+        Args::Compare(Compare { a, b, .. }) => compare(&a, &b),
     };
     failure::report(result)
 }
@@ -276,9 +304,15 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
         rate: load.rate,
     };
     let run = Run::new(plan);
-    let mut tasks = run.start().await?;
+    // Only from its first poll on, a signal does not end the process.
+    let mut interrupt = pin!(signal::ctrl_c());
+    let mut tasks = tokio::select! {
+        biased;
+        _ = &mut interrupt => return Err(unstarted()),
+        started = run.start() => started?,
+    };
     let mut view = View::new(load);
-    let is_whole = watch(&run, &mut tasks, &mut view).await?;
+    let is_whole = watch(&run, &mut tasks, &mut view, interrupt).await?;
     let mut end = run.elapsed();
     view.add(end, &run.tallies.take());
     if is_whole && let Some(planned) = load.end() {
@@ -290,11 +324,19 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
     Ok(Report::new(&setting, elapsed, &total, samples))
 }
 
+fn unstarted() -> Failure {
+    Failure::new(
+        Exit::Connect,
+        "it was ended before all connections were open",
+    )
+}
+
 /// Shows the run until it ends, and returns `false` if Ctrl-C has ended it.
 async fn watch(
     run: &Arc<Run>,
     tasks: &mut JoinSet<Result<(), Failure>>,
     view: &mut View,
+    mut interrupt: Pin<&mut impl Future>,
 ) -> Result<bool, Failure> {
     let length = sample_length(&run.plan.load);
     let mut samples = time::interval_at(time::Instant::now() + length, length);
@@ -303,7 +345,7 @@ async fn watch(
         let grace = stopped.unwrap_or_else(time::Instant::now) + GRACE;
         tokio::select! {
             biased;
-            _ = signal::ctrl_c(), if stopped.is_none() => {
+            _ = &mut interrupt, if stopped.is_none() => {
                 run.stop();
                 stopped = Some(time::Instant::now());
             }
@@ -319,7 +361,10 @@ async fn watch(
 
 /// Returns an error if not all requests were answered.
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let Some((kind, _)) = report.errors.iter().max_by_key(|(_, requests)| **requests) else {
+    // What was not sent has another reason if there is one.
+    let errors = report.errors.iter();
+    let weight = |(kind, requests): &(&String, &u64)| (*kind != NOT_SENT, **requests);
+    let Some((kind, _)) = errors.max_by_key(weight) else {
         return Ok(());
     };
     let failed: u64 = report.errors.values().sum();
@@ -338,7 +383,7 @@ fn advice(kind: &str) -> &'static str {
         "busy" | "too many connections" => {
             "ask for fewer --connections or a lower --rate, or raise the server's limits"
         }
-        "not sent" => {
+        NOT_SENT => {
             "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
         }
         "timed out" => "the server did not reply in time: raise --timeout, or look at the server",

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    schedule::{Load, Next, Schedule},
+    schedule::{Load, NOT_SENT, Next, Schedule},
     tally::Tallies,
 };
 use crate::{
@@ -168,7 +168,7 @@ impl Run {
         }
         if !self.is_stopped() {
             let unsent = schedule.unsent(self.elapsed());
-            self.tallies.of(number).fail("not sent", unsent);
+            self.tallies.of(number).fail(NOT_SENT, unsent);
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Run {
             });
         };
         let exchange = exchange(self, number, opened, schedule, taken);
-        exchange.await.map_err(unsendable)
+        exchange.await.map_err(|reason| unsendable(&reason))
     }
 
     /// Waits until the next request is due, and returns when it was.
@@ -290,7 +290,7 @@ fn pace(run: &Weak<Run>) {
     }
 }
 
-fn unsendable(reason: String) -> Failure {
+fn unsendable(reason: &str) -> Failure {
     Failure::usage(format_args!(
         "the framing cannot carry the request: {reason}"
     ))

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The kind of requests that were due and were not sent.
+pub(super) const NOT_SENT: &str = "not sent";
+
 /// How much is sent, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -107,8 +110,7 @@ impl Schedule {
     }
 
     fn is_over(&self, due: Duration) -> bool {
-        self.load.end().is_some_and(|end| due >= end)
-            || due >= self.load.warm_up && self.left == Some(0)
+        self.load.end().is_some_and(|end| due >= end) || self.left == Some(0)
     }
 
     fn take(&mut self, due: Duration) {

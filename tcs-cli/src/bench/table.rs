@@ -28,7 +28,16 @@ pub(super) fn report(report: &Report) -> String {
         .iter()
         .map(|(kind, requests)| format!("{} {kind}", show_count(*requests)))
         .collect();
-    line("errors", show_count(errors), kinds.join(", "));
+    // As many on a line as fit 80 columns.
+    let mut lines = kinds.chunks(2).map(|kinds| kinds.join(", "));
+    line(
+        "errors",
+        show_count(errors),
+        lines.next().unwrap_or_default(),
+    );
+    for kinds in lines {
+        line("", String::new(), kinds);
+    }
     for (name, bytes) in [
         ("sent", report.bytes_sent),
         ("received", report.bytes_received),

@@ -65,15 +65,16 @@ impl View {
         self.bar.set_position(self.position(now));
         let latencies = &part.latencies;
         let quantile = |quantile| show_time(latencies.value_at_quantile(quantile));
-        let mut message = show_rate(per_second(latencies.len(), length));
+        let mut message = vec![show_rate(per_second(latencies.len(), length))];
         if !latencies.is_empty() {
-            message += &format!("   p50 {}   p99 {}", quantile(0.5), quantile(0.99));
+            message.push(format!("p50 {}", quantile(0.5)));
+            message.push(format!("p99 {}", quantile(0.99)));
         }
         let errors = self.total.errors();
         if errors > 0 {
-            message += &format!("   {} errors", show_count(errors));
+            message.push(format!("{} errors", show_count(errors)));
         }
-        self.bar.set_message(message);
+        self.bar.set_message(message.join("   "));
     }
 
     fn position(&self, now: Duration) -> u64 {

@@ -1,5 +1,6 @@
 //! `tcs call`
 
+mod outcome;
 mod requests;
 mod session;
 
@@ -42,7 +43,7 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// The request, or - for all of stdin; without it, each line there
+    /// The request (-: all of stdin; none: each line of stdin)
     #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
     text: Option<String>,
     /// Take each line of a file as a request

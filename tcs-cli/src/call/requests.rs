@@ -1,7 +1,7 @@
 //! The requests of a call, one after the other.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, IsTerminal as _, Read as _},
     path::Path,
     pin::Pin,
 };
@@ -26,38 +26,53 @@ pub(super) struct Requests {
     repeat: u64,
     /// The request that is sent again, and how often.
     again: Option<(Vec<u8>, u64)>,
-    /// Whether empty lines are no requests, as at the end of a file.
-    has_lines: bool,
 }
 
 enum Source {
-    One(Option<String>),
+    /// There are no more.
+    Ended,
     Lines(Lines<Pin<Box<dyn AsyncBufRead + Send>>>),
 }
 
 impl Requests {
     pub(super) async fn of(args: &Args) -> Result<Self, Failure> {
-        let source = match (args.text.as_deref(), &args.file) {
-            (Some("-"), _) => Source::One(Some(all_of_stdin()?)),
-            (Some(text), _) => Source::One(Some(text.to_owned())),
-            (None, Some(path)) if path.as_path() != Path::new("-") => {
-                let file = File::open(path).await.map_err(|error| {
-                    Failure::usage(format_args!("cannot read {}: {error}", path.display()))
-                })?;
-                lines(BufReader::new(file))
-            }
-            // An operation may have no arguments.
-            (None, None) if args.operation.is_some() => Source::One(Some("{}".to_owned())),
-            (None, _) => lines(BufReader::new(stdin())),
-        };
-        Ok(Self {
-            has_lines: matches!(source, Source::Lines(_)),
-            source,
+        let mut requests = Self {
+            source: Source::Ended,
             view: args.view,
             operation: args.operation.clone(),
             repeat: args.repeat,
             again: None,
-        })
+        };
+        let text = match (args.text.as_deref(), &args.file) {
+            (Some("-"), _) => all_of_stdin()?,
+            (Some(text), _) => text.to_owned(),
+            // An operation may have no arguments.
+            (None, None) if args.operation.is_some() => "{}".to_owned(),
+            (None, Some(path)) if path.as_path() != Path::new("-") => {
+                let file = File::open(path).await.map_err(|error| {
+                    Failure::usage(format_args!("cannot read {}: {error}", path.display()))
+                })?;
+                requests.source = lines(BufReader::new(file));
+                return Ok(requests);
+            }
+            (None, _) => {
+                requests.source = lines(BufReader::new(stdin()));
+                return Ok(requests);
+            }
+        };
+        // What is wrong is told before anything is sent.
+        requests.again = Some((requests.message(&text)?, args.repeat));
+        Ok(requests)
+    }
+
+    /// Returns `true` if there may be more than one.
+    pub(super) fn are_many(&self) -> bool {
+        matches!(self.source, Source::Lines(_)) || self.repeat > 1
+    }
+
+    /// Returns `true` if a person types them.
+    pub(super) fn are_typed(&self) -> bool {
+        matches!(self.source, Source::Lines(_)) && io::stdin().is_terminal()
     }
 
     /// Waits for the next request, and returns `None` after the last one.
@@ -72,7 +87,7 @@ impl Requests {
         }
         loop {
             let text = match &mut self.source {
-                Source::One(text) => text.take(),
+                Source::Ended => None,
                 Source::Lines(lines) => lines.next_line().await.map_err(|error| {
                     Failure::usage(format_args!("cannot read the requests: {error}"))
                 })?,
@@ -80,7 +95,7 @@ impl Requests {
             let Some(text) = text else {
                 return Ok(None);
             };
-            if self.repeat == 0 || self.has_lines && text.is_empty() {
+            if self.repeat == 0 || text.is_empty() {
                 continue;
             }
             let message = self.message(&text)?;

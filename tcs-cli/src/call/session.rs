@@ -14,12 +14,16 @@ use tcs::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Args, requests::Requests};
+use super::{
+    Args,
+    outcome::{advice, is_error, late, shown, unanswered},
+    requests::Requests,
+};
 use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    payload::{Format, escaped, to_hex},
+    payload::{Format, escaped},
     wire::{Frame, Wire, disconnected},
 };
 
@@ -35,20 +39,22 @@ struct Session<'a> {
     /// The requests that wait for replies, oldest first.
     in_flight: Vec<Pending>,
     sent: u32,
+    /// Whether errors name the request.
+    are_many: bool,
     /// The parts of replies that have arrived, by id.
     parts: HashMap<u32, Vec<u8>>,
-    /// The bytes of items for which no credit was returned.
-    uncredited: usize,
+    /// The bytes of items for which no credit was returned, by id.
+    uncredited: HashMap<u32, usize>,
     /// The last failure that has not ended the session.
     failure: Option<Failure>,
     /// Whether the server did not understand a request.
     has_bad_request: bool,
 }
 
-struct Pending {
+pub(super) struct Pending {
     number: u32,
     began: Instant,
-    has_reply: bool,
+    pub(super) has_reply: bool,
     replies_left: u32,
 }
 
@@ -63,8 +69,9 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         args: &args,
         in_flight: Vec::new(),
         sent: 0,
+        are_many: requests.are_many(),
         parts: HashMap::new(),
-        uncredited: 0,
+        uncredited: HashMap::new(),
         failure: None,
         has_bad_request: false,
     };
@@ -119,10 +126,8 @@ impl Session<'_> {
                     },
                     frame = self.wire.next() => match frame? {
                         Some(frame) => self.take(&frame)?,
-                        None if self.in_flight.is_empty() => {
-                            return Err(Failure::new(Exit::Closed, "the server closed the connection"));
-                        }
-                        None => return Err(self.unanswered()),
+                        None if self.in_flight.is_empty() => return self.closed(requests).await,
+                        None => return Err(unanswered(self.args, &self.in_flight)),
                     },
                 }
                 continue;
@@ -137,16 +142,26 @@ impl Session<'_> {
             let number = oldest.number;
             let deadline = oldest.began + self.args.timeout;
             let Ok(frame) = timeout_at(deadline, self.wire.next()).await else {
-                let what = if self.sent == 1 {
-                    "reply".to_owned()
-                } else {
+                let what = if self.are_many {
                     format!("reply to request {number}")
+                } else {
+                    "reply".to_owned()
                 };
                 return Err(late(&what, self.args.timeout));
             };
-            let frame = frame?.ok_or_else(|| self.unanswered())?;
+            let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
             self.take(&frame)?;
         }
+    }
+
+    /// Returns an error if there are more requests for a server that has closed the connection.
+    async fn closed(&self, requests: &mut Requests) -> Result<(), Failure> {
+        // Whoever types requests is told at once.
+        if requests.are_typed() || requests.next().await?.is_some() {
+            let message = "the server closed the connection before the last request";
+            return Err(Failure::new(Exit::Closed, message).hint("call again for the others"));
+        }
+        Ok(())
     }
 
     async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
@@ -206,15 +221,7 @@ impl Session<'_> {
                 if let Some(pending) = self.in_flight.first_mut() {
                     pending.began = Instant::now();
                 }
-                self.uncredited += frame.payload.len() + 8;
-                if self.args.framing.has_ids() && self.uncredited >= HALF_CREDIT {
-                    let credit = Notice::Credit(u32::try_from(self.uncredited).unwrap_or(u32::MAX));
-                    self.uncredited = 0;
-                    self.wire.queue_with(|framing, out| {
-                        framing.set_id(id);
-                        framing.notice(credit, out)
-                    });
-                }
+                self.return_credit(id, frame.payload.len() + 8);
                 self.print("item: ", &frame.payload)
             }
             Kind::Control(code) => self.control(code, &frame.payload, id),
@@ -223,6 +230,23 @@ impl Session<'_> {
                 Err(Failure::new(Exit::Protocol, message).hint("raise --max-len"))
             }
             Kind::Skip => Ok(()),
+        }
+    }
+
+    /// Lets the server send more items, if the framing limits them.
+    fn return_credit(&mut self, id: u32, length: usize) {
+        if !self.args.framing.has_ids() {
+            return;
+        }
+        let received = self.uncredited.entry(id).or_default();
+        *received += length;
+        if *received >= HALF_CREDIT {
+            let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
+            *received = 0;
+            self.wire.queue_with(|framing, out| {
+                framing.set_id(id);
+                framing.notice(credit, out)
+            });
         }
     }
 
@@ -238,11 +262,16 @@ impl Session<'_> {
     }
 
     fn reply(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
-        let is_error = self.is_error(message)?;
+        // What servers of this library say to people (`WIRE.md`).
+        if message.starts_with(b"This port expects length-prefixed frames") {
+            let message = "the server expects length-prefixed frames";
+            return Err(Failure::new(Exit::Protocol, message).hint("leave out --framing"));
+        }
+        let is_error = is_error(self.args, message)?;
         self.print("", message)?;
         if is_error {
             let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
-                Some(pending) if self.sent > 1 => {
+                Some(pending) if self.are_many => {
                     format!("the reply to request {} is an error", pending.number)
                 }
                 _ => "the reply is an error".to_owned(),
@@ -270,21 +299,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
-    fn is_error(&self, message: &[u8]) -> Result<bool, Failure> {
-        let is_err = |value: &Value| {
-            let object = value.as_object().filter(|object| object.len() == 1);
-            object.is_some_and(|object| object.contains_key("Err"))
-        };
-        if let Some(value) = self.args.view.value(message)? {
-            let of_operation = value.as_object().filter(|object| object.len() == 1);
-            let inner = of_operation.and_then(|object| object.values().next());
-            return Ok(is_err(&value) || inner.is_some_and(is_err));
-        }
-        let mut prefixes = self.args.fail_on.iter();
-        Ok(prefixes.any(|prefix| message.starts_with(prefix.as_bytes())))
-    }
-
     fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
         let Some(kind) = RejectionKind::from_code(code) else {
             self.say(|| format!("notice {code:#04x}"));
@@ -293,7 +307,7 @@ impl Session<'_> {
         let place = self.place(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
-            Some(number) if self.sent > 1 => format!("request {number} was rejected"),
+            Some(number) if self.are_many => format!("request {number} was rejected"),
             _ => "rejected".to_owned(),
         };
         let text = match text {
@@ -333,22 +347,6 @@ impl Session<'_> {
         }
     }
 
-    fn unanswered(&self) -> Failure {
-        let some = self.in_flight.iter().any(|pending| pending.has_reply);
-        let before = if some {
-            "before the last reply"
-        } else {
-            "without a reply"
-        };
-        let message = format!("the server closed the connection {before}");
-        let failure = Failure::new(Exit::Closed, message);
-        if self.args.framing.to_string() == "length-prefixed" {
-            failure.hint("it may speak another framing: try --framing lines")
-        } else {
-            failure.hint("it may not understand the request: check --framing and --format")
-        }
-    }
-
     /// Prints what comes until the server closes.
     async fn follow(&mut self) -> Result<(), Failure> {
         while let Some(frame) = self.wire.next().await? {
@@ -381,29 +379,4 @@ impl Session<'_> {
             eprintln!("tcs: {}", text());
         }
     }
-}
-
-fn late(what: &str, limit: Duration) -> Failure {
-    Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
-        .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
-}
-
-fn shown(message: &[u8]) -> String {
-    match str::from_utf8(message) {
-        Ok(_) => escaped(message),
-        Err(_) => to_hex(message),
-    }
-}
-
-/// Returns what to do about a rejection.
-fn advice(kind: RejectionKind) -> Option<&'static str> {
-    Some(match kind {
-        RejectionKind::BadRequest => "check --format and the request",
-        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
-        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
-            "call again later"
-        }
-        RejectionKind::ProtocolError => "check --framing and the port",
-        _ => return None,
-    })
 }

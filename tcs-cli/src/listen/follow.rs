@@ -53,7 +53,7 @@ pub(super) async fn follow(
     for (line, step) in first.into_iter().chain(steps) {
         let limit = match step {
             // They take as long as the script, or the client, says.
-            Step::Pause(_) | Step::Stall => Duration::MAX,
+            Step::Pause(_) | Step::Stall(_) => Duration::MAX,
             _ => args.timeout,
         };
         let done = timeout(limit, peer.step(step)).await;
@@ -117,7 +117,10 @@ impl Follower<'_> {
                 sleep(*time).await;
                 Ok(())
             }
-            Step::Stall => self.stall().await,
+            Step::Stall(time) => {
+                // Its end is hidden behind what is not read.
+                timeout(*time, self.stall()).await.unwrap_or(Ok(()))
+            }
             Step::Reset => {
                 let wire = self.take_wire()?;
                 wire.stream

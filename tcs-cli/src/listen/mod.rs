@@ -35,7 +35,7 @@ pub(crate) struct Args {
     address: SocketAddr,
     #[command(flatten)]
     does: Does,
-    /// Serve N connections, and end [default: serve until Ctrl-C]
+    /// Serve N connections [default: until Ctrl-C]
     #[arg(long, value_name = "N", conflicts_with = "script")]
     connections: Option<u64>,
     /// How long each step may take
@@ -57,7 +57,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Does {
-    /// Follow a script (--help-all explains it); exit with 1 if the client does not
+    /// Follow a script, which --help-all explains
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// Reply with each request

@@ -26,7 +26,7 @@ pub(super) const HELP: &str = r"Each line of a script is a step; lines that begi
   reject KIND TEXT    rejects: error, bad-request, too-large, busy, timed-out,
                       failed, going-away, idle, protocol-error
   pause TIME          waits, such as 500ms
-  stall               neither reads nor writes until the client closes
+  stall, stall TIME   neither reads nor writes until the client closes, or so long
   half-close          closes the sending half
   close, reset        closes the connection, or resets it
   accept              takes the next connection
@@ -54,7 +54,7 @@ pub(super) enum Step {
     Item(Vec<u8>),
     Reject(RejectionKind, String),
     Pause(Duration),
-    Stall,
+    Stall(Duration),
     HalfClose,
     Close,
     Reset,
@@ -121,10 +121,11 @@ fn step(line: &str, view: View) -> Result<Step, Failure> {
             Step::Reject(rejection_kind(kind)?, text.to_owned())
         }
         "pause" => Step::Pause(duration(text).map_err(Failure::usage)?),
+        "stall" if text.is_empty() => Step::Stall(Duration::MAX),
+        "stall" => Step::Stall(duration(text).map_err(Failure::usage)?),
         _ if is_hex || !text.trim().is_empty() => return Err(unknown(line)),
         "expect-any" => Step::ExpectAny,
         "expect-end" => Step::ExpectEnd,
-        "stall" => Step::Stall,
         "half-close" => Step::HalfClose,
         "close" => Step::Close,
         "reset" => Step::Reset,
@@ -172,7 +173,7 @@ mod tests {
     fn wrong_lines_are_told_with_their_number() {
         for (line, said) in [
             ("exspect a", "`exspect a` is no step"),
-            ("stall 5", "is no step"),
+            ("half-close 5", "is no step"),
             ("close-hex 00", "is no step"),
             ("send-hex 0", "two hexadecimal digits"),
             ("send \\q", "no escape"),

@@ -103,7 +103,7 @@ pub(super) struct Faults {
     pub(super) rate: Option<u64>,
 }
 
-/// Random numbers that a seed repeats: SplitMix64.
+/// Random numbers that a seed repeats: `SplitMix64`.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 

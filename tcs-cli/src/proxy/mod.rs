@@ -28,13 +28,19 @@ use self::{
 use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
+    help::HelpFlags,
     payload::View,
     target::duration,
 };
 
+const DIRECTIONS: &str = "\
+The TIME and BYTES of a fault are for both directions; those after `up:` are for
+what the client sends, and those after `down:` for what the server sends.";
+
+/// What `--help-all` says at its end.
 const EXAMPLES: &str = "\
-UP and DOWN: `up:100` is for what the client sends, `down:100` for what the server
-sends, `100` for both.
+The TIME and BYTES of a fault are for both directions; those after `up:` are for
+what the client sends, and those after `down:` for what the server sends.
 
 Examples:
   tcs proxy localhost:4321 localhost:1234 --framing lines
@@ -43,25 +49,26 @@ Examples:
 
 /// Stand between a client and a server, and print what they say
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = DIRECTIONS, after_long_help = EXAMPLES, disable_help_flag = true)]
 pub(crate) struct Args {
     /// Where clients connect, HOST:PORT
     listen: String,
     /// The server, HOST:PORT
     upstream: String,
-    /// Framing, as in `tcs call`
-    #[arg(short, long, value_name = "FRAMING", default_value_t)]
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
+        long_help = crate::framing::LONG_HELP)]
     framing: FramingSpec,
     #[command(flatten)]
     view: View,
     /// Print whole messages, not only what fits a line
-    #[arg(long)]
+    #[arg(long, help_heading = "Messages")]
     full: bool,
     /// Print nothing
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
     /// Keep all bytes for so long
-    #[arg(long, value_name = "[up:|down:]TIME", help_heading = "Faults")]
+    #[arg(long, value_name = "TIME", help_heading = "Faults")]
     delay: Vec<Directed<Duration>>,
     /// Keep them up to so much longer, at random
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Faults")]
@@ -70,17 +77,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
     /// Close each connection after so many bytes
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     cut_after: Vec<Directed<u64>>,
     /// Reset the connection instead
     #[arg(long, requires = "cut_after", help_heading = "Faults")]
     reset: bool,
     /// Pass nothing on after so many bytes
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     stall_after: Vec<Directed<u64>>,
     /// Pass on so many bytes per second
-    #[arg(long, value_name = "[up:|down:]BYTES", help_heading = "Faults")]
+    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     rate: Vec<Directed<u64>>,
+    #[command(flatten)]
+    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {

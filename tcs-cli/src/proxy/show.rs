@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write as _},
-    ops::Range,
     sync::Arc,
     time::Instant,
 };
@@ -14,7 +13,7 @@ use tcs::{
 
 use super::fault::Direction;
 use crate::{
-    framing::{AnyFraming, FramingSpec, Kind},
+    framing::{AnyFraming, Found, FramingSpec, Kind},
     payload::{View, escaped, to_hex},
     rejections,
 };
@@ -123,17 +122,14 @@ impl Show {
                 Direction::Down => Side::Client,
             };
             let input = Input::new(&self.unread, MAX_FRAME, side, state);
-            let parsed = match &mut self.framing {
-                Some(framing) => framing.parse(input),
-                None => {
-                    let unread = std::mem::take(&mut self.unread);
-                    return self.message("bytes", 0, &unread);
-                }
+            let Some(framing) = &mut self.framing else {
+                let unread = std::mem::take(&mut self.unread);
+                return self.message("bytes", 0, &unread);
             };
-            match parsed {
+            match framing.parse(input) {
                 Ok(None) => return,
                 Ok(Some(found)) => {
-                    self.found(found.kind, found.id, found.payload);
+                    self.found(&found);
                     self.skip = found.consumed;
                 }
                 Err(error) => self.no_frame(&error, state),
@@ -141,9 +137,10 @@ impl Show {
         }
     }
 
-    fn found(&self, kind: Kind, id: u32, payload: Range<usize>) {
-        let payload = self.unread.get(payload).unwrap_or_default();
-        match kind {
+    fn found(&self, found: &Found) {
+        let id = found.id;
+        let payload = self.unread.get(found.payload.clone()).unwrap_or_default();
+        match found.kind {
             Kind::Message => self.message("message", id, payload),
             Kind::Announced(what) => self.message(announced(what), id, payload),
             Kind::Control(code) => match RejectionKind::from_code(code) {

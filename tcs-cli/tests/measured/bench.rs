@@ -249,6 +249,29 @@ async fn bench_counts_requests_whose_connection_is_lost() {
 }
 
 #[tokio::test]
+async fn bench_gives_up_a_server_that_does_not_reply() {
+    // The backlog accepts.
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    let load = ["-n", "3", "-c", "1", "--timeout", "200ms"];
+    let finished = bench(address, &load).await;
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let errors = finished
+        .stdout
+        .iter()
+        .find(|line| line.starts_with("errors"));
+    let errors = errors
+        .expect("a line")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert_eq!(errors, "errors 3 2 not sent, 1 timed out");
+    assert!(finished.stderr.contains("raise --timeout"), "{finished:?}");
+}
+
+#[tokio::test]
 async fn bench_ends_with_its_table_at_ctrl_c() {
     let gate = gate();
     let server = start(ConcurrentServer::new(tester::<Lines>(&gate))).await;

@@ -5,8 +5,9 @@ mod module;
 
 use proc_macro2::TokenStream;
 use syn::{
-    Token,
+    Ident, Token, Type,
     parse::{ParseStream, Parser as _},
+    parse_quote,
 };
 
 pub(crate) use self::{
@@ -14,6 +15,21 @@ pub(crate) use self::{
     module::{Module, ModuleItem},
 };
 use crate::{errors::Errors, options::Side, syntax::fork_at_keyword};
+
+/// Returns the type that an item declares or implements, if it has no parameters: the program probably serves it.
+pub(crate) fn other_type(tokens: TokenStream) -> Option<Type> {
+    let (ty, generics) = match syn::parse2(tokens).ok()? {
+        syn::Item::Impl(item) if item.trait_.is_none() => (*item.self_ty, item.generics),
+        syn::Item::Struct(item) => (type_of(&item.ident), item.generics),
+        syn::Item::Enum(item) => (type_of(&item.ident), item.generics),
+        _ => return None,
+    };
+    generics.params.is_empty().then_some(ty)
+}
+
+fn type_of(name: &Ident) -> Type {
+    parse_quote!(#name)
+}
 
 /// An item under an attribute.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
@@ -35,7 +51,11 @@ impl Item {
                 // At the word that says what it is instead: `struct`, `impl`.
                 let keyword = fork_at_keyword(input)?;
                 keyword.parse::<Option<Token![unsafe]>>()?;
-                let help = "belongs before a function: `fn greet(name: &str) -> String`";
+                let help = if keyword.peek(Token![impl]) || keyword.peek(Token![trait]) {
+                    "is for functions: write `mod name { pub fn … }` instead"
+                } else {
+                    "belongs before a function: `fn greet(name: &str) -> String`"
+                };
                 Err(keyword.error(format_args!("`{}` {help}", side.attribute())))
             }
         };

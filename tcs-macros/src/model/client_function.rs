@@ -1,7 +1,8 @@
 //! Resolves a client function: which half of an exchange it is, and what the type keeps.
 
 use proc_macro2::Ident;
-use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
+use quote::format_ident;
+use syn::{Expr, ExprClosure, GenericParam, Pat, PatType, ReturnType, Type, parse_quote};
 
 use super::{
     field::Field,
@@ -73,8 +74,16 @@ impl<'a> ClientFunction<'a> {
                 Exchange::default()
             }
         };
-        let Fields(fields) = fields;
+        let Fields {
+            list: fields,
+            untyped,
+        } = fields;
         let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
+        generics.params.extend(
+            untyped
+                .iter()
+                .map(|name| -> GenericParam { parse_quote!(#name) }),
+        );
         generics::check_unused(&unused, "field", errors);
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
@@ -82,6 +91,7 @@ impl<'a> ClientFunction<'a> {
         for ty in [&mut exchange.reply, &mut exchange.output] {
             ty.take_if(|ty| mentions_one_of(ty, &unused));
         }
+        exchange.reply.take_if(|_| options.lacks_format());
         let mut ty = ProtocolType::of_function(function, name);
         (ty.generics, ty.fields) = (generics, fields);
         Self {
@@ -155,7 +165,11 @@ fn resolve_make_request(
 
 /// The fields that parameters become. All lifetimes in them are [`FIELD`].
 #[derive(Default)]
-struct Fields(Vec<Field>);
+struct Fields {
+    list: Vec<Field>,
+    /// Parameters of the type, for fields that have no type: whatever the program gives them is no second error.
+    untyped: Vec<Ident>,
+}
 
 impl Fields {
     /// Adds fields for the parameters of the request's closure.
@@ -171,6 +185,9 @@ impl Fields {
             let becomes = "a parameter of the request becomes a field";
             let Pat::Type(PatType { pat, ty, .. }) = input else {
                 errors.at(input, format_args!("{becomes}: write `name: Type`"));
+                if let Some(name) = parameter::name(input) {
+                    self.add_untyped(name);
+                }
                 continue;
             };
             let Some(name) = parameter::name(pat) else {
@@ -224,7 +241,19 @@ impl Fields {
     }
 
     fn get(&self, name: &Ident) -> Option<&Field> {
-        self.0.iter().find(|field| field.name == *name)
+        self.list.iter().find(|field| field.name == *name)
+    }
+
+    fn add_untyped(&mut self, name: &Ident) {
+        if self.get(name).is_none() {
+            let ty = format_ident!("__T{}", self.untyped.len());
+            let name = name.clone();
+            self.list.push(Field {
+                name,
+                ty: parse_quote!(#ty),
+            });
+            self.untyped.push(ty);
+        }
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
@@ -237,7 +266,7 @@ impl Fields {
         };
         let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, FIELD));
         let name = name.clone();
-        self.0.push(Field { name, ty });
+        self.list.push(Field { name, ty });
     }
 }
 

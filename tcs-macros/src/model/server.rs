@@ -68,7 +68,9 @@ impl<'a> ServerFunction<'a> {
         check_server_options(options, iter::once(function), errors);
         let mut families = Family::resolve_all(options, errors);
         let ty = ProtocolType::of_function(function, name);
-        let is_known = |ty: &Type| !mentions_one_of(ty, &handler.unused_params);
+        // Of a format that did not parse, nobody knows whether it carries them.
+        let is_known =
+            |ty: &Type| !options.lacks_format() && !mentions_one_of(ty, &handler.unused_params);
         for Family { message, .. } in &mut families {
             message.take_if(|ty| !is_known(ty));
         }

@@ -70,9 +70,15 @@ pub(super) fn handle_option(word: &str) -> Option<&'static str> {
     Some(option)
 }
 
-/// Returns the type of the library that a word means, also in lower case, and its option.
+/// Returns the type of the library that a word means, also in lower case or as the crate behind it, and its option.
 pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
-    let camel = upper_camel(word);
+    let camel = match word {
+        // The crates behind them.
+        "serde_json" => "Json".to_owned(),
+        "rmp_serde" => "MessagePack".to_owned(),
+        "prost" => "Protobuf".to_owned(),
+        _ => upper_camel(word),
+    };
     let find = |types: &'static str| types.split(' ').find(|ty| ty.eq_ignore_ascii_case(&camel));
     let format = find(FORMATS).map(|ty| ("format", ty));
     format.or_else(|| find(FRAMINGS).map(|ty| ("framing", ty)))

@@ -72,6 +72,11 @@ impl Options {
         given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
+    /// Returns whether the format is given, and has an error.
+    pub(crate) fn lacks_format(&self) -> bool {
+        self.given(OptionName::Format).is_some() && self.format.is_none()
+    }
+
     /// Returns those of the options that are given, as they are written.
     pub(crate) fn given_of(&self, options: &[OptionName]) -> impl Iterator<Item = &Ident> {
         options.iter().filter_map(|option| self.given(*option))

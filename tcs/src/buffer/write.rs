@@ -56,7 +56,7 @@ pub(crate) struct Unusual {
 /// What a message was encoded to.
 #[derive(Debug)]
 pub(crate) enum EncodeOutcome {
-    /// A message, which is in the buffer from this position on.
+    /// A message. It is in the buffer from this position on.
     Written(usize),
     /// Nothing: there is no message.
     Nothing,
@@ -309,7 +309,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Sends the buffered frames. Returns the bytes sent since the buffer was last empty, including those of earlier
+    /// Sends the buffered frames. Returns the bytes sent since the buffer was last empty, including the bytes of earlier
     /// calls.
     ///
     /// Keeps what was transferred: bytes that were sent are not sent again.

@@ -14,8 +14,8 @@ use super::{
 use crate::{Error, Result, framing::Framing, runtime::poll_once};
 
 impl<F: Framing> Connection<F> {
-    /// Abandons the requests in flight, for which nobody waits any more: those of which nothing was sent are removed,
-    /// and the replies to the others are skipped.
+    /// Abandons the requests in flight, because nobody waits for them any more. A request is removed if nothing of it was
+    /// sent. The replies to the others are skipped.
     ///
     /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
     pub(super) fn abandon_in_flight(&mut self) {
@@ -110,7 +110,7 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
-    /// returns its error, or that of a wait without a request.
+    /// returns its error, or the error of a wait without a request.
     #[cold]
     pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
         let offset = self.in_flight.pop_failed();

@@ -1,8 +1,8 @@
-//! A connection for many exchanges: how it begins and ends.
+//! A connection for many exchanges: how it begins and ends, and its calls.
 //!
 //! | file | what a connection does |
 //! |---|---|
-//! | `call.rs` | one exchange after the other |
+//! | `round_trip.rs` | one exchange after the other |
 //! | `pipeline.rs`, `items.rs`, `upload.rs`, `events.rs`, `split.rs` | other kinds of exchanges |
 //! | `incoming.rs` | matches what arrives with the requests in flight |
 //! | `waits.rs` | limits each wait |
@@ -22,8 +22,10 @@ use super::{
 };
 use crate::{
     Address, Error, Peer, Result,
+    format::{Decode, Encode as _, Writer},
     framing::{ConnectionFraming, Framing, LengthPrefixed},
     limit::assert_parameters,
+    protocol::{CallContract, ClientProtocol},
     transport::Stream,
 };
 
@@ -113,7 +115,7 @@ pub struct Connection<F = LengthPrefixed> {
 /// What an exchange has not finished. Another one cannot follow it, so the connection closes at its next use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfinished {
-    /// The last reply was not that of the operation that was called, or is still being examined.
+    /// The last reply was for another operation than the one that was called, or is still being examined.
     Operation,
     /// Chunks follow the request in flight, and their end was not queued.
     Upload,
@@ -151,6 +153,120 @@ impl<F: Framing> Connection<F> {
     /// Safe: dropping the future closes the connection.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().connect(address).await
+    }
+}
+
+// These are here, because rustc would name the module of an impl elsewhere: `client::call::<impl Connection<F>>::call`.
+impl<F: Framing> Connection<F> {
+    /// Sends the request of `protocol`, and returns the output of its `process_reply`.
+    ///
+    /// # Errors
+    ///
+    /// By [`ErrorKind`](crate::ErrorKind): `Rejected` with the server's reason; `Request` or `Reply` for
+    /// a message that cannot be encoded or decoded; `TimedOut`, `Closed` or `Io`; and `Broken` or
+    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request may have been
+    /// executed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call`](Self::call). If the reply is already being processed, its processing ends.
+    pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
+    where
+        P: ClientProtocol<Framing = F>,
+    {
+        let deadline = self.take_deadline()?;
+        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
+        Ok(protocol.process_reply(peer, reply).await)
+    }
+
+    /// Sends a request of the protocol `P`, named as in `call::<P>`, and returns the reply. The reply
+    /// may borrow from the connection.
+    ///
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::format::Plain), the reply is the `T`. An `Err`
+    /// arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control frames
+    /// cannot distinguish the two: the text of an `Err` is then read as a `T`.
+    ///
+    /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
+    ///
+    /// If the protocol has a [greeting](crate::protocol::Contract::HAS_GREETING), the first call waits for it and drops
+    /// it. To get the greeting, call [`receive`](Self::receive) first. The wait for the greeting and the
+    /// wait for the reply take at most the reply timeout each.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`exchange`](Self::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the request or its reply, and the connection stays usable: see
+    /// [`Connection`](Self#cancel-safety).
+    pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        self.decode(reply, |reply, _| Ok(reply))
+    }
+
+    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
+    /// connection closes after any other message, which may be a greeting: all later replies would be
+    /// those of earlier requests.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<'c, P, T>(
+        &'c mut self,
+        request: P::Request<'_>,
+        extract: impl FnOnce(P::Value<'c>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
+        self.unfinished = Some(Unfinished::Operation);
+        self.decode(reply, |reply, peer| {
+            extract(reply).ok_or_else(|| Error::wrong_operation(peer))
+        })
+    }
+
+    /// Receives a message without a request, such as a server's greeting before the first request.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tcs::{Connection, format::Plain, framing::Lines};
+    ///
+    /// # async fn example() -> tcs::Result<()> {
+    /// let mut connection: Connection<Lines> = Connection::connect("mail.example:25").await?;
+    /// let greeting = connection.receive::<&str, Plain>().await?;
+    /// assert!(greeting.starts_with("220 "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`exchange`](Self::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next use of the connection gets the message.
+    pub async fn receive<'a, T, Format>(&'a mut self) -> Result<T>
+    where
+        T: Decode<'a, Format>,
+    {
+        let deadline = self.take_deadline()?;
+        let message = self.receive_message(deadline).await?;
+        let decoded = self.decode(message, |message, _| Ok(message));
+        decoded.map_err(Error::not_sent)
     }
 }
 

@@ -75,7 +75,7 @@ impl<F: Framing> Connection<F> {
     /// [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
     ///
     /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed) and
-    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] tells them from replies, from the first use
+    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use
     /// of this method on, or, if the protocol has [`IS_EVENT`](Contract::IS_EVENT), from the first call. If the server
     /// has a greeting, [`receive`](Self::receive) it first.
     ///
@@ -179,7 +179,7 @@ impl<F: Framing> Connection<F> {
         Err(Fault::Broken(reason).into())
     }
 
-    /// Notes how the protocol tells events from replies, if it does.
+    /// Sets how the protocol distinguishes events from replies, if it does.
     #[inline]
     pub(super) fn note_events_of<P: Contract>(&mut self) {
         if let Some(is_event) = P::IS_EVENT {

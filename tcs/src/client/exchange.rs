@@ -12,7 +12,7 @@ use crate::{
     runtime::{Instead, block_on, inside_runtime},
 };
 
-/// How long a client waits until the end of the stream is sent, such as that of TLS. Usually that takes no time,
+/// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually that takes no time,
 /// but a peer that does not read may block it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 

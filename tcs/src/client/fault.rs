@@ -19,7 +19,7 @@ use std::{io, time::Duration};
 
 use crate::{Error, Peer, Rejection, framing::FrameError};
 
-/// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
+/// The reason of [`Fault::Broken`] if a reply is for another operation than the one that was called.
 pub(super) const OUT_OF_SYNC: &str = "an earlier message was not the reply of its operation";
 
 /// The reason of [`Fault::Broken`] if a message answers no request.
@@ -57,7 +57,7 @@ impl Fault {
         }
     }
 
-    /// Returns the error of a request in flight of which at least a part was sent.
+    /// Returns the error of a request in flight if at least a part of it was sent.
     fn sent_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Rejected(rejection) => Error::rejected(peer, rejection.clone()),
@@ -74,7 +74,7 @@ impl Fault {
         }
     }
 
-    /// Returns the error of a request in flight of which nothing was sent, or of a wait for a greeting.
+    /// Returns the error of a request in flight if nothing of it was sent, or of a wait for a greeting.
     fn unsent_error(&self, peer: &Peer) -> Error {
         match self {
             // A final rejection applies to every request without a reply.
@@ -119,7 +119,7 @@ fn is_closed_by_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Copies an I/O error, which is not `Clone`, because each request gets its own.
+/// Copies an I/O error, because each request gets its own. The type is not `Clone`.
 ///
 /// The copy is text. Later copies therefore run no foreign code, which must not run under the lock of a channel.
 #[cold]

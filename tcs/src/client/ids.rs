@@ -168,7 +168,7 @@ impl<F: Framing> Connection<F> {
         }
     }
 
-    /// Cancels the request in flight, a part of which was sent. Its reply is skipped when it comes.
+    /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
     pub(super) fn cancel_request(&mut self) {
         if self.in_flight.pop_front().is_some() {
             self.ids.late += 1;

@@ -51,7 +51,7 @@ impl<F: Framing> Connection<F> {
             let last_id = self.ids.last();
             let expected = |id| match oldest {
                 Some(expected) if !F::HAS_IDS || id == last_id => expected,
-                // The id tells that it is for no request, or for one that was cancelled.
+                // By its id, it is for no request, or for one that was cancelled.
                 _ if F::HAS_IDS => Expected::ANY,
                 _ => without_request,
             };

@@ -37,7 +37,7 @@ use crate::{
 ///
 /// # Framings
 ///
-/// The framing must tell items from replies, as [`LengthPrefixed`](crate::framing::LengthPrefixed) and
+/// The framing must distinguish items from replies, as [`LengthPrefixed`](crate::framing::LengthPrefixed) and
 /// [`Multiplexed`](crate::framing::Multiplexed) do. With all others, items are ordinary messages: the first is taken for
 /// the reply, which ends the stream. For these, receive the first message with [`Connection::call`], and each of the
 /// others with [`Connection::receive`], up to what is the end in the protocol.

@@ -19,8 +19,8 @@
 //! calls and between items, and are kept in order until they are received, up to
 //! [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
-//! [`LengthPrefixed`](crate::framing::LengthPrefixed) and `Multiplexed` tell items, events and replies from each other. With
-//! other framings, all three are ordinary messages. The protocol tells events from replies with
+//! [`LengthPrefixed`](crate::framing::LengthPrefixed) and `Multiplexed` distinguish items, events and replies. With
+//! other framings, all three are ordinary messages. The protocol distinguishes events from replies with
 //! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
 //! items after the first one.
 //!
@@ -28,7 +28,6 @@
 
 mod abandoned;
 pub mod blocking;
-mod call;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
@@ -45,6 +44,7 @@ mod pipeline;
 mod reencode;
 mod replies;
 mod requests;
+mod round_trip;
 #[cfg(feature = "tower")]
 mod service;
 mod split;

@@ -123,7 +123,7 @@ impl ConnectOptions {
         let limit = self.keepalive_timeout?;
         Some(Keepalive {
             limit,
-            // It also ends the connection to a server that does not read, which is for `reply_timeout` to decide.
+            // It also ends the connection to a server that does not read. That is for `reply_timeout` to decide.
             is_for_unacknowledged: self.reply_timeout.is_some_and(|reply| reply <= limit),
         })
     }

@@ -14,12 +14,15 @@ use crate::{
     transport::Stream,
 };
 
+/// How long a part of a reply may be, from `WIRE.md`. The limit of replies is for all parts together.
+const MAX_PART_LEN: usize = 64 * 1024;
+
 /// A message or rejection from the server.
 #[derive(Debug)]
 pub(super) enum Received {
     /// A message, at this place of the read buffer.
     Message(Range<usize>),
-    /// A message of this many bytes, beyond the limit, which is skipped.
+    /// A message of this many bytes, beyond the limit. It is skipped.
     TooLarge(usize),
     /// An item of a streamed reply, at this place of the read buffer.
     Item(Range<usize>),
@@ -60,9 +63,8 @@ impl Received {
 
 /// The received bytes, and which requests they can answer.
 ///
-/// A message answers only requests that were sent before its first byte was read. So a message that
-/// was read together with earlier replies, or of which a part was there before, is not taken for a
-/// reply.
+/// A message answers only requests that were sent before its first byte was read. So a message is not
+/// taken for a reply if it was read together with earlier replies, or if a part of it was there before.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     buffer: ReadBuffer,
@@ -194,7 +196,12 @@ impl Replies {
         max_reply_len: usize,
     ) -> Result<Option<(Received, u64)>, FrameError> {
         let sent = self.sent_before;
-        let input = self.buffer.input(max_reply_len, Side::Client);
+        let limit = if F::HAS_IDS {
+            max_reply_len.max(MAX_PART_LEN)
+        } else {
+            max_reply_len
+        };
+        let input = self.buffer.input(limit, Side::Client);
         let Some(parsed) = framing.parse(input)? else {
             self.has_unparsed = false;
             if !self.segments.is_empty() {
@@ -207,10 +214,11 @@ impl Replies {
         if !self.segments.is_empty() {
             self.enter_next_segment();
         }
-        let received = if parsed.kind == FrameKind::Message {
+        let is_reply = parsed.kind == FrameKind::Message;
+        let received = if is_reply && (!F::HAS_IDS || frame.len() <= max_reply_len) {
             Received::Message(frame)
         } else {
-            self.classify(parsed.kind, parsed.oversized_len(), frame)
+            self.classify(parsed.kind, parsed.oversized_len(), frame, max_reply_len)?
         };
         Ok(Some((received, sent)))
     }
@@ -231,17 +239,28 @@ impl Replies {
         }
     }
 
-    /// Classifies a consumed frame.
+    /// Classifies a consumed frame that is not a reply within the limit.
     ///
     /// Takes the parts of the frame, so that a caller need not store a whole one for a call that is rare.
     #[cold]
-    fn classify(&self, kind: FrameKind, length: usize, frame: Range<usize>) -> Received {
-        match kind {
-            FrameKind::Message => Received::Message(frame),
-            FrameKind::Oversized => Received::TooLarge(length),
+    fn classify(
+        &self,
+        kind: FrameKind,
+        oversized_len: usize,
+        frame: Range<usize>,
+        max_reply_len: usize,
+    ) -> Result<Received, FrameError> {
+        let length = frame.len();
+        Ok(match kind {
+            FrameKind::Message => Received::TooLarge(length),
+            FrameKind::Oversized => Received::TooLarge(oversized_len),
+            FrameKind::Announced(Announcement::Parts) => Received::Part(frame),
+            // As one that is beyond the limit of the framing.
+            FrameKind::Announced(_) if length > max_reply_len => {
+                return Err(FrameError::too_large(length, max_reply_len));
+            }
             FrameKind::Announced(Announcement::Items) => Received::Item(frame),
             FrameKind::Announced(Announcement::Events) => Received::Event(frame),
-            FrameKind::Announced(Announcement::Parts) => Received::Part(frame),
             FrameKind::Announced(Announcement::Chunks) | FrameKind::Skip => Received::Notice,
             FrameKind::Control(code) => match RejectionKind::from_code(code) {
                 Some(kind) => {
@@ -250,6 +269,6 @@ impl Replies {
                 }
                 None => Received::Notice,
             },
-        }
+        })
     }
 }

@@ -117,7 +117,7 @@ impl RequestQueue {
     }
 
     /// Counts an empty request as one sent byte, so that it is not reported as not sent. Does nothing if the
-    /// request has bytes, which tell how much of it was sent.
+    /// request has bytes: they show how much of it was sent.
     pub(super) fn count_empty_request(&mut self) {
         self.offset = self.offset.max(1);
     }
@@ -186,7 +186,7 @@ const MAX_COPIED: usize = 2_000;
 pub(super) struct SentRequests(VecDeque<RequestQueue>);
 
 impl SentRequests {
-    /// Takes the requests of `queue`, which is then empty.
+    /// Takes the requests of `queue`, and leaves it empty.
     pub(super) fn keep(&mut self, queue: &mut RequestQueue) {
         let bytes = queue.buffer.frames();
         if bytes.is_empty() {

@@ -14,7 +14,7 @@ use tokio::{
 use super::options::MAX_TIMEOUT;
 use crate::deadline::{Deadline, Late};
 
-/// A timer for many waits, one after the other, most of which end before their deadline.
+/// A timer for many waits, one after the other. Most of them end before their deadline.
 ///
 /// It stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
 /// deadline, or would fire after it. So a wait reads the clock once, instead of creating and dropping a timer.
@@ -59,7 +59,7 @@ impl Timer {
     /// Waits until `deadline`.
     pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         // Another task gets a new timer, because it may belong to another runtime. The same waker can
-        // also be that of another runtime: then the timer fires when the first one ends, and cannot be
+        // also be of another runtime: then the timer fires when the first one ends, and cannot be
         // set again.
         if let Some(armed) = &self.armed
             && armed.waker.will_wake(cx.waker())

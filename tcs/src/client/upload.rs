@@ -40,7 +40,7 @@ const MAX_BUFFERED: usize = 64 * 1024;
 ///
 /// # Framings
 ///
-/// [`LengthPrefixed`](crate::framing::LengthPrefixed) tells chunks from requests, and tells the server where they end. With
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed) distinguishes chunks from requests, and says where they end. With
 /// other framings, chunks are ordinary messages, and `finish` sends nothing: the protocol says which chunk is the last one.
 /// A function that replies earlier takes those that follow for requests, so after an early reply, the connection is closed
 /// by its next use. Does not compile for [`Multiplexed`](crate::framing::Multiplexed), for a framing with one exchange per
@@ -62,7 +62,7 @@ pub struct Upload<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
     deadline: Option<Deadline>,
-    /// Whether the framing tells chunks from requests.
+    /// Whether the framing distinguishes chunks from requests.
     is_announced: bool,
     state: State,
     marker: PhantomData<fn() -> P>,

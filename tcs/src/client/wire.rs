@@ -84,8 +84,8 @@ enum Sending {
     Closed,
 }
 
-/// Which messages are accepted: those of which the first byte was read after this many bytes of
-/// requests were sent.
+/// Which messages are accepted: their first byte must have been read after this many bytes of requests
+/// were sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected(u64);
 

@@ -60,7 +60,7 @@ use crate::{
 };
 
 /// What one connection has beside its requests and replies. Requests that are processed at the same time have one each,
-/// with what is in `connection` in common.
+/// and share `connection`.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     connection: Arc<ConnectionState>,
@@ -150,7 +150,7 @@ impl Conversation {
             .get_or_init(|| Arc::new(PushQueue::new(self.connection.limits)))
     }
 
-    /// Notes that the request is answered whose function may have used this.
+    /// Ends the request whose function may have used this: it is answered.
     pub(crate) fn end_request(&self) {
         // All items are framed. Their memory is not kept: the connection may be idle next.
         drop(self.items.take());
@@ -224,8 +224,8 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// Encodes a message without its frame to `out`, which is cleared before. Returns `false` if the value declares that
-/// there is none.
+/// Clears `out`, and encodes a message to it without its frame. Returns `false` if the value declares that there is
+/// none.
 ///
 /// Encoding runs code of the user, which may use the same connection. So the caller must hold no lock.
 fn encode<Format>(

@@ -42,7 +42,9 @@ pub trait Pushes {
     /// An event. It may borrow.
     type Event<'a>;
 
-    /// Whether a message is an event, for clients of framings that do not tell events from replies, which are all but
+    /// Returns `true` if a message is an event.
+    ///
+    /// Clients need it for framings that do not distinguish events from replies: all but
     /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed).
     ///
     /// Default: `false`.

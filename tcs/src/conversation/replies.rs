@@ -38,7 +38,7 @@ pub trait Streams {
 /// returns, and ends the stream. A function that returns an error after some items ends it with that error. Items are
 /// encoded at once, so they may borrow from local variables.
 ///
-/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client can tell items from the reply. With framings
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client knows items from the reply. With framings
 /// without control frames, both are ordinary messages, and the protocol says which one is the last.
 ///
 /// [`request_timeout`](crate::server::Server::request_timeout) limits the time from one item to the next.

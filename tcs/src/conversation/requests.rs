@@ -40,7 +40,7 @@ pub trait Receives {
 /// Take it as a parameter, with the option `requests`. The function gets one message after the other while the peer sends
 /// them, and only as fast as it asks: at most 64 KiB are read ahead, and the rest stays with the peer.
 ///
-/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client tells which messages belong to the request, and
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client says which messages belong to the request, and
 /// where they end; those that the function does not take are skipped. With framings without control frames, they are
 /// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
 /// input ends them, too: there, a truncated upload looks complete unless the protocol marks its end.

@@ -314,6 +314,9 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// Returns `true` if the frame was appended, and `false` if this framing has none for this rejection.
     ///
+    /// After [`Response::ReplyAndClose`](crate::Response::ReplyAndClose), it is called only with
+    /// [`HAS_REJECTION_FRAME`](Self::HAS_REJECTION_FRAME): otherwise the reply was the last message.
+    ///
     /// Default: `false`.
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let _ = (out, rejection);

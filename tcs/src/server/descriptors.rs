@@ -39,7 +39,7 @@ impl ReservedDescriptor {
             // An unbound socket needs no file, which a `chroot` may not have.
             match Socket::unbound() {
                 Ok(socket) => self.0 = Some(socket),
-                // With any other error, such as that of a sandbox, the server goes on without a reserve.
+                // With any other error, such as in a sandbox, the server goes on without a reserve.
                 Err(error) => return !is_out_of_descriptors(&error),
             }
         }

@@ -51,7 +51,7 @@ impl Entry {
         }
     }
 
-    /// Begins a wait of the connection, which is not for a request.
+    /// Begins a wait of the connection for something other than a request.
     #[inline]
     pub(super) fn start_wait(&self, deadline: Deadline) {
         self.deadline.store(deadline.as_millis(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The handshakes of a connection: those of its listener, and the one of `Response::StartTls`.
+//! The handshakes of a connection: of its listener, and after `Response::StartTls`.
 
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 

@@ -74,7 +74,7 @@ struct Open {
 struct OpenListener {
     name: String,
     accepting: Accepting,
-    /// Whether descriptors or memory ran out, which is logged once until there are enough again.
+    /// Whether descriptors or memory ran out. It is logged once, until there are enough again.
     is_exhausted: bool,
 }
 

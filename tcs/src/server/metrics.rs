@@ -1,6 +1,6 @@
 //! Publishes the numbers of a server through the crate `metrics`, with the feature of this name.
 //!
-//! The totals are those of the [`Report`], published once per second, so that requests do not pay for them. Only the
+//! The totals come from the [`Report`] and are published once per second, so that requests do not pay for them. Only the
 //! time of a call is recorded for each request.
 
 use std::{convert::Infallible, iter::zip, mem::replace, time::Duration};
@@ -74,7 +74,7 @@ pub(super) async fn publishing<F: Future>(registry: &Registry, future: F) -> F::
     }
 }
 
-/// Publishes how the numbers of one server have changed, so that those of several servers add up.
+/// Publishes how the numbers of one server have changed, so that the numbers of several servers add up.
 struct Publisher<'r> {
     registry: &'r Registry,
     /// What was published last.

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{Rejection, codel::CoDel};
 
-/// The bounds of the pause between two turns of the probe, which is a quarter of the limit.
+/// The bounds of the pause between two turns of the probe. The pause is a quarter of the limit.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];
 
 /// How late a task is that waits as those of connections do: for the runtime to poll the driver, which has its timer and

@@ -76,7 +76,7 @@ impl Registry {
     /// Creates a registry for connections with these limits, that share `memory` bytes for large buffers and run up to
     /// `max_blocking` functions under `blocking`.
     pub(super) fn new(limits: Limits, memory: usize, max_blocking: usize) -> Arc<Self> {
-        // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
+        // A limit ends up to three ticks late: a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
@@ -153,12 +153,12 @@ impl Registry {
         }
     }
 
-    /// Returns the end of the age of a connection, which is up to a tenth later than its limit.
+    /// Returns when a connection is too old: at its limit, or up to a tenth later.
     fn retirement(&self, id: u64) -> Deadline {
         let age = self.limits.age;
         // The golden ratio spreads successive numbers evenly.
         let spread = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-        // A tenth of the age, times the spread, which is less than 1,024.
+        // A tenth of the age, times the spread. The spread is less than 1,024.
         let later = age.as_millis().saturating_mul(spread) / 10_240;
         Deadline(self.latest().saturating_add(later)).plus(age)
     }
@@ -239,7 +239,7 @@ impl Registry {
             let idle_time = entry.idle_time(now).filter(|_| !entry.has(!EXPIRED));
             Some((idle_time?, entry))
         });
-        // Of several, it returns the last, which is the oldest.
+        // Of several, it returns the last. That is the oldest.
         let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
         let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);

@@ -68,7 +68,7 @@ pub struct Connections {
     pub open: u64,
 }
 
-/// The number of bytes of all connections, by direction: frames, without those of handshakes and of TLS.
+/// The number of bytes of all connections, by direction. Only frames count, not handshakes or TLS records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bytes {

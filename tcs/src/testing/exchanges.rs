@@ -22,8 +22,9 @@ use super::{
 
 /// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
 const LIMIT: Duration = Duration::from_hours(1);
-/// More polls than any connection of a test needs, so that a server that never waits is found.
+/// More polls than a connection needs, and than each of its bytes needs, so that a server that never waits is found.
 const MAX_POLLS: usize = 100_000;
+const MAX_POLLS_PER_BYTE: usize = 100;
 /// The number of seeds that are tried.
 const SEEDS: usize = 16;
 const PIPE_LEN: usize = 64 << 10;
@@ -71,6 +72,8 @@ pub struct Exchanges {
     list: Vec<Exchange>,
     executed: Option<Counter>,
     counts: Vec<(&'static str, Counter)>,
+    /// Whether the server must end connections whose peers do nothing.
+    has_limits: bool,
 }
 
 type Counter = Box<dyn Fn() -> usize>;
@@ -89,6 +92,7 @@ impl Exchanges {
             list: Vec::new(),
             executed: None,
             counts: Vec::new(),
+            has_limits: true,
         }
     }
 
@@ -121,6 +125,12 @@ impl Exchanges {
         self
     }
 
+    /// Allows the server to wait for ever for a peer that says nothing more, or that does not read.
+    pub const fn without_limits(mut self) -> Self {
+        self.has_limits = false;
+        self
+    }
+
     /// Tries all connections with a server. `serve` is called for each of them with its own stream.
     ///
     /// # Panics
@@ -130,10 +140,11 @@ impl Exchanges {
     where
         F: Future + Send + 'static,
     {
+        let bytes = self.requests().len() + self.replies(self.list.len()).len();
         let serve: Serve<'_> = &|stream| {
             let bounded = Bounded {
                 inner: Box::pin(serve(stream)),
-                polls: 0,
+                polls_left: MAX_POLLS + MAX_POLLS_PER_BYTE * bytes,
             };
             Box::pin(bounded)
         };
@@ -161,7 +172,9 @@ impl Exchanges {
         self.in_pieces(serve, &[whole, all, ended]);
         self.cut_requests(serve);
         self.cut_replies(serve);
-        self.unread(serve);
+        if self.has_limits {
+            self.unread(serve);
+        }
         self.beside(serve);
     }
 
@@ -207,8 +220,11 @@ impl Exchanges {
                 };
                 let run = |stream: Pipe| -> Peer {
                     let (script, name) = (script.clone(), name.clone());
+                    let must_end = cut != Cut::Stall || self.has_limits;
                     Box::pin(async move {
-                        if let Some(mut stream) = script.play(stream).await {
+                        if let Some(mut stream) = script.play(stream).await
+                            && must_end
+                        {
                             let mut rest = Vec::new();
                             // The server ends the connection, as a reset or not.
                             let ended = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
@@ -248,16 +264,22 @@ impl Exchanges {
         let Some(first) = self.list.first() else {
             return;
         };
-        let script = Script::new().named(name).says(&first.request);
-        let run = |stream: Pipe| -> Peer {
-            let script = script.clone();
+        let request = &first.request;
+        let run = |mut stream: Pipe| -> Peer {
+            let request = request.clone();
             Box::pin(async move {
-                let stream = script.play(stream).await;
-                sleep(LIMIT).await;
+                // A server with a greeting may not even read.
+                let written = timeout(2 * LIMIT, async {
+                    stream.write_all(&request).await?;
+                    sleep(LIMIT).await;
+                    stream.write_all(b"\n").await
+                });
                 // A connection that the server has closed takes nothing more.
-                let mut stream = stream.expect("the script leaves it open");
-                let is_open = stream.write_all(b"\n").await.is_ok();
-                assert!(!is_open, "{name}: the server waits for more than {LIMIT:?}");
+                let is_closed = matches!(written.await, Ok(Err(_)));
+                assert!(
+                    is_closed,
+                    "{name}: the server waits for more than {LIMIT:?}"
+                );
             })
         };
         self.run(name, serve, 1, 0..=1, &run);
@@ -429,15 +451,15 @@ where
 /// A server that is polled a limited number of times.
 struct Bounded<F> {
     inner: Pin<Box<F>>,
-    polls: usize,
+    polls_left: usize,
 }
 
 impl<F: Future> Future for Bounded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.polls += 1;
-        assert!(self.polls < MAX_POLLS, "the server does not wait");
+        assert!(self.polls_left > 0, "the server does not wait");
+        self.polls_left -= 1;
         self.inner.as_mut().poll(cx).map(drop)
     }
 }

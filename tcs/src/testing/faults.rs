@@ -106,7 +106,7 @@ enum State {
 #[derive(Debug)]
 enum Pieces {
     Whole,
-    Bytes,
+    UpTo(usize),
     Random(Rng),
 }
 
@@ -136,8 +136,19 @@ impl<S> FaultyStream<S> {
 
     /// Reads and writes one byte at a time, and lets other tasks run in between.
     #[must_use]
-    pub fn bytewise(mut self) -> Self {
-        self.pieces = Pieces::Bytes;
+    pub fn bytewise(self) -> Self {
+        self.pieces_of(1)
+    }
+
+    /// Reads and writes at most so many bytes at a time, and lets other tasks run in between.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `len` is zero.
+    #[must_use]
+    pub fn pieces_of(mut self, len: usize) -> Self {
+        assert!(len > 0, "a piece has at least a byte");
+        self.pieces = Pieces::UpTo(len);
         self
     }
 
@@ -188,11 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             State::Closed => self.stream = None,
             State::Reset => self.stream.take().into_iter().for_each(reset),
             State::WritingEnded => {
-                // Streams close their sending half without a wait; one that waits goes on when it is polled to shut down.
-                if let Some(stream) = &mut self.stream
-                    && Pin::new(stream).poll_shutdown(cx).is_pending()
-                {
-                    cx.waker().wake_by_ref();
+                if let Some(stream) = &mut self.stream {
+                    // One that has to wait goes on when its owner shuts it down.
+                    let _unused = Pin::new(stream).poll_shutdown(cx);
                 }
             }
             State::Open | State::ReadingEnded | State::Stalled => {}
@@ -206,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         let must_wait = &mut self.must_wait[usize::from(is_read)];
         let (size, waits) = match &mut self.pieces {
             Pieces::Whole => return len,
-            Pieces::Bytes => (1, *must_wait),
+            Pieces::UpTo(len) => (*len, *must_wait),
             Pieces::Random(rng) => (1 << rng.u32(0..14), *must_wait && rng.bool()),
         };
         *must_wait = !waits;
@@ -303,9 +312,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writer = Some(cx.waker().clone());
-        if !ready!(this.check(cx, false))? {
-            return Poll::Ready(Ok(()));
-        }
+        // A sending half that has ended may have to be told once more.
+        let _ends = ready!(this.check(cx, false))?;
         match &mut this.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),

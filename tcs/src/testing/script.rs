@@ -280,8 +280,17 @@ impl Default for Script {
     }
 }
 
+/// Joins scripts: each goes on where the one before has ended, with the limit of the first.
+impl FromIterator<Self> for Script {
+    fn from_iter<T: IntoIterator<Item = Self>>(scripts: T) -> Self {
+        let mut scripts = scripts.into_iter();
+        let mut joined = scripts.next().unwrap_or_default();
+        joined.steps.extend(scripts.flat_map(|script| script.steps));
+        joined
+    }
+}
+
 /// A [`Script`] that is played in a task of its own.
-#[derive(Debug)]
 #[must_use = "a step that fails is seen by `finish`"]
 pub struct Player<S = Pipe>(JoinHandle<Option<S>>);
 
@@ -309,6 +318,12 @@ impl<S> Player<S> {
             Ok(stream) => stream,
             Err(error) => resume_unwind(error.into_panic()),
         }
+    }
+}
+
+impl<S> fmt::Debug for Player<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Player").finish_non_exhaustive()
     }
 }
 

@@ -301,6 +301,32 @@ async fn parts_beyond_the_limit_are_an_error_and_their_rest_is_skipped() {
 }
 
 #[tokio::test]
+async fn part_that_is_longer_than_a_reply_may_be_is_an_error_of_its_call() {
+    let (mut connection, peer) = memory_with(&ConnectOptions::new().max_reply_len(10), 1 << 20);
+    let part = "x".repeat(64 << 10);
+    let server = play(
+        peer,
+        [
+            expects(message_of(1, "a")),
+            sends(announced_of(1, PARTS, &part)),
+            sends(announced_of(1, PARTS, &part)),
+            sends(message_of(1, "the rest")),
+            expects(message_of(2, "b")),
+            sends(message_of(2, "12345678901")),
+            expects(message_of(3, "c")),
+            sends(message_of(3, "C")),
+        ],
+    );
+    for (request, length) in [("a", "65536 bytes"), ("b", "11 bytes")] {
+        let error = call(&mut connection, request).await.expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
+        assert!(chain(&error).concat().contains(length), "{error:?}");
+    }
+    assert_eq!(call(&mut connection, "c").await.expect("a reply"), "C");
+    server.finished().await;
+}
+
+#[tokio::test]
 async fn stream_returns_credit_for_half_of_what_may_be_sent() {
     let (mut connection, peer) = memory();
     let item = "i".repeat(64 * 1024 - 8);

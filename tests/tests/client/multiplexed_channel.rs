@@ -292,6 +292,30 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
     assert_eq!(two.reply().await, "1234567890");
 }
 
+/// A server does not know the limit of its client, and sends parts as long as it likes.
+#[tokio::test]
+async fn part_that_is_longer_than_a_reply_may_be_fails_its_call_only() {
+    let (channel, mut peer) = channel_with(&ConnectOptions::new().max_reply_len(10));
+    let [one, two, three] = calls(&channel, &mut peer).await;
+    let part = "x".repeat(64 << 10);
+    peer.send(announced_of(1, PARTS, &part)).await;
+    let error = one.error().await;
+    assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
+    assert!(chain(&error).concat().contains("65536"), "{error:?}");
+    assert_eq!(hear(&mut peer).await, cancel(1));
+    let frames = [
+        announced_of(1, PARTS, &part),
+        control_of(1, CANCELLED, ""),
+        message_of(2, "12345678901"),
+        message_of(3, "three"),
+    ];
+    peer.send(frames.concat()).await;
+    let error = two.error().await;
+    assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
+    assert!(chain(&error).concat().contains("11 bytes"), "{error:?}");
+    assert_eq!(three.reply().await, "three");
+}
+
 #[tokio::test]
 async fn reply_with_an_id_that_is_not_in_use_ends_the_connection() {
     for id in [0, 2, 7] {

@@ -219,7 +219,7 @@ async fn pinned_certificate_is_the_only_one() {
 
     // The certificate is public. Who shows it must have its key.
     let thief = Identity {
-        certificate: identity.certificate.clone(),
+        certificate: identity.certificate,
         key: other.key,
     };
     for version in [&TLS12, &TLS13] {

@@ -1,12 +1,6 @@
 //! Peers that speak another protocol are recognised on every framing, told in their own terms, and
 //! execute nothing, however their bytes arrive.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use proptest::prelude::*;
 use tcs::{
     ConcurrentServer, Peer,
@@ -16,6 +10,7 @@ use tcs::{
         Netstrings, Prefixed, Raw, Side, UntilEof, Varint, delimiter, length_field,
     },
     server::Requests,
+    testing::FaultyStream,
 };
 use tcs_tests::{
     Over, adds_up, control,
@@ -26,7 +21,7 @@ use tcs_tests::{
     start, tester, within,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -147,42 +142,6 @@ fn are_recognised_in_pieces<F: Framing>() {
     }
 }
 
-/// A stream that is read in pieces of so many bytes, whatever has arrived.
-struct InPieces<S>(usize, S);
-
-impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self(size, stream) = &mut *self;
-        let mut piece = vec![0; usize::min(*size, buf.remaining())];
-        let mut piece = ReadBuf::new(&mut piece);
-        let read = Pin::new(stream).poll_read(cx, &mut piece);
-        buf.put_slice(piece.filled());
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.1).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.1).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.1).poll_shutdown(cx)
-    }
-}
-
 /// Sends `says` to a server that reads it in pieces; returns what the server says, and what it counts.
 async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (Vec<u8>, Requests) {
     if matches!(over, Over::Tcp) {
@@ -190,13 +149,13 @@ async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (V
         let addr = listener.local_addr().expect("it is bound");
         let near = within(TcpStream::connect(addr)).await.expect("it listens");
         let (far, _) = within(listener.accept()).await.expect("it is there");
-        return talk::<F, _>(near, InPieces(size, far), says).await;
+        return talk::<F, _>(near, FaultyStream::new(far).pieces_of(size), says).await;
     }
     let (near, far) = tokio::io::duplex(1 << 16);
-    talk::<F, _>(near, InPieces(size, far), says).await
+    talk::<F, _>(near, FaultyStream::new(far).pieces_of(size), says).await
 }
 
-async fn talk<F: Framing, S>(near: S, far: InPieces<S>, says: &[u8]) -> (Vec<u8>, Requests)
+async fn talk<F: Framing, S>(near: S, far: FaultyStream<S>, says: &[u8]) -> (Vec<u8>, Requests)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

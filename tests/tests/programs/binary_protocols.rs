@@ -383,5 +383,20 @@ async fn websocket_closes_with_the_codes_of_the_protocol() {
         let expected = [&accepted[..], replies].concat();
         assert_eq!(told(&sent).await, expected, "{frames:x?}");
     }
-    ends(server).await;
+    let mut stream = connect(ADDRESS).await;
+    let mut told = vec![0; accepted.len()];
+    within(async {
+        stream.write_all(asked.as_bytes()).await?;
+        stream.read_exact(&mut told).await
+    })
+    .await
+    .expect("the server answers");
+    server.interrupt().await;
+    told.clear();
+    within(stream.read_to_end(&mut told))
+        .await
+        .expect("it closes");
+    assert_eq!(told, b"\x88\x02\x03\xe9", "it goes away");
+    drop(stream);
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }

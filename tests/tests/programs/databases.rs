@@ -198,6 +198,7 @@ async fn postgres_tells_in_its_own_terms_what_is_wrong() {
         [&[b'E', 0, 0, 0, length], fields.as_bytes()].concat()
     };
     let fatal = |state, text| error("FATAL", state, text);
+    let no_statements = error("ERROR", "0A000", "there are no prepared statements");
     let start: &[u8] = b"\0\0\0\x08\0\x03\0\0";
     let started: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0\
         S\0\0\0\x18server_version\x0015.0\0Z\0\0\0\x05I";
@@ -254,14 +255,15 @@ async fn postgres_tells_in_its_own_terms_what_is_wrong() {
             .concat(),
         ),
         (b"X\0\0\0\x04Q\0\0\0\x05\0", vec![]),
-        // A prepared statement has one error.
+        // A prepared statement has one error. All messages before the `Sync` are skipped, also another statement and a query.
         (
-            b"P\0\0\0\x08\0\0\0\0B\0\0\0\x04D\0\0\0\x04E\0\0\0\x04S\0\0\0\x04",
-            [
-                &error("ERROR", "0A000", "there are no prepared statements"),
-                ready,
-            ]
-            .concat(),
+            b"P\0\0\0\x08\0\0\0\0B\0\0\0\x04P\0\0\0\x08\0\0\0\0E\0\0\0\x04Q\0\0\0\x05\0S\0\0\0\x04",
+            [&no_statements, ready].concat(),
+        ),
+        // The next one has its own, whatever it begins with. A `Flush` is none.
+        (
+            b"S\0\0\0\x04H\0\0\0\x04E\0\0\0\x04S\0\0\0\x04B\0\0\0\x04X\0\0\0\x04S\0\0\0\x04",
+            [ready, &no_statements, ready, &no_statements].concat(),
         ),
         (
             b"Y\0\0\0\x04Q\0\0\0\x05\0",

@@ -4,12 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,12 +12,11 @@ use tcs::{
     Channel, Connection, ErrorKind, Execution, Result,
     client::{ChannelOptions, ConnectOptions},
     framing::LengthPrefixed,
+    testing::{Pipe, pipe},
 };
 use tcs_tests::{channel::Owned, code, control, frame, patiently};
 use tokio::{
-    io::{
-        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
-    },
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
     time::sleep,
 };
@@ -98,9 +92,8 @@ type Executions = Arc<Mutex<HashMap<String, usize>>>;
 
 /// The server's end of a connection.
 struct Server {
-    stream: DuplexStream,
+    stream: Pipe,
     life: Life,
-    is_reset: Arc<AtomicBool>,
     executions: Executions,
     /// The number of bytes that may still be received, and sent.
     to_receive: usize,
@@ -108,12 +101,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(
-        stream: DuplexStream,
-        life: Life,
-        is_reset: Arc<AtomicBool>,
-        executions: Executions,
-    ) -> Self {
+    fn new(stream: Pipe, life: Life, executions: Executions) -> Self {
         let (to_receive, to_send) = match life.0 {
             Cut::Received(bytes) => (bytes, usize::MAX),
             Cut::Sent(bytes) | Cut::GoingAway(_, bytes) => (usize::MAX, bytes),
@@ -122,7 +110,6 @@ impl Server {
         Self {
             stream,
             life,
-            is_reset,
             executions,
             to_receive,
             to_send,
@@ -136,7 +123,7 @@ impl Server {
         match self.life.1 {
             // Nothing is left to be sent.
             End::Close | End::Pause => {}
-            End::Reset => self.is_reset.store(true, Relaxed),
+            End::Reset => self.stream.reset(),
             End::Silence => std::future::pending().await,
         }
     }
@@ -217,51 +204,6 @@ fn take_request(received: &mut Vec<u8>) -> Option<String> {
     Some(String::from_utf8(request).expect("text"))
 }
 
-/// The client's end of a connection that may be reset.
-struct Near {
-    stream: DuplexStream,
-    is_reset: Arc<AtomicBool>,
-}
-
-impl Near {
-    fn check(&self) -> io::Result<()> {
-        if self.is_reset.load(Relaxed) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl AsyncRead for Near {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Near {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// One server, its connections in their order, and a client.
 #[derive(Clone, Debug)]
 struct Case {
@@ -298,21 +240,18 @@ impl Case {
         let executions = Executions::default();
         let lives = Mutex::new(VecDeque::from(self.lives.clone()));
         let servers = Arc::new(Mutex::new(JoinSet::new()));
-        let (counted, serving, pipe) = (Arc::clone(&executions), Arc::clone(&servers), self.pipe);
+        let (counted, serving) = (Arc::clone(&executions), Arc::clone(&servers));
+        let pipe_len = self.pipe;
         let open = move || {
             let life = lives.lock().expect("no panic").pop_front();
             let life = life.unwrap_or((Cut::Never, End::Close));
             if life.0 == Cut::Refused {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
-            let (near, far) = duplex(pipe);
-            let is_reset = Arc::new(AtomicBool::new(false));
-            let server = Server::new(far, life, Arc::clone(&is_reset), Arc::clone(&counted));
+            let (near, far) = pipe(pipe_len);
+            let server = Server::new(far, life, Arc::clone(&counted));
             serving.lock().expect("no panic").spawn(server.run());
-            Ok(Near {
-                stream: near,
-                is_reset,
-            })
+            Ok(near)
         };
         let results = patiently(self.call(open)).await;
         // What the server can receive and execute, it has.
@@ -327,7 +266,7 @@ impl Case {
 
     async fn call(
         &self,
-        open: impl Fn() -> io::Result<Near> + Send + Sync + 'static,
+        open: impl Fn() -> io::Result<Pipe> + Send + Sync + 'static,
     ) -> Vec<Result<String>> {
         let options = ConnectOptions::new();
         let channel = match self.client {

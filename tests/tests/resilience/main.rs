@@ -6,3 +6,4 @@ mod planted_faults;
 #[cfg(unix)]
 mod restarts;
 mod stampede;
+mod testing_kit;

@@ -1,6 +1,7 @@
 //! The kit for tests finds known faults: in a server without this library, and in a client.
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
@@ -17,7 +18,7 @@ use tcs::{
     testing::{Exchanges, Pipe, TestServer, cut_client_everywhere},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, WriteHalf},
     task::yield_now,
     time::{sleep, timeout},
 };
@@ -77,6 +78,8 @@ enum Fault {
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 const MAX_LINE_LEN: usize = 8;
 
+type Writing = BufWriter<WriteHalf<Pipe>>;
+
 /// A server of lines, `NAME NUMBER`, which replies with the name and the sum of the numbers of its connection.
 struct Server {
     fault: Fault,
@@ -117,13 +120,13 @@ impl Server {
         if !(self.has(Fault::SessionLeak) && result.is_err()) {
             self.sessions.fetch_sub(1, SeqCst);
         }
-        if !(self.has(Fault::BufferKept) && !received.is_empty()) {
+        if !self.has(Fault::BufferKept) || received.is_empty() {
             self.buffers.fetch_sub(1, SeqCst);
         }
         *self.leftover.lock().expect("no panic") = received;
     }
 
-    async fn converse(&self, stream: Pipe, received: &mut Vec<u8>) -> std::io::Result<()> {
+    async fn converse(&self, stream: Pipe, received: &mut Vec<u8>) -> io::Result<()> {
         let (mut reading, writing) = tokio::io::split(stream);
         let mut writing = BufWriter::new(writing);
         let mut sum = 0;
@@ -147,32 +150,7 @@ impl Server {
             {
                 return Ok(());
             }
-            let replies = replies.concat();
-            let sending = async {
-                if replies.is_empty() {
-                    return Ok(());
-                }
-                if self.has(Fault::PartialWrite) {
-                    // Without the buffer, as if it was full.
-                    writing.get_mut().write(&replies).await?;
-                } else {
-                    writing.write_all(&replies).await?;
-                }
-                if !self.has(Fault::MissingFlush) {
-                    writing.flush().await?;
-                }
-                std::io::Result::Ok(())
-            };
-            if self.has(Fault::NoWriteTimeout) {
-                sending.await?;
-            } else if self.has(Fault::ExecutedTwice) {
-                if timeout(Duration::from_secs(1), sending).await.is_err() {
-                    self.executed.fetch_add(1, SeqCst);
-                    return Ok(());
-                }
-            } else {
-                timeout(IDLE_TIMEOUT, sending).await??;
-            }
+            self.send(&mut writing, &replies.concat()).await?;
             let lock = self.has(Fault::HeadOfLineBlocking);
             let lock = if lock {
                 Some(self.lock.lock().await)
@@ -226,6 +204,35 @@ impl Server {
                 .await;
             }
         }
+    }
+
+    async fn send(&self, writing: &mut Writing, replies: &[u8]) -> io::Result<()> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        let sending = async {
+            if self.has(Fault::PartialWrite) {
+                // Without the buffer, as if it was full.
+                let count = writing.get_mut().write(replies).await?;
+                assert!(count > 0);
+            } else {
+                writing.write_all(replies).await?;
+            }
+            if self.has(Fault::MissingFlush) {
+                return Ok(());
+            }
+            writing.flush().await
+        };
+        let limit = match self.fault {
+            Fault::NoWriteTimeout => Duration::MAX,
+            Fault::ExecutedTwice => Duration::from_secs(1),
+            _ => IDLE_TIMEOUT,
+        };
+        let sent = timeout(limit, sending).await;
+        if sent.is_err() && self.has(Fault::ExecutedTwice) {
+            self.executed.fetch_add(1, SeqCst);
+        }
+        sent?
     }
 
     /// Removes the first complete line.
@@ -312,8 +319,8 @@ const FAULTS: &[(Fault, &str)] = &[
 /// Returns what the kit says of a test that fails.
 fn failure(test: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(test)).err()?;
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+    let said = panic.downcast_ref::<String>().cloned();
+    said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
 }
 
 #[test]
@@ -370,7 +377,7 @@ async fn attempt(server: &TestServer<Greet>, fault: ClientFault) -> Result<Strin
         stream.write_all(&request[written..]).await?;
         let mut reply = Vec::new();
         while stream.read_buf(&mut reply).await? > 0 && !reply.ends_with(b"\n") {}
-        std::io::Result::Ok(reply)
+        io::Result::Ok(reply)
     };
     let reply = timeout(Duration::from_secs(10), exchange).await;
     match reply {
@@ -400,7 +407,7 @@ fn each_planted_fault_of_a_client_is_found() {
         (ClientFault::CutReplyAsWhole, "is expected"),
         (
             ClientFault::RequestSentTwice,
-            "without a cut: the call has returned",
+            "without a cut: the server has executed 2 requests",
         ),
     ] {
         let found = failure(|| check_client(fault));

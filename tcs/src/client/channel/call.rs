@@ -168,7 +168,7 @@ impl<F: Framing> Subchannel<F> {
         request: &[u8],
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
-        // after the guard, which is declared later.
+        // after the guard, because that is declared later.
         let waker = waker.clone();
         let CallTerms {
             has_greeting,

@@ -96,7 +96,7 @@ impl<F: Framing> Connector<F> {
         connected
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
             .and_then(|mut connection| {
-                // A reply that is still to come would be taken for that of a call.
+                // A reply that is still to come would be taken for the reply to a call.
                 connection.ensure_idle()?;
                 Ok(connection)
             })

@@ -298,7 +298,7 @@ impl<P: Contract, T> fmt::Debug for OwnedEvents<P, T> {
     }
 }
 
-/// Takes the waker, which is foreign code, so that it is not dropped by a driver that has a lock.
+/// Takes the waker, so that a driver with a lock does not drop it. It is foreign code.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
         self.subscriber.forget_waker();

@@ -442,7 +442,7 @@ impl<F: Framing> Channel<F> {
 
     /// Sends a request of the protocol `P` and returns its reply.
     ///
-    /// Not `async`, because each call would pay for a future around that of `round_trip` (decision 014).
+    /// Not `async`, because each call would pay for a future around the one of `round_trip` (decision 014).
     fn reply_to<P>(
         &self,
         request: P::Request<'_>,

@@ -23,7 +23,7 @@ impl<F: Framing> Channel<F> {
     {
         let (reply, origin) = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        // Also after a panic: nobody knows of which operation that reply was.
+        // Also after a panic: nobody knows which operation that reply was for.
         let mut guard = FailOnDrop {
             origin,
             is_complete: false,

@@ -20,7 +20,7 @@ pub(super) struct Pool<F: Framing> {
     pub(super) options: ConnectOptions,
     /// Returns `true` if a message is an event. For framings without notices.
     is_event: OnceLock<fn(&[u8]) -> bool>,
-    /// The pool of which this one is a part.
+    /// The pool that this one is a part of.
     whole: Option<Arc<Self>>,
 }
 
@@ -40,7 +40,7 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`, which may use others.
+    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`.
     pub(super) fn first_of(whole: &Arc<Self>) -> Arc<Self> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
@@ -51,7 +51,7 @@ impl<F: Framing> Pool<F> {
         Arc::new(part)
     }
 
-    /// Notes how the protocol tells events from replies. Each connection leaves it to the next one.
+    /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
     pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.set(is_event).is_ok() {

@@ -173,7 +173,7 @@ impl<F: Framing> Drop for Reconnector<F> {
     fn drop(&mut self) {
         let mut state = self.subchannel.lock();
         let former = match state.link {
-            // After a panic, which is that of a runtime without a clock, it keeps calls from panics without end.
+            // After the panic of a runtime without a clock, it keeps calls from panics without end.
             Link::Rejected(_) if panicking() => None,
             _ => Some(state.set_link(Link::Off)),
         };

@@ -153,7 +153,7 @@ impl Retries {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
     }
 
-    /// Returns the error of the call. `error` is that of the last attempt.
+    /// Returns the error of the call. `error` is the error of the last attempt.
     fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
         stats.count_failure();
         match error.execution() {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::panics::lock;
 
-/// The most addresses that are noted as not answering: those of a name may change for ever.
+/// The most addresses that are noted as not answering. The addresses of a name may change for ever.
 const MAX_FAILED: usize = 64;
 
 /// Which addresses of a name are better than others.

@@ -22,7 +22,7 @@ const MAX_IDLE_SLOTS: usize = 64;
 /// call that is complete, but whose result was not taken, is in neither. Decision 014 says why this is not `slab` and a
 /// queue of indices.
 ///
-/// Without ids, the next reply is that of the oldest call. The id of a call is the index of its slot plus 1, which is not
+/// Without ids, the next reply is for the oldest call. The id of a call is the index of its slot plus 1, which is not
 /// free before the reply has come.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -100,7 +100,7 @@ struct Slot {
     started: u32,
     /// The next slot in its list.
     next: u32,
-    /// The one before it in the list of calls, with ids. That of the oldest is not read.
+    /// The one before it in the list of calls, with ids. Not read for the oldest call.
     previous: u32,
 }
 

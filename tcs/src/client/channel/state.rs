@@ -1,4 +1,4 @@
-//! What a channel tells about its connections.
+//! What a channel reports about its connections.
 
 use std::{mem::swap, sync::Arc};
 

@@ -30,7 +30,7 @@ use crate::{
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
 const MAX_QUEUED: usize = 1 << 20;
 
-/// A connection of a channel, which is made when a call needs it, and made again when it has ended. Its callers and its
+/// A connection of a channel. It is made when a call needs it, and again when it has ended. Its callers and its
 /// driver share it.
 pub(super) struct Subchannel<F: Framing> {
     pub(super) options: ConnectOptions,
@@ -91,7 +91,7 @@ pub(super) enum Link {
     /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
     /// answered.
     Ending(Option<Arc<Fault>>),
-    /// There is no connection. The error is that of the last attempt. Callers wait for the next one.
+    /// There is no connection. The error is from the last attempt. Callers wait for the next one.
     Disconnected(Option<Arc<Error>>),
     /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
     Rejected(Arc<Error>),
@@ -104,7 +104,7 @@ pub(super) enum Link {
 /// The limit of cancels, if calls have none.
 const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Returns the limit that is checked now and then: that of calls, or, with ids, at least that of cancels.
+/// Returns the limit that is checked now and then: the limit of calls, or, with ids, at least the limit of cancels.
 pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
     options.reply_timeout.or(F::HAS_IDS.then_some(CANCEL_LIMIT))
 }
@@ -141,7 +141,7 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Lets callers send their requests over `connection`. Returns its wire, which is for the driver.
+    /// Lets callers send their requests over `connection`. Returns its wire, for the driver.
     pub(super) fn attach(&self, connection: Connection<F>) -> Wire {
         let is_greeted = !connection.is_fresh();
         let Connection {
@@ -214,7 +214,7 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Sets the state after an attempt to connect, and tells those who wait.
+    /// Sets the state after an attempt to connect, and notifies the calls that wait.
     pub(super) fn set_link(&self, link: Link) {
         let mut state = self.lock();
         state.is_wanted = false;
@@ -288,7 +288,7 @@ impl<F: Framing> Subchannel<F> {
         self.lock().peer.clone()
     }
 
-    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`]. Wakers are foreign code, also when
+    /// Locks the state. No foreign code may run meanwhile, except a [`Framing`]. Wakers are foreign code, also when
     /// they are cloned or dropped.
     ///
     /// A panic in a framing does no harm: the next request removes what is half written.
@@ -305,7 +305,7 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Unlocks the state, and tells the calls that wait if there is room.
+    /// Unlocks the state, and notifies the calls that wait if there is room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, SubchannelState<F>>) {

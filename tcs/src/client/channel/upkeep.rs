@@ -92,7 +92,7 @@ impl Upkeep {
                 self.end = None;
                 return Poll::Ready(Due::Replacement);
             }
-            // Before the end of an idle connection, which is due again and again while a call is in flight.
+            // Before the end of an idle connection. That is due again and again while a call is in flight.
             if has_passed(self.settings.ping_interval, self.last_sent) {
                 self.last_sent = now;
                 return Poll::Ready(Due::Ping);
@@ -103,7 +103,7 @@ impl Upkeep {
         }
     }
 
-    /// Notes the bytes of a ping, which is no request.
+    /// Notes the bytes of a ping. They are no request.
     pub(super) const fn note_ping(&mut self, offset: u64) {
         self.last_offset = offset;
     }

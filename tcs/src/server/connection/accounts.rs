@@ -16,7 +16,7 @@ pub(super) struct Accounts {
     is_in_flight: bool,
     /// The responses in the write buffer, also those without bytes. They count once they are sent.
     pub(super) unsent: Unsent,
-    /// Counts the connection among those of its address.
+    /// What the address of the peer uses. It counts this connection.
     usage: Option<Arc<PeerUsage>>,
 }
 
@@ -46,7 +46,7 @@ impl Accounts {
         }
     }
 
-    /// Counts an ordinary reply, which is sent by the next flush.
+    /// Counts an ordinary reply. The next flush sends it.
     #[inline]
     pub(super) fn count_reply(&mut self) {
         self.unsent.served += 1;
@@ -109,7 +109,7 @@ impl Drop for AddressRequest {
     }
 }
 
-/// Ends the request in flight, whose function was dropped before.
+/// Ends the request in flight. Its function was dropped before.
 impl Drop for Accounts {
     fn drop(&mut self) {
         self.end_request();

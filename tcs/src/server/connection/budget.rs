@@ -92,7 +92,7 @@ mod tests {
     const NONE: u64 = 0;
     const PLENTY: u64 = u64::MAX;
 
-    /// A budget of which one request was processed, with others after it.
+    /// Returns a budget after one request was processed, with others after it.
     fn begun() -> Budget {
         let mut budget = Budget::new();
         assert!(!budget.is_due());

@@ -182,12 +182,12 @@ impl SendQueueEstimate {
     }
 }
 
-/// Returns how long a frame may take of which `arrived` bytes have arrived.
+/// Returns how long a frame may take when `arrived` bytes of it have arrived.
 pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame, arrived)
 }
 
-/// Returns how long a connection may hold memory that others wait for, with a frame of which `arrived` bytes have arrived.
+/// Returns how long a connection may hold memory that others wait for, when `arrived` bytes of its frame have arrived.
 const fn memory_limit(arrived: usize) -> Limit {
     CONTENDED.plus_seconds((arrived / BYTES_PER_SECOND_OF_MEMORY) as u64)
 }

@@ -96,8 +96,8 @@ impl Io {
         }
     }
 
-    /// Returns `true` if the task must yield before it takes another frame; see [`Budget`]. `has_more`
-    /// tells whether there may be one.
+    /// Returns `true` if the task must yield before it takes another frame; see [`Budget`]. `has_more` returns `true` if
+    /// there may be one.
     #[inline]
     pub(super) fn must_yield(&mut self, has_more: impl FnOnce() -> bool) -> bool {
         self.budget.is_due()
@@ -107,7 +107,7 @@ impl Io {
                 .check_clock(self.registration.limits().poll_nanos)
     }
 
-    /// Counts a frame that was taken. `has_more` tells whether there may be another.
+    /// Counts a frame that was taken. `has_more` returns `true` if there may be another.
     #[inline]
     pub(super) fn count_frame(&mut self, has_more: impl FnOnce() -> bool) {
         self.budget.count(has_more);
@@ -357,7 +357,7 @@ impl Io {
     #[cold]
     fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
         if !self.clocks.frame.is_running() {
-            // Another frame than that of the last wait.
+            // The last wait was for another frame.
             self.clocks.memory.stop();
         }
         if read.is_contended(self.registration.memory()) {
@@ -394,7 +394,7 @@ impl Io {
     }
 
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
-    /// deadlines. `clock` is that of the function.
+    /// deadlines. `clock` is the clock of the function.
     ///
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(

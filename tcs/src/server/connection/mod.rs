@@ -98,7 +98,7 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// How the requests are processed that arrived last.
     processing: Processing,
     io: Io,
-    /// Released last, however the connection ends. That of an evicted connection is released at once.
+    /// Released last, however the connection ends. If it is evicted, it is released at once.
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -180,7 +180,7 @@ impl<P: ServerProtocol> Connection<P> {
                         Ok(Err(dropped)) => break Err(dropped),
                         Err(payload) => match self.io.running() {
                             Running::Request => self.recover_from_panic(payload),
-                            // As in a panic while the connection closes, which is not caught.
+                            // It is not caught, like a panic while the connection closes.
                             Running::Stream => resume_unwind(payload),
                             Running::LastFunction => {
                                 self.log_panic("the drop of a function", payload);
@@ -408,7 +408,7 @@ impl<P: ServerProtocol> Connection<P> {
         outgoing.write_events(queue, cx)
     }
 
-    /// Notes when the requests in the read buffer began to wait.
+    /// Records when the requests in the read buffer began to wait.
     #[cold]
     fn note_arrival(&mut self) {
         let received = self.io.registration.tally().received();

@@ -49,7 +49,7 @@ pub(super) fn wait_end_rejection(
     }
 }
 
-/// Returns the rejection of a request of `length` bytes, of which `arrived` have arrived.
+/// Returns the rejection of a request of `length` bytes. `arrived` is the part of it that has arrived.
 pub(super) fn too_large<F: Framing>(length: usize, limit: usize, arrived: &[u8]) -> Rejection {
     let error = FrameError::too_large(length, limit);
     Rejection::new(RejectionKind::TooLarge, error.to_string()).of_request::<F>(arrived)

@@ -49,11 +49,11 @@ pub(super) type Flow = ControlFlow<Exit>;
 /// Why the loop of requests ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// It waited for a request of which nothing has arrived.
+    /// It waited for a request, and nothing of it has arrived.
     Idle,
     /// It closes, after what is in the write buffer.
     Close,
-    /// The same, because the peer has closed its sending half and all requests are answered.
+    /// It closes, because the peer has closed its sending half and all requests are answered.
     Eof,
     /// It continues over TLS.
     StartTls,
@@ -256,8 +256,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         self.write_frame(rejection);
     }
 
-    /// Returns whether the connection goes on after a response. Closes that of a once server, and after the last
-    /// request of a connection.
+    /// Returns `Break` if the connection closes after a response: in a once server, and after the last request that a
+    /// connection may have.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
         if self.is_concurrent && self.unsent.sum() < self.tally.unanswered() {
@@ -283,7 +283,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Closes the connection, as the protocol function or its reply asks.
     pub(super) fn close_after_reply(&mut self) -> Flow {
-        self.close_with_frame(&going_away("this was the last reply"));
+        // The frames of other framings are messages of their protocol, which has had its last one.
+        if P::Framing::HAS_REJECTION_FRAME {
+            self.close_with_frame(&going_away("this was the last reply"));
+        }
         Flow::Break(Exit::Close)
     }
 

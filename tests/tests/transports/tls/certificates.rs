@@ -15,7 +15,7 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, Log, RawPeer, Running, code, gate, scratch_path, start, tester,
-    tls::{Identity, Root, try_connect},
+    tls::{Identity, PemFile, Root, try_connect},
     within,
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -66,8 +66,8 @@ async fn client_certificate_is_required_and_known() {
     let (log, _logging) = Log::start();
     let (root, clients) = (Root::new(), Root::new());
     let client = clients.issue("client");
-    let tls = root.issue("localhost").server();
-    let tls = tls.require_client_certificates(clients.file());
+    let own = root.issue("localhost");
+    let tls = own.server().require_client_certificates(clients.file());
     let server = serve(tls.expect("a root")).await;
 
     let stream = connect(&server, root.client(Some(&client))).await;
@@ -104,11 +104,11 @@ async fn client_certificate_is_required_and_known() {
 async fn client_certificates_and_protocols_are_set_in_any_order() {
     let root = Root::new();
     let client = root.issue("client");
-    let tls = || root.issue("localhost").server();
-    let require = |tls: Tls| tls.require_client_certificates(root.file());
+    let (own, roots) = (root.issue("localhost"), root.file());
+    let require = |tls: Tls| tls.require_client_certificates(&roots);
     for tls in [
-        tls().alpn(["a"]).and_then(require),
-        require(tls()).and_then(|tls| tls.alpn(["a"])),
+        own.server().alpn(["a"]).and_then(require),
+        require(own.server()).and_then(|tls| tls.alpn(["a"])),
     ] {
         let server = serve(tls.expect("good files")).await;
         let mut config = root.client(Some(&client));
@@ -149,12 +149,9 @@ async fn all_certificates_of_a_file_are_used() {
 #[tokio::test]
 async fn client_without_a_certificate_that_sends_much_hears_why_it_is_rejected() {
     let root = Root::new();
-    let tls = root.issue("localhost").server();
-    let server = serve(
-        tls.require_client_certificates(root.file())
-            .expect("a root"),
-    )
-    .await;
+    let own = root.issue("localhost");
+    let tls = own.server().require_client_certificates(root.file());
+    let server = serve(tls.expect("a root")).await;
     let mut stream = connect(&server, root.client(None)).await.expect("TLS 1.3");
     let much = vec![b'x'; 1 << 20];
     within(tokio::io::AsyncWriteExt::write_all(&mut stream, &much))
@@ -282,8 +279,8 @@ async fn reload_changes_the_certificate_of_new_connections_only() {
 async fn resumed_session_has_the_same_facts_and_ends_with_a_reload() {
     let root = Root::new();
     let client = root.issue("client");
-    let tls = root.issue("localhost").server();
-    let tls = tls.require_client_certificates(root.file());
+    let (own, roots) = (root.issue("localhost"), root.file());
+    let tls = own.server().require_client_certificates(&roots);
     let tls = tls.expect("a root");
     let reloads = tls.clone();
     let server = serve(tls).await;
@@ -381,7 +378,7 @@ async fn server_logs_why_its_certificate_is_not_accepted() {
 
 #[tokio::test]
 async fn self_signed_certificate_is_made_once_and_is_served() {
-    let (certificate, key) = (scratch_path("pem"), scratch_path("pem"));
+    let (certificate, key) = (PemFile::new(), PemFile::new());
     create_self_signed(&certificate, &key).expect("a writable folder");
     let mode = fs::metadata(&key)
         .expect("it is there")
@@ -414,7 +411,7 @@ async fn self_signed_certificate_is_made_once_and_is_served() {
 
 #[test]
 fn half_of_a_self_signed_pair_is_an_error_each_time() {
-    let (certificate, key) = (scratch_path("pem"), scratch_path("pem"));
+    let (certificate, key) = (PemFile::new(), PemFile::new());
     for (present, missing) in [(&certificate, &key), (&key, &certificate)] {
         fs::write(present, "mine").expect("a writable folder");
         for _ in 0..2 {
@@ -437,7 +434,7 @@ fn half_of_a_self_signed_pair_is_an_error_each_time() {
 fn files_that_are_not_a_pair_are_errors_that_name_the_file() {
     let root = Root::new();
     let (first, second) = (root.issue("localhost"), root.issue("localhost"));
-    let missing = scratch_path("pem");
+    let missing = PemFile::new();
     for (certificate, key, wrong) in [
         (&missing, &first.key, &missing),
         (&first.certificate, &missing, &missing),

@@ -63,7 +63,8 @@ async fn openssl_is_served_in_both_versions() {
     }
     let root = Root::new();
     let server = serve(&root.issue("localhost")).await;
-    let roots = root.file().display().to_string();
+    let file = root.file();
+    let roots = file.display().to_string();
     let trusts = ["-CAfile", &roots, "-verify_hostname", "localhost"];
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = [&trusts[..], &[version]].concat();
@@ -81,8 +82,8 @@ async fn openssl_does_not_trust_another_root_or_name() {
     }
     let (root, other) = (Root::new(), Root::new());
     let server = serve(&root.issue("localhost")).await;
-    let (roots, others) = (root.file(), other.file());
-    let (roots, others) = (roots.display().to_string(), others.display().to_string());
+    let files = (root.file(), other.file());
+    let (roots, others) = (files.0.display().to_string(), files.1.display().to_string());
     for arguments in [
         ["-CAfile", &others, "-verify_hostname", "localhost"],
         ["-CAfile", &roots, "-verify_hostname", "elsewhere"],

@@ -1,7 +1,7 @@
 //! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
 //!
-//! It is a third driver beside those of `dispatch.rs`. The loop of the connection enters it when bytes have arrived, and
-//! gets back when nothing is in flight: then it waits as it does for all protocols. Each request has a slot. Its future
+//! It is a third driver, beside the two in `dispatch.rs`. The loop of the connection enters it when bytes have arrived. It
+//! returns when nothing is in flight, and the loop then waits as for all protocols. Each request has a slot. Its future
 //! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
 //! its messages: they are framed in the order in which they are sent.
 
@@ -372,7 +372,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
-            // It waits for nothing but the peer, of which it needs no notices.
+            // It waits only for the peer to read, and needs no notices of the peer.
             if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
                 return Poll::Ready(Err(dropped));
             }

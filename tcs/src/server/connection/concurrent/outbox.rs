@@ -10,7 +10,7 @@ use super::{
 /// The slots whose replies or items are to be sent.
 pub(super) struct Outbox {
     pub(super) is_ordered: bool,
-    /// The slots to answer: in order, those of all requests; otherwise those that have an outcome.
+    /// The slots to answer: with an order, the slots of all requests; without, the slots that have an outcome.
     pub(super) answers: VecDeque<SlotIndex>,
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<SlotIndex>,

@@ -24,7 +24,7 @@ use crate::{
 /// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
 const CREDIT: i64 = 256 * 1024;
 
-/// The place of a slot among those of its connection.
+/// The index of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotIndex(usize);
 
@@ -57,7 +57,7 @@ enum State<O> {
 
 /// A request in a slot.
 pub(super) struct ActiveRequest {
-    /// The view of its function on the connection, which is used again for the next request.
+    /// What its function sees of the connection. The next request uses it again.
     pub(super) info: Arc<ConnectionInfo>,
     /// 0 if the framing has no ids.
     pub(super) id: u32,
@@ -72,7 +72,7 @@ pub(super) struct ActiveRequest {
     pub(super) credit: i64,
 }
 
-/// When the client of a request no longer waits for the reply, on the clock of the registry and on that of calls.
+/// When the client of a request no longer waits for the reply, on the clock of the registry and on the clock of calls.
 #[derive(Clone, Copy)]
 pub(super) struct ClientDeadline {
     pub(super) at: Deadline,
@@ -210,7 +210,7 @@ impl<F: Future> Slots<F> {
             .map(|(index, _)| SlotIndex(index))
     }
 
-    /// Returns a slot of the connection, which is in use from now on.
+    /// Returns a slot that is not in use, and marks it as used.
     pub(super) fn open(&mut self, info: &ConnectionInfo) -> SlotIndex {
         if let Some(index) = self.free.pop() {
             return index;

@@ -1,0 +1,69 @@
+//! What the end of an exchange means, and what to do about it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tcs::RejectionKind;
+
+use super::{Args, session::Pending};
+use crate::{
+    failure::{Exit, Failure},
+    payload::{escaped, to_hex},
+};
+
+/// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
+pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
+    let is_err = |value: &Value| {
+        let object = value.as_object().filter(|object| object.len() == 1);
+        object.is_some_and(|object| object.contains_key("Err"))
+    };
+    if let Some(value) = args.view.value(message)? {
+        let of_operation = value.as_object().filter(|object| object.len() == 1);
+        let inner = of_operation.and_then(|object| object.values().next());
+        return Ok(is_err(&value) || inner.is_some_and(is_err));
+    }
+    let mut prefixes = args.fail_on.iter();
+    Ok(prefixes.any(|prefix| message.starts_with(prefix.as_bytes())))
+}
+
+/// Returns the failure after the end of a connection on which these requests wait.
+pub(super) fn unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
+    let some = in_flight.iter().any(|pending| pending.has_reply);
+    let before = if some {
+        "before the last reply"
+    } else {
+        "without a reply"
+    };
+    let message = format!("the server closed the connection {before}");
+    let failure = Failure::new(Exit::Closed, message);
+    if args.framing.to_string() == "length-prefixed" {
+        failure.hint("it may speak another framing: try --framing lines")
+    } else {
+        failure.hint("it may not understand the request: check --framing and --format")
+    }
+}
+
+pub(super) fn late(what: &str, limit: Duration) -> Failure {
+    Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
+        .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
+}
+
+pub(super) fn shown(message: &[u8]) -> String {
+    match str::from_utf8(message) {
+        Ok(_) => escaped(message),
+        Err(_) => to_hex(message),
+    }
+}
+
+/// Returns what to do about a rejection.
+pub(super) fn advice(kind: RejectionKind) -> Option<&'static str> {
+    Some(match kind {
+        RejectionKind::BadRequest => "check --format and the request",
+        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
+        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
+            "call again later"
+        }
+        RejectionKind::ProtocolError => "check --framing and the port",
+        _ => return None,
+    })
+}

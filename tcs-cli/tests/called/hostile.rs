@@ -1,0 +1,151 @@
+//! Servers that send garbage, close, reset and stall.
+
+use crate::{fails, printed, ran, ran_with, scripted};
+
+#[tokio::test]
+async fn garbage_is_a_protocol_error_that_says_what_to_do() {
+    for (script, framing, said) in [
+        (
+            r"send-bytes 220 ready\r\n",
+            "length-prefixed",
+            "try --framing crlf-text",
+        ),
+        (
+            r"send-bytes HTTP/1.1 400 Bad Request\r\n",
+            "length-prefixed",
+            "speaks HTTP",
+        ),
+        (
+            r"send-bytes \x15\x03\x03\x00\x02\x02\x28",
+            "length-prefixed",
+            "add --tls",
+        ),
+        ("send-bytes SSH-2.0-x", "length-prefixed", "speaks SSH"),
+        (
+            r"send-bytes \xff\xff\xff\xff\xff",
+            "length-prefixed",
+            "--framing verbatim --hex",
+        ),
+        (
+            r"send-bytes \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            "varint",
+            "not of the framing",
+        ),
+        (
+            r"send-bytes \x00\x00\x00\x09half",
+            "length-prefixed",
+            "in the middle of a frame",
+        ),
+        (r"send-bytes -1:x,", "netstrings", "not of the framing"),
+    ] {
+        let peer = scripted(&format!("{script}\nclose"), &[]).await;
+        let ran = ran(&["call", &peer.address, "-f", framing, "x"]).await;
+        fails(&ran, 5, said);
+        peer.followed().await;
+    }
+    let peer = scripted("expect-any\nsend-bytes \\x1b[2J\\xff\\n", &["-f", "lines"]).await;
+    let ran = ran(&[
+        "call",
+        &peer.address,
+        "-f",
+        "lines",
+        "--format",
+        "json",
+        "1",
+    ])
+    .await;
+    fails(&ran, 5, "the reply `\\u{1b}[2J\\xff` is not of the format");
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn early_end_is_told() {
+    let peer = scripted("expect Ann\nclose", &[]).await;
+    fails(
+        &ran(&["call", &peer.address, "Ann"]).await,
+        6,
+        "without a reply\n  it may speak another framing",
+    );
+    peer.followed().await;
+
+    let peer = scripted("expect Ann\nreset", &[]).await;
+    fails(
+        &ran(&["call", &peer.address, "Ann"]).await,
+        6,
+        "the connection has ended: Connection reset",
+    );
+    peer.followed().await;
+
+    let peer = scripted("expect a\nsend A\nexpect b\nclose", &["-f", "lines"]).await;
+    let ran = ran_with(&["call", &peer.address, "-f", "lines"], b"a\nb\nc\n").await;
+    assert_eq!(ran.stdout, ["A"]);
+    fails(
+        &ran,
+        6,
+        "without a reply\n  it may not understand the request",
+    );
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn stall_ends_at_the_limit() {
+    let peer = scripted("expect Ann\nsend-bytes \\x00\\x00\nstall", &[]).await;
+    let ran = ran(&["call", &peer.address, "--timeout", "100ms", "Ann"]).await;
+    fails(&ran, 4, "no reply within 100ms\n  raise --timeout");
+    peer.followed().await;
+
+    // It neither reads nor says anything, and the request fills all buffers.
+    let peer = scripted("stall 2s", &[]).await;
+    let request = "x".repeat(100_000);
+    let arguments = [
+        "call",
+        &peer.address,
+        "--timeout",
+        "200ms",
+        "-n",
+        "300",
+        "--pipeline",
+        "300",
+        &request,
+    ];
+    fails(
+        &crate::ran(&arguments).await,
+        4,
+        "no reply to request 1 within 200ms",
+    );
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn what_comes_unasked_does_no_harm() {
+    let script = "send hello\nevent news\nexpect a\nevent more\nitem one\nsend A\nevent late";
+    let peer = scripted(script, &[]).await;
+    let arguments = ["call", &peer.address, "--greeting", "--follow", "a"];
+    let lines = printed(ran(&arguments).await);
+    assert_eq!(
+        lines,
+        [
+            "hello",
+            "event: news",
+            "event: more",
+            "item: one",
+            "A",
+            "event: late"
+        ]
+    );
+    peer.followed().await;
+
+    let peer = scripted("expect a\nsend 0123456789", &["-f", "netstrings"]).await;
+    let ran = ran(&[
+        "call",
+        &peer.address,
+        "-f",
+        "netstrings",
+        "--max-len",
+        "9",
+        "a",
+    ])
+    .await;
+    fails(&ran, 5, "exceed");
+    peer.followed().await;
+}

@@ -1,0 +1,377 @@
+//! What the kit for tests says of tests that fail, and how its streams behave.
+
+use std::{io::ErrorKind, time::Duration};
+
+use tcs::{
+    ConcurrentServer, Connection, Execution, OnceServer, Peer, Response,
+    framing::{CrlfText, Lines, Multiplexed},
+    protocol::ServerProtocol,
+    server_protocol,
+    testing::{
+        At, Cut, Exchanges, FaultyStream, LeakCheck, Pipe, Player, Script, Seed,
+        cut_client_everywhere, cut_everywhere, pipe, serve,
+    },
+};
+use tcs_tests::frame;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Returns the text of the panic of a test.
+async fn failure(test: impl Future<Output: Send> + Send + 'static) -> String {
+    let Err(error) = tokio::spawn(test).await else {
+        panic!("it has not failed");
+    };
+    let panic = error.into_panic();
+    let said = panic.downcast_ref::<String>().cloned();
+    let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+    said.expect("a text")
+}
+
+/// Plays with a peer that says these bytes, and closes.
+async fn played_with(bytes: &'static str, script: Script) -> String {
+    let (mut near, far) = pipe(64);
+    near.write_all(bytes.as_bytes()).await.expect("it is open");
+    drop(near);
+    failure(script.play(far)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_that_fails_says_where_and_what() {
+    let line = line!() + 1;
+    let script = Script::new().hears("He").hears("llo\n");
+    let said = played_with("Help\n", script.clone()).await;
+    let place = format!("step 2 of the script, at {}:{line}:", file!());
+    assert!(said.starts_with(&place), "{said}");
+    let told = "something else has come\nexpected: `llo\\n`\n   heard: `lp\\n`\n\
+                the first 1 of 4 bytes are as expected";
+    assert!(said.ends_with(told), "{said}");
+
+    let said = played_with("Hell", script).await;
+    assert!(
+        said.contains("the connection has ended\nexpected: `llo\\n`\n   heard: `ll`"),
+        "{said}"
+    );
+
+    let said = played_with("x", Script::new().hears_end()).await;
+    assert!(said.contains("expected: the end\n   heard: `x`"), "{said}");
+
+    let said = played_with("x", Script::new().hears_any(2)).await;
+    assert!(said.contains("expected: 2 bytes\n   heard: `x`"), "{said}");
+
+    let said = played_with("", Script::new().says("\0")).await;
+    assert!(said.contains("broken pipe\nto say: `\\x00`"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_that_takes_too_long_fails() {
+    let (near, _far) = pipe(64);
+    let script = Script::new()
+        .within(Duration::from_hours(2))
+        .stalls(Duration::from_hours(1));
+    let said = failure(script.hears("Ann").play(near)).await;
+    assert!(
+        said.contains("step 2") && said.contains("it took 7200s"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn script_over_tcp_resets_and_its_failure_is_that_of_finish() {
+    let (addr, player) = Script::new().hears("a").says("b").resets().listen().await;
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    stream.write_all(b"a").await.expect("it is open");
+    player.finish().await;
+    let error = stream
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+
+    let (mut stream, player): (Pipe, Player) = Script::new().hears("a").connect();
+    stream.write_all(b"x").await.expect("it is open");
+    let said = failure(player.finish()).await;
+    assert!(said.contains("heard: `x`"), "{said}");
+}
+
+/// Writes and reads over a stream that is cut, and returns the bytes that it has read, and those at the other end.
+async fn cut(at: At, cut: Cut) -> [Result<String, ErrorKind>; 2] {
+    let (near, mut far) = pipe(64);
+    far.write_all(b"abc").await.expect("it is open");
+    let mut near = FaultyStream::new(near).cut(at, cut);
+    near.write_all(b"12").await.ok();
+    near.flush().await.ok();
+    let limit = Duration::from_secs(1);
+    let mut ends = [Ok(String::new()), Ok(String::new())];
+    // Each byte by itself, so that those before a reset or a stall are seen.
+    while let Ok(read) = timeout(limit, near.read_u8()).await {
+        match read {
+            Ok(byte) => ends[0].as_mut().expect("no error").push(byte.into()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => {
+                ends[0] = Err(error.kind());
+                break;
+            }
+        }
+    }
+    near.write_all(b"3").await.ok();
+    while let Ok(read) = timeout(limit, far.read_u8()).await {
+        match read {
+            Ok(byte) => ends[1].as_mut().expect("no error").push(byte.into()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                ends[1].as_mut().expect("no error").push('.');
+                break;
+            }
+            Err(error) => {
+                ends[1] = Err(error.kind());
+                break;
+            }
+        }
+    }
+    ends
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_is_cut_after_so_many_bytes() {
+    let text = |text: &str| Ok(text.to_owned());
+    let is_reset = || Err(ErrorKind::ConnectionReset);
+    for (at, how, near, far) in [
+        (At::Read(2), Cut::Close, text("ab"), text("12.")),
+        (At::Read(2), Cut::HalfClose, text("ab"), text("123")),
+        (At::Read(2), Cut::Reset, is_reset(), is_reset()),
+        (At::Written(1), Cut::Close, text(""), text("1.")),
+        (At::Written(1), Cut::HalfClose, text("abc"), text("1.")),
+        (At::Written(1), Cut::Reset, is_reset(), is_reset()),
+        (At::Written(9), Cut::Reset, text("abc"), text("123")),
+    ] {
+        assert_eq!(cut(at, how).await, [near, far], "{at:?} {how:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_connection_takes_and_returns_nothing() {
+    let (near, mut far) = pipe(64);
+    far.write_all(b"abc").await.expect("it is open");
+    let mut near = FaultyStream::new(near).cut(At::Read(1), Cut::Stall);
+    assert_eq!(near.read_u8().await.expect("before"), b'a');
+    let limit = Duration::from_hours(1);
+    assert!(timeout(limit, near.read_u8()).await.is_err());
+    assert!(timeout(limit, near.write_u8(1)).await.is_err());
+    assert!(timeout(limit, far.read_u8()).await.is_err(), "it is open");
+}
+
+#[tokio::test]
+async fn cut_by_one_task_wakes_another() {
+    let (near, _far) = pipe(64);
+    let near = FaultyStream::new(near).cut(At::Written(1), Cut::Reset);
+    let (mut reading, mut writing) = tokio::io::split(near);
+    let read = tokio::spawn(async move { reading.read_u8().await });
+    tokio::task::yield_now().await;
+    writing.write_all(b"1").await.expect("before");
+    let error = read.await.expect("no panic").expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn pieces_of_a_seed_are_the_same_each_time() {
+    let mut sizes = [Vec::new(), Vec::new()];
+    for sizes in &mut sizes {
+        let mut seed = Seed::of(7);
+        let (near, mut far) = pipe(1 << 16);
+        far.write_all(&[b'x'; 10_000]).await.expect("there is room");
+        drop(far);
+        let mut near = seed.pieces(near);
+        loop {
+            let mut buffer = [0; 5_000];
+            let count = near.read(&mut buffer).await.expect("no cut");
+            if count == 0 {
+                break;
+            }
+            sizes.push(count);
+        }
+        sizes.push(seed.below(1_000_000));
+    }
+    let [once, again] = sizes;
+    assert!(once.len() > 3);
+    assert_eq!(once, again);
+}
+
+/// Runs itself once more with a seed, and looks at what that says.
+#[test]
+fn seed_of_a_failure_is_printed_and_replayed() {
+    if std::env::var_os("TCS_SEED").is_some() {
+        let seeds: Vec<_> = Seed::several(20).collect();
+        assert_eq!(seeds.len(), 1);
+        panic!("as the first time");
+    }
+    let name = "testing_kit::seed_of_a_failure_is_printed_and_replayed";
+    let program = std::env::current_exe().expect("it runs");
+    let output = std::process::Command::new(program)
+        .args(["--exact", name, "--nocapture"])
+        .env("TCS_SEED", "123456")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("as the first time"), "{said}");
+    assert!(
+        said.contains("TCS_SEED=123456 repeats this failure"),
+        "{said}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_over_is_named() {
+    let leaks = LeakCheck::new().count("sessions", {
+        let mut count = 0;
+        let count = std::sync::Mutex::new(std::iter::from_fn(move || {
+            count += 1;
+            Some(usize::min(count, 3))
+        }));
+        move || count.lock().expect("no panic").next().expect("no end")
+    });
+    let task = tokio::spawn(std::future::pending::<()>());
+    let said = failure(leaks.finish()).await;
+    // The test itself is one of the tasks.
+    assert_eq!(
+        said,
+        "left over: 2 tasks (2 instead of 0), 2 sessions (3 instead of 1)"
+    );
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_that_ends_later_is_not_left_over() {
+    let leaks = LeakCheck::new();
+    let task = tokio::spawn(tokio::time::sleep(Duration::from_secs(5)));
+    leaks.finish().await;
+    assert!(task.is_finished());
+}
+
+#[server_protocol]
+fn greet(name: &str) -> String {
+    format!("Hello, {name}!")
+}
+
+#[server_protocol(framing = Lines)]
+async fn count(step: u32, #[session] sum: &mut u32) -> u32 {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    *sum += step;
+    *sum
+}
+
+#[server_protocol(framing = Multiplexed)]
+async fn wait(seconds: u64) -> u64 {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    seconds
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_has_one_session_for_its_calls_and_one_for_each_connection() {
+    let mut server = serve(Count).await;
+    assert_eq!(server.call(2).await.expect("a reply"), 2);
+    assert_eq!(server.call(3).await.expect("a reply"), 5);
+    let mut another = server.connect();
+    assert_eq!(another.call::<Count>(1).await.expect("a reply"), 1);
+    let channel = server.channel();
+    assert_eq!(channel.call::<Count>(1).await.expect("a reply"), 1);
+    drop((another, channel));
+    let report = server.finish().await;
+    assert_eq!(
+        (report.requests.served, report.connections.accepted),
+        (4, 3)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_server_is_served() {
+    let mut server = serve(OnceServer::new(Greet)).await;
+    assert_eq!(server.call("Ann").await.expect("a reply"), "Hello, Ann!");
+    server.closed().await;
+    assert_eq!(server.finish().await.requests.served, 1);
+
+    let server = serve(ConcurrentServer::new(Greet).max_connections(2)).await;
+    let mut connections: [Connection; 3] = std::array::from_fn(|_| server.connect());
+    for connection in &mut connections[..2] {
+        connection.call::<Greet>("Ann").await.expect("a reply");
+    }
+    // The third waits until there is room.
+    let third = connections[2].call::<Greet>("Ann");
+    assert!(timeout(Duration::from_secs(20), third).await.is_err());
+    server.finish().await;
+
+    let invalid = failure(serve(ConcurrentServer::new(Greet).max_connections(0))).await;
+    assert!(invalid.contains("max_connections"), "{invalid}");
+}
+
+#[test]
+fn calls_agree_with_the_server_wherever_the_connection_is_cut() {
+    cut_everywhere(Greet, || ["Ann", "Bob", ""]);
+    cut_everywhere(Count, || [1, 22, 333]);
+    cut_everywhere(Wait, || [0, 2, 1]);
+    cut_client_everywhere(Greet, async |server| {
+        server.channel().call::<Greet>("Ann").await
+    });
+    cut_client_everywhere(Wait, async |server| server.channel().call::<Wait>(1).await);
+}
+
+#[server_protocol(framing = CrlfText, greeting = "220 ready")]
+fn smtp(line: &str) -> Response<&'static str> {
+    match line {
+        "NOOP" => Response::Reply("250 ok"),
+        "QUIT" => Response::ReplyAndClose("221 bye"),
+        _ => Response::Reply("500 unknown"),
+    }
+}
+
+fn serve_stream<P: ServerProtocol>(protocol: P, stream: Pipe) -> impl Future + Send + 'static {
+    ConcurrentServer::new(protocol).serve_stream(stream, Peer::unnamed())
+}
+
+#[test]
+fn servers_of_the_library_pass() {
+    Exchanges::new()
+        .exchange(frame("Ann"), frame("Hello, Ann!"))
+        .exchange(frame(""), frame("Hello, !"))
+        .exchange(frame("Zoë"), frame("Hello, Zoë!"))
+        .check(|stream| serve_stream(Greet, stream));
+    Exchanges::new()
+        .exchange("1\n", "1\n")
+        .exchange("22\r\n", "23\n")
+        .exchange("333\n", "356\n")
+        .check(|stream| serve_stream(Count, stream));
+    Exchanges::new()
+        .greeting("220 ready\r\n")
+        .exchange("NOOP\r\n", "250 ok\r\n")
+        .exchange("JUMP\r\n", "500 unknown\r\n")
+        .exchange("QUIT\r\n", "221 bye\r\n")
+        .check(|stream| serve_stream(Smtp, stream));
+}
+
+#[test]
+#[should_panic(expected = "Stall after 0 bytes of the requests: the server has not closed")]
+fn server_without_limits_is_found() {
+    let server = || ConcurrentServer::new(Greet).idle_timeout(None);
+    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    list.without_limits()
+        .check(|stream| server().serve_stream(stream, Peer::unnamed()));
+    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    list.check(|stream| server().serve_stream(stream, Peer::unnamed()));
+}
+
+#[test]
+#[should_panic(expected = "the server has executed 2 requests, and the calls say 1 to 1")]
+fn request_that_is_executed_twice_is_found() {
+    cut_client_everywhere(Greet, async |server| {
+        let channel = server.channel().idempotent();
+        channel.call::<Greet>("Ann").await
+    });
+}
+
+#[test]
+#[should_panic(expected = "without a cut")]
+fn calls_must_succeed_without_a_cut() {
+    cut_client_everywhere(Greet, async |_| Err::<(), _>(Execution::NotSent));
+}

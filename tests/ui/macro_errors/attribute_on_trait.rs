@@ -1,0 +1,6 @@
+#[tcs::server_protocol]
+trait Service {
+    fn greet(name: &str) -> String;
+}
+
+fn main() {}
