@@ -25,24 +25,24 @@ macro_rules! settings {
         ///
         /// It has the settings of the server that are plain data, each with the name of its method:
         /// [`address`](Server::address), [`max_connections`](Server::max_connections),
-        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Those that are not given keep
-        /// their defaults. A name that is no setting is an error that shows it.
+        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Those that are not given
+        /// keep their defaults. A name that is no setting is an error that shows it.
         ///
-        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML, and it can be
-        /// a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A value may be text
-        /// everywhere:
+        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML,
+        /// and it can be a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A
+        /// value may be text everywhere:
         ///
         /// | setting | value |
         /// |---|---|
-        /// | a time | a number of seconds, or a text with the unit `ms`, `s`, `min` or `h`: `1.5`, `"100ms"`, `"5min"` |
+        /// | a time | a number of seconds, or a text with a unit of `ms`, `s`, `min`, `h`: `1.5`, `"100ms"`, `"5min"` |
         /// | a size or a number | an integer; sizes are in bytes |
         /// | one whose method takes `None` | also `"none"`, for no limit |
         /// | `at_capacity` | `"wait"`, `"reject"` or `"evict_idle"` |
         /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
         /// | `reuse_port` | `true` or `false` |
         ///
-        /// Listeners, handshakes and functions are set at the server. Values that make no sense together, or are zero, are
-        /// rejected by [`bind`](Server::bind).
+        /// Listeners, handshakes and functions are set at the server. Values that make no sense together, or are zero,
+        /// are rejected by [`bind`](Server::bind).
         ///
         /// # Examples
         ///

@@ -11,7 +11,7 @@ use tcs::{
 use tcs_tests::{Heard, RawPeer, frame, start, within};
 
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Row<'a>(&'a str);
+struct Row<'a>(&'a str);
 
 /// Declares the same module for a format.
 macro_rules! module {
