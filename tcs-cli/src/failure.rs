@@ -1,8 +1,10 @@
 //! Why a command ends, for people and for scripts.
 
-use std::{error::Error as StdError, fmt, process::ExitCode};
+use std::{error::Error as StdError, fmt, io::Write as _, process::ExitCode};
 
 use tcs::ErrorKind;
+
+use crate::payload::escaped;
 
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) enum Exit {
     Protocol = 5,
     /// The connection ended before the reply.
     Closed = 6,
+    /// Ctrl-C has ended it. Shells use the same code.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -56,11 +60,24 @@ impl Failure {
 
     /// Prints the failure on standard error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("tcs: {}", self.message);
+        // They may quote the other end, whose bytes are not for the terminal.
+        eprintln!("tcs: {}", escaped(self.message.as_bytes()));
         if let Some(hint) = &self.hint {
-            eprintln!("  {hint}");
+            eprintln!("  {}", escaped(hint.as_bytes()));
         }
         self.exit.into()
+    }
+}
+
+/// Prints on standard output. That nobody reads it any more is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::usage(
+            format_args!("cannot write the result: {error}"),
+        )),
+        _ => Ok(()),
     }
 }
 
