@@ -375,6 +375,7 @@ async fn watch(
     let mut samples = time::interval_at(time::Instant::now() + length, length);
     let mut stopped = None;
     let mut grace = pin!(time::sleep(GRACE));
+    let mut again = pin!(signal::ctrl_c());
     loop {
         tokio::select! {
             biased;
@@ -383,6 +384,7 @@ async fn watch(
                 stopped = Some(run.elapsed());
                 grace.as_mut().reset(time::Instant::now() + GRACE);
             }
+            _ = &mut again, if stopped.is_some() => return Ok(stopped),
             () = &mut grace, if stopped.is_some() => return Ok(stopped),
             ended = tasks.join_next() => match ended {
                 None => return Ok(stopped),

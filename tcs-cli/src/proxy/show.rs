@@ -14,7 +14,7 @@ use tcs::{
 use super::fault::Direction;
 use crate::{
     framing::{AnyFraming, Found, FramingSpec, Kind},
-    payload::{View, escaped, to_hex},
+    payload::{View, escaped, one_line, to_hex},
     rejections,
 };
 
@@ -177,7 +177,7 @@ fn shown(view: View, message: &[u8]) -> String {
         return to_hex(message);
     }
     match (view.value(message), str::from_utf8(message)) {
-        (Ok(Some(value)), _) => crate::payload::one_line(&value.to_string()),
+        (Ok(Some(value)), _) => one_line(&value.to_string()),
         (_, Ok(text)) if text.chars().all(is_text) => {
             format!(
                 "\"{}\"",

@@ -238,6 +238,14 @@ async fn bench_reads_certificates_once() {
 }
 
 #[tokio::test]
+async fn messages_do_not_change_the_terminal() {
+    let compared = ["bench", "compare", "/\u{1b}[2J\u{9b}\u{202e}", "/nowhere"];
+    let finished = tcs(&compared).finished().await;
+    let quoted = r"cannot read /\u{1b}[2J\u{9b}\u{202e}";
+    assert!(finished.stderr.contains(quoted), "{finished:?}");
+}
+
+#[tokio::test]
 async fn a_path_has_neither_tls_nor_a_proxy_header() {
     for option in [&["--tls"][..], &["--proxy", "192.0.2.1:1"]] {
         let all = [&["bench", "unix:/nowhere", "-n", "1"], option].concat();
