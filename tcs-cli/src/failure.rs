@@ -4,6 +4,8 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 
 use tcs::ErrorKind;
 
+use crate::payload::escaped;
+
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -19,6 +21,8 @@ pub(crate) enum Exit {
     Protocol = 5,
     /// The connection ended before the reply.
     Closed = 6,
+    /// Ctrl-C has ended it. Shells use the same code.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -56,9 +60,10 @@ impl Failure {
 
     /// Prints the failure on standard error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("tcs: {}", self.message);
+        // They may quote the other end, whose bytes are not for the terminal.
+        eprintln!("tcs: {}", escaped(self.message.as_bytes()));
         if let Some(hint) = &self.hint {
-            eprintln!("  {hint}");
+            eprintln!("  {}", escaped(hint.as_bytes()));
         }
         self.exit.into()
     }

@@ -1,6 +1,9 @@
 //! Messages as people write and read them: text, hexadecimal digits, JSON.
 
-use std::{fmt, io::IsTerminal as _};
+use std::{
+    fmt::{self, Write as _},
+    io::IsTerminal as _,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -57,6 +60,15 @@ impl View {
         }
     }
 
+    /// Returns the message `hello`.
+    pub(crate) fn hello(self) -> Result<Vec<u8>, Failure> {
+        let view = Self { hex: false, ..self };
+        view.encode(match self.format {
+            Format::Plain => "hello",
+            Format::Json | Format::Messagepack => r#""hello""#,
+        })
+    }
+
     /// Returns the value of a message, if the format has values.
     pub(crate) fn value(self, message: &[u8]) -> Result<Option<Value>, Failure> {
         let value = match self.format {
@@ -86,7 +98,11 @@ impl View {
             return Ok(to_hex(message).into_bytes());
         }
         Ok(match self.value(message)? {
-            Some(value) => value.to_string().into_bytes(),
+            // As it was written: a value would lose digits of long numbers, and keys that are there twice.
+            Some(_) if self.format == Format::Json => {
+                one_line(&String::from_utf8_lossy(message)).into_bytes()
+            }
+            Some(value) => one_line(&value.to_string()).into_bytes(),
             None if std::io::stdout().is_terminal() => escaped(message).into_bytes(),
             None => message.to_vec(),
         })
@@ -122,7 +138,48 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     pairs.join(" ")
 }
 
-/// Returns text without control characters that would change a terminal. Line ends and tabs stay.
+/// Returns JSON without blanks between its parts, and with escapes for what would change a terminal.
+pub(crate) fn one_line(json: &str) -> String {
+    let mut line = String::new();
+    let (mut is_text, mut is_escape) = (false, false);
+    for character in json.chars() {
+        match character {
+            _ if is_escape => is_escape = false,
+            '\\' => is_escape = true,
+            '"' => is_text = !is_text,
+            ' ' | '\n' | '\r' | '\t' if !is_text => continue,
+            _ => {}
+        }
+        if is_harmful(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _infallible = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// Returns `true` for what changes a terminal, or how text looks: control characters, and those that have no shape, such
+/// as those that turn the direction of what follows.
+fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Returns text without characters that would change a terminal. Line ends and tabs stay.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -130,7 +187,7 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
             match character {
                 '\n' | '\t' => shown.push(character),
                 '\r' => shown.push_str("\\r"),
-                character if character.is_control() => shown.extend(character.escape_default()),
+                character if is_harmful(character) => shown.extend(character.escape_unicode()),
                 character => shown.push(character),
             }
         }
@@ -216,6 +273,10 @@ impl<'de> Visitor<'de> for ShownVisitor {
     fn visit_bytes<E>(self, value: &[u8]) -> Result<Shown, E> {
         Ok(Shown(value.into()))
     }
+    // An extension: its number and its bytes.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Shown, D::Error> {
+        inner.deserialize_any(self)
+    }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shown, A::Error> {
         let mut array = Vec::new();
         while let Some(Shown(item)) = items.next_element()? {
@@ -261,6 +322,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_shown_changes_a_terminal() {
+        for (character, shown) in [
+            ('\u{7f}', "\\u{7f}"),
+            ('\u{9b}', "\\u{9b}"),
+            ('\u{202e}', "\\u{202e}"),
+            ('\u{2066}', "\\u{2066}"),
+            ('\u{200b}', "\\u{200b}"),
+            ('\u{e0041}', "\\u{e0041}"),
+            ('é', "é"),
+        ] {
+            assert_eq!(escaped(character.to_string().as_bytes()), shown);
+        }
+        let view = View {
+            format: Format::Json,
+            hex: false,
+        };
+        let json = "{ \"a \\\" \u{9b}\u{e0041}\": 12345678901234567890.12345678901,\n \"a\": \"\u{202e}é\", \"a\": [] }";
+        let shown = view.show(json.as_bytes()).expect("it is JSON");
+        let expected =
+            r#"{"a \" \u009b\udb40\udc41":12345678901234567890.12345678901,"a":"\u202eé","a":[]}"#;
+        assert_eq!(String::from_utf8_lossy(&shown), expected);
+    }
+
+    #[test]
     fn messagepack_is_shown_as_json() {
         let view = View {
             format: Format::Messagepack,
@@ -277,6 +362,8 @@ mod tests {
             shown.expect("it is MessagePack"),
             br#"{"1":[0,255],"a":1.5}"#
         );
+        let extension = view.show(b"\xd5\x05\x01\x02").expect("it is MessagePack");
+        assert_eq!(extension, b"[5,[1,2]]");
         assert!(view.show(b"\xc1").is_err());
         assert!(view.show(&b"\x91".repeat(100_000)).is_err());
     }

@@ -76,41 +76,43 @@ pub(crate) struct Target {
     pub(crate) connect_timeout: Duration,
 }
 
+/// A target whose files were read, which connects any number of times.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    /// As it was written.
+    pub(crate) address: String,
+    endpoint: String,
+    tls: Option<ClientTls>,
+    proxy: Option<SocketAddr>,
+    connect_timeout: Duration,
+}
+
 impl Target {
     /// Connects, and returns the stream.
     pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
-        let tls = self.tls()?;
+        self.prepare()?.connect().await
+    }
+
+    /// Reads the certificates.
+    pub(crate) fn prepare(&self) -> Result<Connector, Failure> {
         let address = self.address.strip_prefix("tls://").unwrap_or(&self.address);
-        let address = if self.unix {
+        let endpoint = if self.unix {
             format!("unix:{address}")
         } else {
             address.to_owned()
         };
-        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
-        let connected = options.connect::<Raw>(address.as_str()).await;
-        let connection = connected.map_err(|error| unconnected(error, &address))?;
-        let peer = connection.peer().addr();
-        let mut stream = connection.into_parts()?.stream;
-        if let Some(client) = self.proxy {
-            let header = proxy_header(client, peer);
-            stream.write_all(header.as_bytes()).await.map_err(|error| {
-                Failure::new(
-                    Exit::Connect,
-                    format_args!("cannot send the PROXY header: {error}"),
-                )
-            })?;
+        if endpoint.starts_with("unix:") && (self.tls || self.proxy.is_some()) {
+            let message =
+                "--tls and --proxy are for HOST:PORT, and not for the path of a Unix socket";
+            return Err(Failure::usage(message));
         }
-        let Some(tls) = tls else {
-            return Ok(stream);
-        };
-        let host = address
-            .rsplit_once(':')
-            .map_or(address.as_str(), |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let connection: Connection<Raw> = options.over(stream)?;
-        let secured = connection.start_tls(&tls, host).await;
-        let connection = secured.map_err(|error| unconnected(error, &address))?;
-        Ok(connection.into_parts()?.stream)
+        Ok(Connector {
+            address: self.address.clone(),
+            endpoint,
+            tls: self.tls()?,
+            proxy: self.proxy,
+            connect_timeout: self.connect_timeout,
+        })
     }
 
     /// Returns what TLS needs, or `None` without TLS.
@@ -138,6 +140,38 @@ impl Target {
             tls = tls.identity(certificate, key)?;
         }
         Ok(Some(tls))
+    }
+}
+
+impl Connector {
+    /// Connects, and returns the stream.
+    pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
+        let address = &self.endpoint;
+        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
+        let connected = options.connect::<Raw>(address.as_str()).await;
+        let connection = connected.map_err(|error| unconnected(error, address))?;
+        let peer = connection.peer().addr();
+        let mut stream = connection.into_parts()?.stream;
+        if let Some(client) = self.proxy {
+            let header = proxy_header(client, peer);
+            stream.write_all(header.as_bytes()).await.map_err(|error| {
+                Failure::new(
+                    Exit::Connect,
+                    format_args!("cannot send the PROXY header: {error}"),
+                )
+            })?;
+        }
+        let Some(tls) = &self.tls else {
+            return Ok(stream);
+        };
+        let host = address
+            .rsplit_once(':')
+            .map_or(address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let connection: Connection<Raw> = options.over(stream)?;
+        let secured = connection.start_tls(tls, host).await;
+        let connection = secured.map_err(|error| unconnected(error, address))?;
+        Ok(connection.into_parts()?.stream)
     }
 }
 

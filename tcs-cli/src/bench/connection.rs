@@ -1,9 +1,6 @@
 //! One connection of a run: sends what is due, and takes the time of what comes back.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use tcs::{
     RejectionKind,
@@ -15,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    in_flight::InFlight,
+    in_flight::{InFlight, Unanswered},
     run::Run,
     schedule::{Next, Schedule},
 };
@@ -32,6 +29,11 @@ const READ_SIZE: usize = 16 << 10;
 const MAX_REPLY: usize = 64 << 20;
 /// How often a connection looks whether it has waited too long, or the run was ended.
 const CHECK: Duration = Duration::from_millis(50);
+
+/// The kind of requests whose reply has not come in time.
+pub(super) const TIMED_OUT: &str = "timed out";
+/// The kind of requests that could not be sent, because the server did not speak first.
+pub(super) const NO_GREETING: &str = "no greeting";
 
 /// Why the use of a connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +56,6 @@ struct Exchange<'a> {
     framing: AnyFraming,
     /// The frames of all requests, unless each has an id.
     frames: Option<Vec<Vec<u8>>>,
-    turn: usize,
     in_flight: InFlight,
     greeted: bool,
     out: Vec<u8>,
@@ -62,7 +63,10 @@ struct Exchange<'a> {
     input: Vec<u8>,
     /// Of an oversized reply, what has not arrived.
     skip: usize,
-    heard: Instant,
+    /// When it was opened, from the start of the run.
+    opened: Duration,
+    /// What a read has brought: how long each reply took, or what is wrong with it.
+    outcomes: Vec<Result<Duration, &'static str>>,
     was_answered: bool,
 }
 
@@ -102,14 +106,14 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite>(
         taken,
         framing,
         frames,
-        turn: number,
         in_flight: InFlight::new(run.plan.framing.has_ids()),
         greeted: !run.plan.has_greeting,
         out: Vec::new(),
         sent: 0,
         input: Vec::new(),
         skip: 0,
-        heard: Instant::now(),
+        opened: run.elapsed(),
+        outcomes: Vec::new(),
         was_answered: false,
     };
     exchange.drive(stream).await
@@ -145,6 +149,10 @@ impl Exchange<'_> {
             }
             tokio::select! {
                 biased;
+                // First, because a server may always have something to read.
+                _ = check.tick() => if let Some(kind) = self.missing() {
+                    return Ok(self.lost(kind));
+                },
                 written = writer.write(unsent), if !unsent.is_empty() => match written {
                     Ok(length) => self.written(length),
                     Err(error) => return Ok(self.lost(kind_of(&error))),
@@ -159,13 +167,19 @@ impl Exchange<'_> {
                     Err(error) => return Ok(self.lost(kind_of(&error))),
                 },
                 () = self.run.due(self.number), if supply == Supply::Due => {}
-                _ = check.tick() => {
-                    if self.in_flight.len() > 0 && self.heard.elapsed() > self.run.plan.timeout {
-                        return Ok(self.lost("timed out"));
-                    }
-                }
             }
         }
+    }
+
+    /// Returns what has not come in time, if there is something.
+    fn missing(&self) -> Option<&'static str> {
+        let now = self.run.elapsed();
+        let is_too_long = |since| now.saturating_sub(since) > self.run.plan.timeout;
+        if !self.greeted {
+            return (is_too_long(self.opened) || self.run.is_late()).then_some(NO_GREETING);
+        }
+        let oldest = self.in_flight.oldest();
+        oldest.is_some_and(is_too_long).then_some(TIMED_OUT)
     }
 
     /// Appends the requests that are due.
@@ -185,7 +199,7 @@ impl Exchange<'_> {
                 None => self.schedule.next(now),
             };
             match next {
-                Next::Send(due) => self.append(due)?,
+                Next::Send(due) => self.append(due, now)?,
                 Next::Wait => return Ok(Supply::Due),
                 Next::Done => return Ok(Supply::Over),
             }
@@ -193,14 +207,10 @@ impl Exchange<'_> {
         Ok(Supply::Later)
     }
 
-    fn append(&mut self, due: Duration) -> Result<(), String> {
-        if self.in_flight.len() == 0 {
-            self.heard = Instant::now();
-        }
-        let id = self.in_flight.add(due);
+    fn append(&mut self, due: Duration, sent: Duration) -> Result<(), String> {
+        let id = self.in_flight.add(Unanswered { due, sent });
         let order = &self.run.plan.order;
-        let chosen = order[self.turn % order.len()];
-        self.turn += 1;
+        let chosen = order[self.schedule.turn() % order.len()];
         if let Some(frames) = &self.frames {
             self.out.extend_from_slice(&frames[chosen]);
             return Ok(());
@@ -230,23 +240,39 @@ impl Exchange<'_> {
     fn received(&mut self, length: usize) -> Result<(), &'static str> {
         // One time for all: they have arrived together.
         let now = self.run.elapsed();
-        self.heard = Instant::now();
         let state = if length == 0 {
             ReadState::Eof
         } else {
             ReadState::Idle
         };
+        let read = self.parse(now, state);
+        // Other connections count here as well, so it is locked once, and not while frames are read.
         let mut tally = self.run.tallies.of(self.number);
         if self.run.is_counted(now) {
             tally.bytes_received += length as u64;
         }
+        if !self.outcomes.is_empty() {
+            tally.last_reply = tally.last_reply.max(Some(now));
+        }
+        for outcome in self.outcomes.drain(..) {
+            match outcome {
+                Ok(latency) => tally.record(latency),
+                Err(kind) => tally.fail(kind, 1),
+            }
+        }
+        read
+    }
+
+    /// Takes the replies out of the input, and notes the outcomes that count.
+    fn parse(&mut self, now: Duration, state: ReadState) -> Result<(), &'static str> {
+        let is_end = matches!(state, ReadState::Eof);
         let mut start = 0;
         loop {
             let skipped = self.skip.min(self.input.len() - start);
             self.skip -= skipped;
             start += skipped;
             let rest = self.input.get(start..).unwrap_or_default();
-            if rest.is_empty() && (length > 0 || self.in_flight.len() == 0) {
+            if rest.is_empty() && (!is_end || self.in_flight.len() == 0) {
                 break;
             }
             let input = Input::new(rest, MAX_REPLY, Side::Client, state);
@@ -259,34 +285,50 @@ impl Exchange<'_> {
             let failed = match outcome(found.kind) {
                 Outcome::Nothing => continue,
                 Outcome::End(kind) => return Err(kind),
-                Outcome::Reply => None,
+                Outcome::Reply => {
+                    let message = rest.get(found.payload).unwrap_or_default();
+                    let is_right = message.starts_with(&self.run.plan.expected);
+                    (!is_right).then_some("wrong reply")
+                }
                 Outcome::Failed(kind) => Some(kind),
             };
             if !self.greeted {
                 self.greeted = true;
                 continue;
             }
-            let Some(due) = self.in_flight.answer(found.id) else {
+            let Some(Unanswered { due, .. }) = self.in_flight.answer(found.id) else {
                 return Err("unexpected");
             };
             self.was_answered = true;
             if !self.run.is_counted(due) {
                 continue;
             }
-            match failed {
-                None => tally.record(now.saturating_sub(due)),
-                Some(kind) => tally.fail(kind, 1),
-            }
+            let outcome = failed.map_or(Ok(now.saturating_sub(due)), Err);
+            self.outcomes.push(outcome);
         }
         self.input.drain(..start);
         Ok(())
     }
 
     /// Counts the requests that get no reply any more.
-    fn lost(self, kind: &'static str) -> End {
+    fn lost(mut self, kind: &'static str) -> End {
+        let now = self.run.elapsed();
+        if !self.greeted && self.taken.is_none() {
+            // It could not be sent. As fast as it goes, it would have been when the connection was opened.
+            let is_paced = self.run.plan.load.rate.is_some();
+            let due = if is_paced { now } else { self.opened };
+            if let Next::Send(due) = self.schedule.next(due) {
+                self.taken = Some(due);
+            }
+        }
         let unanswered = self.in_flight.left().chain(self.taken);
-        let counted = unanswered.filter(|due| self.run.is_counted(*due)).count();
-        self.run.tallies.of(self.number).fail(kind, counted as u64);
+        let mut tally = self.run.tallies.of(self.number);
+        for due in unanswered.filter(|due| self.run.is_counted(*due)) {
+            tally.fail(kind, 1);
+            if [TIMED_OUT, NO_GREETING].contains(&kind) {
+                tally.wait(now.saturating_sub(due), 1);
+            }
+        }
         End::Lost {
             was_answered: self.was_answered,
         }

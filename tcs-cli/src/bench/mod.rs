@@ -29,6 +29,7 @@ use clap::{ArgMatches, FromArgMatches};
 use tokio::{runtime, signal, task::JoinSet, time};
 
 use self::{
+    connection::{NO_GREETING, TIMED_OUT},
     report::{Report, Setting},
     run::{Plan, Run},
     schedule::{Load, NOT_SENT},
@@ -38,12 +39,14 @@ use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
     help::HelpFlags,
+    output::print_result,
     payload,
     target::{Target, duration},
 };
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all was answered, 1 not all was, 2 wrong usage, 3 cannot connect";
+Exit codes: 0 all was answered, 2 wrong usage, 130 ended by Ctrl-C; and by what most requests without a reply have:
+1 a rejection or a wrong reply, 3 no connection, 4 a timeout, 5 bytes of another framing, 6 a connection that ended";
 
 /// What `--help-all` says at its end.
 const EXAMPLES: &str = "\
@@ -53,7 +56,8 @@ Examples:
   tcs bench localhost:1234 --rate 5000 --json > a.json
   tcs bench compare a.json b.json
 
-Exit codes: 0 all was answered, 1 not all was, 2 wrong usage, 3 cannot connect";
+Exit codes: 0 all was answered, 2 wrong usage, 130 ended by Ctrl-C; and by what most requests without a reply have:
+1 a rejection or a wrong reply, 3 no connection, 4 a timeout, 5 bytes of another framing, 6 a connection that ended";
 
 /// What the command line asks for.
 // By hand, because a derived subcommand would make the address optional.
@@ -112,9 +116,9 @@ impl FromArgMatches for Args {
 pub(crate) struct Measure {
     #[command(flatten)]
     target: Target,
-    /// The request
-    #[arg(default_value = "hello", conflicts_with = "mix")]
-    text: String,
+    /// The request [default: hello]
+    #[arg(conflicts_with = "mix")]
+    text: Option<String>,
     /// Connections
     #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one, help_heading = "Load")]
     connections: usize,
@@ -156,6 +160,10 @@ pub(crate) struct Measure {
     /// Wait for a message of the server first
     #[arg(long, help_heading = "Load")]
     greeting: bool,
+    /// Count replies that do not begin with this as errors
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
+        value_parser = prefix)]
+    expect: Prefix,
     /// Framing, such as lines [default: length-prefixed]
     #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
         long_help = crate::framing::LONG_HELP)]
@@ -178,6 +186,14 @@ pub(crate) struct Measure {
     compare: Option<String>,
     #[command(flatten)]
     help: HelpFlags,
+}
+
+/// What replies begin with.
+#[derive(Clone, Debug)]
+struct Prefix(Vec<u8>);
+
+fn prefix(text: &str) -> Result<Prefix, String> {
+    payload::unescaped(text).map(Prefix)
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -205,8 +221,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
     let read = |path| Report::read(path).map_err(Failure::usage);
-    print!("{}", table::compare(&read(a)?, &read(b)?));
-    Ok(())
+    print_result(&table::compare(&read(a)?, &read(b)?))
 }
 
 impl Measure {
@@ -234,15 +249,18 @@ impl Measure {
             .map_err(|error| Failure::usage(format_args!("cannot start threads: {error}")))?;
         let report = runtime.block_on(measure(self.plan()?))?;
         runtime.shutdown_background();
-        match (&before, self.json) {
-            (Some(before), _) => print!("{}", table::compare(before, &report)),
-            (None, true) => println!("{}", report.to_json()),
-            (None, false) => print!("{}", table::report(&report)),
-        }
-        if let Some(path) = &self.plot {
-            plot::write(path, &report).map_err(Failure::usage)?;
-        }
-        verdict(&report)
+        print_result(&match (&before, self.json) {
+            (Some(before), _) => table::compare(before, &report),
+            (None, true) => report.to_json() + "\n",
+            (None, false) => table::report(&report),
+        })?;
+        let plotted = match &self.plot {
+            Some(path) => plot::write(path, &report).map_err(Failure::usage),
+            None => Ok(()),
+        };
+        // That nothing was answered is worse than that there is no picture of it.
+        verdict(&report)?;
+        plotted
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -252,7 +270,7 @@ impl Measure {
             (duration, _) => duration,
         };
         Ok(Plan {
-            target: self.target.clone(),
+            target: self.target.prepare()?,
             framing: self.framing.clone(),
             requests,
             order,
@@ -271,13 +289,18 @@ impl Measure {
             timeout: self.timeout,
             must_reconnect: self.reconnect,
             has_greeting: self.greeting,
+            expected: self.expect.0.clone(),
         })
     }
 
     /// Returns the requests, and the order in which they take turns.
     fn requests(&self) -> Result<(Vec<Vec<u8>>, Vec<usize>), Failure> {
         let Some(path) = &self.mix else {
-            return Ok((vec![self.view.encode(&self.text)?], vec![0]));
+            let request = match &self.text {
+                Some(text) => self.view.encode(text)?,
+                None => self.view.hello()?,
+            };
+            return Ok((vec![request], vec![0]));
         };
         let wrong = |reason: String| Failure::usage(format_args!("the mix {path}: {reason}"));
         let text =
@@ -299,8 +322,11 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
     let load = plan.load;
     let setting = Setting {
         target: plan.target.address.clone(),
+        framing: plan.framing.to_string(),
         connections: load.connections,
         depth: plan.depth,
+        warm_up: load.warm_up,
+        timeout: plan.timeout,
         rate: load.rate,
     };
     let run = Run::new(plan);
@@ -312,16 +338,24 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
         started = run.start() => started?,
     };
     let mut view = View::new(load);
-    let is_whole = watch(&run, &mut tasks, &mut view, interrupt).await?;
-    let mut end = run.elapsed();
-    view.add(end, &run.tallies.take());
-    if is_whole && let Some(planned) = load.end() {
-        // The last request at a rate is due before the end.
-        end = end.max(planned);
-    }
+    let stopped = watch(&run, &mut tasks, &mut view, interrupt).await?;
+    let now = run.elapsed();
+    view.add(now, &run.tallies.take());
     let (total, samples) = view.finish();
+    let is_short = load
+        .requests
+        .is_some_and(|requests| total.replies + total.errors() >= requests);
+    // The time in which requests were sent and replies came. The wait for a reply that was lost is not a part of it.
+    let sending = stopped.or(load.end().filter(|_| !is_short));
+    let end = sending.max(total.last_reply).unwrap_or(now);
     let elapsed = end.saturating_sub(load.warm_up);
-    Ok(Report::new(&setting, elapsed, &total, samples))
+    Ok(Report::new(
+        &setting,
+        elapsed,
+        stopped.is_some(),
+        &total,
+        samples,
+    ))
 }
 
 fn unstarted() -> Failure {
@@ -331,27 +365,30 @@ fn unstarted() -> Failure {
     )
 }
 
-/// Shows the run until it ends, and returns `false` if Ctrl-C has ended it.
+/// Shows the run until it ends, and returns when Ctrl-C has ended it, if it has.
 async fn watch(
     run: &Arc<Run>,
     tasks: &mut JoinSet<Result<(), Failure>>,
     view: &mut View,
     mut interrupt: Pin<&mut impl Future>,
-) -> Result<bool, Failure> {
+) -> Result<Option<Duration>, Failure> {
     let length = sample_length(&run.plan.load);
     let mut samples = time::interval_at(time::Instant::now() + length, length);
-    let mut stopped: Option<time::Instant> = None;
+    let mut stopped = None;
+    let mut grace = pin!(time::sleep(GRACE));
+    let mut again = pin!(signal::ctrl_c());
     loop {
-        let grace = stopped.unwrap_or_else(time::Instant::now) + GRACE;
         tokio::select! {
             biased;
             _ = &mut interrupt, if stopped.is_none() => {
                 run.stop();
-                stopped = Some(time::Instant::now());
+                stopped = Some(run.elapsed());
+                grace.as_mut().reset(time::Instant::now() + GRACE);
             }
-            () = time::sleep_until(grace), if stopped.is_some() => return Ok(false),
+            _ = &mut again, if stopped.is_some() => return Ok(stopped),
+            () = &mut grace, if stopped.is_some() => return Ok(stopped),
             ended = tasks.join_next() => match ended {
-                None => return Ok(stopped.is_none()),
+                None => return Ok(stopped),
                 Some(ended) => ended.unwrap_or_else(|error| Err(run::panicked(&error)))?,
             },
             _ = samples.tick() => view.add(run.elapsed(), &run.tallies.take()),
@@ -359,8 +396,14 @@ async fn watch(
     }
 }
 
-/// Returns an error if not all requests were answered.
+/// Returns an error if not all requests were answered, or the run was ended.
 fn verdict(report: &Report) -> Result<(), Failure> {
+    if report.interrupted {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "Ctrl-C has ended the run before its end",
+        ));
+    }
     // What was not sent has another reason if there is one.
     let errors = report.errors.iter();
     let weight = |(kind, requests): &(&String, &u64)| (*kind != NOT_SENT, **requests);
@@ -369,7 +412,17 @@ fn verdict(report: &Report) -> Result<(), Failure> {
     };
     let failed: u64 = report.errors.values().sum();
     let message = format!("{failed} of {} requests were not answered", report.requests);
-    Err(Failure::new(Exit::Rejected, message).hint(advice(kind)))
+    Err(Failure::new(exit(kind), message).hint(advice(kind)))
+}
+
+fn exit(kind: &str) -> Exit {
+    match kind {
+        "not connected" => Exit::Connect,
+        TIMED_OUT | NO_GREETING | NOT_SENT => Exit::Timeout,
+        "no frame" | "unexpected" | "too large reply" => Exit::Protocol,
+        "closed" | "reset" | "broken" => Exit::Closed,
+        _ => Exit::Rejected,
+    }
 }
 
 fn advice(kind: &str) -> &'static str {
@@ -386,7 +439,11 @@ fn advice(kind: &str) -> &'static str {
         NOT_SENT => {
             "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
         }
-        "timed out" => "the server did not reply in time: raise --timeout, or look at the server",
+        NO_GREETING => {
+            "the server did not speak first in time: leave out --greeting, or raise --timeout"
+        }
+        "wrong reply" => "see the replies with `tcs call`, or change --expect",
+        TIMED_OUT => "the server did not reply in time: raise --timeout, or look at the server",
         _ => "the server has ended connections: its log or its report may say why",
     }
 }

@@ -9,13 +9,20 @@ use super::tally::Tally;
 /// The result of a run. `docs/cli-bench.md` describes each field.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Report {
+    /// Of `tcs`.
+    pub(super) version: String,
     pub(super) target: String,
+    pub(super) framing: String,
     pub(super) connections: usize,
     pub(super) depth: usize,
+    pub(super) warm_up_seconds: f64,
+    pub(super) timeout_seconds: f64,
     /// The rate that was asked for.
     pub(super) target_rate: Option<f64>,
-    /// From the end of the warm-up to the last reply.
+    /// From the end of the warm-up to the last reply, or to the end of the time to send.
     pub(super) seconds: f64,
+    /// Whether Ctrl-C has ended it.
+    pub(super) interrupted: bool,
     pub(super) requests: u64,
     pub(super) replies: u64,
     pub(super) replies_per_second: f64,
@@ -39,7 +46,7 @@ pub(super) struct Latency {
     pub(super) max: u64,
 }
 
-/// So many of a hundred requests were answered within `ns`.
+/// So many of a hundred requests took at most `ns`. Those that have only waited took at least the time until then.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Percentile {
     pub(super) percentile: f64,
@@ -63,8 +70,11 @@ pub(super) struct Sample {
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) target: String,
+    pub(super) framing: String,
     pub(super) connections: usize,
     pub(super) depth: usize,
+    pub(super) warm_up: Duration,
+    pub(super) timeout: Duration,
     pub(super) rate: Option<f64>,
 }
 
@@ -72,24 +82,24 @@ impl Report {
     pub(super) fn new(
         setting: &Setting,
         elapsed: Duration,
+        is_interrupted: bool,
         total: &Tally,
         samples: Vec<Sample>,
     ) -> Self {
-        let Setting {
-            target,
-            connections,
-            depth,
-            rate,
-        } = setting;
         let latencies = &total.latencies;
-        let replies = latencies.len();
+        let replies = total.replies;
         let errors = total.errors.iter();
         Self {
-            target: target.clone(),
-            connections: *connections,
-            depth: *depth,
-            target_rate: *rate,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: setting.target.clone(),
+            framing: setting.framing.clone(),
+            connections: setting.connections,
+            depth: setting.depth,
+            warm_up_seconds: setting.warm_up.as_secs_f64(),
+            timeout_seconds: setting.timeout.as_secs_f64(),
+            target_rate: setting.rate,
             seconds: elapsed.as_secs_f64(),
+            interrupted: is_interrupted,
             requests: replies + total.errors(),
             replies,
             replies_per_second: per_second(replies, elapsed),
@@ -138,8 +148,8 @@ impl Sample {
         let latencies = &part.latencies;
         Self {
             seconds: end.as_secs_f64(),
-            replies: latencies.len(),
-            replies_per_second: per_second(latencies.len(), length),
+            replies: part.replies,
+            replies_per_second: per_second(part.replies, length),
             errors: part.errors(),
             p50_ns: latencies.value_at_quantile(0.5),
             p99_ns: latencies.value_at_quantile(0.99),

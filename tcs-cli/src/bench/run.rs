@@ -11,6 +11,7 @@ use std::{
 
 use tcs::{framing::Exchanges, transport::Stream};
 use tokio::{
+    io::AsyncReadExt as _,
     sync::{Notify, Semaphore},
     task::{JoinError, JoinSet},
     time,
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     framing::FramingSpec,
-    target::Target,
+    target::Connector,
 };
 
 /// How many connections are opened at a time, so that the backlog of the server does not overflow.
@@ -32,13 +33,17 @@ const OPENING: usize = 64;
 /// How long a connection that was lost waits at first until it connects again; then twice as long each time.
 const PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How long a server that speaks first may take for it at most to be noticed.
+const SILENCE: Duration = Duration::from_millis(100);
+/// In how many parts at most the requests of a connection that were not sent are recorded.
+const PARTS: u64 = 1_000;
 /// The longest sleep of the pacer, after which it looks whether the run has ended.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
 
 /// What is sent, and how.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) target: Target,
+    pub(super) target: Connector,
     pub(super) framing: FramingSpec,
     /// The different requests.
     pub(super) requests: Vec<Vec<u8>>,
@@ -47,12 +52,14 @@ pub(super) struct Plan {
     pub(super) load: Load,
     /// How many requests of a connection may be in flight.
     pub(super) depth: usize,
-    /// How long a connection may wait for the next bytes while requests are in flight.
+    /// How long a request may wait for its reply.
     pub(super) timeout: Duration,
     /// Whether each request has a connection of its own, although the framing would carry more.
     pub(super) must_reconnect: bool,
     /// Whether the server sends a message before the first request.
     pub(super) has_greeting: bool,
+    /// What each reply begins with.
+    pub(super) expected: Vec<u8>,
 }
 
 /// What all connections of a run share.
@@ -87,9 +94,17 @@ impl Run {
     ///
     /// Returns why a connection cannot be opened, and what to do.
     pub(super) async fn start(self: &Arc<Self>) -> Result<JoinSet<Result<(), Failure>>, Failure> {
-        let mut streams = Vec::new();
-        if !self.has_one_exchange() {
-            streams = self.open().await?;
+        // Where a request has its own connection, only the first is opened before.
+        let connections = if self.has_one_exchange() {
+            1
+        } else {
+            self.plan.load.connections
+        };
+        let mut streams = self.open(connections).await?;
+        if !self.plan.has_greeting
+            && let Some(first) = streams.first_mut()
+        {
+            stays_silent(first).await?;
         }
         let mut streams = streams.into_iter();
         self.start.get_or_init(Instant::now);
@@ -104,10 +119,10 @@ impl Run {
         Ok(tasks)
     }
 
-    async fn open(self: &Arc<Self>) -> Result<Vec<Stream>, Failure> {
+    async fn open(self: &Arc<Self>, connections: usize) -> Result<Vec<Stream>, Failure> {
         let opening = Arc::new(Semaphore::new(OPENING));
         let mut tasks = JoinSet::new();
-        for _ in 0..self.plan.load.connections {
+        for _ in 0..connections {
             let (run, opening) = (Arc::clone(self), Arc::clone(&opening));
             tasks.spawn(async move {
                 let _permit = opening.acquire_owned().await;
@@ -155,22 +170,44 @@ impl Run {
                 }
                 End::Lost { .. } => {}
             }
-            let is_done = self.is_stopped() || schedule.clone().next(self.elapsed()) == Next::Done;
+            let is_done = self.is_stopped()
+                || self.is_late()
+                || schedule.clone().next(self.elapsed()) == Next::Done;
             let trouble = trouble.get_or_insert(Trouble {
                 since: began,
                 pause: PAUSE,
             });
-            if is_done || trouble.since.elapsed() >= self.plan.timeout {
+            // A run of a known length has it, whatever the server does.
+            let is_over = self.plan.load.end().is_none_or(|end| self.elapsed() >= end);
+            if is_done || (is_over && trouble.since.elapsed() >= self.plan.timeout) {
                 break;
             }
             time::sleep(trouble.pause).await;
             trouble.pause = MAX_PAUSE.min(trouble.pause * 2);
         }
         if !self.is_stopped() {
-            let unsent = schedule.unsent(self.elapsed());
-            self.tallies.of(number).fail(NOT_SENT, unsent);
+            self.count_unsent(number, &schedule);
         }
         Ok(())
+    }
+
+    fn count_unsent(&self, number: usize, schedule: &Schedule) {
+        let now = self.elapsed();
+        let Some((count, first, last)) = schedule.unsent(now) else {
+            return;
+        };
+        let mut tally = self.tallies.of(number);
+        tally.fail(NOT_SENT, count);
+        if self.plan.load.rate.is_none() {
+            return;
+        }
+        // They are evenly spread, and many: they are recorded in parts.
+        let parts = count.min(PARTS);
+        for part in 0..parts {
+            let at = |part: u64| count * part / parts;
+            let due = first + last.saturating_sub(first).mul_f64(ratio(part, parts));
+            tally.wait(now.saturating_sub(due), at(part + 1) - at(part));
+        }
     }
 
     /// Uses a connection, a new one if there is none, until it is lost or nothing is left to send.
@@ -259,6 +296,24 @@ impl Run {
     }
 }
 
+/// Fails if the server speaks first, which would be taken for the first reply, and each reply for that of the next
+/// request.
+async fn stays_silent(stream: &mut Stream) -> Result<(), Failure> {
+    match time::timeout(SILENCE, stream.read(&mut [0; 64])).await {
+        Ok(Ok(1..)) => Err(Failure::new(
+            Exit::Protocol,
+            "the server speaks before the first request",
+        )
+        .hint("wait for its first message with --greeting")),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "both are small")]
+fn ratio(part: u64, parts: u64) -> f64 {
+    part as f64 / parts as f64
+}
+
 /// A connection that gets no replies.
 struct Trouble {
     since: Instant,
@@ -275,12 +330,14 @@ fn pace(run: &Weak<Run>) {
         let load = &run.plan.load;
         let Some(rate) = load.rate else { return };
         let now = run.elapsed();
-        while load.due(rate, number) <= now {
-            let connection = number % load.connections as u64;
-            let connection = usize::try_from(connection).unwrap_or_default();
+        let due = load.count_before(rate, now + Duration::from_nanos(1));
+        // After a pause of this thread, each connection is woken once.
+        let connections = load.connections as u64;
+        for connection in number.max(due.saturating_sub(connections))..due {
+            let connection = usize::try_from(connection % connections).unwrap_or_default();
             run.due[connection].notify_one();
-            number += 1;
         }
+        number = number.max(due);
         let sleep = MAX_SLEEP.min(load.due(rate, number).saturating_sub(now));
         if run.is_stopped() {
             return;

@@ -31,6 +31,24 @@ impl Load {
         let _ = self;
         Duration::try_from_secs_f64(n as f64 / rate).unwrap_or(Duration::MAX)
     }
+
+    /// Returns how many requests of the run are due before `time`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is positive, and exact up to 2^53 requests"
+    )]
+    pub(super) fn count_before(&self, rate: f64, time: Duration) -> u64 {
+        let mut count = (time.as_secs_f64() * rate) as u64;
+        // The product may be off by one in both directions.
+        while count > 0 && self.due(rate, count - 1) >= time {
+            count -= 1;
+        }
+        while self.due(rate, count) < time {
+            count += 1;
+        }
+        count
+    }
 }
 
 /// The requests of one connection.
@@ -41,6 +59,8 @@ impl Load {
 pub(super) struct Schedule {
     load: Load,
     connection: u64,
+    /// Whose turn of the mix is next. It is kept here, because a connection may be opened again.
+    turn: usize,
     /// How many were taken.
     taken: u64,
     /// How many are still to be counted.
@@ -60,12 +80,14 @@ pub(super) enum Next {
 
 impl Schedule {
     pub(super) fn new(load: Load, connection: usize) -> Self {
+        let turn = connection;
         let (connections, connection) = (load.connections as u64, connection as u64);
         let share =
             |requests: u64| requests / connections + u64::from(connection < requests % connections);
         Self {
             load,
             connection,
+            turn,
             taken: 0,
             left: load.requests.map(share),
         }
@@ -88,24 +110,47 @@ impl Schedule {
         Next::Send(due)
     }
 
-    /// Returns how many requests that would be counted were due until `now`, and were not taken.
-    pub(super) fn unsent(mut self, now: Duration) -> u64 {
-        if self.load.rate.is_none() {
-            return self.left.unwrap_or(0);
-        }
-        let mut unsent = 0;
-        while let Some(due) = self.next_due()
-            && due <= now
-            && !self.is_over(due)
-        {
-            unsent += u64::from(due >= self.load.warm_up);
-            self.take(due);
-        }
-        unsent
+    /// Returns the turn of the next request, and goes on to that after it.
+    pub(super) fn turn(&mut self) -> usize {
+        let turn = self.turn;
+        self.turn += 1;
+        turn
+    }
+
+    /// Returns when the requests that would be counted were due until `now` and were not taken: their number, and the
+    /// times of the first and the last.
+    pub(super) fn unsent(&self, now: Duration) -> Option<(u64, Duration, Duration)> {
+        let left = self.left.unwrap_or(u64::MAX);
+        let Some(rate) = self.load.rate else {
+            // Without a time, they have not waited.
+            return self
+                .left
+                .filter(|left| *left > 0)
+                .map(|left| (left, now, now));
+        };
+        let due = |number| self.load.due(rate, self.number(number));
+        // How many of this connection are due before a time, which is a sum and no loop: there may be many millions.
+        let before = |time| self.count_before(rate, time);
+        let first = self.taken.max(before(self.load.warm_up));
+        let end = before(now + Duration::from_nanos(1));
+        let end = self.load.end().map_or(end, |over| end.min(before(over)));
+        let count = end.saturating_sub(first).min(left);
+        (count > 0).then(|| (count, due(first), due(first + count - 1)))
+    }
+
+    /// Returns how many requests of this connection are due before `time`.
+    fn count_before(&self, rate: f64, time: Duration) -> u64 {
+        let all = self.load.count_before(rate, time);
+        let connections = self.load.connections as u64;
+        all.saturating_sub(self.connection).div_ceil(connections)
+    }
+
+    fn number(&self, taken: u64) -> u64 {
+        self.connection + taken * self.load.connections as u64
     }
 
     fn next_due(&self) -> Option<Duration> {
-        let number = self.connection + self.taken * self.load.connections as u64;
+        let number = self.number(self.taken);
         self.load.rate.map(|rate| self.load.due(rate, number))
     }
 
@@ -182,7 +227,23 @@ mod tests {
         for due in 0..2 {
             assert_eq!(schedule.next(late), Next::Send(Duration::from_millis(due)));
         }
-        assert_eq!(schedule.unsent(late), 2);
+        let milliseconds = Duration::from_millis;
+        let unsent = Some((2, milliseconds(2), milliseconds(3)));
+        assert_eq!(schedule.unsent(late), unsent);
+        assert_eq!(
+            schedule.unsent(milliseconds(2)),
+            Some((1, milliseconds(2), milliseconds(2)))
+        );
+        // So many would take minutes one by one.
+        let load = Load {
+            rate: Some(1e8),
+            duration: Some(Duration::from_secs(1_000)),
+            warm_up: Duration::from_secs(500),
+            connections: 4,
+            ..load
+        };
+        let unsent = Schedule::new(load, 1).unsent(Duration::from_mins(150));
+        assert_eq!(unsent.map(|(count, ..)| count), Some(25_000_000_000));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) fn report(report: &Report) -> String {
         latency.p99_9,
         latency.max,
     ] {
-        let shown = if report.replies == 0 {
+        let shown = if report.percentiles.is_empty() {
             "-".to_owned()
         } else {
             show_time(ns)

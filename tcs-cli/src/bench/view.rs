@@ -65,7 +65,7 @@ impl View {
         self.bar.set_position(self.position(now));
         let latencies = &part.latencies;
         let quantile = |quantile| show_time(latencies.value_at_quantile(quantile));
-        let mut message = vec![show_rate(per_second(latencies.len(), length))];
+        let mut message = vec![show_rate(per_second(part.replies, length))];
         if !latencies.is_empty() {
             message.push(format!("p50 {}", quantile(0.5)));
             message.push(format!("p99 {}", quantile(0.99)));
@@ -79,7 +79,7 @@ impl View {
 
     fn position(&self, now: Duration) -> u64 {
         match self.load.requests {
-            Some(_) => self.total.latencies.len() + self.total.errors(),
+            Some(_) => self.total.replies + self.total.errors(),
             None => milliseconds(now),
         }
     }

@@ -137,68 +137,87 @@ impl<const NUMBER: usize> BlockLen for Word<NUMBER> {
 }
 
 /// The protocol of Redis: a message is a value of RESP. A request may also be a line of words.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Resp;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resp {
+    /// The end of what was read of a value that has not arrived whole, so that it is read once.
+    at: usize,
+    /// Of each list that is open there, how many values are left.
+    open: Vec<i64>,
+}
 
 /// Deeper values are no replies of a server.
 const MAX_DEPTH: usize = 32;
 
 impl Resp {
-    /// Returns the end of the value that begins at `start`, or `None` if it has not arrived.
-    fn end(bytes: &[u8], start: usize, depth: usize) -> Result<Option<usize>, FrameError> {
-        let rest = bytes.get(start..).unwrap_or_default();
-        let Some(line_end) = memchr(b'\n', rest) else {
-            return Ok(None);
-        };
-        let line = rest.get(..line_end).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let after = start + line_end + 1;
-        let count = || {
-            let digits = line.get(1..).unwrap_or_default();
-            let count = str::from_utf8(digits)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            count.ok_or_else(|| FrameError::malformed("a count of RESP that is no number"))
-        };
-        let values = match line.first() {
-            Some(b'$' | b'=' | b'!') => {
-                let length: i64 = count()?;
-                // -1 is a null.
-                let end = usize::try_from(length).ok();
-                let end = end.map_or(Some(after), |length| after.checked_add(length + 2));
-                return Ok(end.filter(|end| *end <= bytes.len()));
+    /// Goes on to the end of the value, and returns `false` if it has not arrived.
+    fn has_whole(&mut self, bytes: &[u8]) -> Result<bool, FrameError> {
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let Some(line_end) = memchr(b'\n', rest) else {
+                return Ok(false);
+            };
+            let line = rest.get(..line_end).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let mut after = self.at + line_end + 1;
+            let count = || {
+                let digits = line.get(1..).unwrap_or_default();
+                let count = str::from_utf8(digits)
+                    .ok()
+                    .and_then(|text| text.parse::<i64>().ok());
+                count.ok_or_else(|| FrameError::malformed("a count of RESP that is no number"))
+            };
+            let mut values = 0;
+            match line.first() {
+                Some(b'$' | b'=' | b'!') => {
+                    // -1 is a null.
+                    if let Ok(length) = usize::try_from(count()?) {
+                        after = after.saturating_add(length).saturating_add(2);
+                    }
+                    if after > bytes.len() {
+                        return Ok(false);
+                    }
+                }
+                Some(b'*' | b'~' | b'>') => values = count()?,
+                Some(b'%' | b'|') => values = count()?.saturating_mul(2),
+                Some(_) => {}
+                None => {
+                    return Err(FrameError::malformed(
+                        "an empty line instead of a value of RESP",
+                    ));
+                }
             }
-            Some(b'*' | b'~' | b'>') => count()?,
-            Some(b'%' | b'|') => count()?.saturating_mul(2),
-            Some(_) => 0,
-            None => {
-                return Err(FrameError::malformed(
-                    "an empty line instead of a value of RESP",
-                ));
+            self.at = after;
+            if values > 0 {
+                if self.open.len() > MAX_DEPTH {
+                    return Err(FrameError::malformed("values of RESP that nest too deep"));
+                }
+                self.open.push(values);
+                continue;
             }
-        };
-        if depth > MAX_DEPTH {
-            return Err(FrameError::malformed("values of RESP that nest too deep"));
+            // A value has ended, and with it the lists whose last it was.
+            loop {
+                let Some(left) = self.open.last_mut() else {
+                    return Ok(true);
+                };
+                *left -= 1;
+                if *left > 0 {
+                    break;
+                }
+                self.open.pop();
+            }
         }
-        let mut end = after;
-        for _ in 0..values {
-            match Self::end(bytes, end, depth + 1)? {
-                Some(next) => end = next,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(end))
     }
 }
 
 impl DynFraming for Resp {
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let Some(end) = Self::end(input.bytes(), 0, 0)? else {
+        if !self.has_whole(input.bytes())? {
             if input.bytes().len() > input.limit() {
                 return Err(FrameError::too_large(input.bytes().len(), input.limit()));
             }
             return ParsedFrame::incomplete(input);
-        };
+        }
+        let end = std::mem::take(&mut self.at);
         let message = input.bytes().get(..end).unwrap_or_default();
         let message = message.strip_suffix(b"\n").unwrap_or(message);
         let message = message.strip_suffix(b"\r").unwrap_or(message);

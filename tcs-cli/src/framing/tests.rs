@@ -126,6 +126,22 @@ fn own_framings_wait_for_whole_frames_and_keep_the_limit() {
 }
 
 #[test]
+fn a_long_value_of_redis_is_read_once() {
+    let mut frame = b"*200000\r\n".to_vec();
+    frame.extend(b":1\r\n".repeat(200_000));
+    let mut framing = open("resp", Side::Client);
+    // Read from its start each time, these would be ten thousand million values.
+    for end in (0..frame.len()).step_by(8) {
+        let arrived = frame.get(..end).expect("it is within");
+        let input = Input::new(arrived, 1 << 20, Side::Client, ReadState::Idle);
+        assert!(framing.parse(input).expect("it may go on").is_none());
+    }
+    let input = Input::new(&frame, 1 << 20, Side::Client, ReadState::Idle);
+    let found = framing.parse(input).expect("a frame").expect("it is whole");
+    assert_eq!(found.consumed, frame.len());
+}
+
+#[test]
 fn what_a_notice_announces_is_no_reply() {
     let bytes = b"\x80\0\0\x05\x82\0\0\0\x01\0\0\0\x01e\0\0\0\x01r";
     let mut framing = open("length-prefixed", Side::Client);

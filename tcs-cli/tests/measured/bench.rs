@@ -257,7 +257,7 @@ async fn bench_gives_up_a_server_that_does_not_reply() {
     let address = listener.local_addr().expect("it has one");
     let load = ["-n", "3", "-c", "1", "--timeout", "200ms"];
     let finished = bench(address, &load).await;
-    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert_eq!(finished.status.code(), Some(4), "{finished:?}");
     let errors = finished
         .stdout
         .iter()
@@ -290,7 +290,9 @@ async fn bench_ends_with_its_table_at_ctrl_c() {
     let running = tcs(&arguments);
     within(gate.reached()).await;
     running.interrupt().await;
-    let lines = running.finished().await.succeeded();
+    let finished = running.finished().await;
+    assert_eq!(finished.status.code(), Some(130), "{finished:?}");
+    let lines = finished.stdout;
     assert_eq!(
         lines
             .first()

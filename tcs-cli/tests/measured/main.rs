@@ -1,6 +1,7 @@
 //! `tcs bench` and `tcs proxy`, as programs.
 
 mod bench;
+mod honest;
 mod proxy;
 
 use std::{fs, path::PathBuf, process::Stdio};
