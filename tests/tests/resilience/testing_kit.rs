@@ -534,8 +534,10 @@ fn all_requests_at_once_have_room() {
     const LEN: usize = 70_000;
 
     let served = Arc::new(AtomicUsize::new(0));
-    let text = [b'x'; LEN];
-    let list = Exchanges::new().exchange(text, text).exchange(text, text);
+    let text = vec![b'x'; LEN];
+    let list = Exchanges::new()
+        .exchange(&text, &text)
+        .exchange(&text, &text);
     let said = failure_of(|| {
         list.check(move |mut stream| {
             let number = served.fetch_add(1, SeqCst);
