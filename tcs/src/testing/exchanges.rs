@@ -56,7 +56,7 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 /// A server of this library:
 ///
 /// ```
-/// use tcs::{ConcurrentServer, Peer, framing::Lines, server_protocol, testing::Exchanges};
+/// use tcs::{ConcurrentServer, Peer, framing::Lines, server_protocol, testing::WireTest};
 ///
 /// #[server_protocol(framing = Lines)]
 /// fn greet(name: &str) -> String {
@@ -65,7 +65,7 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 ///
 /// # fn main() {
 /// // #[test]
-/// Exchanges::new()
+/// WireTest::new()
 ///     .exchange("Ann\n", "Hello, Ann!\n")
 ///     .exchange("Zoë\n", "Hello, Zoë!\n")
 ///     .check(|stream| ConcurrentServer::new(Greet).serve_stream(stream, Peer::unnamed()));
@@ -74,7 +74,7 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 ///
 /// `check` takes any function that serves a stream, so it is for servers without this library as well.
 #[must_use = "it does nothing until `check` is called"]
-pub struct Exchanges {
+pub struct WireTest {
     greeting: Vec<u8>,
     list: Vec<Exchange>,
     executed: Option<Counter>,
@@ -91,7 +91,7 @@ struct Exchange {
     line: &'static Location<'static>,
 }
 
-impl Exchanges {
+impl WireTest {
     /// Creates a list without exchanges.
     pub const fn new() -> Self {
         Self {
@@ -457,15 +457,15 @@ impl Exchanges {
     }
 }
 
-impl Default for Exchanges {
+impl Default for WireTest {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Exchanges {
+impl fmt::Debug for WireTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchanges")
+        f.debug_struct("WireTest")
             .field("exchanges", &self.list.len())
             .finish_non_exhaustive()
     }

@@ -8,7 +8,7 @@
 //! | a function that takes part in a conversation, without a server | a [`TestConnection`] |
 //! | that nothing is left over | a [`LeakCheck`] |
 //! | that each request is executed at most once, wherever the connection is cut | [`cut_everywhere`], [`cut_client_everywhere`] |
-//! | the bytes of a server in all of these ways | [`Exchanges`] |
+//! | the bytes of a server in all of these ways | [`WireTest`] |
 //!
 //! It needs the feature `testing`, which belongs in `[dev-dependencies]`:
 //!
@@ -42,7 +42,7 @@ mod task;
 
 pub use crate::protocol::TestConnection;
 pub use cuts::{Verdict, cut_client_everywhere, cut_everywhere};
-pub use exchanges::Exchanges;
+pub use exchanges::WireTest;
 pub use faults::{At, Cut, FaultyStream, Seed};
 pub use leaks::LeakCheck;
 pub use pipe::{Pipe, pipe};

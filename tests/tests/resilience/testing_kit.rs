@@ -15,7 +15,7 @@ use tcs::{
     protocol::ServerProtocol,
     server_protocol,
     testing::{
-        At, Cut, Exchanges, FaultyStream, LeakCheck, Pipe, Player, Script, Seed,
+        At, Cut, FaultyStream, LeakCheck, Pipe, Player, Script, Seed, WireTest,
         cut_client_everywhere, cut_everywhere, pipe, serve,
     },
 };
@@ -339,17 +339,17 @@ fn serve_stream<P: ServerProtocol>(protocol: P, stream: Pipe) -> impl Future + S
 
 #[test]
 fn servers_of_the_library_pass() {
-    Exchanges::new()
+    WireTest::new()
         .exchange(frame("Ann"), frame("Hello, Ann!"))
         .exchange(frame(""), frame("Hello, !"))
         .exchange(frame("Zoë"), frame("Hello, Zoë!"))
         .check(|stream| serve_stream(Greet, stream));
-    Exchanges::new()
+    WireTest::new()
         .exchange("1\n", "1\n")
         .exchange("22\r\n", "23\n")
         .exchange("333\n", "356\n")
         .check(|stream| serve_stream(Count, stream));
-    Exchanges::new()
+    WireTest::new()
         .greeting("220 ready\r\n")
         .exchange("NOOP\r\n", "250 ok\r\n")
         .exchange("JUMP\r\n", "500 unknown\r\n")
@@ -361,10 +361,10 @@ fn servers_of_the_library_pass() {
 #[should_panic(expected = "Stall after 0 bytes of the requests: the server has not closed")]
 fn server_without_limits_is_found() {
     let server = || ConcurrentServer::new(Greet).idle_timeout(None);
-    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
     list.without_limits()
         .check(|stream| server().serve_stream(stream, Peer::unnamed()));
-    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
     list.check(|stream| server().serve_stream(stream, Peer::unnamed()));
 }
 
@@ -507,7 +507,7 @@ fn value_that_is_another_is_found() {
 
 #[test]
 fn list_without_an_exchange_fails() {
-    let said = failure_of(|| Exchanges::new().check(|stream| serve_stream(Greet, stream)));
+    let said = failure_of(|| WireTest::new().check(|stream| serve_stream(Greet, stream)));
     assert_eq!(said, "no exchange is listed");
 }
 
@@ -526,7 +526,7 @@ async fn echo(mut stream: Pipe) {
 #[test]
 fn server_that_replies_while_it_reads_passes() {
     let text = [b'x'; 20];
-    Exchanges::new().exchange(text, text).check(echo);
+    WireTest::new().exchange(text, text).check(echo);
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn all_requests_at_once_have_room() {
 
     let served = Arc::new(AtomicUsize::new(0));
     let text = vec![b'x'; LEN];
-    let list = Exchanges::new()
+    let list = WireTest::new()
         .exchange(&text, &text)
         .exchange(&text, &text);
     let said = failure_of(|| {
@@ -557,7 +557,7 @@ fn all_requests_at_once_have_room() {
 #[test]
 fn slow_server_passes() {
     let has_ticked = Arc::new(AtomicBool::new(false));
-    Exchanges::new().exchange("a", "a").check(move |stream| {
+    WireTest::new().exchange("a", "a").check(move |stream| {
         let has_ticked = has_ticked.swap(true, SeqCst);
         async move {
             // Longer than a step of a script may take, and with more polls than a server that does not wait.
@@ -576,19 +576,17 @@ fn panic_of_the_connection_beside_is_found() {
     let open = Arc::new(AtomicUsize::new(0));
     let has_shared = Arc::new(AtomicBool::new(false));
     let said = failure_of(|| {
-        Exchanges::new()
-            .exchange("abc", "abc")
-            .check(move |stream| {
-                let (open, has_shared) = (Arc::clone(&open), Arc::clone(&has_shared));
-                async move {
-                    if open.fetch_add(1, SeqCst) > 0 {
-                        has_shared.store(true, SeqCst);
-                    }
-                    echo(stream).await;
-                    let is_last = open.fetch_sub(1, SeqCst) == 1;
-                    assert!(!(is_last && has_shared.load(SeqCst)), "the last one");
+        WireTest::new().exchange("abc", "abc").check(move |stream| {
+            let (open, has_shared) = (Arc::clone(&open), Arc::clone(&has_shared));
+            async move {
+                if open.fetch_add(1, SeqCst) > 0 {
+                    has_shared.store(true, SeqCst);
                 }
-            });
+                echo(stream).await;
+                let is_last = open.fetch_sub(1, SeqCst) == 1;
+                assert!(!(is_last && has_shared.load(SeqCst)), "the last one");
+            }
+        });
     });
     let expected =
         "beside a connection in the middle of a request: the server has panicked: the last one";
