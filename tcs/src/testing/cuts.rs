@@ -1,11 +1,10 @@
 //! Connections that are cut at every byte.
 
-use std::fmt::Debug;
-
-use tokio::runtime::Builder;
+use std::{cell::OnceCell, fmt::Debug, time::Duration};
 
 use super::{
     faults::{At, Cut},
+    paused_runtime,
     server::{IntoServer, TestServer, serve},
 };
 use crate::{
@@ -15,15 +14,17 @@ use crate::{
 
 /// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the calls
 /// have returned with what the server counts: each request is executed at most once, and exactly as often as
-/// [`Error::execution`] says. Before, the calls must succeed, also byte by byte.
+/// [`Error::execution`] says. Before, the calls must succeed, also byte by byte. Later, each value must be that of this
+/// first time.
 ///
 /// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one server,
-/// so what the protocol keeps for all of them stays. It brings a runtime of its own, whose clock is paused, so no limit
-/// takes time.
+/// so what the protocol keeps for all of them stays; if this changes the values, use [`cut_client_everywhere`] with a client
+/// that drops them. It brings a runtime of its own, whose clock is paused, so no limit takes time. There are four
+/// connections for each byte, so keep the requests short.
 ///
 /// # Panics
 ///
-/// Panics if the two do not agree, if the server does not end a connection, and inside of a tokio runtime.
+/// Panics if the two do not agree, if a value is another, if the server does not end a connection, and inside of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -45,14 +46,26 @@ where
     S: IntoServer,
     S::Protocol: CallContract<Framing = <S::Protocol as ServerProtocol>::Framing>,
     R: IntoIterator<Item = <S::Protocol as Contract>::Request<'static>>,
+    for<'a> <S::Protocol as CallContract>::Value<'a>: Debug,
 {
+    let first: OnceCell<Vec<String>> = OnceCell::new();
     run(server, &async |server| {
         let mut connection = server.connect();
-        let mut outcomes = Vec::new();
-        for request in requests() {
+        let (mut outcomes, mut values) = (Vec::new(), Vec::new());
+        for (index, request) in requests().into_iter().enumerate() {
             let reply = connection.call::<S::Protocol>(request).await;
-            outcomes.push(outcome(&reply.map(drop)));
+            let mut outcome = outcome(&reply);
+            if let Ok(value) = reply {
+                let value = format!("{value:?}");
+                let expected = first.get().and_then(|values| values.get(index));
+                outcome.compare(&value, expected);
+                values.push(value);
+            }
+            outcome.executed = Some(executed(server));
+            outcomes.push(outcome);
         }
+        // Only the first time is there nothing, and then all calls have succeeded, or the test fails.
+        first.get_or_init(|| values);
         outcomes
     });
 }
@@ -95,18 +108,13 @@ pub fn cut_client_everywhere<S, T, E>(
     T: Debug + PartialEq,
     E: Verdict,
 {
-    let first = std::cell::OnceCell::new();
+    let first = OnceCell::new();
     run(server, &async |server| {
         let result = client(server).await;
         let mut outcome = outcome(&result);
         if let Ok(value) = result {
-            match first.get() {
-                Some(expected) if *expected != value => {
-                    outcome.is_expected = false;
-                    outcome.text = format!("{value:?}, where {expected:?} is expected");
-                }
-                _ => drop(first.set(value)),
-            }
+            outcome.compare(&value, first.get());
+            drop(first.set(value));
         }
         vec![outcome]
     });
@@ -140,6 +148,20 @@ struct Outcome {
     is_expected: bool,
     /// For messages.
     text: String,
+    /// How many requests the server has executed when the call has returned, if that is known.
+    executed: Option<u64>,
+}
+
+impl Outcome {
+    /// Compares the value with that of the first connection.
+    fn compare<T: Debug + PartialEq>(&mut self, value: &T, expected: Option<&T>) {
+        if let Some(expected) = expected
+            && value != expected
+        {
+            self.is_expected = false;
+            self.text = format!("{value:?}, where {expected:?} is expected");
+        }
+    }
 }
 
 fn outcome<T, E: Verdict>(result: &Result<T, E>) -> Outcome {
@@ -156,17 +178,14 @@ fn outcome<T, E: Verdict>(result: &Result<T, E>) -> Outcome {
         executions,
         is_expected: true,
         text,
+        executed: None,
     }
 }
 
 fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<Outcome>) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let server = serve(server).await;
+    paused_runtime().block_on(async {
+        // A limit of a server that has not passed by then is none.
+        let server = serve(server).await.within(Duration::from_hours(1));
         check(&server, client, None).await;
         let (read, written) = server.take_counts();
         server.bytewise_next();
@@ -194,33 +213,36 @@ async fn check<P: ServerProtocol>(
     let outcomes = client(server).await;
     // What the server has received, it executes before it closes.
     server.closed().await;
-    let executed = executed(server) - before;
-    let (least, most) = outcomes.iter().fold((0, 0), |sum, outcome| {
-        let (least, most) = outcome.executions;
-        (sum.0 + least, sum.1 + most)
-    });
     let texts: Vec<_> = outcomes.iter().map(|it| it.text.as_str()).collect();
+    let texts = texts.join("\n");
     let place = match cut {
         Some((at, cut)) => format!("cut at {at:?} by {cut:?}"),
         None => "without a cut".to_owned(),
     };
+    let (mut least, mut most) = (0, 0);
+    for (index, outcome) in outcomes.iter().enumerate() {
+        least += outcome.executions.0;
+        most += outcome.executions.1;
+        // A request whose call has failed may still be executed, but one whose reply has come was.
+        if let Some(executed) = outcome.executed {
+            let executed = executed - before;
+            let number = index + 1;
+            assert!(
+                (least..=most).contains(&executed),
+                "{place}: the server has executed {executed} requests after call {number}, and the calls say {least} to \
+                 {most}:\n{texts}"
+            );
+        }
+    }
+    let executed = executed(server) - before;
     assert!(
         (least..=most).contains(&executed),
-        "{place}: the server has executed {executed} requests, and the calls say {least} to {most}:\n{}",
-        texts.join("\n")
+        "{place}: the server has executed {executed} requests, and the calls say {least} to {most}:\n{texts}"
     );
     let has_failed = least < outcomes.len() as u64;
-    assert!(
-        cut.is_some() || !has_failed,
-        "{place}: {}",
-        texts.join("\n")
-    );
+    assert!(cut.is_some() || !has_failed, "{place}: {texts}");
     let is_expected = outcomes.iter().all(|outcome| outcome.is_expected);
-    assert!(
-        is_expected,
-        "{place}: the call has returned {}",
-        texts.join("\n")
-    );
+    assert!(is_expected, "{place}: the call has returned {texts}");
 }
 
 /// Returns how many requests the server has received and not rejected.

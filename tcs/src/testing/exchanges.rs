@@ -1,33 +1,40 @@
 //! A server in all the ways in which bytes can come and connections can end.
 
 use std::{
+    cell::Cell,
     fmt,
-    panic::{Location, resume_unwind},
+    panic::Location,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    runtime::{Builder, Handle},
-    time::{sleep, timeout},
+    runtime::Handle,
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     faults::{Cut, Seed},
+    paused_runtime,
     pipe::{Pipe, pipe},
     script::Script,
 };
 
 /// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
 const LIMIT: Duration = Duration::from_hours(1);
-/// More polls than a connection needs, and than each of its bytes needs, so that a server that never waits is found.
+/// More polls than a server needs at a time, with all of the bytes that can come then, so that one that never waits is
+/// found: the paused clock goes on when all tasks wait.
 const MAX_POLLS: usize = 100_000;
 const MAX_POLLS_PER_BYTE: usize = 100;
 /// The number of seeds that are tried.
 const SEEDS: usize = 16;
 const PIPE_LEN: usize = 64 << 10;
+/// What a connection beside another may take longer. It is less than a server waits for a silent peer.
+const TOLERANCE: Duration = Duration::from_secs(10);
 
 /// Exchanges with a server, byte by byte, and what a test of any server does with them.
 ///
@@ -49,7 +56,7 @@ const PIPE_LEN: usize = 64 << 10;
 /// A server of this library:
 ///
 /// ```
-/// use tcs::{ConcurrentServer, Peer, framing::Lines, server_protocol, testing::Exchanges};
+/// use tcs::{ConcurrentServer, Peer, framing::Lines, server_protocol, testing::WireTest};
 ///
 /// #[server_protocol(framing = Lines)]
 /// fn greet(name: &str) -> String {
@@ -58,7 +65,7 @@ const PIPE_LEN: usize = 64 << 10;
 ///
 /// # fn main() {
 /// // #[test]
-/// Exchanges::new()
+/// WireTest::new()
 ///     .exchange("Ann\n", "Hello, Ann!\n")
 ///     .exchange("Zoë\n", "Hello, Zoë!\n")
 ///     .check(|stream| ConcurrentServer::new(Greet).serve_stream(stream, Peer::unnamed()));
@@ -67,7 +74,7 @@ const PIPE_LEN: usize = 64 << 10;
 ///
 /// `check` takes any function that serves a stream, so it is for servers without this library as well.
 #[must_use = "it does nothing until `check` is called"]
-pub struct Exchanges {
+pub struct WireTest {
     greeting: Vec<u8>,
     list: Vec<Exchange>,
     executed: Option<Counter>,
@@ -84,7 +91,7 @@ struct Exchange {
     line: &'static Location<'static>,
 }
 
-impl Exchanges {
+impl WireTest {
     /// Creates a list without exchanges.
     pub const fn new() -> Self {
         Self {
@@ -140,24 +147,35 @@ impl Exchanges {
     where
         F: Future + Send + 'static,
     {
-        let bytes = self.requests().len() + self.replies(self.list.len()).len();
+        assert!(!self.list.is_empty(), "no exchange is listed");
+        let max_polls = MAX_POLLS + MAX_POLLS_PER_BYTE * self.len();
         let serve: Serve<'_> = &|stream| {
             let bounded = Bounded {
                 inner: Box::pin(serve(stream)),
-                polls_left: MAX_POLLS + MAX_POLLS_PER_BYTE * bytes,
+                max_polls,
+                polls_left: max_polls,
+                polled: None,
             };
             Box::pin(bounded)
         };
         let (whole, all) = (self.in_turn("one by one"), self.at_once("all at once"));
         let check = |name: &str, executed, run: &dyn Fn(Pipe) -> Peer| {
-            self.run(name, serve, PIPE_LEN, executed, run);
+            self.run(name, serve, self.pipe_len(), executed, run);
         };
         let played = |script: &Script| -> Box<dyn Fn(Pipe) -> Peer> {
             let script = script.clone();
             Box::new(move |stream| Box::pin(play(script.clone(), stream)))
         };
         let count = self.list.len();
-        check("one by one", count..=count, &played(&whole));
+        let duration = Rc::new(Cell::new(Duration::ZERO));
+        check("one by one", count..=count, &|stream| {
+            let (script, duration) = (whole.clone(), Rc::clone(&duration));
+            Box::pin(async move {
+                let begun = Instant::now();
+                play(script, stream).await;
+                duration.set(begun.elapsed());
+            })
+        });
         check(
             "byte by byte",
             count..=count,
@@ -167,7 +185,7 @@ impl Exchanges {
         let ended = self.ended("all at once, and the end");
         check("all at once, and the end", count..=count, &played(&ended));
         let narrow = "through a pipe of one byte";
-        let run = played(&self.in_turn(narrow));
+        let run = played(&self.at_the_same_time(narrow));
         self.run(narrow, serve, 1, count..=count, &run);
         self.in_pieces(serve, &[whole, all, ended]);
         self.cut_requests(serve);
@@ -175,7 +193,7 @@ impl Exchanges {
         if self.has_limits {
             self.unread(serve);
         }
-        self.beside(serve);
+        self.beside(serve, duration.get());
     }
 
     /// Tries random pieces.
@@ -189,7 +207,13 @@ impl Exchanges {
                     let stream = pieces.borrow_mut().pieces(stream);
                     Box::pin(play(script.clone(), stream))
                 };
-                self.run("in random pieces", serve, PIPE_LEN, count..=count, &run);
+                self.run(
+                    "in random pieces",
+                    serve,
+                    self.pipe_len(),
+                    count..=count,
+                    &run,
+                );
             }
         }
     }
@@ -202,7 +226,7 @@ impl Exchanges {
             let replies = self.replies(complete);
             for cut in Cut::ALL {
                 let name = format!("{cut:?} after {len} bytes of the requests");
-                let (script, sent) = (Script::new().named(&name), &requests[..len]);
+                let (script, sent) = (silent(&name), &requests[..len]);
                 let script = match cut {
                     Cut::Close => script.says(sent).closes(),
                     Cut::Reset => script.says(sent).resets(),
@@ -235,7 +259,7 @@ impl Exchanges {
                         }
                     })
                 };
-                self.run(&name, serve, PIPE_LEN, least..=complete, &run);
+                self.run(&name, serve, self.pipe_len(), least..=complete, &run);
             }
         }
     }
@@ -246,14 +270,14 @@ impl Exchanges {
         for len in 0..=self.replies(count).len() {
             for cut in [Cut::Close, Cut::Reset] {
                 let name = format!("{cut:?} after {len} bytes of the replies");
-                let script = Script::new().named(&name);
+                let script = silent(&name);
                 let script = script.says(self.requests()).hears_any(len);
                 let script = match cut {
                     Cut::Reset => script.resets(),
                     _ => script.closes(),
                 };
                 let run = |stream: Pipe| -> Peer { Box::pin(play(script.clone(), stream)) };
-                self.run(&name, serve, PIPE_LEN, 0..=count, &run);
+                self.run(&name, serve, self.pipe_len(), 0..=count, &run);
             }
         }
     }
@@ -286,28 +310,28 @@ impl Exchanges {
     }
 
     /// Does nothing in the middle of a request, while another connection is used.
-    fn beside(&self, serve: Serve<'_>) {
+    ///
+    /// The other must take no longer than one that is alone took, about.
+    fn beside(&self, serve: Serve<'_>, alone: Duration) {
         let name = "beside a connection in the middle of a request";
-        let script = self.in_turn(name);
+        let script = self.in_turn(name).within(alone + TOLERANCE);
+        let pipe_len = self.pipe_len();
         let half = self.list.first().map_or(0, |it| it.request.len() / 2);
         let beginning = self.requests()[..half].to_vec();
         let run = |stream: Pipe| -> Peer {
-            let (other, far) = pipe(PIPE_LEN);
+            let (other, far) = pipe(pipe_len);
             let other_server = tokio::spawn(serve(far));
             let (script, beginning) = (script.clone(), beginning.clone());
             Box::pin(async move {
-                let begun = Script::new().named(name).says(beginning);
+                let begun = silent(name).says(beginning);
                 let other = begun.play(other).await;
                 play(script, stream).await;
                 drop(other);
-                assert!(
-                    timeout(LIMIT, other_server).await.is_ok(),
-                    "{name}: the server has not ended within {LIMIT:?}"
-                );
+                ended(name, other_server).await;
             })
         };
         let count = self.list.len();
-        self.run(name, serve, PIPE_LEN, count..=count, &run);
+        self.run(name, serve, self.pipe_len(), count..=count, &run);
     }
 
     /// Has one connection with the server, in a runtime of its own.
@@ -319,23 +343,14 @@ impl Exchanges {
         executions: std::ops::RangeInclusive<usize>,
         peer: &dyn Fn(Pipe) -> Peer,
     ) {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
         let executed = || self.executed.as_ref().map_or(0, |count| count());
         let before: Vec<_> = self.counts.iter().map(|(_, count)| count()).collect();
         let executed_before = executed();
-        runtime.block_on(async {
+        paused_runtime().block_on(async {
             let (near, far) = pipe(pipe_len);
             let server = tokio::spawn(serve(far));
             peer(near).await;
-            match timeout(LIMIT, server).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => resume_unwind(error.into_panic()),
-                Err(late) => panic!("{name}: the server has not ended within {LIMIT:?}: {late}"),
-            }
+            ended(name, server).await;
             // What it has spawned ends when it runs next.
             sleep(LIMIT).await;
             let tasks = Handle::current().metrics().num_alive_tasks();
@@ -364,6 +379,16 @@ impl Exchanges {
         .hears_end()
     }
 
+    /// Receives each reply while its request is sent.
+    fn at_the_same_time(&self, name: &str) -> Script {
+        self.script(name, |script, exchange| {
+            let script = script.at(exchange.line);
+            script.says_and_hears(&exchange.request, &exchange.reply)
+        })
+        .ends()
+        .hears_end()
+    }
+
     fn by_byte(&self, name: &str) -> Script {
         self.script(name, |script, exchange| {
             let script = script.at(exchange.line).says_by_byte(&exchange.request);
@@ -374,7 +399,7 @@ impl Exchanges {
     }
 
     fn at_once(&self, name: &str) -> Script {
-        let script = Script::new().named(name).says(self.requests());
+        let script = silent(name).says(self.requests());
         let script = script.hears(&self.greeting);
         let script = self.list.iter().fold(script, |script, exchange| {
             script.at(exchange.line).hears(&exchange.reply)
@@ -383,19 +408,29 @@ impl Exchanges {
     }
 
     fn ended(&self, name: &str) -> Script {
-        let script = Script::new().named(name);
+        let script = silent(name);
         let script = script.says_and_ends(&self.requests());
         script.hears(self.replies(self.list.len())).hears_end()
     }
 
     fn script(&self, name: &str, step: impl Fn(Script, &Exchange) -> Script) -> Script {
-        let script = Script::new().named(name);
+        let script = silent(name);
         let script = if self.greeting.is_empty() {
             script
         } else {
             script.hears(&self.greeting)
         };
         self.list.iter().fold(script, step)
+    }
+
+    /// Returns the number of bytes of a connection.
+    fn len(&self) -> usize {
+        self.requests().len() + self.replies(self.list.len()).len()
+    }
+
+    /// Returns the length of a pipe in which all of a connection has room, so that nothing needs to be read before.
+    fn pipe_len(&self) -> usize {
+        PIPE_LEN.max(self.len())
     }
 
     /// Returns all requests.
@@ -422,15 +457,15 @@ impl Exchanges {
     }
 }
 
-impl Default for Exchanges {
+impl Default for WireTest {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Exchanges {
+impl fmt::Debug for WireTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchanges")
+        f.debug_struct("WireTest")
             .field("exchanges", &self.list.len())
             .finish_non_exhaustive()
     }
@@ -441,6 +476,28 @@ type Peer = Pin<Box<dyn Future<Output = ()>>>;
 /// Serves a connection.
 type Serve<'a> = &'a dyn Fn(Pipe) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Creates a script without steps. Each may take as long as a server may wait.
+fn silent(name: &str) -> Script {
+    Script::new().within(LIMIT).named(name)
+}
+
+/// Waits until the server has ended.
+async fn ended(name: &str, server: JoinHandle<()>) {
+    let Ok(result) = timeout(LIMIT, server).await else {
+        panic!("{name}: the server has not ended within {LIMIT:?}");
+    };
+    if let Err(text) = result.map_err(panic_text) {
+        panic!("{name}: the server has panicked: {text}");
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let panic = error.into_panic();
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+    text.unwrap_or_default()
+}
+
 async fn play<S>(script: Script, stream: S)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
@@ -448,16 +505,24 @@ where
     drop(script.play(stream).await);
 }
 
-/// A server that is polled a limited number of times.
+/// A server that is polled a limited number of times at each time.
 struct Bounded<F> {
     inner: Pin<Box<F>>,
+    max_polls: usize,
     polls_left: usize,
+    /// When it was polled last.
+    polled: Option<Instant>,
 }
 
 impl<F: Future> Future for Bounded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Some(Instant::now());
+        if self.polled != now {
+            self.polled = now;
+            self.polls_left = self.max_polls;
+        }
         assert!(self.polls_left > 0, "the server does not wait");
         self.polls_left -= 1;
         self.inner.as_mut().poll(cx).map(drop)

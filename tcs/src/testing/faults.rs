@@ -36,12 +36,13 @@ pub enum At {
     reason = "so that a test can try all of them: `Cut::ALL`"
 )]
 pub enum Cut {
-    /// Both ends read the end, after what has arrived before.
+    /// Both ends read the end: the owner at once, and the other end after what has arrived before.
     Close,
     /// The direction of [`At`] ends. Bytes still go in the other direction.
     HalfClose,
-    /// Both ends get errors, also in place of what has arrived before. The other end does so if it is a
-    /// [`Pipe`](super::Pipe) or a TCP stream; any other is closed.
+    /// Both ends get errors, also in place of what has arrived before.
+    ///
+    /// Only a [`Pipe`](super::Pipe) and a TCP stream can be reset, also inside of `FaultyStream`s. Any other stream panics.
     Reset,
     /// Nothing is read or written any more, and the connection stays open.
     Stall,
@@ -84,6 +85,8 @@ pub struct FaultyStream<S> {
     must_wait: [bool; 2],
     cut: Option<(At, Cut)>,
     state: State,
+    /// Whether the sending half is still to be closed, which a stream may do in several polls.
+    must_shut_down: bool,
     read: usize,
     written: usize,
     counts: Option<Arc<ByteCounts>>,
@@ -126,6 +129,7 @@ impl<S> FaultyStream<S> {
             must_wait: [false; 2],
             cut: None,
             state: State::Open,
+            must_shut_down: false,
             read: 0,
             written: 0,
             counts: None,
@@ -159,6 +163,11 @@ impl<S> FaultyStream<S> {
         self
     }
 
+    /// Takes the stream that is inside.
+    pub(super) const fn take(&mut self) -> Option<S> {
+        self.stream.take()
+    }
+
     /// Adds what is read and written to these counts.
     pub(super) fn counted(mut self, counts: Arc<ByteCounts>) -> Self {
         self.counts = Some(counts);
@@ -175,7 +184,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             None => false,
         };
         if is_due && let Some((at, cut)) = self.cut.take() {
-            self.apply(cx, at, cut);
+            self.apply(at, cut);
+        }
+        if self.must_shut_down
+            && let Some(stream) = &mut self.stream
+            && Pin::new(stream).poll_shutdown(cx).is_ready()
+        {
+            self.must_shut_down = false;
         }
         match self.state {
             State::Stalled => Poll::Pending,
@@ -187,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         }
     }
 
-    fn apply(&mut self, cx: &mut Context<'_>, at: At, cut: Cut) {
+    fn apply(&mut self, at: At, cut: Cut) {
         self.state = match (cut, at) {
             (Cut::Close, _) => State::Closed,
             (Cut::Reset, _) => State::Reset,
@@ -198,12 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         match self.state {
             State::Closed => self.stream = None,
             State::Reset => self.stream.take().into_iter().for_each(reset),
-            State::WritingEnded => {
-                if let Some(stream) = &mut self.stream {
-                    // One that has to wait goes on when its owner shuts it down.
-                    let _unused = Pin::new(stream).poll_shutdown(cx);
-                }
-            }
+            State::WritingEnded => self.must_shut_down = true,
             State::Open | State::ReadingEnded | State::Stalled => {}
         }
         let waiting = [self.reader.take(), self.writer.take()];
@@ -262,6 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
         if let Some(counts) = &this.counts {
             counts.read.fetch_add(count, Relaxed);
         }
+        // What was read was there. The cut is for what follows, unless this end reads nothing more.
+        let _unused = this.check(cx, true);
         Poll::Ready(Ok(()))
     }
 }
@@ -312,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writer = Some(cx.waker().clone());
-        // A sending half that has ended may have to be told once more.
+        // It goes on with a sending half that was cut, until it has ended.
         let _ends = ready!(this.check(cx, false))?;
         match &mut this.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),

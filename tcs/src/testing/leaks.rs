@@ -11,7 +11,7 @@ use tokio::{
 const LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Fails a test that leaves something over: a task of its runtime, a descriptor, or what you count yourself.
+/// Fails a test that leaves something over: a task of its runtime, a file descriptor, or what you count yourself.
 ///
 /// # Examples
 ///
@@ -56,13 +56,13 @@ impl LeakCheck {
         Self { counts: Vec::new() }.count("tasks", move || metrics.num_alive_tasks())
     }
 
-    /// Counts the descriptors of the process as well: sockets, files and pipes.
+    /// Counts the file descriptors of the process as well: sockets, files and pipes.
     ///
     /// Other tests in the same process open and close theirs, so such a test needs a process of its own: a file in
     /// `tests/` with one test. It counts on Linux only.
     pub fn descriptors(self) -> Self {
         if cfg!(target_os = "linux") {
-            self.count("descriptors", count_descriptors)
+            self.count("file descriptors", count_descriptors)
         } else {
             self
         }
@@ -117,6 +117,6 @@ impl Count {
 }
 
 fn count_descriptors() -> usize {
-    // The one of the folder itself counts each time.
+    // The file descriptor of the folder is open as well, each time.
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

@@ -5,12 +5,12 @@
 //! | a protocol with its real server, in memory | [`serve`] |
 //! | the bytes of a server or of a client | a [`Script`] |
 //! | bytes that arrive in any pieces; cuts, resets and stalls | a [`FaultyStream`], a [`Seed`] |
-//! | a function that takes part in a conversation, without a server | a [`TestConnection`](crate::protocol::TestConnection) |
+//! | a function that takes part in a conversation, without a server | a [`TestConnection`] |
 //! | that nothing is left over | a [`LeakCheck`] |
 //! | that each request is executed at most once, wherever the connection is cut | [`cut_everywhere`], [`cut_client_everywhere`] |
-//! | the bytes of a server in all of these ways | [`Exchanges`] |
+//! | the bytes of a server in all of these ways | [`WireTest`] |
 //!
-//! It needs the feature `testing`, which belongs into `[dev-dependencies]`:
+//! It needs the feature `testing`, which belongs in `[dev-dependencies]`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -18,7 +18,8 @@
 //! ```
 //!
 //! All of it panics where a test fails. Nothing of it needs a port or a sleep, except for [`Script::listen`], so use
-//! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time.
+//! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time. Never pause the clock with
+//! [`Script::listen`]: while bytes are on their way over TCP, all tasks wait, so every limit passes at once.
 
 #![allow(
     clippy::panic,
@@ -28,6 +29,8 @@
     reason = "a test that fails panics"
 )]
 
+use tokio::runtime::{Builder, Handle, Runtime};
+
 mod cuts;
 mod exchanges;
 mod faults;
@@ -35,11 +38,24 @@ mod leaks;
 mod pipe;
 mod script;
 mod server;
+mod task;
 
+pub use crate::protocol::TestConnection;
 pub use cuts::{Verdict, cut_client_everywhere, cut_everywhere};
-pub use exchanges::Exchanges;
+pub use exchanges::WireTest;
 pub use faults::{At, Cut, FaultyStream, Seed};
 pub use leaks::LeakCheck;
 pub use pipe::{Pipe, pipe};
 pub use script::{Player, Script};
 pub use server::{IntoServer, TestServer, serve};
+
+/// Creates a runtime whose clock is paused.
+fn paused_runtime() -> Runtime {
+    assert!(
+        Handle::try_current().is_err(),
+        "it has a runtime of its own: use `#[test]` in place of `#[tokio::test]`"
+    );
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    runtime.expect("a runtime")
+}

@@ -1,7 +1,7 @@
 //! A connection in memory that can be reset.
 
 use std::{
-    any::Any,
+    any::{Any, type_name},
     io,
     pin::Pin,
     sync::{
@@ -15,6 +15,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     net::TcpStream,
 };
+
+use super::faults::FaultyStream;
 
 /// Creates a connection in memory. Each direction holds up to `len` bytes that were not read.
 ///
@@ -68,15 +70,43 @@ impl Pipe {
     }
 }
 
-/// Resets a stream if it is a [`Pipe`] or a TCP stream. Any other is closed.
+/// Resets a [`Pipe`] or a TCP stream, also one that is in up to three [`FaultyStream`]s.
+///
+/// # Panics
+///
+/// Panics for any other stream: to close it would test something else.
 pub(super) fn reset<S: 'static>(mut stream: S) {
+    type Faulty<S> = FaultyStream<S>;
+
     let any: &mut dyn Any = &mut stream;
     if let Some(pipe) = any.downcast_mut::<Pipe>() {
         pipe.is_reset.store(true, Relaxed);
     } else if let Some(stream) = any.downcast_mut::<TcpStream>() {
         // It fails on a socket that was reset already.
         stream.set_zero_linger().ok();
+    } else {
+        let is_reset = is_reset_inside::<Pipe>(any)
+            || is_reset_inside::<TcpStream>(any)
+            || is_reset_inside::<Faulty<Pipe>>(any)
+            || is_reset_inside::<Faulty<TcpStream>>(any)
+            || is_reset_inside::<Faulty<Faulty<Pipe>>>(any)
+            || is_reset_inside::<Faulty<Faulty<TcpStream>>>(any);
+        let name = type_name::<S>();
+        assert!(
+            is_reset,
+            "{name} cannot be reset: use a `Pipe` or a `TcpStream`"
+        );
     }
+}
+
+/// Resets the stream in a [`FaultyStream`]. Returns whether `any` is one.
+fn is_reset_inside<S: 'static>(any: &mut dyn Any) -> bool {
+    let faulty = any.downcast_mut::<FaultyStream<S>>();
+    let is_faulty = faulty.is_some();
+    // One that was cut has none any more.
+    let inner = faulty.and_then(FaultyStream::take);
+    inner.into_iter().for_each(reset);
+    is_faulty
 }
 
 impl AsyncRead for Pipe {

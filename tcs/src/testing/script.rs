@@ -1,15 +1,19 @@
 //! A peer that goes through a list of steps.
 
-use std::{fmt, io, net::SocketAddr, panic::Location, panic::resume_unwind, time::Duration};
+use std::{fmt, io, net::SocketAddr, panic::Location, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
     net::{TcpListener, TcpStream},
-    task::{JoinHandle, yield_now},
+    task::yield_now,
     time::{sleep, timeout},
+    try_join,
 };
 
-use super::pipe::{Pipe, pipe, reset};
+use super::{
+    pipe::{Pipe, pipe, reset},
+    task::Task,
+};
 
 /// How long a step may take, unless the script says otherwise.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -88,6 +92,8 @@ enum Step {
     Say(Vec<u8>),
     SayByByte(Vec<u8>),
     SayAndEnd(Vec<u8>),
+    /// The bytes that it says and those that it hears at the same time.
+    SayAndHear(Vec<u8>, Vec<u8>),
     Hear(Vec<u8>),
     HearAny(usize),
     HearEnd,
@@ -166,7 +172,8 @@ impl Script {
         self.step(Step::Close)
     }
 
-    /// Resets the connection, if it is a [`Pipe`] or a [`TcpStream`]; any other stream is closed. It is the last step.
+    /// Resets the connection, which is a [`Pipe`] or a [`TcpStream`], also in a [`FaultyStream`](super::FaultyStream). It is
+    /// the last step. With any other stream, it fails.
     #[track_caller]
     pub fn resets(self) -> Self {
         self.step(Step::Reset)
@@ -176,6 +183,12 @@ impl Script {
     #[track_caller]
     pub(super) fn says_and_ends(self, bytes: &[u8]) -> Self {
         self.step(Step::SayAndEnd(bytes.to_vec()))
+    }
+
+    /// Sends bytes, and fails unless others come meanwhile or next.
+    #[track_caller]
+    pub(super) fn says_and_hears(self, said: &[u8], heard: &[u8]) -> Self {
+        self.step(Step::SayAndHear(said.to_vec(), heard.to_vec()))
     }
 
     /// Sets the line of the next step.
@@ -251,7 +264,7 @@ impl Script {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Player(tokio::spawn(self.play(stream)))
+        Player(Task::spawn(self.play(stream)))
     }
 
     /// Listens at a free port of 127.0.0.1, and plays with the first client that connects.
@@ -262,7 +275,7 @@ impl Script {
     pub async fn listen(self) -> (SocketAddr, Player<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it listens");
-        let task = tokio::spawn(async move {
+        let task = Task::spawn(async move {
             let accepted = timeout(self.limit, listener.accept()).await;
             let (stream, _) = accepted
                 .expect("no client has connected")
@@ -291,8 +304,10 @@ impl FromIterator<Self> for Script {
 }
 
 /// A [`Script`] that is played in a task of its own.
+///
+/// Dropping it panics if a step has failed.
 #[must_use = "a step that fails is seen by `finish`"]
-pub struct Player<S = Pipe>(JoinHandle<Option<S>>);
+pub struct Player<S = Pipe>(Task<Option<S>>);
 
 impl<S> Player<S> {
     /// Waits for the last step, and closes the connection.
@@ -314,10 +329,7 @@ impl<S> Player<S> {
     }
 
     async fn end(self) -> Option<S> {
-        match self.0.await {
-            Ok(stream) => stream,
-            Err(error) => resume_unwind(error.into_panic()),
-        }
+        self.0.end().await
     }
 }
 
@@ -359,6 +371,12 @@ impl Step {
                 stream.write_all(bytes).await?;
                 stream.shutdown().await?;
             }
+            Self::SayAndHear(said, bytes) => {
+                let (mut reading, mut writing) = split(stream);
+                let say = async { Ok(say(&mut writing, said).await?) };
+                let hear = hear(&mut reading, bytes.len(), heard, |it| bytes.starts_with(it));
+                try_join!(say, hear)?;
+            }
             Self::Hear(bytes) => {
                 hear(stream, bytes.len(), heard, |it| bytes.starts_with(it)).await?;
             }
@@ -380,13 +398,13 @@ impl Step {
             Self::Say(bytes) | Self::SayByByte(bytes) | Self::SayAndEnd(bytes) => {
                 return format!("to say: `{}`", bytes.escape_ascii());
             }
-            Self::Hear(bytes) => format!("`{}`", bytes.escape_ascii()),
+            Self::Hear(bytes) | Self::SayAndHear(_, bytes) => format!("`{}`", bytes.escape_ascii()),
             Self::HearAny(len) => format!("{len} bytes"),
             Self::HearEnd => "the end".to_owned(),
             Self::Stall(_) | Self::End | Self::Close | Self::Reset => return String::new(),
         };
         let text = format!("expected: {expected}\n   heard: `{}`", heard.escape_ascii());
-        let Self::Hear(bytes) = self else {
+        let (Self::Hear(bytes) | Self::SayAndHear(_, bytes)) = self else {
             return text;
         };
         let same = bytes.iter().zip(heard).take_while(|(a, b)| a == b);

@@ -9,11 +9,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     faults::{At, ByteCounts, Cut, FaultyStream},
     pipe::{Pipe, pipe},
+    task::Task,
 };
 use crate::{
     Channel, ConcurrentServer, Connection, Peer, Result,
@@ -26,6 +30,9 @@ use crate::{
 
 /// The number of bytes that one end of a connection can send before the other reads.
 const PIPE_LEN: usize = 64 << 10;
+/// How long it may take to close connections, unless the test says otherwise: longer than a server drains by default.
+const LIMIT: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a protocol in memory: the real server and its real wire, without a port.
 ///
@@ -120,8 +127,12 @@ pub async fn serve<S: IntoServer>(server: S) -> TestServer<S::Protocol> {
             counts: Arc::default(),
         }),
         handle: bound.handle(),
-        task: tokio::spawn(bound.listen()),
+        task: Task::spawn(async {
+            let report = bound.listen().await;
+            report.unwrap_or_else(|error| panic!("the server has failed: {error:?}"))
+        }),
         connection: None,
+        limit: LIMIT,
     }
 }
 
@@ -156,13 +167,17 @@ impl<P: ServerProtocol, M: Mode> IntoServer for Server<P, M> {
 
 /// A server in memory, and what connects to it. Created by [`serve`].
 ///
-/// Dropping it closes the server once its connections are closed. To see how it ends, call [`finish`](Self::finish).
+/// Dropping it closes the server once its connections are closed, and panics if the server has failed before. To see how
+/// it ends, call [`finish`](Self::finish).
+#[must_use = "whether the server has failed is seen by `finish`"]
 pub struct TestServer<P: ServerProtocol> {
     dialer: Arc<Dialer>,
     handle: ServerHandle,
-    task: JoinHandle<Result<Report>>,
+    task: Task<Report>,
     /// The connection of `call`.
     connection: Option<Connection<P::Framing>>,
+    /// How long it may take to close connections.
+    limit: Duration,
 }
 
 impl<P: ServerProtocol> TestServer<P> {
@@ -216,21 +231,29 @@ impl<P: ServerProtocol> TestServer<P> {
         self.handle.clone()
     }
 
+    /// Sets how long [`closed`](Self::closed) waits, and [`finish`](Self::finish). Default: a minute.
+    ///
+    /// With a paused clock, set more to wait for a limit of the server that is longer.
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Waits until the server has accepted and ended all connections, or has ended itself.
     ///
     /// # Panics
     ///
-    /// Panics if a connection is still open after an hour, which with a paused clock takes no time.
+    /// Panics if a connection is still open after a minute, or the limit of [`within`](Self::within).
     pub async fn closed(&self) {
-        // A limit of a server that has not passed by then is none.
-        for _ in 0..36_000 {
+        let begun = Instant::now();
+        while begun.elapsed() < self.limit {
             let connections = self.handle.stats().connections;
             let dialed = self.dialer.dialed.load(Relaxed);
             let is_idle = connections.open == 0 && connections.accepted == dialed;
             if is_idle || self.task.is_finished() {
                 return;
             }
-            sleep(Duration::from_millis(100)).await;
+            sleep(PAUSE).await;
         }
         panic!("a connection is still open: {}", self.handle.stats());
     }
@@ -239,21 +262,24 @@ impl<P: ServerProtocol> TestServer<P> {
     ///
     /// # Panics
     ///
-    /// Panics if the server has returned an error or has panicked, if its numbers do not add up, or if it has kept memory
+    /// Panics if the server has returned an error or has panicked, if it has not ended after a minute, or the limit of
+    /// [`within`](Self::within), if its numbers do not add up, or if it has kept memory
     /// for a large message.
     pub async fn finish(self) -> Report {
         let Self {
             handle,
             task,
             connection,
+            limit,
             dialer: _,
         } = self;
         drop(connection);
         handle.stop();
-        let report = match task.await {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => panic!("the server has failed: {error:?}"),
-            Err(error) => panic!("the server has panicked: {error}"),
+        let Ok(report) = timeout(limit, task.end()).await else {
+            panic!(
+                "the server has not ended within {limit:?}: {}",
+                handle.stats()
+            );
         };
         let (requests, connections) = (report.requests, report.connections);
         let answered = requests.served + requests.failed + requests.rejected;

@@ -15,7 +15,7 @@ use tcs::{
     Execution,
     framing::Lines,
     server_protocol,
-    testing::{Exchanges, Pipe, TestServer, cut_client_everywhere},
+    testing::{Pipe, TestServer, WireTest, cut_client_everywhere},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, WriteHalf},
@@ -274,7 +274,7 @@ impl Server {
 fn check(fault: Fault) {
     let server = Server::new(fault);
     let [one, two, three, four] = std::array::from_fn(|_| Arc::clone(&server));
-    Exchanges::new()
+    WireTest::new()
         .exchange("Zoë 12\n", "Zoë 12\n")
         .exchange("Bob 1\n", "Bob 13\n")
         .exchange("Bob x\n", "no number\n")

@@ -1,6 +1,13 @@
 //! What the kit for tests says of tests that fail, and how its streams behave.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use tcs::{
     ConcurrentServer, Connection, Execution, OnceServer, Peer, Response,
@@ -8,7 +15,7 @@ use tcs::{
     protocol::ServerProtocol,
     server_protocol,
     testing::{
-        At, Cut, Exchanges, FaultyStream, LeakCheck, Pipe, Player, Script, Seed,
+        At, Cut, FaultyStream, LeakCheck, Pipe, Player, Script, Seed, WireTest,
         cut_client_everywhere, cut_everywhere, pipe, serve,
     },
 };
@@ -332,17 +339,17 @@ fn serve_stream<P: ServerProtocol>(protocol: P, stream: Pipe) -> impl Future + S
 
 #[test]
 fn servers_of_the_library_pass() {
-    Exchanges::new()
+    WireTest::new()
         .exchange(frame("Ann"), frame("Hello, Ann!"))
         .exchange(frame(""), frame("Hello, !"))
         .exchange(frame("Zoë"), frame("Hello, Zoë!"))
         .check(|stream| serve_stream(Greet, stream));
-    Exchanges::new()
+    WireTest::new()
         .exchange("1\n", "1\n")
         .exchange("22\r\n", "23\n")
         .exchange("333\n", "356\n")
         .check(|stream| serve_stream(Count, stream));
-    Exchanges::new()
+    WireTest::new()
         .greeting("220 ready\r\n")
         .exchange("NOOP\r\n", "250 ok\r\n")
         .exchange("JUMP\r\n", "500 unknown\r\n")
@@ -354,10 +361,10 @@ fn servers_of_the_library_pass() {
 #[should_panic(expected = "Stall after 0 bytes of the requests: the server has not closed")]
 fn server_without_limits_is_found() {
     let server = || ConcurrentServer::new(Greet).idle_timeout(None);
-    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
     list.without_limits()
         .check(|stream| server().serve_stream(stream, Peer::unnamed()));
-    let list = Exchanges::new().exchange(frame("Ann"), frame("Hello, Ann!"));
+    let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
     list.check(|stream| server().serve_stream(stream, Peer::unnamed()));
 }
 
@@ -374,4 +381,214 @@ fn request_that_is_executed_twice_is_found() {
 #[should_panic(expected = "without a cut")]
 fn calls_must_succeed_without_a_cut() {
     cut_client_everywhere(Greet, async |_| Err::<(), _>(Execution::NotSent));
+}
+
+/// Reads to the end at the other end of a pipe.
+async fn is_reset(mut far: Pipe) -> bool {
+    let read = timeout(Duration::from_secs(1), far.read_to_end(&mut Vec::new())).await;
+    matches!(read, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_with_faults_is_reset_as_well() {
+    let (near, far) = pipe(64);
+    let script = Script::new().says("x").resets();
+    script.play(FaultyStream::new(near).bytewise()).await;
+    assert!(is_reset(far).await);
+
+    let (near, far) = pipe(64);
+    let inner = FaultyStream::new(Seed::of(1).pieces(near));
+    let mut outer = FaultyStream::new(inner).cut(At::Written(1), Cut::Reset);
+    outer.write_all(b"x").await.expect("before");
+    assert!(is_reset(far).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_that_cannot_be_reset_fails() {
+    let (near, _far) = tokio::io::duplex(64);
+    let said = failure(async { drop(Script::new().resets().play(near).await) }).await;
+    assert!(said.contains("DuplexStream cannot be reset"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_is_cut_when_the_last_byte_was_read() {
+    let (near, mut far) = pipe(64);
+    far.write_all(b"abc").await.expect("it is open");
+    let mut near = FaultyStream::new(near).cut(At::Read(2), Cut::Reset);
+    near.read_exact(&mut [0; 2]).await.expect("before");
+    assert!(is_reset(far).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_close_that_takes_several_polls_goes_on() {
+    let (near, mut far) = pipe(1);
+    // To shut it down is to write what it has kept, which takes three reads of the other end.
+    let near = tokio::io::BufWriter::new(near);
+    let mut near = FaultyStream::new(near).cut(At::Written(3), Cut::HalfClose);
+    near.write_all(b"abc").await.expect("before");
+    let reading = tokio::spawn(async move { near.read_u8().await });
+    let mut text = String::new();
+    let read = timeout(Duration::from_secs(1), far.read_to_string(&mut text)).await;
+    assert!(read.is_ok(), "it has not ended");
+    assert_eq!(text, "abc");
+    drop(far);
+    reading.await.expect("no panic").expect_err("the end");
+}
+
+/// Returns the text of the panic of a test that has no runtime.
+fn failure_of(test: impl FnOnce()) -> String {
+    let test = std::panic::AssertUnwindSafe(test);
+    let panic = std::panic::catch_unwind(test).expect_err("it fails");
+    let said = panic.downcast_ref::<String>().cloned();
+    said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
+        .expect("a text")
+}
+
+#[tokio::test(start_paused = true)]
+async fn player_that_is_dropped_after_a_failure_fails() {
+    let (mut near, player) = Script::new().hears("a").connect();
+    near.write_all(b"x").await.expect("it is open");
+    near.read_u8().await.expect_err("it has ended");
+    tokio::task::yield_now().await;
+    let said = failure_of(|| drop(player));
+    assert!(said.contains("heard: `x`"), "{said}");
+
+    // One that goes on does not.
+    let (_near, player) = Script::new().hears("a").connect();
+    drop(player);
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a connection is still open")]
+async fn connection_that_stays_open_fails() {
+    let server = serve(Wait).await;
+    let _stream = server.stream();
+    // Less than the server waits for a request.
+    let limit = Duration::from_secs(90);
+    timeout(limit, server.closed()).await.expect("a limit");
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "the server has not ended within")]
+async fn server_that_does_not_end_fails() {
+    #[server_protocol(framing = Lines)]
+    async fn hang(_text: &str) -> u8 {
+        std::future::pending().await
+    }
+
+    let server = ConcurrentServer::new(Hang)
+        .drain_timeout(None)
+        .request_timeout(None);
+    let server = serve(server).await;
+    let stream = server.stream();
+    let _stream = Script::new().says("x\n").play(stream).await;
+    let limit = Duration::from_secs(90);
+    timeout(limit, server.finish()).await.expect("a limit");
+}
+
+#[tokio::test]
+async fn test_with_a_runtime_of_its_own_says_what_to_use() {
+    let said = failure_of(|| cut_everywhere(Greet, || ["Ann"]));
+    assert!(said.contains("use `#[test]`"), "{said}");
+}
+
+#[test]
+fn value_that_is_another_is_found() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    #[server_protocol]
+    fn number(_text: &str) -> usize {
+        CALLS.fetch_add(1, SeqCst)
+    }
+
+    let said = failure_of(|| cut_everywhere(Number, || ["a"]));
+    assert!(said.contains("\"1\", where \"0\" is expected"), "{said}");
+}
+
+#[test]
+fn list_without_an_exchange_fails() {
+    let said = failure_of(|| WireTest::new().check(|stream| serve_stream(Greet, stream)));
+    assert_eq!(said, "no exchange is listed");
+}
+
+/// Replies with each byte that it receives, until the end or a minute without one.
+async fn echo(mut stream: Pipe) {
+    let mut buffer = [0; 16];
+    let limit = Duration::from_mins(1);
+    while let Ok(Ok(count @ 1..)) = timeout(limit, stream.read(&mut buffer)).await {
+        let written = timeout(limit, stream.write_all(&buffer[..count])).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn server_that_replies_while_it_reads_passes() {
+    let text = [b'x'; 20];
+    WireTest::new().exchange(text, text).check(echo);
+}
+
+#[test]
+fn all_requests_at_once_have_room() {
+    const LEN: usize = 70_000;
+
+    let served = Arc::new(AtomicUsize::new(0));
+    let text = vec![b'x'; LEN];
+    let list = WireTest::new()
+        .exchange(&text, &text)
+        .exchange(&text, &text);
+    let said = failure_of(|| {
+        list.check(move |mut stream| {
+            let number = served.fetch_add(1, SeqCst);
+            async move {
+                // To be cut at each of so many bytes takes too long.
+                assert!(number < 4, "enough");
+                let mut text = vec![0; LEN];
+                while stream.read_exact(&mut text).await.is_ok() {
+                    stream.write_all(&text).await.expect("it is open");
+                }
+            }
+        });
+    });
+    assert!(said.starts_with("through a pipe of one byte"), "{said}");
+}
+
+#[test]
+fn slow_server_passes() {
+    let has_ticked = Arc::new(AtomicBool::new(false));
+    WireTest::new().exchange("a", "a").check(move |stream| {
+        let has_ticked = has_ticked.swap(true, SeqCst);
+        async move {
+            // Longer than a step of a script may take, and with more polls than a server that does not wait.
+            let ticks = if has_ticked { 1 } else { 110_000 };
+            for _ in 0..ticks {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(21)).await;
+            echo(stream).await;
+        }
+    });
+}
+
+#[test]
+fn panic_of_the_connection_beside_is_found() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let has_shared = Arc::new(AtomicBool::new(false));
+    let said = failure_of(|| {
+        WireTest::new().exchange("abc", "abc").check(move |stream| {
+            let (open, has_shared) = (Arc::clone(&open), Arc::clone(&has_shared));
+            async move {
+                if open.fetch_add(1, SeqCst) > 0 {
+                    has_shared.store(true, SeqCst);
+                }
+                echo(stream).await;
+                let is_last = open.fetch_sub(1, SeqCst) == 1;
+                assert!(!(is_last && has_shared.load(SeqCst)), "the last one");
+            }
+        });
+    });
+    let expected =
+        "beside a connection in the middle of a request: the server has panicked: the last one";
+    assert_eq!(said, expected);
 }
