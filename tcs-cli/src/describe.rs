@@ -3,16 +3,21 @@
 use std::{fmt, process::ExitCode, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tcs::{RejectionKind, framing::Side, transport::Stream};
+use tcs::{
+    RejectionKind,
+    framing::{Announcement, Side},
+    transport::Stream,
+};
 use tokio::time::timeout;
 
 use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
     help::HelpFlags,
+    output::print,
     payload::{Format, View, escaped},
     target::{Target, duration},
-    wire::Wire,
+    wire::{Parts, Wire},
 };
 
 /// The id of its request, which no other request has.
@@ -62,17 +67,17 @@ async fn describe(args: Args) -> Result<(), Failure> {
         let Some(contract) = fetch(&mut wire, format, args.timeout).await? else {
             continue;
         };
-        if args.json {
+        let text = if args.json {
             let json = serde_json::to_string_pretty(&contract);
-            println!("{}", json.unwrap_or_default());
+            json.unwrap_or_default() + "\n"
         } else if args.names {
-            for operation in &contract.operations {
-                println!("{}", escaped(operation.name.as_bytes()));
-            }
+            let names = contract.operations.iter();
+            let line = |it: &Operation| escaped(it.name.as_bytes()) + "\n";
+            names.map(line).collect()
         } else {
-            print!("{}", escaped(contract.to_string().as_bytes()));
-        }
-        return Ok(());
+            escaped(contract.to_string().as_bytes())
+        };
+        return print(&[text.as_bytes()]);
     }
     let message = "the server does not describe itself";
     Err(Failure::new(Exit::Rejected, message)
@@ -181,6 +186,7 @@ pub(crate) async fn fetch(
 
 /// Waits for the reply. Returns `None` if the request was rejected.
 async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
+    let mut parts = Parts::default();
     loop {
         let closed = || {
             let message = "the server closed the connection without a description";
@@ -188,6 +194,8 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
                 .hint("it may have none, or speak another framing: check --framing")
         };
         let frame = wire.next().await?.ok_or_else(closed)?;
+        // Late replies to other requests have their ids; what ends the connection has none.
+        let is_other = wire.has_ids() && frame.id != ID;
         match frame.kind {
             Kind::Control(code) => match RejectionKind::from_code(code) {
                 None => {}
@@ -196,9 +204,14 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
                     let message = format!("rejected ({kind}): {text}");
                     return Err(Failure::new(Exit::Rejected, message));
                 }
+                Some(_) if is_other => {}
                 Some(_) => return Ok(None),
             },
-            Kind::Message => return Ok(Some(frame.payload)),
+            Kind::Message | Kind::Announced(Announcement::Parts) if !is_other => {
+                if let Some(reply) = parts.add(&frame, MAX_LEN)? {
+                    return Ok(Some(reply));
+                }
+            }
             _ => {}
         }
     }
@@ -220,7 +233,7 @@ impl Contract {
     /// Returns what to do about a call of `name` that was not understood.
     pub(crate) fn advice(&self, name: &str) -> String {
         if let Some(operation) = self.operations.iter().find(|it| it.name == name) {
-            return format!("its arguments are others: {}", operation.signature());
+            return format!("it takes other arguments: {}", operation.signature());
         }
         let near = self
             .operations
@@ -344,7 +357,7 @@ mod tests {
         assert_eq!(advice("login"), "did you mean `log_in`? log_in(name: &str)");
         assert_eq!(
             advice("log_in"),
-            "its arguments are others: log_in(name: &str)"
+            "it takes other arguments: log_in(name: &str)"
         );
         assert_eq!(
             advice("withdraw"),

@@ -1,6 +1,6 @@
 //! Why a command ends, for people and for scripts.
 
-use std::{error::Error as StdError, fmt, io::Write as _, process::ExitCode};
+use std::{error::Error as StdError, fmt, process::ExitCode};
 
 use tcs::ErrorKind;
 
@@ -66,18 +66,6 @@ impl Failure {
             eprintln!("  {}", escaped(hint.as_bytes()));
         }
         self.exit.into()
-    }
-}
-
-/// Prints on standard output. That nobody reads it any more is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match printed {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::usage(
-            format_args!("cannot write the result: {error}"),
-        )),
-        _ => Ok(()),
     }
 }
 

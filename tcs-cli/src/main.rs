@@ -7,6 +7,7 @@ mod failure;
 mod framing;
 mod help;
 mod listen;
+mod output;
 mod pages;
 mod payload;
 mod proxy;

@@ -11,14 +11,15 @@ use clap_mangen::Man;
 
 use crate::{
     Cli,
-    failure::{Exit, Failure, report},
+    failure::report,
+    output::{print, unprinted},
 };
 
 /// Prints the completions of a shell.
 pub(crate) fn completions(shell: Shell) -> ExitCode {
     let mut page = Vec::new();
     generate(shell, &mut Cli::command(), "tcs", &mut page);
-    report(print(&page))
+    report(print(&[&page]))
 }
 
 /// Prints the man page: that of `tcs`, and the options of each command.
@@ -34,7 +35,7 @@ pub(crate) fn man() -> ExitCode {
     report(
         written
             .map_err(|error| unprinted(&error))
-            .and_then(|()| print(&page)),
+            .and_then(|()| print(&[&page])),
     )
 }
 
@@ -59,14 +60,4 @@ fn sections(
         command.render_extra_section(page)?;
     }
     Ok(())
-}
-
-fn print(page: &[u8]) -> Result<(), Failure> {
-    io::stdout()
-        .write_all(page)
-        .map_err(|error| unprinted(&error))
-}
-
-fn unprinted(error: &io::Error) -> Failure {
-    Failure::new(Exit::Closed, format_args!("cannot print: {error}"))
 }

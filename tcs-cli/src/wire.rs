@@ -1,13 +1,14 @@
 //! A stream and its framing: frames that are read, and messages that are written.
 
 use std::{
+    collections::HashMap,
     future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use tcs::framing::{Exchanges, FrameError, Input, ReadState, Side};
+use tcs::framing::{Announcement, Exchanges, FrameError, Input, ReadState, Side};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::{
@@ -58,10 +59,13 @@ pub(crate) struct Wire<S> {
     /// Whether the only frame of a connection with one exchange was read.
     is_over: bool,
     has_one_exchange: bool,
+    has_ids: bool,
 }
 
 /// How much is read at once.
 const READ_SIZE: usize = 64 << 10;
+/// How much may wait to be sent before the next request is taken.
+const MAX_UNSENT: usize = 1 << 20;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(stream: S, framing: &FramingSpec, side: Side, limit: usize) -> Self {
@@ -76,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             read_state: ReadState::Idle,
             is_over: false,
             has_one_exchange: framing.exchanges() != Exchanges::Many,
+            has_ids: framing.has_ids(),
         }
     }
 
@@ -184,10 +189,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(())
     }
 
+    /// Returns `true` if frames have the ids of their requests.
+    pub(crate) const fn has_ids(&self) -> bool {
+        self.has_ids
+    }
+
+    /// Returns `true` if so much waits to be sent that nothing should be added.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.unsent.len() >= MAX_UNSENT
+    }
+
     /// Waits until what was queued is sent.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await;
         self.write_error.take().map_or(Ok(()), Err)
+    }
+
+    /// Waits until what was queued is sent, and then returns `None`, or for a frame before that: the other end may read
+    /// no more until its own messages are read.
+    pub(crate) async fn flush_or_next(&mut self) -> Result<Option<Frame>, WireError> {
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(Some(frame));
+            }
+            let is_sent = poll_fn(|cx| {
+                if self.poll_flush(cx).is_ready() {
+                    return Poll::Ready(Ok(true));
+                }
+                if self.read_state == ReadState::Eof {
+                    return Poll::Pending;
+                }
+                self.poll_read(cx).map_ok(|()| false)
+            });
+            if is_sent.await.map_err(WireError::Io)? {
+                let error = self.write_error.take().map(WireError::Io);
+                return error.map_or(Ok(None), Err);
+            }
+        }
     }
 
     /// Closes the sending half, once everything is sent.
@@ -232,6 +270,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn queue_bytes(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
     }
+}
+
+/// The parts of replies that have arrived, by the id of the request.
+#[derive(Debug, Default)]
+pub(crate) struct Parts(HashMap<u32, Vec<u8>>);
+
+impl Parts {
+    /// Adds a part, or a message, which is the last one: then the whole message is returned.
+    pub(crate) fn add(&mut self, frame: &Frame, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let parts = self.0.entry(frame.id).or_default();
+        let length = parts.len() + frame.payload.len();
+        if length > limit {
+            return Err(too_long(length));
+        }
+        parts.extend_from_slice(&frame.payload);
+        if frame.kind == Kind::Announced(Announcement::Parts) {
+            return Ok(None);
+        }
+        Ok(self.0.remove(&frame.id))
+    }
+
+    /// Removes the parts of a reply that does not follow any more.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.0.remove(&id);
+    }
+}
+
+pub(crate) fn too_long(length: usize) -> Failure {
+    let message = format!("a reply of {length} bytes exceeds the limit");
+    Failure::new(Exit::Protocol, message).hint("raise --max-len")
 }
 
 pub(crate) fn disconnected(error: &io::Error) -> Failure {

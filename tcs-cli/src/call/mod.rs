@@ -19,11 +19,8 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
 3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
 
-/// What `--help-all` says at its end.
+/// What `--help-all` says after them.
 const EXAMPLES: &str = "\
-Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early
-
 Examples:
   tcs call localhost:7000 Ann
   tcs call localhost:7000 --format json -o withdraw '{\"cents\": 2000}'
@@ -39,7 +36,7 @@ Examples:
 /// Each reply is a line on standard output. What a server streams or pushes is printed as it comes, after `item: ` or
 /// `event: `. Rejections are printed on standard error.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = EXAMPLES, disable_help_flag = true)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"), disable_help_flag = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,

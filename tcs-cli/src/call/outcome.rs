@@ -13,17 +13,20 @@ use crate::{
 
 /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
 pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
+    let mut prefixes = args.fail_on.iter();
+    if prefixes.any(|prefix| message.starts_with(prefix.as_bytes())) {
+        return Ok(true);
+    }
     let is_err = |value: &Value| {
         let object = value.as_object().filter(|object| object.len() == 1);
         object.is_some_and(|object| object.contains_key("Err"))
     };
-    if let Some(value) = args.view.value(message)? {
-        let of_operation = value.as_object().filter(|object| object.len() == 1);
-        let inner = of_operation.and_then(|object| object.values().next());
-        return Ok(is_err(&value) || inner.is_some_and(is_err));
-    }
-    let mut prefixes = args.fail_on.iter();
-    Ok(prefixes.any(|prefix| message.starts_with(prefix.as_bytes())))
+    let Some(value) = args.view.value(message)? else {
+        return Ok(false);
+    };
+    let of_operation = value.as_object().filter(|object| object.len() == 1);
+    let inner = of_operation.and_then(|object| object.values().next());
+    Ok(is_err(&value) || inner.is_some_and(is_err))
 }
 
 /// Returns the failure after the end of a connection on which these requests wait.
@@ -46,6 +49,12 @@ pub(super) fn unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
 pub(super) fn late(what: &str, limit: Duration) -> Failure {
     Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
         .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
+}
+
+pub(super) fn unsent(limit: Duration) -> Failure {
+    let message = format!("the requests could not be sent within {limit:?}");
+    Failure::new(Exit::Timeout, message)
+        .hint("raise --timeout, or see why the server does not read")
 }
 
 pub(super) fn shown(message: &[u8]) -> String {

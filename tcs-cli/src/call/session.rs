@@ -1,30 +1,26 @@
 //! The exchanges of a call.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
-use serde_json::Value;
 use tcs::{
     RejectionKind,
     framing::{Announcement, Exchanges, Notice, Side},
     transport::Stream,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, is_error, late, shown, unanswered},
+    outcome::{advice, is_error, late, shown, unanswered, unsent},
     requests::Requests,
 };
 use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    payload::{Format, escaped},
-    wire::{Frame, Wire, disconnected},
+    output::print,
+    payload::{Format, escaped, one_line},
+    wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
 /// How many bytes of items a client of `Multiplexed` takes at first, before it returns credit (`WIRE.md`).
@@ -36,13 +32,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 struct Session<'a> {
     args: &'a Args,
     wire: Wire<Stream>,
+    /// The longest message that is accepted.
+    limit: usize,
     /// The requests that wait for replies, oldest first.
     in_flight: Vec<Pending>,
     sent: u32,
     /// Whether errors name the request.
     are_many: bool,
     /// The parts of replies that have arrived, by id.
-    parts: HashMap<u32, Vec<u8>>,
+    parts: Parts,
     /// The bytes of items for which no credit was returned, by id.
     uncredited: HashMap<u32, usize>,
     /// The last failure that has not ended the session.
@@ -66,11 +64,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let limit = usize::try_from(args.max_len).unwrap_or(usize::MAX);
     let mut session = Session {
         wire: Wire::new(stream, &args.framing, Side::Client, limit),
+        limit,
         args: &args,
         in_flight: Vec::new(),
         sent: 0,
         are_many: requests.are_many(),
-        parts: HashMap::new(),
+        parts: Parts::default(),
         uncredited: HashMap::new(),
         failure: None,
         has_bad_request: false,
@@ -93,9 +92,9 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 
 impl Session<'_> {
     async fn greeting(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.args.timeout;
+        let began = Instant::now();
         loop {
-            let frame = timeout_at(deadline, self.wire.next()).await;
+            let frame = timeout(self.left(began), self.wire.next()).await;
             let frame = frame.map_err(|_| late("greeting", self.args.timeout))??;
             let frame = frame.ok_or_else(|| {
                 Failure::new(
@@ -116,7 +115,9 @@ impl Session<'_> {
         let depth = usize::from(self.args.pipeline);
         let mut has_more = true;
         loop {
-            if has_more && self.in_flight.len() < depth {
+            // Without replies, only this limits what waits to be sent.
+            let has_room = !self.in_flight.is_empty() || !self.wire.is_full();
+            if has_more && has_room && self.in_flight.len() < depth {
                 // Meanwhile, the server may push something.
                 tokio::select! {
                     biased;
@@ -133,15 +134,21 @@ impl Session<'_> {
                 continue;
             }
             let Some(oldest) = self.in_flight.first() else {
-                self.wire
-                    .flush()
-                    .await
-                    .map_err(|error| disconnected(&error))?;
-                return Ok(());
+                let limit = self.args.timeout;
+                if !has_more {
+                    let sent = timeout(limit, self.wire.flush()).await;
+                    let sent = sent.map_err(|_| unsent(limit))?;
+                    return sent.map_err(|error| disconnected(&error));
+                }
+                let sent = timeout(limit, self.wire.flush_or_next()).await;
+                if let Some(frame) = sent.map_err(|_| unsent(limit))?? {
+                    self.take(&frame)?;
+                }
+                continue;
             };
             let number = oldest.number;
-            let deadline = oldest.began + self.args.timeout;
-            let Ok(frame) = timeout_at(deadline, self.wire.next()).await else {
+            let left = self.left(oldest.began);
+            let Ok(frame) = timeout(left, self.wire.next()).await else {
                 let what = if self.are_many {
                     format!("reply to request {number}")
                 } else {
@@ -152,6 +159,11 @@ impl Session<'_> {
             let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
             self.take(&frame)?;
         }
+    }
+
+    /// Returns what is left of the time limit of something that began then.
+    fn left(&self, began: Instant) -> Duration {
+        self.args.timeout.saturating_sub(began.elapsed())
     }
 
     /// Returns an error if there are more requests for a server that has closed the connection.
@@ -165,7 +177,7 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
-        self.sent += 1;
+        self.sent = self.sent.wrapping_add(1);
         let number = self.sent;
         let exchanges = self.args.framing.exchanges();
         if number > 1 && exchanges != Exchanges::Many {
@@ -203,17 +215,16 @@ impl Session<'_> {
     fn take(&mut self, frame: &Frame) -> Result<(), Failure> {
         let id = frame.id;
         match frame.kind {
-            Kind::Message => {
-                let mut message = self.parts.remove(&id).unwrap_or_default();
-                message.extend_from_slice(&frame.payload);
-                self.reply(&message, id)
-            }
-            Kind::Announced(Announcement::Parts) => {
-                self.parts
-                    .entry(id)
-                    .or_default()
-                    .extend_from_slice(&frame.payload);
-                Ok(())
+            Kind::Message | Kind::Announced(Announcement::Parts) => {
+                // What belongs to no request may not fill the memory.
+                if self.args.framing.has_ids() && self.place(id).is_none() {
+                    self.say(|| format!("a reply to no request, with the id {id}"));
+                    return Ok(());
+                }
+                match self.parts.add(frame, self.limit)? {
+                    Some(message) => self.reply(&message, id),
+                    None => Ok(()),
+                }
             }
             Kind::Announced(Announcement::Events) => self.print("event: ", &frame.payload),
             Kind::Announced(_) => {
@@ -225,17 +236,14 @@ impl Session<'_> {
                 self.print("item: ", &frame.payload)
             }
             Kind::Control(code) => self.control(code, &frame.payload, id),
-            Kind::Oversized(length) => {
-                let message = format!("a reply of {length} bytes exceeds the limit");
-                Err(Failure::new(Exit::Protocol, message).hint("raise --max-len"))
-            }
+            Kind::Oversized(length) => Err(too_long(length)),
             Kind::Skip => Ok(()),
         }
     }
 
     /// Lets the server send more items, if the framing limits them.
     fn return_credit(&mut self, id: u32, length: usize) {
-        if !self.args.framing.has_ids() {
+        if !self.args.framing.has_ids() || self.place(id).is_none() {
             return;
         }
         let received = self.uncredited.entry(id).or_default();
@@ -294,6 +302,7 @@ impl Session<'_> {
         pending.replies_left -= u32::from(is_last);
         if pending.replies_left == 0 {
             self.in_flight.remove(place);
+            self.uncredited.remove(&id);
         }
         self.say(|| format!("reply to request {number} after {elapsed:.1?}"));
         Ok(())
@@ -304,6 +313,8 @@ impl Session<'_> {
             self.say(|| format!("notice {code:#04x}"));
             return Ok(());
         };
+        self.parts.forget(id);
+        self.uncredited.remove(&id);
         let place = self.place(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
@@ -343,7 +354,7 @@ impl Session<'_> {
         };
         let contract = describe::fetch(&mut self.wire, format, self.args.timeout);
         if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
-            failure.hint = Some(contract.advice(name));
+            failure.hint = Some(escaped(contract.advice(name).as_bytes()));
         }
     }
 
@@ -361,17 +372,12 @@ impl Session<'_> {
             // What the operation returns, without its name.
             (Some(name), Some(value)) if !view.hex && value.get(name).is_some() => value
                 .get(name)
-                .map(Value::to_string)
+                .map(|value| one_line(&value.to_string()))
                 .unwrap_or_default()
                 .into_bytes(),
             _ => view.show(message)?,
         };
-        let mut out = io::stdout().lock();
-        out.write_all(prefix.as_bytes())
-            .and_then(|()| out.write_all(&shown))
-            .and_then(|()| out.write_all(b"\n"))
-            .and_then(|()| out.flush())
-            .map_err(|error| Failure::new(Exit::Closed, format_args!("cannot print: {error}")))
+        print(&[prefix.as_bytes(), &shown, b"\n"])
     }
 
     fn say(&self, text: impl FnOnce() -> String) {

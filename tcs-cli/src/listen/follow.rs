@@ -17,7 +17,7 @@ use crate::{
     failure::{Exit, Failure},
     framing::Kind,
     payload::{View, escaped, to_hex},
-    wire::Wire,
+    wire::{Wire, WireError},
 };
 
 /// How often a stalled connection is looked at.
@@ -109,7 +109,7 @@ impl Follower<'_> {
             }
             Step::ExpectAny => self.message(b"a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
-            Step::ExpectEnd => match self.wire()?.next().await? {
+            Step::ExpectEnd => match self.wire()?.next().await.map_err(unlike)? {
                 None => Ok(()),
                 Some(frame) => self.compare(false, "the end, not ", b"", &frame.payload),
             },
@@ -195,17 +195,25 @@ impl Follower<'_> {
     async fn message(&mut self, expected: &[u8]) -> Result<Vec<u8>, Failure> {
         loop {
             let view = self.args.view;
-            let frame = self.wire()?.next().await?.ok_or_else(|| {
+            let frame = self.wire()?.next().await.map_err(unlike)?;
+            let frame = frame.ok_or_else(|| {
                 let expected = shown(view, expected);
                 let message = format!("expected {expected}, but the client closed the connection");
                 Failure::new(Exit::Rejected, message)
             })?;
-            if let Kind::Message | Kind::Announced(_) = frame.kind {
-                self.id = frame.id;
-                if self.args.verbose {
-                    eprintln!("tcs: request: {}", shown(view, &frame.payload));
+            match frame.kind {
+                Kind::Message | Kind::Announced(_) => {
+                    self.id = frame.id;
+                    if self.args.verbose {
+                        eprintln!("tcs: request: {}", shown(view, &frame.payload));
+                    }
+                    return Ok(frame.payload);
                 }
-                return Ok(frame.payload);
+                Kind::Oversized(length) => {
+                    let message = format!("a message of {length} bytes exceeds the limit");
+                    return Err(Failure::new(Exit::Rejected, message));
+                }
+                Kind::Control(_) | Kind::Skip => {}
             }
         }
     }
@@ -275,6 +283,17 @@ fn shown(view: View, bytes: &[u8]) -> String {
 
 fn no_connection() -> Failure {
     Failure::usage("there is no connection any more").hint("take the next one with `accept`")
+}
+
+/// What a client sends cannot be wrong usage, whatever it is.
+fn unlike(error: WireError) -> Failure {
+    match error {
+        WireError::Io(error) => failed(&error),
+        error @ WireError::Framing { .. } => Failure {
+            exit: Exit::Rejected,
+            ..error.into()
+        },
+    }
 }
 
 fn failed(error: &io::Error) -> Failure {

@@ -7,8 +7,10 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use tcs::framing::{Exchanges, Side};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
 
 use self::script::Script;
@@ -16,6 +18,7 @@ use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
     help::HelpFlags,
+    output::print,
     payload::{View, escaped, unescaped},
     target::duration,
     wire::Wire,
@@ -23,6 +26,8 @@ use crate::{
 
 /// How long a client may take to close, after this end has.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long nothing is accepted after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Be a server that follows a script
 ///
@@ -84,16 +89,24 @@ async fn listen(args: Args) -> Result<(), Failure> {
         return follow::follow(&script, &listener, &args).await;
     }
     let mut left = args.connections.unwrap_or(u64::MAX);
-    let mut served = tokio::task::JoinSet::new();
+    let mut served = JoinSet::new();
     while left > 0 {
-        left -= 1;
-        let wire = accept(&listener, &args).await?;
-        served.spawn(serve(
-            wire,
-            reply.clone(),
-            args.verbose,
-            args.framing.exchanges(),
-        ));
+        tokio::select! {
+            accepted = accept(&listener, &args) => match accepted {
+                Ok(wire) => {
+                    left -= 1;
+                    let exchanges = args.framing.exchanges();
+                    served.spawn(serve(wire, reply.clone(), args.verbose, exchanges));
+                }
+                Err(failure) => {
+                    failure.report();
+                    // Without descriptors, the next attempt would fail at once.
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            // What has ended takes no memory.
+            Some(_) = served.join_next() => {}
+        }
     }
     drop(served.join_all().await);
     Ok(())
@@ -102,14 +115,16 @@ async fn listen(args: Args) -> Result<(), Failure> {
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let listening = async {
         let listener = TcpListener::bind(address).await?;
-        println!("listening on {}", listener.local_addr()?);
-        Ok::<_, std::io::Error>(listener)
+        let address = listener.local_addr()?;
+        Ok::<_, std::io::Error>((listener, address))
     };
-    listening.await.map_err(|error| {
+    let (listener, address) = listening.await.map_err(|error| {
         let message = format!("cannot listen on {address}: {error}");
         Failure::new(Exit::Connect, message)
             .hint("end what listens there, or choose another port: 0 is any free one")
-    })
+    })?;
+    print(&[format!("listening on {address}\n").as_bytes()])?;
+    Ok(listener)
 }
 
 async fn accept(listener: &TcpListener, args: &Args) -> Result<Wire<TcpStream>, Failure> {
@@ -133,8 +148,8 @@ fn message(view: View, text: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Replies to each request, with itself if there is no `reply`.
-async fn serve(
-    mut wire: Wire<TcpStream>,
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut wire: Wire<S>,
     reply: Option<Vec<u8>>,
     is_verbose: bool,
     exchanges: Exchanges,
@@ -162,12 +177,16 @@ async fn serve(
         if exchanges != Exchanges::Many {
             break;
         }
+        // A client that sends on without reading waits.
+        if wire.is_full() && wire.flush().await.is_err() {
+            return;
+        }
     }
     close(&mut wire).await;
 }
 
 /// Closes a connection so that the client gets everything: what is unread when a socket is closed resets it.
-async fn close(wire: &mut Wire<TcpStream>) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) {
     let closed = async {
         wire.close_half().await?;
         while wire.read_more().await? {
@@ -176,4 +195,32 @@ async fn close(wire: &mut Wire<TcpStream>) {
         Ok::<_, std::io::Error>(())
     };
     drop(timeout(LINGER, closed).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_does_not_read_waits() {
+        let (mut client, server) = duplex(1 << 10);
+        let framing: FramingSpec = "lines".parse().expect("a framing");
+        let wire = Wire::new(server, &framing, Side::Server, 8 << 20);
+        tokio::spawn(serve(wire, None, false, framing.exchanges()));
+        let request = "x".repeat(1 << 16) + "\n";
+        let mut sent = 0;
+        let all = async {
+            for _ in 0..100 {
+                client
+                    .write_all(request.as_bytes())
+                    .await
+                    .expect("it is served");
+                sent += request.len();
+            }
+        };
+        assert!(timeout(Duration::from_secs(1), all).await.is_err());
+        assert!(sent < 2 << 20, "{sent}");
+    }
 }

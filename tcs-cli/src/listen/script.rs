@@ -24,7 +24,8 @@ pub(super) const HELP: &str = r"Each line of a script is a step; lines that begi
   event TEXT          sends a message that the framing announces as an event
   item TEXT           the same, as an item of a streamed reply
   reject KIND TEXT    rejects: error, bad-request, too-large, busy, timed-out,
-                      failed, going-away, idle, protocol-error
+                      failed, cancelled, going-away, idle,
+                      too-many-connections, protocol-error
   pause TIME          waits, such as 500ms
   stall, stall TIME   neither reads nor writes until the client closes, or so long
   half-close          closes the sending half
@@ -135,7 +136,7 @@ fn step(line: &str, view: View) -> Result<Step, Failure> {
 }
 
 fn unknown(line: &str) -> Failure {
-    Failure::usage(format_args!("`{line}` is no step"))
+    Failure::usage(format_args!("`{line}` is not a step"))
         .hint("`tcs listen --help-all` lists all steps")
 }
 
@@ -143,7 +144,7 @@ fn rejection_kind(name: &str) -> Result<RejectionKind, Failure> {
     let kind = (0_u8..0x80).filter_map(RejectionKind::from_code);
     let mut kind = kind.filter(|kind| kind.to_string().replace(' ', "-") == name);
     kind.next().ok_or_else(|| {
-        Failure::usage(format_args!("`{name}` is no kind of rejection"))
+        Failure::usage(format_args!("`{name}` is not a kind of rejection"))
             .hint("`tcs listen --help-all` lists all kinds")
     })
 }
@@ -172,12 +173,12 @@ mod tests {
     #[test]
     fn wrong_lines_are_told_with_their_number() {
         for (line, said) in [
-            ("exspect a", "`exspect a` is no step"),
-            ("half-close 5", "is no step"),
-            ("close-hex 00", "is no step"),
+            ("exspect a", "`exspect a` is not a step"),
+            ("half-close 5", "is not a step"),
+            ("close-hex 00", "is not a step"),
             ("send-hex 0", "two hexadecimal digits"),
             ("send \\q", "no escape"),
-            ("reject maybe", "`maybe` is no kind"),
+            ("reject maybe", "`maybe` is not a kind"),
             ("pause x", "500ms"),
         ] {
             let failure = Script::parse(&format!("accept\n{line}"), View::default());

@@ -29,6 +29,7 @@ use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
     help::HelpFlags,
+    output::print,
     payload::View,
     target::duration,
 };
@@ -37,11 +38,8 @@ const DIRECTIONS: &str = "\
 The TIME and BYTES of a fault are for both directions; those after `up:` are for
 what the client sends, and those after `down:` for what the server sends.";
 
-/// What `--help-all` says at its end.
+/// What `--help-all` says after it.
 const EXAMPLES: &str = "\
-The TIME and BYTES of a fault are for both directions; those after `up:` are for
-what the client sends, and those after `down:` for what the server sends.
-
 Examples:
   tcs proxy localhost:4321 localhost:1234 --framing lines
   tcs proxy localhost:4321 localhost:1234 --delay 50ms --jitter 20ms --seed 7
@@ -49,7 +47,7 @@ Examples:
 
 /// Stand between a client and a server, and print what they say
 #[derive(Debug, clap::Args)]
-#[command(after_help = DIRECTIONS, after_long_help = EXAMPLES, disable_help_flag = true)]
+#[command(after_help = DIRECTIONS, after_long_help = format!("{DIRECTIONS}\n\n{EXAMPLES}"), disable_help_flag = true)]
 pub(crate) struct Args {
     /// Where clients connect, HOST:PORT
     listen: String,
@@ -64,7 +62,7 @@ pub(crate) struct Args {
     /// Print whole messages, not only what fits a line
     #[arg(long, help_heading = "Messages")]
     full: bool,
-    /// Print nothing
+    /// Print nothing about connections
     #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
     /// Keep all bytes for so long
@@ -158,12 +156,12 @@ impl Proxy {
         let address = listener
             .local_addr()
             .map_err(|error| unbound(&self.listen, &error))?;
-        println!(
-            "listening on {address} for {}; Ctrl-C ends it",
-            self.upstream
-        );
+        let upstream = &self.upstream;
+        let line = format!("listening on {address} for {upstream}; Ctrl-C ends it\n");
+        print(&[line.as_bytes()])?;
         if self.up.jitter > Duration::ZERO {
-            println!("--seed {} repeats the jitter", self.seed);
+            let line = format!("--seed {} repeats the jitter\n", self.seed);
+            print(&[line.as_bytes()])?;
         }
         let proxy = Arc::new(self);
         let mut connection = 0;

@@ -19,6 +19,9 @@ const MAX_QUEUE: usize = 1 << 20;
 /// At a limited rate, bytes are written in so many pieces per second.
 const SLICES: u64 = 100;
 
+/// Any longer delay is this one: the clock does not reach every time.
+const LONGEST_DELAY: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// How a direction ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -108,7 +111,8 @@ pub(super) async fn pump(
                     Err(error) => return End::Broken(error),
                 };
                 is_read = length == 0;
-                let due = Instant::now() + faults.delay + random.up_to(faults.jitter);
+                let delay = faults.delay.saturating_add(random.up_to(faults.jitter));
+                let due = Instant::now() + delay.min(LONGEST_DELAY);
                 queue.push(due, buffer.get(..length).unwrap_or_default().to_vec());
             }
         }

@@ -15,7 +15,6 @@ use super::fault::Direction;
 use crate::{
     framing::{AnyFraming, Found, FramingSpec, Kind},
     payload::{View, escaped, one_line, to_hex},
-    rejections,
 };
 
 /// A longer message is shown as bytes, so that the memory of a connection is bounded.
@@ -144,7 +143,7 @@ impl Show {
             Kind::Message => self.message("message", id, payload),
             Kind::Announced(what) => self.message(announced(what), id, payload),
             Kind::Control(code) => match RejectionKind::from_code(code) {
-                Some(kind) => self.message(rejections::name(kind), id, payload),
+                Some(kind) => self.message(&kind.to_string(), id, payload),
                 None => self.message(notice(code), id, payload),
             },
             Kind::Oversized(length) => self.note(&format!("message {length} (too long to show)")),
@@ -166,25 +165,31 @@ impl Show {
             0 => String::new(),
             id => format!(" id {id}"),
         };
-        let shown = shown(self.style.view, message);
+        let width = if self.style.is_full {
+            usize::MAX
+        } else {
+            WIDTH
+        };
+        let shown = shown(self.style.view, message, width);
         self.note(&format!("{kind}{id} {} {shown}", message.len()));
     }
 }
 
-/// Returns a message in a line: a value of the format, text, or hexadecimal digits.
-fn shown(view: View, message: &[u8]) -> String {
+/// Returns a message in a line: a value of the format, text, or hexadecimal digits. `width` characters are enough.
+fn shown(view: View, message: &[u8], width: usize) -> String {
+    let hex = || to_hex(message.get(..width).unwrap_or(message));
     if view.hex {
-        return to_hex(message);
+        return hex();
     }
     match (view.value(message), str::from_utf8(message)) {
         (Ok(Some(value)), _) => one_line(&value.to_string()),
         (_, Ok(text)) if text.chars().all(is_text) => {
-            format!(
-                "\"{}\"",
-                escaped(message).replace('\n', "\\n").replace('\t', "\\t")
-            )
+            let end = text.char_indices().nth(width).map(|(end, _)| end);
+            let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
+            let text = escaped(text.as_bytes());
+            format!("\"{}\"", text.replace('\n', "\\n").replace('\t', "\\t"))
         }
-        _ => to_hex(message),
+        _ => hex(),
     }
 }
 
@@ -215,5 +220,19 @@ const fn notice(code: u8) -> &'static str {
         0x87 => "cancel",
         0x88 => "deadline",
         _ => "notice",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_fits_is_formatted() {
+        let view = View::default();
+        assert_eq!(shown(view, "äb\nc".as_bytes(), 3), "\"äb\\n\"");
+        assert_eq!(shown(view, "äb\nc".as_bytes(), usize::MAX), "\"äb\\nc\"");
+        assert_eq!(shown(view, &[0xff; 9], 2), "ff ff");
+        assert_eq!(shown(view, &[0xff], 2), "ff");
     }
 }

@@ -90,6 +90,11 @@ async fn rejections_are_told_with_their_kind_and_an_exit_code() {
         1,
         "tcs: request 1 was rejected (error): no such person\ntcs: request 3 was rejected (error): no such person\n",
     );
+    // What follows the last reply is of no interest.
+    let bytes = r"\x00\x00\x00\x02ok\x80\x00\x00\x01\x40";
+    let peer = scripted(&format!("expect x\nsend-bytes {bytes}"), &[]).await;
+    assert_eq!(printed(ran(&["call", &peer.address, "x"]).await), ["ok"]);
+    peer.followed().await;
     // The server says why it closes, also before a request that is still to come.
     fails(
         &ran_with(&["call", &address], b"bye\nAnn\n").await,
@@ -209,6 +214,22 @@ async fn greeting_and_what_follows_are_printed() {
     .await;
     fails(&ran, 1, "tcs: the reply is an error\n");
     server.stopped().await;
+
+    let script = "expect 1\nsend {\"error\": 2}";
+    let peer = scripted(script, &["--format", "json"]).await;
+    let error = ["--format", "json", "--fail-on", "{\"error\"", "1"];
+    let ran = crate::ran(&[&["call", &peer.address], &error[..]].concat()).await;
+    fails(&ran, 1, "tcs: the reply is an error\n");
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn limit_may_be_longer_than_the_clock() {
+    let peer = scripted("send hello\nexpect a\nsend A", &[]).await;
+    let endless = ["--timeout", "10000000000000000000", "--greeting", "a"];
+    let ran = ran(&[&["call", &peer.address], &endless[..]].concat()).await;
+    assert_eq!(printed(ran), ["hello", "A"]);
+    peer.followed().await;
 }
 
 #[server_protocol(framing = UntilEof)]

@@ -3,12 +3,12 @@
 use tcs::{
     ConcurrentServer,
     format::{Json, MessagePack, Postcard},
-    framing::Lines,
+    framing::{Lines, Multiplexed},
     server_protocol,
 };
 use tcs_tests::start;
 
-use crate::{Ran, fails, printed, ran};
+use crate::{Ran, fails, printed, ran, scripted};
 
 macro_rules! bank {
     ($module:ident, $($options:tt)*) => {
@@ -32,6 +32,7 @@ macro_rules! bank {
 
 bank!(json_bank, format = Json);
 bank!(lines_bank, format = Json, framing = Lines);
+bank!(many_bank, format = Json, framing = Multiplexed);
 bank!(pack_bank, format = MessagePack);
 bank!(number_bank, format = Postcard);
 
@@ -90,6 +91,14 @@ async fn operations_are_described_in_each_format() {
         description("lines_bank")
     );
     server.stopped().await;
+
+    let server = start(ConcurrentServer::new(many_bank::Protocol)).await;
+    let address = server.addr().to_string();
+    assert_eq!(
+        printed(ran(&["describe", &address, "-f", "multiplexed"]).await),
+        description("many_bank")
+    );
+    server.stopped().await;
 }
 
 #[tokio::test]
@@ -121,7 +130,7 @@ async fn operations_are_called_by_name() {
         fails(
             &call("withdraw", &[]).await,
             1,
-            "\n  its arguments are others: withdraw(cents: u64, note",
+            "\n  it takes other arguments: withdraw(cents: u64, note",
         );
         fails(
             &call("lend", &[]).await,
@@ -148,4 +157,41 @@ async fn server_without_a_description_is_told() {
         "the server does not describe itself\n  give its module the option `describe`",
     );
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn description_may_come_in_parts_between_others() {
+    let hex = |text: &str| {
+        let digits = text.bytes().map(|byte| format!("{byte:02x}"));
+        digits.collect::<Vec<_>>().concat()
+    };
+    let frame = |id: &str, text: &str| format!("{:08x} {id} {}", text.len(), hex(text));
+    let reply = r#"{"describe":"{\"protocol\":\"Bank\",\"operations\":[]}"}"#;
+    let (first, last) = reply.split_at(20);
+    let part = |id: &str| format!("80000005 {id} 85 00000001 {}", frame(id, first));
+    let script = format!(
+        "expect-any\nsend-bytes-hex {} {} {} {}",
+        part("00000007"),
+        part("ffffffff"),
+        frame("00000007", "late"),
+        frame("ffffffff", last),
+    );
+    let peer = scripted(&script, &["-f", "multiplexed"]).await;
+    let arguments = ["describe", &peer.address, "-f", "multiplexed"];
+    assert_eq!(printed(ran(&arguments).await), ["Bank"]);
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn advice_of_a_server_does_not_change_the_terminal() {
+    let description = r#"{\"protocol\":\"Bank\",\"operations\":[{\"name\":\"lend\\u001b[2J\"}]}"#;
+    // The other escapes are those of the script.
+    let reply = format!(r#"{{"describe":"{description}"}}"#);
+    let script = format!("expect-any\nreject bad-request\nexpect-any\nsend {reply}");
+    let peer = scripted(&script, &["--format", "json"]).await;
+    let arguments = ["call", &peer.address, "--format", "json", "-o", "lend"];
+    let called = ran(&arguments).await;
+    fails(&called, 1, "\\u{1b}[2J");
+    assert!(!called.stderr.contains('\x1b'), "{called:?}");
+    peer.followed().await;
 }

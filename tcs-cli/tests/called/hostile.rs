@@ -1,6 +1,9 @@
 //! Servers that send garbage, close, reset and stall.
 
-use crate::{fails, printed, ran, ran_with, scripted};
+use tcs_tests::within;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{fails, printed, ran, ran_with, scripted, tcs};
 
 #[tokio::test]
 async fn garbage_is_a_protocol_error_that_says_what_to_do() {
@@ -148,4 +151,61 @@ async fn what_comes_unasked_does_no_harm() {
     .await;
     fails(&ran, 5, "exceed");
     peer.followed().await;
+}
+
+/// A part of the reply to the request `id`, with `Multiplexed`.
+fn part(id: u8, bytes: &str) -> String {
+    let length = bytes.len() / 2;
+    format!(
+        "send-bytes-hex 80000005 000000{id:02x} 85 00000001 {length:08x} 000000{id:02x} {bytes}\n"
+    )
+}
+
+#[tokio::test]
+async fn parts_are_joined_up_to_the_limit() {
+    let call = async |script: &str, requests: &'static [u8]| {
+        let peer = scripted(script, &["-f", "multiplexed"]).await;
+        let options = ["-f", "multiplexed", "--max-len", "9", "--pipeline", "2"];
+        let arguments = [&["call", &peer.address][..], &options].concat();
+        let ran = ran_with(&arguments, requests).await;
+        drop(peer);
+        ran
+    };
+    let halves = format!("expect a\n{}send cd", part(1, "6162"));
+    assert_eq!(printed(call(&halves, b"a\n").await), ["abcd"]);
+
+    // Each part is within the limit, and their sum is not.
+    let endless = format!("expect a\n{}send 0123456789", part(1, "616263646566"));
+    fails(&call(&endless, b"a\n").await, 5, "raise --max-len");
+    let endless = format!("expect a\n{}stall", part(1, "616263646566").repeat(2));
+    fails(&call(&endless, b"a\n").await, 5, "raise --max-len");
+
+    // What belongs to no request is not kept.
+    let foreign = format!("expect a\n{}send ok", part(7, "616263646566").repeat(3));
+    assert_eq!(printed(call(&foreign, b"a\n").await), ["ok"]);
+}
+
+#[tokio::test]
+async fn requests_without_replies_are_sent_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("it listens").to_string();
+    let process = tcs(&["call", &address, "--replies", "0", "-n", "9000000000", "x"]);
+    let (mut server, _) = within(listener.accept()).await.expect("it connects");
+    // Pings fill what takes them, unless they are read.
+    let ping = [b"\x80\0\x10\0\x80".to_vec(), vec![b' '; 4095]].concat();
+    within(server.write_all(&ping.repeat(4096)))
+        .await
+        .expect("it reads");
+    let mut bytes = vec![0; 3 << 20];
+    within(server.read_exact(&mut bytes))
+        .await
+        .expect("it sends");
+    assert!(bytes.starts_with(b"\0\0\0\x01x"));
+    drop(server);
+    fails(
+        &process.finished().await.into(),
+        6,
+        "the connection has ended",
+    );
 }

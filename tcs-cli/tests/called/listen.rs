@@ -73,6 +73,35 @@ async fn client_that_does_something_else_is_told_with_the_line() {
         client.finish().await;
         fails(&peer.ended().await, code, said);
     }
+    for (bytes, said) in [
+        (
+            &[0x80, 0, 0, 0][..],
+            "line 1: what arrived is not of the framing",
+        ),
+        (
+            &[0x7f, 0xff, 0xff, 0xff],
+            "line 1: what arrived is not of the framing",
+        ),
+    ] {
+        let peer = scripted("expect Ann", &[]).await;
+        let mut client = RawPeer::connect(peer.address.parse().expect("an address")).await;
+        client.send(bytes).await;
+        fails(&peer.ended().await, 1, said);
+    }
+    let peer = scripted("expect Ann", &["-f", "netstrings", "--timeout", "5s"]).await;
+    let mut client = RawPeer::connect(peer.address.parse().expect("an address")).await;
+    client.send("9000000:").await;
+    fails(&peer.ended().await, 1, "line 1: a message of 9000000 bytes");
+    let peer = scripted("expect Ann", &[]).await;
+    let client = TcpStream::connect(&peer.address).await.expect("it listens");
+    client.set_zero_linger().expect("a socket");
+    drop(client);
+    fails(
+        &peer.ended().await,
+        1,
+        "line 1: the client has closed the connection",
+    );
+
     let peer = scripted("expect Ann", &["--timeout", "50ms"]).await;
     let client = RawPeer::connect(peer.address.parse().expect("an address")).await;
     fails(
@@ -140,8 +169,8 @@ async fn echo_and_reply_serve_every_connection() {
 #[tokio::test]
 async fn wrong_scripts_are_told() {
     for (script, said) in [
-        ("send a\nexspect b", "line 2: `exspect b` is no step"),
-        ("reject maybe", "`maybe` is no kind of rejection"),
+        ("send a\nexspect b", "line 2: `exspect b` is not a step"),
+        ("reject maybe", "`maybe` is not a kind of rejection"),
         ("", "the script has no steps"),
     ] {
         let file = Scratch::new(script);
@@ -175,4 +204,21 @@ async fn wrong_scripts_are_told() {
         2,
         "line 2: the framing lines has no rejections",
     );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn server_goes_on_after_it_could_not_accept() {
+    let mut command = tokio::process::Command::new("sh");
+    let script = "ulimit -n 16; exec \"$0\" listen --echo";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tcs")]);
+    let mut server = tcs_tests::process::Process::run(&mut command);
+    let line = server.line().await;
+    let address = line.strip_prefix("listening on ").expect("it says where");
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(TcpStream::connect(address).await.expect("it listens"));
+    }
+    drop(clients);
+    assert_eq!(printed(ran(&["call", address, "Ann"]).await), ["Ann"]);
 }

@@ -1,10 +1,21 @@
 //! Help, completions and the man page.
 
-use crate::{printed, ran};
+use std::process::Stdio;
+
+use tcs_tests::within;
+use tokio::process::Command;
+
+use crate::{printed, ran, scripted};
 
 #[tokio::test]
 async fn help_fits_a_screen() {
-    for (command, most) in [("call", 44), ("describe", 30), ("listen", 30)] {
+    for (command, most) in [
+        ("call", 44),
+        ("describe", 30),
+        ("listen", 30),
+        ("bench", 44),
+        ("proxy", 44),
+    ] {
         let help = printed(ran(&[command, "--help"]).await);
         assert!(help.len() <= most, "{} lines of {command}", help.len());
         let all = printed(ran(&[command, "--help-all"]).await);
@@ -20,7 +31,7 @@ async fn help_fits_a_screen() {
 async fn completions_and_the_man_page_know_all_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = printed(ran(&["completions", shell]).await).join("\n");
-        for word in ["call", "describe", "listen", "--framing"] {
+        for word in ["call", "describe", "listen", "bench", "proxy", "--framing"] {
             let word = word.strip_prefix("--").unwrap_or(word);
             assert!(script.contains(word), "{shell}: {word}");
         }
@@ -31,9 +42,42 @@ async fn completions_and_the_man_page_know_all_commands() {
         ".SH CALL",
         ".SH DESCRIBE",
         ".SH LISTEN",
+        ".SH BENCH",
+        ".SH PROXY",
         "\\-\\-fail\\-on",
         "expect\\-until",
     ] {
         assert!(page.contains(part), "{part}");
     }
+}
+
+#[tokio::test]
+async fn closed_output_ends_a_command_quietly() {
+    let reply = r#"send {"describe":"{\"protocol\":\"Bank\",\"operations\":[]}"}"#;
+    let peer = scripted(
+        &format!("expect-any\n{reply}\naccept\nexpect-any\n{reply}"),
+        &["--format", "json"],
+    )
+    .await;
+    for arguments in [
+        &["call", &peer.address, "x"][..],
+        &["describe", &peer.address],
+        &["man"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcs"));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it is built");
+        drop(child.stdout.take());
+        let output = within(child.wait_with_output()).await.expect("it ends");
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(0), Vec::new()),
+            "{arguments:?}"
+        );
+    }
+    peer.followed().await;
 }

@@ -248,3 +248,17 @@ async fn proxy_says_what_to_do() {
     }
     drop(listener);
 }
+
+#[tokio::test]
+async fn delay_may_be_longer_than_the_clock() {
+    let endless = "10000000000000000000";
+    let mut proxied = proxied(&["--delay", &format!("up:{endless}"), "--full"]).await;
+    proxied
+        .client
+        .write_all(&frame("Ann"))
+        .await
+        .expect("the proxy reads");
+    for _ in 0..20 {
+        proxied.down(&frame("hello")).await;
+    }
+}
