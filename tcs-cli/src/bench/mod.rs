@@ -39,25 +39,22 @@ use crate::{
     failure::{self, Exit, Failure},
     framing::FramingSpec,
     help::HelpFlags,
-    output::print_result,
+    output::print,
     payload,
     target::{Target, duration},
 };
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all was answered, 2 wrong usage, 130 ended by Ctrl-C; and by what most requests without a reply have:
-1 a rejection or a wrong reply, 3 no connection, 4 a timeout, 5 bytes of another framing, 6 a connection that ended";
+Exit codes, by the commonest error: 0 none, 1 rejected or wrong reply, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing, 6 closed too early, 130 Ctrl-C";
 
-/// What `--help-all` says at its end.
+/// What `--help-all` says after them.
 const EXAMPLES: &str = "\
 Examples:
   tcs bench localhost:1234 --duration 10s hello
   tcs bench localhost:1234 --framing lines --connections 50 --depth 16 PING
   tcs bench localhost:1234 --rate 5000 --json > a.json
-  tcs bench compare a.json b.json
-
-Exit codes: 0 all was answered, 2 wrong usage, 130 ended by Ctrl-C; and by what most requests without a reply have:
-1 a rejection or a wrong reply, 3 no connection, 4 a timeout, 5 bytes of another framing, 6 a connection that ended";
+  tcs bench compare a.json b.json";
 
 /// What the command line asks for.
 // By hand, because a derived subcommand would make the address optional.
@@ -112,7 +109,7 @@ impl FromArgMatches for Args {
 
 /// Measure how fast a server is
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = EXAMPLES, disable_help_flag = true)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"), disable_help_flag = true)]
 pub(crate) struct Measure {
     #[command(flatten)]
     target: Target,
@@ -221,7 +218,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
     let read = |path| Report::read(path).map_err(Failure::usage);
-    print_result(&table::compare(&read(a)?, &read(b)?))
+    print(&[table::compare(&read(a)?, &read(b)?).as_bytes()])
 }
 
 impl Measure {
@@ -249,15 +246,16 @@ impl Measure {
             .map_err(|error| Failure::usage(format_args!("cannot start threads: {error}")))?;
         let report = runtime.block_on(measure(self.plan()?))?;
         runtime.shutdown_background();
-        print_result(&match (&before, self.json) {
-            (Some(before), _) => table::compare(before, &report),
-            (None, true) => report.to_json() + "\n",
-            (None, false) => table::report(&report),
-        })?;
         let plotted = match &self.plot {
             Some(path) => plot::write(path, &report).map_err(Failure::usage),
             None => Ok(()),
         };
+        let text = match (&before, self.json) {
+            (Some(before), _) => table::compare(before, &report),
+            (None, true) => report.to_json() + "\n",
+            (None, false) => table::report(&report),
+        };
+        print(&[text.as_bytes()])?;
         // That nothing was answered is worse than that there is no picture of it.
         verdict(&report)?;
         plotted

@@ -292,7 +292,7 @@ impl Run {
     /// Returns `true` if even requests that were due in time are not sent any more.
     pub(super) fn is_late(&self) -> bool {
         let end = self.plan.load.end();
-        end.is_some_and(|end| self.elapsed() >= end + self.plan.timeout)
+        end.is_some_and(|end| self.elapsed() >= end.saturating_add(self.plan.timeout))
     }
 }
 

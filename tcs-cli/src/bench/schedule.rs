@@ -22,7 +22,8 @@ pub(super) struct Load {
 impl Load {
     /// Returns when the last requests are due, from the start of the run.
     pub(super) fn end(&self) -> Option<Duration> {
-        self.duration.map(|duration| self.warm_up + duration)
+        self.duration
+            .map(|duration| self.warm_up.saturating_add(duration))
     }
 
     /// Returns when request number `n` of the run is due.

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use serde_json::Value;
 use tcs::{
     RejectionKind,
     framing::{Announcement, Exchanges, Notice, Side},
@@ -20,7 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     framing::Kind,
     output::print,
-    payload::{Format, escaped},
+    payload::{Format, escaped, one_line},
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
@@ -373,7 +372,7 @@ impl Session<'_> {
             // What the operation returns, without its name.
             (Some(name), Some(value)) if !view.hex && value.get(name).is_some() => value
                 .get(name)
-                .map(Value::to_string)
+                .map(|value| one_line(&value.to_string()))
                 .unwrap_or_default()
                 .into_bytes(),
             _ => view.show(message)?,
