@@ -54,7 +54,8 @@ fn postgres(message: &[u8], #[framing] framing: &mut Messages) -> Response<Vec<u
                 *framing = Messages::Queries;
                 Response::Reply(ready)
             }
-            (_, Messages::Skipped) => Response::NoReply,
+            // A flush, and what is skipped.
+            (b'H', _) | (_, Messages::Skipped) => Response::NoReply,
             (b'Q', _) => {
                 let query = String::from_utf8_lossy(&message[5..]);
                 let reply = answer(query.trim_end_matches('\0'));
@@ -66,7 +67,6 @@ fn postgres(message: &[u8], #[framing] framing: &mut Messages) -> Response<Vec<u
                 *framing = Messages::Skipped;
                 Response::Reply(error("ERROR", "0A000", "there are no prepared statements"))
             }
-            (b'H', _) => Response::NoReply, // flush
             _ => Response::ReplyAndClose(error("FATAL", "08P01", "invalid message type")),
         };
     }
