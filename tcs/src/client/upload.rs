@@ -258,6 +258,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         if let Some(deadline) = &self.deadline
             && Instant::now() >= deadline.at
         {
+            self.state = State::Failed;
             return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
         }
         let polled = match connection.poll_received(cx, Expected::NOTHING) {
@@ -269,9 +270,8 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             Ok(None) => {}
             Ok(Some(received)) => self.set_answered(received),
             Err(error) => {
-                if connection.ensure_open().is_err() {
-                    self.state = State::Failed;
-                }
+                // A chunk is missing, so the server must not take the others for all.
+                self.state = State::Failed;
                 return Poll::Ready(Err(error));
             }
         }

@@ -321,7 +321,9 @@ async fn deadline_is_for_the_whole_upload() {
     advance(SECOND).await;
     let error = patiently(upload.send("late")).await.expect_err("too late");
     assert_eq!(told(&error), late);
-    drop(upload);
+    // The chunks before it are not told to be all.
+    let error = finish(upload).await.expect_err("a chunk is missing");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::Unknown));
     is_closed(&mut connection, "an upload was dropped before its end").await;
 
     let (mut connection, _peer) = memory(1 << 10);
