@@ -87,7 +87,7 @@ async fn examples_are_called() {
     let order = [&call[..], &[r#"{"item":"tea","count":2}"#]].concat();
     assert_eq!(
         printed(ran(&order).await),
-        [r#"{"Ok":{"cents":500,"item":"tea"}}"#]
+        [r#"{"Ok":{"item":"tea","cents":500}}"#]
     );
     let order = [&call[..], &[r#"{"item":"tea","count":200}"#]].concat();
     fails(&ran(&order).await, 1, "the reply is an error");
