@@ -163,7 +163,7 @@ const DESCRIBE: u64 = u32::MAX as u64;
 pub trait Message<'de>: Sized {
     const NAME: &'static str;
     const OPERATIONS: &'static [&'static str];
-    /// How many of them have their position as their number. The one after these has [`DESCRIBE`].
+    /// How many of them have their position as their number. The one after these has `u32::MAX`.
     const NUMBERED: usize;
 
     /// Reads the arguments or the reply of the operation of this number.
