@@ -50,7 +50,7 @@ pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use log::Log;
 pub use peer::{Heard, Io, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Listening, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
+    LONG, Listening, Over, Place, Running, Scratch, adds_up, closes_after, said_to, scratch_path,
     serve_behind_a_buffer, serve_in_memory, start,
 };
 pub use shutdown::with_shutdown;

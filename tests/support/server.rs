@@ -304,6 +304,28 @@ pub fn scratch_path(extension: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
+/// A text file of a test, which is removed at its end.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(text: &str) -> Self {
+        let path = scratch_path("txt");
+        std::fs::write(&path, text).expect("a file for a test");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
 /// Sends bytes and the end to a new server; returns all that it says, and what it counts.
 pub async fn said_to<P: ServerProtocol>(
     over: Over,

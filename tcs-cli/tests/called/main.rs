@@ -8,11 +8,12 @@ mod pages;
 mod programs;
 mod transports;
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::process::Stdio;
 
 use tcs_tests::{
+    Scratch,
     process::{Finished, Process},
-    scratch_path, within,
+    within,
 };
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
@@ -79,27 +80,6 @@ fn printed(ran: Ran) -> Vec<String> {
 fn fails(ran: &Ran, code: i32, said: &str) {
     assert_eq!(ran.code, code, "{ran:?}");
     assert!(ran.stderr.contains(said), "no {said:?} in {ran:?}");
-}
-
-/// A file of a test, which is removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(text: &str) -> Self {
-        let path = scratch_path("txt");
-        fs::write(&path, text).expect("a file for a test");
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
-    }
 }
 
 /// `tcs listen`, once it listens.

@@ -321,7 +321,7 @@ async fn bench_compares_and_draws() {
     for scratch in [&a, &b] {
         let load = ["-n", "100", "--plot", plot.path(), "--json"];
         let lines = bench(server.addr(), &load).await.succeeded();
-        std::fs::write(&scratch.0, lines.join("\n")).expect("a file for a test");
+        std::fs::write(scratch.path(), lines.join("\n")).expect("a file for a test");
     }
     let compared = tcs(&["bench", "compare", a.path(), b.path()])
         .finished()
@@ -339,7 +339,8 @@ async fn bench_compares_and_draws() {
         assert_eq!(names, all, "{lines:?}");
     }
     server.stopped().await;
-    is_well_formed(&plot.text());
+    let plotted = std::fs::read_to_string(plot.path()).expect("it is there");
+    is_well_formed(&plotted);
 }
 
 /// Fails unless each element of the XML is closed in its place.
