@@ -112,7 +112,7 @@ def typed_own_clients(threads, with_peers):
 
 def built(package, leave_out):
     try:
-        build(package)
+        build(package=package)
     except (Failed, subprocess.TimeoutExpired) as failure:
         leave_out(f"axum, tarpc, tonic: {failure}")
         return False

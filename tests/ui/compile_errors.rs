@@ -1,8 +1,8 @@
 //! Mistakes are reported once, where they are, with their cure; what is accepted compiles.
 //!
-//! `ui/macro_errors` holds the messages of the attributes; `ui/trait_errors` and `ui/use_errors` those of rustc,
-//! which the expansions aim. To write the expected texts anew: `TRYBUILD=overwrite cargo test -p tcs-tests
-//! --test compile_errors`; then read the diff.
+//! `macro_errors` holds the messages of the attributes; `trait_errors` and `use_errors` those of rustc,
+//! which the expansions aim. To write the expected texts anew: `TRYBUILD=overwrite cargo test -p
+//! tcs-compile-errors`; then read the diff.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use std::{
 
 use trybuild::TestCases;
 
-/// The compiler whose texts `ui/trait_errors` holds. Others lay out the same errors differently.
+/// The compiler whose texts `trait_errors` holds. Others lay out the same errors differently.
 const PINNED: &str = "rustc 1.95.";
 /// The version of clippy whose lints the expansions do not raise. What others raise is shown, and is no error:
 /// a later one has more lints.
@@ -28,9 +28,9 @@ const FEATURES: &str = r#""codec", "json", "messagepack", "postcard", "protobuf"
 #[test]
 fn mistakes_are_explained() {
     let cases = TestCases::new();
-    cases.compile_fail("ui/macro_errors/*.rs");
+    cases.compile_fail("macro_errors/*.rs");
     if rustc_version().starts_with(PINNED) {
-        cases.compile_fail("ui/trait_errors/*.rs");
+        cases.compile_fail("trait_errors/*.rs");
     }
 }
 
@@ -39,9 +39,9 @@ fn mistakes_are_explained() {
 #[test]
 fn every_accepted_form_compiles() {
     let cases = TestCases::new();
-    cases.pass("ui/pass/*.rs");
+    cases.pass("pass/*.rs");
     if rustc_version().starts_with(PINNED) {
-        cases.compile_fail("ui/use_errors/*.rs");
+        cases.compile_fail("use_errors/*.rs");
     }
 }
 
@@ -52,7 +52,7 @@ fn expansions_raise_no_lint() {
         tell("skipped: expansions_raise_no_lint needs clippy, which is not installed\n");
         return;
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/pass/lints.rs");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pass/lints.rs");
     let output = run("clippy", "lints", FEATURES, &[file]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -106,7 +106,7 @@ fn errors_of_rustc_stand_where_the_mistake_is() {
 /// The operations, their client and their server each need a format.
 #[test]
 fn missing_features_are_one_error() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/features/operations.rs");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("features/operations.rs");
     let output = run("check", "features", "", &[file]);
     let said = String::from_utf8_lossy(&output.stderr);
     let found = said.lines().filter(|line| line.contains(": error"));
@@ -286,7 +286,7 @@ fn in_short(text: &str) -> BTreeSet<Found> {
 
 /// Splits what is said about a file of the catalogue into its name and the rest.
 fn in_catalogue(line: &str) -> Option<(String, &str)> {
-    let (_, rest) = line.split_once("ui/trait_errors/")?;
+    let (_, rest) = line.split_once("trait_errors/")?;
     let (file, rest) = rest.split_once(".rs:")?;
     Some((file.to_owned(), rest))
 }
@@ -303,7 +303,7 @@ fn run(command: &str, name: &str, features: &str, files: &[PathBuf]) -> Output {
          serde = {{ version = \"1\", features = [\"derive\"] }}\n\
          tcs = {{ path = '{}', features = [{features}] }}\n\
          tokio = {{ version = \"1\", features = [\"rt\"] }}\ntokio-util = \"0.7\"\n",
-        tests.join("../tcs").display()
+        tests.join("../../tcs").display()
     );
     for file in files {
         let name = file.file_stem().unwrap_or_default().display();
@@ -312,7 +312,7 @@ fn run(command: &str, name: &str, features: &str, files: &[PathBuf]) -> Output {
     }
     fs::create_dir_all(&project).expect("the project's folder");
     fs::write(project.join("Cargo.toml"), manifest).expect("the project's manifest");
-    fs::copy(tests.join("../Cargo.lock"), project.join("Cargo.lock")).expect("the lock file");
+    fs::copy(tests.join("../../Cargo.lock"), project.join("Cargo.lock")).expect("the lock file");
     cargo()
         .args([
             command,
@@ -352,7 +352,6 @@ fn files_with(extension: &str) -> Vec<PathBuf> {
 
 fn files_in(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("ui")
         .join(folder);
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the catalogue's folder")
