@@ -280,6 +280,20 @@ async fn hedge_is_within_the_budget_of_retries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hedge_that_finds_no_room_is_no_retry() {
+    let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
+    let set = |channel: ChannelOptions| channel.connect_options(options);
+    let (channel, _attempts, mut peers) = pair_with(set).await;
+    let calls = [(); 2].map(|()| call(&channel.hedge(SECOND), "x"));
+    for peer in &mut peers {
+        hears(peer, "x").await;
+    }
+    sleep(2 * SECOND).await;
+    assert_eq!(channel.state().retries, 0);
+    drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hedge_needs_another_connection() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options.connect_lazily().expect("good options");
