@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     connection::Connection,
+    fault::Fault,
     reencode::{again, encode_alone},
     replies::Received,
     wire::Expected,
@@ -30,6 +31,9 @@ use crate::{
 
 /// While this many bytes of requests wait to be sent, or of replies wait to be received, the sender adds none.
 const MAX_BUFFERED: usize = 64 * 1024;
+
+/// Why a sender without its receiver sends nothing more.
+const UNRECEIVED: Fault = Fault::Broken("its receiving half was dropped");
 
 /// The sending half of a connection, from [`Connection::split`].
 ///
@@ -269,7 +273,8 @@ impl<P: CallContract> Sender<P> {
     /// # Errors
     ///
     /// After an error, the request is not in flight. The kinds are `Request` if it cannot be encoded, and `Broken`,
-    /// `Closed`, `Io` or `TimedOut` if it cannot be sent, which it also cannot without a receiver.
+    /// `Closed`, `Io` or `TimedOut` if it cannot be sent. Without a receiver, it is `Broken`. The request is then
+    /// [unknown](crate::Execution::Unknown) if a part of it was sent.
     ///
     /// # Cancel safety
     ///
@@ -283,36 +288,39 @@ impl<P: CallContract> Sender<P> {
             connection.options.max_frame_len
         };
         let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
-        let end = poll_fn(|cx| {
+        let queued = poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 if !state.has_receiver {
-                    let reason = "its receiving half was dropped";
-                    return Poll::Ready(Err(Error::broken_before_sent(peer, reason)));
+                    return Poll::Ready(Err(UNRECEIVED.later_error(peer)));
                 }
                 let connection = &mut state.connection;
                 if connection.poll_room::<P>(cx)?.is_pending() {
                     return connection.poll_timeout(|it| &mut it.waits.flush_timer, cx);
                 }
-                connection.queue_request(None, again(&request))?;
-                Poll::Ready(Ok(connection.wire.end_offset()))
+                let offset = connection.queue_request(None, again(&request))?;
+                Poll::Ready(Ok((offset, connection.wire.end_offset())))
             })
         });
-        let end = end.await?;
+        let (offset, end) = queued.await?;
         // It waits for this reply from now on.
         shared.wakers.wake_half(|it| &mut it.receiver);
-        let flushed = poll_fn(|cx| {
+        poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 let connection = &mut state.connection;
                 if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
+                }
+                if !state.has_receiver {
+                    // The server may not read on before somebody reads its replies, which nobody will.
+                    let sent = connection.wire.sent();
+                    return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
                 connection.poll_timeout(|it| &mut it.waits.flush_timer, cx)
             })
-        });
-        flushed.await;
-        Ok(())
+        })
+        .await
     }
 }
 
