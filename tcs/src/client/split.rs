@@ -132,6 +132,7 @@ impl<F: Framing> Connection<F> {
         self.note_events_of::<P>();
         // If this closes the connection, the halves return the error.
         self.abandon_in_flight();
+        self.forget_wakers();
         let peer = self.peer.clone();
         let shared = Arc::new(Shared {
             state: Mutex::new(SharedConnection {
@@ -325,6 +326,14 @@ impl<P: CallContract> Sender<P> {
 }
 
 impl<F: Framing> Connection<F> {
+    /// Replaces the wakers of earlier tasks, which are foreign code. Later, it would be dropped under the lock.
+    fn forget_wakers(&mut self) {
+        self.waits.reply_timer.forget_waker();
+        self.waits.flush_timer.forget_waker();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _: [Poll<()>; 2] = [self.wire.poll_read(&mut cx), self.wire.poll_flush(&mut cx)];
+    }
+
     /// Waits until another request can be queued.
     fn poll_room<P: Contract>(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.ensure_open()?;

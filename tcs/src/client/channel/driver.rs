@@ -201,26 +201,29 @@ impl<F: Framing> Driver<F> {
                 Error::reply_timed_out(peer, Late::reply_timeout(limit))
             };
             if !state.slots.tick(&mut self.wakers, timed_out) {
+                drop(guard);
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
             }
-            if state.slots.len() == 0 {
-                ticker.stop();
+            let must_cancel = F::HAS_IDS && !late.is_empty();
+            if must_cancel {
+                late.into_iter().for_each(|slot| state.cancel(slot));
             }
             let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
+            let is_idle = state.slots.len() == 0;
+            drop(guard);
+            wake(&mut self.wakers);
             if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
-            if F::HAS_IDS && !late.is_empty() {
-                for slot in late {
-                    state.cancel(slot);
-                }
+            if is_idle {
+                ticker.stop();
+            }
+            if must_cancel {
                 // The next poll sends the notices.
                 cx.waker().wake_by_ref();
             }
-            drop(guard);
-            wake(&mut self.wakers);
         }
     }
 

@@ -413,9 +413,14 @@ mod tests {
         task::{Context, Wake},
     };
 
-    use super::super::pool::Pool;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::super::{driver::Driver, pool::Pool};
     use super::*;
-    use crate::{Channel, framing::LengthPrefixed};
+    use crate::{
+        Channel,
+        framing::{LengthPrefixed, Multiplexed},
+    };
 
     /// A waker whose drop runs code that would wait for the lock for ever.
     struct Waiter {
@@ -432,6 +437,52 @@ mod tests {
             drop(self.subchannel.state.try_lock().expect("it is not locked"));
             self.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// The waker of a driver that looks whether the state is locked when it is woken.
+    struct DriverTask {
+        subchannel: Arc<Subchannel<Multiplexed>>,
+        wakes: AtomicUsize,
+    }
+
+    impl Wake for DriverTask {
+        fn wake(self: Arc<Self>) {
+            drop(self.subchannel.state.try_lock().expect("it is not locked"));
+            self.wakes.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
+        let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
+        let subchannel = Arc::new(subchannel);
+        let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
+        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
+        let task = Arc::new(DriverTask {
+            subchannel,
+            wakes: AtomicUsize::new(0),
+        });
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
+        let mut call = pin!(channel.reply_to_bytes(false, b"x"));
+        let mut is_late = false;
+        for _ in 0..12 {
+            // A notice that is unknown, so that the server is not silent.
+            let notice = b"\x80\0\0\x01\0\0\0\0\xff";
+            far.write_all(notice).await.expect("it is open");
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+            is_late |= call.as_mut().poll(&mut cx).is_ready();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+            if is_late {
+                break;
+            }
+        }
+        assert!(is_late);
+        assert_ne!(task.wakes.load(Relaxed), 0);
     }
 
     #[test]
