@@ -102,7 +102,7 @@ pub(super) enum Link {
 }
 
 /// The limit of cancels, if calls have none.
-const CANCEL_LIMIT: Duration = Duration::from_secs(30);
+const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns the limit that is checked now and then: the limit of calls, or, with ids, at least the limit of cancels.
 pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
