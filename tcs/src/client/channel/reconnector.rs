@@ -59,7 +59,10 @@ impl<F: Framing> Reconnector<F> {
                     None => return,
                 },
             };
-            self.drive(next).await;
+            let replacement = self.drive(next).await;
+            driver = replacement
+                .filter(|_| !self.subchannel.is_released())
+                .map(|connection| Driver::attach(&self.subchannel, connection));
         }
     }
 
@@ -113,8 +116,8 @@ impl<F: Framing> Reconnector<F> {
         }
     }
 
-    /// Serves calls over a connection until it ends.
-    async fn drive(&mut self, driver: Driver<F>) {
+    /// Serves calls over a connection until it ends. Returns the one that replaces it, if it was opened before.
+    async fn drive(&mut self, driver: Driver<F>) -> Option<Connection<F>> {
         let Self {
             subchannel,
             connector,
@@ -131,12 +134,14 @@ impl<F: Framing> Reconnector<F> {
         let ended = poll_fn(|cx| poll_caught(run.as_mut(), cx)).await;
         let DriverExit {
             fault,
+            replacement,
             has_answered,
             was_idle,
         } = ended.unwrap_or_else(|payload| {
             tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
             DriverExit {
                 fault: Fault::Broken("its framing panicked").into(),
+                replacement: None,
                 has_answered: false,
                 was_idle: false,
             }
@@ -155,6 +160,7 @@ impl<F: Framing> Reconnector<F> {
             tracing::info!(%peer, reason = %error, "connection lost with calls in flight");
             subchannel.stats.note_loss(error);
         }
+        replacement
     }
 }
 

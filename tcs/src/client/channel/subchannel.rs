@@ -15,7 +15,7 @@ use super::{
         connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
         requests::RequestQueue, timer::ticks_in, wire::Wire,
     },
-    connector::Connector,
+    connector::{BoxFuture, Connector},
     hub::EventHub,
     slots::{Failure, Slots},
     state::ChannelStats,
@@ -212,6 +212,13 @@ impl<F: Framing> Subchannel<F> {
             .note_lost(self.connector.is_none().then_some(fault));
         // The first call that waits learns of it. If that ends it, the next one is the first.
         self.room.offer();
+    }
+
+    /// Makes another connection, for the same place, if the channel reconnects.
+    #[cold]
+    pub(super) fn connect_again(&self) -> Option<BoxFuture<Result<Connection<F>>>> {
+        let (connector, index) = (Arc::clone(self.connector.as_ref()?), self.index);
+        Some(Box::pin(async move { connector.connect(index).await }))
     }
 
     /// Sets the state after an attempt to connect, and notifies the calls that wait.
