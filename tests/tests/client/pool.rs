@@ -322,7 +322,11 @@ async fn answers_each_call(channel: &Channel, peer: &mut RawPeer) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn calls_do_not_wait_for_a_connection_that_is_being_replaced() {
     let hour = Duration::from_hours(1);
-    let set = |options: ChannelOptions| options.max_age(hour).idle_timeout(None);
+    let patient = ConnectOptions::new().reply_timeout(None);
+    let set = |options: ChannelOptions| {
+        let options = options.connect_options(patient);
+        options.max_age(hour).idle_timeout(None)
+    };
     let (channel, mut attempts, [mut one, mut two]) = pair_with(set).await;
     // A call is in flight on each, and is not answered.
     let calls = [(); 2].map(|()| call(&channel, "x"));
