@@ -31,7 +31,6 @@ pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
-mod credit;
 mod events;
 pub(crate) mod exchange;
 mod fault;

@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
-    client::credit::CREDIT,
     conversation::Messages,
-    framing::{FrameError, Framing},
+    framing::{FrameError, Framing, Notice},
 };
 
 /// The index of no slot.
@@ -323,7 +322,7 @@ impl Slots {
         ) else {
             return true;
         };
-        if items.cost() >= CREDIT {
+        if items.cost() >= Notice::INITIAL_CREDIT as usize {
             return false;
         }
         items.push(item);
