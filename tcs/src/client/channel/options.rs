@@ -1,6 +1,11 @@
 //! The settings of a channel.
 
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -11,7 +16,6 @@ use super::{
     driver::Driver,
     pool::Pool,
     reconnector::Reconnector,
-    servers::Servers,
     state::ChannelStats,
     subchannel::Subchannel,
     upkeep::UpkeepSettings,
@@ -398,7 +402,7 @@ impl<F: Framing> ChannelOptions<F> {
             upkeep: self.upkeep,
             min_backoff: self.min_backoff,
             max_backoff: self.max_backoff,
-            servers: Servers::default(),
+            servers: Mutex::default(),
         });
         let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
         let room = Room::default();

@@ -18,7 +18,7 @@ use crate::{
     Error, ErrorKind, Execution,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
-    panics::{panic_text, poll_caught},
+    panics::{lock, panic_text, poll_caught},
     runtime::wait_until,
 };
 
@@ -149,10 +149,10 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
-            connector.servers.note(peer.addr(), true);
+            lock(&connector.servers).note(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
-            connector.servers.note(peer.addr(), false);
+            lock(&connector.servers).note(peer.addr(), false);
         }
         if was_idle {
             tracing::debug!(%peer, reason = %error, "disconnected");

@@ -167,7 +167,7 @@ impl<F: Framing> Subchannel<F> {
         drop((link, former, former_framing));
         if let Some(connector) = &self.connector {
             // After the link, because calls that wait for other connections look at it then.
-            connector.servers.add(addr);
+            lock(&connector.servers).add(addr);
         }
         self.stats.note_connected();
         self.hub.note_connected(generation);
@@ -177,7 +177,8 @@ impl<F: Framing> Subchannel<F> {
     /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too.
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
-            connector.servers.remove(self.peer().addr());
+            let addr = self.peer().addr();
+            lock(&connector.servers).remove(addr);
         }
         self.stats.note_disconnected();
         let link = match self.connector {
