@@ -451,8 +451,8 @@ impl<F: Framing> SharedConnection<F> {
         message: &mut Vec<u8>,
     ) -> Poll<Result<Option<Incoming<(), ()>>>> {
         let connection = &mut self.connection;
-        if accepted == Accepted::RepliesAndEvents && connection.events.take_next() {
-            copy(connection.events.taken(), message);
+        if accepted == Accepted::RepliesAndEvents && connection.take_event() {
+            copy(&connection.event, message);
             return Poll::Ready(Ok(Some(Incoming::Event(()))));
         }
         loop {
