@@ -46,8 +46,10 @@ pub(crate) struct Wire<S> {
     pub(crate) stream: S,
     framing: AnyFraming,
     limit: usize,
-    /// What has arrived and is no part of a frame yet.
+    /// What has arrived. The first bytes are those of frames that were taken.
     buffer: Vec<u8>,
+    /// The number of these. They are removed before the next read, and not with each frame.
+    taken: usize,
     /// What waits to be sent. [`next`](Self::next) sends it, too, because the other end may read no more until its own
     /// messages are read.
     unsent: Vec<u8>,
@@ -74,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             framing: framing.open(side),
             limit,
             buffer: Vec::new(),
+            taken: 0,
             unsent: Vec::new(),
             write_error: None,
             to_skip: 0,
@@ -101,28 +104,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Returns the frame that has already arrived, if there is one.
     fn take(&mut self) -> Result<Option<Frame>, WireError> {
-        let skipped = self.to_skip.min(self.buffer.len());
-        self.buffer.drain(..skipped);
+        let skipped = self.to_skip.min(self.buffer.len() - self.taken);
+        self.taken += skipped;
         self.to_skip -= skipped;
         if self.to_skip > 0 || self.is_over {
             return Ok(None);
         }
         // With no bytes, only the framings whose messages the end of the input ends have a frame.
-        if self.buffer.is_empty() && !(self.has_one_exchange && self.read_state == ReadState::Eof) {
+        let buffer = self.buffer.get(self.taken..).unwrap_or_default();
+        if buffer.is_empty() && !(self.has_one_exchange && self.read_state == ReadState::Eof) {
             return Ok(None);
         }
-        let input = Input::new(
-            &self.buffer,
-            self.limit,
-            self.framing.side(),
-            self.read_state,
-        );
+        let input = Input::new(buffer, self.limit, self.framing.side(), self.read_state);
         let found = self
             .framing
             .parse(input)
             .map_err(|error| WireError::Framing {
                 error,
-                bytes: self.buffer.clone(),
+                bytes: buffer.to_vec(),
                 side: self.framing.side(),
             })?;
         let Some(found) = found else {
@@ -130,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         };
         let payload = match found.kind {
             Kind::Oversized(_) => &[],
-            _ => self.buffer.get(found.payload).unwrap_or_default(),
+            _ => buffer.get(found.payload).unwrap_or_default(),
         };
         let frame = Frame {
             kind: found.kind,
@@ -138,8 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             id: found.id,
         };
         self.is_over = self.has_one_exchange;
-        self.to_skip = found.consumed.saturating_sub(self.buffer.len());
-        self.buffer.drain(..found.consumed.min(self.buffer.len()));
+        self.to_skip = found.consumed.saturating_sub(buffer.len());
+        self.taken += found.consumed.min(buffer.len());
         Ok(Some(frame))
     }
 
@@ -154,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let start = self.buffer.len();
+        let start = self.unread().len();
         self.buffer.resize(start + READ_SIZE, 0);
         let mut free = ReadBuf::new(self.buffer.get_mut(start..).unwrap_or_default());
         let polled = Pin::new(&mut self.stream).poll_read(cx, &mut free);
@@ -244,6 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Returns what has arrived and is no part of a frame yet. What is removed from it is not read as a frame.
     pub(crate) fn unread(&mut self) -> &mut Vec<u8> {
+        self.buffer.drain(..std::mem::take(&mut self.taken));
         &mut self.buffer
     }
 

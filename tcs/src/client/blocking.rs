@@ -7,7 +7,8 @@
 //! Their methods return an error of the kind [`Runtime`](crate::ErrorKind::Runtime) in `async` code, where they would
 //! stop all other tasks of the thread. On a thread that may block, they work: in
 //! [`spawn_blocking`](tokio::task::spawn_blocking), [`block_in_place`](tokio::task::block_in_place), and protocol
-//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere.
+//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere. In a future inside of
+//! [`unconstrained`](tokio::task::unconstrained), which looks like such a thread, tokio panics instead.
 //!
 //! # What is missing
 //!
@@ -450,6 +451,9 @@ fn process_runtime() -> Result<&'static Runtime> {
 }
 
 /// Returns an error in `async` code, where blocking would stop the other tasks of the thread. There, tokio panics.
+///
+/// It also panics in a future inside of `tokio::task::unconstrained`, which has no budget, as a thread that may block.
+/// Nothing else in tokio tells the two apart.
 fn ensure_may_block(call: &'static str) -> Result<()> {
     match Handle::try_current() {
         Ok(_) => {}

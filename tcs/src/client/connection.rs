@@ -8,12 +8,12 @@
 //! | `waits.rs` | limits each wait |
 //! | `abandoned.rs` | deals with what is left of earlier exchanges |
 
-use std::{fmt, task::Context};
+use std::{fmt, sync::Arc, task::Context};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    events::EventQueue,
+    event_queue::EventQueue,
     ids::Ids,
     in_flight::InFlightQueue,
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
@@ -110,6 +110,8 @@ pub struct Connection<F = LengthPrefixed> {
     pub(super) ids: Ids,
     /// The events that have arrived, and were not received.
     pub(super) events: EventQueue,
+    /// The event that was taken last. What it is decoded to may borrow from it.
+    pub(super) event: Arc<[u8]>,
 }
 
 /// What an exchange has not finished. Another one cannot follow it, so the connection closes at its next use.
@@ -287,6 +289,7 @@ impl<F: Framing> Connection<F> {
             unfinished: None,
             ids: Ids::default(),
             events: EventQueue::default(),
+            event: Arc::default(),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The events that a server pushes over a connection.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     ops::Range,
     sync::Arc,
@@ -21,47 +20,6 @@ use crate::{
     framing::Framing,
     protocol::{Contract, Pushes},
 };
-
-/// How many bytes an event counts beside its own, so that empty events are limited, too.
-pub(super) const EVENT_OVERHEAD: usize = 32;
-
-/// The events that have arrived, and were not received, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct EventQueue {
-    events: VecDeque<Vec<u8>>,
-    /// The bytes of all, each with [`EVENT_OVERHEAD`].
-    bytes: usize,
-    /// The event that was taken last. What it is decoded to may borrow from it.
-    taken: Vec<u8>,
-}
-
-impl EventQueue {
-    /// Adds an event. Returns `false` if there is no room.
-    pub(super) fn push(&mut self, event: &[u8], limit: usize) -> bool {
-        let bytes = self.bytes + event.len() + EVENT_OVERHEAD;
-        if bytes > limit {
-            return false;
-        }
-        self.bytes = bytes;
-        self.events.push_back(event.to_vec());
-        true
-    }
-
-    /// Takes the oldest event, for [`taken`](Self::taken). Returns `false` if there is none.
-    pub(super) fn take_next(&mut self) -> bool {
-        let Some(event) = self.events.pop_front() else {
-            self.taken = Vec::new();
-            return false;
-        };
-        self.bytes -= event.len() + EVENT_OVERHEAD;
-        self.taken = event;
-        true
-    }
-
-    pub(super) fn taken(&self) -> &[u8] {
-        &self.taken
-    }
-}
 
 impl<F: Framing> Connection<F> {
     /// Waits for an event that the server pushes, and returns it. It may borrow from the connection.
@@ -130,7 +88,7 @@ impl<F: Framing> Connection<F> {
     {
         self.framing.set_is_event(P::is_push);
         let deadline = self.take_deadline()?;
-        if self.events.take_next() {
+        if self.take_event() {
             return self.decode_queued().map_err(Error::not_sent);
         }
         let event = self.receive_event(deadline).await?;
@@ -168,10 +126,18 @@ impl<F: Framing> Connection<F> {
         }
     }
 
+    /// Takes the oldest event that was kept. Returns `false` if there is none.
+    pub(super) fn take_event(&mut self) -> bool {
+        let event = self.events.pop_event();
+        let is_there = event.is_some();
+        self.event = event.unwrap_or_default();
+        is_there
+    }
+
     /// Keeps an event for [`next_event`](Self::next_event).
     #[cold]
     pub(super) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
-        let event = self.wire.message(event);
+        let event = Arc::from(self.wire.message(event));
         if self.events.push(event, self.options.max_queued_events) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! A connection whose framing has ids: one request in flight, and late replies to those before it.
 
 use std::{
+    mem::take,
     ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -8,7 +9,6 @@ use std::{
 
 use super::{
     connection::Connection,
-    credit::ItemCredit,
     fault::{Fault, UNEXPECTED},
     replies::Received,
     requests::EncodeRequest,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Result,
+    conversation::Messages,
     deadline::Deadline,
     framing::{Framing, Notice},
 };
@@ -80,6 +81,24 @@ impl Ids {
         }
         self.parts.extend_from_slice(part);
         Ok(())
+    }
+}
+
+/// What was received of a stream, and for which the server has not got credit again.
+#[derive(Debug, Default)]
+pub(super) struct ItemCredit {
+    used: usize,
+}
+
+impl ItemCredit {
+    /// Counts an item. Returns the credit that the server is to get, once half of it is used.
+    pub(super) fn count(&mut self, length: usize) -> Option<Notice> {
+        self.used += length + Messages::OVERHEAD;
+        if self.used < Notice::INITIAL_CREDIT as usize / 2 {
+            return None;
+        }
+        let used = take(&mut self.used);
+        Some(Notice::Credit(used.try_into().unwrap_or(u32::MAX)))
     }
 }
 
@@ -178,9 +197,9 @@ impl<F: Framing> Connection<F> {
 }
 
 /// A connection while a call waits. If the call is dropped and the framing has ids, the server is told.
-pub(super) struct Waiting<'c, F: Framing>(pub(super) &'c mut Connection<F>);
+pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Connection<F>);
 
-impl<F: Framing> Drop for Waiting<'_, F> {
+impl<F: Framing> Drop for CancelOnDrop<'_, F> {
     fn drop(&mut self) {
         if F::HAS_IDS && !self.0.in_flight.is_empty() && !std::thread::panicking() {
             self.0.abandon_in_flight();

@@ -167,11 +167,7 @@ impl<F: Framing> Connection<F> {
     pub(super) fn decode_queued<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
         self.scratch.clear();
         self.scratch.shrink_to(MAX_SCRATCH);
-        let decoded = read(
-            self.events.taken(),
-            &mut self.scratch,
-            self.framing.get_mut(),
-        );
+        let decoded = read(&self.event, &mut self.scratch, self.framing.get_mut());
         decoded.map_err(|source| Error::decode(&self.peer, source))
     }
 }

@@ -31,7 +31,7 @@ pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
-mod credit;
+mod event_queue;
 mod events;
 pub(crate) mod exchange;
 mod fault;

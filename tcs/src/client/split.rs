@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     connection::Connection,
+    fault::Fault,
     reencode::{again, encode_alone},
     replies::Received,
     wire::Expected,
@@ -30,6 +31,9 @@ use crate::{
 
 /// While this many bytes of requests wait to be sent, or of replies wait to be received, the sender adds none.
 const MAX_BUFFERED: usize = 64 * 1024;
+
+/// Why a sender without its receiver sends nothing more.
+const UNRECEIVED: Fault = Fault::Broken("its receiving half was dropped");
 
 /// The sending half of a connection, from [`Connection::split`].
 ///
@@ -128,6 +132,7 @@ impl<F: Framing> Connection<F> {
         self.note_events_of::<P>();
         // If this closes the connection, the halves return the error.
         self.abandon_in_flight();
+        self.forget_wakers();
         let peer = self.peer.clone();
         let shared = Arc::new(Shared {
             state: Mutex::new(SharedConnection {
@@ -269,7 +274,8 @@ impl<P: CallContract> Sender<P> {
     /// # Errors
     ///
     /// After an error, the request is not in flight. The kinds are `Request` if it cannot be encoded, and `Broken`,
-    /// `Closed`, `Io` or `TimedOut` if it cannot be sent, which it also cannot without a receiver.
+    /// `Closed`, `Io` or `TimedOut` if it cannot be sent. Without a receiver, it is `Broken`. The request is then
+    /// [unknown](crate::Execution::Unknown) if a part of it was sent.
     ///
     /// # Cancel safety
     ///
@@ -283,40 +289,51 @@ impl<P: CallContract> Sender<P> {
             connection.options.max_frame_len
         };
         let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
-        let end = poll_fn(|cx| {
+        let queued = poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 if !state.has_receiver {
-                    let reason = "its receiving half was dropped";
-                    return Poll::Ready(Err(Error::broken_before_sent(peer, reason)));
+                    return Poll::Ready(Err(UNRECEIVED.later_error(peer)));
                 }
                 let connection = &mut state.connection;
                 if connection.poll_room::<P>(cx)?.is_pending() {
                     return connection.poll_timeout(|it| &mut it.waits.flush_timer, cx);
                 }
-                connection.queue_request(None, again(&request))?;
-                Poll::Ready(Ok(connection.wire.end_offset()))
+                let offset = connection.queue_request(None, again(&request))?;
+                Poll::Ready(Ok((offset, connection.wire.end_offset())))
             })
         });
-        let end = end.await?;
+        let (offset, end) = queued.await?;
         // It waits for this reply from now on.
         shared.wakers.wake_half(|it| &mut it.receiver);
-        let flushed = poll_fn(|cx| {
+        poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
                 let connection = &mut state.connection;
                 if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
+                }
+                if !state.has_receiver {
+                    // The server may not read on before somebody reads its replies, which nobody will.
+                    let sent = connection.wire.sent();
+                    return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
                 connection.poll_timeout(|it| &mut it.waits.flush_timer, cx)
             })
-        });
-        flushed.await;
-        Ok(())
+        })
+        .await
     }
 }
 
 impl<F: Framing> Connection<F> {
+    /// Replaces the wakers of earlier tasks, which are foreign code. Later, it would be dropped under the lock.
+    fn forget_wakers(&mut self) {
+        self.waits.reply_timer.forget_waker();
+        self.waits.flush_timer.forget_waker();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _: [Poll<()>; 2] = [self.wire.poll_read(&mut cx), self.wire.poll_flush(&mut cx)];
+    }
+
     /// Waits until another request can be queued.
     fn poll_room<P: Contract>(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.ensure_open()?;
@@ -434,8 +451,8 @@ impl<F: Framing> SharedConnection<F> {
         message: &mut Vec<u8>,
     ) -> Poll<Result<Option<Incoming<(), ()>>>> {
         let connection = &mut self.connection;
-        if accepted == Accepted::RepliesAndEvents && connection.events.take_next() {
-            copy(connection.events.taken(), message);
+        if accepted == Accepted::RepliesAndEvents && connection.take_event() {
+            copy(&connection.event, message);
             return Poll::Ready(Ok(Some(Incoming::Event(()))));
         }
         loop {

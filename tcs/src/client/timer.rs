@@ -39,6 +39,11 @@ impl Timer {
         self.deadline = None;
     }
 
+    /// Drops the waker of the task that waited last. The current wait goes on.
+    pub(super) fn forget_waker(&mut self) {
+        self.armed = None;
+    }
+
     /// Waits for `limit`, and returns it. Without a limit, waits forever.
     ///
     /// The wait begins with its first poll.

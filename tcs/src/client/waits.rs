@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    connection::Connection, fault::Fault, ids::Waiting, options::MAX_TIMEOUT, replies::Received,
-    timer::Timer,
+    connection::Connection, fault::Fault, ids::CancelOnDrop, options::MAX_TIMEOUT,
+    replies::Received, timer::Timer,
 };
 use crate::{Error, Result, deadline::Deadline, framing::Framing};
 
@@ -130,9 +130,9 @@ impl<F: Framing> Connection<F> {
         deadline: Option<Deadline>,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
     ) -> impl Future<Output = Result<Received>> {
-        let mut waiting = Waiting(self);
+        let mut waiting = CancelOnDrop(self);
         poll_fn(move |cx| {
-            let Waiting(it) = &mut waiting;
+            let CancelOnDrop(it) = &mut waiting;
             let polled = poll(it, cx);
             it.poll_in_time(cx, offset, deadline.as_ref(), polled)
         })

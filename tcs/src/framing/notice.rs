@@ -19,6 +19,9 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// How many bytes of items a server may send before the client gives it [`Credit`](Self::Credit), from `WIRE.md`.
+    pub const INITIAL_CREDIT: u32 = 256 * 1024;
+
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {

@@ -33,7 +33,8 @@ const MAX_POLLS_PER_BYTE: usize = 100;
 /// The number of seeds that are tried.
 const SEEDS: usize = 16;
 const PIPE_LEN: usize = 64 << 10;
-/// What a connection beside another may take longer. It is less than a server waits for a silent peer.
+/// What a connection beside another may take longer, and how late a greeting is found. It is less than a server waits for a
+/// silent peer.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
 /// Exchanges with a server, byte by byte, and what a test of any server does with them.
@@ -44,7 +45,7 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 /// - all requests are sent at once, also with the end of the sending half behind them;
 /// - all of this comes in random pieces ([`Seed`]);
 /// - the connection is cut at every byte of the requests, in each way ([`Cut`]), and at every byte of the replies;
-/// - the peer does not read;
+/// - the peer sends nothing, or does not read;
 /// - another connection does nothing in the middle of a request.
 ///
 /// The replies must be those that were listed, and the server must send no more and no less. It must execute each request
@@ -190,6 +191,7 @@ impl WireTest {
         self.in_pieces(serve, &[whole, all, ended]);
         self.cut_requests(serve);
         self.cut_replies(serve);
+        self.without_request(serve);
         if self.has_limits {
             self.unread(serve);
         }
@@ -280,6 +282,29 @@ impl WireTest {
                 self.run(&name, serve, self.pipe_len(), 0..=count, &run);
             }
         }
+    }
+
+    /// Sends nothing for a while. The server may say why it ends the connection, and nothing else: a greeting that comes
+    /// late would be taken for the first reply.
+    fn without_request(&self, serve: Serve<'_>) {
+        let name = "a peer that says nothing";
+        let script = self.script(name, |script, _| script);
+        let run = |stream: Pipe| -> Peer {
+            let script = script.clone();
+            Box::pin(async move {
+                let stream = script.play(stream).await;
+                let mut stream = stream.expect("the script closes nothing");
+                let mut said = Vec::new();
+                let first = timeout(TOLERANCE, stream.read_buf(&mut said)).await;
+                if !matches!(first, Ok(Ok(1..))) {
+                    return;
+                }
+                let rest = timeout(TOLERANCE, stream.read_to_end(&mut said)).await;
+                let said = said.escape_ascii();
+                assert!(rest.is_ok(), "{name}: the server says `{said}` and goes on");
+            })
+        };
+        self.run(name, serve, self.pipe_len(), 0..=0, &run);
     }
 
     /// Reads no reply.

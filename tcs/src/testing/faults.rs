@@ -226,7 +226,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         let (size, waits) = match &mut self.pieces {
             Pieces::Whole => return len,
             Pieces::UpTo(len) => (*len, *must_wait),
-            Pieces::Random(rng) => (1 << rng.u32(0..14), *must_wait && rng.bool()),
+            // Of all magnitudes, because most limits are for small or for large pieces.
+            Pieces::Random(rng) => {
+                let most = 1 << rng.u32(0..14);
+                (rng.usize(1..=most), *must_wait && rng.bool())
+            }
         };
         *must_wait = !waits;
         if waits {

@@ -407,3 +407,13 @@ fn program_ends_while_its_channel_is_open() {
     };
     assert!(status.success(), "{status}");
 }
+
+/// Nothing tells it from a thread of `spawn_blocking`, so tokio has the last word.
+#[test]
+#[should_panic(expected = "Cannot start a runtime from within a runtime")]
+fn call_in_unconstrained_code_panics_and_does_not_hang() {
+    let channel: Channel = Channel::connect(echo()).expect("it listens");
+    let call = async { channel.call::<Owned>("a") };
+    let called = current_thread().block_on(tokio::task::unconstrained(call));
+    drop(called);
+}

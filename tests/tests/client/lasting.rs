@@ -403,18 +403,48 @@ async fn connection_with_a_call_in_flight_is_not_idle() {
     assert_eq!(patiently(peer.hear()).await, Heard::End);
 }
 
+/// A channel whose connections are old after 100 s.
+async fn aging() -> (Channel, Attempts, RawPeer) {
+    let (options, mut attempts) = lasting();
+    let options = options.connect_options(patient()).idle_timeout(None);
+    let options = options.max_age(100 * SECOND);
+    let channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "first");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "first");
+    assert_eq!(first.reply().await, "first");
+    (channel, attempts, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_connection_is_used_until_there_is_another() {
+    let (channel, mut attempts, mut peer) = aging().await;
+    sleep(89 * SECOND).await;
+    assert_eq!(attempts.waiting(), 0);
+    let attempt = attempts.attempt().await;
+    exchange(&channel, &mut peer, "meanwhile").await;
+    attempt.refuse();
+    let attempt = attempts.attempt().await;
+    exchange(&channel, &mut peer, "after a failure").await;
+    let mut next = attempt.accept();
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    exchange(&channel, &mut next, "new").await;
+    let state = channel.state();
+    assert_eq!((state.connected, state.connects), (1, 2));
+    assert_eq!(
+        (state.failed_attempts, state.losses, state.retries),
+        (1, 0, 0)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn old_connection_is_replaced_once_its_calls_are_answered() {
-    let (options, mut attempts) = lasting();
-    let options = options.connect_options(patient()).max_age(100 * SECOND);
-    let channel = options.connect_lazily().expect("good options");
+    let (channel, mut attempts, mut peer) = aging().await;
     let old = ["one", "two"].map(|request| call(&channel, request));
-    let mut peer = attempts.accept().await;
     hears(&mut peer, "one").await;
     hears(&mut peer, "two").await;
-    sleep(89 * SECOND).await;
-    exchange_behind(&channel, &mut peer).await;
-    sleep(25 * SECOND).await;
+    let mut next = attempts.accept().await;
+    settle().await;
     let new = call(&channel, "new");
     settle().await;
     assert!(!new.is_over());
@@ -422,8 +452,6 @@ async fn old_connection_is_replaced_once_its_calls_are_answered() {
         patiently(peer.send(frame(reply))).await;
         assert_eq!(call.reply().await, reply);
     }
-    patiently(peer.send(frame("3"))).await;
-    let mut next = attempts.accept().await;
     assert_eq!(patiently(peer.hear()).await, Heard::End);
     assert_eq!(patiently(next.ask_back()).await, "new");
     assert_eq!(new.outcome().await.expect("a reply"), "new");
@@ -431,10 +459,26 @@ async fn old_connection_is_replaced_once_its_calls_are_answered() {
     assert_eq!((state.connects, state.losses, state.retries), (2, 0, 0));
 }
 
-/// Sends a request behind others, which shows that the connection takes them.
-async fn exchange_behind(channel: &Channel, peer: &mut RawPeer) {
-    drop(call(channel, "three"));
-    hears(peer, "three").await;
+#[tokio::test(start_paused = true)]
+async fn old_connection_that_ends_gives_up_its_replacement() {
+    let (channel, mut attempts, peer) = aging().await;
+    let attempt = attempts.attempt().await;
+    drop(peer);
+    settle().await;
+    let new = call(&channel, "new");
+    assert!(attempt.is_dropped());
+    let mut next = attempts.accept().await;
+    assert_eq!(patiently(next.ask_back()).await, "new");
+    assert_eq!(new.outcome().await.expect("a reply"), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_connection_without_calls_is_closed() {
+    let (channel, mut attempts, mut peer) = aging().await;
+    let mut next = attempts.accept().await;
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    assert_eq!(patiently(next.hear()).await, Heard::End);
+    assert_eq!((attempts.waiting(), channel.state().connected), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

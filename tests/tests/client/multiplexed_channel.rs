@@ -538,13 +538,14 @@ async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
     let [third] = [call(&channel, "3")];
     settle().await;
     third.drop().await;
-    for _ in 0..16 {
+    for _ in 0..8 {
         // It lives, but two of four places are taken for ever.
         assert_eq!(attempts.waiting(), 0);
         sleep(SECOND).await;
         peer.send(announced_of(2, ITEMS, "")).await;
     }
     sleep(3 * SECOND).await;
+    assert_eq!(channel.state().connected, 0);
     let next = call(&channel, "4");
     let mut peer = attempts.accept().await;
     let Sent::Request(id, _) = hear(&mut peer).await else {
@@ -555,6 +556,29 @@ async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
     let state = channel.state();
     let error = state.last_error.expect("a reason");
     assert!(error.to_string().contains("cancel"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_of_a_cancel_begins_when_its_call_is_late() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let options = ConnectOptions::new()
+        .max_in_flight(4)
+        .reply_timeout(8 * SECOND);
+    let (channel, mut peer) = channel_with(&options);
+    let [first, second, third] = calls(&channel, &mut peer).await;
+    // Something arrives, so that the server is not silent.
+    let alive = control_of(1, 0xff, b"");
+    for _ in 0..16 {
+        sleep(SECOND).await;
+        peer.send(&alive).await;
+        assert_eq!(channel.state().losses, 0);
+    }
+    for late in [first, second, third] {
+        assert_eq!(late.error().await.kind(), ErrorKind::TimedOut);
+    }
+    assert_eq!(channel.state().connected, 1);
+    sleep(3 * SECOND).await;
+    assert_eq!(channel.state().connected, 0);
 }
 
 #[tokio::test(start_paused = true)]

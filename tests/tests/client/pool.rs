@@ -280,6 +280,20 @@ async fn hedge_is_within_the_budget_of_retries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hedge_that_finds_no_room_is_no_retry() {
+    let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
+    let set = |channel: ChannelOptions| channel.connect_options(options);
+    let (channel, _attempts, mut peers) = pair_with(set).await;
+    let calls = [(); 2].map(|()| call(&channel.hedge(SECOND), "x"));
+    for peer in &mut peers {
+        hears(peer, "x").await;
+    }
+    sleep(2 * SECOND).await;
+    assert_eq!(channel.state().retries, 0);
+    drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hedge_needs_another_connection() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options.connect_lazily().expect("good options");
@@ -308,18 +322,32 @@ async fn answers_each_call(channel: &Channel, peer: &mut RawPeer) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn calls_do_not_wait_for_a_connection_that_is_being_replaced() {
     let hour = Duration::from_hours(1);
-    let set = |options: ChannelOptions| options.max_age(hour).idle_timeout(None);
-    let (channel, mut attempts, _peers) = pair_with(set).await;
-    // Both are old, and are closed. One is made again at once, the other one is not.
-    sleep(2 * hour).await;
+    let patient = ConnectOptions::new().reply_timeout(None);
+    let set = |options: ChannelOptions| {
+        let options = options.connect_options(patient);
+        options.max_age(hour).idle_timeout(None)
+    };
+    let (channel, mut attempts, [mut one, mut two]) = pair_with(set).await;
+    // A call is in flight on each, and is not answered.
+    let calls = [(); 2].map(|()| call(&channel, "x"));
+    for peer in [&mut one, &mut two] {
+        hears(peer, "x").await;
+    }
+    // One has a replacement, and waits for its reply. The other one goes on.
+    sleep(hour * 8 / 9).await;
+    drop(attempts.accept().await);
     settle().await;
-    assert_eq!(channel.state().connected, 0);
-    let first = call(&channel, "hello");
-    let mut peer = attempts.accept().await;
-    assert_eq!(patiently(peer.ask_back()).await, "hello");
-    assert_eq!(first.reply().await, "hello");
-    let took = answers_each_call(&channel, &mut peer).await;
-    assert_eq!(took, Duration::ZERO);
+    assert_eq!(channel.state().connected, 2);
+    let more = [(); 10].map(|()| call(&channel, "y"));
+    let is_first = tokio::select! {
+        _ = one.hear() => true,
+        _ = two.hear() => false,
+    };
+    let mut goes_on = if is_first { one } else { two };
+    for _ in 1..10 {
+        hears(&mut goes_on, "y").await;
+    }
+    drop((calls, more));
 }
 
 #[tokio::test(start_paused = true)]

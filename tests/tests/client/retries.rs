@@ -298,3 +298,18 @@ async fn error_of_a_retry_says_that_an_earlier_attempt_may_have_been_executed() 
     let error = lost.outcome().await.expect_err("it was rejected");
     assert_eq!(told(&error), (ErrorKind::Rejected, Execution::Unknown));
 }
+
+#[tokio::test(start_paused = true)]
+async fn request_that_finds_no_connection_again_is_no_retry() {
+    let (channel, mut attempts, mut peer) = connected::<LengthPrefixed>(1 << 10).await;
+    let limited = channel.deadline(10 * SECOND);
+    let call = call(&limited, "one");
+    hears(&mut peer, "one").await;
+    patiently(peer.send(control(code::GOING_AWAY, ""))).await;
+    drop(peer);
+    let undecided = attempts.attempt().await;
+    let error = call.outcome().await.expect_err("no connection");
+    assert_eq!(error.execution(), Execution::NotSent);
+    assert_eq!(channel.state().retries, 0);
+    drop(undecided);
+}

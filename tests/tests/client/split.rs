@@ -229,6 +229,23 @@ async fn nothing_is_sent_without_the_receiver() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sender_of_a_part_of_a_request_does_not_wait_without_the_receiver() {
+    let (mut sender, receiver, mut peer) = halves(&ConnectOptions::new());
+    let began = Instant::now();
+    let sending = tokio::spawn(async move {
+        let large = "x".repeat(1_000);
+        let error = sender.send(&large).await.expect_err("no receiver");
+        (told(&error), sender)
+    });
+    peer.receive(1).await;
+    drop(receiver);
+    let (told, sender) = within(sending).await.expect("no panic");
+    assert_eq!(told, (ErrorKind::Broken, Execution::Unknown));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(sender);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reply_timeout_is_for_requests_and_not_for_events() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
     let (mut sender, mut receiver, mut peer) = halves(&options);

@@ -69,6 +69,8 @@ enum Fault {
     HeadOfLineBlocking,
     /// Begins with what is left of another connection.
     LeftoverOfAnotherConnection,
+    /// Greets a peer that says nothing for a while.
+    LateGreeting,
     /// Panics at a request that is no number.
     PanicAtInvalidRequest,
     /// Executes a request again whose reply could not be sent at once.
@@ -76,6 +78,7 @@ enum Fault {
 }
 
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+const LATE: Duration = Duration::from_millis(200);
 const MAX_LINE_LEN: usize = 8;
 
 type Writing = BufWriter<WriteHalf<Pipe>>;
@@ -129,7 +132,7 @@ impl Server {
     async fn converse(&self, stream: Pipe, received: &mut Vec<u8>) -> io::Result<()> {
         let (mut reading, writing) = tokio::io::split(stream);
         let mut writing = BufWriter::new(writing);
-        let mut sum = 0;
+        let (mut sum, mut is_first) = (0, true);
         loop {
             let mut replies = Vec::new();
             while let Some(line) = self.take_line(received) {
@@ -158,6 +161,17 @@ impl Server {
                 None
             };
             let mut piece = Vec::new();
+            if self.has(Fault::LateGreeting) && is_first {
+                is_first = false;
+                match timeout(LATE, reading.read_buf(received)).await {
+                    Ok(read) => drop(read?),
+                    Err(_) => {
+                        writing.write_all(b"hello?\n").await?;
+                        writing.flush().await?;
+                    }
+                }
+                continue;
+            }
             let limit = if self.has(Fault::NoIdleTimeout) {
                 Duration::MAX
             } else {
@@ -309,6 +323,10 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::NoWriteTimeout, "a peer that does not read"),
     (Fault::HeadOfLineBlocking, "in the middle of a request"),
     (Fault::LeftoverOfAnotherConnection, "of the requests"),
+    (
+        Fault::LateGreeting,
+        "a peer that says nothing: the server says `hello?",
+    ),
     (Fault::PanicAtInvalidRequest, "no number"),
     (
         Fault::ExecutedTwice,

@@ -205,6 +205,21 @@ async fn pieces_of_a_seed_are_the_same_each_time() {
     assert_eq!(once, again);
 }
 
+#[tokio::test]
+async fn pieces_of_a_seed_have_any_size() {
+    let (near, mut far) = pipe(1 << 16);
+    far.write_all(&[b'x'; 1 << 16])
+        .await
+        .expect("there is room");
+    let mut near = Seed::of(7).pieces(near);
+    let mut odd = 0;
+    for _ in 0..10 {
+        let count = near.read(&mut [0; 5_000]).await.expect("no cut");
+        odd += usize::from(count < 5_000 && !count.is_power_of_two());
+    }
+    assert!(odd > 2, "{odd}");
+}
+
 /// Runs itself once more with a seed, and looks at what that says.
 #[test]
 fn seed_of_a_failure_is_printed_and_replayed() {

@@ -54,8 +54,8 @@ impl RetryBudget {
         self.answers.fetch_add(answers, Relaxed);
     }
 
-    /// Takes a retry. Returns `false` if there is none.
-    pub(super) fn withdraw(&self) -> bool {
+    /// Takes a retry, if there is one.
+    pub(super) fn withdraw(&self) -> Option<Withdrawal<'_>> {
         let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let mut saved = lock(&self.saved);
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
@@ -66,11 +66,30 @@ impl RetryBudget {
         let of_time = since.map_or(0.0, |since| MIN_PER_SECOND * (now - since).as_secs_f64());
         let most = saved.retries.max(10.0 * MIN_PER_SECOND);
         saved.retries = (saved.retries + of_time).min(most);
-        let is_left = saved.retries >= 1.0;
-        if is_left {
-            saved.retries -= 1.0;
+        if saved.retries < 1.0 {
+            return None;
         }
-        is_left
+        saved.retries -= 1.0;
+        Some(Withdrawal(Some(self)))
+    }
+}
+
+/// A retry that was taken out of the budget. Dropping it puts it back.
+#[derive(Debug)]
+pub(super) struct Withdrawal<'a>(Option<&'a RetryBudget>);
+
+impl Withdrawal<'_> {
+    /// Spends the retry, because the request was sent.
+    pub(super) fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if let Some(budget) = self.0 {
+            lock(&budget.saved).retries += 1.0;
+        }
     }
 }
 
@@ -101,8 +120,18 @@ mod tests {
 
     /// Takes retries until there are none, but at most `most`. Returns their number.
     fn take(budget: &RetryBudget, most: u32) -> u32 {
-        let taken = (0..most).take_while(|_| budget.withdraw());
+        let taken = (0..most).map_while(|_| budget.withdraw().map(Withdrawal::spend));
         u32::try_from(taken.count()).expect("at most `most`")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_that_is_not_made_goes_back() {
+        let budget = RetryBudget::new();
+        for _ in 0..200 {
+            drop(budget.withdraw());
+        }
+        assert_eq!(take(&budget, 200), 100);
+        assert!(budget.withdraw().is_none());
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     Address, Error, Result,
     client::{connection::Connection, options::ConnectOptions},
     framing::Framing,
-    panics::{panic_text, poll_caught},
+    panics::{lock, panic_text, poll_caught},
     transport::Stream,
 };
 
@@ -43,7 +44,7 @@ pub(super) struct Connector<F: Framing> {
     pub(super) upkeep: UpkeepSettings,
     pub(super) min_backoff: Duration,
     pub(super) max_backoff: Duration,
-    pub(super) servers: Servers,
+    pub(super) servers: Mutex<Servers>,
 }
 
 impl<F: Framing> Connector<F> {
@@ -75,7 +76,7 @@ impl<F: Framing> Connector<F> {
                 let place = index.checked_div(self.targets.len()).unwrap_or(0);
                 let order = |addrs: &mut [SocketAddr]| {
                     addrs.rotate_left(place.checked_rem(addrs.len()).unwrap_or(0));
-                    self.servers.sort(addrs);
+                    lock(&self.servers).sort(addrs);
                 };
                 let connected = self.options.connect_in_order(address.clone(), order);
                 connected.await?

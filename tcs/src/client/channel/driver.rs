@@ -16,11 +16,12 @@ use super::{
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
+    connector::BoxFuture,
     slots::{Failure, UnansweredCall},
     subchannel::{Subchannel, SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, deadline::Late, framing::Framing};
+use crate::{Error, Result, deadline::Late, framing::Framing};
 
 /// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
 const MAX_KEPT: u64 = 4 << 20;
@@ -43,13 +44,19 @@ pub(super) struct Driver<F: Framing> {
     ticker: Option<Ticker>,
     /// Ends a lasting connection that is idle or old, and sends pings.
     upkeep: Option<Upkeep>,
+    /// The attempt to open the next connection, while this one is old and still used.
+    replacing: Option<BoxFuture<Result<Connection<F>>>>,
+    /// The next connection.
+    replacement: Option<Connection<F>>,
     /// The number of calls that were answered.
     answers: u64,
 }
 
 /// How a connection has ended.
-pub(super) struct DriverExit {
+pub(super) struct DriverExit<F> {
     pub(super) fault: Arc<Fault>,
+    /// The connection that was opened to replace it.
+    pub(super) replacement: Option<Connection<F>>,
     /// Whether a call was answered.
     pub(super) has_answered: bool,
     /// Whether no call was in flight.
@@ -74,12 +81,14 @@ impl<F: Framing> Driver<F> {
             wakers: Vec::new(),
             ticker,
             upkeep,
+            replacing: None,
+            replacement: None,
             answers: 0,
         }
     }
 
     /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
-    pub(super) async fn run(mut self) -> DriverExit {
+    pub(super) async fn run(mut self) -> DriverExit<F> {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => match self.poll_ticks(cx) {
@@ -106,6 +115,7 @@ impl<F: Framing> Driver<F> {
         let has_answered = self.answers > 0;
         DriverExit {
             fault,
+            replacement: self.replacement.take(),
             has_answered,
             was_idle,
         }
@@ -201,26 +211,29 @@ impl<F: Framing> Driver<F> {
                 Error::reply_timed_out(peer, Late::reply_timeout(limit))
             };
             if !state.slots.tick(&mut self.wakers, timed_out) {
+                drop(guard);
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
             }
-            if state.slots.len() == 0 {
-                ticker.stop();
+            let must_cancel = F::HAS_IDS && !late.is_empty();
+            if must_cancel {
+                late.into_iter().for_each(|slot| state.cancel(slot));
             }
             let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
+            let is_idle = state.slots.len() == 0;
+            drop(guard);
+            wake(&mut self.wakers);
             if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
-            if F::HAS_IDS && !late.is_empty() {
-                for slot in late {
-                    state.cancel(slot);
-                }
+            if is_idle {
+                ticker.stop();
+            }
+            if must_cancel {
                 // The next poll sends the notices.
                 cx.waker().wake_by_ref();
             }
-            drop(guard);
-            wake(&mut self.wakers);
         }
     }
 
@@ -230,21 +243,63 @@ impl<F: Framing> Driver<F> {
             return Poll::Pending;
         };
         loop {
+            if self.replacing.is_some() {
+                poll_replacing(
+                    &self.subchannel,
+                    &mut self.replacing,
+                    &mut self.replacement,
+                    upkeep,
+                    cx,
+                );
+            }
             let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
             let mut state = self.subchannel.lock();
-            if due == Due::Ping {
-                let SubchannelState { framing, queue, .. } = &mut *state;
-                queue.ping(framing.get_mut());
-                upkeep.note_ping(queue.end_offset());
-            } else if due == Due::Replacement
-                || state.is_idle() && !self.subchannel.hub.has_subscribers()
-            {
+            let is_unused = state.is_idle() && !self.subchannel.hub.has_subscribers();
+            match due {
+                Due::Ping => {
+                    let SubchannelState { framing, queue, .. } = &mut *state;
+                    queue.ping(framing.get_mut());
+                    upkeep.note_ping(queue.end_offset());
+                }
+                // It is used until there is another, so that no call waits for that.
+                Due::Replacement if self.answers > 0 || !is_unused => {
+                    self.replacing = self.subchannel.connect_again();
+                }
+                Due::Close if !is_unused => {}
                 // The calls that come now wait for another connection.
-                state.end();
+                Due::Replacement | Due::Close => state.end(),
             }
             drop(state);
             // The next poll sends the ping, or ends the connection.
             cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// Opens the next connection. Ends this one once it is there: its calls are still answered.
+#[cold]
+fn poll_replacing<F: Framing>(
+    subchannel: &Subchannel<F>,
+    replacing: &mut Option<BoxFuture<Result<Connection<F>>>>,
+    replacement: &mut Option<Connection<F>>,
+    upkeep: &mut Upkeep,
+    cx: &mut Context<'_>,
+) {
+    let Some(Poll::Ready(connected)) = replacing.as_mut().map(|it| it.as_mut().poll(cx)) else {
+        return;
+    };
+    *replacing = None;
+    match connected {
+        Ok(connection) => {
+            *replacement = Some(connection);
+            subchannel.lock().end();
+            // The next poll ends the connection.
+            cx.waker().wake_by_ref();
+        }
+        Err(error) => {
+            tracing::debug!(error = ?error, "cannot replace the connection; trying again");
+            subchannel.stats.note_failure(&error.into());
+            upkeep.retry_replacement();
         }
     }
 }

@@ -17,14 +17,10 @@ use std::{
 use futures_core::Stream;
 use tokio::task::JoinSet;
 
-use super::{
-    Channel,
-    hub::{Entry, Subscriber},
-    pool::Pool,
-};
+use super::{Channel, hub::Subscriber, pool::Pool};
 use crate::{
     Error, Result,
-    client::reencode::encode_alone,
+    client::{event_queue::Entry, reencode::encode_alone},
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallOwned, Contract, Pushes},

@@ -92,12 +92,12 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let used = first.origin().subchannel.index;
         let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
         let stats = &pool.stats;
-        if !stats.budget()?.withdraw() {
-            return None;
-        }
-        stats.note_retry();
+        let retry = stats.budget()?.withdraw()?;
         let sent = subchannel.try_push(cx.waker(), self.terms, self.request);
-        sent.ok()?
+        let second = sent.ok()??;
+        retry.spend();
+        stats.note_retry();
+        Some(second)
     }
 }
 

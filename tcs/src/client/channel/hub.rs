@@ -1,7 +1,6 @@
 //! Who receives the events of a connection, and what they have not received yet.
 
 use std::{
-    collections::VecDeque,
     mem::take,
     sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Context, Poll, Waker},
@@ -9,7 +8,10 @@ use std::{
 
 use super::subchannel::{Link, Subchannel};
 use crate::{
-    client::{events::EVENT_OVERHEAD, fault::Fault},
+    client::{
+        event_queue::{Entry, EventQueue},
+        fault::Fault,
+    },
     framing::Framing,
     panics::lock,
 };
@@ -107,21 +109,10 @@ pub(super) struct Subscriber {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: VecDeque<Entry>,
-    /// The bytes of all events, each with [`EVENT_OVERHEAD`].
-    bytes: usize,
+    events: EventQueue,
     /// Why there are no more connections.
     fault: Option<Arc<Fault>>,
     waker: Option<Waker>,
-}
-
-#[derive(Debug)]
-pub(super) enum Entry {
-    Event(Arc<[u8]>),
-    /// There is another connection, of this generation.
-    Connected(u64),
-    /// This many events were dropped.
-    Missed(u64),
 }
 
 impl Subscriber {
@@ -137,19 +128,14 @@ impl Subscriber {
     /// does without a lock.
     fn add(&self, entry: Entry) -> Option<Waker> {
         let mut inner = lock(&self.inner);
-        let note = match entry {
+        match entry {
             Entry::Event(event) => {
-                let bytes = inner.bytes + event.len() + EVENT_OVERHEAD;
-                if bytes <= self.limit {
-                    inner.bytes = bytes;
-                    inner.entries.push_back(Entry::Event(event));
-                    return inner.waker.take();
+                if !inner.events.push(event, self.limit) {
+                    inner.events.push_note(Entry::Missed(1));
                 }
-                Entry::Missed(1)
             }
-            note => note,
-        };
-        inner.add_note(note);
+            note => inner.events.push_note(note),
+        }
         inner.waker.take()
     }
 
@@ -168,17 +154,14 @@ impl Subscriber {
     #[cfg(feature = "stream")]
     pub(super) fn is_closed(&self) -> bool {
         let inner = lock(&self.inner);
-        inner.fault.is_some() && inner.entries.is_empty()
+        inner.fault.is_some() && inner.events.is_empty()
     }
 
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Entry, Arc<Fault>>> {
         // Cloned and dropped without the lock, because wakers are foreign code.
         let waker = cx.waker().clone();
         let mut inner = lock(&self.inner);
-        if let Some(entry) = inner.entries.pop_front() {
-            if let Entry::Event(event) = &entry {
-                inner.bytes -= event.len() + EVENT_OVERHEAD;
-            }
+        if let Some(entry) = inner.events.pop() {
             return Poll::Ready(Ok(entry));
         }
         if let Some(fault) = &inner.fault {
@@ -188,22 +171,6 @@ impl Subscriber {
         drop(inner);
         drop(former);
         Poll::Pending
-    }
-}
-
-impl Inner {
-    /// Adds a note about the events, or adds it to one of the same kind after the same event. So the notes cannot be more
-    /// than the events, whose bytes are limited.
-    fn add_note(&mut self, note: Entry) {
-        for entry in self.entries.iter_mut().rev() {
-            match (entry, &note) {
-                (Entry::Event(_), _) => break,
-                (Entry::Missed(number), Entry::Missed(more)) => return *number += more,
-                (Entry::Connected(last), Entry::Connected(number)) => return *last = *number,
-                _ => {}
-            }
-        }
-        self.entries.push_back(note);
     }
 }
 
@@ -234,19 +201,5 @@ mod tests {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }
         assert_eq!(lock(&subchannel.hub.listeners).len(), 1);
-    }
-
-    #[test]
-    fn notes_of_a_subscriber_that_does_not_read_are_few() {
-        let subscriber = Subscriber::new(2 * EVENT_OVERHEAD);
-        for number in 0..1_000 {
-            subscriber.add(Entry::Event(Arc::from([])));
-            subscriber.add(Entry::Connected(number));
-        }
-        let inner = lock(&subscriber.inner);
-        let notes = inner.entries.iter().skip(2);
-        let notes: Vec<_> = notes.map(|entry| format!("{entry:?}")).collect();
-        assert_eq!(inner.entries.len(), 5, "{notes:?}");
-        assert_eq!(notes[1..], ["Connected(999)", "Missed(998)"]);
     }
 }

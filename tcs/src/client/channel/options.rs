@@ -1,6 +1,11 @@
 //! The settings of a channel.
 
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -11,7 +16,6 @@ use super::{
     driver::Driver,
     pool::Pool,
     reconnector::Reconnector,
-    servers::Servers,
     state::ChannelStats,
     subchannel::Subchannel,
     upkeep::UpkeepSettings,
@@ -325,9 +329,11 @@ impl<F: Framing> ChannelOptions<F> {
     /// Replaces each connection after this time, or up to a tenth earlier. So new servers behind a name get a share of
     /// the connections.
     ///
-    /// The calls in flight are answered first, and then the next connection is made. On a channel with one connection,
-    /// new calls wait for both. With two [`connections`](Self::connections) or more, they use the others meanwhile.
-    /// Creating the channel returns an error for zero. Default: `None`.
+    /// The next connection is opened first, and calls use the old one meanwhile, so for a moment there are two. If the
+    /// attempt fails, the old one stays, and the attempt is repeated. Then the calls in flight on the old one are
+    /// answered. New calls wait for these on a channel with one connection, and with two
+    /// [`connections`](Self::connections) or more, they use the others. A connection without a call during all of its
+    /// time is closed, and the next call makes another. Creating the channel returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.upkeep.max_age = clamped(limit);
         self
@@ -396,7 +402,7 @@ impl<F: Framing> ChannelOptions<F> {
             upkeep: self.upkeep,
             min_backoff: self.min_backoff,
             max_backoff: self.max_backoff,
-            servers: Servers::default(),
+            servers: Mutex::default(),
         });
         let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
         let room = Room::default();

@@ -18,7 +18,7 @@ use crate::{
     Error, ErrorKind, Execution,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
-    panics::{panic_text, poll_caught},
+    panics::{lock, panic_text, poll_caught},
     runtime::wait_until,
 };
 
@@ -59,7 +59,10 @@ impl<F: Framing> Reconnector<F> {
                     None => return,
                 },
             };
-            self.drive(next).await;
+            let replacement = self.drive(next).await;
+            driver = replacement
+                .filter(|_| !self.subchannel.is_released())
+                .map(|connection| Driver::attach(&self.subchannel, connection));
         }
     }
 
@@ -113,8 +116,8 @@ impl<F: Framing> Reconnector<F> {
         }
     }
 
-    /// Serves calls over a connection until it ends.
-    async fn drive(&mut self, driver: Driver<F>) {
+    /// Serves calls over a connection until it ends. Returns the one that replaces it, if it was opened before.
+    async fn drive(&mut self, driver: Driver<F>) -> Option<Connection<F>> {
         let Self {
             subchannel,
             connector,
@@ -131,12 +134,14 @@ impl<F: Framing> Reconnector<F> {
         let ended = poll_fn(|cx| poll_caught(run.as_mut(), cx)).await;
         let DriverExit {
             fault,
+            replacement,
             has_answered,
             was_idle,
         } = ended.unwrap_or_else(|payload| {
             tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
             DriverExit {
                 fault: Fault::Broken("its framing panicked").into(),
+                replacement: None,
                 has_answered: false,
                 was_idle: false,
             }
@@ -144,10 +149,10 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
-            connector.servers.note(peer.addr(), true);
+            lock(&connector.servers).note(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
-            connector.servers.note(peer.addr(), false);
+            lock(&connector.servers).note(peer.addr(), false);
         }
         if was_idle {
             tracing::debug!(%peer, reason = %error, "disconnected");
@@ -155,6 +160,7 @@ impl<F: Framing> Reconnector<F> {
             tracing::info!(%peer, reason = %error, "connection lost with calls in flight");
             subchannel.stats.note_loss(error);
         }
+        replacement
     }
 }
 

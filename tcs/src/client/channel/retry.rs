@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
+    budget::Withdrawal,
     call::{Call, CallTerms, Origin},
     hedge::Hedge,
     metrics::Start,
@@ -98,6 +99,7 @@ impl<F: Framing> Channel<F> {
             let mut subchannel = self.pool.choose_for_call();
             let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
+            retries.note_sent(stats);
             let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
@@ -139,15 +141,27 @@ async fn wait_for_reply<'c, F: Framing>(
 
 /// The retries of one call.
 #[derive(Default)]
-struct Retries {
+struct Retries<'c> {
     count: u32,
+    /// The retry that is taken out of the budget, until its request is sent.
+    withdrawal: Option<Withdrawal<'c>>,
     /// No retry begins later.
     end: Option<Instant>,
     /// Whether an earlier attempt may have been executed.
     is_unknown: bool,
 }
 
-impl Retries {
+impl<'c> Retries<'c> {
+    /// Notes that the request was sent, or sent again.
+    fn note_sent(&mut self, stats: &ChannelStats) {
+        if self.count > 0 {
+            stats.note_retry();
+        }
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.spend();
+        }
+    }
+
     /// Notes how an attempt has failed. If the request was sent twice, nothing is known of the other one.
     fn note(&mut self, error: &Error, was_hedged: bool) {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
@@ -166,15 +180,14 @@ impl Retries {
     /// not.
     async fn next<F: Framing>(
         &mut self,
-        origin: Origin<'_, F>,
+        origin: Origin<'c, F>,
         failure: Failure,
         is_idempotent: bool,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Vec<u8>> {
         let Failure { error, request } = failure;
         let Origin { subchannel, .. } = origin;
-        let stats = &subchannel.stats;
-        let (Some(budget), Some(request)) = (stats.budget(), request) else {
+        let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
             return Err(error);
         };
         let now = Instant::now();
@@ -185,11 +198,14 @@ impl Retries {
             Retry::Later => wait_before(self.count),
             Retry::AtOnce | Retry::Never => Duration::ZERO,
         };
-        if now + wait >= end || retry == Retry::Never || retry == Retry::Later && !budget.withdraw()
-        {
+        if now + wait >= end || retry == Retry::Never {
             return Err(error);
         }
         if retry == Retry::Later {
+            self.withdrawal = budget.withdraw();
+            if self.withdrawal.is_none() {
+                return Err(error);
+            }
             let wait = sleep(wait);
             match deadline {
                 Some(deadline) => tokio::select! {
@@ -203,7 +219,6 @@ impl Retries {
             }
         }
         self.count += 1;
-        stats.note_retry();
         Ok(request)
     }
 }

@@ -1,21 +1,13 @@
 //! Which addresses of a name a channel connects to.
 
-use std::{
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard},
-};
-
-use crate::panics::lock;
+use std::net::SocketAddr;
 
 /// The most addresses that are noted as not answering. The addresses of a name may change for ever.
 const MAX_FAILED: usize = 64;
 
 /// Which addresses of a name are better than others.
 #[derive(Debug, Default)]
-pub(super) struct Servers(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
+pub(super) struct Servers {
     /// The addresses of the open connections, each as often as it has one.
     used: Vec<SocketAddr>,
     /// The addresses whose last connection ended without an answer.
@@ -26,27 +18,26 @@ impl Servers {
     /// Sorts the addresses of a name: those that work first, and of these the ones with the fewest connections, so that the
     /// connections of a channel spread over all of them.
     pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
-        let known = self.lock();
         addrs.sort_by_key(|addr| {
-            let used = known.used.iter().filter(|used| *used == addr).count();
-            (known.failed.contains(addr), used)
+            let used = self.used.iter().filter(|used| *used == addr).count();
+            (self.failed.contains(addr), used)
         });
     }
 
-    pub(super) fn add(&self, addr: Option<SocketAddr>) {
-        self.lock().used.extend(addr);
+    pub(super) fn add(&mut self, addr: Option<SocketAddr>) {
+        self.used.extend(addr);
     }
 
-    pub(super) fn remove(&self, addr: Option<SocketAddr>) {
-        let used = &mut self.lock().used;
+    pub(super) fn remove(&mut self, addr: Option<SocketAddr>) {
+        let used = &mut self.used;
         if let Some(place) = used.iter().position(|used| Some(*used) == addr) {
             used.swap_remove(place);
         }
     }
 
     /// Notes whether the last connection to `addr` has answered.
-    pub(super) fn note(&self, addr: Option<SocketAddr>, has_answered: bool) {
-        let failed = &mut self.lock().failed;
+    pub(super) fn note(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
+        let failed = &mut self.failed;
         failed.retain(|failed| Some(*failed) != addr);
         if !has_answered {
             if failed.len() >= MAX_FAILED {
@@ -54,10 +45,6 @@ impl Servers {
             }
             failed.extend(addr);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        lock(&self.0)
     }
 }
 
@@ -68,37 +55,37 @@ mod tests {
     #[test]
     fn address_with_the_fewest_connections_comes_first() {
         let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
-        let servers = Servers::default();
-        let sorted = || {
+        let mut servers = Servers::default();
+        let sorted = |servers: &Servers| {
             let mut addrs = [a, b, c];
             servers.sort(&mut addrs);
             addrs
         };
-        assert_eq!(sorted(), [a, b, c]);
+        assert_eq!(sorted(&servers), [a, b, c]);
         for addr in [Some(a), Some(a), Some(b), None] {
             servers.add(addr);
         }
-        assert_eq!(sorted(), [c, b, a]);
+        assert_eq!(sorted(&servers), [c, b, a]);
         servers.remove(Some(a));
         servers.remove(None);
-        assert_eq!(sorted(), [c, a, b]);
+        assert_eq!(sorted(&servers), [c, a, b]);
         servers.remove(Some(a));
-        assert_eq!(sorted(), [a, c, b]);
+        assert_eq!(sorted(&servers), [a, c, b]);
     }
 
     #[test]
     fn address_that_does_not_answer_comes_last_until_it_does() {
         let [a, b] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
-        let servers = Servers::default();
-        let sorted = || {
+        let mut servers = Servers::default();
+        let sorted = |servers: &Servers| {
             let mut addrs = [a, b];
             servers.sort(&mut addrs);
             addrs
         };
         servers.note(Some(a), false);
         servers.add(Some(b));
-        assert_eq!(sorted(), [b, a]);
+        assert_eq!(sorted(&servers), [b, a]);
         servers.note(Some(a), true);
-        assert_eq!(sorted(), [a, b]);
+        assert_eq!(sorted(&servers), [a, b]);
     }
 }

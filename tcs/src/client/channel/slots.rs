@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
-    client::credit::CREDIT,
     conversation::Messages,
-    framing::{FrameError, Framing},
+    framing::{FrameError, Framing, Notice},
 };
 
 /// The index of no slot.
@@ -323,7 +322,7 @@ impl Slots {
         ) else {
             return true;
         };
-        if items.cost() >= CREDIT {
+        if items.cost() >= Notice::INITIAL_CREDIT as usize {
             return false;
         }
         items.push(item);
@@ -473,12 +472,10 @@ impl Slots {
         true
     }
 
-    /// Notes that the request of a call is cancelled. One that had no limit gets one now.
+    /// Notes that the request of a call is cancelled. The server has the time of a call to answer that.
     #[cold]
     pub(super) fn note_cancel(&mut self, index: u32) {
-        if !self.is_limited
-            && let Some(slot) = self.entries.get_mut(index as usize)
-        {
+        if let Some(slot) = self.entries.get_mut(index as usize) {
             slot.started = self.now;
         }
     }
@@ -488,7 +485,7 @@ impl Slots {
         let slot_at = |index: u32| self.entries.get(index as usize);
         let unanswered = successors(slot_at(self.oldest), |slot| slot_at(slot.next));
         let is_overdue = |slot: &&Slot| {
-            slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > 2 * self.max_ticks
+            slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks
         };
         unanswered.filter(is_overdue).count()
     }

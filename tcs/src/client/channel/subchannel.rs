@@ -15,7 +15,7 @@ use super::{
         connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
         requests::RequestQueue, timer::ticks_in, wire::Wire,
     },
-    connector::Connector,
+    connector::{BoxFuture, Connector},
     hub::EventHub,
     slots::{Failure, Slots},
     state::ChannelStats,
@@ -102,7 +102,7 @@ pub(super) enum Link {
 }
 
 /// The limit of cancels, if calls have none.
-const CANCEL_LIMIT: Duration = Duration::from_secs(30);
+const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns the limit that is checked now and then: the limit of calls, or, with ids, at least the limit of cancels.
 pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
@@ -167,7 +167,7 @@ impl<F: Framing> Subchannel<F> {
         drop((link, former, former_framing));
         if let Some(connector) = &self.connector {
             // After the link, because calls that wait for other connections look at it then.
-            connector.servers.add(addr);
+            lock(&connector.servers).add(addr);
         }
         self.stats.note_connected();
         self.hub.note_connected(generation);
@@ -177,7 +177,8 @@ impl<F: Framing> Subchannel<F> {
     /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too.
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
-            connector.servers.remove(self.peer().addr());
+            let addr = self.peer().addr();
+            lock(&connector.servers).remove(addr);
         }
         self.stats.note_disconnected();
         let link = match self.connector {
@@ -212,6 +213,13 @@ impl<F: Framing> Subchannel<F> {
             .note_lost(self.connector.is_none().then_some(fault));
         // The first call that waits learns of it. If that ends it, the next one is the first.
         self.room.offer();
+    }
+
+    /// Makes another connection, for the same place, if the channel reconnects.
+    #[cold]
+    pub(super) fn connect_again(&self) -> Option<BoxFuture<Result<Connection<F>>>> {
+        let (connector, index) = (Arc::clone(self.connector.as_ref()?), self.index);
+        Some(Box::pin(async move { connector.connect(index).await }))
     }
 
     /// Sets the state after an attempt to connect, and notifies the calls that wait.
@@ -413,9 +421,14 @@ mod tests {
         task::{Context, Wake},
     };
 
-    use super::super::pool::Pool;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::super::{driver::Driver, pool::Pool};
     use super::*;
-    use crate::{Channel, framing::LengthPrefixed};
+    use crate::{
+        Channel,
+        framing::{LengthPrefixed, Multiplexed},
+    };
 
     /// A waker whose drop runs code that would wait for the lock for ever.
     struct Waiter {
@@ -432,6 +445,52 @@ mod tests {
             drop(self.subchannel.state.try_lock().expect("it is not locked"));
             self.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// The waker of a driver that looks whether the state is locked when it is woken.
+    struct DriverTask {
+        subchannel: Arc<Subchannel<Multiplexed>>,
+        wakes: AtomicUsize,
+    }
+
+    impl Wake for DriverTask {
+        fn wake(self: Arc<Self>) {
+            drop(self.subchannel.state.try_lock().expect("it is not locked"));
+            self.wakes.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
+        let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
+        let subchannel = Arc::new(subchannel);
+        let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
+        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
+        let task = Arc::new(DriverTask {
+            subchannel,
+            wakes: AtomicUsize::new(0),
+        });
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
+        let mut call = pin!(channel.reply_to_bytes(false, b"x"));
+        let mut is_late = false;
+        for _ in 0..12 {
+            // A notice that is unknown, so that the server is not silent.
+            let notice = b"\x80\0\0\x01\0\0\0\0\xff";
+            far.write_all(notice).await.expect("it is open");
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+            is_late |= call.as_mut().poll(&mut cx).is_ready();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+            if is_late {
+                break;
+            }
+        }
+        assert!(is_late);
+        assert_ne!(task.wakes.load(Relaxed), 0);
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl Upkeep {
         }
     }
 
+    /// Makes a replacement due again at the next check.
+    pub(super) fn retry_replacement(&mut self) {
+        self.end = Some(self.next_check);
+    }
+
     /// Notes the bytes of a ping. They are no request.
     pub(super) const fn note_ping(&mut self, offset: u64) {
         self.last_offset = offset;

@@ -3,8 +3,8 @@
 use std::{
     pin::pin,
     sync::{
-        TryLockError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        OnceLock, TryLockError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -113,4 +113,45 @@ async fn wake_while_a_half_polls_reaches_both_afterwards() {
     wakers.register(|it| &mut it.receiver, &cx);
     wakers.wake_both();
     assert_eq!(probe.ran.load(Relaxed), 3);
+}
+
+/// The waker of a task that has used the connection before it was split.
+struct Earlier {
+    shared: OnceLock<Arc<Shared<LengthPrefixed>>>,
+    was_locked: Arc<AtomicBool>,
+}
+
+impl Wake for Earlier {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Earlier {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.get() {
+            let is_locked = matches!(shared.state.try_lock(), Err(TryLockError::WouldBlock));
+            self.was_locked.fetch_or(is_locked, Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn waker_of_a_task_before_the_split_is_not_dropped_under_the_lock() {
+    let (near, _far) = duplex(64);
+    let mut connection = Connection::over(near);
+    let was_locked = Arc::new(AtomicBool::new(false));
+    let earlier = Arc::new(Earlier {
+        shared: OnceLock::new(),
+        was_locked: Arc::clone(&was_locked),
+    });
+    let waker = Waker::from(Arc::clone(&earlier));
+    let mut cx = Context::from_waker(&waker);
+    let received = pin!(connection.receive::<String, Plain>()).poll(&mut cx);
+    assert!(received.is_pending());
+    let (sender, mut receiver) = connection.split::<Greeted>();
+    let shared = Arc::clone(&sender.0.shared);
+    assert!(earlier.shared.set(shared).is_ok());
+    drop((waker, earlier));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(pin!(receiver.receive()).poll(&mut cx).is_pending());
+    assert!(!was_locked.load(Relaxed));
 }

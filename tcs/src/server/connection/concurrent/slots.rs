@@ -17,12 +17,9 @@ use crate::{
     ConnectionInfo,
     conversation::Messages,
     deadline::with_inherited,
-    framing::Framing,
+    framing::{Framing, Notice},
     panics::{Payload, lock, poll_caught},
 };
-
-/// How many bytes of items a client takes before it returns credit, from `WIRE.md`.
-const CREDIT: i64 = 256 * 1024;
 
 /// The index of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +105,11 @@ impl ActiveRequest {
     /// Begins the next request.
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
         self.id = id;
-        self.credit = if F::HAS_IDS { CREDIT } else { i64::MAX };
+        self.credit = if F::HAS_IDS {
+            Notice::INITIAL_CREDIT.into()
+        } else {
+            i64::MAX
+        };
     }
 
     /// Starts the time of the function of this request.
