@@ -56,8 +56,9 @@ impl RetryBudget {
 
     /// Takes a retry. Returns `false` if there is none.
     pub(super) fn withdraw(&self) -> bool {
-        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let mut saved = lock(&self.saved);
+        // Under the lock, or a call that waited for it would set them back, and what follows would count twice.
+        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
         let of_answers = PER_ANSWER * new as f64;
