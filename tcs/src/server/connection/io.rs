@@ -321,6 +321,8 @@ impl Io {
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
+            // First, because those who begin to wait for its memory wake the tasks that are registered.
+            self.registration.register_task(cx);
             contended = self.memory_deadline(read, now);
             let limits = self.registration.limits();
             self.clocks
