@@ -351,8 +351,7 @@ fn files_with(extension: &str) -> Vec<PathBuf> {
 }
 
 fn files_in(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the catalogue's folder")
         .map(|entry| entry.expect("an entry").path())

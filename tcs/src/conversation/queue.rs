@@ -4,17 +4,20 @@ use std::{
     collections::VecDeque,
     error, fmt,
     mem::take,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
 
 use super::{ConversationLimits, Unsendable, encode};
-use crate::{format::Encode, panics::lock};
+use crate::{
+    format::Encode,
+    panics::lock,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
@@ -167,7 +170,7 @@ impl PushQueue {
     }
 
     /// Takes the oldest events, up to `budget` bytes, but at least one if there is room, and appends them to `events`.
-    /// Returns `true` if there are more.
+    /// Returns `true` if there are more, or if the queue [has overflowed](Self::has_overflowed).
     ///
     /// When there are none any more, the next one wakes the task of `cx`.
     pub(crate) fn take_events(
@@ -196,7 +199,8 @@ impl PushQueue {
                 none => *none = Some(cx.waker().clone()),
             }
         }
-        !inner.events.is_empty()
+        // If it overflowed before it had the waker, nobody has woken the task.
+        !inner.events.is_empty() || inner.state == State::Overflowed
     }
 
     /// Returns how many events were taken.

@@ -1,16 +1,16 @@
 //! Which part of the calls of a channel may be retries.
 
-use std::{
-    mem::replace,
+use std::mem::replace;
+
+use tokio::time::Instant;
+
+use crate::{
+    panics::lock,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
-
-use crate::panics::lock;
-
-use tokio::time::Instant;
 
 /// The retries that time alone adds per second. Those of ten seconds are kept.
 const MIN_PER_SECOND: f64 = 10.0;
@@ -56,8 +56,9 @@ impl RetryBudget {
 
     /// Takes a retry, if there is one.
     pub(super) fn withdraw(&self) -> Option<Withdrawal<'_>> {
-        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let mut saved = lock(&self.saved);
+        // Under the lock, or a call that waited for it would set them back, and what follows would count twice.
+        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
         let of_answers = PER_ANSWER * new as f64;
@@ -92,6 +93,9 @@ impl Drop for Withdrawal<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod models;
 
 #[cfg(test)]
 mod tests {

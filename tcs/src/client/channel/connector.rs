@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Mutex,
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use crate::{
     client::{connection::Connection, options::ConnectOptions},
     framing::Framing,
     panics::{lock, panic_text, poll_caught},
+    sync::Mutex,
     transport::Stream,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -14,6 +14,7 @@ use crate::{
     },
     framing::Framing,
     panics::lock,
+    sync::{Mutex, MutexGuard},
 };
 
 /// Those who receive the events of a connection of a channel, and of its successors.

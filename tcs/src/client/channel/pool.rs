@@ -54,10 +54,12 @@ impl<F: Framing> Pool<F> {
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
     pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
-        if self.is_event.set(is_event).is_ok() {
+        if self.is_event.get().is_none() {
             for subchannel in &self.connections {
                 subchannel.lock().framing.set_is_event(is_event);
             }
+            // Last: whoever finds it uses the connections at once.
+            self.is_event.get_or_init(|| is_event);
         }
     }
 

@@ -5,6 +5,8 @@
 //! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
 
 mod closing;
+#[cfg(test)]
+mod models;
 
 use std::{
     future::poll_fn,
@@ -321,6 +323,8 @@ impl Io {
         let mut contended = Deadline::NEVER;
         let mut idle_since = None;
         let timed_out = if read.has_started() {
+            // First, because those who begin to wait for its memory wake the tasks that are registered.
+            self.registration.register_task(cx);
             contended = self.memory_deadline(read, now);
             let limits = self.registration.limits();
             self.clocks

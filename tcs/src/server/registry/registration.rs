@@ -164,12 +164,18 @@ impl Registration {
         cx: &Context<'_>,
     ) -> Poll<Wakeup> {
         self.entry.start_wait(deadline);
-        if !self.waker.will_wake(cx.waker()) {
-            self.set_waker(cx.waker());
-        }
+        self.register_task(cx);
         match self.entry.flags() {
             0 => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
+        }
+    }
+
+    /// Lets signals wake the task of `cx`. It then sees whatever it looks at as it was before a signal, or is woken.
+    #[inline]
+    pub(in super::super) fn register_task(&mut self, cx: &Context<'_>) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.set_waker(cx.waker());
         }
     }
 

@@ -7,6 +7,8 @@
 
 mod backlog;
 mod execute;
+#[cfg(test)]
+mod models;
 mod outbox;
 mod slots;
 mod streams;
@@ -378,6 +380,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
         } else {
             let cut = if intake == Intake::NeedsBytes {
+                self.io.registration.register_task(cx);
                 self.io.frame_deadline(read)
             } else {
                 Deadline::NEVER
