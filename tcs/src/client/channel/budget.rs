@@ -56,8 +56,9 @@ impl RetryBudget {
 
     /// Takes a retry. Returns `false` if there is none.
     pub(super) fn withdraw(&self) -> bool {
-        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let mut saved = lock(&self.saved);
+        // With the lock, or one that was read earlier could come later, and count answers twice.
+        let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
         let of_answers = PER_ANSWER * new as f64;
@@ -139,5 +140,31 @@ mod tests {
                 Ok(())
             })?;
         }
+    }
+
+    #[test]
+    fn answers_are_counted_once_by_calls_that_take_retries_at_the_same_time() {
+        const ANSWERS: u32 = 200_000;
+        let budget = RetryBudget::new();
+        let began = Instant::now();
+        let taken: u32 = std::thread::scope(|scope| {
+            let tasks = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    let answers = 0..ANSWERS / 4;
+                    let taken = answers.map(|_| {
+                        budget.deposit(1);
+                        u32::from(budget.withdraw())
+                    });
+                    taken.sum::<u32>()
+                })
+            });
+            tasks
+                .map(|task| task.join().expect("no panic"))
+                .iter()
+                .sum()
+        });
+        let of_time = MIN_PER_SECOND * began.elapsed().as_secs_f64();
+        let paid = 10.0 * MIN_PER_SECOND + of_time + PER_ANSWER * f64::from(ANSWERS);
+        assert!(f64::from(taken) <= paid + 1.0, "{taken} {paid}");
     }
 }
