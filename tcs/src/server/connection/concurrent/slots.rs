@@ -388,16 +388,21 @@ impl<F: Future> Slots<F> {
 
     /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        let task = cx.waker().clone();
         let mut woken = self.wakeups.lock();
-        woken.task = Some(cx.waker().clone());
-        woken.slots.is_empty()
+        let before = woken.task.replace(task);
+        let is_first = woken.slots.is_empty();
+        // Wakers are foreign code, and so are their clones and drops.
+        drop(woken);
+        drop(before);
+        is_first
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        future::{pending, poll_fn, ready},
+        future::{Pending, pending, poll_fn, ready},
         panic::panic_any,
     };
 
@@ -439,6 +444,26 @@ mod tests {
             slots.reuse(woken);
         }
         assert!(slots.take_woken().is_empty());
+    }
+
+    #[test]
+    fn waker_of_the_task_is_dropped_without_the_lock() {
+        struct Task(Arc<Wakeups>);
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Task {
+            fn drop(&mut self) {
+                assert!(self.0.0.try_lock().is_ok(), "the lock is held");
+            }
+        }
+        let mut slots = Slots::<Pending<()>>::new();
+        for _ in 0..2 {
+            let task = Waker::from(Arc::new(Task(Arc::clone(&slots.wakeups))));
+            assert!(slots.sleep(&Context::from_waker(&task)));
+        }
+        let last = slots.wakeups.lock().task.take();
+        drop(last);
     }
 
     #[test]
