@@ -204,7 +204,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             }
             if waited.is_ready() {
                 // A chunk that has arrived in time counts, although this task runs late.
-                let is_cut = matches!(waited, Poll::Ready(Ok(Interrupt::CutFrame)));
+                let is_cut = matches!(waited, Poll::Ready(Ok(Interrupt::CutFrame(_))));
                 if is_cut && !self.feed(conversation, clock) {
                     return Poll::Pending;
                 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::super::registry::AbortReason;
+use super::super::{limits::Limit, registry::AbortReason};
 use crate::text::Text;
 
 /// Why a connection is dropped without sending what is left.
@@ -70,8 +70,8 @@ pub(super) enum Interrupt {
     TimedOut,
     /// `half_close_timeout` is over.
     HalfClosed,
-    /// The [`frame_limit`] of a frame that has begun is over, or others wait for its memory.
-    CutFrame,
+    /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
+    CutFrame(Limit),
     /// There is no memory for a long chunk of the request.
     OverBudget,
     /// The server ends the connection at once, for this reason.

@@ -449,7 +449,9 @@ impl Io {
             Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
-            Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
+            Wakeup::Expired if has_passed(cut) => {
+                Ok(Interrupt::CutFrame(self.clocks.frame.limit_until(cut)))
+            }
             Wakeup::Expired => Err(Dropped::Stalled),
         })
     }

@@ -445,7 +445,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.set_id(*last);
             return self.responder().interrupted(interrupt);
         }
-        if interrupt == Interrupt::CutFrame {
+        if let Interrupt::CutFrame(_) = interrupt {
             // What has arrived in time counts, although this task runs late, or the server drains.
             if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
                 self.take_requests();
