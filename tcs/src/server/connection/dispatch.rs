@@ -118,10 +118,12 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                             }
                             polled
                         }
-                        Poll::Pending => self
-                            .io
-                            .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
-                            .map_ok(Called::Interrupted),
+                        Poll::Pending => {
+                            let polled = self
+                                .io
+                                .poll_while_function_waits(&mut clock, self.ahead, self.write, cx);
+                            polled.map(|interrupt| self.cut(interrupt))
+                        }
                     },
                 )
                 .await?
@@ -193,7 +195,10 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 }
             }
             if let Some(queue) = conversation.pushes() {
-                has_more |= self.outgoing().write_events(queue, Some(cx))?;
+                match self.outgoing().write_events(queue, Some(cx)) {
+                    Ok(more) => has_more |= more,
+                    Err(dropped) => return Poll::Ready(self.cut(Err(dropped))),
+                }
             }
             let needs_more = self.feed(conversation, clock);
             let waited = self
@@ -208,7 +213,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 if is_cut && !self.feed(conversation, clock) {
                     return Poll::Pending;
                 }
-                return waited.map_ok(Called::Interrupted);
+                return waited.map(|interrupt| self.cut(interrupt));
             }
             // It was not polled for more then.
             let has_room = needs_more && self.ahead.is_full();
@@ -223,6 +228,12 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         }
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Ends the wait of a function, which is dropped next.
+    fn cut<R>(&mut self, interrupt: Result<Interrupt, Dropped>) -> Result<Called<R>, Dropped> {
+        self.io.cut_function(&interrupt);
+        interrupt.map(Called::Interrupted)
     }
 
     /// Frames the items that the function has left, before its reply. Those of a function that did not return are dropped at

@@ -411,11 +411,15 @@ impl Io {
         } else {
             Deadline::NEVER
         };
-        let interrupt = ready!(self.poll_interrupt(timed_out, cut, ahead, write, cx));
+        self.poll_interrupt(timed_out, cut, ahead, write, cx)
+    }
+
+    /// Notes that the function that waited is dropped next. Unless it has only timed out, the connection ends, whatever
+    /// the drop does.
+    pub(super) fn cut_function(&mut self, interrupt: &Result<Interrupt, Dropped>) {
         if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
             self.running = Running::LastFunction;
         }
-        Poll::Ready(interrupt)
     }
 
     /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
