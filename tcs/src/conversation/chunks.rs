@@ -128,7 +128,7 @@ impl Chunks {
 }
 
 impl Inner {
-    /// Fills `batch` with what was found. Notes the demand if that is nothing.
+    /// Fills `batch` with what was found. Records the demand if that is nothing.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
         if !self.found.is_empty() {
             batch.clear();

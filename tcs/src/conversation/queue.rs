@@ -16,10 +16,10 @@ use bytes::Bytes;
 use super::{ConversationLimits, Unsendable, encode};
 use crate::{format::Encode, panics::lock};
 
-/// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
+/// What an event costs in addition to its length, so that empty events are limited, too: the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
 
-/// Returns what an event counts.
+/// Returns how much of `max_push_queue` an event takes.
 const fn cost(event: &Bytes) -> usize {
     event.len() + EVENT_OVERHEAD
 }
@@ -159,7 +159,7 @@ impl PushQueue {
         (pushed, inner.waker.take_if(|_| must_wake))
     }
 
-    /// Notes that a request is answered, so that what its function has pushed can follow.
+    /// Records that a request is answered, so that what its function has pushed can follow.
     pub(super) fn end_request(&self) {
         let mut inner = self.lock();
         self.answered.fetch_add(1, Ordering::Relaxed);
