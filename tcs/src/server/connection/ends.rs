@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use super::super::{limits::Limit, registry::AbortReason};
-use crate::text::Text;
+use crate::{framing::FrameError, text::Text};
 
 /// Why a connection is dropped without sending what is left.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ pub(super) enum WaitEnd {
     Evicted,
 }
 
-/// Why a waiting function is dropped although its peer can still be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a function is dropped, or its reply, although its peer can still be written to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
     TimedOut,
@@ -74,6 +74,8 @@ pub(super) enum Interrupt {
     CutFrame(Limit),
     /// There is no memory for a long chunk of the request.
     OverBudget,
+    /// The framing cannot carry an item of the reply.
+    Unsendable(FrameError),
     /// The server ends the connection at once, for this reason.
     Aborted(AbortReason),
 }

@@ -330,7 +330,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to a request whose function was dropped while it waited.
+    /// Responds to a request whose function was dropped, or whose reply.
     #[cold]
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Flow {
         let limits = self.shared.limits;
@@ -347,6 +347,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.reject(&late_chunk(limit))?;
                 self.close_in_chunk();
             }
+            Interrupt::Unsendable(error) => return self.unsendable_item(error),
             Interrupt::OverBudget => {
                 self.reject(&Rejection::new(RejectionKind::Failed, MEMORY_IN_USE))?;
                 self.close_in_chunk();
