@@ -133,7 +133,7 @@ impl Session<'_> {
                 }
                 continue;
             }
-            let Some(oldest) = self.in_flight.first() else {
+            let Some(next) = self.next_late() else {
                 let limit = self.args.timeout;
                 if !has_more {
                     let sent = timeout(limit, self.wire.flush()).await;
@@ -146,8 +146,8 @@ impl Session<'_> {
                 }
                 continue;
             };
-            let number = oldest.number;
-            let left = self.left(oldest.began);
+            let number = next.number;
+            let left = self.left(next.began);
             let Ok(frame) = timeout(left, self.wire.next()).await else {
                 let what = if self.are_many {
                     format!("reply to request {number}")
@@ -159,6 +159,14 @@ impl Session<'_> {
             let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
             self.take(&frame)?;
         }
+    }
+
+    /// Returns the request that must be answered next. With ids, the items of one do not give the others more time.
+    fn next_late(&self) -> Option<&Pending> {
+        if self.args.framing.has_ids() {
+            return self.in_flight.iter().min_by_key(|pending| pending.began);
+        }
+        self.in_flight.first()
     }
 
     /// Returns what is left of the time limit of something that began then.
@@ -229,7 +237,8 @@ impl Session<'_> {
             Kind::Announced(Announcement::Events) => self.print("event: ", &frame.payload),
             Kind::Announced(_) => {
                 // An endless stream has a time limit for each item.
-                if let Some(pending) = self.in_flight.first_mut() {
+                let place = self.place(id);
+                if let Some(pending) = place.and_then(|place| self.in_flight.get_mut(place)) {
                     pending.began = Instant::now();
                 }
                 self.return_credit(id, frame.payload.len() + 8);

@@ -1,7 +1,15 @@
 //! Servers that send garbage, close, reset and stall.
 
-use tcs_tests::within;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::time::Duration;
+
+use tcs_tests::{
+    ids::{announced_of, kind},
+    within,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::sleep,
+};
 
 use crate::{fails, printed, ran, ran_with, scripted, tcs};
 
@@ -208,4 +216,36 @@ async fn requests_without_replies_are_sent_at_once() {
         6,
         "the connection has ended",
     );
+}
+
+#[tokio::test]
+async fn items_give_no_more_time_to_another_request() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("it listens").to_string();
+    let options = [
+        "-f",
+        "multiplexed",
+        "-n",
+        "2",
+        "--pipeline",
+        "2",
+        "--timeout",
+        "300ms",
+    ];
+    let arguments = [&["call", &address][..], &options, &["x"]].concat();
+    for (silent, streaming) in [(1, 2), (2, 1)] {
+        let process = tcs(&arguments);
+        let (mut server, _) = within(listener.accept()).await.expect("it connects");
+        let item = announced_of(streaming, kind::ITEMS, "item");
+        let sending = async {
+            // Until it has gone.
+            while server.write_all(&item).await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let (ran, ()) = within(async { tokio::join!(process.finished(), sending) }).await;
+        let said = format!("no reply to request {silent} within 300ms");
+        fails(&ran.into(), 4, &said);
+    }
 }

@@ -34,7 +34,7 @@ pub(crate) struct ReadAhead {
     has_ended: bool,
     /// Memory reserved for a message that is longer than what is read ahead otherwise.
     reserved: Option<Reservation>,
-    /// The first and the last read of the bytes, if the caller notes them.
+    /// The first and the last read of the bytes, if the caller records them.
     reads: Option<(Instant, Instant)>,
 }
 
@@ -111,8 +111,8 @@ impl ReadAhead {
         self.len() >= READ_AHEAD + self.demand
     }
 
-    /// Notes that bytes were read.
-    pub(crate) fn note_read(&mut self, now: Instant) {
+    /// Records that bytes were read.
+    pub(crate) fn record_read(&mut self, now: Instant) {
         let (first, _) = self.reads.unwrap_or((now, now));
         self.reads = Some((first, now));
     }
@@ -235,7 +235,7 @@ mod tests {
         let (first, last) = (Instant::now(), Instant::now() + Duration::from_secs(1));
         for now in [first, last] {
             ahead.bytes.extend([b'x'; NEW_CAPACITY]);
-            ahead.note_read(now);
+            ahead.record_read(now);
         }
         for waited_from in [Some(first), Some(last), None] {
             assert_eq!(ahead.first_read(), waited_from);

@@ -125,8 +125,8 @@ impl ReadBuffer {
         Input::new(unread, limit, side, self.read_state)
     }
 
-    /// Notes that the last read has appended bytes, after this many requests of the connection had been received.
-    pub(crate) fn note_arrival(&mut self, received: u64) {
+    /// Records that the last read has appended bytes, after this many requests of the connection had been received.
+    pub(crate) fn record_arrival(&mut self, received: u64) {
         let time = self.read_ahead_at.take().unwrap_or_else(Instant::now);
         self.position.last_arrival = Arrival {
             time: Some(time),
@@ -233,7 +233,7 @@ impl ReadBuffer {
         self.read_state == ReadState::Eof
     }
 
-    /// Notes that the end of the input was moved to what was read ahead.
+    /// Records that the end of the input was moved to what was read ahead.
     pub(crate) fn reopen(&mut self) {
         self.read_state = ReadState::MaybeMore;
     }

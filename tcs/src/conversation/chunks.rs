@@ -82,8 +82,7 @@ impl Chunks {
         inner.demand = None;
         inner.found.clear();
         inner.progress.skip = inner.progress.skip.saturating_add(inner.block);
-        let is_complete = inner.end == Some(ChunksEnd::Complete);
-        inner.block = if is_complete { 0 } else { length };
+        inner.block = if inner.end.is_some() { 0 } else { length };
     }
 
     /// Returns what the function waits for, with a batch to fill, and how far the loop has come. It then calls
@@ -129,7 +128,7 @@ impl Chunks {
 }
 
 impl Inner {
-    /// Fills `batch` with what was found. Notes the demand if that is nothing.
+    /// Fills `batch` with what was found. Records the demand if that is nothing.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
         if !self.found.is_empty() {
             batch.clear();
@@ -195,6 +194,21 @@ mod tests {
         }
         assert_eq!(chunks.reset(), 0);
         assert!(receive(&chunks, Demand::Messages).is_pending());
+    }
+
+    #[test]
+    fn block_after_the_end_has_nothing_to_drop() {
+        for end in [ChunksEnd::Complete, ChunksEnd::Failed("why".to_owned())] {
+            let chunks = Chunks::default();
+            assert!(receive(&chunks, Demand::Messages).is_pending());
+            assert!(give(&chunks, "", Some(end.clone())));
+            chunks.begin_block(10);
+            assert_eq!(
+                receive(&chunks, Demand::Bytes(10)),
+                Poll::Ready(Err(end.clone()))
+            );
+            assert_eq!(chunks.reset(), 0, "{end:?}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Messages {
         self.bytes.get(place).unwrap_or_default()
     }
 
-    /// Returns how many of the messages that were not taken reach a cost of `limit`, and what they cost.
+    /// Returns how many messages to take next for a cost of at least `limit`, or all that are left, and their cost.
     pub(crate) fn batch(&self, limit: usize) -> (usize, usize) {
         let (mut count, mut cost) = (0, 0);
         for message in self.iter() {
@@ -71,7 +71,7 @@ impl Messages {
         (count, cost)
     }
 
-    /// Notes that `count` messages were taken.
+    /// Records that `count` messages were taken.
     pub(crate) const fn advance(&mut self, count: usize) {
         self.taken += count;
     }

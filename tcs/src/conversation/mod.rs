@@ -1,4 +1,4 @@
-//! What a function and its peer exchange beside one request and its reply.
+//! What a function and its peer send each other in addition to a request and its reply.
 //!
 //! Only the loop of the connection polls the stream, and only it knows the framing. A function, and whoever else has a
 //! handle, leaves encoded messages here, without their frames. The loop takes them, frames them and sends them:

@@ -261,7 +261,13 @@ impl<P: Pushes> PushGroup<P> {
     where
         P::Event<'e>: Encode<P::Format>,
     {
-        let limit = self.lock().values().map(|it| it.max_event_len()).min();
+        let skipped = except.map(Push::key);
+        let limit = self
+            .lock()
+            .iter()
+            .filter(|(key, queue)| Some(**key) != skipped && !queue.is_closed())
+            .map(|(_, queue)| queue.max_event_len())
+            .min();
         let Some(limit) = limit else {
             return Ok(0);
         };
@@ -270,7 +276,6 @@ impl<P: Pushes> PushGroup<P> {
             return Ok(0);
         }
         let event = Bytes::from(bytes);
-        let skipped = except.map(Push::key);
         let mut members = self.lock();
         let (mut wakers, mut sent) = (Vec::new(), 0);
         members.retain(|key, queue| {
@@ -301,5 +306,45 @@ impl<P> fmt::Debug for PushGroup<P> {
         f.debug_struct("PushGroup")
             .field("members", &self.lock().len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::ConversationLimits, *};
+    use crate::format::Plain;
+
+    enum Room {}
+
+    impl Pushes for Room {
+        type Format = Plain;
+        type Event<'a> = &'a str;
+    }
+
+    fn member(group: &PushGroup<Room>, message_len: usize) -> Push<Room> {
+        let queue = PushQueue::new(ConversationLimits {
+            message_len,
+            ..ConversationLimits::DEFAULT
+        });
+        let push = Push {
+            queue: Arc::new(queue),
+            request: RequestNumber::NONE,
+            protocol: PhantomData,
+        };
+        assert!(group.join(&push));
+        push
+    }
+
+    #[test]
+    fn event_is_limited_by_those_who_get_it() {
+        let group = PushGroup::new();
+        let (long, short) = (member(&group, 100), member(&group, 4));
+        assert!(group.send("hello").is_err());
+        assert!(group.send_to_others(&long, "hello").is_err());
+        assert_eq!(group.send_to_others(&short, "hello").ok(), Some(1));
+        let _: u64 = short.queue.close();
+        assert_eq!(group.send("hello").ok(), Some(1));
+        let _: u64 = long.queue.close();
+        assert_eq!(group.send("hello").ok(), Some(0));
     }
 }

@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
+/// What an event costs in addition to its length, so that empty events are limited, too: the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;
 
-/// Returns what an event counts.
+/// Returns how much of `max_push_queue` an event takes.
 const fn cost(event: &Bytes) -> usize {
     event.len() + EVENT_OVERHEAD
 }
@@ -73,7 +73,7 @@ struct Inner {
     /// The events that were dropped, and not counted yet.
     dropped: u64,
     state: State,
-    /// The task of the connection, if it has looked for events.
+    /// The task of the connection, if it has looked for events and was not woken since. None when the queue is closed.
     waker: Option<Waker>,
 }
 
@@ -121,7 +121,8 @@ impl PushQueue {
 
     /// Queues an event. If the function of `request` still runs, it follows the reply, and so do all events after it.
     ///
-    /// Returns the task to wake, which the caller does without a lock, because wakers are foreign code.
+    /// Returns the task to wake, which the caller does without a lock, because wakers are foreign code. So are their clones
+    /// and drops, which are nowhere done under the lock.
     pub(super) fn push(
         &self,
         event: Bytes,
@@ -157,11 +158,11 @@ impl PushQueue {
         }
         // It looks at all events together.
         let must_wake = was_empty && !inner.events.is_empty() || inner.state != State::Open;
-        let waker = inner.waker.as_ref().filter(|_| must_wake);
-        (pushed, waker.cloned())
+        // It comes back when the task has looked.
+        (pushed, inner.waker.take_if(|_| must_wake))
     }
 
-    /// Notes that a request is answered, so that what its function has pushed can follow.
+    /// Records that a request is answered, so that what its function has pushed can follow.
     pub(super) fn end_request(&self) {
         let mut inner = self.lock();
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +171,7 @@ impl PushQueue {
     }
 
     /// Takes the oldest events, up to `budget` bytes, but at least one if there is room, and appends them to `events`.
-    /// Returns `true` if there are more, or if the queue [has overflowed](Self::has_overflowed).
+    /// Returns whether there are more, or `None` if the queue was full and the connection must close.
     ///
     /// When there are none any more, the next one wakes the task of `cx`.
     pub(crate) fn take_events(
@@ -178,8 +179,13 @@ impl PushQueue {
         budget: usize,
         events: &mut Vec<Bytes>,
         cx: Option<&Context<'_>>,
-    ) -> bool {
+    ) -> Option<bool> {
+        let waker = cx.map(|cx| cx.waker().clone());
         let mut inner = self.lock();
+        if inner.state == State::Overflowed {
+            drop(inner);
+            return None;
+        }
         let mut room = budget;
         while room > 0
             && let Some(event) = inner.events.pop_front()
@@ -193,24 +199,16 @@ impl PushQueue {
             // The memory of a burst is not kept.
             inner.events.shrink_to(KEPT_EVENTS);
         }
-        if let Some(cx) = cx {
-            match &mut inner.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-        }
-        // If it overflowed before it had the waker, nobody has woken the task.
-        !inner.events.is_empty() || inner.state == State::Overflowed
+        let before = waker.and_then(|waker| inner.waker.replace(waker));
+        let has_more = !inner.events.is_empty();
+        drop(inner);
+        drop(before);
+        Some(has_more)
     }
 
     /// Returns how many events were taken.
     pub(crate) fn taken(&self) -> u64 {
         self.lock().taken
-    }
-
-    /// Returns `true` if the connection must close, because the queue was full.
-    pub(crate) fn has_overflowed(&self) -> bool {
-        self.lock().state == State::Overflowed
     }
 
     /// Returns how many events were dropped since the last call.
@@ -228,6 +226,9 @@ impl PushQueue {
         if inner.state == State::Open {
             inner.state = State::Closed;
         }
+        let waker = inner.waker.take();
+        drop(inner);
+        drop(waker);
     }
 
     /// Drops all events, also later ones. Returns how many were dropped since the last call of
@@ -369,9 +370,9 @@ mod tests {
     #[test]
     fn full_queue_that_closes_drops_all() {
         let queue = queue(40, PushOverflow::Close);
-        assert!(push(&queue, "a") && !queue.has_overflowed());
-        assert!(!push(&queue, "b") && queue.has_overflowed() && queue.is_closed());
-        assert!(taken(&queue, 100).is_empty());
+        assert!(push(&queue, "a") && !queue.is_closed());
+        assert!(!push(&queue, "b") && queue.is_closed());
+        assert_eq!(queue.take_events(100, &mut Vec::new(), None), None);
         assert_eq!(queue.close(), 1);
     }
 
@@ -412,12 +413,49 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let cx = Context::from_waker(&waker);
         let mut events = Vec::new();
-        assert!(!queue.take_events(100, &mut events, Some(&cx)));
+        assert_eq!(queue.take_events(100, &mut events, Some(&cx)), Some(false));
         for expected in [1, 1] {
             let (_, waker) = queue.push("a".into(), RequestNumber::NONE);
             waker.into_iter().for_each(Waker::wake);
             assert_eq!(count.0.load(Relaxed), expected);
         }
-        assert!(queue.take_events(1, &mut events, Some(&cx)), "one is left");
+        let has_more = queue.take_events(1, &mut events, Some(&cx));
+        assert_eq!(has_more, Some(true), "one is left");
+    }
+
+    #[test]
+    fn wakers_are_dropped_without_the_lock_and_when_the_queue_is_closed() {
+        struct Task(Arc<PushQueue>, Arc<AtomicUsize>);
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Task {
+            fn drop(&mut self) {
+                assert!(self.0.inner.try_lock().is_ok(), "the lock is held");
+                self.1.fetch_add(1, Relaxed);
+            }
+        }
+        let dropped = Arc::<AtomicUsize>::default();
+        let look = |queue: &Arc<PushQueue>| {
+            let task = Task(Arc::clone(queue), Arc::clone(&dropped));
+            let waker = Waker::from(Arc::new(task));
+            let cx = Context::from_waker(&waker);
+            queue.take_events(100, &mut Vec::new(), Some(&cx))
+        };
+        let close: [fn(&PushQueue); 3] = [
+            PushQueue::seal,
+            |queue| {
+                let _: u64 = queue.close();
+            },
+            |queue| drop(queue.push(vec![0; 100].into(), RequestNumber::NONE)),
+        ];
+        for close in close {
+            let queue = Arc::new(queue(100, PushOverflow::Close));
+            assert_eq!(look(&queue), Some(false));
+            assert_eq!(look(&queue), Some(false));
+            assert_eq!(dropped.swap(0, Relaxed), 1, "it is replaced");
+            close(&queue);
+            assert_eq!(dropped.swap(0, Relaxed), 1, "a handle may keep the queue");
+        }
     }
 }

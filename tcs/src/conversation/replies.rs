@@ -168,9 +168,9 @@ impl<'a, P: Streams> FromContext<'a> for Replies<'a, P> {
     }
 }
 
-/// The error of [`Replies::send`].
+/// The error of [`Replies::send`], and of [`TestConnection::chunk`](super::TestConnection::chunk).
 #[derive(Debug)]
-pub struct SendError(Unsendable);
+pub struct SendError(pub(super) Unsendable);
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

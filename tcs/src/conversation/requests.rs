@@ -93,8 +93,8 @@ impl<P: Receives> Requests<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the next call returns the message. If there is no next call, a message that had arrived by
-    /// then is dropped, also where it would be the next request.
+    /// If the future is dropped, the next call returns the message. Without another call, a message that has already arrived
+    /// is dropped, even one that would have been the next request.
     pub async fn next<'c>(&'c mut self) -> Result<Option<P::Chunk<'c>>, ReceiveError>
     where
         P::Chunk<'c>: Decode<'c, P::Format>,

@@ -1,10 +1,11 @@
 //! A connection without a server, for tests.
 
-use std::{future::poll_fn, pin::pin};
+use std::{collections::VecDeque, future::poll_fn, mem::take, pin::pin};
 
+use super::{ChunksEnd, Conversation, Demand, SendError, encode};
 use crate::{
     ConnectionInfo, Peer,
-    format::{Decode, DecodeError, Frame},
+    format::{Decode, DecodeError, Encode, Frame},
     panics::lock,
     sync::{Mutex, MutexGuard},
 };
@@ -45,14 +46,15 @@ use crate::{
 #[derive(Debug)]
 pub struct TestConnection {
     info: ConnectionInfo,
-    /// Encoded.
-    sent: Mutex<Sent>,
+    messages: Mutex<Encoded>,
 }
 
+/// Messages that the function has sent, and those that it can receive.
 #[derive(Debug, Default)]
-struct Sent {
+struct Encoded {
     items: Vec<Vec<u8>>,
     events: Vec<Vec<u8>>,
+    chunks: VecDeque<Vec<u8>>,
 }
 
 impl TestConnection {
@@ -65,28 +67,51 @@ impl TestConnection {
     pub fn of(peer: Peer) -> Self {
         Self {
             info: ConnectionInfo::new(peer),
-            sent: Mutex::default(),
+            messages: Mutex::default(),
         }
     }
 
-    /// Returns the properties of the connection, which have the handles: `info.push()`, `info.replies()`, `info.closed()`.
+    /// Returns the properties of the connection, which have the handles: `info.push()`, `info.replies()`, `info.requests()`,
+    /// `info.closed()`.
     pub const fn info(&self) -> &ConnectionInfo {
         &self.info
     }
 
-    /// Runs a function to its end. Meanwhile, takes the items and events that it sends.
+    /// Adds a chunk for the function that runs next, which receives it with [`Requests`](super::Requests). After the last
+    /// one, its request ends. A block ([`exactly`](super::Requests::exactly)) takes the bytes of chunks.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the chunk cannot be encoded.
+    pub fn chunk<Format>(&self, chunk: impl Encode<Format>) -> Result<(), SendError> {
+        let mut bytes = Vec::new();
+        if encode(chunk, &mut bytes, usize::MAX).map_err(SendError)? {
+            self.messages().chunks.push_back(bytes);
+        }
+        Ok(())
+    }
+
+    /// Runs a function to its end. Meanwhile, takes the items and events that it sends, and gives it the chunks.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the function.
     pub async fn run<F: Future>(&self, function: F) -> F::Output {
         let mut function = pin!(function);
-        poll_fn(|cx| {
+        let output = poll_fn(|cx| {
             let polled = function.as_mut().poll(cx);
             self.take_sent();
+            if let Some(conversation) = self.info.open_conversation() {
+                self.messages().give_chunk(conversation);
+            }
             polled
-        })
-        .await
+        });
+        let output = output.await;
+        if let Some(conversation) = self.info.open_conversation() {
+            conversation.chunks.reset();
+            self.messages().chunks.clear();
+        }
+        output
     }
 
     /// Tells the function that the peer has closed its sending half.
@@ -104,7 +129,7 @@ impl TestConnection {
         T: for<'a> Decode<'a, Format>,
     {
         self.take_sent();
-        decode_all(&std::mem::take(&mut self.sent().items))
+        decode_all(&take(&mut self.messages().items))
     }
 
     /// Returns the events that were pushed since the last call, decoded.
@@ -117,7 +142,7 @@ impl TestConnection {
         T: for<'a> Decode<'a, Format>,
     {
         self.take_sent();
-        decode_all(&std::mem::take(&mut self.sent().events))
+        decode_all(&take(&mut self.messages().events))
     }
 
     fn take_sent(&self) {
@@ -125,7 +150,7 @@ impl TestConnection {
             return;
         };
         let items = conversation.items.take();
-        let mut sent = self.sent();
+        let mut sent = self.messages();
         sent.items.extend(items.iter().map(<[u8]>::to_vec));
         if let Some(queue) = conversation.pushes() {
             queue.end_request();
@@ -135,8 +160,44 @@ impl TestConnection {
         }
     }
 
-    fn sent(&self) -> MutexGuard<'_, Sent> {
-        lock(&self.sent)
+    fn messages(&self) -> MutexGuard<'_, Encoded> {
+        lock(&self.messages)
+    }
+}
+
+impl Encoded {
+    /// Gives the function the chunk that it waits for, or the end of its request.
+    fn give_chunk(&mut self, conversation: &Conversation) {
+        let Some((demand, mut batch, mut progress)) = conversation.chunks.demand() else {
+            return;
+        };
+        while progress.skip > 0
+            && let Some(skipped) = self.take_chunk(progress.skip)
+        {
+            progress.skip -= skipped.len();
+        }
+        let most = match demand {
+            Demand::Messages => usize::MAX,
+            Demand::Bytes(length) => length,
+        };
+        let end = match self.take_chunk(most) {
+            Some(chunk) => {
+                batch.push(&chunk);
+                None
+            }
+            None => Some(ChunksEnd::Complete),
+        };
+        conversation.chunks.give(batch, end, progress);
+    }
+
+    /// Takes the next chunk, or as much of it.
+    fn take_chunk(&mut self, most: usize) -> Option<Vec<u8>> {
+        let mut chunk = self.chunks.pop_front()?;
+        let rest = chunk.split_off(most.min(chunk.len()));
+        if !rest.is_empty() {
+            self.chunks.push_front(rest);
+        }
+        Some(chunk)
     }
 }
 
@@ -155,4 +216,64 @@ where
         T::decode(Frame::new(message).with_scratch(&mut scratch))
     });
     decoded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        format::Plain,
+        protocol::{Receives, Requests},
+    };
+
+    enum Upload {}
+
+    impl Receives for Upload {
+        type Format = Plain;
+        type Chunk<'a> = &'a str;
+    }
+
+    async fn rest(more: &mut Requests<'_, Upload>) -> Vec<String> {
+        let mut chunks = Vec::new();
+        while let Some(chunk) = more.next().await.expect("it is text") {
+            chunks.push(chunk.to_owned());
+        }
+        chunks
+    }
+
+    #[tokio::test]
+    async fn function_receives_its_chunks_and_blocks_and_the_end() {
+        let test = TestConnection::new();
+        for chunk in ["a", "", "1234567", "b"] {
+            test.chunk::<Plain>(chunk).expect("it is text");
+        }
+        let mut more = test.info().requests::<Upload>();
+        let received = test.run(async {
+            assert_eq!(more.next().await.expect("it is text"), Some("a"));
+            assert_eq!(more.next().await.expect("it is text"), Some(""));
+            let mut block = more.exactly(4);
+            assert_eq!(block.next().await.expect("it is there"), Some(&b"1234"[..]));
+            assert_eq!(block.next().await.expect("it has ended"), None);
+            drop(block);
+            // What is left of a block is skipped.
+            drop(more.exactly(2));
+            rest(&mut more).await
+        });
+        assert_eq!(received.await, ["7", "b"]);
+    }
+
+    #[tokio::test]
+    async fn each_function_has_chunks_of_its_own() {
+        let test = TestConnection::new();
+        for expected in ["a", "b"] {
+            test.chunk::<Plain>(expected).expect("it is text");
+            test.chunk::<Plain>("not received").expect("it is text");
+            let mut more = test.info().requests::<Upload>();
+            let received = test.run(async { more.next().await.map(|it| it.map(str::to_owned)) });
+            let received = received.await.expect("it is text");
+            assert_eq!(received.as_deref(), Some(expected));
+        }
+        let mut more = test.info().requests::<Upload>();
+        assert!(test.run(rest(&mut more)).await.is_empty());
+    }
 }

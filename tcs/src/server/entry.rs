@@ -1,6 +1,6 @@
 //! What the registry and one connection share.
 
-use std::{sync::Arc, task::Waker};
+use std::{mem::replace, sync::Arc, task::Waker};
 
 use super::{
     limits::{Deadline, Millis},
@@ -90,7 +90,10 @@ impl Entry {
     }
 
     pub(super) fn set_waker(&self, waker: &Waker) {
-        lock(&self.waker).clone_from(waker);
+        let waker = waker.clone();
+        let before = replace(&mut *lock(&self.waker), waker);
+        // Without the lock, as above.
+        drop(before);
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.

@@ -27,16 +27,16 @@ pub(super) struct Batch<'a, P: ServerProtocol> {
     pub(super) io: &'a mut Io,
 }
 
-/// What the connection does when it has taken the requests that it can take now.
+/// What the connection does when it has taken the requests that it can take now, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Flushes and reads: no complete frame is left.
     Read,
-    /// Flushes: the write buffer is full.
+    /// Flushes: the write buffer is full, or enough requests are in flight side by side.
     Flush,
     /// Flushes and yields: the budget of this poll is spent.
     Yield,
-    /// Takes no further requests.
+    /// Takes no further requests. What is in flight is answered before.
     Exit(Exit),
 }
 

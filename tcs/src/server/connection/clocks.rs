@@ -121,6 +121,12 @@ impl Stopwatch {
             None => Deadline::NEVER,
         }
     }
+
+    /// Returns the limit that ends at a deadline of this clock.
+    #[cold]
+    pub(super) fn limit_until(self, deadline: Deadline) -> Limit {
+        self.0.map_or(Limit::NONE, |began| deadline.since(began))
+    }
 }
 
 /// The clock of a peer that reads more slowly than replies are written.

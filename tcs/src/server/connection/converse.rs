@@ -51,9 +51,6 @@ impl<F: Framing> Outgoing<'_, F> {
         queue: &PushQueue,
         cx: Option<&Context<'_>>,
     ) -> Result<bool, Dropped> {
-        if queue.has_overflowed() {
-            return Err(Dropped::PushOverflow);
-        }
         let mut events = Vec::new();
         // The queue has the limit for a peer that does not read.
         let room = if self.io.is_stalled() {
@@ -61,7 +58,9 @@ impl<F: Framing> Outgoing<'_, F> {
         } else {
             self.write.room()
         };
-        let has_more = queue.take_events(room, &mut events, cx);
+        let has_more = queue
+            .take_events(room, &mut events, cx)
+            .ok_or(Dropped::PushOverflow)?;
         // They belong to no request, and come between what belongs to one.
         let id = self.framing.get_mut().set_id(0);
         let (mut sent, mut dropped) = (0, queue.take_dropped());

@@ -6,7 +6,6 @@
 
 use std::{
     future::poll_fn,
-    ops::ControlFlow::{self, Break, Continue},
     pin::pin,
     task::{Context as TaskContext, Poll, Waker},
 };
@@ -20,11 +19,10 @@ use super::{
     receive::end_chunks,
     rejections::too_large,
     respond::{Exit, Flow},
-    upgrade::Answered,
 };
 use crate::{
     Rejection,
-    conversation::Conversation,
+    conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format,
     framing::{Announcement, FrameError, FrameKind, Framing, Side},
@@ -32,23 +30,12 @@ use crate::{
     runtime::wake_after_others,
 };
 
-/// The outcome of taking the next request.
-enum Step<F> {
-    /// The future of the function that was called, and when.
-    Call(F, Timer),
-    /// The request was rejected.
-    Rejected(Flow),
-    /// There is no request to process now.
-    Next(Next),
-}
+/// The future of the function that was called, and when. If none was, what the connection does, or `None` if it takes the
+/// next request, because one was rejected.
+type Step<F> = Result<(F, Timer), Option<Next>>;
 
-/// The outcome of a function that may wait.
-enum Called<R> {
-    Returned(R),
-    Interrupted(Interrupt),
-    /// The framing cannot carry an item of its reply.
-    Unsendable(FrameError),
-}
+/// What becomes of a function that may wait: its result, or why it is dropped. An error ends the connection.
+type Called<R> = Result<Result<R, Interrupt>, Dropped>;
 
 impl<'a, P: ServerProtocol> Batch<'a, P> {
     /// Processes requests with a function that never waits. Its future lives on the stack, so the task
@@ -58,21 +45,19 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         loop {
             // Each request has its own, so that a large one does not outlive its request.
             let mut scratch = Vec::new();
-            let flow = match self.step(session, &mut scratch) {
-                Step::Call(function, timer) => {
-                    let mut cx = TaskContext::from_waker(Waker::noop());
-                    // The function is dropped before its request is answered.
-                    let polled = pin!(function).poll(&mut cx);
-                    let flow = match polled {
-                        Poll::Ready(result) => self.respond(result),
-                        Poll::Pending => self.end_request().must_not_wait(),
-                    };
-                    record_call(&self.shared.metrics, timer);
-                    flow
-                }
-                Step::Rejected(flow) => flow,
-                Step::Next(next) => return next,
+            let (function, timer) = match self.step(session, &mut scratch) {
+                Ok(called) => called,
+                Err(Some(next)) => return next,
+                Err(None) => continue,
             };
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            // The function is dropped before its request is answered.
+            let polled = pin!(function).poll(&mut cx);
+            let flow = match polled {
+                Poll::Ready(result) => self.respond(result),
+                Poll::Pending => self.end_request().must_not_wait(),
+            };
+            record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
                 return next;
             }
@@ -94,21 +79,18 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             let called = {
                 // Nothing else may hold the future, or the task would have room for two.
                 let mut function = pin!(match self.step(session, &mut scratch) {
-                    Step::Call(function, began) => {
+                    Ok((function, began)) => {
                         timer = began;
                         function
                     }
-                    Step::Rejected(flow) => match self.next_after(flow) {
-                        Some(next) => return Ok(next),
-                        None => continue,
-                    },
-                    Step::Next(next) => return Ok(next),
+                    Err(Some(next)) => return Ok(next),
+                    Err(None) => continue,
                 });
                 let mut clock = Stopwatch::default();
                 let mut deadline = self.shared.limits.request_deadline();
                 poll_fn(
                     |cx| match with_inherited(deadline, || function.as_mut().poll(cx)) {
-                        Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
+                        Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
                         Poll::Pending if self.info.open_conversation().is_some() => {
                             let before = clock;
                             let polled = self.poll_conversation(&mut clock, cx);
@@ -118,23 +100,28 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                             }
                             polled
                         }
-                        Poll::Pending => self
-                            .io
-                            .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
-                            .map_ok(Called::Interrupted),
+                        Poll::Pending => {
+                            let polled = self
+                                .io
+                                .poll_while_function_waits(&mut clock, self.ahead, self.write, cx);
+                            polled.map(|interrupt| self.cut(interrupt))
+                        }
                     },
                 )
                 .await?
             };
             let called = match self.info.open_conversation() {
-                Some(conversation) => self.finish_items(conversation, called),
+                // The items of a function that did not return are dropped at the end of its request.
+                Some(conversation) => {
+                    called.and_then(|result| self.finish_items(conversation, result))
+                }
                 None => called,
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
             let flow = match self.conclude(called) {
-                Answered::Flow(flow) => flow,
-                Answered::Upgrade(upgrade) => {
+                Ok(flow) => flow,
+                Err(upgrade) => {
                     record_call(&self.shared.metrics, timer);
                     // Boxed, because hardly a connection needs room for it.
                     return Box::pin(self.take_over(upgrade)).await;
@@ -157,18 +144,20 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         }
     }
 
-    /// Responds to the request of a function.
+    /// Responds to the request of a function. Returns the upgrade if its reply has one.
     ///
     /// A reply need not be `Send`, so it ends here, before the next wait.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `respond`")]
-    fn conclude<'r>(&mut self, called: Called<Result<P::Reply<'r>, Rejection>>) -> Answered<'r> {
-        Answered::Flow(match called {
-            Called::Returned(result) if Self::UPGRADES => return self.respond_or_upgrade(result),
-            Called::Returned(result) => self.respond(result),
-            Called::Interrupted(interrupt) => self.end_request().interrupted(interrupt),
-            Called::Unsendable(error) => self.end_request().unsendable_item(error),
-        })
+    fn conclude<'r>(
+        &mut self,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+    ) -> Result<Flow, Upgrade<'r>> {
+        match called {
+            Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
+            Ok(result) => Ok(self.respond(result)),
+            Err(interrupt) => Ok(self.end_request().interrupted(interrupt)),
+        }
     }
 
     /// Sends items and events while a function waits, and gives it the messages that it waits for.
@@ -177,7 +166,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         &mut self,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Called<R>, Dropped>> {
+    ) -> Poll<Called<R>> {
         let Some(conversation) = self.info.open_conversation() else {
             return Poll::Pending;
         };
@@ -189,11 +178,14 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     // `request_timeout` is for each item.
                     Ok(true) => clock.stop(),
                     Ok(false) => {}
-                    Err(error) => return Poll::Ready(Ok(Called::Unsendable(error))),
+                    Err(error) => return Poll::Ready(Ok(Err(Interrupt::Unsendable(error)))),
                 }
             }
             if let Some(queue) = conversation.pushes() {
-                has_more |= self.outgoing().write_events(queue, Some(cx))?;
+                match self.outgoing().write_events(queue, Some(cx)) {
+                    Ok(more) => has_more |= more,
+                    Err(dropped) => return Poll::Ready(self.cut(Err(dropped))),
+                }
             }
             let needs_more = self.feed(conversation, clock);
             let waited = self
@@ -204,11 +196,11 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             }
             if waited.is_ready() {
                 // A chunk that has arrived in time counts, although this task runs late.
-                let is_cut = matches!(waited, Poll::Ready(Ok(Interrupt::CutFrame)));
+                let is_cut = matches!(waited, Poll::Ready(Ok(Interrupt::CutFrame(_))));
                 if is_cut && !self.feed(conversation, clock) {
                     return Poll::Pending;
                 }
-                return waited.map_ok(Called::Interrupted);
+                return waited.map(|interrupt| self.cut(interrupt));
             }
             // It was not polled for more then.
             let has_room = needs_more && self.ahead.is_full();
@@ -225,17 +217,17 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         Poll::Pending
     }
 
-    /// Frames the items that the function has left, before its reply. Those of a function that did not return are dropped at
-    /// the end of the request.
+    /// Ends the wait of a function, which is dropped next.
+    fn cut<R>(&mut self, interrupt: Result<Interrupt, Dropped>) -> Called<R> {
+        self.io.cut_function(&interrupt);
+        interrupt.map(Err)
+    }
+
+    /// Frames the items that the function has left, before its reply.
     #[cold]
-    fn finish_items<R>(&mut self, conversation: &Conversation, called: Called<R>) -> Called<R> {
-        if !matches!(called, Called::Returned(_)) {
-            return called;
-        }
-        match self.outgoing().write_items(conversation) {
-            Ok(_) => called,
-            Err(error) => Called::Unsendable(error),
-        }
+    fn finish_items<R>(&mut self, from: &Conversation, result: R) -> Result<R, Interrupt> {
+        let framed = self.outgoing().write_items(from);
+        framed.map(|_| result).map_err(Interrupt::Unsendable)
     }
 
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
@@ -250,17 +242,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     where
         'a: 'f,
     {
-        let frame = match self.next_request() {
-            Continue(frame) => frame,
-            Break(next) => return Step::Next(next),
-        };
+        let frame = self.next_request().map_err(Some)?;
         if self.shared.checks_requests
             && let Err(rejection) = self
                 .io
                 .begin_request(self.shared, self.frames.last_arrival())
         {
-            let rejection = rejection.of_request::<P::Framing>(frame);
-            return Step::Rejected(self.end_request().reject(&rejection));
+            return Err(self.reject(rejection, frame));
         }
         match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
             Ok(request) => {
@@ -273,20 +261,27 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     self.info.conversation().framing.put(framing);
                 }
                 let function = self.shared.protocol.process_request(context, request);
-                Step::Call(function, timer)
+                Ok((function, timer))
             }
             Err(error) => {
                 let rejection = Rejection::bad_request(error.to_string());
-                let rejection = rejection.of_request::<P::Framing>(frame);
-                Step::Rejected(self.end_request().reject(&rejection))
+                Err(self.reject(rejection, frame))
             }
         }
+    }
+
+    /// Rejects a request before its function is called. Returns as [`next_after`](Self::next_after).
+    #[cold]
+    fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Option<Next> {
+        let rejection = rejection.of_request::<P::Framing>(frame);
+        let flow = self.end_request().reject(&rejection);
+        self.next_after(flow)
     }
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
-    fn next_request(&mut self) -> ControlFlow<Next, &'a [u8]> {
+    fn next_request(&mut self) -> Result<&'a [u8], Next> {
         if const { has_no_request::<P>() } {
             return self.no_request();
         }
@@ -294,33 +289,33 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
             if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::HAS_VALUES {
-                return Break(Next::Read);
+                return Err(Next::Read);
             }
             let may_have_more = || P::Framing::HAS_VALUES || self.frames.has_started();
             if self.io.must_yield(may_have_more) {
-                return Break(Next::Yield);
+                return Err(Next::Yield);
             }
             let input = self
                 .frames
                 .input(self.shared.limits.frame_len, Side::Server);
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if self.frames.has_ended() => return Break(Next::Exit(Exit::Eof)),
+                Ok(None) if self.frames.has_ended() => return Err(Next::Exit(Exit::Eof)),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
                     if self.frames.has_started() {
                         self.io.count_frame(|| true);
                     }
-                    return Break(Next::Read);
+                    return Err(Next::Read);
                 }
-                Err(error) => return Break(self.bad_frame(&error, input.bytes())),
+                Err(error) => return Err(self.bad_frame(&error, input.bytes())),
             };
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
                 self.io.count_request();
                 self.set_id();
-                return Continue(frame);
+                return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
             let arrived = input
@@ -330,18 +325,18 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
             if let Some(next) = self.handle_other_frame(kind, length, arrived) {
-                return Break(next);
+                return Err(next);
             }
         }
     }
 
     /// Takes the request of a protocol that waits for none.
-    fn no_request(&mut self) -> ControlFlow<Next, &'a [u8]> {
+    fn no_request(&mut self) -> Result<&'a [u8], Next> {
         if self.io.registration.tally().received() > 0 {
-            return Break(Next::Exit(Exit::Close));
+            return Err(Next::Exit(Exit::Close));
         }
         self.io.count_request();
-        Continue(&[])
+        Ok(&[])
     }
 
     /// Lets what is written from now on have the id of the request that was parsed last.

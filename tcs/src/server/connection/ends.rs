@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
-use super::super::registry::AbortReason;
-use crate::text::Text;
+use super::super::{limits::Limit, registry::AbortReason};
+use crate::{framing::FrameError, text::Text};
 
 /// Why a connection is dropped without sending what is left.
 #[derive(Debug)]
@@ -63,17 +63,19 @@ pub(super) enum WaitEnd {
     Evicted,
 }
 
-/// Why a waiting function is dropped although its peer can still be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a function is dropped, or its reply, although its peer can still be written to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
     TimedOut,
     /// `half_close_timeout` is over.
     HalfClosed,
-    /// The [`frame_limit`] of a frame that has begun is over, or others wait for its memory.
-    CutFrame,
+    /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
+    CutFrame(Limit),
     /// There is no memory for a long chunk of the request.
     OverBudget,
+    /// The framing cannot carry an item of the reply.
+    Unsendable(FrameError),
     /// The server ends the connection at once, for this reason.
     Aborted(AbortReason),
 }

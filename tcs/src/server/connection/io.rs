@@ -126,7 +126,7 @@ impl Io {
         self.running
     }
 
-    /// Polls the stream, and notes it if that panics.
+    /// Polls the stream, and records it if that panics.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
     fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut Stream) -> Poll<T>) -> Poll<T> {
@@ -415,11 +415,15 @@ impl Io {
         } else {
             Deadline::NEVER
         };
-        let interrupt = ready!(self.poll_interrupt(timed_out, cut, ahead, write, cx));
+        self.poll_interrupt(timed_out, cut, ahead, write, cx)
+    }
+
+    /// Records that the function that waited is dropped next. Unless it has only timed out, the connection ends, whatever
+    /// the drop does.
+    pub(super) fn cut_function(&mut self, interrupt: &Result<Interrupt, Dropped>) {
         if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
             self.running = Running::LastFunction;
         }
-        Poll::Ready(interrupt)
     }
 
     /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
@@ -453,7 +457,9 @@ impl Io {
             Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
             Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
             Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
-            Wakeup::Expired if has_passed(cut) => Ok(Interrupt::CutFrame),
+            Wakeup::Expired if has_passed(cut) => {
+                Ok(Interrupt::CutFrame(self.clocks.frame.limit_until(cut)))
+            }
             Wakeup::Expired => Err(Dropped::Stalled),
         })
     }
@@ -470,7 +476,7 @@ impl Io {
         read.fill_from(ahead)
     }
 
-    /// Notes that a frame was taken, so that the time of the next one can begin.
+    /// Records that a frame was taken, so that the time of the next one can begin.
     pub(super) const fn end_frame(&mut self) {
         self.clocks.frame.stop();
     }
@@ -486,7 +492,7 @@ impl Io {
         Ok(())
     }
 
-    /// Reads ahead, and notes when, for limits of requests.
+    /// Reads ahead, and records when, for limits of requests.
     fn poll_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
@@ -494,7 +500,7 @@ impl Io {
             let tally = self.registration.tally();
             tally.count_bytes_received(ahead.len() - before);
             if NEEDS_ARRIVALS || self.registration.probe().is_some() {
-                ahead.note_read(Instant::now());
+                ahead.record_read(Instant::now());
             }
         }
         read

@@ -13,17 +13,16 @@
 //! How the values that say so follow from each other, from the next frame to the end of the loop:
 //!
 //! ```text
-//!           frame                        response
-//!  step() ────────► Step::Call ─ function ────────► Flow ─ Continue ─► step(), or Next::Flush if the buffer is full
-//!    │              Step::Rejected ───────────────►   └─── Break(Exit) ─► Next::Exit
-//!    └ no frame ──► Step::Next ─────────────────────────────────────────► Next
+//!            Ok                    response
+//!  step() ───────────► function ─────────────► Flow ─ Continue ─► step(), or Next::Flush if the buffer is full
+//!    └ no request, or it was rejected            └─── Break(Exit) ─► Next::Exit
+//!       └ Err(Next), or Err(None): step()
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
 //!  Err(Dropped), while anything waits ─► serve() ends without sending what is left
 //! ```
 //!
-//! [`concurrent`] is another driver with the same `Flow`, `Exit` and [`Dropped`]. It has an `Outcome` for each request, and an
-//! `Intake` in place of `Next`.
+//! [`concurrent`] is another driver with the same types, and an `Outcome` for each request.
 
 use std::{
     fmt,
@@ -279,7 +278,7 @@ impl<P: ServerProtocol> Connection<P> {
                 };
                 match input? {
                     ReadOutcome::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
-                        self.note_arrival();
+                        self.record_arrival();
                     }
                     ReadOutcome::Arrived => {}
                     // Boxed, because hardly a connection needs room for it.
@@ -412,9 +411,9 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Records when the requests in the read buffer began to wait.
     #[cold]
-    fn note_arrival(&mut self) {
+    fn record_arrival(&mut self) {
         let received = self.io.registration.tally().received();
-        self.buffers.checkout().read.note_arrival(received);
+        self.buffers.checkout().read.record_arrival(received);
     }
 
     /// Tells the peer why the connection stops waiting.

@@ -82,7 +82,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
         has_ended.then(|| failed(&FrameError::truncated()))
     }
 
-    /// Takes messages off the bytes that were read ahead, and notes whether their end is missing. Returns how many
+    /// Takes messages off the bytes that were read ahead, and records whether their end is missing. Returns how many
     /// bytes they have, some of them to come, and the end, if there is one after them.
     fn parse_chunks(
         &mut self,

@@ -62,6 +62,12 @@ pub(super) fn late_frame(limits: &Limits, read: &ReadBuffer) -> Rejection {
     Rejection::new(RejectionKind::Idle, text)
 }
 
+/// Returns the rejection of a request with a chunk that was not complete within this limit.
+pub(super) fn late_chunk(limit: Limit) -> Rejection {
+    let text = format!("the chunk was not complete after {limit} (`frame_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
 /// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
 pub(super) fn timed_out(limits: &Limits) -> Rejection {
     let text = format!("no reply within {} (`request_timeout`)", limits.request);

@@ -27,8 +27,8 @@ use super::{
     ends::{Interrupt, WaitEnd},
     io::Io,
     rejections::{
-        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, timed_out,
-        wait_end_rejection,
+        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
+        timed_out, wait_end_rejection,
     },
 };
 use crate::{
@@ -330,7 +330,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to a request whose function was dropped while it waited.
+    /// Responds to a request whose function was dropped, or whose reply.
     #[cold]
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Flow {
         let limits = self.shared.limits;
@@ -343,18 +343,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
             }
-            Interrupt::CutFrame | Interrupt::OverBudget => {
-                let rejection = if interrupt == Interrupt::OverBudget {
-                    Rejection::new(RejectionKind::Failed, MEMORY_IN_USE)
-                } else {
-                    let limit = limits.frame;
-                    let text =
-                        format!("the chunk was not complete after {limit} (`frame_timeout`)");
-                    Rejection::new(RejectionKind::TimedOut, text)
-                };
-                self.reject(&rejection)?;
-                // Neither is final.
-                self.close_with_frame(&going_away("the rest of the chunk was not read"));
+            Interrupt::CutFrame(limit) => {
+                self.reject(&late_chunk(limit))?;
+                self.close_in_chunk();
+            }
+            Interrupt::Unsendable(error) => return self.unsendable_item(error),
+            Interrupt::OverBudget => {
+                self.reject(&Rejection::new(RejectionKind::Failed, MEMORY_IN_USE))?;
+                self.close_in_chunk();
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
@@ -364,6 +360,11 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
         }
         Flow::Break(Exit::Close)
+    }
+
+    /// Writes why the connection closes after a chunk of a request was rejected, which is not final.
+    fn close_in_chunk(&mut self) {
+        self.close_with_frame(&going_away("the rest of the chunk was not read"));
     }
 
     /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not

@@ -1,6 +1,7 @@
 use std::{
     future::pending,
     io,
+    panic::panic_any,
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context as TaskContext, Waker},
@@ -8,14 +9,20 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, duplex, join, sink},
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex, join, sink,
+    },
     sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{super::config::Settings, *};
 use crate::{
-    Rejection, format::Plain, framing::LengthPrefixed, protocol::Context, server::Concurrent,
+    Rejection,
+    format::Plain,
+    framing::LengthPrefixed,
+    protocol::{Context, Receives},
+    server::Concurrent,
 };
 
 /// An input without bytes. When it is closed, it notes what its connection still holds.
@@ -192,6 +199,71 @@ async fn connection_that_lingers_holds_no_buffers() {
     assert_eq!(registry.report().requests.served, 1);
 }
 
+/// Panics at the first chunk of its request.
+struct PanicsAtChunk;
+
+impl Receives for PanicsAtChunk {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+impl ServerProtocol for PanicsAtChunk {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = ();
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, context: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
+        let mut more = context.info.requests::<Self>();
+        let chunk = more.next().await.map(|chunk| chunk.map(str::to_owned));
+        panic_any(format!("{chunk:?}"));
+    }
+}
+
+/// Returns what a peer is told that sends the last byte of a chunk this late.
+async fn told_after(late: Duration) -> String {
+    let (registry, (near, mut peer)) = (registry(), duplex(1 << 10));
+    let mut connection = open_for(PanicsAtChunk, &registry, near, None);
+    let serving = async move {
+        connection.serve().await;
+        drop(connection);
+    };
+    let talking = async {
+        let request = b"\0\0\0\0\x80\0\0\x05\x83\0\0\0\x01\0\0\0\x02b";
+        peer.write_all(request).await.expect("there is room");
+        sleep(late).await;
+        // It may be closed.
+        peer.write_all(b"c").await.ok();
+        peer.shutdown().await.ok();
+        let mut told = Vec::new();
+        peer.read_to_end(&mut told).await.expect("a pipe in memory");
+        String::from_utf8_lossy(&told).into_owned()
+    };
+    let ended = registry.sweeping(async { tokio::join!(biased; serving, talking) });
+    ended.await.1
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_at_a_chunk_that_arrives_with_the_end_of_its_time_is_answered() {
+    let limit = Settings::new::<Concurrent>().limits.frame.as_duration();
+    // Between them is the time at which the clock that all connections share comes to the end.
+    let (mut in_time, mut late) = (0, 500);
+    while late - in_time > 1 {
+        let middle = u64::midpoint(in_time, late);
+        let told = told_after(limit + Duration::from_millis(middle)).await;
+        if told.contains("the chunk was not complete") {
+            late = middle;
+        } else {
+            assert!(told.contains("the function panicked"), "{told}");
+            in_time = middle;
+        }
+    }
+    assert!(in_time > 0 && late < 500);
+}
+
 /// Keeps this many bytes while it waits.
 struct Keeps<const N: usize>;
 
@@ -217,10 +289,19 @@ fn open<const N: usize>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Connection<Keeps<N>> {
+    open_for(Keeps::<N>, registry, stream, permit)
+}
+
+fn open_for<P: ServerProtocol>(
+    protocol: P,
+    registry: &Arc<Registry>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Connection<P> {
     let settings = Settings::new::<Concurrent>();
     let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
     new.permit = permit;
-    let shared = Arc::new(Shared::new(Keeps::<N>, &settings, false));
+    let shared = Arc::new(Shared::new(protocol, &settings, false));
     Connection::open(shared, new)
 }
 

@@ -16,29 +16,22 @@ use crate::{
     protocol::ServerProtocol,
 };
 
-/// What follows the response to a request.
-pub(super) enum Answered<'r> {
-    Flow(Flow),
-    /// This takes the connection over.
-    Upgrade(Upgrade<'r>),
-}
-
 impl<P: ServerProtocol> Batch<'_, P> {
     /// Whether a reply may take the connection over.
     pub(super) const UPGRADES: bool = <P::Reply<'static> as Encode<P::Format>>::UPGRADES;
 
-    /// Writes the response to a request.
+    /// Writes the response to a request. Returns what takes the connection over, if something does.
     #[cold]
     pub(super) fn respond_or_upgrade<'r>(
         &mut self,
         result: Result<P::Reply<'r>, Rejection>,
-    ) -> Answered<'r> {
+    ) -> Result<Flow, Upgrade<'r>> {
         let mut reply = match result {
             Ok(reply) => reply,
-            rejected => return Answered::Flow(self.respond(rejected)),
+            rejected => return Ok(self.respond(rejected)),
         };
         let Some(upgrade) = reply.take_upgrade() else {
-            return Answered::Flow(self.respond(Ok(reply)));
+            return Ok(self.respond(Ok(reply)));
         };
         let limit = self.shared.limits.reply_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -51,9 +44,9 @@ impl<P: ServerProtocol> Batch<'_, P> {
             }) => {
                 self.io.accounts.count_reply();
                 self.io.accounts.end_request();
-                Answered::Upgrade(upgrade)
+                Err(upgrade)
             }
-            Err(unusual) => Answered::Flow(self.unusual_reply(unusual)),
+            Err(unusual) => Ok(self.unusual_reply(unusual)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whose turn it is to be answered.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem::take};
 
 use super::{
     execute::Outcome,
@@ -11,7 +11,7 @@ use super::{
 pub(super) struct Outbox {
     pub(super) is_ordered: bool,
     /// The slots to answer: with an order, the slots of all requests; without, the slots that have an outcome.
-    pub(super) answers: VecDeque<SlotIndex>,
+    answers: VecDeque<SlotIndex>,
     /// Without an order, the slots that may have items to send, in turn.
     streams: VecDeque<SlotIndex>,
 }
@@ -46,11 +46,36 @@ impl Outbox {
         }
     }
 
-    /// Returns the position among the answers of what can be sent next.
-    pub(super) fn next_answer<F: Future<Output = Outcome>>(
-        &self,
+    /// Returns how many answers wait.
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Returns `true` if an answer can be sent.
+    pub(super) fn has_answer<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> bool {
+        self.next_answer(slots).is_some()
+    }
+
+    /// Takes the slot whose answer is sent next.
+    pub(super) fn take_answer<F: Future<Output = Outcome>>(
+        &mut self,
         slots: &Slots<F>,
-    ) -> Option<usize> {
+    ) -> Option<SlotIndex> {
+        self.answers.remove(self.next_answer(slots)?)
+    }
+
+    /// Puts back a slot after a part of its answer was sent, behind the others.
+    pub(super) fn put_back(&mut self, slot: SlotIndex) {
+        self.answers.push_back(slot);
+    }
+
+    /// Takes all slots that were not answered.
+    pub(super) fn take_all(&mut self) -> VecDeque<SlotIndex> {
+        take(&mut self.answers)
+    }
+
+    /// Returns the position among the answers of what can be sent next.
+    fn next_answer<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> Option<usize> {
         let outcome = |slot: &SlotIndex| {
             let outcome = slots.outcome(*slot)?;
             // Its items come before it.
@@ -179,7 +204,7 @@ mod tests {
                 active.items.push(b"item");
             }
         }
-        let answer = outbox.answers[outbox.next_answer(&slots)?];
+        let answer = outbox.take_answer(&slots)?;
         opened.iter().position(|slot| *slot == answer)
     }
 

@@ -37,20 +37,13 @@ pub(super) struct Slots<F: Future> {
 }
 
 struct Slot<F: Future> {
-    state: State<F::Output>,
+    /// What the function has returned, until its request is answered.
+    outcome: Option<F::Output>,
     /// The future that runs, if one does. Its memory is used again.
     future: Pin<Box<Option<F>>>,
     request: ActiveRequest,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
-}
-
-enum State<O> {
-    /// The slot is not in use, or its function was dropped.
-    Empty,
-    Running,
-    /// The function has ended, and its request is not answered.
-    Done(O),
 }
 
 /// A request in a slot.
@@ -96,12 +89,6 @@ impl ClientDeadline {
     }
 }
 
-impl<O> State<O> {
-    const fn is_running(&self) -> bool {
-        matches!(self, Self::Running)
-    }
-}
-
 impl ActiveRequest {
     /// Begins the next request.
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
@@ -125,11 +112,6 @@ impl ActiveRequest {
         self.deadline = Deadline::after(now, limits.request).min(client.at);
         let limit = limits.request_deadline();
         self.inherited = limit.into_iter().chain(client.inherited).min();
-    }
-
-    fn has_staged(&self) -> bool {
-        let conversation = self.info.open_conversation();
-        conversation.is_some_and(|conversation| !conversation.items.is_empty())
     }
 }
 
@@ -208,7 +190,7 @@ impl<F: Future> Slots<F> {
     pub(super) fn unanswered(&self) -> impl Iterator<Item = SlotIndex> {
         let slots = self.all.iter().enumerate();
         slots
-            .filter(|(_, slot)| !matches!(slot.state, State::Empty))
+            .filter(|(_, slot)| slot.future.is_some() || slot.outcome.is_some())
             .map(|(index, _)| SlotIndex(index))
     }
 
@@ -221,7 +203,7 @@ impl<F: Future> Slots<F> {
         let wakeups = Arc::clone(&self.wakeups);
         wakeups.lock().flags.push(false);
         self.all.push(Slot {
-            state: State::Empty,
+            outcome: None,
             future: Box::pin(None),
             request: ActiveRequest {
                 info: Arc::new(info.for_request()),
@@ -241,7 +223,6 @@ impl<F: Future> Slots<F> {
     pub(super) fn start(&mut self, index: SlotIndex, function: F) {
         if let Some(slot) = self.all.get_mut(index.0) {
             slot.future.set(Some(function));
-            slot.state = State::Running;
             self.running += 1;
         }
     }
@@ -259,7 +240,7 @@ impl<F: Future> Slots<F> {
     /// Returns `true` if the function in a slot runs.
     pub(super) fn is_running(&self, index: SlotIndex) -> bool {
         let slot = self.all.get(index.0);
-        slot.is_some_and(|slot| slot.state.is_running())
+        slot.is_some_and(|slot| slot.future.is_some())
     }
 
     /// Returns the slot of the request with an id.
@@ -284,10 +265,9 @@ impl<F: Future> Slots<F> {
     /// Drops the function in a slot, if one runs. Returns the payload of a panic of its drop.
     pub(super) fn stop(&mut self, index: SlotIndex) -> Result<(), Payload> {
         let slot = self.all.get_mut(index.0);
-        let Some(slot) = slot.filter(|slot| slot.state.is_running()) else {
+        let Some(slot) = slot.filter(|slot| slot.future.is_some()) else {
             return Ok(());
         };
-        slot.state = State::Empty;
         self.running -= 1;
         let dropped = catch_unwind(AssertUnwindSafe(|| slot.future.set(None)));
         if dropped.is_err() {
@@ -297,76 +277,26 @@ impl<F: Future> Slots<F> {
         dropped
     }
 
-    /// Notes the outcome of a slot without a function.
+    /// Records the outcome of a slot without a function.
     pub(super) fn finish(&mut self, index: SlotIndex, outcome: F::Output) {
         if let Some(slot) = self.all.get_mut(index.0) {
-            slot.state = State::Done(outcome);
+            slot.outcome = Some(outcome);
         }
     }
 
     /// Returns the outcome of a slot, if there is one.
     pub(super) fn outcome(&self, index: SlotIndex) -> Option<&F::Output> {
-        match &self.all.get(index.0)?.state {
-            State::Done(outcome) => Some(outcome),
-            _ => None,
-        }
+        self.all.get(index.0)?.outcome.as_ref()
     }
 
     /// Takes the outcome of a slot.
     pub(super) fn take_outcome(&mut self, index: SlotIndex) -> Option<F::Output> {
-        let state = &mut self.all.get_mut(index.0)?.state;
-        match replace(state, State::Empty) {
-            State::Done(outcome) => Some(outcome),
-            other => {
-                *state = other;
-                None
-            }
-        }
+        self.all.get_mut(index.0)?.outcome.take()
     }
 
-    /// Notes that a slot is not in use any more.
+    /// Records that a slot is not in use any more.
     pub(super) fn release(&mut self, index: SlotIndex) {
         self.free.push(index);
-    }
-
-    /// Returns `true` if a slot has items that were not sent.
-    pub(super) fn has_items(&self, index: SlotIndex) -> bool {
-        let request = self.request(index);
-        request.is_some_and(|request| !request.items.is_empty() || request.has_staged())
-    }
-
-    /// Returns `true` if items of a slot may be sent.
-    pub(super) fn has_credit(&self, index: SlotIndex) -> bool {
-        let request = self.request(index);
-        request.is_some_and(|request| request.credit > 0)
-    }
-
-    /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be
-    /// sent.
-    pub(super) fn collect_items(&mut self, index: SlotIndex) -> bool {
-        let Some(request) = self.request_mut(index) else {
-            return false;
-        };
-        if request.credit <= 0 {
-            return false;
-        }
-        if request.items.is_empty()
-            && let Some(conversation) = request.info.open_conversation()
-        {
-            let sent = replace(&mut request.items, conversation.items.take());
-            conversation.items.recycle(sent);
-        }
-        !request.items.is_empty()
-    }
-
-    /// Drops the items of a function that did not return.
-    pub(super) fn drop_items(&mut self, index: SlotIndex) {
-        if let Some(request) = self.request_mut(index) {
-            request.items = Messages::default();
-            if let Some(conversation) = request.info.open_conversation() {
-                drop(conversation.items.take());
-            }
-        }
     }
 
     /// Takes the slots that were woken.
@@ -390,16 +320,21 @@ impl<F: Future> Slots<F> {
 
     /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        let task = cx.waker().clone();
         let mut woken = self.wakeups.lock();
-        woken.task = Some(cx.waker().clone());
-        woken.slots.is_empty()
+        let before = woken.task.replace(task);
+        let is_first = woken.slots.is_empty();
+        // Wakers are foreign code, and so are their clones and drops.
+        drop(woken);
+        drop(before);
+        is_first
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        future::{pending, poll_fn, ready},
+        future::{Pending, pending, poll_fn, ready},
         panic::panic_any,
     };
 
@@ -436,11 +371,31 @@ mod tests {
             assert_eq!(
                 woken,
                 [2, 0].map(SlotIndex),
-                "once, although it was woken by turns"
+                "each once, although they were woken alternately"
             );
             slots.reuse(woken);
         }
         assert!(slots.take_woken().is_empty());
+    }
+
+    #[test]
+    fn waker_of_the_task_is_dropped_without_the_lock() {
+        struct Task(Arc<Wakeups>);
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Task {
+            fn drop(&mut self) {
+                assert!(self.0.0.try_lock().is_ok(), "the lock is held");
+            }
+        }
+        let mut slots = Slots::<Pending<()>>::new();
+        for _ in 0..2 {
+            let task = Waker::from(Arc::new(Task(Arc::clone(&slots.wakeups))));
+            assert!(slots.sleep(&Context::from_waker(&task)));
+        }
+        let last = slots.wakeups.lock().task.take();
+        drop(last);
     }
 
     #[test]

@@ -8,9 +8,11 @@ use std::{
 use super::{
     super::{
         super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
+        batch::Next,
         clocks::CONTENDED,
         dispatch::check_control,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
+        respond::Exit,
     },
     Driver, Phase,
     backlog::QueuedRequest,
@@ -24,19 +26,6 @@ use crate::{
     framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
 };
-
-/// Why the driver takes no further frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Intake {
-    /// There is no complete one.
-    NeedsBytes,
-    /// The input has ended.
-    Eof,
-    /// Enough requests are in flight, or replies in the write buffer, or the connection closes.
-    Enough,
-    /// The budget of this poll is spent.
-    Yield,
-}
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if a further request may be received.
@@ -57,7 +46,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_queue(&self) -> bool {
         // The answers of cancelled requests wait as well, for a peer that does not read.
-        P::Framing::HAS_IDS && self.outbox.answers.len() < self.limit && !self.backlog.is_full()
+        P::Framing::HAS_IDS && self.outbox.len() < self.limit && !self.backlog.is_full()
     }
 
     fn may_take_frame(&self) -> bool {
@@ -66,13 +55,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
-    pub(super) fn may_take_more(&self, intake: Intake) -> bool {
-        intake == Intake::Enough && self.may_take_frame()
-            || self.may_call() && !self.backlog.is_empty()
+    pub(super) fn may_take_more(&self, next: Next) -> bool {
+        next == Next::Flush && self.may_take_frame() || self.may_call() && !self.backlog.is_empty()
     }
 
     /// Takes the frames that have arrived, and calls the functions of requests.
-    pub(super) fn take_requests(&mut self) -> Intake {
+    pub(super) fn take_requests(&mut self) -> Next {
         loop {
             while self.may_call()
                 && let Some(queued) = self.backlog.pop()
@@ -80,33 +68,33 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.start(queued);
             }
             if !self.may_take_frame() {
-                return Intake::Enough;
+                return Next::Flush;
             }
-            if let Break(intake) = self.take_frame() {
-                return intake;
+            if let Break(next) = self.take_frame() {
+                return next;
             }
         }
     }
 
     /// Takes the next frame. Returns why not if it takes none.
-    fn take_frame(&mut self) -> ControlFlow<Intake> {
+    fn take_frame(&mut self) -> ControlFlow<Next> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
             self.io.start_half_close();
         } else if !frames.has_started() {
-            return Break(Intake::NeedsBytes);
+            return Break(Next::Read);
         }
         if self.io.must_yield(|| frames.has_started()) {
-            return Break(Intake::Yield);
+            return Break(Next::Yield);
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Break(Intake::Eof),
+            Ok(None) if frames.has_ended() => return Break(Next::Exit(Exit::Eof)),
             Ok(None) => {
                 self.io.count_frame(|| true);
-                return Break(Intake::NeedsBytes);
+                return Break(Next::Read);
             }
             Err(error) => self.take_bad_frame(error),
         }
@@ -228,7 +216,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.finish(slot, Outcome::Rejected(rejection));
     }
 
-    /// Notes bytes in the place of a request that are not a frame. They stay where they are.
+    /// Records bytes in the place of a request that are not a frame. They stay where they are.
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
         self.io.count_unreadable(self.shared);
@@ -312,11 +300,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones, or if the next deadline has changed.
-    pub(super) fn read_more(&mut self, intake: Intake) -> bool {
+    pub(super) fn read_more(&mut self, next: Next) -> bool {
         let is_draining = self.io.registration.is_draining();
         let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
         let Buffers { read, ahead, .. } = &*self.buffers;
-        if intake != Intake::NeedsBytes || ahead.is_unused() || read.has_ended() || must_wait {
+        if next != Next::Read || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
         }
         if is_draining && self.phase == Phase::Serving {
@@ -351,7 +339,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         self.io.take_ahead(read, ahead)?;
         if NEEDS_ARRIVALS || self.shared.checks_requests {
-            read.note_arrival(self.io.registration.tally().received());
+            read.record_arrival(self.io.registration.tally().received());
         }
         Ok(())
     }

@@ -1,0 +1,150 @@
+//! Answers requests, each when it is its turn.
+
+use super::{
+    super::{
+        rejections::TLS_BESIDE_OTHERS,
+        respond::{Exit, Flow, Processing, Responder},
+    },
+    Driver, Phase,
+    execute::{Outcome, Reply},
+    slots::SlotIndex,
+    streams::is_large,
+};
+use crate::{
+    buffer::{Buffers, EncodeOutcome, Unusual},
+    format::After,
+    framing::{Framing, Side},
+    protocol::ServerProtocol,
+};
+
+impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+    /// Writes the replies whose turn it is, until the write buffer is full.
+    pub(super) fn answer(&mut self) -> Flow {
+        while !self.buffers.write.is_full() {
+            let Some(slot) = self.outbox.take_answer(&self.slots) else {
+                if self.write_items() {
+                    continue;
+                }
+                break;
+            };
+            self.buffers.write.prepare();
+            self.answer_one(slot)?;
+            // Replies and items take turns.
+            self.write_items();
+        }
+        if self.phase < Phase::Closing || self.slots.in_use() > 0 {
+            return Flow::Continue(());
+        }
+        // Otherwise something took the place of the reply that was to close the connection.
+        if self.phase == Phase::HalfClosed {
+            self.responder().close_at_half_close();
+        }
+        Flow::Break(Exit::Close)
+    }
+
+    /// Writes what becomes of the request in a slot.
+    fn answer_one(&mut self, slot: SlotIndex) -> Flow {
+        self.set_id(slot);
+        let Some(outcome) = self.slots.take_outcome(slot) else {
+            return Flow::Continue(());
+        };
+        match outcome {
+            Outcome::Reply(reply) if is_large::<P>(&reply) => {
+                self.write_part(slot, reply);
+                return Flow::Continue(());
+            }
+            _ => self.slots.release(slot),
+        }
+        if outcome.closes() && self.outbox.len() > 0 {
+            self.respond_beside_others(outcome)
+        } else {
+            self.respond(outcome)
+        }
+    }
+
+    /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
+    /// them, because it says that they were not executed.
+    #[cold]
+    fn respond_beside_others(&mut self, outcome: Outcome) -> Flow {
+        match outcome {
+            Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
+                self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
+            }
+            Outcome::Reply(mut reply) if !self.outbox.is_ordered || reply.has_answer() => {
+                reply.encoded.after = After::Continue;
+                self.reply(reply)?;
+            }
+            Outcome::Rejected(rejection) => {
+                self.respond(Outcome::failed(rejection.text()))?;
+            }
+            // Nothing can follow what has no answer.
+            other => return self.respond(other),
+        }
+        if !self.outbox.is_ordered && self.outbox.len() > 0 {
+            // The last of those that close the connection does it.
+            return Flow::Continue(());
+        }
+        for slot in self.outbox.take_all() {
+            self.drop_function(slot);
+            self.responder().function_dropped("the connection closed");
+        }
+        self.responder().close_after_reply()
+    }
+
+    /// Lets what is written from now on have the id of a request.
+    pub(super) fn set_id(&mut self, slot: SlotIndex) {
+        if P::Framing::HAS_IDS
+            && let Some(request) = self.slots.request(slot)
+        {
+            self.framing.get_mut().set_id(request.id);
+        }
+    }
+
+    fn respond(&mut self, outcome: Outcome) -> Flow {
+        match outcome {
+            Outcome::Reply(reply) => self.reply(reply),
+            Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
+                self.responder().reject(&rejection)
+            }
+            Outcome::Unsendable(error) => self.responder().unsendable_item(error),
+            Outcome::BadFrame(error) => {
+                let Buffers { read, write, .. } = &mut *self.buffers;
+                let unread = read.input(self.shared.limits.frame_len, Side::Server);
+                let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
+                Responder::new(self.shared, framing, write, self.io, processing)
+                    .bad_frame(&error, unread.bytes());
+                Flow::Break(Exit::Close)
+            }
+        }
+    }
+
+    /// Frames a reply, or what is left of it.
+    fn reply(&mut self, reply: Reply) -> Flow {
+        let Unusual { outcome, after } = reply.encoded;
+        let framed = if let EncodeOutcome::Written(_) = outcome {
+            let limit = self.shared.limits.reply_len;
+            let framing = self.framing.get_mut();
+            self.buffers.write.message(framing, limit, |out| {
+                out.put(reply.bytes.get(reply.sent..).unwrap_or_default());
+                out.set_after(after);
+                Ok(())
+            })
+        } else {
+            Err(Unusual { outcome, after })
+        };
+        if let Err(unusual) = framed {
+            let Buffers { read, ahead, .. } = &*self.buffers;
+            let is_last = !read.has_started() && ahead.is_unused() && self.backlog.is_empty();
+            let peer = self.info.peer();
+            return self.responder().unusual_reply(unusual, peer, is_last);
+        }
+        self.io.accounts.count_reply();
+        self.responder().after_response()
+    }
+
+    pub(super) fn responder(&mut self) -> Responder<'_, P> {
+        let write = &mut self.buffers.write;
+        let processing = Processing::Concurrent;
+        Responder::new(self.shared, self.framing, write, self.io, processing)
+    }
+}

@@ -1,0 +1,141 @@
+//! Waits while functions run, and drops those whose time is over.
+
+use std::task::{Context, Poll};
+
+use super::{
+    super::{
+        super::limits::Deadline,
+        batch::Next,
+        converse::Outgoing,
+        ends::{Dropped, Interrupt},
+        rejections::{client_timed_out, half_closed, timed_out},
+        respond::{Exit, Flow},
+    },
+    Driver, Phase,
+    execute::Outcome,
+};
+use crate::{buffer::Buffers, framing::Framing, protocol::ServerProtocol};
+
+impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+    /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
+    /// must.
+    pub(super) fn poll_wait(
+        &mut self,
+        next: Next,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Interrupt>, Dropped>> {
+        let has_events = self.write_events(cx)?;
+        let Buffers { read, ahead, write } = &mut *self.buffers;
+        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
+            // It waits only for the peer to read, and needs no notices of the peer.
+            if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
+                return Poll::Ready(Err(dropped));
+            }
+        } else {
+            let cut = if next == Next::Read {
+                self.io.frame_deadline(read)
+            } else {
+                Deadline::NEVER
+            };
+            let waited = self.io.poll_interrupt(self.timeout, cut, ahead, write, cx);
+            if (ahead.has_ended() || read.has_ended())
+                && let Some(conversation) = self.info.open_conversation()
+            {
+                conversation.close();
+            }
+            if let Poll::Ready(interrupt) = waited {
+                return Poll::Ready(interrupt.map(Some));
+            }
+        }
+        let has_room = self.buffers.write.is_empty();
+        let goes_on = next == Next::Yield
+            || self.read_more(next)
+            || has_room
+                && (has_events
+                    || self.outbox.has_answer(&self.slots)
+                    || self.outbox.has_stream(&self.slots)
+                    || self.may_take_more(next));
+        if goes_on || !self.slots.sleep(cx) {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Pending
+    }
+
+    /// Frames the events that wait. Returns `true` if there may be more.
+    fn write_events(&mut self, cx: &Context<'_>) -> Result<bool, Dropped> {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Ok(false);
+        };
+        // Events do not wait for the replies to functions that run side by side.
+        conversation.end_request();
+        match conversation.pushes() {
+            Some(queue) => self.outgoing().write_events(queue, Some(cx)),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
+        Outgoing {
+            write: &mut self.buffers.write,
+            framing: self.framing,
+            limit: self.shared.limits.reply_len,
+            info: self.info,
+            io: self.io,
+        }
+    }
+
+    /// Drops the functions whose time is over.
+    #[cold]
+    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
+        if let Interrupt::Aborted(reason) = interrupt {
+            // Only requests have failed.
+            let slots = self.outbox.unanswered_requests(&self.slots);
+            let Some((last, others)) = slots.split_last() else {
+                return Flow::Break(Exit::Close);
+            };
+            for slot in others {
+                self.set_id(*slot);
+                self.responder().function_dropped(reason.text());
+            }
+            self.set_id(*last);
+            return self.responder().interrupted(interrupt);
+        }
+        if let Interrupt::CutFrame(_) = interrupt {
+            // What has arrived in time counts, although this task runs late, or the server drains.
+            if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
+                self.take_requests();
+            }
+            let deadline = self.io.frame_deadline(&self.buffers.read);
+            if self.io.registration.has_passed(deadline) {
+                self.give_up_frame();
+            }
+            return Flow::Continue(());
+        }
+        let is_half_closed = interrupt == Interrupt::HalfClosed;
+        if is_half_closed {
+            self.phase = Phase::HalfClosed;
+        }
+        self.timeout = Deadline::NEVER;
+        for slot in self.slots.indices() {
+            // Items without credit may wait after their function.
+            let is_pending = self.slots.is_running(slot) || self.slots.has_items(slot);
+            let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
+                continue;
+            };
+            let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
+            let has_passed = |deadline| self.io.registration.has_passed(deadline);
+            let rejection = if is_half_closed {
+                half_closed(&self.shared.limits)
+            } else if has_passed(client_deadline) {
+                client_timed_out()
+            } else if has_passed(deadline) {
+                timed_out(&self.shared.limits)
+            } else {
+                self.timeout = self.timeout.min(deadline);
+                continue;
+            };
+            self.stop(slot, Outcome::Rejected(rejection));
+        }
+        Flow::Continue(())
+    }
+}
