@@ -20,43 +20,43 @@ pub type Step = Steps;
 /// Fails unless the client sends these bytes next.
 #[track_caller]
 pub fn expects(bytes: impl AsRef<[u8]>) -> Step {
-    Steps::new().hears(bytes)
+    Steps::new().receive(bytes)
 }
 
 /// Fails unless the client closes its sending half next.
 #[track_caller]
 pub fn expects_end() -> Step {
-    Steps::new().hears_end()
+    Steps::new().receive_eof()
 }
 
 /// Receives this number of bytes, whatever they are.
 #[track_caller]
 pub fn receives(count: usize) -> Step {
-    Steps::new().hears_any(count)
+    Steps::new().receive_any(count)
 }
 
 /// Sends these bytes.
 #[track_caller]
 pub fn sends(bytes: impl AsRef<[u8]>) -> Step {
-    Steps::new().says(bytes)
+    Steps::new().send(bytes)
 }
 
 /// Closes the sending half.
 #[track_caller]
 pub fn finishes() -> Step {
-    Steps::new().ends()
+    Steps::new().shut_down()
 }
 
 /// Closes the connection; for the last step.
 #[track_caller]
 pub fn closes() -> Step {
-    Steps::new().closes()
+    Steps::new().close()
 }
 
 /// Resets the connection; for the last step.
 #[track_caller]
 pub fn resets() -> Step {
-    Steps::new().resets()
+    Steps::new().reset()
 }
 
 /// A raw server that goes through its steps.

@@ -108,5 +108,5 @@ async fn server_without_descriptors_tells_its_peers_and_goes_on() {
 
     drop(before);
     assert_eq!(server.stopped().await.requests.served, 13);
-    leaks.finish().await;
+    leaks.assert_none().await;
 }

@@ -23,9 +23,6 @@ use crate::{
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
-/// How many bytes of items a client of `Multiplexed` takes at first, before it returns credit (`WIRE.md`).
-const HALF_CREDIT: usize = 131_072;
-
 /// How long the end of the stream may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -257,7 +254,7 @@ impl Session<'_> {
         }
         let received = self.uncredited.entry(id).or_default();
         *received += length;
-        if *received >= HALF_CREDIT {
+        if *received >= Notice::INITIAL_CREDIT as usize / 2 {
             let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
             self.wire.queue_with(|framing, out| {

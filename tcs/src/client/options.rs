@@ -141,8 +141,8 @@ impl ConnectOptions {
     /// Limits the size in bytes of a message that the client accepts: a reply, an item of a streamed reply, an event,
     /// or the greeting.
     ///
-    /// A larger one is an error of the kind [`Reply`](crate::ErrorKind::Reply). A client of a server with small
-    /// requests can so accept large replies. Connecting returns an error for the same values as of `max_frame_len`.
+    /// A larger one is an error of the kind [`Reply`](crate::ErrorKind::Reply). Set it if requests are small and replies
+    /// are large. Connecting returns an error for the same values as of `max_frame_len`.
     /// Default: [`max_frame_len`](Self::max_frame_len).
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
         self.max_reply_len = Some(bytes);

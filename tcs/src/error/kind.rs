@@ -1,5 +1,7 @@
 //! What has failed, and whether a request was executed.
 
+use super::Error;
+
 /// The kind of an [`Error`](crate::Error).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -59,4 +61,10 @@ pub enum Execution {
     Executed,
     /// It was sent, and may have been executed.
     Unknown,
+}
+
+impl From<Error> for Execution {
+    fn from(error: Error) -> Self {
+        error.execution()
+    }
 }

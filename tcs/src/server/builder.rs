@@ -246,7 +246,6 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// message ([`Fixed`](crate::framing::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
-        self.settings.limits.reply_len = self.settings.max_reply_len.unwrap_or(bytes);
         self
     }
 
@@ -260,8 +259,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// [`ConnectOptions::max_reply_len`]: crate::client::ConnectOptions::max_reply_len
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
-        self.settings.limits.reply_len = bytes;
-        self.settings.max_reply_len = Some(bytes);
+        self.settings.limits.max_reply_len = Some(bytes);
         self
     }
 

@@ -100,8 +100,6 @@ pub(super) struct Settings {
     /// The memory budget in bytes. `None`: what [`default_memory`] says.
     pub(super) memory: Option<usize>,
     pub(super) limits: Limits,
-    /// `None`: the limit of replies follows `max_frame_len`.
-    pub(super) max_reply_len: Option<usize>,
     pub(super) on_accept: Option<OnAccept>,
 }
 
@@ -149,7 +147,7 @@ impl Settings {
                 // The default of tokio-util's length-delimited codec. Memory follows the bytes that
                 // arrive, not the claimed length.
                 frame_len: ConversationLimits::DEFAULT.message_len,
-                reply_len: ConversationLimits::DEFAULT.message_len,
+                max_reply_len: None,
                 handshake: Limit::from_secs(10),
                 idle: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
@@ -177,7 +175,6 @@ impl Settings {
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
-            max_reply_len: None,
             on_accept: None,
         }
     }
@@ -221,7 +218,7 @@ impl Settings {
         // `linger`, `lame_duck` and `drain_timeout` are not checked: zero means no wait.
         check_zero(&[
             ("max_frame_len", limits.frame_len == 0),
-            ("max_reply_len", limits.reply_len == 0),
+            ("max_reply_len", limits.reply_len() == 0),
             ("max_connections", self.max_connections == 0),
             (
                 "max_connections_per_address",
@@ -248,7 +245,7 @@ impl Settings {
             ("max_request_rate_per_address", limits.rate_per_address == 0),
         ])?;
         check_message_len("max_frame_len", limits.frame_len, min_frame_len)?;
-        check_message_len("max_reply_len", limits.reply_len, min_frame_len)
+        check_message_len("max_reply_len", limits.reply_len(), min_frame_len)
     }
 
     /// Returns the socket options of `keepalive_timeout`.

@@ -17,8 +17,8 @@ pub(super) const TOO_OLD: &str =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frame_len: usize,
-    /// The maximum length of whatever the server sends.
-    pub(super) reply_len: usize,
+    /// `None`: `frame_len`.
+    pub(super) max_reply_len: Option<usize>,
     pub(super) handshake: Limit,
     pub(super) idle: Limit,
     pub(super) frame: Limit,
@@ -132,10 +132,19 @@ impl fmt::Display for Limit {
 }
 
 impl Limits {
+    /// Returns the maximum length of whatever the server sends.
+    #[inline]
+    pub(super) const fn reply_len(&self) -> usize {
+        match self.max_reply_len {
+            Some(limit) => limit,
+            None => self.frame_len,
+        }
+    }
+
     /// Returns the limits of messages beside requests and replies.
     pub(super) const fn conversation(&self) -> ConversationLimits {
         ConversationLimits {
-            message_len: self.reply_len,
+            message_len: self.reply_len(),
             push_queue: self.push_queue,
             push_overflow: self.push_overflow,
         }
@@ -178,7 +187,7 @@ impl Limits {
     pub(super) fn shortest(&self) -> Limit {
         let Self {
             frame_len: _,
-            reply_len: _,
+            max_reply_len: _,
             handshake,
             idle,
             frame,

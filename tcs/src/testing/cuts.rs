@@ -8,14 +8,14 @@ use super::{
     server::{IntoServer, TestServer, serve},
 };
 use crate::{
-    Error, Execution,
+    Execution,
     protocol::{CallContract, Contract, ServerProtocol},
 };
 
 /// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the calls
 /// have returned with what the server counts: each request is executed at most once, and exactly as often as
-/// [`Error::execution`] says. Before, the calls must succeed, also byte by byte. Later, each value must be that of this
-/// first time.
+/// [`Error::execution`](crate::Error::execution) says. Before that, the calls must succeed without a cut, also byte by
+/// byte, and every later value must equal the value of this first time.
 ///
 /// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one server,
 /// so what the protocol keeps for all of them stays; if this changes the values, use [`cut_client_everywhere`] with a client
@@ -54,13 +54,17 @@ where
         let (mut outcomes, mut values) = (Vec::new(), Vec::new());
         for (index, request) in requests().into_iter().enumerate() {
             let reply = connection.call::<S::Protocol>(request).await;
-            let mut outcome = outcome(&reply);
-            if let Ok(value) = reply {
-                let value = format!("{value:?}");
-                let expected = first.get().and_then(|values| values.get(index));
-                outcome.compare(&value, expected);
-                values.push(value);
-            }
+            let mut outcome = match reply {
+                Ok(value) => {
+                    let value = format!("{value:?}");
+                    let expected = first.get().and_then(|values| values.get(index));
+                    let mut outcome = Outcome::replied();
+                    outcome.compare(&value, expected);
+                    values.push(value);
+                    outcome
+                }
+                Err(error) => Outcome::failed(error),
+            };
             outcome.executed = Some(executed(server));
             outcomes.push(outcome);
         }
@@ -74,7 +78,8 @@ where
 ///
 /// `client` makes one call. It connects with [`connect`](TestServer::connect), [`channel`](TestServer::channel) or
 /// [`stream`](TestServer::stream). Its first connection is cut, and later ones are not. If it returns `Ok`, the value must
-/// be that of the connection that was not cut. If it returns an error, the error says whether the request was executed.
+/// be that of the connection that was not cut. If it returns an error, the error converts into the [`Execution`] of its
+/// request: it is an [`Error`](crate::Error) of this library, or the `Execution` that another client knows.
 ///
 /// # Panics
 ///
@@ -106,37 +111,21 @@ pub fn cut_client_everywhere<S, T, E>(
 ) where
     S: IntoServer,
     T: Debug + PartialEq,
-    E: Verdict,
+    E: Debug + Into<Execution>,
 {
     let first = OnceCell::new();
     run(server, &async |server| {
         let result = client(server).await;
-        let mut outcome = outcome(&result);
-        if let Ok(value) = result {
-            outcome.compare(&value, first.get());
-            drop(first.set(value));
-        }
-        vec![outcome]
+        vec![match result {
+            Ok(value) => {
+                let mut outcome = Outcome::replied();
+                outcome.compare(&value, first.get());
+                drop(first.set(value));
+                outcome
+            }
+            Err(error) => Outcome::failed(error),
+        }]
     });
-}
-
-/// The error of a call, which says whether the request was executed: an [`Error`] of this library, or the [`Execution`]
-/// of another client.
-pub trait Verdict: Debug {
-    /// Returns whether the request was executed.
-    fn execution(&self) -> Execution;
-}
-
-impl Verdict for Error {
-    fn execution(&self) -> Execution {
-        self.execution()
-    }
-}
-
-impl Verdict for Execution {
-    fn execution(&self) -> Execution {
-        *self
-    }
 }
 
 /// What a call has returned.
@@ -153,6 +142,30 @@ struct Outcome {
 }
 
 impl Outcome {
+    fn replied() -> Self {
+        Self {
+            executions: (1, 1),
+            is_expected: true,
+            text: "a reply".to_owned(),
+            executed: None,
+        }
+    }
+
+    fn failed(error: impl Debug + Into<Execution>) -> Self {
+        let text = format!("{error:?}");
+        let execution = error.into();
+        Self {
+            executions: match execution {
+                Execution::Executed => (1, 1),
+                Execution::NotSent | Execution::NotExecuted => (0, 0),
+                Execution::Unknown => (0, 1),
+            },
+            is_expected: true,
+            text: format!("{execution:?} ({text})"),
+            executed: None,
+        }
+    }
+
     /// Compares the value with that of the first connection.
     fn compare<T: Debug + PartialEq>(&mut self, value: &T, expected: Option<&T>) {
         if let Some(expected) = expected
@@ -161,24 +174,6 @@ impl Outcome {
             self.is_expected = false;
             self.text = format!("{value:?}, where {expected:?} is expected");
         }
-    }
-}
-
-fn outcome<T, E: Verdict>(result: &Result<T, E>) -> Outcome {
-    let executions = match result.as_ref().map_err(Verdict::execution) {
-        Ok(_) | Err(Execution::Executed) => (1, 1),
-        Err(Execution::NotSent | Execution::NotExecuted) => (0, 0),
-        Err(Execution::Unknown) => (0, 1),
-    };
-    let text = match result {
-        Ok(_) => "a reply".to_owned(),
-        Err(error) => format!("{:?} ({error:?})", error.execution()),
-    };
-    Outcome {
-        executions,
-        is_expected: true,
-        text,
-        executed: None,
     }
 }
 

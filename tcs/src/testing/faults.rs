@@ -23,9 +23,9 @@ const VARIABLE: &str = "TCS_SEED";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a stream has two directions")]
 pub enum At {
-    /// The owner of the stream has read so many bytes.
+    /// The owner of the stream has read this many bytes.
     Read(usize),
-    /// The owner of the stream has written so many bytes.
+    /// The owner of the stream has written this many bytes.
     Written(usize),
 }
 
@@ -80,7 +80,7 @@ impl Cut {
 pub struct FaultyStream<S> {
     /// `None` once it was closed or reset.
     stream: Option<S>,
-    pieces: Pieces,
+    chunks: Chunks,
     /// Whether the last poll of each direction did something, so that the next one waits.
     must_wait: [bool; 2],
     cut: Option<(At, Cut)>,
@@ -105,9 +105,9 @@ enum State {
     Stalled,
 }
 
-/// How much goes at a time.
+/// How many bytes are read or written at a time.
 #[derive(Debug)]
-enum Pieces {
+enum Chunks {
     Whole,
     UpTo(usize),
     Random(Rng),
@@ -125,7 +125,7 @@ impl<S> FaultyStream<S> {
     pub const fn new(stream: S) -> Self {
         Self {
             stream: Some(stream),
-            pieces: Pieces::Whole,
+            chunks: Chunks::Whole,
             must_wait: [false; 2],
             cut: None,
             state: State::Open,
@@ -141,22 +141,22 @@ impl<S> FaultyStream<S> {
     /// Reads and writes one byte at a time, and lets other tasks run in between.
     #[must_use]
     pub fn bytewise(self) -> Self {
-        self.pieces_of(1)
+        self.chunked(1)
     }
 
-    /// Reads and writes at most so many bytes at a time, and lets other tasks run in between.
+    /// Reads and writes at most `len` bytes at a time, and lets other tasks run in between.
     ///
     /// # Panics
     ///
     /// Panics if `len` is zero.
     #[must_use]
-    pub fn pieces_of(mut self, len: usize) -> Self {
+    pub fn chunked(mut self, len: usize) -> Self {
         assert!(len > 0, "a piece has at least a byte");
-        self.pieces = Pieces::UpTo(len);
+        self.chunks = Chunks::UpTo(len);
         self
     }
 
-    /// Cuts the connection when so many bytes were read or written.
+    /// Cuts the connection once the number of bytes in `at` was read or written.
     #[must_use]
     pub const fn cut(mut self, at: At, cut: Cut) -> Self {
         self.cut = Some((at, cut));
@@ -220,14 +220,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Returns how many bytes may go now, of `len`. Zero is for later: then the task was woken.
+    /// Returns how many of `len` bytes may be read or written now. For zero, the task is woken to try again.
     fn piece(&mut self, cx: &mut Context<'_>, is_read: bool, len: usize) -> usize {
         let must_wait = &mut self.must_wait[usize::from(is_read)];
-        let (size, waits) = match &mut self.pieces {
-            Pieces::Whole => return len,
-            Pieces::UpTo(len) => (*len, *must_wait),
+        let (size, waits) = match &mut self.chunks {
+            Chunks::Whole => return len,
+            Chunks::UpTo(len) => (*len, *must_wait),
             // Of all magnitudes, because most limits are for small or for large pieces.
-            Pieces::Random(rng) => {
+            Chunks::Random(rng) => {
                 let most = 1 << rng.u32(0..14);
                 (rng.usize(1..=most), *must_wait && rng.bool())
             }
@@ -355,10 +355,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
 /// let server = serve(Greet).await;
-/// for mut seed in Seed::several(20) {
+/// for mut seed in Seed::many(20) {
 ///     let name = "x".repeat(seed.below(2_000));
 ///     // Each read and each write is a piece of any size.
-///     let mut connection = Connection::over(seed.pieces(server.stream()));
+///     let mut connection = Connection::over(seed.chunked(server.stream()));
 ///     assert_eq!(connection.call::<Greet>(&name).await?, format!("Hello, {name}!"));
 /// }
 /// # Ok(())
@@ -371,28 +371,28 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// Creates a seed that no other test has, or that of the environment variable `TCS_SEED`.
+    /// Creates a random seed, or the seed in the environment variable `TCS_SEED`.
     ///
     /// # Panics
     ///
     /// Panics if the variable is no number.
     pub fn new() -> Self {
-        Self::of(from_environment().unwrap_or_else(|| fastrand::u64(..)))
+        Self::from_u64(from_environment().unwrap_or_else(|| fastrand::u64(..)))
     }
 
-    /// Returns this number of seeds, or only that of the environment variable `TCS_SEED`.
+    /// Returns `count` random seeds, or only the seed in the environment variable `TCS_SEED`.
     ///
     /// # Panics
     ///
     /// Panics if the variable is no number.
-    pub fn several(count: usize) -> impl Iterator<Item = Self> {
+    pub fn many(count: usize) -> impl Iterator<Item = Self> {
         let seed = from_environment();
         let count = if seed.is_some() { 1 } else { count };
-        (0..count).map(move |_| Self::of(seed.unwrap_or_else(|| fastrand::u64(..))))
+        (0..count).map(move |_| Self::from_u64(seed.unwrap_or_else(|| fastrand::u64(..))))
     }
 
-    /// Creates this seed, for a test that is to make the same choices always.
-    pub fn of(seed: u64) -> Self {
+    /// Creates a fixed seed, for a test that always makes the same choices.
+    pub fn from_u64(seed: u64) -> Self {
         Self {
             seed,
             rng: Rng::with_seed(seed),
@@ -409,9 +409,9 @@ impl Seed {
     }
 
     /// Wraps a stream that reads and writes in random pieces, and sometimes lets other tasks run in between.
-    pub fn pieces<S>(&mut self, stream: S) -> FaultyStream<S> {
+    pub fn chunked<S>(&mut self, stream: S) -> FaultyStream<S> {
         let mut stream = FaultyStream::new(stream);
-        stream.pieces = Pieces::Random(self.rng.fork());
+        stream.chunks = Chunks::Random(self.rng.fork());
         stream
     }
 

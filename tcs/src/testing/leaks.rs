@@ -29,11 +29,11 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// let mut server = serve(Greet).await;
 /// server.call("Ann").await?;
 /// server.finish().await;
-/// leaks.finish().await;
+/// leaks.assert_none().await;
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "it compares when `finish` is called"]
+#[must_use = "it compares when `assert_none` is called"]
 pub struct LeakCheck {
     counts: Vec<Count>,
 }
@@ -78,12 +78,12 @@ impl LeakCheck {
         self
     }
 
-    /// Waits until no more is there than at the beginning.
+    /// Waits until every count is back to its value at the beginning.
     ///
     /// # Panics
     ///
-    /// Panics if something is still there after 10 s, with what it is.
-    pub async fn finish(self) {
+    /// Panics if a count is still higher after 10 s, with its name.
+    pub async fn assert_none(self) {
         let begun = Instant::now();
         loop {
             let left: Vec<_> = self.counts.iter().filter_map(Count::left).collect();

@@ -32,22 +32,22 @@
 use tokio::runtime::{Builder, Handle, Runtime};
 
 mod cuts;
-mod exchanges;
 mod faults;
 mod leaks;
 mod pipe;
 mod script;
 mod server;
 mod task;
+mod wire_test;
 
 pub use crate::protocol::TestConnection;
-pub use cuts::{Verdict, cut_client_everywhere, cut_everywhere};
-pub use exchanges::WireTest;
+pub use cuts::{cut_client_everywhere, cut_everywhere};
 pub use faults::{At, Cut, FaultyStream, Seed};
 pub use leaks::LeakCheck;
 pub use pipe::{Pipe, pipe};
 pub use script::{Player, Script};
 pub use server::{IntoServer, TestServer, serve};
+pub use wire_test::WireTest;
 
 /// Creates a runtime whose clock is paused.
 fn paused_runtime() -> Runtime {

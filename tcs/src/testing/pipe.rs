@@ -47,7 +47,7 @@ pub fn pipe(len: usize) -> (Pipe, Pipe) {
 
 /// One end of a connection in memory. See [`pipe`].
 ///
-/// To drop it closes the connection, and the other end reads what was sent before.
+/// Dropping it closes the connection. The other end can still read what was sent before.
 #[derive(Debug)]
 pub struct Pipe {
     stream: DuplexStream,
@@ -58,7 +58,7 @@ impl Pipe {
     /// Resets the connection: the other end gets [`ConnectionReset`](io::ErrorKind::ConnectionReset), also in place of
     /// bytes that it has not read.
     pub fn reset(self) {
-        // To drop the stream wakes the other end.
+        // Dropping the stream wakes the other end.
         self.is_reset.store(true, Relaxed);
     }
 
@@ -74,7 +74,7 @@ impl Pipe {
 ///
 /// # Panics
 ///
-/// Panics for any other stream: to close it would test something else.
+/// Panics for any other stream: closing it would test something else.
 pub(super) fn reset<S: 'static>(mut stream: S) {
     type Faulty<S> = FaultyStream<S>;
 

@@ -41,13 +41,13 @@ const PIPE_LEN: usize = 64 << 10;
 /// # async fn main() {
 /// let server = serve(Smtp).await;
 /// Script::new()
-///     .hears("220 ready\r\n")
-///     .says_by_byte("NOOP\r\n")
-///     .hears("250 ok\r\n")
-///     .says("JUMP\r\nNOOP\r\n")
-///     .ends()
-///     .hears("500 unknown\r\n250 ok\r\n")
-///     .hears_end()
+///     .receive("220 ready\r\n")
+///     .send_bytewise("NOOP\r\n")
+///     .receive("250 ok\r\n")
+///     .send("JUMP\r\nNOOP\r\n")
+///     .shut_down()
+///     .receive("500 unknown\r\n250 ok\r\n")
+///     .receive_eof()
 ///     .play(server.stream())
 ///     .await;
 /// assert_eq!(server.finish().await.requests.served, 3);
@@ -67,7 +67,7 @@ const PIPE_LEN: usize = 64 << 10;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// let (stream, server) = Script::new().hears("Ann\n").says("Hi!\n").hears("Bob\n").closes().connect();
+/// let (stream, server) = Script::new().receive("Ann\n").send("Hi!\n").receive("Bob\n").close().connect();
 /// let mut connection = Connection::over(stream);
 /// assert_eq!(connection.call::<Greet>("Ann").await?, "Hi!");
 /// let error = connection.call::<Greet>("Bob").await.expect_err("no reply");
@@ -89,16 +89,16 @@ pub struct Script {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Say(Vec<u8>),
-    SayByByte(Vec<u8>),
-    SayAndEnd(Vec<u8>),
-    /// The bytes that it says and those that it hears at the same time.
-    SayAndHear(Vec<u8>, Vec<u8>),
-    Hear(Vec<u8>),
-    HearAny(usize),
-    HearEnd,
-    Stall(Duration),
-    End,
+    Send(Vec<u8>),
+    SendBytewise(Vec<u8>),
+    SendAndShutDown(Vec<u8>),
+    /// The bytes that it sends and those that it receives at the same time.
+    SendAndReceive(Vec<u8>, Vec<u8>),
+    Receive(Vec<u8>),
+    ReceiveAny(usize),
+    ReceiveEof,
+    Pause(Duration),
+    ShutDown,
     Close,
     Reset,
 }
@@ -124,71 +124,71 @@ impl Script {
 
     /// Sends these bytes in one write.
     #[track_caller]
-    pub fn says(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.step(Step::Say(bytes.as_ref().to_vec()))
+    pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Send(bytes.as_ref().to_vec()))
     }
 
     /// Sends each of these bytes in a write of its own, and lets the other tasks of the thread run in between.
     #[track_caller]
-    pub fn says_by_byte(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.step(Step::SayByByte(bytes.as_ref().to_vec()))
+    pub fn send_bytewise(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::SendBytewise(bytes.as_ref().to_vec()))
     }
 
     /// Fails unless these bytes come next.
     #[track_caller]
-    pub fn hears(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.step(Step::Hear(bytes.as_ref().to_vec()))
+    pub fn receive(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Receive(bytes.as_ref().to_vec()))
     }
 
     /// Receives this number of bytes, whatever they are. Fails if fewer come before the end.
     #[track_caller]
-    pub fn hears_any(self, len: usize) -> Self {
-        self.step(Step::HearAny(len))
+    pub fn receive_any(self, len: usize) -> Self {
+        self.step(Step::ReceiveAny(len))
     }
 
     /// Fails unless the other end closes its sending half next.
     #[track_caller]
-    pub fn hears_end(self) -> Self {
-        self.step(Step::HearEnd)
+    pub fn receive_eof(self) -> Self {
+        self.step(Step::ReceiveEof)
     }
 
     /// Neither sends nor receives for this time.
     ///
     /// To stall for ever, end the script: the connection stays open until the stream or the [`Player`] is dropped.
     #[track_caller]
-    pub fn stalls(self, time: Duration) -> Self {
-        self.step(Step::Stall(time))
+    pub fn pause(self, time: Duration) -> Self {
+        self.step(Step::Pause(time))
     }
 
     /// Closes the sending half. What comes is still received.
     #[track_caller]
-    pub fn ends(self) -> Self {
-        self.step(Step::End)
+    pub fn shut_down(self) -> Self {
+        self.step(Step::ShutDown)
     }
 
     /// Closes the connection. It is the last step.
     #[track_caller]
-    pub fn closes(self) -> Self {
+    pub fn close(self) -> Self {
         self.step(Step::Close)
     }
 
     /// Resets the connection, which is a [`Pipe`] or a [`TcpStream`], also in a [`FaultyStream`](super::FaultyStream). It is
     /// the last step. With any other stream, it fails.
     #[track_caller]
-    pub fn resets(self) -> Self {
+    pub fn reset(self) -> Self {
         self.step(Step::Reset)
     }
 
     /// Sends these bytes and closes the sending half, so that both come together.
     #[track_caller]
-    pub(super) fn says_and_ends(self, bytes: &[u8]) -> Self {
-        self.step(Step::SayAndEnd(bytes.to_vec()))
+    pub(super) fn send_and_shut_down(self, bytes: &[u8]) -> Self {
+        self.step(Step::SendAndShutDown(bytes.to_vec()))
     }
 
     /// Sends bytes, and fails unless others come meanwhile or next.
     #[track_caller]
-    pub(super) fn says_and_hears(self, said: &[u8], heard: &[u8]) -> Self {
-        self.step(Step::SayAndHear(said.to_vec(), heard.to_vec()))
+    pub(super) fn send_and_receive(self, sent: &[u8], received: &[u8]) -> Self {
+        self.step(Step::SendAndReceive(sent.to_vec(), received.to_vec()))
     }
 
     /// Sets the line of the next step.
@@ -231,16 +231,18 @@ impl Script {
                     reset(stream);
                     return None;
                 }
-                Step::Stall(time) => sleep(time).await,
+                Step::Pause(time) => sleep(time).await,
                 step => {
-                    let mut heard = Vec::new();
-                    let done = timeout(self.limit, step.run(&mut stream, &mut heard)).await;
+                    let mut received = Vec::new();
+                    let done = timeout(self.limit, step.run(&mut stream, &mut received)).await;
                     match done {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => place.fails(&format!("{error}\n{}", step.told(&heard))),
+                        Ok(Err(error)) => {
+                            place.fails(&format!("{error}\n{}", step.told(&received)))
+                        }
                         Err(_) => {
                             let limit = self.limit;
-                            place.fails(&format!("it took {limit:?}\n{}", step.told(&heard)));
+                            place.fails(&format!("it took {limit:?}\n{}", step.told(&received)));
                         }
                     }
                 }
@@ -355,59 +357,66 @@ impl Place<'_> {
 }
 
 impl Step {
-    /// Does this. What comes is added to `heard`.
-    async fn run<S>(&self, stream: &mut S, heard: &mut Vec<u8>) -> Result<(), Failure>
+    /// Does this. What comes is added to `received`.
+    async fn run<S>(&self, stream: &mut S, received: &mut Vec<u8>) -> Result<(), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         match self {
-            Self::Say(bytes) => say(stream, bytes).await?,
-            Self::SayByByte(bytes) => {
+            Self::Send(bytes) => send(stream, bytes).await?,
+            Self::SendBytewise(bytes) => {
                 for byte in bytes.chunks(1) {
-                    say(stream, byte).await?;
+                    send(stream, byte).await?;
                 }
             }
-            Self::SayAndEnd(bytes) => {
+            Self::SendAndShutDown(bytes) => {
                 stream.write_all(bytes).await?;
                 stream.shutdown().await?;
             }
-            Self::SayAndHear(said, bytes) => {
+            Self::SendAndReceive(sent, bytes) => {
                 let (mut reading, mut writing) = split(stream);
-                let say = async { Ok(say(&mut writing, said).await?) };
-                let hear = hear(&mut reading, bytes.len(), heard, |it| bytes.starts_with(it));
-                try_join!(say, hear)?;
+                let send = async { Ok(send(&mut writing, sent).await?) };
+                let receive = receive(&mut reading, bytes.len(), received, |it| {
+                    bytes.starts_with(it)
+                });
+                try_join!(send, receive)?;
             }
-            Self::Hear(bytes) => {
-                hear(stream, bytes.len(), heard, |it| bytes.starts_with(it)).await?;
+            Self::Receive(bytes) => {
+                receive(stream, bytes.len(), received, |it| bytes.starts_with(it)).await?;
             }
-            Self::HearAny(len) => hear(stream, *len, heard, |_| true).await?,
-            Self::HearEnd => {
-                if stream.read_buf(heard).await? > 0 {
+            Self::ReceiveAny(len) => receive(stream, *len, received, |_| true).await?,
+            Self::ReceiveEof => {
+                if stream.read_buf(received).await? > 0 {
                     return Err(Failure::Other);
                 }
             }
-            Self::End => stream.shutdown().await?,
-            Self::Stall(_) | Self::Close | Self::Reset => {}
+            Self::ShutDown => stream.shutdown().await?,
+            Self::Pause(_) | Self::Close | Self::Reset => {}
         }
         Ok(())
     }
 
     /// Returns what was expected, beside what came.
-    fn told(&self, heard: &[u8]) -> String {
+    fn told(&self, received: &[u8]) -> String {
         let expected = match self {
-            Self::Say(bytes) | Self::SayByByte(bytes) | Self::SayAndEnd(bytes) => {
-                return format!("to say: `{}`", bytes.escape_ascii());
+            Self::Send(bytes) | Self::SendBytewise(bytes) | Self::SendAndShutDown(bytes) => {
+                return format!("to send: `{}`", bytes.escape_ascii());
             }
-            Self::Hear(bytes) | Self::SayAndHear(_, bytes) => format!("`{}`", bytes.escape_ascii()),
-            Self::HearAny(len) => format!("{len} bytes"),
-            Self::HearEnd => "the end".to_owned(),
-            Self::Stall(_) | Self::End | Self::Close | Self::Reset => return String::new(),
+            Self::Receive(bytes) | Self::SendAndReceive(_, bytes) => {
+                format!("`{}`", bytes.escape_ascii())
+            }
+            Self::ReceiveAny(len) => format!("{len} bytes"),
+            Self::ReceiveEof => "the end".to_owned(),
+            Self::Pause(_) | Self::ShutDown | Self::Close | Self::Reset => return String::new(),
         };
-        let text = format!("expected: {expected}\n   heard: `{}`", heard.escape_ascii());
-        let (Self::Hear(bytes) | Self::SayAndHear(_, bytes)) = self else {
+        let text = format!(
+            "expected: {expected}\nreceived: `{}`",
+            received.escape_ascii()
+        );
+        let (Self::Receive(bytes) | Self::SendAndReceive(_, bytes)) = self else {
             return text;
         };
-        let same = bytes.iter().zip(heard).take_while(|(a, b)| a == b);
+        let same = bytes.iter().zip(received).take_while(|(a, b)| a == b);
         let (same, len) = (same.count(), bytes.len());
         format!("{text}\nthe first {same} of {len} bytes are as expected")
     }
@@ -436,7 +445,7 @@ impl fmt::Display for Failure {
     }
 }
 
-async fn say<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await?;
     // The other end, in the same thread, reads it before the next step.
@@ -445,18 +454,18 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<
 }
 
 /// Receives exactly `len` bytes, as long as they are `expected`.
-async fn hear<S: AsyncRead + Unpin>(
+async fn receive<S: AsyncRead + Unpin>(
     stream: &mut S,
     len: usize,
-    heard: &mut Vec<u8>,
+    received: &mut Vec<u8>,
     expected: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    while heard.len() < len {
-        let left = (len - heard.len()) as u64;
-        if stream.take(left).read_buf(heard).await? == 0 {
+    while received.len() < len {
+        let left = (len - received.len()) as u64;
+        if stream.take(left).read_buf(received).await? == 0 {
             return Err(Failure::Ended);
         }
-        if !expected(heard) {
+        if !expected(received) {
             return Err(Failure::Other);
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::{JoinError, JoinHandle, unconstrained};
 
-/// A task. If it has panicked and nobody has waited for it, then to drop this panics as well.
+/// A task. Dropping it panics if the task has panicked and nobody has waited for it.
 pub(super) struct Task<T>(Option<JoinHandle<T>>);
 
 impl<T> Task<T> {

@@ -149,10 +149,10 @@ async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (V
         let addr = listener.local_addr().expect("it is bound");
         let near = within(TcpStream::connect(addr)).await.expect("it listens");
         let (far, _) = within(listener.accept()).await.expect("it is there");
-        return talk::<F, _>(near, FaultyStream::new(far).pieces_of(size), says).await;
+        return talk::<F, _>(near, FaultyStream::new(far).chunked(size), says).await;
     }
     let (near, far) = tokio::io::duplex(1 << 16);
-    talk::<F, _>(near, FaultyStream::new(far).pieces_of(size), says).await
+    talk::<F, _>(near, FaultyStream::new(far).chunked(size), says).await
 }
 
 async fn talk<F: Framing, S>(near: S, far: FaultyStream<S>, says: &[u8]) -> (Vec<u8>, Requests)

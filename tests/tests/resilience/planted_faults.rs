@@ -305,7 +305,7 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::LostWakeUp, "byte by byte: step 2"),
     (Fault::DoubleReply, "all at once"),
     (Fault::MissingFlush, "one by one: step 2"),
-    (Fault::OffByOneLimit, "heard: `too long"),
+    (Fault::OffByOneLimit, "received: `too long"),
     (Fault::SwallowedReset, "the server has not ended"),
     (Fault::SessionLeak, "sessions after the connection"),
     (Fault::DroppedPipelinedRequest, "all at once"),

@@ -37,7 +37,7 @@ async fn failure(test: impl Future<Output: Send> + Send + 'static) -> String {
     said.expect("a text")
 }
 
-/// Plays with a peer that says these bytes, and closes.
+/// Plays with a peer that sends these bytes, and closes.
 async fn played_with(bytes: &'static str, script: Script) -> String {
     let (mut near, far) = pipe(64);
     near.write_all(bytes.as_bytes()).await.expect("it is open");
@@ -48,28 +48,28 @@ async fn played_with(bytes: &'static str, script: Script) -> String {
 #[tokio::test(start_paused = true)]
 async fn step_that_fails_says_where_and_what() {
     let line = line!() + 1;
-    let script = Script::new().hears("He").hears("llo\n");
+    let script = Script::new().receive("He").receive("llo\n");
     let said = played_with("Help\n", script.clone()).await;
     let place = format!("step 2 of the script, at {}:{line}:", file!());
     assert!(said.starts_with(&place), "{said}");
-    let told = "something else has come\nexpected: `llo\\n`\n   heard: `lp\\n`\n\
+    let told = "something else has come\nexpected: `llo\\n`\nreceived: `lp\\n`\n\
                 the first 1 of 4 bytes are as expected";
     assert!(said.ends_with(told), "{said}");
 
     let said = played_with("Hell", script).await;
     assert!(
-        said.contains("the connection has ended\nexpected: `llo\\n`\n   heard: `ll`"),
+        said.contains("the connection has ended\nexpected: `llo\\n`\nreceived: `ll`"),
         "{said}"
     );
 
-    let said = played_with("x", Script::new().hears_end()).await;
-    assert!(said.contains("expected: the end\n   heard: `x`"), "{said}");
+    let said = played_with("x", Script::new().receive_eof()).await;
+    assert!(said.contains("expected: the end\nreceived: `x`"), "{said}");
 
-    let said = played_with("x", Script::new().hears_any(2)).await;
-    assert!(said.contains("expected: 2 bytes\n   heard: `x`"), "{said}");
+    let said = played_with("x", Script::new().receive_any(2)).await;
+    assert!(said.contains("expected: 2 bytes\nreceived: `x`"), "{said}");
 
-    let said = played_with("", Script::new().says("\0")).await;
-    assert!(said.contains("broken pipe\nto say: `\\x00`"), "{said}");
+    let said = played_with("", Script::new().send("\0")).await;
+    assert!(said.contains("broken pipe\nto send: `\\x00`"), "{said}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,8 +77,8 @@ async fn step_that_takes_too_long_fails() {
     let (near, _far) = pipe(64);
     let script = Script::new()
         .within(Duration::from_hours(2))
-        .stalls(Duration::from_hours(1));
-    let said = failure(script.hears("Ann").play(near)).await;
+        .pause(Duration::from_hours(1));
+    let said = failure(script.receive("Ann").play(near)).await;
     assert!(
         said.contains("step 2") && said.contains("it took 7200s"),
         "{said}"
@@ -87,7 +87,7 @@ async fn step_that_takes_too_long_fails() {
 
 #[tokio::test]
 async fn script_over_tcp_resets_and_its_failure_is_that_of_finish() {
-    let (addr, player) = Script::new().hears("a").says("b").resets().listen().await;
+    let (addr, player) = Script::new().receive("a").send("b").reset().listen().await;
     let mut stream = TcpStream::connect(addr).await.expect("it listens");
     stream.write_all(b"a").await.expect("it is open");
     player.finish().await;
@@ -97,10 +97,10 @@ async fn script_over_tcp_resets_and_its_failure_is_that_of_finish() {
         .expect_err("a reset");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 
-    let (mut stream, player): (Pipe, Player) = Script::new().hears("a").connect();
+    let (mut stream, player): (Pipe, Player) = Script::new().receive("a").connect();
     stream.write_all(b"x").await.expect("it is open");
     let said = failure(player.finish()).await;
-    assert!(said.contains("heard: `x`"), "{said}");
+    assert!(said.contains("received: `x`"), "{said}");
 }
 
 /// Writes and reads over a stream that is cut, and returns the bytes that it has read, and those at the other end.
@@ -185,11 +185,11 @@ async fn cut_by_one_task_wakes_another() {
 async fn pieces_of_a_seed_are_the_same_each_time() {
     let mut sizes = [Vec::new(), Vec::new()];
     for sizes in &mut sizes {
-        let mut seed = Seed::of(7);
+        let mut seed = Seed::from_u64(7);
         let (near, mut far) = pipe(1 << 16);
         far.write_all(&[b'x'; 10_000]).await.expect("there is room");
         drop(far);
-        let mut near = seed.pieces(near);
+        let mut near = seed.chunked(near);
         loop {
             let mut buffer = [0; 5_000];
             let count = near.read(&mut buffer).await.expect("no cut");
@@ -211,7 +211,7 @@ async fn pieces_of_a_seed_have_any_size() {
     far.write_all(&[b'x'; 1 << 16])
         .await
         .expect("there is room");
-    let mut near = Seed::of(7).pieces(near);
+    let mut near = Seed::from_u64(7).chunked(near);
     let mut odd = 0;
     for _ in 0..10 {
         let count = near.read(&mut [0; 5_000]).await.expect("no cut");
@@ -224,7 +224,7 @@ async fn pieces_of_a_seed_have_any_size() {
 #[test]
 fn seed_of_a_failure_is_printed_and_replayed() {
     if std::env::var_os("TCS_SEED").is_some() {
-        let seeds: Vec<_> = Seed::several(20).collect();
+        let seeds: Vec<_> = Seed::many(20).collect();
         assert_eq!(seeds.len(), 1);
         panic!("as the first time");
     }
@@ -255,7 +255,7 @@ async fn what_is_left_over_is_named() {
         move || count.lock().expect("no panic").next().expect("no end")
     });
     let task = tokio::spawn(std::future::pending::<()>());
-    let said = failure(leaks.finish()).await;
+    let said = failure(leaks.assert_none()).await;
     // The test itself is one of the tasks.
     assert_eq!(
         said,
@@ -268,7 +268,7 @@ async fn what_is_left_over_is_named() {
 async fn task_that_ends_later_is_not_left_over() {
     let leaks = LeakCheck::new();
     let task = tokio::spawn(tokio::time::sleep(Duration::from_secs(5)));
-    leaks.finish().await;
+    leaks.assert_none().await;
     assert!(task.is_finished());
 }
 
@@ -407,12 +407,12 @@ async fn is_reset(mut far: Pipe) -> bool {
 #[tokio::test(start_paused = true)]
 async fn stream_with_faults_is_reset_as_well() {
     let (near, far) = pipe(64);
-    let script = Script::new().says("x").resets();
+    let script = Script::new().send("x").reset();
     script.play(FaultyStream::new(near).bytewise()).await;
     assert!(is_reset(far).await);
 
     let (near, far) = pipe(64);
-    let inner = FaultyStream::new(Seed::of(1).pieces(near));
+    let inner = FaultyStream::new(Seed::from_u64(1).chunked(near));
     let mut outer = FaultyStream::new(inner).cut(At::Written(1), Cut::Reset);
     outer.write_all(b"x").await.expect("before");
     assert!(is_reset(far).await);
@@ -421,7 +421,7 @@ async fn stream_with_faults_is_reset_as_well() {
 #[tokio::test(start_paused = true)]
 async fn stream_that_cannot_be_reset_fails() {
     let (near, _far) = tokio::io::duplex(64);
-    let said = failure(async { drop(Script::new().resets().play(near).await) }).await;
+    let said = failure(async { drop(Script::new().reset().play(near).await) }).await;
     assert!(said.contains("DuplexStream cannot be reset"), "{said}");
 }
 
@@ -461,15 +461,15 @@ fn failure_of(test: impl FnOnce()) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn player_that_is_dropped_after_a_failure_fails() {
-    let (mut near, player) = Script::new().hears("a").connect();
+    let (mut near, player) = Script::new().receive("a").connect();
     near.write_all(b"x").await.expect("it is open");
     near.read_u8().await.expect_err("it has ended");
     tokio::task::yield_now().await;
     let said = failure_of(|| drop(player));
-    assert!(said.contains("heard: `x`"), "{said}");
+    assert!(said.contains("received: `x`"), "{said}");
 
     // One that goes on does not.
-    let (_near, player) = Script::new().hears("a").connect();
+    let (_near, player) = Script::new().receive("a").connect();
     drop(player);
 }
 
@@ -496,7 +496,7 @@ async fn server_that_does_not_end_fails() {
         .request_timeout(None);
     let server = serve(server).await;
     let stream = server.stream();
-    let _stream = Script::new().says("x\n").play(stream).await;
+    let _stream = Script::new().send("x\n").play(stream).await;
     let limit = Duration::from_secs(90);
     timeout(limit, server.finish()).await.expect("a limit");
 }

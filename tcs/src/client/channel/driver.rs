@@ -237,21 +237,38 @@ impl<F: Framing> Driver<F> {
         }
     }
 
+    /// Takes no more calls if the next connection is open. Those in flight are still answered.
+    #[cold]
+    fn replace(&mut self, connected: Result<Connection<F>>, cx: &Context<'_>) {
+        self.replacing = None;
+        match connected {
+            Ok(connection) => {
+                self.replacement = Some(connection);
+                self.subchannel.lock().end();
+                // The next poll ends the connection.
+                cx.waker().wake_by_ref();
+            }
+            Err(error) => {
+                tracing::debug!(error = ?error, "cannot replace the connection; trying again");
+                self.subchannel.stats.note_failure(&error.into());
+                if let Some(upkeep) = &mut self.upkeep {
+                    upkeep.retry_replacement();
+                }
+            }
+        }
+    }
+
     /// Gives up a connection that is idle or old, once all requests are answered, and sends pings.
     fn poll_upkeep(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
+        if let Some(connecting) = &mut self.replacing
+            && let Poll::Ready(connected) = connecting.as_mut().poll(cx)
+        {
+            self.replace(connected, cx);
+        }
         let Some(upkeep) = &mut self.upkeep else {
             return Poll::Pending;
         };
         loop {
-            if self.replacing.is_some() {
-                poll_replacing(
-                    &self.subchannel,
-                    &mut self.replacing,
-                    &mut self.replacement,
-                    upkeep,
-                    cx,
-                );
-            }
             let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
             let mut state = self.subchannel.lock();
             let is_unused = state.is_idle() && !self.subchannel.hub.has_subscribers();
@@ -272,34 +289,6 @@ impl<F: Framing> Driver<F> {
             drop(state);
             // The next poll sends the ping, or ends the connection.
             cx.waker().wake_by_ref();
-        }
-    }
-}
-
-/// Opens the next connection. Ends this one once it is there: its calls are still answered.
-#[cold]
-fn poll_replacing<F: Framing>(
-    subchannel: &Subchannel<F>,
-    replacing: &mut Option<BoxFuture<Result<Connection<F>>>>,
-    replacement: &mut Option<Connection<F>>,
-    upkeep: &mut Upkeep,
-    cx: &mut Context<'_>,
-) {
-    let Some(Poll::Ready(connected)) = replacing.as_mut().map(|it| it.as_mut().poll(cx)) else {
-        return;
-    };
-    *replacing = None;
-    match connected {
-        Ok(connection) => {
-            *replacement = Some(connection);
-            subchannel.lock().end();
-            // The next poll ends the connection.
-            cx.waker().wake_by_ref();
-        }
-        Err(error) => {
-            tracing::debug!(error = ?error, "cannot replace the connection; trying again");
-            subchannel.stats.note_failure(&error.into());
-            upkeep.retry_replacement();
         }
     }
 }

@@ -36,6 +36,7 @@ pub use streams::OwnedChannelItems;
 
 mod budget;
 mod call;
+mod connect;
 mod connector;
 mod driver;
 mod events;

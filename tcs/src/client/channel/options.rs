@@ -1,42 +1,25 @@
 //! The settings of a channel.
 
-use std::{
-    fmt, io,
-    marker::PhantomData,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, io, marker::PhantomData, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Channel,
-    budget::RetryBudget,
-    connector::{Connector, OnConnect, Target},
-    driver::Driver,
-    pool::Pool,
-    reconnector::Reconnector,
-    state::ChannelStats,
-    subchannel::Subchannel,
+    connector::{OnConnect, Target},
     upkeep::UpkeepSettings,
-    waiting::Room,
 };
 use crate::{
-    Address, Error, Result,
+    Address, Result,
     client::{
         connection::Connection,
         options::{ConnectOptions, MAX_TIMEOUT},
     },
     framing::{Framing, LengthPrefixed},
-    limit::check_zero,
-    runtime::{Instead, inside_runtime},
     transport::Stream,
 };
 
-/// The most connections to each address.
-const MAX_CONNECTIONS: usize = 65_536;
-
-/// The settings of a [`Channel`]: where it connects to, how many connections it has, and whether it sends requests again.
+/// The settings of a [`Channel`](crate::Channel): where it connects to, how many connections it has, and whether it sends
+/// requests again.
 ///
 /// # Examples
 ///
@@ -70,15 +53,15 @@ const MAX_CONNECTIONS: usize = 65_536;
 /// ```
 #[must_use = "options do nothing until `connect`, `connect_lazily` or `connect_blocking` uses them"]
 pub struct ChannelOptions<F: Framing = LengthPrefixed> {
-    targets: Vec<Target>,
-    options: ConnectOptions,
-    connections: usize,
-    on_connect: Option<OnConnect<F>>,
-    upkeep: UpkeepSettings,
-    min_backoff: Duration,
-    max_backoff: Duration,
-    retries: bool,
-    deadline: Option<Duration>,
+    pub(super) targets: Vec<Target>,
+    pub(super) options: ConnectOptions,
+    pub(super) connections: usize,
+    pub(super) on_connect: Option<OnConnect<F>>,
+    pub(super) upkeep: UpkeepSettings,
+    pub(super) min_backoff: Duration,
+    pub(super) max_backoff: Duration,
+    pub(super) retries: bool,
+    pub(super) deadline: Option<Duration>,
     marker: PhantomData<fn() -> F>,
 }
 
@@ -150,9 +133,9 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Adds the address of another server that answers the same requests.
     ///
-    /// Each address has its own [`connections`](Self::connections). A call takes two connections at random, and uses the
-    /// one with fewer calls in flight. One that is not open connects meanwhile, and calls use the others. They wait only
-    /// if none is open.
+    /// Each address has its own [`connections`](Self::connections). A call picks two connections at random, and uses the
+    /// one with fewer calls in flight. If one of them is not open, it connects in the background while calls use the
+    /// others. Calls wait only while no connection is open.
     ///
     /// [`connect`](Self::connect) makes one connection, to any of the addresses, and fails if no server answers. To start
     /// without one, use [`connect_lazily`](Self::connect_lazily).
@@ -167,8 +150,9 @@ impl<F: Framing> ChannelOptions<F> {
     /// fewest connections of this channel. So with as many connections as there are servers behind a name, calls spread
     /// over all of them.
     ///
-    /// Except with [`Multiplexed`](crate::framing::Multiplexed), replies come in the order of the requests of a connection,
-    /// so a slow request delays only the requests after it on the same one. Creating the channel returns an error for zero, and for more than 65,536. Default: 1.
+    /// Except with [`Multiplexed`](crate::framing::Multiplexed), a connection returns replies in the order of its requests,
+    /// so a slow request delays those after it on the same connection. Creating the channel returns an error for zero, and
+    /// for more than 65,536. Default: 1.
     pub fn connections(mut self, number: usize) -> Self {
         self.connections = number;
         self
@@ -263,18 +247,19 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Limits how long each call takes, with all waits and retries. Default: `None`.
     ///
-    /// [`Channel::deadline`] replaces it for single calls, and explains it. Creating the channel returns an error for
-    /// zero.
+    /// [`Channel::deadline`](crate::Channel::deadline) replaces it for single calls, and explains it. Creating the channel
+    /// returns an error for zero.
     pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.deadline = clamped(limit);
         self
     }
 
-    /// Sets whether calls send their requests again, as the [table of `Channel`](Channel#retries) says. Default: `true`.
+    /// Sets whether calls send their requests again, as the [table of `Channel`](crate::Channel#retries) says.
+    /// Default: `true`.
     ///
     /// `false` turns all of it off: no request is sent twice, also if it was not sent at all because the connection was
-    /// lost, if it is [idempotent](Channel::idempotent), or if it is to be [hedged](Channel::hedge). Calls still wait
-    /// for a connection. The number of retries cannot be set.
+    /// lost, if it is [idempotent](crate::Channel::idempotent), or if it is to be [hedged](crate::Channel::hedge). Calls
+    /// still wait for a connection. The number of retries cannot be set.
     ///
     /// For its retries, the channel keeps each request that it has sent until the reply has arrived, also if the call
     /// was dropped.
@@ -337,147 +322,6 @@ impl<F: Framing> ChannelOptions<F> {
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.upkeep.max_age = clamped(limit);
         self
-    }
-
-    /// Creates the channel, and makes its first connection.
-    ///
-    /// The connection is to any of the addresses: they are tried in their order, one after the other, each within the
-    /// [connect timeout](ConnectOptions::connect_timeout). To have no connection is an error only here: later, calls wait
-    /// for one.
-    ///
-    /// # Errors
-    ///
-    /// If no address answers, the error of the first one: an error of [`ConnectOptions::connect`], or of the function of
-    /// [`on_connect`](Self::on_connect). [`Setting`](crate::ErrorKind::Setting) for an invalid value.
-    ///
-    /// # Panics
-    ///
-    /// As [`ConnectOptions::connect`] does.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn connect(self) -> Result<Channel<F>> {
-        let number = self.targets.len();
-        let channel = self.connect_lazily()?;
-        inside_runtime("connect()", Instead::Nothing)?;
-        let mut failure = None;
-        // The first connection to each address.
-        for subchannel in channel.pool.connections.iter().take(number) {
-            let Some(connector) = &subchannel.connector else {
-                continue;
-            };
-            match connector.connect(subchannel.index).await {
-                Ok(connection) => {
-                    let driver = Driver::attach(subchannel, connection);
-                    Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
-                        .spawn(Some(driver));
-                    return Ok(channel);
-                }
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        failure.map_or(Ok(channel), Err)
-    }
-
-    /// Creates the channel without a connection. The first call makes one.
-    ///
-    /// It can be called outside of a runtime. If the runtime in which a connection was made ends, the next call makes
-    /// another one in its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
-    /// invalid address.
-    pub fn connect_lazily(self) -> Result<Channel<F>> {
-        const {
-            Channel::<F>::assert_framing();
-        }
-        self.check()?;
-        let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
-        let connector = Arc::new(Connector {
-            options: self.options,
-            targets: self.targets,
-            on_connect: self.on_connect,
-            upkeep: self.upkeep,
-            min_backoff: self.min_backoff,
-            max_backoff: self.max_backoff,
-            servers: Mutex::default(),
-        });
-        let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
-        let room = Room::default();
-        let connections = (0..number).map(|index| {
-            let connector = Arc::clone(&connector);
-            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
-            Arc::new(Subchannel::new(
-                options,
-                index,
-                stats,
-                room,
-                Some(connector),
-            ))
-        });
-        let mut channel =
-            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
-        channel.options.deadline = self.deadline;
-        channel.options.is_timed = self.deadline.is_some();
-        Ok(channel)
-    }
-
-    fn check(&self) -> Result<()> {
-        self.options.check(F::MIN_MESSAGE_LEN)?;
-        for target in &self.targets {
-            if let Target::Address(address) = target {
-                address.check()?;
-            }
-        }
-        if self.connections > MAX_CONNECTIONS {
-            return Err(Error::setting(
-                "connections",
-                format_args!("is more than {MAX_CONNECTIONS}"),
-            ));
-        }
-        if self.min_backoff > self.max_backoff {
-            return Err(Error::setting(
-                "backoff",
-                "has a longer first wait than the longest one",
-            ));
-        }
-        let is_zero = |limit| limit == Some(Duration::ZERO);
-        check_zero(&[
-            ("connections", self.connections == 0),
-            ("deadline", is_zero(self.deadline)),
-            (
-                "backoff",
-                self.min_backoff.is_zero() || self.max_backoff.is_zero(),
-            ),
-            ("idle_timeout", is_zero(self.upkeep.idle_timeout)),
-            ("ping_interval", is_zero(self.upkeep.ping_interval)),
-            ("max_age", is_zero(self.upkeep.max_age)),
-        ])
-    }
-}
-
-impl ConnectOptions {
-    /// Connects like [`connect`](Self::connect), and returns a channel, which many tasks can share. It reconnects when
-    /// the connection has ended. [`ChannelOptions`] has the other settings of channels.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`ChannelOptions::connect`].
-    ///
-    /// # Panics
-    ///
-    /// As [`connect`](Self::connect) does.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
-        ChannelOptions::new(address)
-            .connect_options(self.clone())
-            .connect()
-            .await
     }
 }
 

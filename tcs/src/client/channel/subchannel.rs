@@ -446,11 +446,14 @@ mod tests {
     struct DriverTask {
         subchannel: Arc<Subchannel<Multiplexed>>,
         wakes: AtomicUsize,
+        /// How many of them were under the lock.
+        locked: AtomicUsize,
     }
 
     impl Wake for DriverTask {
         fn wake(self: Arc<Self>) {
-            drop(self.subchannel.state.try_lock().expect("it is not locked"));
+            let is_locked = self.subchannel.state.try_lock().is_err();
+            self.locked.fetch_add(is_locked.into(), Relaxed);
             self.wakes.fetch_add(1, Relaxed);
         }
     }
@@ -467,6 +470,7 @@ mod tests {
         let task = Arc::new(DriverTask {
             subchannel,
             wakes: AtomicUsize::new(0),
+            locked: AtomicUsize::new(0),
         });
         let waker = Waker::from(Arc::clone(&task));
         let mut cx = Context::from_waker(&waker);
@@ -486,6 +490,7 @@ mod tests {
         }
         assert!(is_late);
         assert_ne!(task.wakes.load(Relaxed), 0);
+        assert_eq!(task.locked.load(Relaxed), 0);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
             Ok(reply) => reply,
             Err(rejection) => return self.end_request().reject(&rejection),
         };
-        let limit = self.shared.limits.reply_len;
+        let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.unusual_reply(encoded);
@@ -90,7 +90,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
         Outgoing {
             write: self.write,
             framing: self.framing,
-            limit: self.shared.limits.reply_len,
+            limit: self.shared.limits.reply_len(),
             info: self.info,
             io: self.io,
         }

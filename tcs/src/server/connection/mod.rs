@@ -402,7 +402,7 @@ impl<P: ServerProtocol> Connection<P> {
         let mut outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
-            limit: self.shared.limits.reply_len,
+            limit: self.shared.limits.reply_len(),
             info: &self.info,
             io: &self.io,
         };

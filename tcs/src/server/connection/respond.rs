@@ -454,7 +454,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Unusual> {
-        let limit = self.shared.limits.reply_len;
+        let limit = self.shared.limits.reply_len();
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 

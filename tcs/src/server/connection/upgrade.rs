@@ -33,7 +33,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
         let Some(upgrade) = reply.take_upgrade() else {
             return Ok(self.respond(Ok(reply)));
         };
-        let limit = self.shared.limits.reply_len;
+        let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         let encoded = self.write.message(self.framing.get_mut(), limit, encode);
         match encoded {

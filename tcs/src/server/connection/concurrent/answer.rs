@@ -122,7 +122,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn reply(&mut self, reply: Reply) -> Flow {
         let Unusual { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
-            let limit = self.shared.limits.reply_len;
+            let limit = self.shared.limits.reply_len();
             let framing = self.framing.get_mut();
             self.buffers.write.message(framing, limit, |out| {
                 out.put(reply.bytes.get(reply.sent..).unwrap_or_default());

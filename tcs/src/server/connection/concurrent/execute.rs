@@ -119,7 +119,7 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
     };
     let context = Context::new(&info, &mut session);
     let mut function = pin!(shared.protocol.process_request(context, decoded));
-    let limit = shared.limits.reply_len;
+    let limit = shared.limits.reply_len();
     // A reply need not be `Send`, so it is encoded before this future can wait again.
     poll_fn(|cx| {
         let result = function.as_mut().poll(cx);

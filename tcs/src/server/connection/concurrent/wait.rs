@@ -78,7 +78,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         Outgoing {
             write: &mut self.buffers.write,
             framing: self.framing,
-            limit: self.shared.limits.reply_len,
+            limit: self.shared.limits.reply_len(),
             info: self.info,
             io: self.io,
         }

@@ -26,23 +26,23 @@ use super::{
 
 /// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
 const LIMIT: Duration = Duration::from_hours(1);
-/// More polls than a server needs at a time, with all of the bytes that can come then, so that one that never waits is
-/// found: the paused clock goes on when all tasks wait.
+/// More polls than a server needs at one time of the clock, whatever has arrived. A server that never waits needs more: the
+/// paused clock advances only when all tasks wait.
 const MAX_POLLS: usize = 100_000;
 const MAX_POLLS_PER_BYTE: usize = 100;
 /// The number of seeds that are tried.
 const SEEDS: usize = 16;
 const PIPE_LEN: usize = 64 << 10;
-/// What a connection beside another may take longer, and how late a greeting is found. It is less than a server waits for a
-/// silent peer.
+/// How much longer a connection may take beside another one, and how late a greeting is still found. Servers wait longer for
+/// a silent peer.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
-/// Exchanges with a server, byte by byte, and what a test of any server does with them.
+/// A test of the bytes of any server: a list of exchanges, which it makes in many ways.
 ///
-/// [`check`](Self::check) has connections with the server in which:
+/// [`check`](Self::check) opens connections to the server in which:
 ///
-/// - each request is sent when the one before is answered, in one piece, byte by byte, and through a pipe of one byte;
-/// - all requests are sent at once, also with the end of the sending half behind them;
+/// - each request is sent after the reply to the one before, in one piece, byte by byte, and through a pipe of one byte;
+/// - all requests are sent at once, with and without the end of the sending half right after them;
 /// - all of this comes in random pieces ([`Seed`]);
 /// - the connection is cut at every byte of the requests, in each way ([`Cut`]), and at every byte of the replies;
 /// - the peer sends nothing, or does not read;
@@ -201,12 +201,12 @@ impl WireTest {
     /// Tries random pieces.
     fn in_pieces(&self, serve: Serve<'_>, scripts: &[Script]) {
         let count = self.list.len();
-        for mut seed in Seed::several(SEEDS) {
+        for mut seed in Seed::many(SEEDS) {
             for script in scripts {
                 let script = script.clone().named("in random pieces");
                 let pieces = std::cell::RefCell::new(&mut seed);
                 let run = |stream: Pipe| -> Peer {
-                    let stream = pieces.borrow_mut().pieces(stream);
+                    let stream = pieces.borrow_mut().chunked(stream);
                     Box::pin(play(script.clone(), stream))
                 };
                 self.run(
@@ -230,14 +230,14 @@ impl WireTest {
                 let name = format!("{cut:?} after {len} bytes of the requests");
                 let (script, sent) = (silent(&name), &requests[..len]);
                 let script = match cut {
-                    Cut::Close => script.says(sent).closes(),
-                    Cut::Reset => script.says(sent).resets(),
-                    Cut::HalfClose => script.says_and_ends(sent).hears(&replies),
-                    Cut::Stall => script.says(sent).hears(&replies),
+                    Cut::Close => script.send(sent).close(),
+                    Cut::Reset => script.send(sent).reset(),
+                    Cut::HalfClose => script.send_and_shut_down(sent).receive(&replies),
+                    Cut::Stall => script.send(sent).receive(&replies),
                 };
                 // What the server says of an incomplete request is its own.
                 let script = match cut {
-                    Cut::HalfClose if is_whole => script.hears_end(),
+                    Cut::HalfClose if is_whole => script.receive_eof(),
                     _ => script,
                 };
                 let least = match cut {
@@ -273,10 +273,10 @@ impl WireTest {
             for cut in [Cut::Close, Cut::Reset] {
                 let name = format!("{cut:?} after {len} bytes of the replies");
                 let script = silent(&name);
-                let script = script.says(self.requests()).hears_any(len);
+                let script = script.send(self.requests()).receive_any(len);
                 let script = match cut {
-                    Cut::Reset => script.resets(),
-                    _ => script.closes(),
+                    Cut::Reset => script.reset(),
+                    _ => script.close(),
                 };
                 let run = |stream: Pipe| -> Peer { Box::pin(play(script.clone(), stream)) };
                 self.run(&name, serve, self.pipe_len(), 0..=count, &run);
@@ -334,9 +334,8 @@ impl WireTest {
         self.run(name, serve, 1, 0..=1, &run);
     }
 
-    /// Does nothing in the middle of a request, while another connection is used.
-    ///
-    /// The other must take no longer than one that is alone took, about.
+    /// Stops in the middle of a request on one connection, and uses another one, which must not take much longer than it
+    /// does alone.
     fn beside(&self, serve: Serve<'_>, alone: Duration) {
         let name = "beside a connection in the middle of a request";
         let script = self.in_turn(name).within(alone + TOLERANCE);
@@ -348,7 +347,7 @@ impl WireTest {
             let other_server = tokio::spawn(serve(far));
             let (script, beginning) = (script.clone(), beginning.clone());
             Box::pin(async move {
-                let begun = silent(name).says(beginning);
+                let begun = silent(name).send(beginning);
                 let other = begun.play(other).await;
                 play(script, stream).await;
                 drop(other);
@@ -359,7 +358,7 @@ impl WireTest {
         self.run(name, serve, self.pipe_len(), count..=count, &run);
     }
 
-    /// Has one connection with the server, in a runtime of its own.
+    /// Opens one connection to the server, in a runtime of its own.
     fn run(
         &self,
         name: &str,
@@ -397,45 +396,45 @@ impl WireTest {
     /// Sends each request when the one before is answered.
     fn in_turn(&self, name: &str) -> Script {
         self.script(name, |script, exchange| {
-            let script = script.at(exchange.line).says(&exchange.request);
-            script.at(exchange.line).hears(&exchange.reply)
+            let script = script.at(exchange.line).send(&exchange.request);
+            script.at(exchange.line).receive(&exchange.reply)
         })
-        .ends()
-        .hears_end()
+        .shut_down()
+        .receive_eof()
     }
 
     /// Receives each reply while its request is sent.
     fn at_the_same_time(&self, name: &str) -> Script {
         self.script(name, |script, exchange| {
             let script = script.at(exchange.line);
-            script.says_and_hears(&exchange.request, &exchange.reply)
+            script.send_and_receive(&exchange.request, &exchange.reply)
         })
-        .ends()
-        .hears_end()
+        .shut_down()
+        .receive_eof()
     }
 
     fn by_byte(&self, name: &str) -> Script {
         self.script(name, |script, exchange| {
-            let script = script.at(exchange.line).says_by_byte(&exchange.request);
-            script.at(exchange.line).hears(&exchange.reply)
+            let script = script.at(exchange.line).send_bytewise(&exchange.request);
+            script.at(exchange.line).receive(&exchange.reply)
         })
-        .ends()
-        .hears_end()
+        .shut_down()
+        .receive_eof()
     }
 
     fn at_once(&self, name: &str) -> Script {
-        let script = silent(name).says(self.requests());
-        let script = script.hears(&self.greeting);
+        let script = silent(name).send(self.requests());
+        let script = script.receive(&self.greeting);
         let script = self.list.iter().fold(script, |script, exchange| {
-            script.at(exchange.line).hears(&exchange.reply)
+            script.at(exchange.line).receive(&exchange.reply)
         });
-        script.ends().hears_end()
+        script.shut_down().receive_eof()
     }
 
     fn ended(&self, name: &str) -> Script {
         let script = silent(name);
-        let script = script.says_and_ends(&self.requests());
-        script.hears(self.replies(self.list.len())).hears_end()
+        let script = script.send_and_shut_down(&self.requests());
+        script.receive(self.replies(self.list.len())).receive_eof()
     }
 
     fn script(&self, name: &str, step: impl Fn(Script, &Exchange) -> Script) -> Script {
@@ -443,7 +442,7 @@ impl WireTest {
         let script = if self.greeting.is_empty() {
             script
         } else {
-            script.hears(&self.greeting)
+            script.receive(&self.greeting)
         };
         self.list.iter().fold(script, step)
     }

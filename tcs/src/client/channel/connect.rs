@@ -1,0 +1,172 @@
+//! How a channel is created from its options.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::{
+    Channel,
+    budget::RetryBudget,
+    connector::{Connector, Target},
+    driver::Driver,
+    options::ChannelOptions,
+    pool::Pool,
+    reconnector::Reconnector,
+    state::ChannelStats,
+    subchannel::Subchannel,
+    waiting::Room,
+};
+use crate::{
+    Address, Error, Result,
+    client::options::ConnectOptions,
+    framing::Framing,
+    limit::check_zero,
+    runtime::{Instead, inside_runtime},
+};
+
+/// The most connections to each address.
+const MAX_CONNECTIONS: usize = 65_536;
+
+impl<F: Framing> ChannelOptions<F> {
+    /// Creates the channel, and makes its first connection.
+    ///
+    /// The connection is to any of the addresses: they are tried in their order, one after the other, each within the
+    /// [connect timeout](ConnectOptions::connect_timeout). To have no connection is an error only here: later, calls wait
+    /// for one.
+    ///
+    /// # Errors
+    ///
+    /// If no address answers, the error of the first one: an error of [`ConnectOptions::connect`], or of the function of
+    /// [`on_connect`](Self::on_connect). [`Setting`](crate::ErrorKind::Setting) for an invalid value.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConnectOptions::connect`] does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(self) -> Result<Channel<F>> {
+        let number = self.targets.len();
+        let channel = self.connect_lazily()?;
+        inside_runtime("connect()", Instead::Nothing)?;
+        let mut failure = None;
+        // The first connection to each address.
+        for subchannel in channel.pool.connections.iter().take(number) {
+            let Some(connector) = &subchannel.connector else {
+                continue;
+            };
+            match connector.connect(subchannel.index).await {
+                Ok(connection) => {
+                    let driver = Driver::attach(subchannel, connection);
+                    Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
+                        .spawn(Some(driver));
+                    return Ok(channel);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(channel), Err)
+    }
+
+    /// Creates the channel without a connection. The first call makes one.
+    ///
+    /// It can be called outside of a runtime. If the runtime in which a connection was made ends, the next call makes
+    /// another one in its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
+    /// invalid address.
+    pub fn connect_lazily(self) -> Result<Channel<F>> {
+        const {
+            Channel::<F>::assert_framing();
+        }
+        self.check()?;
+        let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
+        let connector = Arc::new(Connector {
+            options: self.options,
+            targets: self.targets,
+            on_connect: self.on_connect,
+            upkeep: self.upkeep,
+            min_backoff: self.min_backoff,
+            max_backoff: self.max_backoff,
+            servers: Mutex::default(),
+        });
+        let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
+        let room = Room::default();
+        let connections = (0..number).map(|index| {
+            let connector = Arc::clone(&connector);
+            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
+            Arc::new(Subchannel::new(
+                options,
+                index,
+                stats,
+                room,
+                Some(connector),
+            ))
+        });
+        let mut channel =
+            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
+        channel.options.deadline = self.deadline;
+        channel.options.is_timed = self.deadline.is_some();
+        Ok(channel)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.options.check(F::MIN_MESSAGE_LEN)?;
+        for target in &self.targets {
+            if let Target::Address(address) = target {
+                address.check()?;
+            }
+        }
+        if self.connections > MAX_CONNECTIONS {
+            return Err(Error::setting(
+                "connections",
+                format_args!("is more than {MAX_CONNECTIONS}"),
+            ));
+        }
+        if self.min_backoff > self.max_backoff {
+            return Err(Error::setting(
+                "backoff",
+                "has a longer first wait than the longest one",
+            ));
+        }
+        let is_zero = |limit| limit == Some(Duration::ZERO);
+        check_zero(&[
+            ("connections", self.connections == 0),
+            ("deadline", is_zero(self.deadline)),
+            (
+                "backoff",
+                self.min_backoff.is_zero() || self.max_backoff.is_zero(),
+            ),
+            ("idle_timeout", is_zero(self.upkeep.idle_timeout)),
+            ("ping_interval", is_zero(self.upkeep.ping_interval)),
+            ("max_age", is_zero(self.upkeep.max_age)),
+        ])
+    }
+}
+
+impl ConnectOptions {
+    /// Connects like [`connect`](Self::connect), and returns a channel, which many tasks can share. It reconnects when
+    /// the connection has ended. [`ChannelOptions`] has the other settings of channels.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ChannelOptions::connect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect) does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
+        ChannelOptions::new(address)
+            .connect_options(self.clone())
+            .connect()
+            .await
+    }
+}
