@@ -60,15 +60,15 @@ pub(crate) struct ClientHost {
 
 /// The channel of a host, with either framing.
 #[derive(Clone)]
-enum Line {
+pub(crate) enum Line {
     Ordered(Channel),
     Unordered(Channel<Multiplexed>),
 }
 
 /// How a call is made.
 #[derive(Clone, Copy, Debug, Default)]
-struct Terms {
-    is_idempotent: bool,
+pub(crate) struct Terms {
+    pub(crate) is_idempotent: bool,
     deadline: Option<Duration>,
     hedge: Option<Duration>,
     /// When the caller no longer waits.
@@ -109,7 +109,7 @@ impl Line {
 
 /// The attempts to connect of a channel.
 #[derive(Debug, Default)]
-struct Opens {
+pub(crate) struct Opens {
     begun: AtomicU64,
     made: AtomicU64,
 }
@@ -149,7 +149,7 @@ impl ClientHost {
         Ok(())
     }
 
-    fn line(&self, opens: &Arc<Opens>) -> tcs::Result<Line> {
+    pub(crate) fn line(&self, opens: &Arc<Opens>) -> tcs::Result<Line> {
         Ok(if self.has_ids {
             Line::Unordered(self.options(opens).connect_lazily()?)
         } else {
@@ -197,7 +197,7 @@ impl ClientHost {
     }
 
     /// Makes a call. Returns `true` if it was answered.
-    async fn call(&self, line: &Line, order: Order, terms: &Terms) -> bool {
+    pub(crate) async fn call(&self, line: &Line, order: Order, terms: &Terms) -> bool {
         let (name, journal) = (&self.name, &self.journal);
         let id = journal.begin_call(terms.is_idempotent || terms.hedge.is_some());
         let order = Order { id, ..order };

@@ -57,7 +57,7 @@ pub(crate) enum Event {
 pub(crate) fn plan(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration, Event)> {
     let mut events = Vec::new();
     let links = hosts.links();
-    for _ in 0..rng.usize(4..16) {
+    for _ in 0..rng.usize(4..13) {
         let at = millis(rng, 100, end);
         let until = (at + millis(rng, 20, Duration::from_millis(2_500))).min(end);
         let (a, b) = links[rng.usize(..links.len())].clone();

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// When the network is whole again.
-const WHOLE: Duration = Duration::from_secs(8);
+const WHOLE: Duration = Duration::from_secs(6);
 /// When all must have ended.
 const END: Duration = Duration::from_secs(40);
 
