@@ -78,7 +78,9 @@ pub(crate) fn plan(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration
             _ => {
                 let server = rng.usize(..hosts.servers.len());
                 let pause = millis(rng, 1, Duration::from_millis(800));
-                (Event::Drain(server, pause), None)
+                // The next run listens before the end.
+                events.push((at.min(end - Duration::from_secs(2)), Event::Drain(server, pause)));
+                continue;
             }
         };
         events.push((at, first));

@@ -155,8 +155,10 @@ struct Control {
     runs: u32,
     handle: Option<ServerHandle>,
     stopped: Option<Duration>,
-    /// How long after a drain the next run begins, or `None` if there is none.
-    restart: Option<Duration>,
+    /// How long after a drain the next run begins.
+    pause: Duration,
+    /// There is no further run.
+    is_over: bool,
 }
 
 impl ServerHost {
@@ -190,11 +192,11 @@ impl ServerHost {
                 let server = ConcurrentServer::new(Ordered::new(run.clone()));
                 self.run(server, run).await?;
             }
-            let restart = self.control.lock().expect("no panic").restart;
-            let Some(pause) = restart else {
-                return Ok(());
-            };
+            let pause = self.control.lock().expect("no panic").pause;
             sleep(pause).await;
+            if self.control.lock().expect("no panic").is_over {
+                return Ok(());
+            }
         }
     }
 
@@ -293,7 +295,8 @@ impl ServerHost {
     pub(crate) fn stop(&self, restart: Option<Duration>) {
         let now = self.journal.now();
         let mut control = self.control.lock().expect("no panic");
-        control.restart = restart;
+        control.pause = restart.unwrap_or_default();
+        control.is_over = restart.is_none();
         if let Some(handle) = control.handle.clone() {
             control.stopped.get_or_insert(now);
             drop(control);
