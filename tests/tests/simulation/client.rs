@@ -40,9 +40,8 @@ const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
 /// How long it takes until calls are answered once the network is whole: each connection may be one whose bytes were
 /// lost, which a call without a reply finds, and the next attempt to connect may have to wait.
-const RECOVERY: Duration = Duration::from_millis(
-    (1_125 + 20) * CONNECTIONS as u64 + 1_000 + 500 + 200,
-);
+const RECOVERY: Duration =
+    Duration::from_millis((1_125 + 20) * CONNECTIONS as u64 + 1_000 + 500 + 200);
 
 /// A host that calls until the network is whole again, and then until all is well.
 #[derive(Clone, Debug)]
@@ -179,7 +178,8 @@ impl ClientHost {
         let server = &self.servers[place];
         opens.begun.fetch_add(1, Relaxed);
         self.journal.attempt(&self.name);
-        self.journal.log(&self.name, format_args!("connects to {server}"));
+        self.journal
+            .log(&self.name, format_args!("connects to {server}"));
         let opened = TcpStream::connect((server.as_str(), PORT)).await;
         opens.made.fetch_add(u64::from(opened.is_ok()), Relaxed);
         opened
@@ -215,7 +215,9 @@ impl ClientHost {
             None => Some(calling.await),
         };
         let took = journal.now().saturating_sub(began);
-        let limit = terms.deadline.map_or(LONGEST_CALL, |limit| limit + DEADLINE_SLACK);
+        let limit = terms
+            .deadline
+            .map_or(LONGEST_CALL, |limit| limit + DEADLINE_SLACK);
         if took > limit {
             journal.fault(name, format_args!("call {id} took {took:?}"));
         }
@@ -229,7 +231,10 @@ impl ClientHost {
             ),
             Some(Err(error)) => {
                 self.check_refusal(&order, &error);
-                journal.log(name, format_args!("call {id} fails: {error} {:?}", error.kind()));
+                journal.log(
+                    name,
+                    format_args!("call {id} fails: {error} {:?}", error.kind()),
+                );
                 Outcome::Failed(error.execution())
             }
             None => Outcome::Dropped,
@@ -248,7 +253,8 @@ impl ClientHost {
         // The function exceeded the timeout of the server, or was dropped with its connection.
         let is_late = order.wait >= Duration::from_secs(2) || terms_text(&text);
         if !is_own && !is_late {
-            self.journal.fault(&self.name, format_args!("call {} got {text}", order.id));
+            self.journal
+                .fault(&self.name, format_args!("call {} got {text}", order.id));
         }
     }
 
@@ -273,7 +279,9 @@ impl ClientHost {
         let took = self.journal.now() - began;
         // Ten calls take their time, of a few round trips each.
         if failed > 2 * CONNECTIONS || took > RECOVERY + Duration::from_secs(2) {
-            let text = format_args!("{answered} of 10 calls were answered after {took:?}, {failed} failed");
+            let text = format_args!(
+                "{answered} of 10 calls were answered after {took:?}, {failed} failed"
+            );
             self.journal.fault(&self.name, text);
         }
     }
@@ -300,7 +308,9 @@ impl ClientHost {
 
 /// Returns `true` if an error says that the function did not end by itself.
 fn terms_text(text: &str) -> bool {
-    ["timed out", "deadline", "cancel", "ended before the reply"].iter().any(|it| text.contains(it))
+    ["timed out", "deadline", "cancel", "ended before the reply"]
+        .iter()
+        .any(|it| text.contains(it))
 }
 
 fn random_call(rng: &mut Rng) -> (Order, Terms) {

@@ -45,7 +45,11 @@ impl Drop for Running {
 }
 
 #[server_protocol(framing = Multiplexed, replies = &str)]
-async fn count(to: &str, #[state] desk: &Desk, mut out: Replies<'_, Count>) -> Result<String, String> {
+async fn count(
+    to: &str,
+    #[state] desk: &Desk,
+    mut out: Replies<'_, Count>,
+) -> Result<String, String> {
     desk.running.fetch_add(1, Relaxed);
     let _running = Running(Arc::clone(&desk.running));
     let to: u64 = to.parse().map_err(|_| "no number")?;
@@ -245,7 +249,9 @@ async fn events() -> Result<[u64; 2], String> {
                     return Err(format!("{number} after {last:?}"));
                 }
                 (last, received) = (Some(number), received + 1);
-                after_all += u64::from(turmoil::sim_elapsed().expect("a host") > end - Duration::from_secs(1));
+                after_all += u64::from(
+                    turmoil::sim_elapsed().expect("a host") > end - Duration::from_secs(1),
+                );
             }
             Ok(ChannelEvent::Reconnected) => (last, connections) = (None, connections + 1),
             Ok(other) => return Err(format!("{other:?} after {last:?}")),

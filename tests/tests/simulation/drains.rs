@@ -87,8 +87,14 @@ async fn calls(client: ClientHost) -> turmoil::Result {
     Ok(())
 }
 
-const CUT: [Change; 2] = [|sim| sim.partition("far", "server"), |sim| sim.repair("far", "server")];
-const HOLD: [Change; 2] = [|sim| sim.hold("far", "server"), |sim| sim.release("far", "server")];
+const CUT: [Change; 2] = [
+    |sim| sim.partition("far", "server"),
+    |sim| sim.repair("far", "server"),
+];
+const HOLD: [Change; 2] = [
+    |sim| sim.hold("far", "server"),
+    |sim| sim.release("far", "server"),
+];
 
 fn first_calls(entries: &Entries) -> Vec<Option<Outcome>> {
     let calls = entries.calls.values().take(2);
@@ -104,9 +110,17 @@ fn drain_ends_in_time_though_a_peer_is_out_of_reach() {
     for (seed, has_ids) in [(1, false), (2, true), (3, false), (4, true)] {
         let entries = drained(seed, has_ids, CUT, Duration::from_secs(2));
         // Its end, in time and with nothing left, was checked (`ServerHost::ended`).
-        assert_eq!((&entries.faults, entries.drains), (&vec![], 1), "seed {seed}");
+        assert_eq!(
+            (&entries.faults, entries.drains),
+            (&vec![], 1),
+            "seed {seed}"
+        );
         let lost = Some(Outcome::Failed(Execution::Unknown));
-        assert_eq!(first_calls(&entries), [answered("server#1"), lost], "seed {seed}");
+        assert_eq!(
+            first_calls(&entries),
+            [answered("server#1"), lost],
+            "seed {seed}"
+        );
         let last = entries.calls.values().last().expect("many");
         assert_eq!(last.outcome, answered("server#2"), "seed {seed}");
     }
@@ -116,7 +130,11 @@ fn drain_ends_in_time_though_a_peer_is_out_of_reach() {
 fn replies_of_a_drain_arrive_later_over_a_slow_network() {
     for (seed, has_ids) in [(1, false), (2, true), (3, false), (4, true)] {
         let entries = drained(seed, has_ids, HOLD, Duration::from_millis(900));
-        assert_eq!((&entries.faults, entries.drains), (&vec![], 1), "seed {seed}");
+        assert_eq!(
+            (&entries.faults, entries.drains),
+            (&vec![], 1),
+            "seed {seed}"
+        );
         let both = [answered("server#1"), answered("server#1")];
         assert_eq!(first_calls(&entries), both, "seed {seed}");
     }

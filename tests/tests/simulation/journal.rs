@@ -58,13 +58,17 @@ impl Journal {
     /// Returns the time since the start of the simulation.
     pub(crate) fn now(&self) -> Duration {
         // Outside of a runtime, such as when a host is lost, the clock is the one of the real world.
-        let of_host = Handle::try_current().ok().and_then(|_| turmoil::sim_elapsed());
+        let of_host = Handle::try_current()
+            .ok()
+            .and_then(|_| turmoil::sim_elapsed());
         of_host.unwrap_or_else(|| self.entries().now)
     }
 
     pub(crate) fn log(&self, host: &str, text: impl Display) {
         let now = self.now().as_millis();
-        self.entries().lines.push(format!("{now:>6} {host}: {text}"));
+        self.entries()
+            .lines
+            .push(format!("{now:>6} {host}: {text}"));
     }
 
     /// Notes what must not have happened.
@@ -134,5 +138,10 @@ pub(crate) fn most_within(times: &[Duration], window: Duration) -> usize {
     let within = |(index, first): (usize, &Duration)| {
         times[index..].partition_point(|time| *time < *first + window)
     };
-    times.iter().enumerate().map(within).max().unwrap_or_default()
+    times
+        .iter()
+        .enumerate()
+        .map(within)
+        .max()
+        .unwrap_or_default()
 }

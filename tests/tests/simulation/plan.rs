@@ -24,7 +24,11 @@ impl Hosts {
             None => pairs(&self.clients, &self.servers),
             Some(balancer) => {
                 let balancer = std::slice::from_ref(balancer);
-                [pairs(&self.clients, balancer), pairs(balancer, &self.servers)].concat()
+                [
+                    pairs(&self.clients, balancer),
+                    pairs(balancer, &self.servers),
+                ]
+                .concat()
             }
         }
     }
@@ -72,14 +76,20 @@ pub(crate) fn plan(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration
             3..5 if rng.bool() => (Event::CutOneWay(a, b), Some(mend)),
             3..5 => (Event::CutOneWay(b, a), Some(mend)),
             5..8 => (Event::Hold(a, b), Some(mend)),
-            8..10 => (Event::Slow(a, b, millis(rng, 20, Duration::from_millis(600))), None),
+            8..10 => (
+                Event::Slow(a, b, millis(rng, 20, Duration::from_millis(600))),
+                None,
+            ),
             10..13 => (Event::Crash(lost.clone()), Some(Event::Start(lost.clone()))),
             13..15 => (Event::Lose(lost.clone()), Some(Event::Start(lost.clone()))),
             _ => {
                 let server = rng.usize(..hosts.servers.len());
                 let pause = millis(rng, 1, Duration::from_millis(800));
                 // The next run listens before the end.
-                events.push((at.min(end - Duration::from_secs(2)), Event::Drain(server, pause)));
+                events.push((
+                    at.min(end - Duration::from_secs(2)),
+                    Event::Drain(server, pause),
+                ));
                 continue;
             }
         };

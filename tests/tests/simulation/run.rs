@@ -177,7 +177,11 @@ impl Simulation<'_> {
             server.stop(None);
         }
         let names = self.hosts.servers.clone();
-        self.run_until(|it| names.iter().all(|name| !it.sim.is_host_running(name.as_str())));
+        self.run_until(|it| {
+            names
+                .iter()
+                .all(|name| !it.sim.is_host_running(name.as_str()))
+        });
         self.journal.check_calls();
         let counts = self.counts();
         drop(self.sim);
@@ -265,8 +269,11 @@ impl Simulation<'_> {
     fn mend(&mut self) {
         for (a, b) in self.hosts.links() {
             self.sim.release(a.as_str(), b.as_str());
-            self.sim
-                .set_link_max_message_latency(a.as_str(), b.as_str(), Duration::from_millis(20));
+            self.sim.set_link_max_message_latency(
+                a.as_str(),
+                b.as_str(),
+                Duration::from_millis(20),
+            );
         }
         let hosts = self.hosts.clone();
         for host in hosts.servers.iter().chain(&hosts.balancer) {

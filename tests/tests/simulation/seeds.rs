@@ -50,7 +50,10 @@ fn seeds_keep_the_promises() {
         }
     });
     let failed = failed.into_inner().expect("no panic");
-    assert!(failed.is_empty(), "of {count} seeds, some of {failed:?} failed");
+    assert!(
+        failed.is_empty(),
+        "of {count} seeds, some of {failed:?} failed"
+    );
 }
 
 #[test]
@@ -85,7 +88,9 @@ fn run(seeds: Range<u64>) {
         println!("{}", digest(seed, &outcome));
         total.add(&outcome.counts);
         if !outcome.faults.is_empty() {
-            println!("TCS_SEED={seed} cargo test -p tcs-tests --test simulation {NAME} -- --nocapture");
+            println!(
+                "TCS_SEED={seed} cargo test -p tcs-tests --test simulation {NAME} -- --nocapture"
+            );
             println!("    {}", outcome.faults.join("\n    "));
             failed.push(seed);
         }
@@ -107,16 +112,23 @@ fn in_process(variable: &str, value: &str) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).concat()
+    [&output.stdout, &output.stderr]
+        .map(|said| String::from_utf8_lossy(said))
+        .concat()
 }
 
 /// Returns what is the same for the same events only.
 fn digest(seed: u64, outcome: &Outcome) -> String {
     let mut hasher = DefaultHasher::new();
     outcome.lines.hash(&mut hasher);
-    format!("seed {seed}: {} events, {:016x}", outcome.lines.len(), hasher.finish())
+    format!(
+        "seed {seed}: {} events, {:016x}",
+        outcome.lines.len(),
+        hasher.finish()
+    )
 }
 
 fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is no number"))
 }

@@ -269,7 +269,11 @@ impl ServerHost {
         let answered = {
             let entries = journal.entries();
             let outcome = Some(Outcome::Answered(name.clone()));
-            entries.calls.values().filter(|call| call.outcome == outcome).count() as u64
+            entries
+                .calls
+                .values()
+                .filter(|call| call.outcome == outcome)
+                .count() as u64
         };
         if answered > requests.served {
             fault(format!("{answered} calls were answered"));
@@ -279,7 +283,8 @@ impl ServerHost {
     fn check(&self, report: &Report) {
         let sum = std::panic::catch_unwind(|| adds_up(report));
         if sum.is_err() {
-            self.journal.fault(&self.name, format_args!("{report} does not add up"));
+            self.journal
+                .fault(&self.name, format_args!("{report} does not add up"));
         }
     }
 

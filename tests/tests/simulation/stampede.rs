@@ -25,7 +25,9 @@ async fn calls(client: ClientHost, end: Duration) -> turmoil::Result {
     for _ in 0..CHANNELS {
         let client = client.clone();
         tasks.spawn(async move {
-            let line = client.line(&Arc::new(Opens::default())).expect("good options");
+            let line = client
+                .line(&Arc::new(Opens::default()))
+                .expect("good options");
             let order = Order {
                 id: 0,
                 wait: Duration::from_millis(30),
@@ -83,7 +85,10 @@ fn attempts(outage: Duration) -> (usize, usize) {
             let later = entries.attempts.iter().filter(|(at, _)| *at >= start);
             later.map(|(at, _)| *at).collect()
         };
-        let most = most_within(&attempts_since(entries.returns[1]), Duration::from_millis(100));
+        let most = most_within(
+            &attempts_since(entries.returns[1]),
+            Duration::from_millis(100),
+        );
         (most, attempts_since(STOP).len())
     })
 }
@@ -94,6 +99,9 @@ fn clients_come_back_one_after_the_other() {
     for (seconds, most, all) in [(1, 125, 2_800), (4, 105, 5_000)] {
         let attempts = attempts(Duration::from_secs(seconds));
         println!("{seconds} s: {attempts:?}");
-        assert!(attempts.0 < most && attempts.1 < all, "{seconds} s: {attempts:?}");
+        assert!(
+            attempts.0 < most && attempts.1 < all,
+            "{seconds} s: {attempts:?}"
+        );
     }
 }
