@@ -250,7 +250,7 @@ async fn events() -> Result<[u64; 2], String> {
                 }
                 (last, received) = (Some(number), received + 1);
                 after_all += u64::from(
-                    turmoil::sim_elapsed().expect("a host") > end - Duration::from_secs(1),
+                    turmoil::sim_elapsed().expect("a host") + Duration::from_secs(1) > end,
                 );
             }
             Ok(ChannelEvent::Reconnected) => (last, connections) = (None, connections + 1),

@@ -87,7 +87,7 @@ pub(crate) fn plan(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration
                 let pause = millis(rng, 1, Duration::from_millis(800));
                 // The next run listens before the end.
                 events.push((
-                    at.min(end - Duration::from_secs(2)),
+                    at.min(end.saturating_sub(Duration::from_secs(2))),
                     Event::Drain(server, pause),
                 ));
                 continue;
