@@ -1,0 +1,350 @@
+//! The hosts that call.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tcs::{
+    Channel, Error, Execution,
+    client::{ChannelOptions, ChannelState, ConnectOptions},
+    framing::{Framing, Multiplexed},
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use turmoil::net::TcpStream;
+
+use crate::{
+    journal::{Journal, Outcome},
+    net::PORT,
+    server::{Order, Ordered, Unordered, answered_by},
+};
+
+pub(crate) const CONNECTIONS: usize = 2;
+const TASKS: usize = 3;
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// What the documentation of `Channel` says for this reply timeout, and two steps of the simulation.
+const LONGEST_CALL: Duration = Duration::from_millis(5_250 + 20);
+/// How late a deadline may end a call.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
+/// How long it takes until calls are answered once the network is whole: each connection may be one whose bytes were
+/// lost, which a call without a reply finds, and the next attempt to connect may have to wait.
+const RECOVERY: Duration =
+    Duration::from_millis((1_125 + 20) * CONNECTIONS as u64 + 1_000 + 500 + 200);
+
+/// A host that calls until the network is whole again, and then until all is well.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientHost {
+    pub(crate) name: String,
+    pub(crate) journal: Journal,
+    /// Whom it connects to, in turn.
+    pub(crate) servers: Vec<String>,
+    pub(crate) has_ids: bool,
+    pub(crate) seed: u64,
+    /// When the network is whole again.
+    pub(crate) whole: Duration,
+    pub(crate) is_done: Arc<AtomicBool>,
+}
+
+/// The channel of a host, with either framing.
+#[derive(Clone)]
+pub(crate) enum Line {
+    Ordered(Channel),
+    Unordered(Channel<Multiplexed>),
+}
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) is_idempotent: bool,
+    deadline: Option<Duration>,
+    hedge: Option<Duration>,
+    /// When the caller no longer waits.
+    drop_after: Option<Duration>,
+}
+
+impl Terms {
+    fn apply<F: Framing>(&self, channel: &Channel<F>) -> Channel<F> {
+        let mut channel = channel.clone();
+        if self.is_idempotent {
+            channel = channel.idempotent();
+        }
+        if let Some(limit) = self.deadline {
+            channel = channel.deadline(limit);
+        }
+        if let Some(delay) = self.hedge {
+            channel = channel.hedge(delay);
+        }
+        channel
+    }
+}
+
+impl Line {
+    async fn call(&self, order: &str, terms: &Terms) -> tcs::Result<String> {
+        match self {
+            Self::Ordered(channel) => terms.apply(channel).call::<Ordered>(order).await,
+            Self::Unordered(channel) => terms.apply(channel).call::<Unordered>(order).await,
+        }
+    }
+
+    fn state(&self) -> ChannelState {
+        match self {
+            Self::Ordered(channel) => channel.state(),
+            Self::Unordered(channel) => channel.state(),
+        }
+    }
+}
+
+/// The attempts to connect of a channel.
+#[derive(Debug, Default)]
+pub(crate) struct Opens {
+    begun: AtomicU64,
+    made: AtomicU64,
+}
+
+/// A call that was not given up yet.
+struct Pending<'a> {
+    journal: &'a Journal,
+    id: u64,
+    outcome: Outcome,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.journal.end_call(self.id, self.outcome.clone());
+    }
+}
+
+impl ClientHost {
+    /// Calls, until its host is lost or all is well.
+    pub(crate) async fn run(self) -> turmoil::Result {
+        let opens = Arc::new(Opens::default());
+        let line = self.line(&opens)?;
+        let mut rng = Rng::with_seed(self.seed);
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            tasks.spawn(self.clone().calls(line.clone(), rng.fork()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                self.journal.fault(&self.name, error);
+            }
+        }
+        self.recover(&line).await;
+        self.check_counts(&line.state(), &opens);
+        drop(line);
+        self.is_done.store(true, Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn line(&self, opens: &Arc<Opens>) -> tcs::Result<Line> {
+        Ok(if self.has_ids {
+            Line::Unordered(self.options(opens).connect_lazily()?)
+        } else {
+            Line::Ordered(self.options(opens).connect_lazily()?)
+        })
+    }
+
+    fn options<F: Framing>(&self, opens: &Arc<Opens>) -> ChannelOptions<F> {
+        let (host, opens) = (self.clone(), Arc::clone(opens));
+        let next = Arc::new(AtomicUsize::new(usize::from(self.seed.to_le_bytes()[0])));
+        let connect = ConnectOptions::new()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .reply_timeout(REPLY_TIMEOUT);
+        ChannelOptions::over(move || {
+            let (host, opens) = (host.clone(), Arc::clone(&opens));
+            let place = next.fetch_add(1, Relaxed) % host.servers.len();
+            async move { host.open(place, &opens).await }
+        })
+        .connections(CONNECTIONS)
+        .connect_options(connect)
+        .backoff(Duration::from_millis(100), MAX_BACKOFF)
+        .idle_timeout(Duration::from_secs(3))
+        .max_age(
+            self.seed
+                .is_multiple_of(3)
+                .then_some(Duration::from_secs(2)),
+        )
+    }
+
+    async fn open(&self, place: usize, opens: &Opens) -> io::Result<TcpStream> {
+        let server = &self.servers[place];
+        opens.begun.fetch_add(1, Relaxed);
+        self.journal.attempt(&self.name);
+        self.journal
+            .log(&self.name, format_args!("connects to {server}"));
+        let opened = TcpStream::connect((server.as_str(), PORT)).await;
+        opens.made.fetch_add(u64::from(opened.is_ok()), Relaxed);
+        opened
+    }
+
+    /// Makes one call after the other.
+    async fn calls(self, line: Line, mut rng: Rng) {
+        while self.journal.now() < self.whole {
+            let (order, terms) = random_call(&mut rng);
+            self.call(&line, order, &terms).await;
+            if rng.bool() {
+                sleep(Duration::from_millis(rng.u64(1..60))).await;
+            }
+        }
+    }
+
+    /// Makes a call. Returns `true` if it was answered.
+    pub(crate) async fn call(&self, line: &Line, order: Order, terms: &Terms) -> bool {
+        let (name, journal) = (&self.name, &self.journal);
+        let id = journal.begin_call(terms.is_idempotent || terms.hedge.is_some());
+        let order = Order { id, ..order };
+        journal.log(name, format_args!("calls {order:?}, {terms:?}"));
+        let mut pending = Pending {
+            journal,
+            id,
+            outcome: Outcome::Dropped,
+        };
+        let began = journal.now();
+        let text = order.to_string();
+        let calling = line.call(&text, terms);
+        let reply = match terms.drop_after {
+            Some(limit) => timeout(limit, calling).await.ok(),
+            None => Some(calling.await),
+        };
+        let took = journal.now().saturating_sub(began);
+        let limit = terms
+            .deadline
+            .map_or(LONGEST_CALL, |limit| limit + DEADLINE_SLACK);
+        if took > limit {
+            journal.fault(name, format_args!("call {id} took {took:?}"));
+        }
+        pending.outcome = match reply {
+            Some(Ok(text)) => answered_by(&order, &text).map_or_else(
+                || {
+                    journal.fault(name, format_args!("call {id} got `{text}`"));
+                    Outcome::Dropped
+                },
+                Outcome::Answered,
+            ),
+            Some(Err(error)) => {
+                self.check_refusal(&order, &error);
+                journal.log(
+                    name,
+                    format_args!("call {id} fails: {error} {:?}", error.kind()),
+                );
+                Outcome::Failed(error.execution())
+            }
+            None => Outcome::Dropped,
+        };
+        journal.log(name, format_args!("call {id} ends: {:?}", pending.outcome));
+        matches!(pending.outcome, Outcome::Answered(_))
+    }
+
+    /// Checks that a refusal is the one of this call.
+    fn check_refusal(&self, order: &Order, error: &Error) {
+        if error.execution() != Execution::Executed {
+            return;
+        }
+        let text = format!("{error:?}");
+        let is_own = order.is_refused && text.contains(&format!("{} is refused", order.id));
+        if !is_own && !is_cut_short(&text) {
+            self.journal
+                .fault(&self.name, format_args!("call {} got {text}", order.id));
+        }
+    }
+
+    /// Calls until all is well.
+    async fn recover(&self, line: &Line) {
+        let began = self.journal.now();
+        let order = Order {
+            id: 0,
+            wait: Duration::ZERO,
+            length: 10,
+            is_refused: false,
+        };
+        let (mut answered, mut failed) = (0, 0);
+        while answered < 10 && failed < 100 {
+            if self.call(line, order, &Terms::default()).await {
+                answered += 1;
+            } else {
+                failed += 1;
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let took = self.journal.now().saturating_sub(began);
+        // Ten calls take their time, of a few round trips each.
+        if failed > 2 * CONNECTIONS || took > RECOVERY + Duration::from_secs(2) {
+            let text = format_args!(
+                "{answered} of 10 calls were answered after {took:?}, {failed} failed"
+            );
+            self.journal.fault(&self.name, text);
+        }
+    }
+
+    /// Checks the numbers of a channel that waits for nothing.
+    fn check_counts(&self, state: &ChannelState, opens: &Opens) {
+        let (begun, made) = (opens.begun.load(Relaxed), opens.made.load(Relaxed));
+        let text = format!("{begun} attempts, {made} made; {state:?}");
+        self.journal.log(&self.name, &text);
+        self.journal.entries().retries += state.retries;
+        // One attempt of each connection may go on, which no call waits for.
+        let ended = state.connects + state.failed_attempts;
+        let open = CONNECTIONS as u64;
+        let adds_up = ended <= begun
+            && begun <= ended + open
+            && state.connects <= made
+            && state.connected <= CONNECTIONS
+            && state.losses <= state.connects;
+        if !adds_up {
+            self.journal.fault(&self.name, text);
+        }
+    }
+}
+
+/// Returns `true` if an error says that the function did not end by itself.
+fn is_cut_short(text: &str) -> bool {
+    ["_timeout`", "deadline", "cancel", "ended before the reply"]
+        .iter()
+        .any(|it| text.contains(it))
+}
+
+fn random_call(rng: &mut Rng) -> (Order, Terms) {
+    let order = Order {
+        id: 0,
+        wait: Duration::from_millis(match rng.u8(..20) {
+            0..10 => 0,
+            10..17 => rng.u64(1..80),
+            17..19 => rng.u64(80..900),
+            _ => rng.u64(900..2_500),
+        }),
+        length: match rng.u8(..10) {
+            0..8 => rng.usize(..100),
+            _ => rng.usize(..20_000),
+        },
+        is_refused: rng.u8(..16) == 0,
+    };
+    let mut some = |chance: u8, most: u64| {
+        let is_some = rng.u8(..100) < chance;
+        let millis = rng.u64(1..most);
+        is_some.then_some(Duration::from_millis(millis))
+    };
+    let terms = Terms {
+        deadline: some(25, 1_500),
+        hedge: some(8, 150),
+        drop_after: some(15, 300),
+        is_idempotent: some(35, 2).is_some(),
+    };
+    (order, terms)
+}
+
+/// Returns the seed of a host.
+pub(crate) fn seed_of(seed: u64, host: usize) -> u64 {
+    Rng::with_seed(seed).u64(..).wrapping_add(host as u64)
+}
