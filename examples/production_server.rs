@@ -29,7 +29,7 @@ use tcs::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 #[server_protocol(framing = Lines)]
@@ -85,7 +85,16 @@ fn certificate() -> Result<Tls, Box<dyn Error>> {
 
 /// Answers HTTP requests of a balancer and of Prometheus, one after the other. It is not for strangers.
 async fn serve_monitor(listener: TcpListener, handle: ServerHandle) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Such as no descriptors, which come back.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a request for the numbers");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
         // One that is slow or gone must not delay the others for long.
         let answered = timeout(Duration::from_secs(1), answer(stream, &handle)).await;
         if let Ok(Err(error)) = answered {

@@ -27,7 +27,7 @@ use tcs::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 #[server_protocol(framing = Lines)]
@@ -49,7 +49,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Answers any HTTP request with the numbers, one after the other. It is for Prometheus, not for strangers.
 async fn serve_numbers(listener: TcpListener, handle: ServerHandle) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Such as no descriptors, which come back.
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
         // A client that is slow or gone must not delay the others for long.
         let answered = timeout(Duration::from_secs(5), answer(stream, &handle)).await;
         if let Ok(Err(error)) = answered {
