@@ -34,7 +34,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     Messages,
-    /// Bytes without a frame, at most so many.
+    /// At most this many bytes, without a frame.
     Bytes(usize),
 }
 

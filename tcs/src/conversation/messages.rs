@@ -21,12 +21,12 @@ impl Messages {
         self.ends.push(self.bytes.len());
     }
 
-    /// Returns the number of bytes, also of messages that were taken.
+    /// Returns the number of bytes, including those of messages that were taken.
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Returns what all messages cost, also those that were taken: their lengths, and 8 for each.
+    /// Returns what all messages cost, including those that were taken: their lengths, and 8 for each.
     pub(crate) const fn cost(&self) -> usize {
         self.bytes.len() + self.ends.len() * Self::OVERHEAD
     }

@@ -61,7 +61,7 @@ pub trait Pushes {
 /// An event is encoded at once. It waits in a queue of the connection, which has a limit
 /// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. The
 /// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
-/// is sent after its reply, and later events for this connection, from anyone, queue behind it. So a function that waits
+/// is sent after its reply, and later events for this connection, from anyone, queue after it. So a function that waits
 /// for long after such a push holds up all of them. What is pushed with a handle from an earlier request, such as
 /// one that the session keeps, does not wait for the reply. If requests are processed at the same time
 /// ([`CONCURRENT`](crate::protocol::ServerProtocol::CONCURRENT)), events wait for no reply.

@@ -64,7 +64,7 @@ impl RequestNumber {
 #[derive(Debug, Default)]
 struct Inner {
     events: VecDeque<Bytes>,
-    /// Behind `events`: from the first that a function has pushed to its own connection. They follow its reply.
+    /// After `events`: from the first that a function has pushed to its own connection. They follow its reply.
     held: VecDeque<Bytes>,
     /// What all events [`cost`].
     cost: usize,

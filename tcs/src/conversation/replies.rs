@@ -77,7 +77,7 @@ impl<P: Streams> Replies<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// The item is sent once the future was polled, also if the future is then dropped.
+    /// The item is sent once the future was polled, even if the future is then dropped.
     pub async fn send<'i>(&mut self, item: P::Item<'i>) -> Result<(), SendError>
     where
         P::Item<'i>: Encode<P::Format>,

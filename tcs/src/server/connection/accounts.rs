@@ -14,7 +14,7 @@ use crate::{Rejection, buffer::Arrival, protocol::ServerProtocol};
 pub(super) struct Accounts {
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
-    /// The responses in the write buffer, also those without bytes. They count once they are sent.
+    /// The responses in the write buffer, including those without bytes. They count once they are sent.
     pub(super) unsent: Unsent,
     /// What the address of the peer uses. It counts this connection.
     usage: Option<Arc<PeerUsage>>,

@@ -351,7 +351,7 @@ impl Io {
             Wakeup::Expired if deadline == contended => Ok(ReadOutcome::Ended(WaitEnd::OverBudget)),
             Wakeup::Expired if deadline < timed_out => Ok(ReadOutcome::Ended(self.end_of_drain())),
             Wakeup::Expired => Ok(ReadOutcome::Ended(WaitEnd::TimedOut)),
-            // An idle peer is told, also if the server ended after that check.
+            // An idle peer is told, even if the server ended after that check.
             Wakeup::Aborted if !read.has_started() => Ok(ReadOutcome::Ended(self.end_of_drain())),
             Wakeup::Aborted => Err(self.aborted()),
         })

@@ -38,7 +38,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
             restart_framing(self.framing, self.shared);
         }
         let end = match demand {
-            // They were parsed together, also beyond the one that the function has received last.
+            // They were parsed together, including those after the one that the function has received last.
             Demand::Bytes(_) if progress.is_open => {
                 let text = "chunks that are announced have no block after them";
                 Some(ChunksEnd::Failed(text.to_owned()))

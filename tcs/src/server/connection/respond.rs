@@ -160,7 +160,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Continues over TLS after the reply at `start` of the write buffer, or rejects its request and closes.
     fn start_tls_after_reply(&mut self, start: usize, peer: &Peer, is_last: bool) -> Flow {
         let why = if P::Framing::HAS_IDS && !is_last {
-            // What has arrived behind it is dropped, and its client would wait for the replies.
+            // What has arrived after it is dropped, and its client would wait for the replies.
             TLS_BESIDE_OTHERS
         } else if self.shared.start_tls.is_none() {
             "the server has no TLS to start; it is set with `start_tls`"

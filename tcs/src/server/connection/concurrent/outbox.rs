@@ -64,7 +64,7 @@ impl Outbox {
         self.answers.remove(self.next_answer(slots)?)
     }
 
-    /// Puts back a slot after a part of its answer was sent, behind the others.
+    /// Puts back a slot after a part of its answer was sent, so that others have their turn.
     pub(super) fn put_back(&mut self, slot: SlotIndex) {
         self.answers.push_back(slot);
     }
@@ -233,7 +233,7 @@ mod tests {
         for (first, alone, [running, done, with_item, last, bad_frame]) in [
             (Running, None, [None, SECOND, None, None, None]),
             (Done, FIRST, [FIRST; 5]),
-            // Its items come before it, also if the connection closes.
+            // Its items come before it, even if the connection closes.
             (WithItem, None, [None, SECOND, None, SECOND, None]),
             (Last, FIRST, [None, SECOND, FIRST, FIRST, FIRST]),
             // Nothing is received after it, so the others were received before.
