@@ -373,13 +373,13 @@ impl Step {
                 stream.write_all(bytes).await?;
                 stream.shutdown().await?;
             }
-            Self::SendAndReceive(sent, bytes) => {
+            Self::SendAndReceive(out, bytes) => {
                 let (mut reading, mut writing) = split(stream);
-                let send = async { Ok(send(&mut writing, sent).await?) };
-                let receive = receive(&mut reading, bytes.len(), received, |it| {
+                let sending = async { Ok(send(&mut writing, out).await?) };
+                let receiving = receive(&mut reading, bytes.len(), received, |it| {
                     bytes.starts_with(it)
                 });
-                try_join!(send, receive)?;
+                try_join!(sending, receiving)?;
             }
             Self::Receive(bytes) => {
                 receive(stream, bytes.len(), received, |it| bytes.starts_with(it)).await?;

@@ -217,7 +217,9 @@ impl<F: Framing> Driver<F> {
             }
             let must_cancel = F::HAS_IDS && !late.is_empty();
             if must_cancel {
-                late.into_iter().for_each(|slot| state.cancel(slot));
+                for slot in late {
+                    state.cancel(slot);
+                }
             }
             let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
             let is_idle = state.slots.len() == 0;
