@@ -1,8 +1,8 @@
 //! Runs models: small programs of a few threads, of which each order must keep a promise (`docs/reliability.md`).
 //!
-//! With `--cfg shuttle`, the locks and atomics of [`crate::sync`] are those of `shuttle`, and each of their operations is a
-//! point at which another thread may go on. Without it, models are ordinary tests with threads of the operating
-//! system, and so they are under Miri, which also reorders what atomics allow.
+//! With `--cfg shuttle`, the locks and atomics of [`crate::sync`] are those of `shuttle`, and each of their
+//! operations is a point at which another thread may go on. Without it, models are ordinary tests with threads of the
+//! operating system, and so they are under Miri, which also reorders what atomics allow.
 //!
 //! The types of tokio are its own in both cases. Between two points, an operation of theirs is one step.
 
@@ -12,12 +12,12 @@ mod kind {
         Config, Runner,
         scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler},
     };
-    pub(crate) use shuttle::{future::block_on, thread::scope};
+    pub(crate) use shuttle::{future::block_on, thread};
 
     /// How many orders of a model are run at most, by each of three ways to choose them.
     fn iterations() -> usize {
         let number = std::env::var("MODELS_ITERATIONS").ok();
-        number.map_or(2_000, |number| number.parse().expect("a number"))
+        number.map_or(1_000, |number| number.parse().expect("a number"))
     }
 
     /// Runs a model in all orders of its threads, or else in many.
@@ -44,12 +44,12 @@ mod kind {
 
 #[cfg(not(shuttle))]
 mod kind {
-    pub(crate) use std::thread::scope;
+    pub(crate) use std::thread;
     use std::{
         pin::pin,
         sync::Arc,
         task::{Context, Poll, Wake},
-        thread::{self, Thread},
+        thread::Thread,
         time::{Duration, Instant},
     };
 
@@ -83,4 +83,18 @@ mod kind {
     }
 }
 
-pub(crate) use kind::{block_on, explore, scope};
+use kind::thread;
+pub(crate) use kind::{block_on, explore};
+
+/// Runs `body` in a thread of its own, and waits for it and its threads.
+///
+/// The end of the last thread wakes the one that waits for them, whatever it waits for at the time. If that were the
+/// one of `body`, a wake-up that it did not get would remain unnoticed.
+pub(crate) fn scope<'env, F>(body: F)
+where
+    F: for<'scope> FnOnce(&'scope thread::Scope<'scope, 'env>) + Send + 'env,
+{
+    thread::scope(|threads| {
+        threads.spawn(move || body(threads));
+    });
+}

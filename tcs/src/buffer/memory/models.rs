@@ -8,8 +8,15 @@ use std::{
 use super::*;
 use crate::models::{block_on, explore, scope};
 
+/// Reserves memory as a newcomer.
 async fn reserve(budget: &MemoryBudget, pages: usize) -> Reservation {
     let share = budget.newcomer_share(pages * PAGE).await;
+    budget.reserve(pages * PAGE, share).await
+}
+
+/// Reserves memory as a connection that is no newcomer.
+async fn reserve_more(budget: &MemoryBudget, pages: usize) -> Reservation {
+    let share = budget.newcomer_share(0).await;
     budget.reserve(pages * PAGE, share).await
 }
 
@@ -45,13 +52,13 @@ fn buffers_that_together_exceed_the_budget_get_their_memory_in_turn() {
         let budget = MemoryBudget::new(4 * PAGE);
         scope(|threads| {
             threads.spawn(|| drop(block_on(reserve(&budget, 3))));
-            threads.spawn(|| drop(block_on(reserve(&budget, 2))));
+            threads.spawn(|| drop(block_on(reserve_more(&budget, 2))));
             threads.spawn(|| {
                 let mut reply = None;
                 // Replies never wait.
                 drop(budget.reserve_existing(PAGE, &mut reply));
             });
-            drop(block_on(reserve(&budget, 9)));
+            drop(block_on(reserve_more(&budget, 9)));
         });
         assert_free(&budget);
     });

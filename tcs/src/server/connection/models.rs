@@ -48,27 +48,29 @@ fn open(
 }
 
 #[test]
-fn request_that_arrives_during_a_drain_is_answered_or_never_begun() {
-    explore(|| {
-        let registry = settings().registry();
-        let (near, mut peer) = duplex(1 << 10);
-        let mut connection = open(&registry, near);
-        let mut told = Vec::new();
-        scope(|threads| {
-            threads.spawn(move || block_on(connection.serve()));
-            threads.spawn(|| block_on(registry.drain(pending::<()>())));
-            block_on(async {
-                // The server may have closed.
-                drop(peer.write_all(b"\0\0\0\0").await);
-                peer.read_to_end(&mut told).await.expect("a pipe in memory");
+fn connection_ends_with_a_drain_and_a_request_is_answered_or_never_begun() {
+    for request in [&b""[..], b"\0\0\0\0"] {
+        explore(move || {
+            let registry = settings().registry();
+            let (near, mut peer) = duplex(1 << 10);
+            let mut connection = open(&registry, near);
+            let mut told = Vec::new();
+            scope(|threads| {
+                threads.spawn(move || block_on(connection.serve()));
+                threads.spawn(|| block_on(registry.drain(pending::<()>())));
+                block_on(async {
+                    // The server may have closed.
+                    drop(peer.write_all(request).await);
+                    peer.read_to_end(&mut told).await.expect("a pipe in memory");
+                });
+                drop(peer);
             });
-            drop(peer);
+            let report = registry.report();
+            let answers = u64::from(told.starts_with(b"\0\0\0\0"));
+            let requests = (report.requests.received, report.requests.served);
+            assert_eq!(requests, (answers, answers), "{told:?}");
+            assert!(told.ends_with(b"the server is stopping"), "{told:?}");
+            assert_eq!(report.connections.closed, 1);
         });
-        let report = registry.report();
-        let answers = u64::from(told.starts_with(b"\0\0\0\0"));
-        let requests = (report.requests.received, report.requests.served);
-        assert_eq!(requests, (answers, answers), "{told:?}");
-        assert!(told.ends_with(b"the server is stopping"), "{told:?}");
-        assert_eq!(report.connections.closed, 1);
-    });
+    }
 }
