@@ -1,13 +1,13 @@
 //! Whether a queue is long only now, or has been for a while.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Rejection;
+use crate::{
+    Rejection,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// How long waits must have been long until something is rejected: the default of `CoDel` (RFC 8289).
 const INTERVAL: Duration = Duration::from_millis(100);

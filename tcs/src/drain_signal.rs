@@ -1,8 +1,8 @@
 //! Which connections of a server drain. Connections know it by flags, and their functions by this.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tokio::sync::Notify;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Which connections of a server drain, for their functions.
 #[derive(Debug, Default)]

@@ -523,12 +523,15 @@ mod from_session;
 mod limit;
 mod macro_support;
 mod middleware;
+#[cfg(test)]
+mod models;
 mod panics;
 pub mod protocol;
 mod rejection;
 mod runtime;
 pub mod server;
 mod socket;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;

@@ -4,9 +4,11 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::PoisonError,
     task::{Context, Poll},
 };
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;

@@ -6,14 +6,12 @@
 //! A connection without a complete request is a newcomer. All newcomers together reserve at most half of the budget,
 //! so that they cannot keep others from being served, unless one message alone is longer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pool::LARGEST;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The bytes of one permit.
 const PAGE: usize = 4096;
@@ -192,6 +190,9 @@ impl Drop for Waiting<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod models;
 
 #[cfg(test)]
 mod tests {

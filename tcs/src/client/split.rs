@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     marker::PhantomData,
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -26,6 +26,7 @@ use crate::{
     framing::Framing,
     panics::lock,
     protocol::{CallContract, Contract, Pushes},
+    sync::Mutex,
 };
 
 /// While this many bytes of requests wait to be sent, or of replies wait to be received, the sender adds none.
@@ -527,5 +528,7 @@ impl<P: Contract> fmt::Debug for Receiver<P> {
     }
 }
 
+#[cfg(test)]
+mod models;
 #[cfg(test)]
 mod tests;

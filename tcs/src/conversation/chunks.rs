@@ -1,14 +1,14 @@
 //! The further messages of a request, between the loop of the connection and the function.
 
-use std::{
-    mem::{swap, take},
-    sync::{Mutex, MutexGuard},
-};
+use std::mem::{swap, take};
 
 use tokio::sync::Notify;
 
 use super::Messages;
-use crate::panics::lock;
+use crate::{
+    panics::lock,
+    sync::{Mutex, MutexGuard},
+};
 
 /// What the function waits for, and what the loop has found of it.
 ///

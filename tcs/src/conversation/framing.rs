@@ -3,10 +3,10 @@
 use std::{
     any::Any,
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
+    sync::PoisonError,
 };
 
-use crate::{ConnectionInfo, framing::Framing};
+use crate::{ConnectionInfo, framing::Framing, sync::Mutex};
 
 /// What copies a framing.
 pub type CloneFraming<F> = fn(&F) -> F;

@@ -19,6 +19,8 @@ mod chunks;
 mod closed;
 mod framing;
 mod messages;
+#[cfg(test)]
+mod models;
 mod push;
 mod queue;
 mod replies;
@@ -29,10 +31,7 @@ mod upgrade;
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -57,6 +56,7 @@ pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 use crate::{
     buffer::EncodeOutcome,
     format::{Encode, Writer},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// What one connection has beside its requests and replies. Requests that are processed at the same time have one each,

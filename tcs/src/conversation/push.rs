@@ -1,12 +1,6 @@
 //! Messages that nobody asked for.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard},
-    task::Waker,
-};
+use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 
@@ -14,7 +8,12 @@ use super::{
     encode,
     queue::{PushError, PushQueue, RequestNumber},
 };
-use crate::{ConnectionInfo, FromContext, Rejection, format::Encode, panics::lock};
+use crate::{
+    ConnectionInfo, FromContext, Rejection,
+    format::Encode,
+    panics::lock,
+    sync::{Mutex, MutexGuard},
+};
 
 /// A protocol whose server pushes events.
 ///
@@ -106,6 +105,11 @@ impl<P> Push<P> {
     /// Returns `true` if the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn queue(&self) -> &Arc<PushQueue> {
+        &self.queue
     }
 
     fn key(&self) -> usize {

@@ -4,17 +4,20 @@ use std::{
     collections::VecDeque,
     error, fmt,
     mem::take,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
 
 use super::{ConversationLimits, Unsendable, encode};
-use crate::{format::Encode, panics::lock};
+use crate::{
+    format::Encode,
+    panics::lock,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// How many bytes an event counts beside its own, so that empty events are limited, too. It is the size of a [`Bytes`].
 const EVENT_OVERHEAD: usize = 32;

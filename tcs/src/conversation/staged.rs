@@ -1,14 +1,15 @@
 //! The items of a streamed reply that wait to be framed.
 
-use std::{
-    mem::take,
-    sync::{Mutex, MutexGuard},
-};
+use std::mem::take;
 
 use tokio::sync::Notify;
 
 use super::Messages;
-use crate::{panics::lock, runtime::wait_until};
+use crate::{
+    panics::lock,
+    runtime::wait_until,
+    sync::{Mutex, MutexGuard},
+};
 
 /// From this many bytes on, a function waits until its items are taken.
 pub(super) const FULL: usize = 64 * 1024;

@@ -1,15 +1,12 @@
 //! A connection without a server, for tests.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{Mutex, MutexGuard},
-};
+use std::{future::poll_fn, pin::pin};
 
 use crate::{
     ConnectionInfo, Peer,
     format::{Decode, DecodeError, Frame},
     panics::lock,
+    sync::{Mutex, MutexGuard},
 };
 
 /// A connection without a server and without a stream, for unit tests of functions that take part in a conversation.

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::limits::Limits;
-use crate::{Peer, Rejection, panics::lock};
+use crate::{Peer, Rejection, panics::lock, sync::Mutex};
 
 /// The addresses of the open connections.
 pub(super) struct Addresses {

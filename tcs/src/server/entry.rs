@@ -1,18 +1,18 @@
 //! What the registry and one connection share.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
-    task::Waker,
-};
+use std::{sync::Arc, task::Waker};
 
 use super::{
     limits::{Deadline, Millis},
     report::Tally,
 };
-use crate::panics::lock;
+use crate::{
+    panics::lock,
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+};
 
 /// Flag: finish the requests in flight and close.
 pub(super) const DRAIN: u8 = 1;

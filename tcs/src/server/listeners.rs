@@ -5,7 +5,6 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Mutex,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     panics::{lock, panic_text, poll_caught},
     runtime::wake_after_others,
+    sync::Mutex,
     text::Text,
     transport::{Incoming, Listener},
 };

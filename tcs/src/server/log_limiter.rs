@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::Mutex,
     time::Duration,
 };
 
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     panics::{Payload, lock, panic_text},
+    sync::Mutex,
     text::{Escaped, MAX_SHOWN},
 };
 

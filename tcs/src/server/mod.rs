@@ -81,6 +81,8 @@ mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
+#[cfg(test)]
+mod models;
 mod probe;
 mod registry;
 mod rejected;

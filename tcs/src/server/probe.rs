@@ -1,15 +1,7 @@
 //! Measures how long tasks wait until they run, for `max_queue_time`.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    mem::replace,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    task::Poll,
-    time::Duration,
+    convert::Infallible, future::poll_fn, mem::replace, sync::Arc, task::Poll, time::Duration,
 };
 
 use tokio::{
@@ -17,7 +9,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Rejection, codel::CoDel};
+use crate::{
+    Rejection,
+    codel::CoDel,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// The bounds of the pause between two turns of the probe. The pause is a quarter of the limit.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];

@@ -12,10 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::Waker,
     time::Duration,
 };
@@ -33,8 +30,19 @@ use super::{
     probe::SchedulerProbe,
     report::Report,
 };
-use crate::{buffer::MemoryBudget, context::ServerContext, panics::lock, runtime::wait_until};
+use crate::{
+    buffer::MemoryBudget,
+    context::ServerContext,
+    panics::lock,
+    runtime::wait_until,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+#[cfg(test)]
+mod models;
 mod registration;
 
 pub(super) use registration::{AbortReason, Registration, Wakeup};
@@ -145,12 +153,18 @@ impl Registry {
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
             let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
-            self.now.store(now, Ordering::Relaxed);
-            self.set_flag(EXPIRED, now);
+            self.sweep_at(now);
             if self.limits.age != Limit::NONE {
                 self.retire(now);
             }
         }
+    }
+
+    /// Wakes the connections whose deadline is at most `now`.
+    fn sweep_at(&self, now: u64) {
+        // First, because they look at it when they are woken.
+        self.now.store(now, Ordering::Relaxed);
+        self.set_flag(EXPIRED, now);
     }
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
@@ -309,12 +323,6 @@ mod tests {
         Settings::new::<Concurrent>().registry()
     }
 
-    /// Sweeps as if `now` had come.
-    fn sweep_at(registry: &Registry, now: u64) {
-        registry.now.store(now, Ordering::Relaxed);
-        registry.set_flag(EXPIRED, now);
-    }
-
     #[test]
     fn connection_is_woken_when_its_deadline_has_passed() {
         let (registry, woken) = (registry(), Arc::new(Woken::default()));
@@ -323,9 +331,9 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let deadline = Deadline(1_000);
         assert!(registration.poll_deadline(deadline, &cx).is_pending());
-        sweep_at(&registry, 999);
+        registry.sweep_at(999);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
-        sweep_at(&registry, 1_000);
+        registry.sweep_at(1_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(deadline, &cx);
         assert_eq!(stop, Poll::Ready(Wakeup::Expired));
@@ -341,13 +349,13 @@ mod tests {
                 .poll_deadline(Deadline(1_000), &cx)
                 .is_pending()
         );
-        sweep_at(&registry, 1_000);
+        registry.sweep_at(1_000);
         let moved = Deadline(2_000);
         assert!(registration.poll_deadline(moved, &cx).is_pending());
         // The flag is not set again before the new deadline has passed.
-        sweep_at(&registry, 1_999);
+        registry.sweep_at(1_999);
         assert!(registration.poll_deadline(moved, &cx).is_pending());
-        sweep_at(&registry, 2_000);
+        registry.sweep_at(2_000);
         let stop = registration.poll_deadline(moved, &cx);
         assert_eq!(stop, Poll::Ready(Wakeup::Expired));
     }

@@ -1,16 +1,14 @@
 //! The numbers of a server.
 
-use std::{
-    fmt,
-    mem::take,
-    ops::AddAssign,
+use std::{fmt, mem::take, ops::AddAssign};
+
+use crate::{
+    RejectionKind,
     sync::atomic::{
         AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
-
-use crate::RejectionKind;
 
 /// The numbers of a server since its start.
 ///

@@ -1,13 +1,6 @@
 //! A server in memory.
 
-use std::{
-    fmt, io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -25,6 +18,10 @@ use crate::{
     panics::lock,
     protocol::{CallContract, Contract, ServerProtocol},
     server::{Concurrent, Mode, Report, Server, ServerHandle},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     transport::{Incoming, Listener},
 };
 

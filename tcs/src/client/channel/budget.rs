@@ -1,16 +1,16 @@
 //! Which part of the calls of a channel may be retries.
 
-use std::{
-    mem::replace,
+use std::mem::replace;
+
+use tokio::time::Instant;
+
+use crate::{
+    panics::lock,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
-
-use crate::panics::lock;
-
-use tokio::time::Instant;
 
 /// The retries that time alone adds per second. Those of ten seconds are kept.
 const MIN_PER_SECOND: f64 = 10.0;
@@ -74,6 +74,9 @@ impl RetryBudget {
         is_left
     }
 }
+
+#[cfg(test)]
+mod models;
 
 #[cfg(test)]
 mod tests {

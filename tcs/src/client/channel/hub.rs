@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     client::{events::EVENT_OVERHEAD, fault::Fault},
     framing::Framing,
     panics::lock,
+    sync::{Mutex, MutexGuard},
 };
 
 /// Those who receive the events of a connection of a channel, and of its successors.

@@ -46,6 +46,8 @@ mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
+#[cfg(test)]
+mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;

@@ -1,11 +1,11 @@
 //! Which addresses of a name a channel connects to.
 
-use std::{
-    net::SocketAddr,
+use std::net::SocketAddr;
+
+use crate::{
+    panics::lock,
     sync::{Mutex, MutexGuard},
 };
-
-use crate::panics::lock;
 
 /// The most addresses that are noted as not answering. The addresses of a name may change for ever.
 const MAX_FAILED: usize = 64;

@@ -1,12 +1,6 @@
 //! A connection of a channel and its successors: what their callers and their driver share.
 
-use std::{
-    mem::replace,
-    sync::{Arc, Mutex, MutexGuard},
-    task::Waker,
-    thread::panicking,
-    time::Duration,
-};
+use std::{mem::replace, sync::Arc, task::Waker, thread::panicking, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -25,6 +19,7 @@ use crate::{
     Error, Peer, Result,
     framing::{ConnectionFraming, Framing, Notice},
     panics::lock,
+    sync::{Mutex, MutexGuard},
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.

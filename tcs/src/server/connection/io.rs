@@ -5,6 +5,8 @@
 //! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
 
 mod closing;
+#[cfg(test)]
+mod models;
 
 use std::{
     future::poll_fn,

@@ -52,7 +52,7 @@ impl<P: ServerProtocol> Connection<P> {
 }
 
 /// Waits for memory for the rest of the frame in `read`, unless the connection must stop waiting.
-async fn wait_for_memory<T>(
+pub(super) async fn wait_for_memory<T>(
     io: &mut Io,
     read: &ReadBuffer,
     reserving: impl Future<Output = T>,

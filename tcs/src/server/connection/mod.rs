@@ -69,6 +69,8 @@ mod dispatch;
 mod ends;
 mod io;
 mod memory;
+#[cfg(test)]
+mod models;
 mod receive;
 mod rejections;
 mod respond;

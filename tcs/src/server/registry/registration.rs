@@ -171,7 +171,7 @@ impl Registration {
         }
     }
 
-    /// Lets signals wake the task of `cx`. It then sees whatever it looks at as it was before a signal, or is woken.
+    /// Lets signals wake the task of `cx`. Whatever it looks at afterwards has changed already, or it is woken.
     #[inline]
     pub(in super::super) fn register_task(&mut self, cx: &Context<'_>) {
         if !self.waker.will_wake(cx.waker()) {

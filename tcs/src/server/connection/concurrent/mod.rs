@@ -7,6 +7,8 @@
 
 mod backlog;
 mod execute;
+#[cfg(test)]
+mod models;
 mod outbox;
 mod slots;
 mod streams;

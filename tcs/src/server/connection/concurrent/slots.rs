@@ -6,7 +6,7 @@ use std::{
     mem::{replace, swap, take},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     deadline::with_inherited,
     framing::Framing,
     panics::{Payload, lock, poll_caught},
+    sync::{Mutex, MutexGuard},
 };
 
 /// How many bytes of items a client takes before it returns credit, from `WIRE.md`.

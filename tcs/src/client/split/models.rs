@@ -1,0 +1,71 @@
+//! A model of two halves that are used at the same time.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+use crate::{
+    client::ConnectOptions,
+    format::Plain,
+    framing::LengthPrefixed,
+    models::{block_on, explore, scope},
+};
+
+#[derive(Debug)]
+enum Echo {}
+
+impl Contract for Echo {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+}
+
+/// Sends back what it receives, until the end.
+async fn echo(mut stream: DuplexStream) {
+    let mut bytes = [0; 8];
+    while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+        let bytes = bytes.get(..length).expect("it was read");
+        stream.write_all(bytes).await.expect("it is open");
+    }
+}
+
+#[test]
+fn halves_wake_each_other() {
+    explore(|| {
+        // It has room for less than a request.
+        let (near, far) = duplex(4);
+        let options = ConnectOptions::new().reply_timeout(None).max_in_flight(1);
+        let connection = options.over(near).expect("the options are valid");
+        let (mut sender, mut receiver) = connection.split::<Echo>();
+        scope(|threads| {
+            threads.spawn(|| block_on(echo(far)));
+            threads.spawn(move || {
+                for request in ["a", "b"] {
+                    block_on(sender.send(request)).expect("it is sent");
+                }
+            });
+            for reply in ["a", "b"] {
+                let received = block_on(receiver.receive()).expect("a reply");
+                assert_eq!(received.as_deref(), Some(reply));
+            }
+            let end = block_on(receiver.receive()).expect("no error");
+            assert_eq!(end, None);
+            drop(receiver);
+        });
+    });
+}
+
+#[test]
+fn sender_that_waits_learns_that_the_receiver_is_gone() {
+    explore(|| {
+        let (near, far) = duplex(64);
+        let options = ConnectOptions::new().reply_timeout(None).max_in_flight(1);
+        let connection = options.over(near).expect("the options are valid");
+        let (mut sender, receiver) = connection.split::<Echo>();
+        scope(|threads| {
+            threads.spawn(move || drop(receiver));
+            while block_on(sender.send("a")).is_ok() {}
+        });
+        drop(far);
+    });
+}
