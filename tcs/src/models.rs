@@ -1,8 +1,8 @@
 //! Runs models: small programs of a few threads, of which each order must keep a promise (`docs/reliability.md`).
 //!
-//! With `--cfg shuttle`, the locks and atomics of [`crate::sync`] are those of `shuttle`, and each of their operations is a
-//! point at which another thread may go on. Without it, models are ordinary tests with threads of the operating
-//! system, and so they are under Miri, which also reorders what atomics allow.
+//! With `--cfg shuttle`, the locks and atomics of [`crate::sync`] are those of `shuttle`, and each of their
+//! operations is a point at which another thread may go on. Without it, models are ordinary tests with threads of the
+//! operating system, and so they are under Miri, which also reorders what atomics allow.
 //!
 //! The types of tokio are its own in both cases. Between two points, an operation of theirs is one step.
 

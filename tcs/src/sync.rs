@@ -1,5 +1,5 @@
-//! The locks and atomics that threads share: those of std, or, in the models of `docs/reliability.md`, those of `shuttle`,
-//! which tries other orders of the threads at each of them.
+//! The locks and atomics that threads share: those of std, or, in the models of `docs/reliability.md`, those of
+//! `shuttle`, which tries other orders of the threads at each of them.
 
 #[cfg(all(test, shuttle))]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
