@@ -45,8 +45,8 @@ fn halves_wake_each_other() {
                 }
             });
             for reply in ["a", "b"] {
-                let received = block_on(receiver.receive()).expect("a reply");
-                assert_eq!(received.as_deref(), Some(reply));
+                let arrived = block_on(receiver.receive()).expect("a reply");
+                assert_eq!(arrived.as_deref(), Some(reply));
             }
             let end = block_on(receiver.receive()).expect("no error");
             assert_eq!(end, None);
