@@ -8,4 +8,5 @@
 
 #[macro_use]
 mod table;
+mod kernel;
 mod server;

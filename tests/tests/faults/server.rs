@@ -403,6 +403,7 @@ impl Served {
             .frame_timeout(limit)
             .write_timeout(limit)
             .half_close_timeout(limit)
+            .linger(LIMIT)
             // From one chunk to the next.
             .request_timeout(limit);
         let (server, at) = match over {
@@ -508,7 +509,7 @@ impl<F: Framing> Talk<F> {
     async fn hear(&mut self, count: usize, piece: usize) {
         // The end of some messages is that of the connection.
         let is_missing = |talk: &Self| {
-            !has_many::<F>()
+            (count > 0 && !has_many::<F>())
                 || talk.heard.len() < 4 * count
                 || (is_exact::<F>() && talk.messages().len() < count)
         };

@@ -142,15 +142,15 @@ impl Future for Named {
 }
 
 /// Returns whether a framing is part of the matrix over this transport. What a transport adds does not depend on the
-/// framing, so that there the framings that are used less have one kind of function over TCP.
+/// framing or on the kind of function, so that there most have one kind of function, and over the slower ones are few.
 pub(crate) fn is_in_matrix<F: Framing>(over: Over, is_typical: bool) -> bool {
     let is_full = env::var("TCS_MATRIX").is_ok_and(|it| it == "full");
     let is_enough = match over {
         Over::Memory => true,
-        Over::Tcp => is_typical,
-        Over::Unix | Over::Tls => false,
+        Over::Tcp => is_typical || is_chosen::<F>(),
+        Over::Unix | Over::Tls => is_typical && is_chosen::<F>(),
     };
-    is_full || is_enough || is_chosen::<F>()
+    is_full || is_enough
 }
 
 /// Returns whether it is one of those that are used most.
