@@ -652,12 +652,13 @@ async fn ended(over: Over, seen: &Seen) {
 
 async fn check<F: Framing, const WAITS: bool>(over: Over, how: How, state: State, fault: Fault) {
     let (seen, gate) = (Arc::new(Seen::default()), gate());
-    let limit = match (state, fault) {
-        (_, Stall) => LIMIT,
-        // It sends while the server waits for it to read.
-        (State::Writing, Garbage | OverLong) => LIMIT,
+    // It sends while the server waits for it to read.
+    let reads_too_late = state == State::Writing && matches!(fault, Garbage | OverLong);
+    let limit = if fault == Stall || reads_too_late {
+        LIMIT
+    } else {
         // None is to end what does not end by itself.
-        _ => 100 * LIMIT,
+        100 * LIMIT
     };
     let server = Served::start::<F, WAITS>(over, how, limit, &seen, &gate).await;
     let mut plan = state.plan::<F>(how);
