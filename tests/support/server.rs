@@ -68,9 +68,10 @@ impl Running {
     #[track_caller]
     pub fn result(self) -> impl Future<Output = tcs::Result<Report>> {
         let task = within(self.task);
-        async {
+        let handle = self.handle;
+        async move {
             let result = task.await.expect("the server does not panic");
-            result.inspect(adds_up)
+            result.inspect(|report| nothing_is_left(report, &handle))
         }
     }
 
@@ -98,6 +99,27 @@ pub fn adds_up(report: &Report) {
         connections.accepted,
         connections.closed + connections.aborted + connections.open,
         "{report}"
+    );
+}
+
+/// Fails unless the numbers of a server that has returned add up, and it has left nothing: no task of a connection, with
+/// its socket and its session, and no memory for large messages. A server that had to abort connections may have left
+/// the functions that block threads.
+pub(crate) fn nothing_is_left(report: &Report, handle: &ServerHandle) {
+    adds_up(report);
+    if report.connections.open + report.connections.aborted > 0 {
+        return;
+    }
+    let now = handle.stats();
+    let left = (
+        now.connections.open,
+        now.requests.in_flight,
+        handle.reserved_bytes(),
+    );
+    let nothing = (0, 0, 0);
+    assert_eq!(
+        left, nothing,
+        "connections, requests and bytes are left over: {now}"
     );
 }
 
@@ -247,7 +269,7 @@ impl Listening {
     /// Waits until the server returns, whatever it says.
     pub async fn result(self) -> tcs::Result<Report> {
         let result = self.task.await.expect("the server does not panic");
-        result.inspect(adds_up)
+        result.inspect(|report| nothing_is_left(report, &self.handle))
     }
 
     /// Waits until the server returns.

@@ -11,10 +11,11 @@ use std::{
 use tcs::{
     protocol::ServerProtocol,
     server::{Mode, Report, Server, ServerHandle},
+    testing::LeakCheck,
 };
 use tokio::runtime::Builder;
 
-use crate::adds_up;
+use crate::server::nothing_is_left;
 
 /// No peer waits longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -45,7 +46,11 @@ pub fn apart_on<P: ServerProtocol, M: Mode>(workers: usize, server: Server<P, M>
             let bound = server.port(0).bind().await.expect("a free port");
             tell.send((bound.local_addr(), bound.handle()))
                 .expect("the test waits");
-            bound.listen().await
+            let leaks = LeakCheck::new();
+            let report = bound.listen().await;
+            // The runtime has no other tasks than those of the server.
+            leaks.finish().await;
+            report
         });
         runtime.shutdown_background();
         report
@@ -84,7 +89,7 @@ impl Apart {
     /// Waits until the server returns.
     pub fn finished(self) -> Report {
         let report = self.thread.join().expect("no panic").expect("no error");
-        adds_up(&report);
+        nothing_is_left(&report, &self.handle);
         report
     }
 }

@@ -79,9 +79,10 @@ impl ServerHandle {
         self.registry.stats()
     }
 
-    /// Returns how much memory large buffers have reserved.
+    /// Returns how much memory large buffers have reserved, for tests.
     #[cfg(feature = "testing")]
-    pub(crate) fn reserved_bytes(&self) -> u64 {
+    #[doc(hidden)]
+    pub fn reserved_bytes(&self) -> u64 {
         self.registry.reserved_bytes()
     }
 
