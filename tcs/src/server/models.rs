@@ -42,7 +42,6 @@ fn stopped_clock() -> &'static Runtime {
 fn permit_of_an_evicted_connection_goes_to_the_new_one() {
     explore(|| {
         let registry = registry();
-        let _entered = stopped_clock().enter();
         let mut capacity = Capacity::new(1, AtCapacity::EvictIdle);
         let permit = block_on(capacity.make_room(None, &registry)).expect("room");
         let mut connection = registry.register();
@@ -61,6 +60,7 @@ fn permit_of_an_evicted_connection_goes_to_the_new_one() {
                 }));
                 drop((connection, permit));
             });
+            let _entered = stopped_clock().enter();
             let room = block_on(capacity.make_room(None, &registry));
             if room.is_err() {
                 // It was not idle for a moment.
