@@ -262,12 +262,11 @@ impl<P: Pushes> PushGroup<P> {
         P::Event<'e>: Encode<P::Format>,
     {
         let skipped = except.map(Push::key);
-        let limit = self
-            .lock()
-            .iter()
-            .filter(|(key, queue)| Some(**key) != skipped && !queue.is_closed())
-            .map(|(_, queue)| queue.max_event_len())
-            .min();
+        let mut members = self.lock();
+        members.retain(|_, queue| !queue.is_closed());
+        let others = members.iter().filter(|(key, _)| Some(**key) != skipped);
+        let limit = others.map(|(_, queue)| queue.max_event_len()).min();
+        drop(members);
         let Some(limit) = limit else {
             return Ok(0);
         };
