@@ -49,7 +49,7 @@ pub fn apart_on<P: ServerProtocol, M: Mode>(workers: usize, server: Server<P, M>
             let leaks = LeakCheck::new();
             let report = bound.listen().await;
             // The runtime has no other tasks than those of the server.
-            leaks.finish().await;
+            leaks.assert_none().await;
             report
         });
         runtime.shutdown_background();

@@ -145,8 +145,8 @@ async fn waker_of_a_task_before_the_split_is_not_dropped_under_the_lock() {
     });
     let waker = Waker::from(Arc::clone(&earlier));
     let mut cx = Context::from_waker(&waker);
-    let received = pin!(connection.receive::<String, Plain>()).poll(&mut cx);
-    assert!(received.is_pending());
+    let polled = pin!(connection.receive::<String, Plain>()).poll(&mut cx);
+    assert!(polled.is_pending());
     let (sender, mut receiver) = connection.split::<Greeted>();
     let shared = Arc::clone(&sender.0.shared);
     assert!(earlier.shared.set(shared).is_ok());
