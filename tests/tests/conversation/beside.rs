@@ -191,7 +191,7 @@ async fn chunk_that_does_not_complete_ends_its_function() {
 async fn peer_is_told_the_time_that_a_chunk_had_with_its_bytes() {
     let server = ConcurrentServer::new(Upload).frame_timeout(LIMIT);
     let (mut peer, _serving) = serve_in_memory(server, 1 << 20);
-    let part = [&b"\0\x10\0\0"[..], &[b'b'; 3 << 16]].concat();
+    let part = [&b"\0\x10\0\0"[..], &vec![b'b'; 3 << 16]].concat();
     patiently(peer.send([frame("a"), chunks(1), part].concat())).await;
     // And the four bytes of its length.
     let text = "the chunk was not complete after 8s (`frame_timeout`)";

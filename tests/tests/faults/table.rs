@@ -114,7 +114,7 @@ fn run_on(runtime: &mut Builder, framing: &str, cells: Vec<Cell>) -> usize {
                 ended.expect("the cell holds");
             }
         }
-        leaks.finish().await;
+        leaks.assert_none().await;
     });
     count
 }

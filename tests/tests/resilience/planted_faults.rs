@@ -163,12 +163,11 @@ impl Server {
             let mut piece = Vec::new();
             if self.has(Fault::LateGreeting) && is_first {
                 is_first = false;
-                match timeout(LATE, reading.read_buf(received)).await {
-                    Ok(read) => drop(read?),
-                    Err(_) => {
-                        writing.write_all(b"hello?\n").await?;
-                        writing.flush().await?;
-                    }
+                if let Ok(read) = timeout(LATE, reading.read_buf(received)).await {
+                    read?;
+                } else {
+                    writing.write_all(b"hello?\n").await?;
+                    writing.flush().await?;
                 }
                 continue;
             }

@@ -208,7 +208,7 @@ async fn pieces_of_a_seed_are_the_same_each_time() {
 #[tokio::test]
 async fn pieces_of_a_seed_have_any_size() {
     let (near, mut far) = pipe(1 << 16);
-    far.write_all(&[b'x'; 1 << 16])
+    far.write_all(&vec![b'x'; 1 << 16])
         .await
         .expect("there is room");
     let mut near = Seed::from_u64(7).chunked(near);
