@@ -33,6 +33,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
         } else {
             let cut = if next == Next::Read {
+                self.io.registration.register_task(cx);
                 self.io.frame_deadline(read)
             } else {
                 Deadline::NEVER
