@@ -485,9 +485,10 @@ async fn final_rejection_without_an_order_gives_way_to_replies<K: Kind>() {
 async fn bad_frame_without_an_order_follows_last_replies<K: Kind>() {
     let gates = Gates::default();
     let (mut peer, serving) = in_memory::<K, LengthPrefixed, false>(&gates);
-    peer.send(messages::<LengthPrefixed>(&["close a"])).await;
-    // A control frame that clients do not send.
-    peer.send(b"\x80\0\0\x01\x01").await;
+    // And a control frame that clients do not send. Together, because a function that does not wait ends the connection.
+    let bad_frame = b"\x80\0\0\x01\x01".to_vec();
+    peer.send([messages::<LengthPrefixed>(&["close a"]), bad_frame].concat())
+        .await;
     gates.reached(&["a"]).await;
     gates.open("a");
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
