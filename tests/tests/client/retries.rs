@@ -313,3 +313,27 @@ async fn request_that_finds_no_connection_again_is_no_retry() {
     assert_eq!(channel.state().retries, 0);
     drop(undecided);
 }
+
+#[tokio::test(start_paused = true)]
+async fn request_is_not_kept_beyond_4_mib_of_later_ones() {
+    let (channel, mut attempts, mut peer) = connected::<LengthPrefixed>(1 << 22).await;
+    let channel = channel.idempotent();
+    let first = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    let texts = ["a", "b", "c", "d", "e"].map(|text| text.repeat(1_000_000));
+    let mut later = Vec::new();
+    for text in &texts {
+        later.push(call(&channel, text));
+        hears(&mut peer, text).await;
+    }
+    drop(peer);
+    assert_eq!(first.error().await.execution(), Execution::Unknown);
+    let mut peer = attempts.attempt().await.accept_with_room(1 << 22);
+    for _ in &texts {
+        patiently(peer.ask_back()).await;
+    }
+    for (call, text) in later.into_iter().zip(&texts) {
+        assert_eq!(call.reply().await, *text);
+    }
+    assert_eq!(channel.state().retries, 5);
+}

@@ -23,9 +23,6 @@ use super::{
 };
 use crate::{Error, Result, deadline::Late, framing::Framing};
 
-/// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
-const MAX_KEPT: u64 = 4 << 20;
-
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
 
@@ -340,12 +337,7 @@ fn deliver<F: Framing>(
             break Ok(());
         }
     };
-    let mut oldest = oldest.map_or(sent, |oldest| oldest.offset);
-    if F::HAS_IDS {
-        // A call that takes long must not keep the requests of all calls after it.
-        oldest = oldest.max(sent.saturating_sub(MAX_KEPT));
-    }
-    wire.forget_requests(oldest);
+    wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
     (answers, delivered)
 }
 
