@@ -10,6 +10,7 @@ use std::{
 use super::{
     super::{
         connection::Connection,
+        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
         reencode::payload,
         replies::Received,
@@ -94,6 +95,8 @@ impl<F: Framing> Driver<F> {
             },
         });
         let fault = fault.await;
+        // Those whose replies have come before the fault do not wait for the shutdown.
+        wake(&mut self.wakers);
         let was_idle = {
             let mut state = self.subchannel.lock();
             // From now on, nobody would serve a call that comes.
@@ -101,9 +104,9 @@ impl<F: Framing> Driver<F> {
             state.is_idle()
         };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let (limit, mut timer) = (self.subchannel.options.reply_timeout, Timer::default());
+            let mut timer = Timer::default();
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
-                Poll::Pending => timer.poll_limit(limit, cx).map(drop),
+                Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
                 Poll::Ready(()) => Poll::Ready(()),
             });
             shut_down.await;
