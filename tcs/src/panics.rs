@@ -48,7 +48,8 @@ fn dispose(payload: Payload) {
     }
 }
 
-/// Locks a mutex. Ignores poisoning, because no code panics while it holds a lock of this crate.
+/// Locks a mutex. Ignores poisoning: of foreign code, only a framing runs under a lock of this crate, and what it has left
+/// half done is removed or ends the connection.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

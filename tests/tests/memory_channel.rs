@@ -1,18 +1,19 @@
-//! A channel keeps each request until its reply, and no longer.
+//! A channel keeps each request until its reply, and no longer, and not more than a few MiB of them.
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use peak_alloc::PeakAlloc;
 use tcs::{Channel, client::ConnectOptions};
 use tcs_tests::{
     RawPeer,
-    channel::{call, settle},
+    channel::{Owned, call, settle},
     code, control, frame,
     lasting::lasting,
     patiently,
 };
+use tokio::task::JoinSet;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -45,6 +46,31 @@ async fn request_leaves_no_memory_behind() {
             assert!(kept < 1 << 20, "{fate:?}, {reply_timeout:?}: {kept}");
         }
     }
+    requests_that_are_never_answered_are_kept_up_to_a_limit().await;
+}
+
+/// The most bytes of requests that a connection keeps: 4 MiB, the last one, and what their buffers have grown to.
+const MAX_KEPT: usize = 8_000_000;
+
+async fn requests_that_are_never_answered_are_kept_up_to_a_limit() {
+    const LENGTH: usize = 500_000;
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let text: Arc<str> = "x".repeat(LENGTH).into();
+    let before = ALLOCATOR.current_usage();
+    let mut calls = JoinSet::new();
+    let mut peer = None;
+    for _ in 0..60 {
+        let (channel, text) = (channel.clone(), Arc::clone(&text));
+        calls.spawn(async move { channel.call::<Owned>(&text).await });
+        let peer = match &mut peer {
+            Some(peer) => peer,
+            none => none.insert(attempts.accept().await),
+        };
+        take(peer, LENGTH).await;
+    }
+    let kept = ALLOCATOR.current_usage().saturating_sub(before);
+    assert!(kept < MAX_KEPT, "{kept}");
 }
 
 /// Returns how much memory a channel has after a large request, while a small one waits for its reply.
@@ -60,7 +86,7 @@ async fn kept_after(fate: Fate, reply_timeout: Option<Duration>) -> usize {
         _ => call(&channel, &text),
     };
     let mut peer = attempts.accept().await;
-    take(&mut peer).await;
+    take(&mut peer, LARGE).await;
     match fate {
         Fate::Answered => {
             patiently(peer.send(frame("done"))).await;
@@ -91,9 +117,9 @@ async fn kept_after(fate: Fate, reply_timeout: Option<Duration>) -> usize {
     kept
 }
 
-/// Receives the large request, in parts.
-async fn take(peer: &mut RawPeer) {
-    let mut left = 4 + LARGE;
+/// Receives a request of this length, in parts.
+async fn take(peer: &mut RawPeer, length: usize) {
+    let mut left = 4 + length;
     while left > 0 {
         let part = left.min(1 << 10);
         drop(patiently(peer.receive(part)).await);

@@ -14,7 +14,7 @@ use crate::{
 
 /// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually that takes no time,
 /// but a peer that does not read may block it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for one exchange: it connects, sends a request, processes the reply, and closes the
 /// connection.

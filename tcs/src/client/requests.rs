@@ -179,9 +179,12 @@ impl RequestQueue {
 
 /// Up to this many bytes are copied to the buffer of earlier requests.
 const MAX_COPIED: usize = 2_000;
+/// How many bytes of requests are kept beside those of the last write. So neither a server that does not answer, nor one
+/// slow call of a framing with ids, keeps all the requests after it in memory.
+const MAX_KEPT: u64 = 4 << 20;
 
 /// Requests that were sent, oldest first, with those that never will be. They are kept until they are answered, so that
-/// they can be sent again over another connection.
+/// they can be sent again over another connection, unless [`MAX_KEPT`] bytes were sent after them.
 #[derive(Debug, Default)]
 pub(super) struct SentRequests(VecDeque<RequestQueue>);
 
@@ -204,6 +207,8 @@ impl SentRequests {
         let next = RequestQueue::new(offset);
         let mut kept = replace(queue, next);
         kept.offset = end - kept.unsent() as u64;
+        // Counted from what was sent: what was not is always sent again.
+        self.forget_before(kept.offset.saturating_sub(MAX_KEPT));
         self.0.push_back(kept);
     }
 

@@ -125,8 +125,12 @@ use crate::Rejection;
 ///
 /// Each connection has one value of its framing, for both directions, so a framing may keep state that
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
-/// requests are written before the replies to earlier ones are read. A request that was written is removed again
-/// if its call is dropped before anything of it is sent.
+/// requests are written before the replies to earlier ones are read.
+///
+/// A message that was written may be removed again before anything of it is sent, and the framing is not told: a request
+/// whose call is dropped, a reply that a rejection replaces. If one of several items, chunks or events cannot be written,
+/// all of them are removed, and those before it are written again. So a framing that numbers what it writes would skip
+/// numbers.
 ///
 /// The [module](self) lists the framings of this library.
 ///
@@ -303,7 +307,8 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if this framing cannot carry the message. The caller removes it.
+    /// Returns an error if this framing cannot carry the message. The caller removes it, and may remove and write again
+    /// the messages before it ([above](Self)).
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let _ = (out, start);

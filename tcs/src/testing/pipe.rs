@@ -41,6 +41,7 @@ pub fn pipe(len: usize) -> (Pipe, Pipe) {
     let end = |stream| Pipe {
         stream,
         is_reset: Arc::clone(&is_reset),
+        _open: None,
     };
     (end(near), end(far))
 }
@@ -52,9 +53,19 @@ pub fn pipe(len: usize) -> (Pipe, Pipe) {
 pub struct Pipe {
     stream: DuplexStream,
     is_reset: Arc<AtomicBool>,
+    /// Held until this end is closed.
+    _open: Option<Arc<()>>,
 }
 
 impl Pipe {
+    /// Holds `open` until this end is closed.
+    pub(super) fn holding(self, open: Arc<()>) -> Self {
+        Self {
+            _open: Some(open),
+            ..self
+        }
+    }
+
     /// Resets the connection: the other end gets [`ConnectionReset`](io::ErrorKind::ConnectionReset), also in place of
     /// bytes that it has not read.
     pub fn reset(self) {

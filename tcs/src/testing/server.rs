@@ -18,10 +18,7 @@ use crate::{
     panics::lock,
     protocol::{CallContract, Contract, ServerProtocol},
     server::{Concurrent, Mode, Report, Server, ServerHandle},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, atomic::Ordering::Relaxed},
     transport::{Incoming, Listener},
 };
 
@@ -119,7 +116,7 @@ pub async fn serve<S: IntoServer>(server: S) -> TestServer<S::Protocol> {
     TestServer {
         dialer: Arc::new(Dialer {
             sender,
-            dialed: AtomicU64::new(0),
+            open: Arc::default(),
             faults: Mutex::default(),
             counts: Arc::default(),
         }),
@@ -236,7 +233,7 @@ impl<P: ServerProtocol> TestServer<P> {
         self
     }
 
-    /// Waits until the server has accepted and ended all connections, or has ended itself.
+    /// Waits until the server has ended or rejected all connections, or has ended itself.
     ///
     /// # Panics
     ///
@@ -244,9 +241,9 @@ impl<P: ServerProtocol> TestServer<P> {
     pub async fn closed(&self) {
         let begun = Instant::now();
         while begun.elapsed() < self.limit {
-            let connections = self.handle.stats().connections;
-            let dialed = self.dialer.dialed.load(Relaxed);
-            let is_idle = connections.open == 0 && connections.accepted == dialed;
+            // The numbers of the server have none that were rejected, or not accepted yet.
+            let is_closed = Arc::strong_count(&self.dialer.open) == 1;
+            let is_idle = is_closed && self.handle.stats().connections.open == 0;
             if is_idle || self.task.is_finished() {
                 return;
             }
@@ -319,8 +316,8 @@ impl<P: ServerProtocol> fmt::Debug for TestServer<P> {
 /// Connects to the server.
 struct Dialer {
     sender: mpsc::UnboundedSender<Pipe>,
-    /// The number of connections.
-    dialed: AtomicU64,
+    /// Held by the server's end of each connection, and by this.
+    open: Arc<()>,
     /// Adds the faults of the next connection.
     faults: Mutex<Option<AddFaults>>,
     counts: Arc<ByteCounts>,
@@ -339,8 +336,8 @@ impl Dialer {
     /// Connects. A server that has ended drops the other end.
     fn dial(&self) -> FaultyStream<Pipe> {
         let (near, far) = pipe(PIPE_LEN);
+        let far = far.holding(Arc::clone(&self.open));
         self.sender.send(far).ok();
-        self.dialed.fetch_add(1, Relaxed);
         let stream = FaultyStream::new(near).counted(Arc::clone(&self.counts));
         match lock(&self.faults).take() {
             Some(faults) => faults(stream),

@@ -1,6 +1,11 @@
 //! Pushed events on a `Channel`, and streamed replies, which it does not take.
 
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tcs::{
     Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution,
@@ -227,6 +232,29 @@ async fn wait_for_events_that_is_dropped_holds_up_no_call() {
     answer(&mut peer, "2", "two").await;
     assert_eq!(second.reply().await, "two");
     let note = next(&mut subscriber).await;
+    assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_that_had_no_runtime_is_sent_by_the_next_wait_in_one() {
+    let (options, mut attempts) = lasting();
+    let (_channel, mut subscriber, peer) = subscribed(options, &mut attempts).await;
+    drop(peer);
+    let mut peer = attempts.accept().await;
+    settle().await;
+    let outside = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(Err(error)) = pin!(subscriber.next()).poll(&mut cx) else {
+                panic!("it needs a runtime");
+            };
+            assert_eq!(error.kind(), ErrorKind::Runtime);
+        }
+        subscriber
+    });
+    let mut subscriber = outside.join().expect("no panic");
+    let server = answer(&mut peer, "subscribe", "welcome");
+    let (note, ()) = tokio::join!(next(&mut subscriber), server);
     assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
 }
 

@@ -17,7 +17,7 @@ use tcs_tests::{
     script::{expects, resets, serve},
     within,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
 /// Moves a paused clock on, from timer to timer.
 async fn pass(time: Duration) {
@@ -435,4 +435,53 @@ async fn error_of_a_stream_whose_text_panics_fails_all_calls() {
     for call in calls {
         assert_eq!(told(&call.error().await), lost);
     }
+}
+
+/// A stream that never ends its sending half.
+struct Unclosable(DuplexStream);
+
+impl AsyncRead for Unclosable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Unclosable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_before_a_message_that_nobody_expects_does_not_wait_for_the_shutdown() {
+    let (near, far) = duplex(64);
+    let mut peer = RawPeer::over(far);
+    let options = ConnectOptions::new().reply_timeout(None);
+    let connection = options.over::<LengthPrefixed>(Unclosable(near));
+    let channel = connection.expect("good options").into_channel();
+    let call = call(&channel.expect("a runtime"), "one");
+    hears(&mut peer, "one").await;
+    let began = tokio::time::Instant::now();
+    peer.send([frame("1"), frame("2")].concat()).await;
+    assert_eq!(call.reply().await, "1");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    // The connection does not wait for ever, either.
+    assert_eq!(within(peer.rest()).await, b"");
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
 }

@@ -1,6 +1,6 @@
 //! What ends a channel that lasts, its calls, and its waits: deadlines, drops, runtimes.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tcs::{
     Channel, ErrorKind, Execution,
@@ -443,4 +443,51 @@ async fn reply_of_another_operation_does_not_end_the_next_connection() {
     let third = call(&channel, "three");
     assert_eq!(patiently(peer.ask_back()).await, "three");
     assert_eq!(third.reply().await, "three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_is_not_sent_though_there_is_room_at_last_when_its_deadline_has_passed() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, _attempts, mut peer) = connected(options, 1 << 10).await;
+    let first = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    let limited = channel.deadline(SECOND);
+    let mut late = pin!(limited.call::<Owned>("two"));
+    assert!(
+        tokio::time::timeout(Duration::ZERO, &mut late)
+            .await
+            .is_err()
+    );
+    sleep(SECOND).await;
+    peer.send(frame("1")).await;
+    assert_eq!(first.reply().await, "1");
+    let error = late.await.expect_err("it is late");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::NotSent));
+    let third = call(&channel, "three");
+    assert_eq!(patiently(peer.ask_back()).await, "three");
+    assert_eq!(third.reply().await, "three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_is_not_sent_again_when_its_deadline_has_passed() {
+    let (channel, mut attempts, peer) = connected(ConnectOptions::new(), 64).await;
+    let large = call(&channel, &"x".repeat(100));
+    settle().await;
+    let limited = channel.deadline(SECOND);
+    let mut late = pin!(limited.call::<Owned>("two"));
+    assert!(
+        tokio::time::timeout(Duration::ZERO, &mut late)
+            .await
+            .is_err()
+    );
+    sleep(SECOND).await;
+    drop(peer);
+    assert_eq!(large.error().await.execution(), Execution::Unknown);
+    let third = call(&channel, "three");
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "three").await;
+    let error = late.await.expect_err("it was lost");
+    assert_eq!(error.execution(), Execution::NotSent);
+    peer.send(frame("3")).await;
+    assert_eq!(third.reply().await, "3");
 }

@@ -396,6 +396,15 @@ async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
     assert_eq!(hedged.error().await.kind(), ErrorKind::TimedOut);
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_second_request_is_sent_at_the_deadline() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (channel, _peers) = pair(ConnectOptions::new()).await;
+    let hedged = call(&channel.deadline(SECOND).hedge(SECOND), "x");
+    assert_eq!(hedged.error().await.kind(), ErrorKind::TimedOut);
+    assert_eq!(channel.state().retries, 0);
+}
+
 /// Receives an item.
 async fn item(items: &mut ChannelItems<Owned>) -> Option<String> {
     let item = patiently(items.next()).await.expect("no error");

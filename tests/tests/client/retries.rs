@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tcs::{
-    Channel, ErrorKind, Execution, Result,
+    Channel, ErrorKind, Execution,
     client::ConnectOptions,
-    framing::{Framing, LengthPrefixed, Lines},
+    framing::{FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, Side},
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -33,7 +33,7 @@ async fn connected<F: Framing>(room: usize) -> (Channel<F>, Attempts, RawPeer) {
 }
 
 /// Calls over any framing.
-fn call_over<F: Framing>(channel: &Channel<F>, request: &str) -> JoinHandle<Result<String>> {
+fn call_over<F: Framing>(channel: &Channel<F>, request: &str) -> JoinHandle<tcs::Result<String>> {
     let (channel, request) = (channel.clone(), request.to_owned());
     tokio::spawn(async move {
         channel
@@ -312,4 +312,66 @@ async fn request_that_finds_no_connection_again_is_no_retry() {
     assert_eq!(error.execution(), Execution::NotSent);
     assert_eq!(channel.state().retries, 0);
     drop(undecided);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_is_not_kept_beyond_4_mib_of_later_ones() {
+    let (channel, mut attempts, mut peer) = connected::<LengthPrefixed>(1 << 22).await;
+    let channel = channel.idempotent();
+    let first = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    let texts = ["a", "b", "c", "d", "e"].map(|text| text.repeat(1_000_000));
+    let mut later = Vec::new();
+    for text in &texts {
+        later.push(call(&channel, text));
+        hears(&mut peer, text).await;
+    }
+    drop(peer);
+    assert_eq!(first.error().await.execution(), Execution::Unknown);
+    let mut peer = attempts.attempt().await.accept_with_room(1 << 22);
+    for _ in &texts {
+        patiently(peer.ask_back()).await;
+    }
+    for (call, text) in later.into_iter().zip(&texts) {
+        assert_eq!(call.reply().await, *text);
+    }
+    assert_eq!(channel.state().retries, 5);
+}
+
+/// Lines that panic when a request is read.
+#[derive(Default)]
+struct Touchy;
+
+impl Framing for Touchy {
+    const HAS_INDEPENDENT_FRAMES: bool = true;
+
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        assert_eq!(input.side(), Side::Client, "on purpose");
+        let end = input.bytes().iter().position(|byte| *byte == b'\n');
+        Ok(end.map(|end| ParsedFrame::message(0..end, end + 1)))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_is_left_to_the_next_connection_though_the_framing_panics_on_its_request() {
+    let (channel, mut attempts, mut peer) = connected::<Touchy>(1 << 10).await;
+    let channel = channel.idempotent();
+    let lost = ["a", "b"].map(|request| call_over(&channel, request));
+    assert_eq!(patiently(peer.receive(4)).await, b"a\nb\n");
+    drop(peer);
+    for call in lost {
+        let error = patiently(call).await.expect("no panic").expect_err("lost");
+        assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
+    }
+    let next = call_over(&channel, "c");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.receive(2)).await, b"c\n");
+    peer.send("C\n").await;
+    let reply = patiently(next).await.expect("no panic");
+    assert_eq!(reply.expect("a reply"), "C");
 }

@@ -13,6 +13,7 @@ use tcs::{
     ConcurrentServer, Connection, Execution, OnceServer, Peer, Response,
     framing::{CrlfText, Lines, Multiplexed},
     protocol::ServerProtocol,
+    server::AtCapacity,
     server_protocol,
     testing::{
         At, Cut, FaultyStream, LeakCheck, Pipe, Player, Script, Seed, WireTest,
@@ -471,6 +472,21 @@ async fn player_that_is_dropped_after_a_failure_fails() {
     // One that goes on does not.
     let (_near, player) = Script::new().receive("a").connect();
     drop(player);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_was_rejected_is_closed() {
+    let server = ConcurrentServer::new(Greet).max_connections(1);
+    let server = serve(server.at_capacity(AtCapacity::Reject)).await;
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.call::<Greet>("Ann").await.expect("a reply");
+    let error = second.call::<Greet>("Bob").await.expect_err("it is full");
+    assert!(error.rejection().is_some(), "{error}");
+    drop(first);
+    // The client's end may be open still.
+    server.closed().await;
+    drop(second);
+    assert_eq!(server.finish().await.connections.accepted, 1);
 }
 
 #[tokio::test(start_paused = true)]

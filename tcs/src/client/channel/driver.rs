@@ -10,6 +10,7 @@ use std::{
 use super::{
     super::{
         connection::Connection,
+        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
         reencode::payload,
         replies::Received,
@@ -22,9 +23,6 @@ use super::{
     upkeep::{Due, Upkeep},
 };
 use crate::{Error, Result, deadline::Late, framing::Framing};
-
-/// The number of bytes of requests that are kept to be sent again, with a framing whose replies come in any order.
-const MAX_KEPT: u64 = 4 << 20;
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
@@ -97,6 +95,8 @@ impl<F: Framing> Driver<F> {
             },
         });
         let fault = fault.await;
+        // Those whose replies have come before the fault do not wait for the shutdown.
+        wake(&mut self.wakers);
         let was_idle = {
             let mut state = self.subchannel.lock();
             // From now on, nobody would serve a call that comes.
@@ -104,9 +104,9 @@ impl<F: Framing> Driver<F> {
             state.is_idle()
         };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let (limit, mut timer) = (self.subchannel.options.reply_timeout, Timer::default());
+            let mut timer = Timer::default();
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
-                Poll::Pending => timer.poll_limit(limit, cx).map(drop),
+                Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
                 Poll::Ready(()) => Poll::Ready(()),
             });
             shut_down.await;
@@ -340,12 +340,7 @@ fn deliver<F: Framing>(
             break Ok(());
         }
     };
-    let mut oldest = oldest.map_or(sent, |oldest| oldest.offset);
-    if F::HAS_IDS {
-        // A call that takes long must not keep the requests of all calls after it.
-        oldest = oldest.max(sent.saturating_sub(MAX_KEPT));
-    }
-    wire.forget_requests(oldest);
+    wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
     (answers, delivered)
 }
 

@@ -63,6 +63,8 @@ struct Subscription {
     request: Arc<[u8]>,
     /// The generation of the connection over which it was sent last.
     generation: u64,
+    /// Whether it must be sent over a later one. It stays `true` if there is no runtime for that.
+    must_renew: bool,
     /// The renewal, while it runs. It is a task, because it may hold up calls while it waits for room, and nobody may wait
     /// for events meanwhile.
     renewal: JoinSet<Result<u64>>,
@@ -155,6 +157,7 @@ impl<F: Framing> Channel<F> {
         events.subscription = Some(Subscription {
             request,
             generation: origin.generation,
+            must_renew: false,
             renewal: JoinSet::new(),
         });
         Ok((reply, events))
@@ -205,13 +208,23 @@ impl<P: Contract + Pushes> Events<P> {
     /// Waits for what comes next. Renews the subscription meanwhile.
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
-            if let Some(subscription) = &mut self.subscription
-                && let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx))
-            {
-                // Its runtime may have ended.
-                let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                subscription.generation = renewed??;
-                return Poll::Ready(Ok(Entry::Connected(subscription.generation)));
+            if let Some(subscription) = &mut self.subscription {
+                if subscription.must_renew {
+                    inside_runtime("next()", Instead::Nothing)?;
+                    subscription.must_renew = false;
+                    let (channel, request) =
+                        (self.channel.clone(), Arc::clone(&subscription.request));
+                    subscription.renewal.spawn(async move {
+                        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
+                        sent.map(|(_, origin)| origin.generation)
+                    });
+                }
+                if let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx)) {
+                    // Its runtime may have ended.
+                    let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
+                    subscription.generation = renewed??;
+                    return Poll::Ready(Ok(Entry::Connected(subscription.generation)));
+                }
             }
             let entry = match ready!(self.subscriber.poll_next(cx)) {
                 Ok(entry) => entry,
@@ -223,13 +236,7 @@ impl<P: Contract + Pushes> Events<P> {
                 (Entry::Connected(generation), Some(subscription))
                     if *generation > subscription.generation =>
                 {
-                    inside_runtime("next()", Instead::Nothing)?;
-                    let (channel, request) =
-                        (self.channel.clone(), Arc::clone(&subscription.request));
-                    subscription.renewal.spawn(async move {
-                        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
-                        sent.map(|(_, origin)| origin.generation)
-                    });
+                    subscription.must_renew = true;
                 }
                 _ => return Poll::Ready(Ok(entry)),
             }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Channel,
@@ -89,6 +89,9 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
         let pool = &self.channel.pool;
+        if self.terms.end.is_some_and(|end| Instant::now() >= end) {
+            return None;
+        }
         let used = first.origin().subchannel.index;
         let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
         let stats = &pool.stats;

@@ -100,7 +100,8 @@ mod waiting;
 /// No retry begins later than the reply timeout after the first failure. The retries of the second and third row are at
 /// most 100 at first, ten more for each second, and a fifth of the calls that are answered: beyond that, a server that
 /// fails would get even more load. *Going away* counts as well. So if a server restarts while hundreds of calls are in
-/// flight, and few were answered before, the calls beyond 100 return the rejection.
+/// flight, and few were answered before, the calls beyond 100 return the rejection. A request that was sent is kept for its
+/// retry while at most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
 /// [`ChannelOptions::retries`] turns all retries off.
 ///
 /// # How long a call can take
@@ -120,7 +121,8 @@ mod waiting;
 /// # Limits
 ///
 /// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight on a connection,
-/// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order. Replies that were not
+/// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order. About 4 MiB of requests that
+/// were sent are kept for their [retries](#retries), and at least the last one, however large. Replies that were not
 /// collected have no limit of their own: each has at most
 /// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
@@ -145,8 +147,7 @@ mod waiting;
 /// then drops its function. A server must answer that: if half of
 /// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within the
 /// reply timeout, or a minute if there is none, the connection is closed. Use it for every channel whose functions wait.
-/// Such a channel also has [streamed replies](Self::stream), and sends a request again only if at most 4 MiB of others
-/// were sent after it.
+/// Such a channel also has [streamed replies](Self::stream).
 ///
 /// # The framing
 ///

@@ -262,7 +262,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// still wait for a connection. The number of retries cannot be set.
     ///
     /// For its retries, the channel keeps each request that it has sent until the reply has arrived, also if the call
-    /// was dropped.
+    /// was dropped, or until 4 MiB of others were sent after it on its connection.
     pub fn retries(mut self, enabled: bool) -> Self {
         self.retries = enabled;
         self

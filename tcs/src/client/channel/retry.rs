@@ -198,7 +198,8 @@ impl<'c> Retries<'c> {
             Retry::Later => wait_before(self.count),
             Retry::AtOnce | Retry::Never => Duration::ZERO,
         };
-        if now + wait >= end || retry == Retry::Never {
+        let is_late = deadline.as_ref().is_some_and(|it| it.passed().is_some());
+        if now + wait >= end || is_late || retry == Retry::Never {
             return Err(error);
         }
         if retry == Retry::Later {

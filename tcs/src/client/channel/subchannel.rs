@@ -1,6 +1,8 @@
 //! A connection of a channel and its successors: what their callers and their driver share.
 
-use std::{mem::replace, sync::Arc, task::Waker, thread::panicking, time::Duration};
+use std::{
+    mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking, time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     Error, Peer, Result,
     framing::{ConnectionFraming, Framing, Notice},
-    panics::lock,
+    panics::{lock, panic_text},
     sync::{Mutex, MutexGuard},
 };
 
@@ -147,6 +149,10 @@ impl<F: Framing> Subchannel<F> {
         } = connection;
         let addr = peer.addr();
         let mut state = self.lock();
+        debug_assert!(
+            state.slots.oldest().is_none(),
+            "the next reply would be for an old call"
+        );
         state.generation += 1;
         state.is_wanted = false;
         let generation = state.generation;
@@ -180,6 +186,9 @@ impl<F: Framing> Subchannel<F> {
             Some(_) => Link::Disconnected(None),
             None => Link::Closed(Arc::clone(fault)),
         };
+        // The panic of a framing that cannot parse its own requests. All calls fail in spite of it, or the next connection would
+        // answer those that are left.
+        let mut panicked = None;
         let mut guard = self.lock();
         let SubchannelState {
             slots, queue, peer, ..
@@ -191,8 +200,13 @@ impl<F: Framing> Subchannel<F> {
                 [] => queue.bytes_from(offset),
                 bytes => bytes,
             };
-            let can_parse = self.keeps_requests && !panicking();
-            let request = can_parse.then(|| payload::<F>(bytes)).flatten();
+            let mut request = None;
+            if self.keeps_requests && !panicking() && panicked.is_none() {
+                match catch_unwind(|| payload::<F>(bytes)) {
+                    Ok(payload) => request = payload,
+                    Err(panic) => panicked = Some(panic),
+                }
+            }
             slots.complete::<F>(
                 oldest.index,
                 Err(Failure { error, request }.into()),
@@ -204,6 +218,11 @@ impl<F: Framing> Subchannel<F> {
         let former = guard.set_link(link);
         drop(guard);
         drop(former);
+        if let Some(panic) = panicked {
+            // Without the lock, because the payload is dropped.
+            let (peer, panic) = (self.peer(), panic_text(panic));
+            tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
+        }
         self.hub
             .note_lost(self.connector.is_none().then_some(fault));
         // The first call that waits learns of it. If that ends it, the next one is the first.

@@ -70,9 +70,10 @@ impl<F: Framing> Channel<F> {
             }
         };
         let late = tokio::select! {
+            // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
-            call = self.push_in_turn(subchannel, terms, request) => return call,
             late = deadline => late,
+            call = self.push_in_turn(subchannel, terms, request) => return call,
             late = timeout => late,
         };
         Err(subchannel.no_room(late))
