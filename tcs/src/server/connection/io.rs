@@ -390,6 +390,12 @@ impl Io {
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
     pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
+        // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
+        if self.registration.must_close()
+            && let Some(why) = self.end_of_closing(false)
+        {
+            return Poll::Ready(Ok(ReadOutcome::Ended(why)));
+        }
         let input = ready!(self.poll_read_deadline(read, cx))?;
         Poll::Ready(Ok(match input {
             ReadOutcome::Ended(WaitEnd::TimedOut) => ReadOutcome::Ended(WaitEnd::OverBudget),

@@ -13,12 +13,13 @@ use tokio::{
         AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex, join, sink,
     },
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{super::config::Settings, *};
+use super::{super::config::Settings, memory::wait_for_memory, *};
 use crate::{
     Rejection,
+    buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, Receives},
@@ -262,6 +263,39 @@ async fn panic_at_a_chunk_that_arrives_with_the_end_of_its_time_is_answered() {
         }
     }
     assert!(in_time > 0 && late < 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
+    let registry = registry();
+    let stream = Stream::new(join(tokio::io::empty(), sink()));
+    let mut io = Io::new::<Keeps<0>>(stream, None, registry.register());
+    let mut read = ReadBuffer::default();
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    let begun = read.poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"\0\x10"[..]);
+    assert!(begun.is_ready());
+    let mut waiting = pin!(wait_for_memory(&mut io, &read, pending::<()>()));
+    let mut polls = 0;
+    let counted = poll_fn(|cx| {
+        polls += 1;
+        assert!(polls < 100, "it wakes itself");
+        waiting.as_mut().poll(cx)
+    });
+    let began = Instant::now();
+    let ended = registry.sweeping(async {
+        tokio::select! {
+            biased;
+            ended = counted => ended,
+            _ = registry.drain(pending::<()>()) => panic!("the connection is open"),
+        }
+    });
+    let ended = ended.await;
+    assert!(matches!(
+        ended,
+        Ok(Err(ReadOutcome::Ended(WaitEnd::Draining)))
+    ));
+    let passed = began.elapsed().as_millis();
+    assert!((1_000..1_500).contains(&passed), "{passed}");
 }
 
 /// Keeps this many bytes while it waits.
