@@ -98,7 +98,7 @@ impl Io {
         }
     }
 
-    /// Returns `true` if the task must yield before it takes another frame; see [`Budget`]. `has_more` returns `true` if
+    /// Returns `true` if the task must yield before it takes another frame or polls another function; see [`Budget`]. `has_more` returns `true` if
     /// there may be one.
     #[inline]
     pub(super) fn must_yield(&mut self, has_more: impl FnOnce() -> bool) -> bool {
@@ -109,7 +109,8 @@ impl Io {
                 .check_clock(self.registration.limits().poll_nanos)
     }
 
-    /// Counts a frame that was taken. `has_more` returns `true` if there may be another.
+    /// Counts a frame that was taken, or a function that is polled beside others. `has_more` returns `true` if there may be
+    /// another.
     #[inline]
     pub(super) fn count_frame(&mut self, has_more: impl FnOnce() -> bool) {
         self.budget.count(has_more);

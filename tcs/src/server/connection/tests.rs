@@ -3,7 +3,10 @@ use std::{
     io,
     panic::panic_any,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context as TaskContext, Waker},
     time::Duration,
 };
@@ -21,8 +24,8 @@ use crate::{
     Rejection,
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
-    framing::LengthPrefixed,
-    protocol::{Context, Receives},
+    framing::{LengthPrefixed, Multiplexed},
+    protocol::{Concurrency, Context, Receives},
     server::Concurrent,
 };
 
@@ -296,6 +299,80 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
     ));
     let passed = began.elapsed().as_millis();
     assert!((1_000..1_500).contains(&passed), "{passed}");
+}
+
+/// Its functions wait until `gate` is closed, 10 at a time.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Semaphore>,
+    /// How often a function was polled.
+    polls: Arc<AtomicUsize>,
+}
+
+impl Gated {
+    fn new() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            polls: Arc::default(),
+        }
+    }
+}
+
+impl ServerProtocol for Gated {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = ();
+
+    const CONCURRENT: Option<Concurrency> = Some(Concurrency::unordered(10));
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
+        let mut closed = pin!(self.gate.acquire());
+        poll_fn(|cx| {
+            self.polls.fetch_add(1, Relaxed);
+            closed.as_mut().poll(cx).map(|_| Ok(()))
+        })
+        .await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_side_by_side_share_the_budget_of_a_poll() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.poll_nanos = 0;
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 10);
+    let mut connection = open_for(protocol.clone(), &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    let mut most = 0;
+    let serving = poll_fn(|cx| {
+        let before = protocol.polls.load(Relaxed);
+        let served = serving.as_mut().poll(cx);
+        most = most.max(protocol.polls.load(Relaxed) - before);
+        served
+    });
+    let talking = async {
+        for id in 1..=30 {
+            let request = [0, 0, 0, 0, 0, 0, 0, id];
+            peer.write_all(&request).await.expect("there is room");
+        }
+        while registry.stats().requests.received < 30 {
+            yield_now().await;
+        }
+        // 10 functions wait, and 20 requests.
+        protocol.gate.close();
+        let mut replies = [0; 30 * 8];
+        peer.read_exact(&mut replies).await.expect("30 replies");
+        drop(peer);
+    };
+    let ended = timeout(Duration::from_mins(1), async {
+        tokio::join!(serving, talking)
+    });
+    ended.await.expect("it ends");
+    assert_eq!(most, 1, "polled at once");
 }
 
 /// Keeps this many bytes while it waits.
