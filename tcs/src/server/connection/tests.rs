@@ -7,7 +7,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context as TaskContext, Waker},
+    task::{Context as TaskContext, Wake, Waker},
     time::Duration,
 };
 
@@ -373,6 +373,53 @@ async fn functions_side_by_side_share_the_budget_of_a_poll() {
     });
     ended.await.expect("it ends");
     assert_eq!(most, 1, "polled at once");
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn frame_without_memory_is_given_up_beside_functions() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.memory = Some(1 << 20);
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 10);
+    let mut connection = open_for(protocol.clone(), &registry, near, None);
+    // As a function leaves it that has received long chunks: a request, and the beginning of another.
+    let mut bytes = b"\0\0\0\0\0\0\0\x01\0\x04\0\0\0\0\0\x02".to_vec();
+    bytes.resize(200 * 1024, 0);
+    connection.buffers.checkout().ahead.prepend(&bytes, false);
+    let memory = Arc::clone(connection.io.registration.memory());
+    let _held = memory.try_reserve(1 << 20).expect("it is free");
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = TaskContext::from_waker(&waker);
+    let mut serving = pin!(connection.serve());
+    for _ in 0..2 {
+        let mut polls = 0;
+        while polls == 0 || woken.0.swap(0, Relaxed) > 0 {
+            assert!(serving.as_mut().poll(&mut cx).is_pending());
+            polls += 1;
+            assert!(polls < 10, "it wakes itself");
+            // What has yielded is woken.
+            yield_now().await;
+        }
+        protocol.gate.close();
+    }
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    let told = told.get(..length).expect("it is shorter");
+    let reply = b"\0\0\0\0\0\0\0\x01";
+    assert!(told.starts_with(reply), "{told:?}");
+    let told = String::from_utf8_lossy(told);
+    assert!(told.contains("memory_budget"), "{told}");
 }
 
 /// Keeps this many bytes while it waits.
