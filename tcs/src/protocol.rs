@@ -455,9 +455,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// 64 KiB ahead.
     ///
     /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
-    /// reply closes the connection, no more requests are taken. In order, the functions behind it are dropped and have
-    /// *failed*; [unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. What a
-    /// function pushes to its own connection can come before its reply.
+    /// reply closes the connection, no more requests are taken. In order, the functions behind it are dropped, and so are
+    /// the replies of those that have returned: the client is told that these requests have *failed*, and the
+    /// [`Report`](crate::server::Report) counts them as *aborted*. [Unordered](Concurrency::unordered), the reply waits for
+    /// those in flight, and is the last one. What a function pushes to its own connection can come before its reply.
     ///
     /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
     /// because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a function that

@@ -17,6 +17,7 @@
 
 mod chunks;
 mod closed;
+mod credit;
 mod framing;
 mod messages;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use tokio::sync::Notify;
 use chunks::Progress;
 pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
+use credit::Credit;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
 pub(crate) use messages::Messages;
@@ -65,6 +67,8 @@ use crate::{
 pub(crate) struct Conversation {
     connection: Arc<ConnectionState>,
     pub(crate) items: StagedItems,
+    /// For the items of requests in sequence. Those that are processed at the same time have their credit in their slots.
+    pub(crate) credit: Credit,
     pub(crate) chunks: Chunks,
     pub(crate) framing: FramingSlot,
 }
@@ -119,6 +123,7 @@ impl Conversation {
         Self {
             connection,
             items: StagedItems::default(),
+            credit: Credit::default(),
             chunks: Chunks::default(),
             framing: FramingSlot::default(),
         }
@@ -154,6 +159,7 @@ impl Conversation {
     pub(crate) fn end_request(&self) {
         // All items are framed. Their memory is not kept: the connection may be idle next.
         drop(self.items.take());
+        self.credit.restart();
         if let Some(queue) = self.pushes() {
             queue.end_request();
         }

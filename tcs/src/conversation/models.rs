@@ -112,7 +112,7 @@ fn connection_that_ends_during_a_push_keeps_no_event_and_leaves_its_groups() {
 fn function_that_waits_for_room_goes_on_when_its_items_are_taken() {
     explore(|| {
         let items = StagedItems::default();
-        assert!(items.stage("x".repeat(FULL).as_bytes()));
+        assert!(items.try_stage("x".repeat(FULL).as_bytes()));
         scope(|threads| {
             threads.spawn(|| drop(items.take()));
             block_on(items.room());

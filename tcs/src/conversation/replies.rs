@@ -60,14 +60,14 @@ pub trait Streams {
 #[derive(Debug)]
 pub struct Replies<'a, P> {
     conversation: &'a Conversation,
-    /// The item that was sent last.
+    /// The item that is sent, or was sent last.
     item: Vec<u8>,
     protocol: PhantomData<fn() -> P>,
 }
 
 impl<P: Streams> Replies<'_, P> {
-    /// Sends an item. Waits while 64 KiB of items wait for a peer that reads too slowly, so the memory for a stream is
-    /// bounded.
+    /// Sends an item. First waits while 64 KiB of items wait for a peer that reads too slowly, so the memory for a stream
+    /// is bounded.
     ///
     /// # Errors
     ///
@@ -77,19 +77,19 @@ impl<P: Streams> Replies<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// The item is sent once the future was polled, even if the future is then dropped.
+    /// If the future is dropped while it waits, the item is not sent.
     pub async fn send<'i>(&mut self, item: P::Item<'i>) -> Result<(), SendError>
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        if self.stage(item)? {
-            self.conversation.items.room().await;
+        if self.encode(item)? {
+            self.stage().await;
         }
         Ok(())
     }
 
-    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when there is
-    /// room, so an iterator may be endless.
+    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when the one before
+    /// is sent, so an iterator may be endless.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl<P: Streams> Replies<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the items that were taken from the iterator are sent.
+    /// If the future is dropped while it waits, the item that was taken from the iterator last is not sent.
     ///
     /// # Examples
     ///
@@ -126,28 +126,32 @@ impl<P: Streams> Replies<'_, P> {
         P::Item<'i>: Encode<P::Format>,
     {
         for item in items {
-            if self.stage(item)? {
-                self.conversation.items.room().await;
+            if self.encode(item)? {
+                self.stage().await;
             }
         }
         Ok(())
     }
 
-    /// Encodes an item. Returns `true` if the next one must wait.
-    fn stage<'i>(&mut self, item: P::Item<'i>) -> Result<bool, SendError>
+    /// Encodes an item, which need not be `Send`. Returns `false` if there is none to send.
+    fn encode<'i>(&mut self, item: P::Item<'i>) -> Result<bool, SendError>
     where
         P::Item<'i>: Encode<P::Format>,
     {
-        let Conversation {
-            items, connection, ..
-        } = self.conversation;
-        let limit = connection.limits.message_len;
-        let encoded = encode(item, &mut self.item, limit).map_err(SendError)?;
-        let must_wait = encoded && items.stage(&self.item);
+        let limit = self.conversation.connection.limits.message_len;
+        encode(item, &mut self.item, limit).map_err(SendError)
+    }
+
+    /// Stages the encoded item when there is room for it. Not before: a function that drops this future and sends the next
+    /// item would stage more and more.
+    async fn stage(&mut self) {
+        let items = &self.conversation.items;
+        while !items.try_stage(&self.item) {
+            items.room().await;
+        }
         if self.item.capacity() > FULL {
             self.item = Vec::new();
         }
-        Ok(must_wait)
     }
 }
 
@@ -179,3 +183,42 @@ impl fmt::Display for SendError {
 }
 
 impl error::Error for SendError {}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+    use crate::{Peer, format::Plain};
+
+    enum Texts {}
+
+    impl Streams for Texts {
+        type Format = Plain;
+        type Item<'a> = &'a str;
+    }
+
+    fn is_sent(out: &mut Replies<'_, Texts>, item: &str) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(pin!(out.send(item)).poll(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    #[test]
+    fn item_that_is_dropped_while_it_waits_for_room_is_not_sent() {
+        let info = ConnectionInfo::new(Peer::unnamed());
+        let mut out = info.replies::<Texts>();
+        let long = "x".repeat(FULL);
+        assert!(is_sent(&mut out, "first") && is_sent(&mut out, &long));
+        for _ in 0..3 {
+            assert!(!is_sent(&mut out, "dropped"));
+        }
+        let items = &info.conversation().items;
+        let staged = items.take();
+        assert!(staged.iter().eq([b"first", long.as_bytes()]));
+        assert!(is_sent(&mut out, "next"));
+        assert!(items.take().iter().eq([b"next"]));
+    }
+}

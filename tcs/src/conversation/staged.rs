@@ -11,7 +11,7 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// From this many bytes on, a function waits until its items are taken.
+/// From this many bytes on, a function waits until its items are taken before it adds another.
 pub(super) const FULL: usize = 64 * 1024;
 
 /// The items of a streamed reply, encoded and not framed.
@@ -27,14 +27,17 @@ impl StagedItems {
         lock(&self.items)
     }
 
-    /// Appends an encoded item. Returns `true` if its sender must wait before the next one.
-    pub(super) fn stage(&self, item: &[u8]) -> bool {
+    /// Appends an encoded item. Returns `false` if there is no room for it yet.
+    pub(super) fn try_stage(&self, item: &[u8]) -> bool {
         let mut items = self.lock();
-        items.push(item);
-        items.cost() >= FULL
+        let has_room = items.cost() < FULL;
+        if has_room {
+            items.push(item);
+        }
+        has_room
     }
 
-    /// Waits until there is room for another item.
+    /// Waits until there is room for an item.
     pub(super) async fn room(&self) {
         wait_until(&self.taken, || self.lock().cost() < FULL).await;
     }

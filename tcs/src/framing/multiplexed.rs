@@ -19,8 +19,7 @@ use crate::Rejection;
 /// framing, with test vectors.
 ///
 /// - A server runs functions that wait side by side, and replies in any order. Functions that do not wait, or that change
-///   their session (`&mut`), run one after the other. They are not cancelled, know no deadline of their client, and their
-///   streams have no credit.
+///   their session (`&mut`), run one after the other. They are not cancelled, and know no deadline of their client.
 /// - A call that is dropped, or whose deadline has passed, is cancelled: its function is dropped.
 /// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. A large reply is
 ///   sent in parts, between which others are sent.

@@ -37,7 +37,7 @@ use crate::{
     runtime::wait_until,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -61,6 +61,8 @@ pub(super) struct Registry {
     changed: Notify,
     /// How many milliseconds the sweeper had run at its last sweep.
     now: AtomicU64,
+    /// How many connections have begun to wait for memory since the last sweep.
+    memory_waits: AtomicUsize,
     /// Milliseconds between two sweeps.
     tick: u64,
 }
@@ -100,6 +102,7 @@ impl Registry {
             inner: Mutex::default(),
             changed: Notify::new(),
             now: AtomicU64::new(0),
+            memory_waits: AtomicUsize::new(0),
             tick,
         })
     }
@@ -165,6 +168,23 @@ impl Registry {
         // First, because they look at it when they are woken.
         self.now.store(now, Ordering::Relaxed);
         self.set_flag(EXPIRED, now);
+        if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
+            self.wake_all();
+        }
+    }
+
+    /// Records that a connection has begun to wait for memory, which shortens the deadlines of those that have some. The
+    /// first one since a sweep wakes all connections. Others leave that to the next sweep, because peers can begin such
+    /// waits at will.
+    fn begin_memory_wait(&self) {
+        if self.memory_waits.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes all connections, whose deadlines may have changed.
+    fn wake_all(&self) {
+        self.set_flag(0, u64::MAX);
     }
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
@@ -337,6 +357,22 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(deadline, &cx);
         assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+    }
+
+    #[test]
+    fn connections_that_begin_to_wait_for_memory_wake_the_others_at_once_and_with_the_next_sweep() {
+        let (registry, woken) = (registry(), Arc::new(Woken::default()));
+        let (waiter, mut holder) = (registry.register(), registry.register());
+        let waker = Arc::clone(&woken).into();
+        holder.register_task(&Context::from_waker(&waker));
+        for (waits, at_once, at_sweep) in [(1, 1, 0), (9, 1, 1), (0, 0, 0)] {
+            for _ in 0..waits {
+                waiter.wake_others();
+            }
+            assert_eq!(woken.0.swap(0, Ordering::Relaxed), at_once);
+            registry.sweep_at(1);
+            assert_eq!(woken.0.swap(0, Ordering::Relaxed), at_sweep);
+        }
     }
 
     #[test]

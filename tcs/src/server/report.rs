@@ -45,7 +45,7 @@ pub struct Requests {
     /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::protocol::FromContext).
     pub rejected: u64,
     /// Received, but the reply was not sent, because the drain timeout expired, the peer reset the connection or
-    /// stopped reading, or the connection closed after another reply.
+    /// stopped reading, or the connection closed after another reply. A peer that can be told receives a failure.
     /// Replies that were to leave in one write count together.
     pub aborted: u64,
     /// Received, and the reply is not handed to the operating system yet.

@@ -24,7 +24,7 @@ use tcs_tests::{
     },
     patiently, serve_in_memory, within,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::concurrent::{Gates, outcomes};
 
@@ -600,6 +600,74 @@ async fn replies_in_sequence_have_their_ids_beside_events() {
     );
     gates.open("b");
     assert_eq!(within(hear(&mut peer)).await, Frame::reply(6, "b"));
+}
+
+/// As many items of 1,024 bytes with their cost as each request says, in sequence.
+#[server_protocol(framing = Multiplexed, replies = &str)]
+async fn long(
+    number: usize,
+    #[session] _count: &mut Count,
+    mut out: Replies<'_, Long>,
+) -> Result<&'static str, String> {
+    out.send_all(std::iter::repeat_n("i".repeat(1_016).as_str(), number))
+        .await?;
+    Ok("end")
+}
+
+/// Receives items until none comes within a second. Returns how many, and the reply if there was one.
+async fn receive_items(peer: &mut RawPeer) -> (usize, Option<Frame>) {
+    let mut items = 0;
+    while let Ok(Frame(id, kind, text)) = timeout(Duration::from_secs(1), hear(peer)).await {
+        match (kind, text.len()) {
+            (Some(ITEMS), _) => {}
+            (None, 1_016) => items += 1,
+            _ => return (items, Some(Frame(id, kind, text))),
+        }
+    }
+    (items, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_in_sequence_waits_for_credit() {
+    let server = ConcurrentServer::new(Long);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 14);
+    // The second one is sent before the credit of the first.
+    peer.send([message_of(5, "600"), message_of(6, "300")].concat())
+        .await;
+    let (first, reply) = receive_items(&mut peer).await;
+    assert!((128..=256).contains(&first) && reply.is_none(), "{first}");
+    let mut total = first;
+    // Credit of others is not for this one.
+    for (id, is_given) in [(7, false), (5, true), (8, false)] {
+        peer.send(notice(id, CREDIT, Some(128 * 1_024))).await;
+        let (more, reply) = receive_items(&mut peer).await;
+        total += more;
+        assert_eq!((more > 0, reply), (is_given, None));
+        assert!(total <= 256 + 128, "{total}");
+    }
+    peer.send(notice(5, CREDIT, Some(1 << 20))).await;
+    let (rest, reply) = receive_items(&mut peer).await;
+    assert_eq!((total + rest, reply), (600, Some(Frame::reply(5, "end"))));
+    // The next stream begins with a credit of its own.
+    let (next, reply) = receive_items(&mut peer).await;
+    assert_eq!((next, reply), (first, None));
+    peer.send(notice(6, CREDIT, Some(1 << 20))).await;
+    let (rest, reply) = receive_items(&mut peer).await;
+    assert_eq!((next + rest, reply), (300, Some(Frame::reply(6, "end"))));
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [2, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_in_sequence_that_gets_no_credit_times_out() {
+    let server = ConcurrentServer::new(Long).request_timeout(Duration::from_secs(10));
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 14);
+    peer.send(message_of(5, "600")).await;
+    let (_, reply) = receive_items(&mut peer).await;
+    assert_eq!(reply, None);
+    let rejection = patiently(hear_rejection(&mut peer)).await;
+    assert_eq!(rejection, (5, code::TIMED_OUT));
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ impl<F: Framing> Outgoing<'_, F> {
         if items.is_empty() {
             return Ok(false);
         }
+        if F::HAS_IDS {
+            conversation.credit.spend(items.cost());
+        }
         let framed = self.write_all(Announcement::Items, items.iter());
         conversation.items.recycle(items);
         match framed {

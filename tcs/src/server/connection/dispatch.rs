@@ -88,8 +88,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 });
                 let mut clock = Stopwatch::default();
                 let mut deadline = self.shared.limits.request_deadline();
-                poll_fn(
-                    |cx| match with_inherited(deadline, || function.as_mut().poll(cx)) {
+                poll_fn(|cx| {
+                    let polled = if self.must_wait_for_credit() {
+                        Poll::Pending
+                    } else {
+                        with_inherited(deadline, || function.as_mut().poll(cx))
+                    };
+                    match polled {
                         Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
                         Poll::Pending if self.info.open_conversation().is_some() => {
                             let before = clock;
@@ -106,8 +111,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                                 .poll_while_function_waits(&mut clock, self.ahead, self.write, cx);
                             polled.map(|interrupt| self.cut(interrupt))
                         }
-                    },
-                )
+                    }
+                })
                 .await?
             };
             let called = match self.info.open_conversation() {
@@ -202,6 +207,14 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 }
                 return waited.map(|interrupt| self.cut(interrupt));
             }
+            if self.must_wait_for_credit() {
+                self.find_credit(conversation);
+                if !self.must_wait_for_credit() {
+                    // The function is polled again.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
             // It was not polled for more then.
             let has_room = needs_more && self.ahead.is_full();
             if needs_more && !self.feed(conversation, clock) {
@@ -215,6 +228,16 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         }
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Returns `true` if the function may not be polled before its client gives credit for items.
+    #[inline]
+    fn must_wait_for_credit(&self) -> bool {
+        if !P::Framing::HAS_IDS {
+            return false;
+        }
+        let conversation = self.info.open_conversation();
+        conversation.is_some_and(|conversation| conversation.credit.is_short())
     }
 
     /// Ends the wait of a function, which is dropped next.

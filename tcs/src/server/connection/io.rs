@@ -98,7 +98,7 @@ impl Io {
         }
     }
 
-    /// Returns `true` if the task must yield before it takes another frame; see [`Budget`]. `has_more` returns `true` if
+    /// Returns `true` if the task must yield before it takes another frame or polls another function; see [`Budget`]. `has_more` returns `true` if
     /// there may be one.
     #[inline]
     pub(super) fn must_yield(&mut self, has_more: impl FnOnce() -> bool) -> bool {
@@ -109,7 +109,8 @@ impl Io {
                 .check_clock(self.registration.limits().poll_nanos)
     }
 
-    /// Counts a frame that was taken. `has_more` returns `true` if there may be another.
+    /// Counts a frame that was taken, or a function that is polled beside others. `has_more` returns `true` if there may be
+    /// another.
     #[inline]
     pub(super) fn count_frame(&mut self, has_more: impl FnOnce() -> bool) {
         self.budget.count(has_more);
@@ -390,6 +391,12 @@ impl Io {
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
     pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
+        // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
+        if self.registration.must_close()
+            && let Some(why) = self.end_of_closing(false)
+        {
+            return Poll::Ready(Ok(ReadOutcome::Ended(why)));
+        }
         let input = ready!(self.poll_read_deadline(read, cx))?;
         Poll::Ready(Ok(match input {
             ReadOutcome::Ended(WaitEnd::TimedOut) => ReadOutcome::Ended(WaitEnd::OverBudget),

@@ -8,7 +8,7 @@ use crate::{
     conversation::{ChunksEnd, Conversation, Demand, Messages},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing as _, Input,
-        ReadState, Side,
+        Notice, ReadState, Side,
     },
     protocol::ServerProtocol,
 };
@@ -28,9 +28,12 @@ impl<P: ServerProtocol> Batch<'_, P> {
             self.ahead.set_demand(false);
             return false;
         };
-        // Once: what comes later is read ahead.
-        let (rest, has_ended) = self.frames.take_rest();
-        self.ahead.prepend(rest, has_ended);
+        if P::Framing::HAS_IDS {
+            // Before its notices are consumed.
+            self.find_credit(conversation);
+        }
+        self.move_rest_ahead();
+        let before = self.ahead.len();
         let skipped = min(progress.skip, self.ahead.len());
         self.ahead.consume(skipped);
         progress.skip -= skipped;
@@ -63,6 +66,11 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 end
             }
         };
+        if P::Framing::HAS_IDS {
+            let credit = &conversation.credit;
+            let consumed = before - self.ahead.len();
+            credit.set_searched(credit.searched().saturating_sub(consumed));
+        }
         let is_fed = chunks.give(batch, end, progress);
         if !self.ahead.has_demand() {
             // The time of another message begins.
@@ -74,6 +82,41 @@ impl<P: ServerProtocol> Batch<'_, P> {
             clock.stop();
         }
         !is_fed
+    }
+
+    /// Moves what was read with the request to what was read ahead. Once: what comes later is read ahead.
+    fn move_rest_ahead(&mut self) {
+        let (rest, has_ended) = self.frames.take_rest();
+        self.ahead.prepend(rest, has_ended);
+    }
+
+    /// Adds the credit that the client gives to the items of this request, also behind further requests. The notices stay
+    /// there, and are ignored when it is their turn.
+    #[cold]
+    pub(super) fn find_credit(&mut self, conversation: &Conversation) {
+        self.move_rest_ahead();
+        let credit = &conversation.credit;
+        let current = self.framing.get_mut();
+        let id = current.set_id(0);
+        current.set_id(id);
+        // Another one, because the requests are parsed again.
+        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
+        let limit = self.shared.limits.frame_len;
+        // What is wrong is found when it is its turn.
+        loop {
+            let input = input_at(self.ahead, credit.searched(), limit);
+            let Ok(Some(parsed)) = framing.parse(input) else {
+                return;
+            };
+            let message = input.bytes().get(parsed.payload()).unwrap_or_default();
+            if let FrameKind::Control(code) = parsed.kind()
+                && framing.get_mut().id() == id
+                && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
+            {
+                credit.add(bytes);
+            }
+            credit.set_searched(credit.searched().saturating_add(parsed.consumed()));
+        }
     }
 
     /// Returns the end of an input that has ended too early.

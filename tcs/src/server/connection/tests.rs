@@ -3,8 +3,11 @@ use std::{
     io,
     panic::panic_any,
     pin::Pin,
-    sync::{Mutex, PoisonError},
-    task::{Context as TaskContext, Waker},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context as TaskContext, Wake, Waker},
     time::Duration,
 };
 
@@ -13,15 +16,16 @@ use tokio::{
         AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex, join, sink,
     },
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{super::config::Settings, *};
+use super::{super::config::Settings, memory::wait_for_memory, *};
 use crate::{
     Rejection,
+    buffer::{ReadAhead, ReadBuffer},
     format::Plain,
-    framing::LengthPrefixed,
-    protocol::{Context, Receives},
+    framing::{LengthPrefixed, Multiplexed},
+    protocol::{Concurrency, Context, Receives},
     server::Concurrent,
 };
 
@@ -262,6 +266,160 @@ async fn panic_at_a_chunk_that_arrives_with_the_end_of_its_time_is_answered() {
         }
     }
     assert!(in_time > 0 && late < 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
+    let registry = registry();
+    let stream = Stream::new(join(tokio::io::empty(), sink()));
+    let mut io = Io::new::<Keeps<0>>(stream, None, registry.register());
+    let mut read = ReadBuffer::default();
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    let begun = read.poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"\0\x10"[..]);
+    assert!(begun.is_ready());
+    let mut waiting = pin!(wait_for_memory(&mut io, &read, pending::<()>()));
+    let mut polls = 0;
+    let counted = poll_fn(|cx| {
+        polls += 1;
+        assert!(polls < 100, "it wakes itself");
+        waiting.as_mut().poll(cx)
+    });
+    let began = Instant::now();
+    let ended = registry.sweeping(async {
+        tokio::select! {
+            biased;
+            ended = counted => ended,
+            _ = registry.drain(pending::<()>()) => panic!("the connection is open"),
+        }
+    });
+    let ended = ended.await;
+    assert!(matches!(
+        ended,
+        Ok(Err(ReadOutcome::Ended(WaitEnd::Draining)))
+    ));
+    let passed = began.elapsed().as_millis();
+    assert!((1_000..1_500).contains(&passed), "{passed}");
+}
+
+/// Its functions wait until `gate` is closed, 10 at a time.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Semaphore>,
+    /// How often a function was polled.
+    polls: Arc<AtomicUsize>,
+}
+
+impl Gated {
+    fn new() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            polls: Arc::default(),
+        }
+    }
+}
+
+impl ServerProtocol for Gated {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = ();
+
+    const CONCURRENT: Option<Concurrency> = Some(Concurrency::unordered(10));
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
+        let mut closed = pin!(self.gate.acquire());
+        poll_fn(|cx| {
+            self.polls.fetch_add(1, Relaxed);
+            closed.as_mut().poll(cx).map(|_| Ok(()))
+        })
+        .await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_side_by_side_share_the_budget_of_a_poll() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.poll_nanos = 0;
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 10);
+    let mut connection = open_for(protocol.clone(), &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    let mut most = 0;
+    let serving = poll_fn(|cx| {
+        let before = protocol.polls.load(Relaxed);
+        let served = serving.as_mut().poll(cx);
+        most = most.max(protocol.polls.load(Relaxed) - before);
+        served
+    });
+    let talking = async {
+        for id in 1..=30 {
+            let request = [0, 0, 0, 0, 0, 0, 0, id];
+            peer.write_all(&request).await.expect("there is room");
+        }
+        while registry.stats().requests.received < 30 {
+            yield_now().await;
+        }
+        // 10 functions wait, and 20 requests.
+        protocol.gate.close();
+        let mut replies = [0; 30 * 8];
+        peer.read_exact(&mut replies).await.expect("30 replies");
+        drop(peer);
+    };
+    let ended = timeout(Duration::from_mins(1), async {
+        tokio::join!(serving, talking)
+    });
+    ended.await.expect("it ends");
+    assert_eq!(most, 1, "polled at once");
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn frame_without_memory_is_given_up_beside_functions() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.memory = Some(1 << 20);
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 10);
+    let mut connection = open_for(protocol.clone(), &registry, near, None);
+    // As a function leaves it that has received long chunks: a request, and the beginning of another.
+    let mut bytes = b"\0\0\0\0\0\0\0\x01\0\x04\0\0\0\0\0\x02".to_vec();
+    bytes.resize(200 * 1024, 0);
+    connection.buffers.checkout().ahead.prepend(&bytes, false);
+    let memory = Arc::clone(connection.io.registration.memory());
+    let _held = memory.try_reserve(1 << 20).expect("it is free");
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = TaskContext::from_waker(&waker);
+    let mut serving = pin!(connection.serve());
+    for _ in 0..2 {
+        let mut polls = 0;
+        while polls == 0 || woken.0.swap(0, Relaxed) > 0 {
+            assert!(serving.as_mut().poll(&mut cx).is_pending());
+            polls += 1;
+            assert!(polls < 10, "it wakes itself");
+            // What has yielded is woken.
+            yield_now().await;
+        }
+        protocol.gate.close();
+    }
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    let told = told.get(..length).expect("it is shorter");
+    let reply = b"\0\0\0\0\0\0\0\x01";
+    assert!(told.starts_with(reply), "{told:?}");
+    let told = String::from_utf8_lossy(told);
+    assert!(told.contains("memory_budget"), "{told}");
 }
 
 /// Keeps this many bytes while it waits.

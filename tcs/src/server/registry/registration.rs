@@ -89,9 +89,9 @@ impl Registration {
         self.registry.probe.as_deref()
     }
 
-    /// Wakes all connections of the server, whose deadlines may have changed.
+    /// Wakes the connections of the server, because this one begins to wait for memory that they may have.
     pub(in super::super) fn wake_others(&self) {
-        self.registry.set_flag(0, u64::MAX);
+        self.registry.begin_memory_wait();
     }
 
     /// Returns the time for a wait that begins now.

@@ -151,17 +151,28 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Polls the functions that were woken, answers, and takes further requests.
     fn process(&mut self) -> ControlFlow<Exit, Next> {
-        let woken = self.slots.take_woken();
-        for slot in &woken {
-            self.poll_slot(*slot);
-        }
-        self.slots.reuse(woken);
+        self.poll_woken();
         loop {
-            let next = self.take_requests();
+            let next = if self.slots.has_woken() {
+                Next::Yield
+            } else {
+                self.take_requests()
+            };
             self.answer()?;
             // Functions that do not wait have made room for others.
             if !self.may_take_more(next) {
                 return Continue(next);
+            }
+        }
+    }
+
+    /// Polls the functions that were woken, until the budget of this poll is spent.
+    fn poll_woken(&mut self) {
+        self.slots.collect_woken();
+        while self.slots.has_woken() && !self.io.must_yield(|| true) {
+            if let Some(slot) = self.slots.next_woken() {
+                self.io.count_frame(|| true);
+                self.poll_slot(slot);
             }
         }
     }

@@ -34,11 +34,10 @@ fn slots_that_are_woken_as_the_task_begins_to_wait_are_polled() {
             }
             block_on(poll_fn(|cx| {
                 loop {
-                    let woken = slots.take_woken();
-                    for index in &woken {
-                        drop(slots.poll(*index));
+                    slots.collect_woken();
+                    while let Some(index) = slots.next_woken() {
+                        drop(slots.poll(index));
                     }
-                    slots.reuse(woken);
                     if slots.running() == 0 {
                         return Poll::Ready(());
                     }

@@ -3,7 +3,8 @@
 //! A slot keeps the memory of its future and its waker for the next one.
 
 use std::{
-    mem::{replace, swap, take},
+    collections::VecDeque,
+    mem::{replace, swap},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -32,8 +33,8 @@ pub(super) struct Slots<F: Future> {
     free: Vec<SlotIndex>,
     running: usize,
     wakeups: Arc<Wakeups>,
-    /// Memory for the next slots that are woken.
-    spare: Vec<SlotIndex>,
+    /// The slots that were woken and are to be polled.
+    woken: VecDeque<SlotIndex>,
 }
 
 struct Slot<F: Future> {
@@ -121,7 +122,7 @@ struct Wakeups(Mutex<Woken>);
 
 #[derive(Default)]
 struct Woken {
-    slots: Vec<SlotIndex>,
+    slots: VecDeque<SlotIndex>,
     /// Whether each slot is among them, so that one that is woken many times is polled once.
     flags: Vec<bool>,
     /// Set while the task waits.
@@ -149,7 +150,7 @@ impl Wake for SlotWaker {
         let mut woken = self.wakeups.lock();
         let is_woken = woken.flags.get_mut(self.index.0);
         if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
-            woken.slots.push(self.index);
+            woken.slots.push_back(self.index);
         }
         let task = woken.task.take();
         // Wakers are foreign code, and run without the lock.
@@ -167,7 +168,7 @@ impl<F: Future> Slots<F> {
             free: Vec::new(),
             running: 0,
             wakeups: Arc::default(),
-            spare: Vec::new(),
+            woken: VecDeque::new(),
         }
     }
 
@@ -299,26 +300,32 @@ impl<F: Future> Slots<F> {
         self.free.push(index);
     }
 
-    /// Takes the slots that were woken.
-    pub(super) fn take_woken(&mut self) -> Vec<SlotIndex> {
-        let mut woken = take(&mut self.spare);
+    /// Collects the slots that were woken, if those of the last time were all polled.
+    pub(super) fn collect_woken(&mut self) {
+        if !self.woken.is_empty() {
+            return;
+        }
         let mut wakeups = self.wakeups.lock();
-        swap(&mut wakeups.slots, &mut woken);
-        for slot in &woken {
+        swap(&mut wakeups.slots, &mut self.woken);
+        for slot in &self.woken {
             if let Some(is_woken) = wakeups.flags.get_mut(slot.0) {
                 *is_woken = false;
             }
         }
-        woken
     }
 
-    /// Takes the memory of slots that were woken, for the next ones.
-    pub(super) fn reuse(&mut self, mut woken: Vec<SlotIndex>) {
-        woken.clear();
-        self.spare = woken;
+    /// Returns `true` if slots that were collected are not polled yet.
+    pub(super) fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
-    /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already.
+    /// Takes the next slot to poll of those that were collected.
+    pub(super) fn next_woken(&mut self) -> Option<SlotIndex> {
+        self.woken.pop_front()
+    }
+
+    /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already. All that were collected must have
+    /// been polled.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
         let task = cx.waker().clone();
         let mut woken = self.wakeups.lock();
@@ -367,15 +374,19 @@ mod tests {
                 wakers[slot].wake_by_ref();
             }
             assert!(!slots.sleep(&cx));
-            let woken = slots.take_woken();
+            slots.collect_woken();
+            let first = slots.next_woken();
+            // They are collected again when all of them were taken.
+            slots.collect_woken();
             assert_eq!(
-                woken,
-                [2, 0].map(SlotIndex),
+                [first, slots.next_woken()],
+                [2, 0].map(|index| Some(SlotIndex(index))),
                 "each once, although they were woken alternately"
             );
-            slots.reuse(woken);
+            assert!(!slots.has_woken());
         }
-        assert!(slots.take_woken().is_empty());
+        slots.collect_woken();
+        assert!(!slots.has_woken());
     }
 
     #[test]

@@ -56,16 +56,30 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
     pub(super) fn may_take_more(&self, next: Next) -> bool {
-        next == Next::Flush && self.may_take_frame() || self.may_call() && !self.backlog.is_empty()
+        match next {
+            // The budget of this poll is spent.
+            Next::Yield => false,
+            Next::Flush if self.may_take_frame() => true,
+            _ => self.may_call_queued(),
+        }
+    }
+
+    /// Returns `true` if the function of a request that waits for a place may be called.
+    fn may_call_queued(&self) -> bool {
+        self.may_call() && !self.backlog.is_empty()
     }
 
     /// Takes the frames that have arrived, and calls the functions of requests.
     pub(super) fn take_requests(&mut self) -> Next {
         loop {
-            while self.may_call()
-                && let Some(queued) = self.backlog.pop()
-            {
-                self.start(queued);
+            while self.may_call_queued() {
+                if self.io.must_yield(|| true) {
+                    return Next::Yield;
+                }
+                self.io.count_frame(|| true);
+                if let Some(queued) = self.backlog.pop() {
+                    self.start(queued);
+                }
             }
             if !self.may_take_frame() {
                 return Next::Flush;

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
-        super::limits::Deadline,
+        super::{limits::Deadline, registry::AbortReason},
         batch::Next,
         converse::Outgoing,
         ends::{Dropped, Interrupt},
@@ -14,7 +14,11 @@ use super::{
     Driver, Phase,
     execute::Outcome,
 };
-use crate::{buffer::Buffers, framing::Framing, protocol::ServerProtocol};
+use crate::{
+    buffer::{Buffers, ReadAhead},
+    framing::Framing,
+    protocol::ServerProtocol,
+};
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
@@ -85,37 +89,58 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    /// Drops the functions whose time is over.
+    /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
     #[cold]
     pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
-        if let Interrupt::Aborted(reason) = interrupt {
-            // Only requests have failed.
-            let slots = self.outbox.unanswered_requests(&self.slots);
-            let Some((last, others)) = slots.split_last() else {
-                return Flow::Break(Exit::Close);
-            };
-            for slot in others {
-                self.set_id(*slot);
-                self.responder().function_dropped(reason.text());
+        match interrupt {
+            Interrupt::Aborted(reason) => return self.abort(reason),
+            Interrupt::TimedOut => self.drop_late_functions(),
+            Interrupt::HalfClosed => {
+                self.phase = Phase::HalfClosed;
+                self.drop_late_functions();
             }
-            self.set_id(*last);
-            return self.responder().interrupted(interrupt);
-        }
-        if let Interrupt::CutFrame(_) = interrupt {
-            // What has arrived in time counts, although this task runs late, or the server drains.
-            if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
-                self.take_requests();
-            }
-            let deadline = self.io.frame_deadline(&self.buffers.read);
-            if self.io.registration.has_passed(deadline) {
+            Interrupt::CutFrame(_) => self.cut_frame(),
+            Interrupt::OverBudget => {
                 self.give_up_frame();
+                // It has no memory, and what is left of it is not read.
+                self.buffers.ahead = ReadAhead::default();
             }
-            return Flow::Continue(());
+            // Each item answers for its own request.
+            Interrupt::Unsendable(_) => {}
         }
-        let is_half_closed = interrupt == Interrupt::HalfClosed;
-        if is_half_closed {
-            self.phase = Phase::HalfClosed;
+        Flow::Continue(())
+    }
+
+    /// Drops all functions, and tells the peer of each.
+    fn abort(&mut self, reason: AbortReason) -> Flow {
+        // Only requests have failed.
+        let slots = self.outbox.unanswered_requests(&self.slots);
+        let Some((last, others)) = slots.split_last() else {
+            return Flow::Break(Exit::Close);
+        };
+        for slot in others {
+            self.set_id(*slot);
+            self.responder().function_dropped(reason.text());
         }
+        self.set_id(*last);
+        self.responder().interrupted(Interrupt::Aborted(reason))
+    }
+
+    /// Gives up a frame whose time is over, unless the rest of it has arrived.
+    fn cut_frame(&mut self) {
+        // What has arrived in time counts, although this task runs late, or the server drains.
+        if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
+            self.take_requests();
+        }
+        let deadline = self.io.frame_deadline(&self.buffers.read);
+        if self.io.registration.has_passed(deadline) {
+            self.give_up_frame();
+        }
+    }
+
+    /// Drops the functions whose time is over, or all at the end of `half_close_timeout`.
+    fn drop_late_functions(&mut self) {
+        let is_half_closed = self.phase == Phase::HalfClosed;
         self.timeout = Deadline::NEVER;
         for slot in self.slots.indices() {
             // Items without credit may wait after their function.
@@ -137,6 +162,5 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             };
             self.stop(slot, Outcome::Rejected(rejection));
         }
-        Flow::Continue(())
     }
 }

@@ -1,0 +1,62 @@
+//! The credit of a streamed reply, where requests are processed in sequence.
+
+use super::staged::FULL;
+use crate::{
+    framing::Notice,
+    sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+};
+
+/// How many bytes of items may be sent, with a framing that has ids.
+///
+/// Whatever a function has staged is sent, also after it has returned. So it is polled only while its credit covers all
+/// that it can stage. Only the task of the connection uses this.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    left: AtomicI64,
+    /// How many of the bytes that were read ahead are searched for notices.
+    searched: AtomicUsize,
+}
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self {
+            left: AtomicI64::new(Notice::INITIAL_CREDIT.into()),
+            searched: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Credit {
+    /// Returns `true` if the function must wait for a notice of the client.
+    pub(crate) fn is_short(&self) -> bool {
+        usize::try_from(self.left.load(Relaxed)).unwrap_or_default() < FULL
+    }
+
+    /// Subtracts the cost of items that are sent.
+    pub(crate) fn spend(&self, cost: usize) {
+        let left = self.left.load(Relaxed);
+        let cost = i64::try_from(cost).unwrap_or(i64::MAX);
+        self.left.store(left.saturating_sub(cost), Relaxed);
+    }
+
+    /// Adds what a notice of the client gives.
+    pub(crate) fn add(&self, bytes: u32) {
+        let left = self.left.load(Relaxed);
+        self.left.store(left.saturating_add(bytes.into()), Relaxed);
+    }
+
+    /// Returns where the bytes that were read ahead are not searched yet.
+    pub(crate) fn searched(&self) -> usize {
+        self.searched.load(Relaxed)
+    }
+
+    pub(crate) fn set_searched(&self, position: usize) {
+        self.searched.store(position, Relaxed);
+    }
+
+    /// Begins the next request.
+    pub(super) fn restart(&self) {
+        self.left.store(Notice::INITIAL_CREDIT.into(), Relaxed);
+        self.set_searched(0);
+    }
+}
