@@ -19,6 +19,7 @@ chapters! {
     Conversations: "conversations",
     ErrorsAndRetries: "errors-and-retries",
     Testing: "testing",
+    Simulation: "simulation",
     Production: "production",
     Operating: "operating",
     ExistingProtocol: "existing-protocol",
