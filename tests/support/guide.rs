@@ -17,6 +17,7 @@ chapters! {
     Operations: "operations",
     Choosing: "choosing",
     Conversations: "conversations",
+    Chat: "chat",
     ErrorsAndRetries: "errors-and-retries",
     Testing: "testing",
     Simulation: "simulation",
