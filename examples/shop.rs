@@ -23,12 +23,12 @@ use tcs::{
 };
 
 #[derive(Debug, Deserialize, Serialize)]
-pub struct SoldOut {
+struct SoldOut {
     left: u32,
 }
 
 #[server_protocol(format = Postcard, framing = Multiplexed)]
-pub mod shop {
+mod shop {
     use super::{Mutex, SoldOut};
 
     /// Takes some of the stock. Returns how many are left.

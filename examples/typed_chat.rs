@@ -28,8 +28,7 @@ use tcs::{
     client::{ChannelEvent, ChannelOptions, Events},
     format::Json,
     framing::Multiplexed,
-    protocol::{FromSession, Push, PushGroup},
-    server::PushOverflow,
+    protocol::{FromSession, Push, PushGroup, PushOverflow},
     server_protocol,
 };
 use tokio::sync::oneshot;
@@ -52,7 +51,7 @@ impl Rooms {
     }
 }
 
-/// What the server keeps for one connection. Its functions share it, because several run at a time.
+/// What the server keeps for one connection.
 struct Session {
     user: OnceLock<String>,
     room: OnceLock<String>,
@@ -96,7 +95,7 @@ struct User<'a>(&'a str);
 impl<'a> FromSession<'a, chat::Protocol> for User<'a> {
     fn from_session(
         _: &'a chat::Protocol,
-        session: &'a Arc<Session>, // with `concurrent`, the session is in an `Arc`
+        session: &'a Session,
         _: &'a ConnectionInfo,
     ) -> Result<Self, Rejection> {
         let name = session.user.get();
@@ -108,12 +107,11 @@ impl<'a> FromSession<'a, chat::Protocol> for User<'a> {
 #[server_protocol(
     format = Json,
     framing = Multiplexed,
-    concurrent = 16,
     push = Event<'_>,
     session = Session::new(Arc::clone(rooms), push)
 )]
 mod chat {
-    use super::{Arc, ConnectionInfo, Duration, Event, Push, PushGroup, Rooms, Session, User};
+    use super::{Arc, ConnectionInfo, Duration, Event, Push, Rooms, Session, User};
 
     /// Logs in on this connection. Returns `false` if the PIN is wrong.
     pub fn log_in(
@@ -136,7 +134,7 @@ mod chat {
     ) -> usize {
         let room = session.room.get_or_init(|| room.to_owned());
         let mut rooms = rooms.lock();
-        let members = rooms.entry(room.clone()).or_insert_with(PushGroup::new);
+        let members = rooms.entry(room.clone()).or_default();
         members.join(&push);
         members.len()
     }
@@ -165,9 +163,10 @@ type Member = (chat::Client<Channel<Multiplexed>>, Events<chat::Contract>);
 async fn visit(addr: SocketAddr, name: &'static str) -> tcs::Result<Member> {
     let options = ChannelOptions::new(addr).on_connect(move |connection| async move {
         let mut client = chat::Client::over(connection);
-        match client.log_in(name, "1234").await? {
-            true => Ok(client.into_inner()),
-            false => Err(Error::other("wrong PIN")),
+        if client.log_in(name, "1234").await? {
+            Ok(client.into_inner())
+        } else {
+            Err(Error::other("wrong PIN"))
         }
     });
     let channel: Channel<Multiplexed> = options.connect().await?;
