@@ -43,7 +43,8 @@ use tcs::{
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
-/// The rooms by their names. A room is there for as long as the server runs.
+/// The rooms by their names. A room is there for as long as the server runs, so strangers can make any number:
+/// `typed_chat.rs` forgets rooms without members.
 #[derive(Default)]
 struct Rooms(Mutex<HashMap<String, Arc<Room>>>);
 

@@ -1,10 +1,10 @@
-//! A server for production: TLS, limits, a stop that a balancer sees, its numbers for Prometheus, and its log as JSON.
+//! A server for production: TLS, limits, a stop that a balancer sees, its metrics for Prometheus, and its log as JSON.
 //!
 //! ```text
 //! cargo run -p tcs-examples --features logs,tls --example production_server
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 with the certificate of the example `tls`. It serves its numbers and whether it is ready
+//! It listens on 127.0.0.1:1234 with the certificate of the example `tls`. It serves its metrics and whether it is ready
 //! on 127.0.0.1:9464, or the address that you give it.
 //!
 //! Try: start the example `tls_client`. Then, in a second terminal, run

@@ -316,7 +316,7 @@ impl ServerContext {
 pub struct Context<'a, Session> {
     /// The properties of the connection, including its [`peer`](ConnectionInfo::peer).
     pub info: &'a ConnectionInfo,
-    /// The data that the connection keeps between its requests.
+    /// The data that the connection keeps between its requests. With `concurrent`, it is in an [`Arc`].
     pub session: &'a mut Session,
 }
 

@@ -81,7 +81,7 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext` or `FromSession`"
 )]
 pub trait FromSession<'a, P: ServerProtocol>: Sized {
-    /// Makes the value, or rejects the request.
+    /// Makes the value, or rejects the request. With `concurrent`, the session is in an [`Arc`](std::sync::Arc).
     fn from_session(
         protocol: &'a P,
         session: &'a P::Session,

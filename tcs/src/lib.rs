@@ -76,7 +76,7 @@
 //! | run code around every request: measure, log, limit, authenticate | [`wrap`](protocol::wrap) in a [`Middleware`](protocol::Middleware) |
 //! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | send messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
+//! | push or broadcast messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
 //! | reply with many messages | [`Replies`](protocol::Replies) |
 //! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
 //! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
@@ -87,6 +87,7 @@
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
 //! | write my own format | [an example](protocol#a-format-of-your-own) |
 //! | test a protocol | [testing](protocol#testing) |
+//! | simulate crashes, restarts and cut links in a test | [with `turmoil`](https://docs.rs/crate/tcs/latest/source/docs/guide/src/simulation.md) |
 //!
 //! | a server | |
 //! |---|---|
@@ -96,8 +97,8 @@
 //! | serve on the runtime of my program | [threads](#threads) |
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
-//! | stop, on a signal or in a test | [stopping](#stopping) |
-//! | see the numbers | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](#metrics) |
+//! | stop, on a signal or in a test (graceful shutdown) | [stopping](#stopping); with a last word, [`listen_until`](server::Server::listen_until) and [`stop_signal`](server::stop_signal) |
+//! | see metrics | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](#metrics) |
 //! | read the log | [logging](#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
@@ -108,7 +109,7 @@
 //! | serve a Unix socket, or several listeners at a time | [`transport`] |
 //! | accept from a transport of my own | [`Listener`](transport::Listener) |
 //! | run code before the first byte of the protocol | [`Handshake`](transport::Handshake) |
-//! | limit what one client can ask | `max_request_rate_per_address` and other [limits](#limits); a [`Middleware`](protocol::Middleware) |
+//! | limit what one client can ask | for each address, `max_request_rate_per_address` and other [limits](#limits); for each user or connection, [`FromSession`](protocol::FromSession) or a [`Middleware`](protocol::Middleware), which see the session |
 //! | reject unknown peers | [`on_accept`](server::Server::on_accept); by their requests, a [`Middleware`](protocol::Middleware) or [`FromContext`] |
 //! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and `docs/overload.md` in the package |
 //! | log as JSON | `examples/json_logs.rs` |
@@ -386,7 +387,7 @@
 //!
 //! With the feature `metrics`, servers and channels publish their numbers through the crate `metrics`. The library installs no
 //! recorder: install one, such as the one of `metrics-exporter-prometheus`, before you call `bind()`, [`listen()`] or
-//! `run()`. The numbers of several servers in a program add up.
+//! `run()`, and before you make a channel. The numbers of several servers in a program add up, and so do those of channels.
 //!
 //! | name | kind | is |
 //! |---|---|---|
@@ -412,7 +413,8 @@
 //! | `tcs_client_retries_total` | counter | requests that were sent again |
 //! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
 //!
-//! The totals and gauges of servers are published once per second, so requests do not pay for them. Only the two durations are
+//! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
+//! published when they change, and have no labels but `outcome`. Only the two durations are
 //! recorded for each request, which takes two looks at the clock, and one for each read.
 //!
 //! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:

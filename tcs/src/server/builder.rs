@@ -423,8 +423,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how many requests per second all connections of one address may send. Default: `None`.
     ///
     /// A further request is answered as in [`max_in_flight_per_address`](Self::max_in_flight_per_address). It is a token
-    /// bucket with room for the requests of one second, and it stays when the peer reconnects.
-    /// [`bind`](Self::bind) rejects zero.
+    /// bucket with room for the requests of one second, and it stays when the peer reconnects. A [`Channel`](crate::Channel)
+    /// sends such a request again after a wait, so its callers see a delay. [`bind`](Self::bind) rejects zero.
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.settings.limits.rate_per_address = per_second.into().unwrap_or(u32::MAX);
         self

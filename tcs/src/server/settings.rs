@@ -59,7 +59,7 @@ macro_rules! settings {
         /// // With TOML, this is `toml::from_str`.
         /// let file = r#"{ "port": 7000, "max_connections": 50, "request_timeout": "5s", "idle_timeout": "none" }"#;
         /// let file: ServerSettings = serde_json::from_str(file)?;
-        /// // What comes later counts: `GREET__PORT=7001` of the environment is preferred to the file.
+        /// // What comes later counts: `GREET__PORT=7001` of the environment overrides the file.
         /// let server = ConcurrentServer::new(Greet)
         ///     .settings(&file)
         ///     .settings(&ServerSettings::from_env("GREET__")?);

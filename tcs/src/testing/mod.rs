@@ -9,6 +9,7 @@
 //! | that nothing is left over | a [`LeakCheck`] |
 //! | that each request is executed at most once, wherever the connection is cut | [`cut_everywhere`], [`cut_client_everywhere`] |
 //! | the bytes of a server in all of these ways | [`WireTest`] |
+//! | several hosts, with crashes and cut links | `turmoil`, beside this kit: [a program](https://docs.rs/crate/tcs/latest/source/docs/guide/src/simulation.md) |
 //!
 //! It needs the feature `testing`, which belongs in `[dev-dependencies]`:
 //!

@@ -29,7 +29,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     };
     let mut server = ConcurrentServer::new(operations::Protocol::new(Counter::default()))
         .settings(&settings.server)
-        // `SERVER__PORT=7001` is preferred to the file. With one underscore, `SERVER_PORT` is a variable that Kubernetes
+        // `SERVER__PORT=7001` overrides the file. With one underscore, `SERVER_PORT` is a variable that Kubernetes
         // sets if a Service is named `server`.
         .settings(&ServerSettings::from_env("SERVER__")?);
     if let Some(Certificate { certificate, key }) = &settings.tls {

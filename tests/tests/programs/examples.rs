@@ -60,10 +60,15 @@ async fn programs_print_what_their_header_says() {
             "rejections",
             include_str!("../../../examples/rejections.rs"),
         ),
+        ("shop", include_str!("../../../examples/shop.rs")),
         ("tower", include_str!("../../../examples/tower.rs")),
         (
             "tower_client",
             include_str!("../../../examples/tower_client.rs"),
+        ),
+        (
+            "typed_chat",
+            include_str!("../../../examples/typed_chat.rs"),
         ),
         ("world", include_str!("../../../examples/world.rs")),
     ] {

@@ -101,6 +101,10 @@ impl<F: Framing> Channel<F> {
     /// The request is sent again over each new connection, before [`ChannelEvent::Reconnected`] is returned. Its later
     /// replies are dropped. It is sent over the first connection only, also if the channel has several.
     ///
+    /// [`Events::next`] sends it again, after [`on_connect`](crate::client::ChannelOptions::on_connect). As with
+    /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
+    /// drop it does not tell the server: that takes a request that leaves.
+    ///
     /// # Errors
     ///
     /// The errors of [`call`](Self::call). The request counts as [idempotent](Self::idempotent), because what it does ends

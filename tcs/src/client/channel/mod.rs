@@ -92,7 +92,7 @@ mod waiting;
 /// | the request | the channel |
 /// |---|---|
 /// | was not sent, because the connection was lost | sends it over the next connection |
-/// | was rejected: the server is busy, going away, or has too many connections | sends it again after a random wait, of up to 10 ms at first and up to 1 s later |
+/// | was rejected as *busy*, *going away*, *idle* or *too many connections* | sends it again after a random wait, of up to 10 ms at first and up to 1 s later |
 /// | was sent, and the connection was lost | returns the error, unless the call is [`idempotent`](Self::idempotent) |
 /// | was executed, or rejected because of its contents | returns the reply or the error |
 /// | may have been executed, and its reply timed out | returns the error |
