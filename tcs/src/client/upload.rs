@@ -16,7 +16,7 @@ use super::{
     wire::Expected,
 };
 use crate::{
-    Error, Result,
+    Error, Execution, Result,
     deadline::Deadline,
     format::{Encode, Writer},
     framing::{Framing, Notice},
@@ -207,7 +207,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         let Connection { wire, framing, .. } = &mut *self.connection;
         let pushed = wire.push_chunk(framing.get_mut(), |out| chunk.encode(out));
         // The function may have begun.
-        pushed.map_err(Error::unknown)?;
+        pushed.map_err(|error| error.with_execution(Execution::Unknown))?;
         let _: Poll<()> = poll_once(|cx| wire.poll_flush(cx)).await;
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::{queue::RequestNumber, staged::FULL, *};
 use crate::{
     ConnectionInfo, Peer,
     format::Plain,
-    models::{block_on, explore, scope},
+    models::{block_on, explore, explore_all, scope},
 };
 
 fn push(queue: &PushQueue, request: RequestNumber) -> bool {
@@ -50,7 +50,7 @@ fn events_reach_a_connection_that_begins_to_wait() {
 
 #[test]
 fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
-    explore(|| {
+    explore_all(|| {
         let queue = PushQueue::new(ConversationLimits::DEFAULT);
         let request = queue.current_request();
         scope(|threads| {
@@ -63,7 +63,7 @@ fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
 
 #[test]
 fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
-    explore(|| {
+    explore_all(|| {
         let queue = PushQueue::new(ConversationLimits {
             push_queue: 10,
             push_overflow: PushOverflow::Close,
@@ -110,7 +110,7 @@ fn connection_that_ends_during_a_push_keeps_no_event_and_leaves_its_groups() {
 
 #[test]
 fn function_that_waits_for_room_goes_on_when_its_items_are_taken() {
-    explore(|| {
+    explore_all(|| {
         let items = StagedItems::default();
         assert!(items.try_stage("x".repeat(FULL).as_bytes()));
         scope(|threads| {
@@ -122,7 +122,7 @@ fn function_that_waits_for_room_goes_on_when_its_items_are_taken() {
 
 #[test]
 fn function_that_waits_for_a_chunk_gets_it() {
-    explore(|| {
+    explore_all(|| {
         let chunks = Chunks::default();
         scope(|threads| {
             threads.spawn(|| {
@@ -139,7 +139,7 @@ fn function_that_waits_for_a_chunk_gets_it() {
 
 #[test]
 fn all_who_wait_learn_that_the_peer_has_closed() {
-    explore(|| {
+    explore_all(|| {
         let info = ConnectionInfo::new(Peer::unnamed());
         let conversation = info.conversation();
         scope(|threads| {

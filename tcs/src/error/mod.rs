@@ -112,10 +112,10 @@ impl Error {
         Self::new(ErrorKind::Other, source.to_string())
     }
 
-    /// Changes an error of a request to that of one that may have been executed in an earlier attempt.
+    /// Changes what an error of a request says to what is known after all attempts.
     #[cold]
-    pub(crate) fn unknown(mut self) -> Self {
-        self.0.execution = Execution::Unknown;
+    pub(crate) fn with_execution(mut self, execution: Execution) -> Self {
+        self.0.execution = execution;
         self
     }
 

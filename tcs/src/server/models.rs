@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Peer,
     blocking_permits::BlockingPermits,
-    models::{block_on, explore, scope},
+    models::{block_on, explore, explore_all, scope},
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
@@ -74,7 +74,7 @@ fn permit_of_an_evicted_connection_goes_to_the_new_one() {
 
 #[test]
 fn permit_of_a_blocking_function_goes_to_the_next_though_another_gives_up() {
-    explore(|| {
+    explore_all(|| {
         let (permits, running) = (BlockingPermits::new(1, None), AtomicUsize::new(0));
         let call = || {
             permits.run(|| {
@@ -97,7 +97,7 @@ fn permit_of_a_blocking_function_goes_to_the_next_though_another_gives_up() {
 
 #[test]
 fn address_never_has_more_connections_than_its_limit() {
-    explore(|| {
+    explore_all(|| {
         let (addresses, open) = (Addresses::new(1), AtomicUsize::new(0));
         let peer = Peer::at(([192, 0, 2, 1], 1).into());
         let connect = || {

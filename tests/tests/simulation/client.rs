@@ -11,7 +11,7 @@ use std::{
 
 use fastrand::Rng;
 use tcs::{
-    Channel, Error, Execution,
+    Channel, Error, Execution, RejectionKind,
     client::{ChannelOptions, ChannelState, ConnectOptions},
     framing::{Framing, Multiplexed},
 };
@@ -22,9 +22,9 @@ use tokio::{
 use turmoil::net::TcpStream;
 
 use crate::{
-    journal::{Journal, Outcome},
-    net::PORT,
-    server::{Order, Ordered, Unordered, answered_by},
+    journal::{CallOutcome, Journal},
+    net::{PORT, Tap},
+    server::{Order, Ordered, Unordered, answered_by, refused_by},
 };
 
 pub(crate) const CONNECTIONS: usize = 2;
@@ -43,15 +43,22 @@ const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 const RECOVERY: Duration =
     Duration::from_millis((1_125 + 20) * CONNECTIONS as u64 + 1_000 + 500 + 200);
 
-/// A host that calls until the network is whole again, and then until all is well.
+/// Makes calls, and notes what becomes of them.
 #[derive(Clone, Debug)]
-pub(crate) struct ClientHost {
+pub(crate) struct Caller {
+    /// Its host.
     pub(crate) name: String,
     pub(crate) journal: Journal,
     /// Whom it connects to, in turn.
     pub(crate) servers: Vec<String>,
     pub(crate) has_ids: bool,
     pub(crate) seed: u64,
+}
+
+/// A host that calls until the network is whole again, and then until all is well.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientHost {
+    pub(crate) caller: Caller,
     /// When the network is whole again.
     pub(crate) whole: Duration,
     pub(crate) is_done: Arc<AtomicBool>,
@@ -59,14 +66,14 @@ pub(crate) struct ClientHost {
 
 /// The channel of a host, with either framing.
 #[derive(Clone)]
-pub(crate) enum Line {
+pub(crate) enum AnyChannel {
     Ordered(Channel),
     Unordered(Channel<Multiplexed>),
 }
 
 /// How a call is made.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
+pub(crate) struct CallOptions {
     pub(crate) is_idempotent: bool,
     deadline: Option<Duration>,
     hedge: Option<Duration>,
@@ -74,7 +81,7 @@ pub(crate) struct Terms {
     drop_after: Option<Duration>,
 }
 
-impl Terms {
+impl CallOptions {
     fn apply<F: Framing>(&self, channel: &Channel<F>) -> Channel<F> {
         let mut channel = channel.clone();
         if self.is_idempotent {
@@ -90,11 +97,11 @@ impl Terms {
     }
 }
 
-impl Line {
-    async fn call(&self, order: &str, terms: &Terms) -> tcs::Result<String> {
+impl AnyChannel {
+    async fn call(&self, order: &str, options: &CallOptions) -> tcs::Result<String> {
         match self {
-            Self::Ordered(channel) => terms.apply(channel).call::<Ordered>(order).await,
-            Self::Unordered(channel) => terms.apply(channel).call::<Unordered>(order).await,
+            Self::Ordered(channel) => options.apply(channel).call::<Ordered>(order).await,
+            Self::Unordered(channel) => options.apply(channel).call::<Unordered>(order).await,
         }
     }
 
@@ -117,7 +124,7 @@ pub(crate) struct Opens {
 struct Pending<'a> {
     journal: &'a Journal,
     id: u64,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 impl Drop for Pending<'_> {
@@ -129,30 +136,37 @@ impl Drop for Pending<'_> {
 impl ClientHost {
     /// Calls, until its host is lost or all is well.
     pub(crate) async fn run(self) -> turmoil::Result {
+        let Self {
+            caller,
+            whole,
+            is_done,
+        } = self;
         let opens = Arc::new(Opens::default());
-        let line = self.line(&opens)?;
-        let mut rng = Rng::with_seed(self.seed);
+        let channel = caller.channel(&opens)?;
+        let mut rng = Rng::with_seed(caller.seed);
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
-            tasks.spawn(self.clone().calls(line.clone(), rng.fork()));
+            tasks.spawn(caller.clone().calls(channel.clone(), rng.fork(), whole));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
-                self.journal.fault(&self.name, error);
+                caller.journal.fault(&caller.name, error);
             }
         }
-        self.recover(&line).await;
-        self.check_counts(&line.state(), &opens);
-        drop(line);
-        self.is_done.store(true, Relaxed);
+        caller.recover(&channel).await;
+        caller.check_counts(&channel.state(), &opens);
+        drop(channel);
+        is_done.store(true, Relaxed);
         Ok(())
     }
+}
 
-    pub(crate) fn line(&self, opens: &Arc<Opens>) -> tcs::Result<Line> {
+impl Caller {
+    pub(crate) fn channel(&self, opens: &Arc<Opens>) -> tcs::Result<AnyChannel> {
         Ok(if self.has_ids {
-            Line::Unordered(self.options(opens).connect_lazily()?)
+            AnyChannel::Unordered(self.options(opens).connect_lazily()?)
         } else {
-            Line::Ordered(self.options(opens).connect_lazily()?)
+            AnyChannel::Ordered(self.options(opens).connect_lazily()?)
         })
     }
 
@@ -178,7 +192,7 @@ impl ClientHost {
         )
     }
 
-    async fn open(&self, place: usize, opens: &Opens) -> io::Result<TcpStream> {
+    async fn open(&self, place: usize, opens: &Opens) -> io::Result<Tap> {
         let server = &self.servers[place];
         opens.begun.fetch_add(1, Relaxed);
         self.journal.attempt(&self.name);
@@ -186,14 +200,18 @@ impl ClientHost {
             .log(&self.name, format_args!("connects to {server}"));
         let opened = TcpStream::connect((server.as_str(), PORT)).await;
         opens.made.fetch_add(u64::from(opened.is_ok()), Relaxed);
-        opened
+        let journal = self.journal.clone();
+        Ok(Tap::of_writes(
+            opened?,
+            Box::new(move |id| journal.write(id)),
+        ))
     }
 
-    /// Makes one call after the other.
-    async fn calls(self, line: Line, mut rng: Rng) {
-        while self.journal.now() < self.whole {
-            let (order, terms) = random_call(&mut rng);
-            self.call(&line, order, &terms).await;
+    /// Makes one call after the other, until the network is whole.
+    async fn calls(self, channel: AnyChannel, mut rng: Rng, whole: Duration) {
+        while self.journal.now() < whole {
+            let (order, options) = random_call(&mut rng);
+            self.call(&channel, order, &options).await;
             if rng.bool() {
                 sleep(Duration::from_millis(rng.u64(1..60))).await;
             }
@@ -201,25 +219,30 @@ impl ClientHost {
     }
 
     /// Makes a call. Returns `true` if it was answered.
-    pub(crate) async fn call(&self, line: &Line, order: Order, terms: &Terms) -> bool {
+    pub(crate) async fn call(
+        &self,
+        channel: &AnyChannel,
+        order: Order,
+        options: &CallOptions,
+    ) -> bool {
         let (name, journal) = (&self.name, &self.journal);
-        let id = journal.begin_call(terms.is_idempotent || terms.hedge.is_some());
+        let id = journal.begin_call(options.is_idempotent || options.hedge.is_some());
         let order = Order { id, ..order };
-        journal.log(name, format_args!("calls {order:?}, {terms:?}"));
+        journal.log(name, format_args!("calls {order:?}, {options:?}"));
         let mut pending = Pending {
             journal,
             id,
-            outcome: Outcome::Dropped,
+            outcome: CallOutcome::Dropped,
         };
         let began = journal.now();
         let text = order.to_string();
-        let calling = line.call(&text, terms);
-        let reply = match terms.drop_after {
+        let calling = channel.call(&text, options);
+        let reply = match options.drop_after {
             Some(limit) => timeout(limit, calling).await.ok(),
             None => Some(calling.await),
         };
         let took = journal.now().saturating_sub(began);
-        let limit = terms
+        let limit = options
             .deadline
             .map_or(LONGEST_CALL, |limit| limit + DEADLINE_SLACK);
         if took > limit {
@@ -229,39 +252,41 @@ impl ClientHost {
             Some(Ok(text)) => answered_by(&order, &text).map_or_else(
                 || {
                     journal.fault(name, format_args!("call {id} got `{text}`"));
-                    Outcome::Dropped
+                    CallOutcome::Dropped
                 },
-                Outcome::Answered,
+                CallOutcome::Answered,
             ),
             Some(Err(error)) => {
-                self.check_refusal(&order, &error);
                 journal.log(
                     name,
                     format_args!("call {id} fails: {error} {:?}", error.kind()),
                 );
-                Outcome::Failed(error.execution())
+                self.refused(&order, &error)
             }
-            None => Outcome::Dropped,
+            None => CallOutcome::Dropped,
         };
         journal.log(name, format_args!("call {id} ends: {:?}", pending.outcome));
-        matches!(pending.outcome, Outcome::Answered(_))
+        matches!(pending.outcome, CallOutcome::Answered(_))
     }
 
-    /// Checks that a refusal is the one of this call.
-    fn check_refusal(&self, order: &Order, error: &Error) {
-        if error.execution() != Execution::Executed {
-            return;
+    /// Returns what became of a call that has failed. If its function has refused it, it did so for this call.
+    fn refused(&self, order: &Order, error: &Error) -> CallOutcome {
+        let refusal = error
+            .rejection()
+            .filter(|it| it.kind() == RejectionKind::Error);
+        let Some(refusal) = refusal else {
+            return CallOutcome::Failed(error.execution());
+        };
+        let run = refused_by(order, refusal.text());
+        if run.is_none() || error.execution() != Execution::Executed {
+            let text = format_args!("call {} got {error:?}", order.id);
+            self.journal.fault(&self.name, text);
         }
-        let text = format!("{error:?}");
-        let is_own = order.is_refused && text.contains(&format!("{} is refused", order.id));
-        if !is_own && !is_cut_short(&text) {
-            self.journal
-                .fault(&self.name, format_args!("call {} got {text}", order.id));
-        }
+        CallOutcome::Refused(run.unwrap_or_default())
     }
 
     /// Calls until all is well.
-    async fn recover(&self, line: &Line) {
+    async fn recover(&self, channel: &AnyChannel) {
         let began = self.journal.now();
         let order = Order {
             id: 0,
@@ -271,7 +296,7 @@ impl ClientHost {
         };
         let (mut answered, mut failed) = (0, 0);
         while answered < 10 && failed < 100 {
-            if self.call(line, order, &Terms::default()).await {
+            if self.call(channel, order, &CallOptions::default()).await {
                 answered += 1;
             } else {
                 failed += 1;
@@ -293,7 +318,7 @@ impl ClientHost {
         let (begun, made) = (opens.begun.load(Relaxed), opens.made.load(Relaxed));
         let text = format!("{begun} attempts, {made} made; {state:?}");
         self.journal.log(&self.name, &text);
-        self.journal.entries().retries += state.retries;
+        self.journal.entries().retries += usize::try_from(state.retries).expect("few");
         // One attempt of each connection may go on, which no call waits for.
         let ended = state.connects + state.failed_attempts;
         let open = CONNECTIONS as u64;
@@ -308,14 +333,7 @@ impl ClientHost {
     }
 }
 
-/// Returns `true` if an error says that the function did not end by itself.
-fn is_cut_short(text: &str) -> bool {
-    ["_timeout`", "deadline", "cancel", "ended before the reply"]
-        .iter()
-        .any(|it| text.contains(it))
-}
-
-fn random_call(rng: &mut Rng) -> (Order, Terms) {
+fn random_call(rng: &mut Rng) -> (Order, CallOptions) {
     let order = Order {
         id: 0,
         wait: Duration::from_millis(match rng.u8(..20) {
@@ -335,13 +353,13 @@ fn random_call(rng: &mut Rng) -> (Order, Terms) {
         let millis = rng.u64(1..most);
         is_some.then_some(Duration::from_millis(millis))
     };
-    let terms = Terms {
+    let options = CallOptions {
         deadline: some(25, 1_500),
         hedge: some(8, 150),
         drop_after: some(15, 300),
         is_idempotent: some(35, 2).is_some(),
     };
-    (order, terms)
+    (order, options)
 }
 
 /// Returns the seed of a host.

@@ -22,16 +22,16 @@ use turmoil::{Sim, net::TcpStream};
 use crate::{
     net::{NetListener, PORT},
     run::{build, in_thread},
+    seeds::{replay_with, share_of_seeds},
 };
 
 const ITEMS: u64 = 2_000;
 /// When the network is whole again, and what is still to be answered after that.
 const WHOLE: Duration = Duration::from_secs(4);
-const SEEDS: u64 = 8;
 
 /// What a server knows of its conversations.
 #[derive(Clone, Debug, Default)]
-struct Desk {
+struct SharedState {
     running: Arc<AtomicU64>,
     pushes: Arc<Mutex<Vec<Push<Feed>>>>,
 }
@@ -47,11 +47,11 @@ impl Drop for Running {
 #[server_protocol(framing = Multiplexed, replies = &str)]
 async fn count(
     to: &str,
-    #[state] desk: &Desk,
+    #[state] shared: &SharedState,
     mut out: Replies<'_, Count>,
 ) -> Result<String, String> {
-    desk.running.fetch_add(1, Relaxed);
-    let _running = Running(Arc::clone(&desk.running));
+    shared.running.fetch_add(1, Relaxed);
+    let _running = Running(Arc::clone(&shared.running));
     let to: u64 = to.parse().map_err(|_| "no number")?;
     for number in 0..to {
         out.send(&number.to_string()).await?;
@@ -63,9 +63,9 @@ async fn count(
 }
 
 #[server_protocol(push = &str)]
-fn feed(what: &str, #[state] desk: &Desk, push: Push<Feed>) -> String {
+fn feed(what: &str, #[state] shared: &SharedState, push: Push<Feed>) -> String {
     if what == "join" {
-        desk.pushes.lock().expect("no panic").push(push);
+        shared.pushes.lock().expect("no panic").push(push);
     }
     what.to_owned()
 }
@@ -82,7 +82,7 @@ fn channel<F: Framing>() -> tcs::Result<Channel<F>> {
 
 /// Serves until the host is lost.
 async fn serve<P: tcs::protocol::ServerProtocol>(protocol: P) -> turmoil::Result {
-    let listener = NetListener::bind(|| {}).await?;
+    let listener = NetListener::bind(|| Box::new(|_| {})).await?;
     let server = ConcurrentServer::new(protocol)
         .listener(listener)
         .write_timeout(Duration::from_secs(1))
@@ -163,13 +163,13 @@ async fn streams(channel: &Channel<Multiplexed>) -> Result<[u64; 2], String> {
 
 #[test]
 fn stream_is_complete_or_ends_with_an_error() {
-    let (mut all, mut complete) = (0, 0);
-    for seed in 0..SEEDS {
+    let (seeds, mut all, mut complete) = (share_of_seeds(8), 0, 0);
+    for seed in seeds.clone() {
         let counted = in_thread(seed, move || {
             let mut rng = Rng::with_seed(seed);
             let mut sim = build(&mut rng);
-            let desk = Desk::default();
-            let state = desk.clone();
+            let shared = SharedState::default();
+            let state = shared.clone();
             sim.host("server", move || serve(Count::new(state.clone())));
             let counted = Arc::new(Mutex::new(None));
             let result = Arc::clone(&counted);
@@ -179,11 +179,11 @@ fn stream_is_complete_or_ends_with_an_error() {
                 drop(channel);
                 // The server finds out that earlier peers are gone.
                 for _ in 0..60 {
-                    if desk.running.load(Relaxed) > 0 {
+                    if shared.running.load(Relaxed) > 0 {
                         sleep(Duration::from_millis(100)).await;
                     }
                 }
-                let left = desk.running.load(Relaxed);
+                let left = shared.running.load(Relaxed);
                 *result.lock().expect("no panic") = Some((outcome, left));
                 Ok(())
             });
@@ -191,22 +191,25 @@ fn stream_is_complete_or_ends_with_an_error() {
             counted.lock().expect("no panic").take().expect("it ended")
         });
         let (outcome, left) = counted;
-        assert_eq!(left, 0, "seed {seed}: functions go on for nobody");
-        let [ended, whole] = outcome.unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+        let replay = replay_with(seed);
+        assert_eq!(left, 0, "{replay}: functions go on for nobody");
+        let [ended, whole] =
+            outcome.unwrap_or_else(|wrong| panic!("{}: {wrong}", replay_with(seed)));
         all += ended;
         complete += whole;
     }
-    // Some were interrupted.
     println!("{all} streams, {complete} complete");
-    assert!(complete < all && complete > SEEDS);
+    let count = seeds.end - seeds.start;
+    // Some were interrupted.
+    assert!(count == 1 || complete < all && complete > count);
 }
 
 /// Pushes a number to everyone who has joined, again and again.
-async fn push_numbers(desk: Desk, next: Arc<AtomicU64>) {
+async fn push_numbers(shared: SharedState, next: Arc<AtomicU64>) {
     loop {
         sleep(Duration::from_millis(15)).await;
         let number = next.fetch_add(1, Relaxed).to_string();
-        let mut pushes = desk.pushes.lock().expect("no panic");
+        let mut pushes = shared.pushes.lock().expect("no panic");
         // Those whose queue is full or closed.
         pushes.retain(|push| push.try_send(&number).is_ok());
     }
@@ -266,17 +269,17 @@ async fn events() -> Result<[u64; 2], String> {
 
 #[test]
 fn events_have_no_gap_within_a_connection() {
-    let (mut all, mut connections) = (0, 0);
-    for seed in 0..SEEDS {
+    let (seeds, mut all, mut connections) = (share_of_seeds(8), 0, 0);
+    for seed in seeds.clone() {
         let outcome = in_thread(seed, move || {
             let mut rng = Rng::with_seed(seed);
             let mut sim = build(&mut rng);
-            let (desk, next) = (Desk::default(), Arc::new(AtomicU64::new(0)));
+            let (shared, next) = (SharedState::default(), Arc::new(AtomicU64::new(0)));
             sim.host("server", move || {
-                let (desk, next) = (desk.clone(), Arc::clone(&next));
+                let (shared, next) = (shared.clone(), Arc::clone(&next));
                 async move {
-                    let pushing = tokio::spawn(push_numbers(desk.clone(), next));
-                    let ended = serve(Feed::new(desk)).await;
+                    let pushing = tokio::spawn(push_numbers(shared.clone(), next));
+                    let ended = serve(Feed::new(shared)).await;
                     pushing.abort();
                     ended
                 }
@@ -291,10 +294,12 @@ fn events_have_no_gap_within_a_connection() {
             run(&mut sim, &mut rng);
             outcome.lock().expect("no panic").take().expect("it ended")
         });
-        let [received, over] = outcome.unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+        let [received, over] =
+            outcome.unwrap_or_else(|wrong| panic!("{}: {wrong}", replay_with(seed)));
         all += received;
         connections += over;
     }
     println!("{all} events over {connections} connections");
-    assert!(connections > SEEDS && all > 200 * SEEDS);
+    let count = seeds.end - seeds.start;
+    assert!(count == 1 || connections > count && all > 200 * count);
 }

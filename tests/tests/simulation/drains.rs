@@ -1,9 +1,6 @@
 //! A server is drained while one of its clients is out of reach.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tcs::Execution;
@@ -11,9 +8,10 @@ use tokio::time::sleep;
 use turmoil::Sim;
 
 use crate::{
-    client::{ClientHost, Opens, Terms},
-    journal::{Entries, Journal, Outcome},
+    client::{CallOptions, Caller, Opens},
+    journal::{CallOutcome, Entries, Journal},
     run::{build, in_thread},
+    seeds::{replay_with, share_of_seeds},
     server::{Order, ServerHost},
 };
 
@@ -31,14 +29,12 @@ fn drained(seed: u64, has_ids: bool, [cut, mend]: [Change; 2], back: Duration) -
         let host = server.clone();
         sim.host("server", move || host.clone().serve());
         for name in ["near", "far"] {
-            let client = ClientHost {
+            let client = Caller {
                 name: name.to_owned(),
                 journal: journal.clone(),
                 servers: vec!["server".to_owned()],
                 has_ids,
                 seed,
-                whole: Duration::ZERO,
-                is_done: Arc::new(AtomicBool::new(false)),
             };
             sim.client(name, calls(client));
         }
@@ -69,21 +65,21 @@ fn drained(seed: u64, has_ids: bool, [cut, mend]: [Change; 2], back: Duration) -
 }
 
 /// Makes a slow call, and then quick ones until one is answered.
-async fn calls(client: ClientHost) -> turmoil::Result {
+async fn calls(client: Caller) -> turmoil::Result {
     if client.name == "far" {
         // Its call is the second one.
         sleep(Duration::from_millis(20)).await;
     }
-    let line = client.line(&Arc::new(Opens::default()))?;
+    let channel = client.channel(&Arc::new(Opens::default()))?;
     let mut order = Order {
         id: 0,
         wait: Duration::from_millis(600),
         length: 10,
         is_refused: false,
     };
-    client.call(&line, order, &Terms::default()).await;
+    client.call(&channel, order, &CallOptions::default()).await;
     order.wait = Duration::ZERO;
-    while !client.call(&line, order, &Terms::default()).await {
+    while !client.call(&channel, order, &CallOptions::default()).await {
         sleep(Duration::from_millis(10)).await;
     }
     Ok(())
@@ -98,46 +94,56 @@ const HOLD: [Change; 2] = [
     |sim| sim.release("far", "server"),
 ];
 
-fn first_calls(entries: &Entries) -> Vec<Outcome> {
+fn first_calls(entries: &Entries) -> Vec<CallOutcome> {
     let calls = entries.calls.values().take(2);
     calls.filter_map(|call| call.outcome.clone()).collect()
 }
 
-fn answered(run: &str) -> Outcome {
-    Outcome::Answered(run.to_owned())
+fn answered(run: &str) -> CallOutcome {
+    CallOutcome::Answered(run.to_owned())
 }
 
 #[test]
 fn drain_ends_in_time_though_a_peer_is_out_of_reach() {
-    for (seed, has_ids) in [(1, false), (2, true), (3, false), (4, true)] {
+    for seed in share_of_seeds(4) {
+        let has_ids = seed % 2 == 1;
         let entries = drained(seed, has_ids, CUT, Duration::from_secs(2));
         // Its end, in time and with nothing left, was checked (`ServerHost::ended`).
         assert_eq!(
             (&entries.faults, entries.drains),
             (&vec![], 1),
-            "seed {seed}"
+            "{}",
+            replay_with(seed)
         );
-        let lost = Outcome::Failed(Execution::Unknown);
+        let lost = CallOutcome::Failed(Execution::Unknown);
         assert_eq!(
             first_calls(&entries),
             [answered("server#1"), lost],
-            "seed {seed}"
+            "{}",
+            replay_with(seed)
         );
         let (_, latest) = entries.calls.last_key_value().expect("many");
-        assert_eq!(latest.outcome, Some(answered("server#2")), "seed {seed}");
+        assert_eq!(
+            latest.outcome,
+            Some(answered("server#2")),
+            "{}",
+            replay_with(seed)
+        );
     }
 }
 
 #[test]
 fn replies_of_a_drain_arrive_later_over_a_slow_network() {
-    for (seed, has_ids) in [(1, false), (2, true), (3, false), (4, true)] {
+    for seed in share_of_seeds(4) {
+        let has_ids = seed % 2 == 1;
         let entries = drained(seed, has_ids, HOLD, Duration::from_millis(900));
         assert_eq!(
             (&entries.faults, entries.drains),
             (&vec![], 1),
-            "seed {seed}"
+            "{}",
+            replay_with(seed)
         );
         let both = [answered("server#1"), answered("server#1")];
-        assert_eq!(first_calls(&entries), both, "seed {seed}");
+        assert_eq!(first_calls(&entries), both, "{}", replay_with(seed));
     }
 }

@@ -28,23 +28,27 @@ pub(crate) struct Entries {
     /// The times at which servers could be reached again.
     pub(crate) returns: Vec<Duration>,
     /// The numbers of times that requests were sent again, and of drains that ended.
-    pub(crate) retries: u64,
-    pub(crate) drains: u64,
+    pub(crate) retries: usize,
+    pub(crate) drains: usize,
 }
 
 /// A call, and what became of it.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
     pub(crate) is_idempotent: bool,
+    /// How often its client wrote it to a connection.
+    pub(crate) writes: usize,
     /// The runs of servers that executed it, in order.
     pub(crate) executions: Vec<String>,
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<CallOutcome>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     /// By this run of a server.
     Answered(String),
+    /// By the function, in this run of a server.
+    Refused(String),
     Failed(Execution),
     /// The caller no longer waited, or its host was lost.
     Dropped,
@@ -89,9 +93,18 @@ impl Journal {
         id
     }
 
-    pub(crate) fn end_call(&self, id: u64, outcome: Outcome) {
+    pub(crate) fn end_call(&self, id: u64, outcome: CallOutcome) {
         if let Some(call) = self.entries().calls.get_mut(&id) {
             call.outcome = Some(outcome);
+        }
+    }
+
+    /// Notes that a client wrote a call to a connection, or tried to.
+    pub(crate) fn write(&self, id: u64) {
+        if let Some(call) = self.entries().calls.get_mut(&id) {
+            call.writes += 1;
+        } else {
+            self.fault("network", format_args!("call {id} was never made"));
         }
     }
 
@@ -116,12 +129,22 @@ impl Journal {
             if times > 1 && !call.is_idempotent {
                 faults.push(format!("call {id} was executed {times} times: {call:?}"));
             }
+            if times > call.writes {
+                faults.push(format!("call {id} was executed and not sent: {call:?}"));
+            }
             let is_right = match &call.outcome {
                 None => false,
-                Some(Outcome::Answered(run)) => call.executions.contains(run),
-                Some(Outcome::Failed(Execution::NotSent | Execution::NotExecuted)) => times == 0,
-                Some(Outcome::Failed(Execution::Executed)) => times > 0,
-                Some(Outcome::Failed(Execution::Unknown) | Outcome::Dropped) => true,
+                Some(CallOutcome::Answered(run) | CallOutcome::Refused(run)) => {
+                    call.executions.contains(run)
+                }
+                Some(CallOutcome::Failed(execution)) => match execution {
+                    Execution::NotSent => call.writes == 0,
+                    Execution::NotExecuted => times == 0 && call.writes > 0,
+                    Execution::Executed => times > 0,
+                    // Whoever has not written a request knows.
+                    Execution::Unknown => call.writes > 0,
+                },
+                Some(CallOutcome::Dropped) => true,
             };
             if !is_right {
                 faults.push(format!("call {id} has another outcome: {call:?}"));

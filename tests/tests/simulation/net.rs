@@ -1,12 +1,21 @@
 //! What connects the library with the simulated network: its public traits are enough.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{
+    io,
+    net::Ipv4Addr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tcs::{
     Peer,
     transport::{Incoming, Listener},
 };
-use tokio::{io::copy_bidirectional, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    time::timeout,
+};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// Where servers and the balancer listen.
@@ -15,11 +24,12 @@ pub(crate) const PORT: u16 = 7_000;
 /// Listens on the host that runs.
 pub(crate) struct NetListener {
     listener: TcpListener,
-    on_accept: Box<dyn Fn() + Send>,
+    /// Makes what is told of the calls that arrive over a new connection.
+    on_accept: Box<dyn Fn() -> OnCall + Send>,
 }
 
 impl NetListener {
-    pub(crate) async fn bind(on_accept: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub(crate) async fn bind(on_accept: impl Fn() -> OnCall + Send + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
         Ok(Self {
             listener,
@@ -31,10 +41,12 @@ impl NetListener {
 impl Listener for NetListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let (stream, addr) = self.listener.accept().await?;
-        (self.on_accept)();
         let mut peer = Peer::unnamed();
         peer.set_addr(addr);
-        Ok(Some(Incoming::new(stream, peer)))
+        Ok(Some(Incoming::new(
+            Tap::of_reads(stream, (self.on_accept)()),
+            peer,
+        )))
     }
 
     fn name(&self) -> String {
@@ -62,4 +74,103 @@ pub(crate) async fn balance(servers: Vec<String>) -> turmoil::Result {
         });
     }
     Ok(())
+}
+
+/// Is told the number of a call in the bytes of a connection.
+pub(crate) type OnCall = Box<dyn Fn(u64) + Send + Sync>;
+
+/// A connection with a count of the calls that come over it, which the library has no part in.
+pub(crate) struct Tap {
+    stream: TcpStream,
+    reads: Option<Scanner>,
+    writes: Option<Scanner>,
+}
+
+impl Tap {
+    /// Tells of the calls that are read.
+    fn of_reads(stream: TcpStream, on_call: OnCall) -> Self {
+        Self {
+            stream,
+            reads: Some(Scanner::new(on_call)),
+            writes: None,
+        }
+    }
+
+    /// Tells of the calls that are written, also if that fails.
+    pub(crate) fn of_writes(stream: TcpStream, on_call: OnCall) -> Self {
+        Self {
+            stream,
+            reads: None,
+            writes: Some(Scanner::new(on_call)),
+        }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if let Some(reads) = &mut this.reads {
+            reads.scan(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes));
+        if let Some(writes) = &mut this.writes {
+            let taken = *written.as_ref().unwrap_or(&bytes.len());
+            writes.scan(&bytes[..taken]);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// Finds `<NUMBER>` in a stream of bytes.
+struct Scanner {
+    number: Option<u64>,
+    on_call: OnCall,
+}
+
+impl Scanner {
+    fn new(on_call: OnCall) -> Self {
+        Self {
+            number: None,
+            on_call,
+        }
+    }
+
+    fn scan(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.number = match (byte, self.number) {
+                (b'<', _) => Some(0),
+                (b'0'..=b'9', Some(number)) => Some(number * 10 + u64::from(byte - b'0')),
+                (b'>', Some(number)) => {
+                    (self.on_call)(number);
+                    None
+                }
+                _ => None,
+            };
+        }
+    }
 }

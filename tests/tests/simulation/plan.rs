@@ -58,7 +58,7 @@ pub(crate) enum Event {
 }
 
 /// Returns the events of a simulation that is whole again at `end`, in order.
-pub(crate) fn plan(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration, Event)> {
+pub(crate) fn random_events(rng: &mut Rng, hosts: &Hosts, end: Duration) -> Vec<(Duration, Event)> {
     let mut events = Vec::new();
     let links = hosts.links();
     for _ in 0..rng.usize(4..13) {

@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,11 +20,16 @@ use tcs_tests::adds_up;
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
-    journal::{Journal, Outcome},
+    journal::{CallOutcome, Journal},
     net::NetListener,
 };
 
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server keeps a connection whose peer is gone, and a second for the sweep, the linger and the network.
+pub(crate) const LONGEST_IDLE: Duration =
+    Duration::from_secs(IDLE_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() + 1);
 /// The sweep that finds the end of the drain, what a closing connection lingers, and two steps.
 const DRAIN_SLACK: Duration = Duration::from_millis(400);
 
@@ -41,13 +46,15 @@ impl Display for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let wait = self.wait.as_millis();
         let refused = u8::from(self.is_refused);
-        write!(f, "{} {wait} {} {refused}", self.id, self.length)
+        // The number as `net::Scanner` finds it.
+        write!(f, "<{}> {wait} {} {refused}", self.id, self.length)
     }
 }
 
 impl Order {
     fn parse(text: &str) -> Self {
-        let mut numbers = text.split(' ').map(|it| it.parse().expect("a number"));
+        let parts = text.split(' ').map(|it| it.trim_matches(['<', '>']));
+        let mut numbers = parts.map(|it| it.parse().expect("a number"));
         let mut next = || numbers.next().expect("four numbers");
         Self {
             id: next(),
@@ -67,20 +74,24 @@ struct RunState {
     /// Its host and its number, such as `server-1#3`.
     name: String,
     journal: Journal,
+    accepted: AtomicU64,
+    /// How many calls were read from connections, executed, and executed to their end.
+    arrived: AtomicU64,
     executed: AtomicU64,
+    completed: AtomicU64,
     running: AtomicU64,
 }
 
 impl Run {
     async fn execute(&self, order: &str) -> Result<String, String> {
         let order = Order::parse(order);
-        let mut execution = Running::begin(Arc::clone(&self.0), order.id);
+        let mut execution = ExecutionGuard::begin(Arc::clone(&self.0), order.id);
         if !order.wait.is_zero() {
             sleep(order.wait).await;
         }
         execution.is_complete = true;
         if order.is_refused {
-            return Err(format!("{} is refused", order.id));
+            return Err(refusal(order.id, &self.0.name));
         }
         Ok(reply(order.id, &self.0.name, order.length))
     }
@@ -91,6 +102,17 @@ fn reply(id: u64, run: &str, length: usize) -> String {
     format!("{id} {run} {}", "x".repeat(length))
 }
 
+/// Returns the error of a call that is refused.
+fn refusal(id: u64, run: &str) -> String {
+    format!("{id} is refused by {run}")
+}
+
+/// Returns who has refused, if this is the error of that call.
+pub(crate) fn refused_by(order: &Order, text: &str) -> Option<String> {
+    let run = text.rsplit(' ').next()?;
+    (order.is_refused && text == refusal(order.id, run)).then(|| run.to_owned())
+}
+
 /// Returns who has answered, if this is the reply to that call.
 pub(crate) fn answered_by(order: &Order, text: &str) -> Option<String> {
     let run = text.split(' ').nth(1)?;
@@ -98,13 +120,13 @@ pub(crate) fn answered_by(order: &Order, text: &str) -> Option<String> {
 }
 
 /// A function that runs.
-struct Running {
+struct ExecutionGuard {
     run: Arc<RunState>,
     id: u64,
     is_complete: bool,
 }
 
-impl Running {
+impl ExecutionGuard {
     fn begin(run: Arc<RunState>, id: u64) -> Self {
         run.executed.fetch_add(1, Relaxed);
         run.running.fetch_add(1, Relaxed);
@@ -118,7 +140,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ExecutionGuard {
     fn drop(&mut self) {
         let Self {
             run,
@@ -126,6 +148,7 @@ impl Drop for Running {
             is_complete,
         } = self;
         run.running.fetch_sub(1, Relaxed);
+        run.completed.fetch_add(u64::from(*is_complete), Relaxed);
         let how = if *is_complete { "completes" } else { "drops" };
         run.journal.log(&run.name, format_args!("{how} {id}"));
     }
@@ -182,7 +205,10 @@ impl ServerHost {
             let run = Run(Arc::new(RunState {
                 name: format!("{}#{number}", self.name),
                 journal: self.journal.clone(),
+                accepted: AtomicU64::new(0),
+                arrived: AtomicU64::new(0),
                 executed: AtomicU64::new(0),
+                completed: AtomicU64::new(0),
                 running: AtomicU64::new(0),
             }));
             if self.has_ids {
@@ -205,36 +231,43 @@ impl ServerHost {
         server: ConcurrentServer<P>,
         run: Run,
     ) -> turmoil::Result {
-        let accepted = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&accepted);
+        let counted = Arc::downgrade(&run.0);
         let listener = NetListener::bind(move || {
-            counter.fetch_add(1, Relaxed);
+            if let Some(run) = counted.upgrade() {
+                run.accepted.fetch_add(1, Relaxed);
+            }
+            let counted = Weak::clone(&counted);
+            Box::new(move |_| {
+                if let Some(run) = counted.upgrade() {
+                    run.arrived.fetch_add(1, Relaxed);
+                }
+            })
         });
         let server = server
             .listener(listener.await?)
             .drain_timeout(DRAIN_TIMEOUT)
-            .idle_timeout(Duration::from_secs(4))
+            .idle_timeout(IDLE_TIMEOUT)
             .frame_timeout(Duration::from_secs(1))
             .write_timeout(Duration::from_secs(1))
             .half_close_timeout(Duration::from_millis(500))
-            .request_timeout(Duration::from_secs(2))
+            .request_timeout(REQUEST_TIMEOUT)
             .linger(Duration::from_millis(200))
             .bind()
             .await?;
-        self.control.lock().expect("no panic").handle = Some(server.handle());
+        let handle = server.handle();
+        self.control.lock().expect("no panic").handle = Some(handle.clone());
         self.journal.log(&run.0.name, "listens");
         let now = self.journal.now();
         self.journal.entries().returns.push(now);
         let report = server.listen().await?;
-        self.ended(&run, &report, accepted.load(Relaxed));
+        self.ended(&run, &report, &handle);
         Ok(())
     }
 
     /// Checks what must hold when a server has ended: nothing of it is left.
-    fn ended(&self, run: &Run, report: &Report, accepted: u64) {
+    fn ended(&self, run: &Run, report: &Report, handle: &ServerHandle) {
         let (name, journal) = (&run.0.name, &self.journal);
         journal.log(name, format_args!("has ended: {report:?}"));
-        self.check(report);
         let stopped = {
             let mut control = self.control.lock().expect("no panic");
             control.handle = None;
@@ -255,28 +288,60 @@ impl ServerHost {
                 "{running} functions, {tasks} tasks, {streams} streams, {owners} owners are left"
             ));
         }
-        let (requests, connections) = (report.requests, report.connections);
-        if (requests.in_flight, connections.open) != (0, 0) {
-            fault("its report has something open".to_owned());
+        // The report counts what is open as aborted. These are the numbers before.
+        let (left, reserved) = (handle.stats(), handle.reserved_bytes());
+        if left != *report || reserved > 0 {
+            fault(format!("{left:?} and {reserved} bytes are left"));
         }
-        if connections.accepted != accepted {
-            fault(format!("{accepted} connections were accepted"));
+        if report.connections.aborted > 0 && took < DRAIN_TIMEOUT {
+            fault(format!("connections were aborted after {took:?}"));
         }
-        let executed = run.0.executed.load(Relaxed);
-        if executed > requests.served + requests.failed + requests.aborted {
-            fault(format!("{executed} requests were executed"));
-        }
+        self.check_counts(run, report);
+    }
+
+    /// Compares the numbers of a server that has ended with what its network, functions and clients have counted.
+    fn check_counts(&self, run: &Run, report: &Report) {
+        self.check(report);
+        let counter = |counter: &AtomicU64| counter.load(Relaxed);
+        let [accepted, arrived, executed, completed] = [
+            &run.0.accepted,
+            &run.0.arrived,
+            &run.0.executed,
+            &run.0.completed,
+        ]
+        .map(counter);
         let answered = {
-            let entries = journal.entries();
-            let outcome = Some(Outcome::Answered(name.clone()));
-            entries
-                .calls
-                .values()
-                .filter(|call| call.outcome == outcome)
-                .count() as u64
+            let entries = self.journal.entries();
+            let is_answered = |outcome: &CallOutcome| match outcome {
+                CallOutcome::Answered(by) | CallOutcome::Refused(by) => *by == run.0.name,
+                CallOutcome::Failed(_) | CallOutcome::Dropped => false,
+            };
+            let outcomes = entries.calls.values().filter_map(|it| it.outcome.as_ref());
+            outcomes.filter(|it| is_answered(it)).count() as u64
         };
-        if answered > requests.served {
-            fault(format!("{answered} calls were answered"));
+        let requests = report.requests;
+        let others = requests.failed + requests.rejected + requests.aborted;
+        // In order, the function of each request is called, unless it is rejected.
+        let uncalled = if self.has_ids {
+            others
+        } else {
+            requests.rejected
+        };
+        let is_right = report.connections.accepted == accepted
+            && executed <= requests.received
+            && requests.received <= executed + uncalled
+            && requests.received <= arrived + requests.rejected
+            && answered <= requests.served
+            && requests.served <= completed
+            && completed <= requests.served + requests.failed + requests.aborted;
+        if !is_right {
+            self.journal.fault(
+                &run.0.name,
+                format_args!(
+                    "{accepted} connections, {arrived} calls, {executed} executed, {completed} completed, \
+                     {answered} answered; {report:?}"
+                ),
+            );
         }
     }
 
@@ -296,17 +361,29 @@ impl ServerHost {
         }
     }
 
+    /// Returns `true` if the server runs and nothing is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        let handle = self.control.lock().expect("no panic").handle.clone();
+        handle.is_some_and(|handle| {
+            let stats = handle.stats();
+            (stats.requests.in_flight, stats.connections.open) == (0, 0)
+        })
+    }
+
     /// Stops the server. The next one begins after `restart`, if there is one.
-    pub(crate) fn stop(&self, restart: Option<Duration>) {
+    /// Returns `false` if none runs.
+    pub(crate) fn stop(&self, restart: Option<Duration>) -> bool {
         let now = self.journal.now();
         let mut control = self.control.lock().expect("no panic");
         control.pause = restart.unwrap_or_default();
         control.is_over = restart.is_none();
-        if let Some(handle) = control.handle.clone() {
+        let handle = control.handle.clone();
+        if let Some(handle) = &handle {
             control.stopped.get_or_insert(now);
             drop(control);
             handle.stop();
         }
+        handle.is_some()
     }
 
     /// Forgets a run whose host was lost.

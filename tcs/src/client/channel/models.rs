@@ -1,6 +1,7 @@
 //! Models of what the callers of a channel share with its driver, and with those who receive events.
 
 use std::{
+    array,
     future::poll_fn,
     pin::pin,
     task::{Context, Waker},
@@ -12,24 +13,35 @@ use super::{hub::Subscriber, *};
 use crate::{
     client::{ConnectOptions, event_queue::Entry},
     framing::Lines,
-    models::{block_on, explore, scope},
+    models::{block_on, explore, explore_all, scope},
 };
 
 fn open<F: Framing>(max_in_flight: usize) -> (Channel<F>, Driver<F>, DuplexStream) {
-    let (near, far) = duplex(64);
+    let (channel, [(driver, far)]) = open_pool(max_in_flight);
+    (channel, driver, far)
+}
+
+/// Opens a channel with so many connections. Returns the driver of each, and the far end.
+fn open_pool<F: Framing, const N: usize>(
+    max_in_flight: usize,
+) -> (Channel<F>, [(Driver<F>, DuplexStream); N]) {
+    // Which connection a call takes must not differ between two runs of the same order.
+    fastrand::seed(1);
     let options = ConnectOptions::new()
         .reply_timeout(None)
         .max_in_flight(max_in_flight);
     let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
-    let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-    let subchannel = Arc::new(subchannel);
-    let connection = options.over(near).expect("the options are valid");
-    let driver = Driver::attach(&subchannel, connection);
-    (
-        Channel::over(Pool::new([subchannel], stats, options)),
-        driver,
-        far,
-    )
+    let subchannels: [_; N] = array::from_fn(|index| {
+        let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
+        Arc::new(Subchannel::new(options, index, stats, room, None))
+    });
+    let connections = subchannels.each_ref().map(|subchannel| {
+        let (near, far) = duplex(64);
+        let connection = options.clone().over(near).expect("the options are valid");
+        (Driver::attach(subchannel, connection), far)
+    });
+    let channel = Channel::over(Pool::new(subchannels, stats, options));
+    (channel, connections)
 }
 
 /// Answers this many requests of one byte each, and closes.
@@ -101,6 +113,26 @@ fn every_call_ends_when_the_connection_is_lost() {
 }
 
 #[test]
+fn calls_go_on_over_the_other_connection_when_one_of_two_is_lost() {
+    explore(|| {
+        let (channel, [lost, lasting]) = open_pool(1);
+        scope(|threads| {
+            let lost_driver = threads.spawn(|| drop(block_on(lost.0.run())));
+            threads.spawn(|| drop(lost.1));
+            threads.spawn(|| block_on(lasting.0.run()));
+            threads.spawn(|| block_on(answer(lasting.1, usize::MAX)));
+            // They may be those that are lost.
+            let other = channel.clone();
+            let other = threads.spawn(|| drop(block_on(call(other, b'a'))));
+            drop(block_on(call(channel.clone(), b'b')));
+            other.join().expect("it ends");
+            lost_driver.join().expect("it ends");
+            block_on(call(channel, b'c')).expect("a reply");
+        });
+    });
+}
+
+#[test]
 fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
     explore(|| {
         let (channel, driver, _far) = open::<LengthPrefixed>(1);
@@ -128,7 +160,7 @@ fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
 
 #[test]
 fn framing_knows_the_events_once_they_were_noted() {
-    explore(|| {
+    explore_all(|| {
         let (channel, _driver, _far) = open::<Lines>(1);
         let note = || {
             channel.pool.note_events(|_| true);

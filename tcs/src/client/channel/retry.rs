@@ -149,6 +149,8 @@ struct Retries<'c> {
     end: Option<Instant>,
     /// Whether an earlier attempt may have been executed.
     is_unknown: bool,
+    /// Whether the server has rejected an earlier attempt, which was sent for that.
+    was_rejected: bool,
 }
 
 impl<'c> Retries<'c> {
@@ -165,13 +167,17 @@ impl<'c> Retries<'c> {
     /// Notes how an attempt has failed. If the request was sent twice, nothing is known of the other one.
     fn note(&mut self, error: &Error, was_hedged: bool) {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
+        self.was_rejected |= error.execution() == Execution::NotExecuted;
     }
 
     /// Returns the error of the call. `error` is the error of the last attempt.
     fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
         stats.count_failure();
         match error.execution() {
-            Execution::NotSent | Execution::NotExecuted if self.is_unknown => error.unknown(),
+            Execution::NotSent | Execution::NotExecuted if self.is_unknown => {
+                error.with_execution(Execution::Unknown)
+            }
+            Execution::NotSent if self.was_rejected => error.with_execution(Execution::NotExecuted),
             _ => error,
         }
     }

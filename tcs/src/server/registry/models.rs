@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Peer,
-    models::{block_on, explore, scope},
+    models::{block_on, explore, explore_all, scope},
 };
 
 fn registry() -> Arc<Registry> {
@@ -88,7 +88,7 @@ fn function_learns_of_a_drain_after_its_connection() {
         |registry: &Registry| registry.set_flag_for_all(DRAIN),
         |registry: &Registry| registry.retire(1 << 20),
     ] {
-        explore(move || {
+        explore_all(move || {
             let registry = registry();
             let connection = registry.register();
             let info = connection.info(Peer::unnamed(), None);

@@ -1,11 +1,11 @@
 //! A model of calls that are answered, and sent again, at the same time.
 
 use super::*;
-use crate::models::{explore, scope};
+use crate::models::{explore_all, scope};
 
 #[test]
 fn answer_pays_for_retries_once() {
-    explore(|| {
+    explore_all(|| {
         let budget = RetryBudget::new();
         scope(|threads| {
             for _ in 0..2 {
