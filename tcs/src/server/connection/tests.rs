@@ -278,10 +278,10 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
     let begun = read.poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"\0\x10"[..]);
     assert!(begun.is_ready());
     let mut waiting = pin!(wait_for_memory(&mut io, &read, pending::<()>()));
-    let mut polls = 0;
+    let mut count = 0;
     let counted = poll_fn(|cx| {
-        polls += 1;
-        assert!(polls < 100, "it wakes itself");
+        count += 1;
+        assert!(count < 100, "it wakes itself");
         waiting.as_mut().poll(cx)
     });
     let began = Instant::now();
