@@ -94,7 +94,7 @@ impl<P: ServerProtocol> Connection<P> {
                 waited
             });
             if let Some(interrupt) = waited.await?
-                && let Flow::Break(exit) = driver.interrupt(interrupt)
+                && let Flow::Break(exit) = driver.interrupt(&interrupt)
             {
                 return Ok(Some(exit));
             }

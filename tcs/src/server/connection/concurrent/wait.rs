@@ -91,9 +91,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
     #[cold]
-    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
+    pub(super) fn interrupt(&mut self, interrupt: &Interrupt) -> Flow {
         match interrupt {
-            Interrupt::Aborted(reason) => return self.abort(reason),
+            Interrupt::Aborted(reason) => return self.abort(*reason),
             Interrupt::TimedOut => self.drop_late_functions(),
             Interrupt::HalfClosed => {
                 self.phase = Phase::HalfClosed;
