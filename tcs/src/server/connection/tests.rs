@@ -284,7 +284,7 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
         assert!(count < 100, "it wakes itself");
         waiting.as_mut().poll(cx)
     });
-    let began = Instant::now();
+    let start = Instant::now();
     let ended = registry.sweeping(async {
         tokio::select! {
             biased;
@@ -297,7 +297,7 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
         ended,
         Ok(Err(ReadOutcome::Ended(WaitEnd::Draining)))
     ));
-    let passed = began.elapsed().as_millis();
+    let passed = start.elapsed().as_millis();
     assert!((1_000..1_500).contains(&passed), "{passed}");
 }
 
