@@ -201,7 +201,7 @@ impl Caller {
         let opened = TcpStream::connect((server.as_str(), PORT)).await;
         opens.made.fetch_add(u64::from(opened.is_ok()), Relaxed);
         let journal = self.journal.clone();
-        Ok(Tap::of_writes(
+        Ok(Tap::of_client(
             opened?,
             Box::new(move |id| journal.write(id)),
         ))

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use turmoil::{Sim, net::TcpStream};
 
 use crate::{
-    net::{NetListener, PORT},
+    net::{NetListener, OnCall, PORT},
     run::{build, in_thread},
     seeds::{replay_with, share_of_seeds},
 };
@@ -82,7 +82,7 @@ fn channel<F: Framing>() -> tcs::Result<Channel<F>> {
 
 /// Serves until the host is lost.
 async fn serve<P: tcs::protocol::ServerProtocol>(protocol: P) -> turmoil::Result {
-    let listener = NetListener::bind(|| Box::new(|_| {})).await?;
+    let listener = NetListener::bind(|| [(); 2].map(|()| Box::new(|_| {}) as OnCall)).await?;
     let server = ConcurrentServer::new(protocol)
         .listener(listener)
         .write_timeout(Duration::from_secs(1))

@@ -139,7 +139,8 @@ impl Journal {
                 }
                 Some(CallOutcome::Failed(execution)) => match execution {
                     Execution::NotSent => call.writes == 0,
-                    Execution::NotExecuted => times == 0 && call.writes > 0,
+                    // The server may have rejected the connection before.
+                    Execution::NotExecuted => times == 0,
                     Execution::Executed => times > 0,
                     // Whoever has not written a request knows.
                     Execution::Unknown => call.writes > 0,

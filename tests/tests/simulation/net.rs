@@ -24,12 +24,14 @@ pub(crate) const PORT: u16 = 7_000;
 /// Listens on the host that runs.
 pub(crate) struct NetListener {
     listener: TcpListener,
-    /// Makes what is told of the calls that arrive over a new connection.
-    on_accept: Box<dyn Fn() -> OnCall + Send>,
+    /// Makes what is told of the calls that arrive over a new connection, and of the replies.
+    on_accept: Box<dyn Fn() -> [OnCall; 2] + Send>,
 }
 
 impl NetListener {
-    pub(crate) async fn bind(on_accept: impl Fn() -> OnCall + Send + 'static) -> io::Result<Self> {
+    pub(crate) async fn bind(
+        on_accept: impl Fn() -> [OnCall; 2] + Send + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
         Ok(Self {
             listener,
@@ -44,7 +46,7 @@ impl Listener for NetListener {
         let mut peer = Peer::unnamed();
         peer.set_addr(addr);
         Ok(Some(Incoming::new(
-            Tap::of_reads(stream, (self.on_accept)()),
+            Tap::of_server(stream, (self.on_accept)()),
             peer,
         )))
     }
@@ -83,25 +85,25 @@ pub(crate) type OnCall = Box<dyn Fn(u64) + Send + Sync>;
 pub(crate) struct Tap {
     stream: TcpStream,
     reads: Option<Scanner>,
-    writes: Option<Scanner>,
+    writes: Scanner,
 }
 
 impl Tap {
-    /// Tells of the calls that are read.
-    fn of_reads(stream: TcpStream, on_call: OnCall) -> Self {
+    /// Tells of the calls that are read, and of the replies that are written.
+    fn of_server(stream: TcpStream, [on_call, on_reply]: [OnCall; 2]) -> Self {
         Self {
             stream,
             reads: Some(Scanner::new(on_call)),
-            writes: None,
+            writes: Scanner::new(on_reply),
         }
     }
 
     /// Tells of the calls that are written, also if that fails.
-    pub(crate) fn of_writes(stream: TcpStream, on_call: OnCall) -> Self {
+    pub(crate) fn of_client(stream: TcpStream, on_call: OnCall) -> Self {
         Self {
             stream,
             reads: None,
-            writes: Some(Scanner::new(on_call)),
+            writes: Scanner::new(on_call),
         }
     }
 }
@@ -130,10 +132,10 @@ impl AsyncWrite for Tap {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes));
-        if let Some(writes) = &mut this.writes {
-            let taken = *written.as_ref().unwrap_or(&bytes.len());
-            writes.scan(&bytes[..taken]);
-        }
+        let is_client = this.reads.is_none();
+        let failed = if is_client { bytes.len() } else { 0 };
+        this.writes
+            .scan(&bytes[..*written.as_ref().unwrap_or(&failed)]);
         Poll::Ready(written)
     }
 

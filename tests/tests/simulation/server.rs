@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
     journal::{CallOutcome, Journal},
-    net::NetListener,
+    net::{NetListener, OnCall},
 };
 
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -75,10 +75,11 @@ struct RunState {
     name: String,
     journal: Journal,
     accepted: AtomicU64,
-    /// How many calls were read from connections, executed, and executed to their end.
+    /// How many calls were read from connections, executed, and executed to their end; and how many replies were written.
     arrived: AtomicU64,
     executed: AtomicU64,
     completed: AtomicU64,
+    replied: AtomicU64,
     running: AtomicU64,
 }
 
@@ -99,12 +100,12 @@ impl Run {
 
 /// Returns the reply to a call.
 fn reply(id: u64, run: &str, length: usize) -> String {
-    format!("{id} {run} {}", "x".repeat(length))
+    format!("<{id}> {run} {}", "x".repeat(length))
 }
 
 /// Returns the error of a call that is refused.
 fn refusal(id: u64, run: &str) -> String {
-    format!("{id} is refused by {run}")
+    format!("<{id}> is refused by {run}")
 }
 
 /// Returns who has refused, if this is the error of that call.
@@ -209,6 +210,7 @@ impl ServerHost {
                 arrived: AtomicU64::new(0),
                 executed: AtomicU64::new(0),
                 completed: AtomicU64::new(0),
+                replied: AtomicU64::new(0),
                 running: AtomicU64::new(0),
             }));
             if self.has_ids {
@@ -236,11 +238,15 @@ impl ServerHost {
             if let Some(run) = counted.upgrade() {
                 run.accepted.fetch_add(1, Relaxed);
             }
-            let counted = Weak::clone(&counted);
-            Box::new(move |_| {
-                if let Some(run) = counted.upgrade() {
-                    run.arrived.fetch_add(1, Relaxed);
-                }
+            let counters: [fn(&RunState) -> &AtomicU64; 2] =
+                [|run| &run.arrived, |run| &run.replied];
+            counters.map(|counter| -> OnCall {
+                let counted = Weak::clone(&counted);
+                Box::new(move |_| {
+                    if let Some(run) = counted.upgrade() {
+                        counter(&run).fetch_add(1, Relaxed);
+                    }
+                })
             })
         });
         let server = server
@@ -303,11 +309,12 @@ impl ServerHost {
     fn check_counts(&self, run: &Run, report: &Report) {
         self.check(report);
         let counter = |counter: &AtomicU64| counter.load(Relaxed);
-        let [accepted, arrived, executed, completed] = [
+        let [accepted, arrived, executed, completed, replied] = [
             &run.0.accepted,
             &run.0.arrived,
             &run.0.executed,
             &run.0.completed,
+            &run.0.replied,
         ]
         .map(counter);
         let answered = {
@@ -331,15 +338,15 @@ impl ServerHost {
             && executed <= requests.received
             && requests.received <= executed + uncalled
             && requests.received <= arrived + requests.rejected
-            && answered <= requests.served
-            && requests.served <= completed
+            && requests.served == replied
+            && (answered..=completed).contains(&replied)
             && completed <= requests.served + requests.failed + requests.aborted;
         if !is_right {
             self.journal.fault(
                 &run.0.name,
                 format_args!(
                     "{accepted} connections, {arrived} calls, {executed} executed, {completed} completed, \
-                     {answered} answered; {report:?}"
+                     {replied} replies, {answered} answered; {report:?}"
                 ),
             );
         }

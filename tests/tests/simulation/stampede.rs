@@ -126,7 +126,7 @@ fn stampede(seed: u64, outage: Duration) -> Stampede {
 #[test]
 fn clients_come_back_one_after_the_other() {
     let channels = HOSTS * CHANNELS;
-    for seed in share_of_seeds(4) {
+    for seed in share_of_seeds(2) {
         // 200 connections in all, of which each waits for a second at most.
         for (seconds, most, all) in [(1, 65, 1_400), (4, 55, 2_600)] {
             let outcome = stampede(seed, Duration::from_secs(seconds));

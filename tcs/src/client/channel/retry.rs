@@ -149,7 +149,7 @@ struct Retries<'c> {
     end: Option<Instant>,
     /// Whether an earlier attempt may have been executed.
     is_unknown: bool,
-    /// Whether the server has rejected an earlier attempt, which was sent for that.
+    /// Whether the server has rejected an earlier attempt.
     was_rejected: bool,
 }
 
