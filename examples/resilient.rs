@@ -1,4 +1,5 @@
-//! A client that lasts: its server stops and starts again, and no call fails.
+//! A client that lasts: its server is stopped gracefully and starts again, and no call fails. Calls in flight at a server
+//! that is killed would fail, unless they are idempotent.
 //!
 //! ```text
 //! cargo run --example resilient

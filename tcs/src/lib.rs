@@ -59,8 +59,12 @@
 //! | session | the data that a server keeps for one connection |
 //! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
 //! | transport, listener, handshake | what carries the bytes; what accepts connections; what runs before the protocol, such as TLS: see [`transport`] |
+//! | final | a rejection that closes its connection, such as *going away* |
 //! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
-//! | drain | what a server does when it is stopped, or with a connection at its maximum age: it answers the requests in flight, and closes idle connections |
+//! | drain | what a server does when it is stopped, or with a connection at its maximum age: it answers the requests in flight, and closes idle connections (graceful shutdown) |
+//! | lame duck | a server between its stop and its drain, which still serves, so that a balancer sees the stop |
+//! | backlog | the connections that the operating system has for a server that does not accept them yet |
+//! | PROXY header | the address of its client, which a balancer sends before the first byte of the protocol |
 //!
 //! # How do I …
 //!
