@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tcs_fuzz::framings::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tcs_fuzz_checks::framings::check(data));

@@ -265,6 +265,10 @@ async fn close(mut socket: TcpStream) {
 }
 
 /// Returns a seed that is another one each time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it differs after a restart of the system, where the monotonic clock begins anew"
+)]
 fn seed() -> u64 {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     // It is short, because people write it.

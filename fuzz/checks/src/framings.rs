@@ -93,7 +93,11 @@ fn agrees<F: Framing>(naive: Naive, stream: &[u8], limit: usize) {
         }
     }
     let (mut found, error) = read::<F>(Side::Server, &[stream], limit);
-    let skipped = found.pop_if(|last| matches!(last, Found::Oversized(_)));
+    // Of a message that is skipped, only the length is looked at, so what is behind it may be found elsewhere.
+    let skipped = found
+        .iter()
+        .position(|it| matches!(it, Found::Oversized(_)));
+    found.truncate(skipped.unwrap_or(found.len()));
     assert_eq!(found, expected);
     assert_eq!(error.is_some() || skipped.is_some(), !rest.is_empty());
 }
