@@ -23,6 +23,7 @@ pub mod ids;
 mod kind;
 pub mod lasting;
 pub mod ledger;
+mod link;
 mod log;
 pub mod naive;
 pub mod offered;
@@ -47,11 +48,12 @@ pub use deadline::{LATE, ended_between, ended_in_time, patiently, within};
 pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
+pub use link::Link;
 pub use log::Log;
 pub use peer::{Heard, Io, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Listening, Over, Place, Running, Scratch, adds_up, closes_after, said_to, scratch_path,
-    serve_behind_a_buffer, serve_in_memory, start,
+    LONG, Listening, Over, Place, Running, Scratch, adds_up, closes_after, nothing_is_left,
+    said_to, scratch_path, serve_behind_a_buffer, serve_in_memory, start,
 };
 pub use shutdown::with_shutdown;
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

@@ -14,6 +14,7 @@ use tcs::{
     ConcurrentServer, Peer,
     protocol::ServerProtocol,
     server::{Mode, Report, Requests, Server, ServerHandle},
+    testing::{Pipe, pipe},
     transport::{MemoryConnector, memory},
 };
 #[cfg(unix)]
@@ -21,10 +22,11 @@ use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
     net::TcpStream,
+    sync::mpsc,
     task::JoinHandle,
 };
 
-use crate::{RawPeer, within};
+use crate::{Link, RawPeer, link::Pipes, within};
 
 /// A server that runs.
 #[derive(Debug)]
@@ -57,21 +59,31 @@ impl Running {
         RawPeer::connect(self.addr).await
     }
 
-    /// Waits until the server returns.
+    /// Waits until the server returns, which has aborted no connection.
     #[track_caller]
     pub fn finished(self) -> impl Future<Output = Report> {
+        self.finished_after_aborting(0)
+    }
+
+    /// Waits until the server returns, which has aborted so many connections.
+    #[track_caller]
+    pub fn finished_after_aborting(self, connections: u64) -> impl Future<Output = Report> {
+        let handle = self.handle.clone();
         let result = self.result();
-        async { result.await.expect("the server ends well") }
+        async move {
+            let report = result.await.expect("the server ends well");
+            nothing_is_left(&report, &handle, connections);
+            report
+        }
     }
 
     /// Waits until the server returns, whatever it says.
     #[track_caller]
     pub fn result(self) -> impl Future<Output = tcs::Result<Report>> {
         let task = within(self.task);
-        let handle = self.handle;
         async move {
             let result = task.await.expect("the server does not panic");
-            result.inspect(|report| nothing_is_left(report, &handle))
+            result.inspect(adds_up)
         }
     }
 
@@ -102,14 +114,16 @@ pub fn adds_up(report: &Report) {
     );
 }
 
-/// Fails unless the numbers of a server that has returned add up, and it has left nothing: no task of a connection, with
-/// its socket and its session, and no memory for large messages. A server that had to abort connections may have left
-/// the functions that block threads.
-pub(crate) fn nothing_is_left(report: &Report, handle: &ServerHandle) {
+/// Fails unless a server that has returned has aborted so many connections, its numbers add up, and it has left nothing:
+/// no task of a connection, with its socket and its session, and no memory for large messages.
+///
+/// The report counts what is left as aborted, so it is the handle that is asked.
+pub fn nothing_is_left(report: &Report, handle: &ServerHandle, aborted: u64) {
     adds_up(report);
-    if report.connections.open + report.connections.aborted > 0 {
-        return;
-    }
+    assert_eq!(
+        report.connections.aborted, aborted,
+        "connections were aborted: {report}"
+    );
     let now = handle.stats();
     let left = (
         now.connections.open,
@@ -204,11 +218,27 @@ enum At {
     #[cfg(target_os = "linux")]
     Tls(SocketAddr),
     Memory(MemoryConnector),
+    Pipes(mpsc::UnboundedSender<Pipe>),
 }
 
 impl Listening {
     /// Starts a server at a listener of this transport, also in memory.
     pub async fn start<P: ServerProtocol, M: Mode>(over: Over, server: Server<P, M>) -> Self {
+        match over {
+            Over::Memory => {
+                let (listener, connector) = memory();
+                let server = server.listener(listener);
+                Self::listen(over, server, Some(At::Memory(connector))).await
+            }
+            _ => Self::start_with_links(over, server).await,
+        }
+    }
+
+    /// Like [`start`](Self::start), for peers that are [`Link`]s.
+    pub async fn start_with_links<P: ServerProtocol, M: Mode>(
+        over: Over,
+        server: Server<P, M>,
+    ) -> Self {
         let (server, at) = match over {
             Over::Tcp => (server.port(0), None),
             #[cfg(unix)]
@@ -220,10 +250,18 @@ impl Listening {
             #[cfg(target_os = "linux")]
             Over::Tls => (server.port(0).tls(crate::tls::server()), None),
             Over::Memory => {
-                let (listener, connector) = memory();
-                (server.listener(listener), Some(At::Memory(connector)))
+                let (sender, receiver) = mpsc::unbounded_channel();
+                (server.listener(Pipes(receiver)), Some(At::Pipes(sender)))
             }
         };
+        Self::listen(over, server, at).await
+    }
+
+    async fn listen<P: ServerProtocol, M: Mode>(
+        over: Over,
+        server: Server<P, M>,
+        at: Option<At>,
+    ) -> Self {
         let bound = server.bind().await.expect("a free port");
         let at = at.unwrap_or_else(|| match over {
             #[cfg(target_os = "linux")]
@@ -248,16 +286,47 @@ impl Listening {
 
     /// Connects a new peer. Returns an error if the server does not listen any more.
     pub async fn try_peer(&self) -> io::Result<RawPeer> {
-        Ok(match &self.at {
-            At::Tcp(addr) => RawPeer::of(TcpStream::connect(addr).await?),
+        if let At::Memory(connector) = &self.at {
+            return Ok(RawPeer::over(connector.connect().await?));
+        }
+        Ok(match self.link(1 << 16).await? {
+            Link::Tcp(stream) => RawPeer::of(stream),
+            Link::Memory(stream) => RawPeer::over(stream),
             #[cfg(unix)]
-            At::Unix(path) => RawPeer::over(UnixStream::connect(path).await?),
+            Link::Unix(stream) => RawPeer::over(stream),
+            #[cfg(target_os = "linux")]
+            Link::Tls(stream) => RawPeer::over(stream),
+        })
+    }
+
+    /// Connects to a server that was started with links, through a pipe of so many bytes if it is in memory. Returns an
+    /// error if the server does not listen any more.
+    ///
+    /// # Panics
+    ///
+    /// When the server was started without links.
+    pub async fn link(&self, room: usize) -> io::Result<Link> {
+        let tcp = async |addr| {
+            let stream = TcpStream::connect(addr).await?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(stream)
+        };
+        Ok(match &self.at {
+            At::Tcp(addr) => Link::Tcp(tcp(*addr).await?),
+            #[cfg(unix)]
+            At::Unix(path) => Link::Unix(UnixStream::connect(path).await?),
             #[cfg(target_os = "linux")]
             At::Tls(addr) => {
-                let stream = TcpStream::connect(addr).await?;
-                RawPeer::over(crate::tls::connect_over(stream).await)
+                let stream = tcp(*addr).await?;
+                Link::Tls(Box::new(crate::tls::connect_over(stream).await))
             }
-            At::Memory(connector) => RawPeer::over(connector.connect().await?),
+            At::Pipes(sender) => {
+                let (near, far) = pipe(room);
+                let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+                sender.send(far).map_err(refused)?;
+                Link::Memory(near)
+            }
+            At::Memory(_) => panic!("it was started without links"),
         })
     }
 
@@ -269,12 +338,20 @@ impl Listening {
     /// Waits until the server returns, whatever it says.
     pub async fn result(self) -> tcs::Result<Report> {
         let result = self.task.await.expect("the server does not panic");
-        result.inspect(|report| nothing_is_left(report, &self.handle))
+        result.inspect(adds_up)
     }
 
-    /// Waits until the server returns.
+    /// Waits until the server returns, which has aborted no connection.
     pub async fn finished(self) -> Report {
-        self.result().await.expect("the server ends well")
+        self.finished_after_aborting(0).await
+    }
+
+    /// Waits until the server returns, which has aborted so many connections.
+    pub async fn finished_after_aborting(self, connections: u64) -> Report {
+        let handle = self.handle.clone();
+        let report = self.result().await.expect("the server ends well");
+        nothing_is_left(&report, &handle, connections);
+        report
     }
 }
 

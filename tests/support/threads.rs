@@ -15,7 +15,7 @@ use tcs::{
 };
 use tokio::runtime::Builder;
 
-use crate::server::nothing_is_left;
+use crate::nothing_is_left;
 
 /// No peer waits longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -86,10 +86,10 @@ impl Apart {
         began.elapsed()
     }
 
-    /// Waits until the server returns.
+    /// Waits until the server returns, which has aborted no connection.
     pub fn finished(self) -> Report {
         let report = self.thread.join().expect("no panic").expect("no error");
-        nothing_is_left(&report, &self.handle);
+        nothing_is_left(&report, &self.handle, 0);
         report
     }
 }

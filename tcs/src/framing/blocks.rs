@@ -170,6 +170,7 @@ impl<L: BlockLen> Framing for Blocks<L> {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        super::make_room(out, END.len())?;
         out.extend_from_slice(END);
         let framed = out.get(start..).unwrap_or_default();
         if self.is_client {

@@ -87,8 +87,7 @@ impl Framing for ContentLength {
         // Writing to a `Vec` never fails.
         insert(out, start, |out| {
             drop(write!(out, "Content-Length: {length}\r\n\r\n"));
-        });
-        Ok(())
+        })
     }
 }
 

@@ -175,6 +175,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
                 "the message contains a line end, or a line that begins as a command of telnet",
             ));
         }
+        super::make_room(out, b"\r\n.\r\n".len())?;
         if self.is_client {
             out.extend_from_slice(b"\r\n");
             return Ok(());

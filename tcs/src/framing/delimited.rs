@@ -2,7 +2,7 @@
 
 use memchr::memmem::find;
 
-use super::{Detection, FrameError, Framing, Input, ParsedFrame};
+use super::{Detection, FrameError, Framing, Input, ParsedFrame, make_room};
 use crate::text::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.
@@ -118,6 +118,7 @@ impl<const D: u128> Framing for Delimited<D> {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let delimiter = Self::delimiter();
         let end = out.len().saturating_sub(start);
+        make_room(out, delimiter.len())?;
         out.extend_from_slice(delimiter);
         let framed = out.get(start..).unwrap_or_default();
         if find(framed, delimiter) == Some(end) {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{FrameError, Framing, Input, ParsedFrame, parsed::SKIP_FACTOR};
+use super::{FrameError, Framing, Input, ParsedFrame, make_room, parsed::SKIP_FACTOR};
 use crate::text::Escaped;
 
 /// A length in decimal digits, the byte `END`, and the message: `5 hello`.
@@ -67,29 +67,36 @@ impl<const END: u8> Framing for Digits<END> {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        put_length(out, start, END);
-        Ok(())
+        put_length(out, start, END)
     }
 }
 
 /// Puts the length of the message at the end of `out`, which begins at `start`, before it.
-pub(super) fn put_length(out: &mut Vec<u8>, start: usize, end: u8) {
+pub(super) fn put_length(out: &mut Vec<u8>, start: usize, end: u8) -> Result<(), FrameError> {
     let length = out.len().saturating_sub(start);
     insert(out, start, |out| {
         // Writing to a `Vec` never fails.
         drop(write!(out, "{length}"));
         out.push(end);
-    });
+    })
 }
 
-/// Inserts what `put` appends to `out` at `at`.
-pub(super) fn insert(out: &mut Vec<u8>, at: usize, put: impl FnOnce(&mut Vec<u8>)) {
+/// Inserts the length of a message at `at`, which `put` appends to `out`.
+pub(super) fn insert(
+    out: &mut Vec<u8>,
+    at: usize,
+    put: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), FrameError> {
+    /// More than a header with a length has, and what ends a message.
+    const LONGEST: usize = 64;
+    make_room(out, LONGEST)?;
     let end = out.len();
     put(out);
     let inserted = out.len().saturating_sub(end);
     if let Some(rest) = out.get_mut(at..) {
         rest.rotate_right(inserted);
     }
+    Ok(())
 }
 
 /// Returns the length in digits and where the message begins, or `None` if the `end` of the digits has not arrived.

@@ -3,7 +3,8 @@
 use memchr::memchr;
 
 use super::{
-    Detection, FrameError, Framing, Input, ParsedFrame, Side, other_protocol::EXPECTS_LINES,
+    Detection, FrameError, Framing, Input, ParsedFrame, Side, make_room,
+    other_protocol::EXPECTS_LINES,
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
@@ -143,6 +144,7 @@ fn finish_line(out: &mut Vec<u8>, start: usize, end: &[u8]) -> Result<(), FrameE
             "the message contains a line feed, which would end it early",
         ));
     }
+    make_room(out, end.len())?;
     out.extend_from_slice(end);
     Ok(())
 }

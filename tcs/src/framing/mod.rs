@@ -121,6 +121,13 @@ pub(crate) use parsed::CHUNKS_END;
 
 use crate::Rejection;
 
+/// Makes room for what a framing adds to a message, which may have no room after it if it is large.
+#[inline]
+fn make_room(out: &mut Vec<u8>, length: usize) -> Result<(), FrameError> {
+    let reserved = out.try_reserve(length);
+    reserved.map_err(|_| FrameError::out_of_memory(out.len()))
+}
+
 /// Splits a byte stream into messages, and writes messages to it.
 ///
 /// Each connection has one value of its framing, for both directions, so a framing may keep state that

@@ -67,7 +67,7 @@ impl Framing for Netstrings {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        put_length(out, start, b':');
+        put_length(out, start, b':')?;
         out.push(b',');
         Ok(())
     }

@@ -126,7 +126,6 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
                 }
                 out.push(low | 0x80);
             }
-        });
-        Ok(())
+        })
     }
 }

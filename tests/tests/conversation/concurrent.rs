@@ -288,7 +288,7 @@ async fn abort_drops_all_in_flight<K: Kind>(over: Over) {
         .await;
     gates.reached(&["a", "b"]).await;
     server.handle().stop();
-    let report = within(server.finished()).await;
+    let report = within(server.finished_after_aborting(1)).await;
     assert_eq!(outcomes(&report), [0, 0, 0, 2]);
     assert_eq!(gates.functions(), 1);
     // The final frame says of all others that they were not executed, and these were.

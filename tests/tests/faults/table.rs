@@ -1,4 +1,4 @@
-//! What both sides share: the framings and transports of the matrix, and its cells.
+//! What both sides share: what a framing is in the matrix, its messages, and its cells.
 
 use std::{
     env,
@@ -9,63 +9,95 @@ use std::{
 
 use tcs::{
     framing::{Announcement, Exchanges, Framing, ReadState, Side},
-    testing::{LeakCheck, Pipe},
+    testing::LeakCheck,
 };
 use tcs_tests::{
-    Io, Over,
-    cutting::{Found, read_until},
+    Over,
+    cutting::{Found, Read, read_until},
 };
-use tokio::{
-    net::{TcpStream, UnixStream},
-    runtime::Builder,
-    task::JoinSet,
-};
+use tokio::{runtime::Builder, task::JoinSet};
 
-/// Makes a test of the cells of each public framing, `cells::<Framing>()`.
+/// A framing of the matrix, with what the tests must know about it.
+pub(crate) trait Row: Send + Sync + 'static {
+    type Framing: Framing;
+    const ATTRIBUTES: Attributes;
+}
+
+/// What the tests must know about a framing.
+pub(crate) struct Attributes {
+    /// Whether it is one of those that are used most.
+    pub(crate) is_chosen: bool,
+    /// Whether a message is what the sender has sent, however it arrives.
+    pub(crate) is_exact: bool,
+    /// Whether no message is longer than another.
+    pub(crate) is_fixed: bool,
+    /// What it wants to stand before the message.
+    pub(crate) header: &'static [u8],
+    /// How many cells it has.
+    pub(crate) cells: usize,
+}
+
+impl Attributes {
+    pub(crate) const ORDINARY: Self = Self {
+        is_chosen: false,
+        is_exact: true,
+        is_fixed: false,
+        header: b"",
+        cells: 0,
+    };
+}
+
+/// Defines the framings: a module for each public one, with the tests of its cells.
 ///
 /// `Codec` is not among them: its messages are those of the codec inside.
 macro_rules! matrix {
-    ($test:ident) => {
-        matrix! { @each $test
-            length_prefixed: LengthPrefixed;
-            multiplexed: Multiplexed;
-            lines: Lines;
-            crlf_lines: CrlfLines;
-            crlf_text: CrlfText;
-            code_lines: Duplex<CrlfText, CodeLines>;
-            blocks: Blocks<Plus>;
-            content_length: ContentLength;
-            delimited: Delimited<{ delimiter(b";") }>;
-            digits: Digits<b' '>;
-            fixed: Fixed<4>;
-            hex4: Hex4;
-            length_field: LengthField<{ length_field(2).offset(4).pack() }>;
-            netstrings: Netstrings;
-            prefixed_1: Prefixed<1>;
-            prefixed_2_little: Prefixed<2, { LITTLE_ENDIAN }>;
-            varint: Varint;
-            varint_header: Varint<1>;
-            lines_verbatim: Duplex<Lines, Verbatim>;
-            verbatim: Verbatim;
-            until_eof: UntilEof;
-            raw: Raw;
-        }
-    };
-    (@each $test:ident $($name:ident: $framing:ty;)*) => {$(
+    ($($name:ident: $framing:ty { $($attribute:ident: $value:expr),* $(,)? })*) => {
+        /// The names of the framings.
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        $(
         mod $name {
             #[allow(unused_imports, reason = "each framing has its own names")]
             use tcs::framing::*;
             #[allow(unused_imports, reason = "only one framing needs it")]
             use tcs_tests::naive::Plus;
 
-            use crate::table::run;
+            use crate::table::{Attributes, Row, run};
+
+            pub(crate) enum It {}
+
+            impl Row for It {
+                type Framing = $framing;
+                #[allow(clippy::needless_update, reason = "one framing may have all attributes")]
+                const ATTRIBUTES: Attributes = Attributes {
+                    $($attribute: $value,)*
+                    ..Attributes::ORDINARY
+                };
+            }
 
             #[test]
-            fn $test() {
-                run(stringify!($name), super::cells::<$framing>());
+            fn server() {
+                run("server", stringify!($name), crate::server::cells::<It>(), It::ATTRIBUTES.cells);
             }
         }
-    )*};
+        )*
+    };
+}
+
+/// Defines the tests of the cells of clients: for the framings with channels, and how many cells each has.
+macro_rules! clients {
+    ($($name:ident: $cells:literal)*) => {
+        /// The names of the framings with channels.
+        const WITH_CHANNELS: &[&str] = &[$(stringify!($name)),*];
+
+        mod clients {$(
+            #[test]
+            fn $name() {
+                let cells = crate::client::cells::<crate::$name::It>();
+                crate::table::run("client", stringify!($name), cells, $cells);
+            }
+        )*}
+    };
 }
 
 /// A cell: its name, and what runs it.
@@ -83,22 +115,52 @@ pub(crate) struct Cells {
     pub(crate) real: Vec<Cell>,
 }
 
-/// Runs the cells. Fails with the name of a cell that fails, or if something is left over.
-pub(crate) fn run(framing: &str, cells: Cells) {
+/// Runs the cells. Fails with the name of a cell that fails, if something is left over, or if there are more or fewer
+/// cells than expected.
+pub(crate) fn run(side: &str, framing: &str, cells: Cells, expected: usize) {
+    let only = env::var("TCS_CELL").ok();
+    let only = only.as_deref();
+    let row = format!("{side}/{framing}");
     let mut paused = Builder::new_current_thread();
     paused.start_paused(true);
     let mut real = Builder::new_multi_thread();
     real.worker_threads(2);
-    let count = run_on(&mut paused, framing, cells.paused) + run_on(&mut real, framing, cells.real);
-    println!("{framing}: {count} cells");
+    let count =
+        run_on(&mut paused, &row, cells.paused, only) + run_on(&mut real, &row, cells.real, only);
+    println!("{row}: {count} cells");
+    match only {
+        Some(only) => assert!(
+            count == 1 || (count == 0 && is_of_another_row(&row, only)),
+            "no cell is called {only}"
+        ),
+        None if is_full() => {}
+        None => assert_eq!(count, expected, "cells of {row}"),
+    }
 }
 
-fn run_on(runtime: &mut Builder, framing: &str, cells: Vec<Cell>) -> usize {
-    let only = env::var("TCS_CELL").ok();
+/// Whether the cell is of another row. Each test sees the name of the cell, and that of its row must have it.
+fn is_of_another_row(row: &str, cell: &str) -> bool {
+    let names: Vec<_> = cell.splitn(3, '/').collect();
+    let is_a_row = |side: &str, framing: &str| match side {
+        "server" => crate::NAMES.contains(&framing),
+        "client" => crate::WITH_CHANNELS.contains(&framing),
+        _ => false,
+    };
+    match names[..] {
+        [side, framing, _] => is_a_row(side, framing) && format!("{side}/{framing}") != row,
+        _ => false,
+    }
+}
+
+fn is_full() -> bool {
+    env::var("TCS_MATRIX").is_ok_and(|it| it == "full")
+}
+
+fn run_on(runtime: &mut Builder, row: &str, cells: Vec<Cell>, only: Option<&str>) -> usize {
     let cells = cells
         .into_iter()
-        .map(|(name, cell)| (format!("{framing}/{name}").to_lowercase(), cell))
-        .filter(|(name, _)| only.as_ref().is_none_or(|only| only == name));
+        .map(|(name, cell)| (format!("{row}/{name}").to_lowercase(), cell))
+        .filter(|(name, _)| only.is_none_or(|only| only == name));
     let mut cells = cells.peekable();
     let runtime = runtime.enable_all().build().expect("a runtime");
     let mut count = 0;
@@ -143,59 +205,44 @@ impl Future for Named {
 
 /// Returns whether a framing is part of the matrix over this transport. What a transport adds does not depend on the
 /// framing or on the kind of function, so that there most have one kind of function, and over the slower ones are few.
-pub(crate) fn is_in_matrix<F: Framing>(over: Over, is_typical: bool) -> bool {
-    let is_full = env::var("TCS_MATRIX").is_ok_and(|it| it == "full");
+pub(crate) fn is_in_matrix<R: Row>(over: Over, is_typical: bool) -> bool {
+    let is_chosen = R::ATTRIBUTES.is_chosen;
     let is_enough = match over {
         Over::Memory => true,
-        Over::Tcp => is_typical || is_chosen::<F>(),
-        Over::Unix | Over::Tls => is_typical && is_chosen::<F>(),
+        Over::Tcp | Over::Unix | Over::Tls => is_typical && is_chosen,
     };
-    is_full || is_enough
+    is_full() || is_enough
 }
 
-/// Returns whether it is one of those that are used most.
-pub(crate) fn is_chosen<F: Framing>() -> bool {
-    let names = ["LengthPrefixed", "Multiplexed", "::Lines"];
-    let name = std::any::type_name::<F>();
-    names.iter().any(|it| name.ends_with(it))
-}
-
-/// Whether a message is what the sender has sent, however it arrives.
-pub(crate) fn is_exact<F: Framing>() -> bool {
-    let name = std::any::type_name::<F>();
-    !name.contains("::Verbatim") && !name.ends_with("::Raw")
+/// Returns a seed that is the cell's own.
+pub(crate) fn seed(name: &str) -> u64 {
+    let bytes = name.bytes().map(u64::from);
+    bytes.fold(0, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte))
 }
 
 /// Whether a connection has more than one exchange.
-pub(crate) fn has_many<F: Framing>() -> bool {
-    matches!(F::EXCHANGES, Exchanges::Many)
+pub(crate) fn has_many<R: Row>() -> bool {
+    matches!(R::Framing::EXCHANGES, Exchanges::Many)
 }
 
 /// Whether the end of input ends a request.
-pub(crate) fn ends_with_eof<F: Framing>() -> bool {
-    matches!(F::EXCHANGES, Exchanges::OneUntilHalfClose)
+pub(crate) fn ends_with_eof<R: Row>() -> bool {
+    matches!(R::Framing::EXCHANGES, Exchanges::OneUntilHalfClose)
 }
 
 /// A message: what the framing wants to stand before it, a command, and a number.
-pub(crate) fn message<F: Framing>(command: u8, number: u8) -> Vec<u8> {
-    [header::<F>(), format!("{command}{number:02} ").into_bytes()].concat()
+pub(crate) fn message<R: Row>(command: u8, number: u8) -> Vec<u8> {
+    [
+        R::ATTRIBUTES.header,
+        format!("{command}{number:02} ").as_bytes(),
+    ]
+    .concat()
 }
 
-pub(crate) fn header<F: Framing>() -> Vec<u8> {
-    let name = std::any::type_name::<F>();
-    let header: &[u8] = match () {
-        () if name.contains("Hex4") => b"0000",
-        () if name.contains("LengthField") => &[0; 6],
-        () if name.contains("Varint<1>") => &[0x30, 0],
-        () => b"",
-    };
-    header.to_vec()
-}
-
-/// Returns the command and the number of a message of [`message`].
-pub(crate) fn parsed<F: Framing>(message: &[u8]) -> Option<(u8, u8)> {
-    let text = message.get(header::<F>().len()..)?;
-    let digits = str::from_utf8(text.strip_suffix(b" ")?).ok()?;
+/// Returns the command and the number of a message of [`message`], which may be longer.
+pub(crate) fn parsed<R: Row>(message: &[u8]) -> Option<(u8, u8)> {
+    let text = message.get(R::ATTRIBUTES.header.len()..)?;
+    let digits = str::from_utf8(text).ok()?.trim_end_matches(' ');
     let number: u16 = (digits.len() == 3).then(|| digits.parse().ok())??;
     Some((
         u8::try_from(number / 100).ok()?,
@@ -204,13 +251,13 @@ pub(crate) fn parsed<F: Framing>(message: &[u8]) -> Option<(u8, u8)> {
 }
 
 /// The bytes of one message from this side, with what announces it.
-pub(crate) fn encode<F: Framing>(
+pub(crate) fn encode<R: Row>(
     side: Side,
     id: u32,
     message: &[u8],
     announced: Option<Announcement>,
 ) -> Vec<u8> {
-    let (mut framing, mut out) = (F::default(), Vec::new());
+    let (mut framing, mut out) = (R::Framing::default(), Vec::new());
     framing.set_side(side);
     framing.set_id(id);
     if let Some(announcement) = announced {
@@ -223,63 +270,22 @@ pub(crate) fn encode<F: Framing>(
     out
 }
 
-/// Returns the commands and numbers in what this side has read.
-pub(crate) fn decode<F: Framing>(side: Side, bytes: &[u8], is_over: bool) -> Vec<(u8, u8)> {
+/// Returns what this side has read.
+pub(crate) fn found<R: Row>(side: Side, bytes: &[u8], is_over: bool) -> Read {
     let read_state = if is_over {
         ReadState::Eof
     } else {
         ReadState::Idle
     };
-    let read = read_until::<F>(side, &[bytes], read_state, 1 << 24);
+    read_until::<R::Framing>(side, &[bytes], read_state, 1 << 24)
+}
+
+/// Returns the commands and numbers in what this side has read.
+pub(crate) fn decode<R: Row>(side: Side, bytes: &[u8], is_over: bool) -> Vec<(u8, u8)> {
+    let read = found::<R>(side, bytes, is_over);
     let messages = read.found.iter().filter_map(|found| match found {
-        Found::Message(message) | Found::Announced(_, message) => parsed::<F>(message),
+        Found::Message(message) | Found::Announced(_, message) => parsed::<R>(message),
         _ => None,
     });
     messages.collect()
-}
-
-/// One end of a connection, without any of the library's code.
-pub(crate) enum Link {
-    Memory(Pipe),
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<dyn Secured>),
-}
-
-/// A connection of TLS over TCP, at either end.
-pub(crate) trait Secured: Io {
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl Secured for tokio_rustls::client::TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
-
-impl Secured for tokio_rustls::server::TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
-
-impl Link {
-    pub(crate) fn io(&mut self) -> &mut dyn Io {
-        match self {
-            Self::Memory(stream) => stream,
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
-            Self::Tls(stream) => stream,
-        }
-    }
-
-    /// Resets the connection. Unix sockets have no reset, except for one that is closed with unread bytes.
-    pub(crate) fn reset(self) {
-        match self {
-            Self::Memory(stream) => stream.reset(),
-            Self::Tcp(stream) => stream.set_zero_linger().expect("TCP has it"),
-            Self::Tls(stream) => stream.tcp().set_zero_linger().expect("TCP has it"),
-            Self::Unix(_) => {}
-        }
-    }
 }

@@ -153,7 +153,7 @@ async fn drain_timeout_begins_after_the_phase<K: Kind>() {
         is_told(peer, code::FAILED, "the server ended before the reply").await;
         ended_between(stopped, PHASE + DRAIN, PHASE + DRAIN);
     }
-    let report = patiently(server.finished()).await;
+    let report = patiently(server.finished_after_aborting(2)).await;
     assert_eq!(report.requests.aborted, 2);
 }
 
