@@ -64,12 +64,12 @@ pub struct Upload<'c, P: Contract> {
     deadline: Option<Deadline>,
     /// Whether the framing distinguishes chunks from requests.
     is_announced: bool,
-    state: State,
+    state: UploadState,
     marker: PhantomData<fn() -> P>,
 }
 
 #[derive(Debug)]
-enum State {
+enum UploadState {
     Open,
     /// The server has answered before the end of the chunks.
     Answered(Received),
@@ -175,7 +175,7 @@ impl<F: Framing> Connection<F> {
             offset,
             deadline,
             is_announced,
-            state: State::Open,
+            state: UploadState::Open,
             marker: PhantomData,
         })
     }
@@ -215,7 +215,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     /// Returns `true` if the server has answered before the end of the chunks, so that no more are sent. This is known
     /// after a [`send`](Self::send).
     pub const fn is_answered(&self) -> bool {
-        matches!(self.state, State::Answered(_))
+        matches!(self.state, UploadState::Answered(_))
     }
 
     /// Ends the chunks, and returns the reply, which may borrow from the connection.
@@ -229,9 +229,9 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     /// As for [`Connection::call`]: the connection stays usable.
     pub async fn finish(self) -> Result<P::Value<'c>> {
         let mut answer = match self.state {
-            State::Open => None,
-            State::Answered(received) => Some(received),
-            State::Failed => return Err(failed(self.connection)),
+            UploadState::Open => None,
+            UploadState::Answered(received) => Some(received),
+            UploadState::Failed => return Err(failed(self.connection)),
         };
         let connection = self.connection;
         let framing = connection.framing.get_mut();
@@ -251,14 +251,14 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let connection = &mut *self.connection;
         match self.state {
-            State::Open => {}
-            State::Answered(_) => return Poll::Ready(Ok(())),
-            State::Failed => return Poll::Ready(Err(failed(connection))),
+            UploadState::Open => {}
+            UploadState::Answered(_) => return Poll::Ready(Ok(())),
+            UploadState::Failed => return Poll::Ready(Err(failed(connection))),
         }
         if let Some(deadline) = &self.deadline
             && Instant::now() >= deadline.at
         {
-            self.state = State::Failed;
+            self.state = UploadState::Failed;
             return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
         }
         let polled = match connection.poll_received(cx, Expected::NOTHING) {
@@ -271,7 +271,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             Ok(Some(received)) => self.set_answered(received),
             Err(error) => {
                 // A chunk is missing, so the server must not take the others for all.
-                self.state = State::Failed;
+                self.state = UploadState::Failed;
                 return Poll::Ready(Err(error));
             }
         }
@@ -288,7 +288,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             let reason = "the server answered an upload before its end";
             connection.wire.end_sending(Fault::Broken(reason));
         }
-        self.state = State::Answered(received);
+        self.state = UploadState::Answered(received);
     }
 }
 

@@ -18,7 +18,7 @@
 //! tcs = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! All of it panics where a test fails. Nothing of it needs a port or a sleep, except for [`Script::listen`], so use
+//! Everything here panics on failure. Nothing needs a port or a sleep, except for [`Script::listen`], so use
 //! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time. Never pause the clock with
 //! [`Script::listen`]: while bytes are on their way over TCP, all tasks wait, so every limit passes at once.
 

@@ -17,7 +17,7 @@ use tcs_tests::{
     script::{expects, resets, serve},
     within,
 };
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Moves a paused clock on, from timer to timer.
 async fn pass(time: Duration) {
@@ -470,7 +470,7 @@ impl AsyncWrite for Unclosable {
 
 #[tokio::test(start_paused = true)]
 async fn reply_before_a_message_that_nobody_expects_does_not_wait_for_the_shutdown() {
-    let (near, far) = duplex(64);
+    let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(None);
     let connection = options.over::<LengthPrefixed>(Unclosable(near));

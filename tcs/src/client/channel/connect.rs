@@ -110,7 +110,6 @@ impl<F: Framing> ChannelOptions<F> {
         let mut channel =
             Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
         channel.options.deadline = self.deadline;
-        channel.options.is_timed = self.deadline.is_some();
         Ok(channel)
     }
 

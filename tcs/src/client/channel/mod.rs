@@ -206,8 +206,6 @@ pub struct Channel<F: Framing = LengthPrefixed> {
 /// What [`Channel::deadline`] and its like set.
 #[derive(Clone, Copy, Debug, Default)]
 struct CallOptions {
-    /// Whether there is a deadline or a delay. Each call looks at it.
-    is_timed: bool,
     deadline: Option<Duration>,
     is_idempotent: bool,
     hedge_after: Option<Duration>,
@@ -217,7 +215,7 @@ impl CallOptions {
     /// Returns `true` if a call has a deadline, or a second request after a while.
     #[inline]
     fn needs_timer(&self) -> bool {
-        self.is_timed || inherited().is_some()
+        self.deadline.is_some() || self.hedge_after.is_some() || inherited().is_some()
     }
 }
 
@@ -270,7 +268,6 @@ impl<F: Framing> Channel<F> {
     pub fn deadline(&self, limit: Duration) -> Self {
         let mut channel = self.clone();
         channel.options.deadline = Some(limit.min(MAX_TIMEOUT));
-        channel.options.is_timed = true;
         channel
     }
 
@@ -298,7 +295,6 @@ impl<F: Framing> Channel<F> {
     pub fn hedge(&self, delay: Duration) -> Self {
         let mut channel = self.idempotent();
         channel.options.hedge_after = Some(delay);
-        channel.options.is_timed = true;
         channel
     }
 
