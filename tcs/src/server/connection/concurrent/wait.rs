@@ -59,7 +59,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 && (has_events
                     || self.outbox.has_answer(&self.slots)
                     || self.outbox.has_stream(&self.slots)
-                    || self.may_take_more(next));
+                    || self.can_progress(next));
         if goes_on || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(None));
         }
@@ -91,9 +91,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
     #[cold]
-    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Flow {
+    pub(super) fn interrupt(&mut self, interrupt: &Interrupt) -> Flow {
         match interrupt {
-            Interrupt::Aborted(reason) => return self.abort(reason),
+            Interrupt::Aborted(reason) => return self.abort(*reason),
             Interrupt::TimedOut => self.drop_late_functions(),
             Interrupt::HalfClosed => {
                 self.phase = Phase::HalfClosed;
