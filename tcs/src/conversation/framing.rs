@@ -3,10 +3,9 @@
 use std::{
     any::Any,
     ops::{Deref, DerefMut},
-    sync::PoisonError,
 };
 
-use crate::{ConnectionInfo, framing::Framing, sync::Mutex};
+use crate::{ConnectionInfo, framing::Framing, panics::lock, sync::Mutex};
 
 /// What copies a framing.
 pub type CloneFraming<F> = fn(&F) -> F;
@@ -17,11 +16,11 @@ pub(crate) struct FramingSlot(Mutex<Option<Box<dyn Any + Send>>>);
 
 impl FramingSlot {
     pub(crate) fn put<F: Framing>(&self, framing: Box<F>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(framing);
+        *lock(&self.0) = Some(framing);
     }
 
     pub(crate) fn take<F: Framing>(&self) -> Option<Box<F>> {
-        let framing = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let framing = lock(&self.0).take();
         framing?.downcast().ok()
     }
 }

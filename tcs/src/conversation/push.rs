@@ -1,4 +1,4 @@
-//! Messages that nobody asked for.
+//! Events that a server pushes.
 
 use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc, task::Waker};
 

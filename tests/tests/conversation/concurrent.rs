@@ -188,7 +188,9 @@ fn messages<F: Wire>(texts: &[&str]) -> Vec<u8> {
 fn in_memory<K: Kind, F: Framing, const ORDERED: bool>(
     gates: &Gates,
 ) -> (RawPeer, JoinHandle<Report>) {
-    serve_in_memory(gates.server::<K, F, ORDERED>(), 1 << 16)
+    // What is sent together is taken together, however slow the machine is.
+    let server = gates.server::<K, F, ORDERED>();
+    serve_in_memory(server.poll_budget(Duration::from_mins(1)), 1 << 16)
 }
 
 /// The requests by outcome: served, failed, rejected, aborted.

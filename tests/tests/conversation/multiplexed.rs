@@ -259,7 +259,7 @@ async fn large_requests_in_flight_are_within_the_memory_budget() {
         }
     };
     // The third waits for memory.
-    let timed_out = tokio::time::timeout(Duration::from_secs(1), sending).await;
+    let timed_out = timeout(Duration::from_secs(1), sending).await;
     assert!(timed_out.is_err());
     assert!(gates.of("a").was_reached() && gates.of("b").was_reached());
     gates.open("a");
@@ -279,7 +279,7 @@ async fn large_request_beside_others_is_received_when_memory_is_free() {
     peer.send(message_of(1, "a")).await;
     gates.reached(&["a"]).await;
     let mut sending = Box::pin(peer.send(message_of(2, "c".repeat(LENGTH))));
-    let timed_out = tokio::time::timeout(Duration::from_secs(9), &mut sending).await;
+    let timed_out = timeout(Duration::from_secs(9), &mut sending).await;
     assert!(timed_out.is_err() && !gates.of("c").was_reached());
     gates.open("b");
     patiently(sending).await;

@@ -63,20 +63,20 @@ impl Io {
     /// Begins a request, unless it has waited too long or exceeds a limit of its connection or its address. Closes the
     /// listener of a once server.
     #[cold]
-    pub(super) fn begin_request<P: ServerProtocol>(
+    pub(super) fn check_and_begin_request<P: ServerProtocol>(
         &mut self,
         shared: &Shared<P>,
         arrival: Arrival,
     ) -> Result<(), Rejection> {
         let received = self.registration.tally().received();
         shared.limits.check_pipeline(received - arrival.received)?;
-        self.start_request(shared, arrival)
+        self.begin_request(shared, arrival)
     }
 
-    /// Like [`begin_request`](Self::begin_request), for a request that was not beyond the limit of its connection when it
+    /// Like [`check_and_begin_request`](Self::check_and_begin_request), for a request that was not beyond the limit of its connection when it
     /// arrived.
     #[cold]
-    pub(super) fn start_request<P: ServerProtocol>(
+    pub(super) fn begin_request<P: ServerProtocol>(
         &mut self,
         shared: &Shared<P>,
         arrival: Arrival,

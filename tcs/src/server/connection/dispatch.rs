@@ -128,7 +128,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                 Ok(flow) => flow,
                 Err(upgrade) => {
                     record_call(&self.shared.metrics, timer);
-                    // Boxed, because hardly a connection needs room for it.
+                    // Boxed: few connections need it, and every task would pay for its size.
                     return Box::pin(self.take_over(upgrade)).await;
                 }
             };
@@ -269,7 +269,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         if self.shared.checks_requests
             && let Err(rejection) = self
                 .io
-                .begin_request(self.shared, self.frames.last_arrival())
+                .check_and_begin_request(self.shared, self.frames.last_arrival())
         {
             return Err(self.reject(rejection, frame));
         }
@@ -399,7 +399,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             }
             kind => match check_control(kind) {
                 Ok(()) => {
-                    self.io.count_other_frame();
+                    self.io.start_idle();
                     None
                 }
                 Err(error) => Some(self.bad_frame(&error, &[])),

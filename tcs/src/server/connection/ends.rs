@@ -14,10 +14,8 @@ pub(super) enum Dropped {
     Stalled,
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
-    /// The server ends at once.
-    Aborted,
-    /// The server ends the connection at once, because of its age.
-    TooOld,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
     /// The peer does not read, and there is no memory for what it does not read.
     OverBudget,
     /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
@@ -33,8 +31,7 @@ impl fmt::Display for Dropped {
             Self::Error(error) => Text::new(error).fmt(f),
             Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
             Self::HalfClosed => f.write_str("the peer has closed its sending half"),
-            Self::Aborted => f.write_str(AbortReason::ServerEnded.text()),
-            Self::TooOld => f.write_str(AbortReason::TooOld.text()),
+            Self::Aborted(reason) => f.write_str(reason.text()),
             Self::OverBudget => f.write_str(
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),

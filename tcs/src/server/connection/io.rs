@@ -24,7 +24,7 @@ use super::{
         limits::{Deadline, Limit, Millis},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
-        registry::{AbortReason, Registration, Wakeup},
+        registry::{Registration, Wakeup},
     },
     accounts::Accounts,
     budget::Budget,
@@ -116,8 +116,8 @@ impl Io {
         self.budget.count(has_more);
     }
 
-    /// Counts a frame that is not a request: the connection is idle.
-    pub(super) fn count_other_frame(&mut self) {
+    /// Starts the idle clock after a frame that is not a request.
+    pub(super) fn start_idle(&mut self) {
         let received = self.registration.tally().received();
         self.clocks.start_idle(self.registration.now(), received);
     }
@@ -425,8 +425,8 @@ impl Io {
         self.poll_interrupt(timed_out, cut, ahead, write, cx)
     }
 
-    /// Records that the function that waited is dropped next. Unless it has only timed out, the connection ends, whatever
-    /// the drop does.
+    /// Marks the function that waited as about to be dropped. Unless it has only timed out, the connection ends, so a panic
+    /// of the drop is not answered.
     pub(super) fn cut_function(&mut self, interrupt: &Result<Interrupt, Dropped>) {
         if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
             self.running = Running::LastFunction;
@@ -578,10 +578,7 @@ impl Io {
 
     #[cold]
     fn aborted(&self) -> Dropped {
-        match self.registration.abort_reason() {
-            AbortReason::ServerEnded => Dropped::Aborted,
-            AbortReason::TooOld => Dropped::TooOld,
-        }
+        Dropped::Aborted(self.registration.abort_reason())
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_deadline`]. The next poll has a new

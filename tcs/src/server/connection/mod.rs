@@ -198,7 +198,7 @@ impl<P: ServerProtocol> Connection<P> {
                         },
                     }
                 }
-                // Boxed, because hardly a connection needs room for a handshake.
+                // Boxed: few connections need it, and every task would pay for its size.
                 Flow::Break(Exit::StartTls) => match Box::pin(self.start_tls()).await {
                     Ok(()) => Flow::Continue(()),
                     Err(dropped) => break Err(dropped),
@@ -281,7 +281,7 @@ impl<P: ServerProtocol> Connection<P> {
                         self.record_arrival();
                     }
                     ReadOutcome::Arrived => {}
-                    // Boxed, because hardly a connection needs room for it.
+                    // Boxed: few connections need it, and every task would pay for its size.
                     input => match Box::pin(self.end_wait(input)).await? {
                         Some(exit) => return Ok(exit),
                         None => continue,
@@ -293,7 +293,7 @@ impl<P: ServerProtocol> Connection<P> {
             {
                 self.processing = self.choose_processing();
                 if self.processing == Processing::Concurrent {
-                    // Boxed, because hardly a connection needs room for it.
+                    // Boxed: few connections need it, and every task would pay for its size.
                     match Box::pin(self.process_concurrent(concurrency)).await? {
                         Some(exit) => return Ok(exit),
                         None => continue,

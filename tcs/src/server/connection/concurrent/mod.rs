@@ -121,9 +121,9 @@ enum Phase {
     Serving,
     /// They are refused. They arrive among the notices that streams need to end in a drain.
     Draining,
-    /// They are not received any more, nor are those called that wait: the connection closes.
+    /// They are not received, and those that wait for a place are not called. An answer that closes the connection sets it.
     Closing,
-    /// The same, and the functions were dropped at the end of `half_close_timeout`.
+    /// As `Closing`, without functions: the end of `half_close_timeout` has dropped them.
     HalfClosed,
 }
 
@@ -160,7 +160,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             };
             self.answer()?;
             // Functions that do not wait have made room for others.
-            if !self.may_take_more(next) {
+            if !self.can_progress(next) {
                 return Continue(next);
             }
         }
@@ -171,7 +171,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.slots.collect_woken();
         while self.slots.has_woken() && !self.io.must_yield(|| true) {
             if let Some(slot) = self.slots.next_woken() {
-                self.io.count_frame(|| true);
+                self.io.count_frame(|| self.slots.has_woken());
                 self.poll_slot(slot);
             }
         }
@@ -217,13 +217,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn stop(&mut self, slot: SlotIndex, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);
-        match self.slots.stop(slot) {
+        match self.slots.drop_future(slot) {
             Ok(()) => {
                 self.slots.drop_items(slot);
                 if is_running {
                     self.finish(slot, outcome);
                 } else {
-                    self.slots.finish(slot, outcome);
+                    self.slots.set_outcome(slot, outcome);
                 }
             }
             Err(payload) => self.fail(slot, payload),
@@ -235,7 +235,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if outcome.closes() {
             self.phase = self.phase.max(Phase::Closing);
         }
-        self.slots.finish(slot, outcome);
+        self.slots.set_outcome(slot, outcome);
         self.outbox.add_finished(slot);
     }
 }
@@ -252,7 +252,7 @@ impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
 impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
     fn drop_function(&mut self, slot: SlotIndex) {
-        if let Err(payload) = self.slots.stop(slot) {
+        if let Err(payload) = self.slots.drop_future(slot) {
             let log_limiter = self.io.registration.log_limiter();
             log_panic(log_limiter, "the drop of a function", payload);
         }

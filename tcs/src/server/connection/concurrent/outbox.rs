@@ -195,7 +195,7 @@ mod tests {
             outbox.add_received(slot);
             match request.outcome() {
                 Some(outcome) => {
-                    slots.finish(slot, outcome);
+                    slots.set_outcome(slot, outcome);
                     outbox.add_finished(slot);
                 }
                 None => slots.start(slot, pending()),

@@ -13,13 +13,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::super::super::limits::{Deadline, Limit, Limits, Millis};
 use crate::{
     ConnectionInfo,
     conversation::Messages,
     deadline::with_inherited,
     framing::{Framing, Notice},
     panics::{Payload, lock, poll_caught},
+    server::limits::{Deadline, Limit, Limits, Millis},
     sync::{Mutex, MutexGuard},
 };
 
@@ -260,11 +260,11 @@ impl<F: Future> Slots<F> {
             return None;
         };
         // A panic of its drop is answered as well.
-        Some(self.stop(index).and(output))
+        Some(self.drop_future(index).and(output))
     }
 
     /// Drops the function in a slot, if one runs. Returns the payload of a panic of its drop.
-    pub(super) fn stop(&mut self, index: SlotIndex) -> Result<(), Payload> {
+    pub(super) fn drop_future(&mut self, index: SlotIndex) -> Result<(), Payload> {
         let slot = self.all.get_mut(index.0);
         let Some(slot) = slot.filter(|slot| slot.future.is_some()) else {
             return Ok(());
@@ -279,7 +279,7 @@ impl<F: Future> Slots<F> {
     }
 
     /// Records the outcome of a slot without a function.
-    pub(super) fn finish(&mut self, index: SlotIndex, outcome: F::Output) {
+    pub(super) fn set_outcome(&mut self, index: SlotIndex, outcome: F::Output) {
         if let Some(slot) = self.all.get_mut(index.0) {
             slot.outcome = Some(outcome);
         }
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!((slots.in_use(), slots.running()), (1, 1));
         assert!(matches!(slots.poll(first), Some(Ok(1))));
         assert!(slots.poll(first).is_none() && slots.take_outcome(first).is_none());
-        slots.finish(first, 1);
+        slots.set_outcome(first, 1);
         assert_eq!((slots.in_use(), slots.running()), (1, 0));
         assert_eq!(slots.take_outcome(first), Some(1));
         slots.release(first);
@@ -437,8 +437,8 @@ mod tests {
             pending::<()>().await;
         });
         assert!(slots.poll(index).is_none());
-        assert!(slots.stop(index).is_err());
-        assert!(slots.stop(index).is_ok());
+        assert!(slots.drop_future(index).is_err());
+        assert!(slots.drop_future(index).is_ok());
         assert_eq!(slots.running(), 0);
     }
 }

@@ -15,15 +15,15 @@ use crate::{
 };
 
 /// How many bytes of a reply are sent before others have their turn, apart from a single item that is longer.
-const TURN: usize = 16 * 1024;
-/// Replies beyond this many bytes are sent in parts.
-const LARGE: usize = 64 * 1024;
+const PART_LEN: usize = 16 * 1024;
+/// The length in bytes up to which a reply is sent whole.
+const MAX_WHOLE_REPLY: usize = 64 * 1024;
 
 /// Returns `true` if only a part of a reply is sent next.
 pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
-    let is_whole = reply.sent == 0 && reply.bytes.len() <= LARGE;
+    let is_whole = reply.sent == 0 && reply.bytes.len() <= MAX_WHOLE_REPLY;
     let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
-    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > TURN
+    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
@@ -38,7 +38,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         };
         let credit = usize::try_from(request.credit).unwrap_or(usize::MAX);
         let mut items = take(&mut request.items);
-        let (count, cost) = items.batch(credit.min(TURN));
+        let (count, cost) = items.batch(credit.min(PART_LEN));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         let batch = items.iter().take(count);
         let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
@@ -58,13 +58,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Frames a part of a large reply.
     pub(super) fn write_part(&mut self, slot: SlotIndex, mut reply: Reply) {
         let part = reply.bytes.get(reply.sent..).unwrap_or_default();
-        let part = part.get(..TURN).unwrap_or(part);
+        let part = part.get(..PART_LEN).unwrap_or(part);
         let length = part.len();
         let parts = std::iter::once(part);
         let (_, error) = self.outgoing().write_all(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
-        self.slots.finish(slot, Outcome::Reply(reply));
+        self.slots.set_outcome(slot, Outcome::Reply(reply));
         self.outbox.put_back(slot);
     }
 }

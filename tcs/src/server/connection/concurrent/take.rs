@@ -55,7 +55,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
-    pub(super) fn may_take_more(&self, next: Next) -> bool {
+    pub(super) fn can_progress(&self, next: Next) -> bool {
         match next {
             // The budget of this poll is spent.
             Next::Yield => false,
@@ -76,8 +76,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 if self.io.must_yield(|| true) {
                     return Next::Yield;
                 }
-                self.io.count_frame(|| true);
                 if let Some(queued) = self.backlog.pop() {
+                    self.io.count_frame(|| !self.backlog.is_empty());
                     self.start(queued);
                 }
             }
@@ -178,7 +178,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let started = self.io.start_request(self.shared, arrival);
+            let started = self.io.begin_request(self.shared, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
         let in_flight = self.io.accounts.take_request();
@@ -282,7 +282,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else if let Err(error) = check_control(parsed.kind) {
             self.take_bad_frame(error);
         } else if self.is_idle() {
-            self.io.count_other_frame();
+            self.io.start_idle();
         }
     }
 

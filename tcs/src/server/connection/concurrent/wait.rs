@@ -59,7 +59,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 && (has_events
                     || self.outbox.has_answer(&self.slots)
                     || self.outbox.has_stream(&self.slots)
-                    || self.may_take_more(next));
+                    || self.can_progress(next));
         if goes_on || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(None));
         }

@@ -7,13 +7,11 @@ use tokio::{
     task::{coop, yield_now},
 };
 
-use super::{
-    super::{super::limits::Deadline, ends::Dropped},
-    Io,
-};
+use super::{super::ends::Dropped, Io};
 use crate::{
     buffer::{BufferSlot, Buffers},
     runtime::wake_after_others,
+    server::limits::Deadline,
 };
 
 /// How many reads of a closing connection are discarded within one poll.
