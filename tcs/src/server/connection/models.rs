@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Rejection,
     format::Plain,
-    framing::{LengthPrefixed, Multiplexed},
+    framing::{Framing, LengthPrefixed, Multiplexed},
     models::{block_on, explore, scope},
     protocol::Context as Received,
 };
