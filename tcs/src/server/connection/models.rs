@@ -16,7 +16,7 @@ use crate::{
     protocol::Context as Received,
 };
 
-pub(super) struct Echo<F = LengthPrefixed>(PhantomData<F>);
+pub(super) struct Echo<F = LengthPrefixed>(PhantomData<fn() -> F>);
 
 impl<F: Framing> ServerProtocol for Echo<F> {
     type Framing = F;
