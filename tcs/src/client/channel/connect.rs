@@ -1,9 +1,6 @@
 //! How a channel is created from its options.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Channel,
@@ -23,6 +20,7 @@ use crate::{
     framing::Framing,
     limit::check_zero,
     runtime::{Instead, inside_runtime},
+    sync::Mutex,
 };
 
 /// The most connections to each address.
