@@ -242,7 +242,9 @@ pub(crate) fn message<R: Row>(command: u8, number: u8) -> Vec<u8> {
 /// Returns the command and the number of a message of [`message`], which may be longer.
 pub(crate) fn parsed<R: Row>(message: &[u8]) -> Option<(u8, u8)> {
     let text = message.get(R::ATTRIBUTES.header.len()..)?;
-    let digits = str::from_utf8(text).ok()?.trim_end_matches(' ');
+    // Its last byte is one of these, so that a part of it is none.
+    let digits = str::from_utf8(text).ok()?.strip_suffix(' ')?;
+    let digits = digits.trim_end_matches(' ');
     let number: u16 = (digits.len() == 3).then(|| digits.parse().ok())??;
     Some((
         u8::try_from(number / 100).ok()?,
