@@ -77,7 +77,7 @@ pub fn check(data: &[u8]) {
 }
 
 fn in_order<F: Framing + Sync>(case: &Case<'_>) {
-    if case.client % 3 == 0 {
+    if case.client.is_multiple_of(3) {
         with_client::<F>(case, Order::OfRequests, pipeline);
     } else {
         with_client::<F>(case, Order::OfRequests, calls);
@@ -95,7 +95,7 @@ fn with_client<F: Framing + Sync>(
     in_virtual_time(async {
         let (near, far) = tokio::io::duplex(1 + usize::from(case.pipe));
         let options = ConnectOptions::new()
-            .reply_timeout(Duration::from_secs(60))
+            .reply_timeout(Duration::from_mins(1))
             .max_frame_len(LIMIT);
         let connection: Connection<F> = options.over(near).expect("good options");
         let serving = async {

@@ -20,7 +20,7 @@ enum Tag {
     None,
     Number(u16),
     Pair(char, Vec<u8>),
-    Named { inner: Box<Option<Tag>>, sign: i8 },
+    Named { inner: Box<Option<Self>>, sign: i8 },
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -30,7 +30,7 @@ struct Message {
     #[prost(uint32, repeated, tag = "2")]
     counts: Vec<u32>,
     #[prost(message, optional, boxed, tag = "3")]
-    inner: Option<Box<Message>>,
+    inner: Option<Box<Self>>,
     #[prost(sint64, tag = "4")]
     sign: i64,
     #[prost(bytes = "vec", tag = "5")]

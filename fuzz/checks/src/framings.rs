@@ -17,12 +17,15 @@ struct Case<'a> {
     stream: &'a [u8],
 }
 
+/// Checks a framing.
+type Check = fn(Naive, &Case<'_>);
+
 /// Reads a stream of any bytes, or of those that mean something.
 pub fn check(data: &[u8]) {
     let Ok(case) = Case::arbitrary_take_rest(Unstructured::new(data)) else {
         return;
     };
-    let mut checks: Vec<(fn(Naive, &Case<'_>), Naive)> = Vec::new();
+    let mut checks: Vec<(Check, Naive)> = Vec::new();
     macro_rules! collect {
         ($($name:ident: $framing:ty, $naive:ident;)*) => {
             $(checks.push((check_framing::<$framing>, naive::$naive));)*

@@ -24,7 +24,7 @@ fn in_virtual_time<F: Future>(future: F) -> F::Output {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let day = std::time::Duration::from_secs(86_400);
+        let day = std::time::Duration::from_hours(24);
         tokio::time::timeout(day, future).await.expect("it ends")
     })
 }
