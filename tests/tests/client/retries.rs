@@ -309,7 +309,8 @@ async fn request_that_finds_no_connection_again_is_no_retry() {
     drop(peer);
     let undecided = attempts.attempt().await;
     let error = call.outcome().await.expect_err("no connection");
-    assert_eq!(error.execution(), Execution::NotSent);
+    // It was sent, and the server has said that it goes.
+    assert_eq!(error.execution(), Execution::NotExecuted);
     assert_eq!(channel.state().retries, 0);
     drop(undecided);
 }
