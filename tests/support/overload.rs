@@ -89,6 +89,6 @@ fn offer(
     let runtime = runtime.expect("a runtime");
     let answered = runtime.block_on(load.to(server.addr()));
     server.stop();
-    server.finished();
+    server.finished_after_aborts();
     answered
 }
