@@ -1,4 +1,4 @@
-//! Runs models: small programs of a few threads, of which each order must keep a promise (`docs/reliability.md`).
+//! Runs models: small programs of a few threads, which must keep a promise in each order (`docs/reliability.md`).
 //!
 //! With `--cfg shuttle`, the locks and atomics of [`crate::sync`] are those of `shuttle`, and each of their
 //! operations is a point at which another thread may go on. Without it, models are ordinary tests with threads of the

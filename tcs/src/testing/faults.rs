@@ -415,7 +415,7 @@ impl Seed {
         stream
     }
 
-    /// Returns a random cut of a connection whose owner reads and writes so many bytes.
+    /// Returns a random cut of a connection whose owner reads `read` bytes and writes `written`.
     pub fn cut(&mut self, read: usize, written: usize) -> (At, Cut) {
         let at = self.below(read + written + 2);
         let at = if at <= read {

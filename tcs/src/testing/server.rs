@@ -215,7 +215,7 @@ impl<P: ServerProtocol> TestServer<P> {
         self.dialer.dial()
     }
 
-    /// Cuts the next connection when its client has read or written so many bytes. Later connections are not cut.
+    /// Cuts the next connection at a byte that its client reads or writes. Later connections are not cut.
     pub fn cut_next(&self, at: At, cut: Cut) {
         self.dialer.fault_next(move |stream| stream.cut(at, cut));
     }

@@ -470,7 +470,7 @@ impl WireTest {
         self.greeting.iter().chain(replies).copied().collect()
     }
 
-    /// Returns how many requests are complete in so many bytes, and whether these are all of the bytes.
+    /// Returns how many requests are complete in the first `len` bytes, and whether these are all of the bytes.
     fn complete(&self, len: usize) -> (usize, bool) {
         let ends = self.list.iter().scan(0, |end, exchange| {
             *end += exchange.request.len();

@@ -21,7 +21,7 @@ fn open<F: Framing>(max_in_flight: usize) -> (Channel<F>, Driver<F>, DuplexStrea
     (channel, driver, far)
 }
 
-/// Opens a channel with so many connections. Returns the driver of each, and the far end.
+/// Opens a channel with a number of connections. Returns the driver of each, and the far end.
 fn open_pool<F: Framing, const N: usize>(
     max_in_flight: usize,
 ) -> (Channel<F>, [(Driver<F>, DuplexStream); N]) {

@@ -73,8 +73,8 @@ impl Io {
         self.begin_request(shared, arrival)
     }
 
-    /// Like [`check_and_begin_request`](Self::check_and_begin_request), for a request that was not beyond the limit of its connection when it
-    /// arrived.
+    /// Like [`check_and_begin_request`](Self::check_and_begin_request), for a request that was not beyond the limit of its
+    /// connection when it arrived.
     #[cold]
     pub(super) fn begin_request<P: ServerProtocol>(
         &mut self,
