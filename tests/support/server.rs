@@ -65,7 +65,7 @@ impl Running {
         self.finished_after_aborting(0)
     }
 
-    /// Waits until the server returns, which has aborted so many connections.
+    /// Waits until the server returns, which has aborted this many connections.
     #[track_caller]
     pub fn finished_after_aborting(self, connections: u64) -> impl Future<Output = Report> {
         let handle = self.handle.clone();
@@ -114,7 +114,7 @@ pub fn adds_up(report: &Report) {
     );
 }
 
-/// Fails unless a server that has returned has aborted so many connections, its numbers add up, and it has left nothing:
+/// Fails unless a server that has returned has aborted this many connections, its numbers add up, and it has left nothing:
 /// no task of a connection, with its socket and its session, and no memory for large messages.
 ///
 /// The report counts what is left as aborted, so it is the handle that is asked.
@@ -137,7 +137,7 @@ pub fn nothing_is_left(report: &Report, handle: &ServerHandle, aborted: u64) {
     );
 }
 
-/// Serves one peer in memory, through a pipe of so many bytes.
+/// Serves one peer in memory, through a pipe of this many bytes.
 pub fn serve_in_memory<P: ServerProtocol, M: Mode>(
     server: Server<P, M>,
     pipe: usize,
@@ -299,7 +299,7 @@ impl Listening {
         })
     }
 
-    /// Connects to a server that was started with links, through a pipe of so many bytes if it is in memory. Returns an
+    /// Connects to a server that was started with links, through a pipe of this many bytes if it is in memory. Returns an
     /// error if the server does not listen any more.
     ///
     /// # Panics
@@ -346,7 +346,7 @@ impl Listening {
         self.finished_after_aborting(0).await
     }
 
-    /// Waits until the server returns, which has aborted so many connections.
+    /// Waits until the server returns, which has aborted this many connections.
     pub async fn finished_after_aborting(self, connections: u64) -> Report {
         let handle = self.handle.clone();
         let report = self.result().await.expect("the server ends well");

@@ -19,7 +19,7 @@ fn echo(bytes: &[u8]) -> &[u8] {
 
 const CALLS: usize = 1_000;
 
-/// Calls from so many tasks; returns the allocations per call, without those of the tasks.
+/// Calls from this many tasks; returns the allocations per call, without those of the tasks.
 async fn allocations(channel: &Channel, tasks: usize) -> f64 {
     let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(tasks + 1));
     let mut running = JoinSet::new();

@@ -72,7 +72,7 @@ impl Options {
         given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
-    /// Returns whether the format is given, and has an error.
+    /// Returns `true` if the format is given, and has an error.
     pub(crate) fn lacks_format(&self) -> bool {
         self.given(OptionName::Format).is_some() && self.format.is_none()
     }

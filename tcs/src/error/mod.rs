@@ -124,7 +124,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns whether the server has executed the request that failed.
+    /// Returns `true` if the server has executed the request that failed.
     ///
     /// For errors without a request, such as those of a server, it is [`Execution::NotSent`].
     pub fn execution(&self) -> Execution {

@@ -119,7 +119,7 @@ fn varint(count: usize) -> Vec<u8> {
     }
 }
 
-/// How many letters make a message of so many bytes.
+/// How many letters make a message of this many bytes.
 fn letters<M: Spoken>(length: usize) -> String {
     (0..=length)
         .map(|count| "x".repeat(count))
