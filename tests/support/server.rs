@@ -13,7 +13,7 @@ use tcs::transport::UnixSocketListener;
 use tcs::{
     ConcurrentServer, Peer,
     protocol::ServerProtocol,
-    server::{Mode, Report, Requests, Server, ServerHandle},
+    server::{Mode, Report, RequestCounts, Server, ServerHandle},
     testing::{Pipe, pipe},
     transport::{MemoryConnector, memory},
 };
@@ -382,8 +382,8 @@ impl<P: ServerProtocol> Place<P> {
     }
 
     /// Waits until all connections have ended, which the test has arranged; returns the requests.
-    pub async fn requests(self) -> Requests {
-        let mut sum = Requests::default();
+    pub async fn requests(self) -> RequestCounts {
+        let mut sum = RequestCounts::default();
         if let Some(server) = self.listening {
             server.handle.stop();
             return within(server.finished()).await.requests;
@@ -430,7 +430,7 @@ pub async fn said_to<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: impl AsRef<[u8]>,
-) -> (Vec<u8>, Requests) {
+) -> (Vec<u8>, RequestCounts) {
     let mut place = Place::new(over, make).await;
     let mut peer = place.peer().await;
     within(peer.send(bytes)).await;
@@ -446,7 +446,7 @@ pub async fn closes_after<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: impl AsRef<[u8]>,
-) -> (Vec<u8>, Requests) {
+) -> (Vec<u8>, RequestCounts) {
     let mut place = Place::new(over, make).await;
     let mut peer = place.peer().await;
     within(peer.send(bytes)).await;

@@ -58,7 +58,7 @@ pub struct Receiver<P: Contract> {
 /// What a server sends: a reply, or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Incoming<R, E> {
+pub enum ReplyOrEvent<R, E> {
     /// The reply to the oldest request that has none.
     Reply(R),
     /// An event that the server has pushed.
@@ -79,7 +79,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, client::Incoming, format::Plain,
+    ///     ConcurrentServer, Connection, client::ReplyOrEvent, format::Plain,
     ///     protocol::{Push, Pushes}, server_protocol,
     /// };
     ///
@@ -111,8 +111,8 @@ impl<F: Framing> Connection<F> {
     /// let (mut doubled, mut halved) = (0, 0);
     /// while doubled < 84 || halved < 21 {
     ///     match receiver.next().await? {
-    ///         Incoming::Reply(double) => doubled += double,
-    ///         Incoming::Event(half) => halved += half,
+    ///         ReplyOrEvent::Reply(double) => doubled += double,
+    ///         ReplyOrEvent::Event(half) => halved += half,
     ///         _ => {}
     ///     }
     /// }
@@ -403,7 +403,7 @@ impl<P: CallContract> Receiver<P> {
     /// # Cancel safety
     ///
     /// Safe: the next call returns the message. The reply timeout continues until then.
-    pub async fn next<'a>(&'a mut self) -> Result<Incoming<P::Value<'a>, P::Event<'a>>>
+    pub async fn next<'a>(&'a mut self) -> Result<ReplyOrEvent<P::Value<'a>, P::Event<'a>>>
     where
         P: Pushes,
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
@@ -413,18 +413,18 @@ impl<P: CallContract> Receiver<P> {
             .framing
             .set_is_event(P::is_push);
         match self.incoming(Accepted::RepliesAndEvents).await? {
-            Some(Incoming::Event(())) => {
+            Some(ReplyOrEvent::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
-                event.map(Incoming::Event).map_err(Error::not_sent)
+                event.map(ReplyOrEvent::Event).map_err(Error::not_sent)
             }
             _ => self
                 .decode::<<P as Contract>::Format, _>()
-                .map(Incoming::Reply),
+                .map(ReplyOrEvent::Reply),
         }
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<Incoming<(), ()>>> {
+    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let incoming = poll_fn(|cx| {
@@ -451,11 +451,11 @@ impl<F: Framing> SharedConnection<F> {
         cx: &mut Context<'_>,
         accepted: Accepted,
         message: &mut Vec<u8>,
-    ) -> Poll<Result<Option<Incoming<(), ()>>>> {
+    ) -> Poll<Result<Option<ReplyOrEvent<(), ()>>>> {
         let connection = &mut self.connection;
         if accepted == Accepted::RepliesAndEvents && connection.take_event() {
             copy(&connection.event, message);
-            return Poll::Ready(Ok(Some(Incoming::Event(()))));
+            return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
         }
         loop {
             let awaits_greeting = P::HAS_GREETING && connection.is_fresh();
@@ -485,7 +485,7 @@ impl<F: Framing> SharedConnection<F> {
             match received {
                 Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
                     copy(connection.wire.message(range), message);
-                    return Poll::Ready(Ok(Some(Incoming::Event(()))));
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
                 }
                 Received::Event(range) => {
                     if let Err(fault) = connection.queue_event(range) {
@@ -502,7 +502,7 @@ impl<F: Framing> SharedConnection<F> {
                     let range: Range<usize> = connection.message_in(received)?;
                     let reply = connection.ids.message_in::<F>(&connection.wire, range);
                     copy(reply, message);
-                    return Poll::Ready(Ok(Some(Incoming::Reply(()))));
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Reply(()))));
                 }
             }
         }
