@@ -514,6 +514,7 @@
 )]
 
 mod address;
+pub mod blocking;
 mod blocking_permits;
 mod buffer;
 pub mod client;
@@ -550,7 +551,7 @@ pub mod transport;
 pub mod __private;
 
 pub(crate) use address::Address;
-pub use client::{blocking, channel::Channel, connection::Connection, exchange::Client};
+pub use client::{channel::Channel, connection::Connection, exchange::Client};
 pub(crate) use context::FromContext;
 pub use context::{ConnectionInfo, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};

@@ -61,9 +61,9 @@ use tokio::{
     task::coop,
 };
 
-use super::{ChannelOptions, ChannelState, ConnectOptions};
 use crate::{
     Address, Error, Peer, Result,
+    client::{ChannelOptions, ChannelState, ConnectOptions, Upload as AsyncUpload},
     format::{Decode, Encode},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
@@ -221,7 +221,7 @@ impl<F: Framing> Connection<F> {
 #[derive(Debug)]
 #[must_use = "the server waits for the end of the chunks: call `finish`"]
 pub struct Upload<'c, P: Contract> {
-    upload: super::Upload<'c, P>,
+    upload: AsyncUpload<'c, P>,
     runtime: &'c OwnRuntime,
 }
 
