@@ -535,6 +535,7 @@ mod middleware;
 #[cfg(test)]
 mod models;
 mod panics;
+mod peer;
 pub mod protocol;
 mod rejection;
 mod runtime;
@@ -552,10 +553,11 @@ pub mod __private;
 
 pub(crate) use address::Address;
 pub use client::{channel::Channel, connection::Connection, exchange::Client};
+pub use context::ConnectionInfo;
 pub(crate) use context::FromContext;
-pub use context::{ConnectionInfo, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::response::Response;
+pub use peer::Peer;
 pub use rejection::{Rejection, RejectionKind};
 pub use server::builder::{ConcurrentServer, IterativeServer, OnceServer};
 #[doc = include_str!("attributes/client_protocol.md")]

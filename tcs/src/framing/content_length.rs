@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::{
-    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, input::OVERHEAD,
+    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, parse::OVERHEAD,
 };
 use crate::text::Escaped;
 
