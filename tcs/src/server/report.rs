@@ -204,6 +204,7 @@ impl Tally {
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn count_sent(&self, unsent: &mut Unsent) {
+        // Once per write and not per reply, because a counter that others read costs more than one of this task.
         add(&self.served, take(&mut unsent.served).into());
         if unsent.failed | unsent.rejected != 0 {
             self.others_sent(take(unsent));
@@ -240,6 +241,8 @@ impl Tally {
 
 /// Adds to a counter. There is only one writer, so this need not be one atomic operation.
 fn add(counter: &AtomicU64, more: u64) {
+    // No read-modify-write, which costs more: only the task of the connection writes. `Release`, so that a report
+    // never reads a reply without its request.
     counter.store(counter.load(Relaxed) + more, Release);
 }
 
