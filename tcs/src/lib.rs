@@ -127,7 +127,7 @@
 //! | a client | |
 //! |---|---|
 //! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
-//! | call from threads, without `async` | [`blocking`] |
+//! | call from threads, without `async` | [`client::blocking`] |
 //! | send one request and exit | [`Client`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
@@ -514,7 +514,6 @@
 )]
 
 mod address;
-pub mod blocking;
 mod blocking_permits;
 mod buffer;
 pub mod client;

@@ -27,6 +27,7 @@
 //! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
 mod abandoned;
+pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;

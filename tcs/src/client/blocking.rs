@@ -31,7 +31,7 @@
 //! # Examples
 //!
 //! ```
-//! use tcs::{ConcurrentServer, blocking::Connection, server_protocol};
+//! use tcs::{ConcurrentServer, client::blocking::Connection, server_protocol};
 //!
 //! #[server_protocol]
 //! fn double(n: u32) -> u64 {
@@ -61,9 +61,9 @@ use tokio::{
     task::coop,
 };
 
+use super::{ChannelOptions, ChannelState, ConnectOptions};
 use crate::{
     Address, Error, Peer, Result,
-    client::{ChannelOptions, ChannelState, ConnectOptions, Upload as AsyncUpload},
     format::{Decode, Encode},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
@@ -221,7 +221,7 @@ impl<F: Framing> Connection<F> {
 #[derive(Debug)]
 #[must_use = "the server waits for the end of the chunks: call `finish`"]
 pub struct Upload<'c, P: Contract> {
-    upload: AsyncUpload<'c, P>,
+    upload: super::Upload<'c, P>,
     runtime: &'c OwnRuntime,
 }
 
@@ -289,7 +289,7 @@ impl ConnectOptions {
 /// A [`tcs::Channel`](crate::Channel) becomes one with `from`:
 ///
 /// ```
-/// use tcs::{ConcurrentServer, blocking, client::ChannelOptions, server_protocol};
+/// use tcs::{ConcurrentServer, client::{ChannelOptions, blocking}, server_protocol};
 ///
 /// #[server_protocol]
 /// fn double(n: u32) -> u64 {
