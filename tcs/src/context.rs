@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Peer, Rejection,
     blocking_permits::BlockingPermits,
-    conversation::{Conversation, ConversationLimits, EventCounts},
+    conversation::{Conversation, ConversationLimits, EventTally},
     deadline::inherited,
     drain_signal::DrainSignal,
 };
@@ -194,7 +194,7 @@ pub(crate) struct ServerContext {
     created: Instant,
     blocking: BlockingPermits,
     conversation: ConversationLimits,
-    pub(crate) events: EventCounts,
+    pub(crate) events: EventTally,
     pub(crate) drain: DrainSignal,
 }
 
@@ -208,7 +208,7 @@ impl ServerContext {
     ) -> Self {
         Self {
             conversation,
-            events: EventCounts::default(),
+            events: EventTally::default(),
             created: Instant::now(),
             blocking: BlockingPermits::new(max_blocking, max_wait),
             drain: DrainSignal::default(),

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE, set_for_all},
+    entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -70,7 +70,7 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     /// Keyed by connection number.
-    entries: BTreeMap<u64, Arc<Entry>>,
+    entries: BTreeMap<u64, Arc<ConnectionEntry>>,
     /// When the connections retire, with their numbers, if their age has a limit.
     retirements: BTreeSet<(Deadline, u64)>,
     /// The totals of the ended connections, and the number of accepted ones.
@@ -114,7 +114,7 @@ impl Registry {
         let id = inner.totals.connections.accepted;
         // Under the lock that `set_for_all` takes: a connection that opens while the server begins to drain gets
         // the flag from one of the two.
-        let entry = Arc::new(Entry::new(inner.flags));
+        let entry = Arc::new(ConnectionEntry::new(inner.flags));
         inner.entries.insert(id, Arc::clone(&entry));
         let retires = self.retirement(id);
         if self.limits.age != Limit::NONE {
@@ -263,7 +263,7 @@ impl Registry {
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
         let inner = lock(&self.inner);
-        let is_due = |entry: &&Arc<Entry>| entry.is_due(latest);
+        let is_due = |entry: &&Arc<ConnectionEntry>| entry.is_due(latest);
         let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
         drop(inner);
         set_for_all(flag, &due);

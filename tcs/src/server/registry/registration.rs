@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE},
+        entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -48,7 +48,7 @@ pub(in super::super) enum Wakeup {
 #[derive(Debug)]
 pub(in super::super) struct Registration {
     pub(super) registry: Arc<Registry>,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ConnectionEntry>,
     /// A copy of the waker in the entry.
     pub(super) waker: Waker,
     pub(super) id: u64,
