@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{
     Channel,
     metrics::Start,
+    pending_calls::Failure,
     reply::{Reply, give_spare, take_spare},
-    slots::Failure,
     subchannel::Subchannel,
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -33,7 +33,7 @@ pub(super) struct Call<'s, F: Framing> {
 
 /// What a request needs beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallTerms {
+pub(super) struct CallParams {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
@@ -42,8 +42,8 @@ pub(super) struct CallTerms {
     pub(super) end: Option<Instant>,
 }
 
-impl CallTerms {
-    /// Returns the terms of a call without a deadline.
+impl CallParams {
+    /// Returns the parameters of a call without a deadline.
     #[inline]
     pub(super) const fn new(has_greeting: bool) -> Self {
         Self {
@@ -126,8 +126,8 @@ impl<F: Framing> Channel<F> {
                     &spare
                 };
                 if !self.options.needs_timer() && !subchannel.room.is_awaited() {
-                    let terms = CallTerms::new(has_greeting);
-                    let pushed = subchannel.try_push(cx.waker(), terms, bytes);
+                    let params = CallParams::new(has_greeting);
+                    let pushed = subchannel.try_push(cx.waker(), params, bytes);
                     call = pushed.inspect_err(count_failure)?;
                     if call.is_some() {
                         give_spare(spare);
@@ -164,17 +164,17 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn try_push(
         &self,
         waker: &Waker,
-        terms: CallTerms,
+        params: CallParams,
         request: &[u8],
     ) -> Result<Option<Call<'_, F>>> {
         // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, because that is declared later.
         let waker = waker.clone();
-        let CallTerms {
+        let CallParams {
             has_greeting,
             has_items,
             end,
-        } = terms;
+        } = params;
         let mut guard = self.lock();
         let state = &mut *guard;
         if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
@@ -182,7 +182,7 @@ impl<F: Framing> Subchannel<F> {
         }
         let framing = state.framing.get_mut();
         if F::HAS_IDS {
-            framing.set_id(state.slots.next_id());
+            framing.set_id(state.calls.next_id());
         }
         let mut offset = state.queue.push_encoded(framing, request)?;
         if F::HAS_IDS
@@ -191,9 +191,9 @@ impl<F: Framing> Subchannel<F> {
             let notice = Notice::deadline_at(end);
             offset = state.queue.notice_before(offset, framing, notice);
         }
-        let slot = state.slots.insert::<F>(offset, waker);
+        let slot = state.calls.insert::<F>(offset, waker);
         if F::HAS_IDS && has_items {
-            state.slots.expect_items(slot);
+            state.calls.expect_items(slot);
         }
         let generation = state.generation;
         Self::unlock_and_wake_driver(guard);
@@ -210,8 +210,8 @@ impl<F: Framing> Subchannel<F> {
     #[cold]
     pub(super) fn abandon(&self, slot: u32) {
         let mut state = self.lock();
-        let is_cancelled = F::HAS_IDS && state.slots.is_pending(slot);
-        let waker = state.slots.abandon(slot);
+        let is_cancelled = F::HAS_IDS && state.calls.is_pending(slot);
+        let waker = state.calls.abandon(slot);
         if is_cancelled {
             state.cancel(slot);
             Self::unlock_and_wake_driver(state);
@@ -227,7 +227,7 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
         // Cloned before the state is locked. The former waker is dropped after it is unlocked.
         let mut registered = Some(waker.clone());
-        let is_open = self.lock().slots.set_waker(slot, &mut registered);
+        let is_open = self.lock().calls.set_waker(slot, &mut registered);
         if !is_open {
             waker.wake_by_ref();
         }
@@ -241,7 +241,7 @@ impl<'s, F: Framing> Call<'s, F> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();
-            if let Some(result) = state.slots.take_result(slot) {
+            if let Some(result) = state.calls.take_result(slot) {
                 self.slot = None;
                 subchannel.unlock_and_offer_room(state);
                 return Poll::Ready(result);

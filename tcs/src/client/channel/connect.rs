@@ -90,7 +90,7 @@ impl<F: Framing> ChannelOptions<F> {
             upkeep: self.upkeep,
             min_backoff: self.min_backoff,
             max_backoff: self.max_backoff,
-            servers: Mutex::default(),
+            address_stats: Mutex::default(),
         });
         let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
         let room = Room::default();

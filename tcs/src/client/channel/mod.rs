@@ -5,7 +5,7 @@
 //! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
 //!    the callers, and sends ([`driver`]).
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
-//!    ([`slots`]).
+//!    ([`pending_calls`]).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -34,6 +34,7 @@ pub use streams::ChannelItems;
 #[cfg(feature = "stream")]
 pub use streams::OwnedChannelItems;
 
+mod address_stats;
 mod budget;
 mod call;
 mod connect;
@@ -52,12 +53,11 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
+mod pending_calls;
 mod pool;
 mod reconnector;
 mod reply;
 mod retry;
-mod servers;
-mod slots;
 mod state;
 mod streams;
 mod subchannel;

@@ -13,7 +13,7 @@ use super::{
     },
     connector::{BoxFuture, Connector},
     hub::EventHub,
-    slots::{Failure, Slots},
+    pending_calls::{Failure, PendingCalls},
     state::ChannelStats,
     waiting::Room,
 };
@@ -54,7 +54,7 @@ pub(super) struct SubchannelState<F> {
     pub(super) framing: ConnectionFraming<F>,
     /// The requests that the driver has not taken yet.
     pub(super) queue: RequestQueue,
-    pub(super) slots: Slots,
+    pub(super) calls: PendingCalls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
     pub(super) link: Link,
@@ -128,7 +128,7 @@ impl<F: Framing> Subchannel<F> {
             state: Mutex::new(SubchannelState {
                 framing: ConnectionFraming::of_client(),
                 queue: RequestQueue::new(0),
-                slots: Slots::new(ticks, is_limited),
+                calls: PendingCalls::new(ticks, is_limited),
                 driver: None,
                 link: Link::Off,
                 generation: 0,
@@ -150,7 +150,7 @@ impl<F: Framing> Subchannel<F> {
         let addr = peer.addr();
         let mut state = self.lock();
         debug_assert!(
-            state.slots.oldest().is_none(),
+            state.calls.oldest().is_none(),
             "the next reply would be for an old call"
         );
         state.generation += 1;
@@ -168,7 +168,7 @@ impl<F: Framing> Subchannel<F> {
         drop((link, former, former_framing));
         if let Some(connector) = &self.connector {
             // After the link, because calls that wait for other connections look at it then.
-            lock(&connector.servers).add(addr);
+            lock(&connector.address_stats).add(addr);
         }
         self.stats.note_connected();
         self.hub.note_connected(generation);
@@ -179,7 +179,7 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
             let addr = self.peer().addr();
-            lock(&connector.servers).remove(addr);
+            lock(&connector.address_stats).remove(addr);
         }
         self.stats.note_disconnected();
         let link = match self.connector {
@@ -191,9 +191,9 @@ impl<F: Framing> Subchannel<F> {
         let mut panicked = None;
         let mut guard = self.lock();
         let SubchannelState {
-            slots, queue, peer, ..
+            calls, queue, peer, ..
         } = &mut *guard;
-        while let Some(oldest) = slots.oldest() {
+        while let Some(oldest) = calls.oldest() {
             let offset = oldest.offset;
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
@@ -207,7 +207,7 @@ impl<F: Framing> Subchannel<F> {
                     Err(panic) => panicked = Some(panic),
                 }
             }
-            slots.complete::<F>(
+            calls.complete::<F>(
                 oldest.index,
                 Err(Failure { error, request }.into()),
                 peer,
@@ -297,7 +297,7 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn calls_in_flight(&self) -> Option<usize> {
         let state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
-        is_connected.then(|| state.slots.len())
+        is_connected.then(|| state.calls.len())
     }
 
     /// Returns `true` if a call would use the connection, or if somebody receives its events.
@@ -343,7 +343,7 @@ impl<F: Framing> SubchannelState<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
-        self.slots.note_cancel(slot);
+        self.calls.note_cancel(slot);
         self.notice(slot, Notice::Cancel);
     }
 
@@ -355,7 +355,7 @@ impl<F: Framing> SubchannelState<F> {
         failure: Box<Failure>,
         wakers: &mut Vec<Waker>,
     ) {
-        if self.slots.fail(slot, failure, wakers) && F::HAS_IDS {
+        if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
             self.cancel(slot);
         }
     }
@@ -373,7 +373,7 @@ impl<F> SubchannelState<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
         matches!(self.link, Link::Connected { .. })
-            && self.slots.len() < options.max_in_flight
+            && self.calls.len() < options.max_in_flight
             && self.queue.unsent() < MAX_QUEUED
     }
 
@@ -411,7 +411,7 @@ impl<F> SubchannelState<F> {
 
     /// Returns `true` if no call is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.oldest().is_none() && self.queue.unsent() == 0
+        self.calls.oldest().is_none() && self.queue.unsent() == 0
     }
 
     /// Returns why the driver must end, if it must.
@@ -419,7 +419,7 @@ impl<F> SubchannelState<F> {
         let reason = match &self.link {
             Link::Connected { .. } => return None,
             Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
-            _ if self.slots.oldest().is_some() => return None,
+            _ if self.calls.oldest().is_some() => return None,
             Link::Released => "all its clones were dropped",
             _ => "it is replaced by another connection",
         };

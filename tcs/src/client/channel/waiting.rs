@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     Channel,
-    call::{Call, CallTerms},
+    call::{Call, CallParams},
     reconnector::Reconnector,
     subchannel::{Link, Subchannel},
 };
@@ -43,12 +43,12 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: CallTerms,
+        params: CallParams,
         request: &[u8],
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
         if !subchannel.room.is_awaited() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -73,7 +73,7 @@ impl<F: Framing> Channel<F> {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = deadline => late,
-            call = self.push_in_turn(subchannel, terms, request) => return call,
+            call = self.push_in_turn(subchannel, params, request) => return call,
             late = timeout => late,
         };
         Err(subchannel.no_room(late))
@@ -83,7 +83,7 @@ impl<F: Framing> Channel<F> {
     async fn push_in_turn<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: CallTerms,
+        params: CallParams,
         request: &[u8],
     ) -> Result<Call<'s, F>> {
         let mut room = subchannel.room.0.subscribe();
@@ -96,7 +96,7 @@ impl<F: Framing> Channel<F> {
             if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
                 *subchannel = open;
             }
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
