@@ -22,7 +22,7 @@ use super::{
     subchannel::{Subchannel, SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, Result, deadline::Late, framing::Framing};
+use crate::{Error, Result, framing::Framing};
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
@@ -202,37 +202,21 @@ impl<F: Framing> Driver<F> {
         };
         loop {
             ready!(ticker.poll_tick(cx));
-            let mut guard = self.subchannel.lock();
-            let state = &mut *guard;
-            let (mut late, peer) = (Vec::new(), &state.peer);
             let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
-            let timed_out = |slot| {
-                late.push(slot);
-                Error::reply_timed_out(peer, Late::reply_timeout(limit))
-            };
-            if !state.calls.tick(&mut self.wakers, timed_out) {
-                drop(guard);
+            let tick = self.subchannel.lock().tick(limit, &mut self.wakers);
+            let Some(tick) = tick else {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
-            }
-            let must_cancel = F::HAS_IDS && !late.is_empty();
-            if must_cancel {
-                for slot in late {
-                    state.cancel(slot);
-                }
-            }
-            let overdue = if F::HAS_IDS { state.calls.overdue() } else { 0 };
-            let is_idle = state.calls.len() == 0;
-            drop(guard);
+            };
             wake(&mut self.wakers);
-            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
+            if tick.overdue > 0 && 2 * tick.overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
-            if is_idle {
+            if tick.is_idle {
                 ticker.stop();
             }
-            if must_cancel {
+            if tick.has_cancelled {
                 // The next poll sends the notices.
                 cx.waker().wake_by_ref();
             }
