@@ -499,9 +499,12 @@ impl<F: Framing> Connection<F> {
         const {
             Channel::<F>::assert_framing();
         }
-        self.ensure_idle()?;
+        self.exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
+        let (options, stats) = (
+            self.exchanges.options().clone(),
+            Arc::new(ChannelStats::new(None)),
+        );
         let room = Room::default();
         let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
         let subchannel = Arc::new(subchannel);

@@ -16,7 +16,7 @@ use futures_core::Stream;
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{ids::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
+    client::{exchanges::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
     conversation::Messages,
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},

@@ -155,13 +155,9 @@ impl<F: Framing> Subchannel<F> {
 
     /// Lets callers send their requests over `connection`. Returns its wire, for the driver.
     pub(super) fn attach(&self, connection: Connection<F>) -> Wire {
-        let is_greeted = !connection.is_fresh();
-        let Connection {
-            wire,
-            framing,
-            peer,
-            ..
-        } = connection;
+        let exchanges = connection.into_exchanges();
+        let is_greeted = !exchanges.is_fresh();
+        let (wire, framing, peer) = exchanges.into_wire();
         let addr = peer.addr();
         let mut state = self.lock();
         debug_assert!(
