@@ -398,7 +398,14 @@ impl<F: Framing> Connection<F> {
     /// # }
     /// ```
     pub fn into_parts(self) -> Result<ConnectionParts> {
-        self.into_exchanges().into_parts()
+        let mut exchanges = self.into_exchanges();
+        exchanges.ensure_idle()?;
+        let (wire, _, peer) = exchanges.into_wire();
+        let Some((stream, read_buf)) = wire.into_parts() else {
+            let reason = "an earlier message was not sent or received to its end";
+            return Err(Error::broken_before_sent(&peer, reason));
+        };
+        Ok(ConnectionParts { stream, read_buf })
     }
 
     /// Continues over TLS, after a reply that says so (STARTTLS).

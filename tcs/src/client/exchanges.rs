@@ -23,7 +23,6 @@ use std::{
 pub(super) use self::ids::ItemCredit;
 use self::{ids::Ids, in_flight::InFlight, waits::Waits};
 use super::{
-    connection::ConnectionParts,
     event_queue::EventQueue,
     fault::Fault,
     options::ConnectOptions,
@@ -64,12 +63,10 @@ pub(super) struct Exchanges<F> {
     events: EventQueue,
 }
 
-/// How chunks follow a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chunks {
-    /// The framing distinguishes them from requests.
-    Announced,
-    Unannounced,
+/// The chunks that follow a request.
+struct Chunks {
+    /// Whether the framing distinguishes them from requests.
+    is_announced: bool,
 }
 
 impl<F: Framing> Exchanges<F> {
@@ -99,10 +96,7 @@ impl<F: Framing> Exchanges<F> {
         encode: impl EncodeRequest,
     ) -> Result<Range<usize>> {
         let offset = self.begin(has_greeting, deadline, encode).await?;
-        let mut reply = None;
-        let exchange = |it: &mut Self, cx: &mut Context<'_>| it.poll_exchange(cx, &mut reply);
-        let received = self.exchange_in_time(Some(offset), deadline, exchange);
-        let received = received.await?;
+        let received = self.exchange(offset, deadline, None).await?;
         self.message_in(received)
     }
 
@@ -179,35 +173,34 @@ impl<F: Framing> Exchanges<F> {
         Ok(offset)
     }
 
-    /// Waits until the reply has arrived and the whole request is sent, unless the server closes first.
+    /// Waits until the reply has arrived, unless `reply` is it, and the whole request is sent, unless the server closes first.
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
-    fn poll_exchange(
+    fn exchange(
         &mut self,
-        cx: &mut Context<'_>,
-        reply: &mut Option<Received>,
-    ) -> Poll<Result<Received, Arc<Fault>>> {
-        let received = match reply.take() {
-            Some(received) => received,
-            None => ready!(self.poll_received(cx, Expected::NOTHING))?,
-        };
-        if self.wire.poll_flush(cx).is_pending() && self.wire.poll_eof(cx).is_pending() {
-            *reply = Some(received);
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(received))
+        offset: u64,
+        deadline: Option<Deadline>,
+        mut reply: Option<Received>,
+    ) -> impl Future<Output = Result<Received>> {
+        self.exchange_in_time(Some(offset), deadline, move |it, cx| {
+            let received = match reply.take() {
+                Some(received) => received,
+                None => ready!(it.poll_received(cx, Expected::NOTHING))?,
+            };
+            if it.wire.poll_flush(cx).is_pending() && it.wire.poll_eof(cx).is_pending() {
+                reply = Some(received);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(received))
+        })
     }
 
     /// Notes that chunks follow the last request.
     pub(super) fn begin_chunks(&mut self) {
         // Until there are some, or their end, the server knows that they are to come.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
-        self.upload = Some(if is_announced {
-            Chunks::Announced
-        } else {
-            Chunks::Unannounced
-        });
+        self.upload = Some(Chunks { is_announced });
     }
 
     /// Queues a chunk of the last request, whole or not at all.
@@ -221,21 +214,22 @@ impl<F: Framing> Exchanges<F> {
         &mut self,
         offset: u64,
         deadline: Option<Deadline>,
-        mut answer: Option<Received>,
+        answer: Option<Received>,
     ) -> Result<Range<usize>> {
         self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
         self.upload = None;
         self.waits.reply_timer.reset();
-        let exchange = |it: &mut Self, cx: &mut Context<'_>| it.poll_exchange(cx, &mut answer);
-        let received = self.exchange_in_time(Some(offset), deadline, exchange);
-        let received = received.await?;
+        let received = self.exchange(offset, deadline, answer).await?;
         self.message_in(received)
     }
 
     /// Notes that the server has answered before the end of the chunks.
     #[cold]
     pub(super) fn note_early_answer(&mut self) {
-        if self.upload == Some(Chunks::Unannounced) {
+        if let Some(Chunks {
+            is_announced: false,
+        }) = self.upload
+        {
             let reason = "the server answered an upload before its end";
             self.wire.end_sending(Fault::Broken(reason));
         }
@@ -348,16 +342,7 @@ impl<F: Framing> Exchanges<F> {
             .await;
     }
 
-    pub(super) fn into_parts(mut self) -> Result<ConnectionParts> {
-        self.ensure_idle()?;
-        let Some((stream, read_buf)) = self.wire.into_parts() else {
-            let reason = "an earlier message was not sent or received to its end";
-            return Err(Error::broken_before_sent(&self.peer, reason));
-        };
-        Ok(ConnectionParts { stream, read_buf })
-    }
-
-    /// Returns what a channel drives.
+    /// Returns what goes on without them.
     pub(super) fn into_wire(self) -> (Wire, ConnectionFraming<F>, Peer) {
         (self.wire, self.framing, self.peer)
     }

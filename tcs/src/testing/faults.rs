@@ -109,13 +109,11 @@ struct Half {
 }
 
 impl Half {
-    const fn new() -> Self {
-        Self {
-            count: 0,
-            must_wait: false,
-            waker: None,
-        }
-    }
+    const NEW: Self = Self {
+        count: 0,
+        must_wait: false,
+        waker: None,
+    };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +147,8 @@ impl<S> FaultyStream<S> {
         Self {
             stream: Some(stream),
             chunks: Chunks::Whole,
-            reading: Half::new(),
-            writing: Half::new(),
+            reading: Half::NEW,
+            writing: Half::NEW,
             cut: None,
             state: State::Open,
             must_shut_down: false,

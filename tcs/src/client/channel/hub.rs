@@ -177,17 +177,16 @@ mod tests {
     use crate::{
         client::{
             ConnectOptions,
-            channel::{ChannelStats, subchannel::Subchannel, waiting::Room},
+            channel::{ChannelStats, pool::Pool},
         },
         framing::LengthPrefixed,
     };
 
     #[test]
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
-        let stats = Arc::new(ChannelStats::new(None));
-        let (options, room) = (ConnectOptions::new(), Room::default());
-        let subchannel = Subchannel::<LengthPrefixed>::new(options, 0, stats, room, None);
-        let subchannel = Arc::new(subchannel);
+        let (options, stats) = (ConnectOptions::new(), ChannelStats::new(None));
+        let pool = Pool::<LengthPrefixed>::new(1, options, stats, None);
+        let subchannel = pool.connections.first().expect("it has one");
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }

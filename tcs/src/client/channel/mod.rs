@@ -11,10 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{
-    call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
-    subchannel::Subchannel, waiting::Room,
-};
+use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats};
 use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
 use crate::{
     Address, Error, Peer, Result,
@@ -501,17 +498,14 @@ impl<F: Framing> Connection<F> {
         }
         self.exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let (options, stats) = (
-            self.exchanges.options().clone(),
-            Arc::new(ChannelStats::new(None)),
-        );
-        let room = Room::default();
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-        let subchannel = Arc::new(subchannel);
-        let driver = Driver::attach(&subchannel, self);
-        // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
-        tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, options)))
+        let options = self.exchanges.options().clone();
+        let pool = Pool::new(1, options, ChannelStats::new(None), None);
+        if let [only] = &*pool.connections {
+            let driver = Driver::attach(only, self);
+            // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
+            tokio::spawn(driver.run());
+        }
+        Ok(Channel::over(pool))
     }
 }
 

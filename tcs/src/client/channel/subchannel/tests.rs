@@ -17,6 +17,12 @@ use crate::{
     framing::{LengthPrefixed, Multiplexed},
 };
 
+fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
+    let channel = Channel::over(Pool::new(1, options, ChannelStats::new(None), None));
+    let subchannel = channel.pool.connections.first().map(Arc::clone);
+    (channel, subchannel.expect("it has one"))
+}
+
 /// A waker whose drop runs code that would wait for the lock for ever.
 struct Waiter {
     subchannel: Arc<Subchannel<LengthPrefixed>>,
@@ -53,12 +59,9 @@ impl Wake for DriverTask {
 #[tokio::test(start_paused = true)]
 async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
     let (near, mut far) = tokio::io::duplex(1 << 10);
-    let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-    let subchannel = Arc::new(subchannel);
+    let (channel, subchannel) = open(options);
     let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
-    let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
     let task = Arc::new(DriverTask {
         subchannel,
         wakes: AtomicUsize::new(0),
@@ -88,12 +91,8 @@ async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
 #[test]
 fn waker_of_a_former_poll_is_dropped_without_the_lock() {
     let (near, _far) = tokio::io::duplex(64);
-    let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
-    let options = ConnectOptions::new();
-    let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-    let subchannel = Arc::new(subchannel);
+    let (channel, subchannel) = open(ConnectOptions::new());
     let _wire = subchannel.attach(Connection::over(near));
-    let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
     let dropped = Arc::new(AtomicUsize::new(0));
     {
         let mut call = pin!(channel.reply_to_bytes(false, b"x"));
