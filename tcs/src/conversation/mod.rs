@@ -38,7 +38,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use chunks::Progress;
+use chunks::ChunkCursor;
 pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
@@ -141,7 +141,7 @@ impl Conversation {
         let why = "requests are processed at the same time, and chunks are for one";
         let end = ChunksEnd::Failed(why.to_owned());
         self.chunks
-            .give(Messages::default(), Some(end), Progress::default());
+            .give(Messages::default(), Some(end), ChunkCursor::default());
     }
 
     /// Returns the queue of events, if there is one.

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     budget::Withdrawal,
-    call::{Call, CallTerms, Origin},
+    call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
+    pending_calls::Failure,
     reply::Reply,
-    slots::Failure,
     state::ChannelStats,
 };
 use crate::{
@@ -78,9 +78,9 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
-        let terms = CallTerms {
+        let params = CallParams {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallTerms::new(has_greeting)
+            ..CallParams::new(has_greeting)
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
@@ -97,10 +97,10 @@ impl<F: Framing> Channel<F> {
                 request = next.map_err(|error| retries.failed(stats, error))?;
             }
             let mut subchannel = self.pool.choose_for_call();
-            let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
+            let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
+            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);

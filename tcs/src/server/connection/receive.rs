@@ -190,7 +190,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 FrameKind::Skip => {}
             }
             consumed += parsed.consumed();
-            if messages == MAX_MESSAGES || batch.len() >= MAX_BYTES {
+            if messages == MAX_MESSAGES || batch.byte_len() >= MAX_BYTES {
                 return (consumed, None);
             }
         };

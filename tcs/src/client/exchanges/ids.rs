@@ -1,4 +1,4 @@
-//! A connection whose framing has ids: one request in flight, and late replies to those before it.
+//! Exchanges whose framing has ids: one request in flight, and late replies to those before it.
 
 use std::{
     mem::take,
@@ -7,15 +7,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    connection::Connection,
-    fault::{Fault, UNEXPECTED},
-    replies::Received,
-    requests::EncodeRequest,
-    wire::{Expected, Wire},
-};
+use super::Exchanges;
 use crate::{
     Result,
+    client::{
+        fault::{Fault, UNEXPECTED},
+        replies::Received,
+        requests::EncodeRequest,
+        wire::{Expected, Wire},
+    },
     conversation::Messages,
     deadline::Deadline,
     framing::{Framing, Notice},
@@ -26,8 +26,6 @@ use crate::{
 pub(super) struct Ids {
     /// The id of the last request.
     last: u32,
-    /// How many cancelled requests have no reply yet.
-    late: usize,
     /// The parts of the reply to the last request.
     parts: Vec<u8>,
     /// Whether the parts are a whole reply.
@@ -39,11 +37,6 @@ impl Ids {
     /// Returns the id of the last request.
     pub(super) const fn last(&self) -> u32 {
         self.last
-    }
-
-    /// Returns how many replies to cancelled requests may still come.
-    pub(super) const fn late(&self) -> usize {
-        self.late
     }
 
     /// Returns the message at `range`, or the last reply if it has come in parts.
@@ -86,13 +79,13 @@ impl Ids {
 
 /// What was received of a stream, and for which the server has not got credit again.
 #[derive(Debug, Default)]
-pub(super) struct ItemCredit {
+pub(crate) struct ItemCredit {
     used: usize,
 }
 
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
-    pub(super) fn count(&mut self, length: usize) -> Option<Notice> {
+    pub(crate) fn count(&mut self, length: usize) -> Option<Notice> {
         self.used += length + Messages::OVERHEAD;
         if self.used < Notice::INITIAL_CREDIT as usize / 2 {
             return None;
@@ -102,7 +95,7 @@ impl ItemCredit {
     }
 }
 
-impl<F: Framing> Connection<F> {
+impl<F: Framing> Exchanges<F> {
     /// Queues a request with a new id, and its deadline. Returns the offset of both.
     pub(super) fn queue_with_id(
         &mut self,
@@ -145,7 +138,7 @@ impl<F: Framing> Connection<F> {
             _ if id == 0 => return Err(Fault::Broken(UNEXPECTED).into()),
             Received::Item(_) | Received::Part(_) => return Ok(None),
             Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
-                self.ids.late = self.ids.late.saturating_sub(1);
+                self.in_flight.answer_late();
                 return Ok(None);
             }
         }
@@ -155,8 +148,7 @@ impl<F: Framing> Connection<F> {
                 let Err(length) = self.collect(part) else {
                     return Ok(None);
                 };
-                // Its rest is still to come.
-                self.ids.late += 1;
+                self.in_flight.note_late();
                 Received::TooLarge(length)
             }
             Received::Message(rest) if !self.ids.parts.is_empty() => {
@@ -180,7 +172,7 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Counts an item that was received, and returns credit for half of what the server may send at a time.
-    pub(super) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
+    pub(crate) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
         if let Some(credit) = self.ids.credit.count(length) {
             self.notice(credit);
             let _: Poll<()> = self.wire.poll_flush(cx);
@@ -189,15 +181,14 @@ impl<F: Framing> Connection<F> {
 
     /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
     pub(super) fn cancel_request(&mut self) {
-        if self.in_flight.pop_front().is_some() {
-            self.ids.late += 1;
+        if self.in_flight.make_late() {
             self.notice(Notice::Cancel);
         }
     }
 }
 
-/// A connection while a call waits. If the call is dropped and the framing has ids, the server is told.
-pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Connection<F>);
+/// The exchanges while a call waits. If the call is dropped and the framing has ids, the server is told.
+pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Exchanges<F>);
 
 impl<F: Framing> Drop for CancelOnDrop<'_, F> {
     fn drop(&mut self) {
