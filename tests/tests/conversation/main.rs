@@ -9,6 +9,7 @@ mod handles;
 mod hostile;
 mod hub;
 mod leftovers;
+mod many;
 mod matrix;
 mod multiplexed;
 mod pushes;
