@@ -23,7 +23,7 @@ use crate::hub::{Wire, expect};
 /// How many items were taken from the iterators.
 type Taken = Arc<AtomicUsize>;
 
-type Counted<'a, P> = Result<Response<&'static str, Many<'a, P>>, String>;
+type Counted<'a, P> = Result<Response<&'a str, Many<'a, P>>, String>;
 
 /// Counts up to the request, or does what else it says.
 fn count<'a, P>(request: &'a str, taken: &'a Taken) -> Counted<'a, P>
@@ -49,7 +49,7 @@ where
 }
 
 #[server_protocol(replies = String)]
-fn sync<'a>(request: &'a str, #[state] taken: &'a Taken) -> Counted<'a, Sync> {
+fn at_once<'a>(request: &'a str, #[state] taken: &'a Taken) -> Counted<'a, AtOnce> {
     count(request, taken)
 }
 
@@ -112,7 +112,7 @@ async fn items_come_before_the_reply(protocol: impl ServerProtocol) {
 
 #[tokio::test]
 async fn items_of_a_returned_iterator_come_before_the_reply() {
-    items_come_before_the_reply(Sync::new(Taken::default())).await;
+    items_come_before_the_reply(AtOnce::new(Taken::default())).await;
     items_come_before_the_reply(Ready::new(Taken::default())).await;
     items_come_before_the_reply(Waiting::new(Taken::default())).await;
 }
@@ -147,7 +147,7 @@ async fn taken_as_the_peer_reads<P: ServerProtocol>(protocol: impl FnOnce(Taken)
 
 #[tokio::test(start_paused = true)]
 async fn returned_iterator_is_taken_as_the_peer_reads_and_dropped_when_it_leaves() {
-    taken_as_the_peer_reads(Sync::new).await;
+    taken_as_the_peer_reads(AtOnce::new).await;
     taken_as_the_peer_reads(Ready::new).await;
     taken_as_the_peer_reads(Waiting::new).await;
 }
@@ -173,7 +173,7 @@ async fn client_with_ids_receives_the_items_of_an_iterator() {
 #[test]
 fn test_of_a_function_takes_the_items_from_its_response() {
     let taken = Taken::default();
-    let response = sync("3", &taken).expect("a response");
+    let response = at_once("3", &taken).expect("a response");
     let Response::Many(reply, items) = response else {
         panic!("{response:?}");
     };
