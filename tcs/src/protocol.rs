@@ -243,8 +243,9 @@ pub use crate::{
     concurrency::Concurrency,
     context::{Context, FromContext},
     conversation::{
-        Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
-        Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,
+        Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes,
+        ReceiveError, Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade,
+        Upgraded,
     },
     draining::Draining,
     format::lossy::Lossy,

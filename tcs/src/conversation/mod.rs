@@ -19,6 +19,7 @@ mod chunks;
 mod closed;
 mod credit;
 mod framing;
+mod many;
 mod messages;
 #[cfg(test)]
 mod models;
@@ -44,6 +45,7 @@ pub use closed::Closed;
 use credit::Credit;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
+pub use many::{Answer, AnyAnswer, Many};
 pub(crate) use messages::Messages;
 pub use push::{Push, PushGroup, Pushes};
 pub(crate) use queue::PushQueue;

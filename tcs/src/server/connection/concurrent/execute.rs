@@ -12,7 +12,7 @@ use super::super::{
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
-        Arrival, EncodeOutcome, MemoryBudget, OverBudget, OwnedMessage, Reservation, Unusual,
+        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation, Unusual,
     },
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
@@ -43,7 +43,7 @@ pub(super) enum Outcome {
 
 /// A reply without its frame.
 pub(super) struct Reply {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: MessageBytes,
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
     pub(super) encoded: Unusual,
@@ -134,8 +134,8 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         Ok(reply) => reply,
         Err(rejection) => return Outcome::Rejected(rejection),
     };
-    let (mut bytes, mut after) = (Vec::new(), After::Continue);
-    let mut writer = Writer::new(&mut bytes, limit);
+    let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
+    let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
     let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
