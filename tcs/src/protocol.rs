@@ -226,6 +226,7 @@
 //! [`start()`]: crate::server::Server::start
 
 mod client;
+mod concurrency;
 mod contract;
 mod no_request;
 #[cfg(feature = "tower")]
@@ -234,13 +235,13 @@ pub mod tower;
 use std::sync::Arc;
 
 pub use client::ClientProtocol;
+pub use concurrency::Concurrency;
 pub use contract::{CallContract, CallOwned, Contract};
 pub use no_request::NoRequest;
 
 pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
-    concurrency::Concurrency,
     context::{Context, FromContext},
     conversation::{
         Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes,

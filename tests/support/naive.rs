@@ -259,7 +259,7 @@ pub const CODE_LINES: Naive = Naive {
     once: false,
 };
 
-/// Finds the length of a block: a line of `+` and digits announces so many bytes.
+/// Finds the length of a block: a line of `+` and digits announces this many bytes.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum Plus {}

@@ -203,7 +203,7 @@ impl Finished {
     }
 }
 
-/// Returns whether `program` is not installed; the test that needs it then returns.
+/// Returns `true` if `program` is not installed; the test that needs it then returns.
 ///
 /// One line says which test is skipped and why.
 ///
@@ -220,7 +220,7 @@ pub fn is_missing(program: &str) -> bool {
     is_missing && skip(program)
 }
 
-/// Returns whether Python or a package of it is not installed, which [`is_missing`] tells of programs.
+/// Returns `true` if Python or a package of it is not installed, which [`is_missing`] tells of programs.
 ///
 /// # Panics
 ///

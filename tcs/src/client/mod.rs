@@ -59,5 +59,5 @@ pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
-pub use split::{Incoming, Receiver, Sender};
+pub use split::{Receiver, ReplyOrEvent, Sender};
 pub use upload::Upload;

@@ -55,7 +55,7 @@ pub struct Receiver<P: Contract> {
 /// What a server sends: a reply, or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Incoming<R, E> {
+pub enum ReplyOrEvent<R, E> {
     /// The reply to the oldest request that has none.
     Reply(R),
     /// An event that the server has pushed.
@@ -76,7 +76,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, client::Incoming, format::Plain,
+    ///     ConcurrentServer, Connection, client::ReplyOrEvent, format::Plain,
     ///     protocol::{Push, Pushes}, server_protocol,
     /// };
     ///
@@ -108,8 +108,8 @@ impl<F: Framing> Connection<F> {
     /// let (mut doubled, mut halved) = (0, 0);
     /// while doubled < 84 || halved < 21 {
     ///     match receiver.next().await? {
-    ///         Incoming::Reply(double) => doubled += double,
-    ///         Incoming::Event(half) => halved += half,
+    ///         ReplyOrEvent::Reply(double) => doubled += double,
+    ///         ReplyOrEvent::Event(half) => halved += half,
     ///         _ => {}
     ///     }
     /// }
@@ -366,7 +366,7 @@ impl<P: CallContract> Receiver<P> {
     /// # Cancel safety
     ///
     /// Safe: the next call returns the message. The reply timeout continues until then.
-    pub async fn next<'a>(&'a mut self) -> Result<Incoming<P::Value<'a>, P::Event<'a>>>
+    pub async fn next<'a>(&'a mut self) -> Result<ReplyOrEvent<P::Value<'a>, P::Event<'a>>>
     where
         P: Pushes,
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
@@ -375,18 +375,18 @@ impl<P: CallContract> Receiver<P> {
             .exchanges
             .set_is_event(P::is_push);
         match self.incoming(Accepted::RepliesAndEvents).await? {
-            Some(Incoming::Event(())) => {
+            Some(ReplyOrEvent::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
-                event.map(Incoming::Event).map_err(Error::not_sent)
+                event.map(ReplyOrEvent::Event).map_err(Error::not_sent)
             }
             _ => self
                 .decode::<<P as Contract>::Format, _>()
-                .map(Incoming::Reply),
+                .map(ReplyOrEvent::Reply),
         }
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<Incoming<(), ()>>> {
+    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let incoming = poll_fn(|cx| {
@@ -413,13 +413,13 @@ impl<F: Framing> SharedExchanges<F> {
         cx: &mut Context<'_>,
         accepted: Accepted,
         message: &mut Vec<u8>,
-    ) -> Poll<Result<Option<Incoming<(), ()>>>> {
+    ) -> Poll<Result<Option<ReplyOrEvent<(), ()>>>> {
         let exchanges = &mut self.exchanges;
         if accepted == Accepted::RepliesAndEvents
             && let Some(event) = exchanges.take_event()
         {
             copy(&event, message);
-            return Poll::Ready(Ok(Some(Incoming::Event(()))));
+            return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
         }
         loop {
             let awaits_greeting = P::HAS_GREETING && exchanges.is_fresh();
@@ -445,7 +445,7 @@ impl<F: Framing> SharedExchanges<F> {
             match received {
                 Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
                     copy(exchanges.event(range), message);
-                    return Poll::Ready(Ok(Some(Incoming::Event(()))));
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
                 }
                 Received::Event(range) => {
                     if let Err(fault) = exchanges.queue_event(range) {
@@ -461,7 +461,7 @@ impl<F: Framing> SharedExchanges<F> {
                     exchanges.end_wait();
                     let reply = exchanges.message_in(received)?;
                     copy(exchanges.message(reply), message);
-                    return Poll::Ready(Ok(Some(Incoming::Reply(()))));
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Reply(()))));
                 }
             }
         }

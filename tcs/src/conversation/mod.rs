@@ -198,12 +198,12 @@ impl Drop for ConnectionState {
 
 /// The events of all connections of a server.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts {
+pub(crate) struct EventTally {
     sent: AtomicU64,
     dropped: AtomicU64,
 }
 
-impl EventCounts {
+impl EventTally {
     /// Counts events that were framed, and events that were dropped.
     pub(crate) fn count(&self, sent: u64, dropped: u64) {
         self.sent.fetch_add(sent, Ordering::Relaxed);

@@ -40,8 +40,8 @@ pub enum Response<T, U = NoUpgrade> {
     ///
     /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
     /// have added it. With a framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), TLS does not start if
-    /// something has arrived behind the request: the request fails, and the connection closes. The session stays: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
-    /// the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
+    /// something has arrived after the request: the request fails, and the connection closes. The session stays: to
+    /// forget what came before TLS, as SMTP requires (RFC 3207), reset it in the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
     /// exchange, the request fails and the connection closes.
     StartTls(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
@@ -60,7 +60,7 @@ impl<'a, T> Response<T, Upgrade<'a>> {
     /// A reply, after which the function takes the connection over: `serve` gets its stream. Write it as an
     /// `async move` closure. It may borrow from the request, the states and the session.
     ///
-    /// The reply is sent first. The stream begins with what the peer has sent behind the request, and ends the connection
+    /// The reply is sent first. The stream begins with what the peer has sent after the request, and ends the connection
     /// when it is dropped and `serve` has returned. Until then, the connection counts in the numbers and limits of the
     /// server. A server that stops waits for it, for at most
     /// [`drain_timeout`](crate::server::Server::drain_timeout), and then drops the future of `serve`, as it does with a

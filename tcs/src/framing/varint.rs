@@ -70,6 +70,8 @@ impl<const HEADER: usize> Varint<HEADER> {
                 return Ok(Some((length, HEADER + at + 1)));
             }
         }
+        // Fewer bytes may be the beginning of a length. So many without an end are none, and to wait for more would
+        // never end.
         if bytes.len() < HEADER + Self::MAX_WIDTH {
             return Ok(None);
         }
@@ -116,6 +118,7 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
             return Err(FrameError::length_overflow(length, most, Self::MAX_BITS));
         }
         let at = start + HEADER;
+        // The message has a length of any value after its header. The right one may take another number of bytes.
         out.drain(at..at + room);
         insert(out, at, |out| {
             loop {

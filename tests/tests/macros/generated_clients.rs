@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, ErrorKind, blocking, format::Json, server_protocol};
+use tcs::{ConcurrentServer, ErrorKind, client::blocking, format::Json, server_protocol};
 use tcs_tests::{Running, start, within};
 
 #[server_protocol(format = Json)]

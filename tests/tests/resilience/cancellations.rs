@@ -125,7 +125,7 @@ async fn calls(channel: impl Repeats, task: u64) -> Outcomes {
     outcomes
 }
 
-/// Polls a future up to so many times after the first time. Returns `None` if it is not ready then.
+/// Polls a future up to this many times after the first time. Returns `None` if it is not ready then.
 async fn poll_some<F: Future>(mut future: Pin<&mut F>, mut polls: u32) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -129,7 +129,7 @@ mod waiting;
 /// [`connect`](Self::connect). Calls can come from other runtimes and threads, but are sent and answered only while that
 /// one runs: a current-thread runtime only within its `block_on`. When it ends, the calls in flight fail, and the next call
 /// starts the task in its own runtime. In a program without a runtime that lasts, use
-/// [`blocking::Channel`](crate::blocking::Channel), which brings one.
+/// [`blocking::Channel`](crate::client::blocking::Channel), which brings one.
 ///
 /// # Calls that time out or are dropped
 ///

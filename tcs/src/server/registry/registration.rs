@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE},
+        entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -48,7 +48,7 @@ pub(in super::super) enum Wakeup {
 #[derive(Debug)]
 pub(in super::super) struct Registration {
     pub(super) registry: Arc<Registry>,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ConnectionEntry>,
     /// A copy of the waker in the entry.
     pub(super) waker: Waker,
     pub(super) id: u64,
@@ -163,6 +163,8 @@ impl Registration {
         deadline: Deadline,
         cx: &Context<'_>,
     ) -> Poll<Wakeup> {
+        // The deadline and the waker are stored before the flags are read. A sweep that runs in between sets the
+        // flag and wakes the old waker, or is seen here.
         self.entry.start_wait(deadline);
         self.register_task(cx);
         match self.entry.flags() {
@@ -201,6 +203,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // The entry and its numbers move to the totals under one lock, so a report always adds up.
         let mut inner = lock(&self.registry.inner);
         inner.entries.remove(&self.id);
         inner.retirements.remove(&(self.retires, self.id));
@@ -211,6 +214,7 @@ impl Drop for Registration {
         } else {
             inner.totals.connections.closed += 1;
         }
+        // After the lock: whoever is woken takes it at once.
         drop(inner);
         self.registry.changed.notify_waiters();
     }
