@@ -20,7 +20,7 @@ const PART_LEN: usize = 16 * 1024;
 const MAX_WHOLE_REPLY: usize = 64 * 1024;
 
 /// Returns `true` if only a part of a reply is sent next.
-pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
+pub(super) fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     let is_whole = reply.sent == 0 && reply.bytes.len() <= MAX_WHOLE_REPLY;
     let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
     P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
