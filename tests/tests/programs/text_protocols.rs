@@ -236,6 +236,12 @@ async fn jsonrpc_serves_the_client_of_a_language_server() {
     let error = r#"{"error":{"code":-32700,"message":"#;
     assert!(told.contains(error), "{told}");
     assert!(told.ends_with(r#"},"id":null,"jsonrpc":"2.0"}"#), "{told}");
+    let told = said_to(&framed(r#"{"id":"x","method":7}"#)).await;
+    assert!(
+        told.contains(r#"{"error":{"code":-32600,"message":"#),
+        "{told}"
+    );
+    assert!(told.ends_with(r#"},"id":"x","jsonrpc":"2.0"}"#), "{told}");
     // What is skipped has an error of its own, and the next request its reply.
     let large = framed(&"x".repeat((8 << 20) + 1));
     let next = framed(r#"{"id":7,"method":"add","params":[1,2]}"#);
@@ -309,6 +315,7 @@ async fn socks5_carries_300_kb_to_curl() {
         ("\u{4}\u{1}", b""),
         // A request before the greeting: its command is read as a number of logins, of which none is known.
         ("\u{5}\u{1}\u{1}\u{3}", b"\x05\xff"),
+        ("\u{5}\u{1}\0\u{1}abcd\0P", b"\x05\0"),
         ("\u{5}\0", b"\x05\xff"),
         // A greeting in place of the request, a name that is cut, and nobody with this name.
         ("\u{5}\u{1}\0\u{4}\u{1}\0\u{1}", b"\x05\0"),
@@ -346,9 +353,9 @@ async fn irc_carries_messages_between_two_clients() {
             "bob part bob!bob@tcs #tea",
         ]
     );
-    let told = said_to("JOIN #tea\nNICK zoe\nUSER zoe\nQUIT\nNICK late\n").await;
+    let refused = said_to("JOIN #tea\nNICK zoe\nUSER zoe\nQUIT\nNICK late\n").await;
     assert_eq!(
-        told,
+        refused,
         ":tcs 451 * :say NICK and USER first\r\n:tcs 001 zoe :welcome\r\n\
          :tcs 422 zoe :no message of the day\r\nERROR :goodbye\r\n"
     );
