@@ -201,22 +201,25 @@ async fn mqtt_subscriber_stays_subscribed_while_mosquitto_restarts() {
     server.finished().await;
 }
 
-/// Runs a client against a server that sends this and then closes its half, and returns what the client complains about.
+/// Runs a client against a server that sends the first of these, each of the others once the client has sent something,
+/// and then closes its half. Returns what the client complains about.
 async fn complaint(client: &str, arguments: &[&str], sent: &[&[u8]]) -> String {
     let listener = TcpListener::bind(ADDRESS).await.expect("the port is free");
     let client = Process::start(example_path(client), arguments);
     let serving = async {
-        let (mut stream, _) = within(listener.accept()).await.expect("it connects");
+        let (mut stream, _) = listener.accept().await?;
         drop(listener);
-        for bytes in sent {
+        for (number, bytes) in sent.iter().enumerate() {
+            if number > 0 {
+                stream.read_buf(&mut Vec::new()).await?;
+            }
             stream.write_all(bytes).await?;
-            // What it sends next.
-            stream.read_buf(&mut Vec::new()).await?;
         }
         stream.shutdown().await?;
         stream.read_to_end(&mut Vec::new()).await
     };
     let (served, finished) = tokio::join!(within(serving), client.finished());
+    // A client may leave before it has read everything.
     drop(served);
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     finished.stderr
@@ -232,16 +235,29 @@ async fn smtp_client_says_what_a_hostile_server_does() {
         "bob@b.example",
     ];
     let endless = b"220-x\r\n".repeat(2 << 20);
+    let cut = "the connection ended in the middle of a frame";
     for (sent, complained) in [
-        // No greeting, no code, a code that is cut, another code within a reply, and a reply without end.
-        (&[][..], "XXX"),
-        (&[&b"hello\r\n"[..]], "XXX"),
-        (&[b"220 cut"], "XXX"),
-        (&[b"220-one\r\n221 two\r\n"], "XXX"),
-        (&[&endless], "XXX"),
-        // A refusal, a reply that nobody has asked for, and success where the text is asked for.
+        // No greeting, no code, codes that are cut or differ, and a reply without end.
+        (
+            &[&b""[..]][..],
+            "closed the connection before the request was sent",
+        ),
+        (
+            &[b"hello\r\n"],
+            "a line that does not begin with a code of three digits",
+        ),
+        (&[b"220 cut"], cut),
+        (&[b"220-one\r\n221 two\r\n"], cut),
+        (
+            &[&endless],
+            "a message of 8388609 bytes exceeds `max_reply_len` of 8388608 bytes",
+        ),
+        // A refusal, a reply to no command, and success where the text is asked for.
         (&[b"554 no\r\n"], "554 no"),
-        (&[b"220 hello\r\n250 early\r\n"], "XXX"),
+        (
+            &[b"220 hello\r\n250 early\r\n"],
+            "the server sent an unexpected message",
+        ),
         (
             &[
                 b"220 a\r\n",
@@ -254,8 +270,7 @@ async fn smtp_client_says_what_a_hostile_server_does() {
         ),
     ] {
         let told = complaint("smtp_client", &arguments, sent).await;
-        println!("{told}");
-        assert!(told.contains(complained), "{told}");
+        assert!(told.contains(complained), "{told} {complained}");
     }
     fs::remove_file(path).expect("it is there");
 }
@@ -263,25 +278,37 @@ async fn smtp_client_says_what_a_hostile_server_does() {
 #[tokio::test]
 async fn mqtt_subscriber_says_what_a_hostile_broker_does() {
     let _port = port_1234().await;
-    let connack = &b"\x20\x02\0\0"[..];
+    // It says nothing until it has the packet CONNECT.
+    let (first, connack) = (&b""[..], &b"\x20\x02\0\0"[..]);
+    let cut = "the connection ended in the middle of a frame";
     for (sent, complained) in [
-        // No reply, a refusal, a length that is too wide, a packet that is cut, and one that is too large.
-        (&[&b""[..]][..], "XXX"),
-        (&[b"\x20\x02\0\x05"], "the broker refuses the connection"),
-        (&[b"\x20\xff\xff\xff\xff\xff"], "XXX"),
-        (&[b"\x20\x02\0"], "XXX"),
-        (&[b"\x20\xff\xff\xff\x7f"], "XXX"),
-        // Another kind of packet, no packet at all, and the end before the reply to the subscription.
-        (&[b"\xd0\0"], "the broker refuses the connection"),
+        // No reply, one that comes too early, a refusal, and another kind of packet.
+        (&[first, b""][..], "closed the connection before it replied"),
+        (&[connack], "the server sent an unexpected message"),
         (
-            &[connack, b"\x90\x03\0\x01\x80"],
+            &[first, b"\x20\x02\0\x05"],
+            "the broker refuses the connection",
+        ),
+        (&[first, b"\xd0\0"], "the broker refuses the connection"),
+        // Lengths that are too wide and too large, and packets that are cut.
+        (
+            &[first, b"\x20\xff\xff\xff\xff\xff"],
+            "a length beyond 28 bits",
+        ),
+        (
+            &[first, b"\x20\xff\xff\xff\x7f"],
+            "a message of 268435460 bytes exceeds `max_reply_len` of 8388608 bytes",
+        ),
+        (&[first, b"\x20\x02\0"], cut),
+        (&[first, connack, b"\x90\x03\0"], cut),
+        // No packet, and a topic that is refused.
+        (
+            &[first, connack, b"\x90\x03\0\x01\x80"],
             "the broker refuses a topic",
         ),
-        (&[connack, b"\x90\x03\0"], "XXX"),
     ] {
         let told = complaint("mqtt_subscriber", &["news"], sent).await;
-        println!("{told}");
-        assert!(told.contains(complained), "{told}");
+        assert!(told.contains(complained), "{told} {complained}");
     }
 }
 
