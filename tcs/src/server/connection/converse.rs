@@ -5,7 +5,7 @@
 
 use std::task::Context;
 
-use super::{super::log_limiter::log_limited, ends::Dropped, io::Io};
+use super::{super::log_limiter::log_limited, end::End, io::Io};
 use crate::{
     ConnectionInfo,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
@@ -53,7 +53,7 @@ impl<F: Framing> Outgoing<'_, F> {
         &mut self,
         queue: &PushQueue,
         cx: Option<&Context<'_>>,
-    ) -> Result<bool, Dropped> {
+    ) -> Result<bool, End> {
         let mut events = Vec::new();
         // The queue has the limit for a peer that does not read.
         let room = if self.io.is_stalled() {
@@ -63,7 +63,7 @@ impl<F: Framing> Outgoing<'_, F> {
         };
         let has_more = queue
             .take_events(room, &mut events, cx)
-            .ok_or(Dropped::PushOverflow)?;
+            .ok_or(End::PushOverflow)?;
         // They belong to no request, and come between what belongs to one.
         let id = self.framing.get_mut().set_id(0);
         let (mut sent, mut dropped) = (0, queue.take_dropped());

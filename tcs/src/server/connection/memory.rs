@@ -2,16 +2,12 @@
 
 use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
 
-use super::{
-    Connection,
-    ends::{Dropped, WaitEnd},
-    io::{Io, ReadOutcome},
-};
+use super::{Connection, end::End, io::Io};
 use crate::{buffer::ReadBuffer, framing::Side, protocol::ServerProtocol};
 
 impl<P: ServerProtocol> Connection<P> {
     /// Reserves memory for the frame in the read buffer, once for all of it.
-    pub(super) async fn reserve_memory(&mut self) -> Result<ReadOutcome, Dropped> {
+    pub(super) async fn reserve_memory(&mut self) -> Result<(), End> {
         let Self {
             io,
             buffers,
@@ -27,27 +23,17 @@ impl<P: ServerProtocol> Connection<P> {
         let is_newcomer = io.registration.tally().received() == 0;
         // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
         // could wait for that.
-        let reserved = if read.has_reserved() || length <= arrived {
+        if read.has_reserved() || length <= arrived {
             let length = length.max(arrived.saturating_mul(2));
             let reserved = memory.try_reserve(length - arrived);
-            reserved
-                .map(|reserved| (length, reserved))
-                .ok_or(ReadOutcome::Ended(WaitEnd::OverBudget))
+            read.grow_to(length, reserved.ok_or(End::OverBudget)?);
         } else {
             let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
-            match wait_for_memory(io, read, share).await? {
-                Ok(share) => wait_for_memory(io, read, memory.reserve(length, share)).await?,
-                Err(ended) => Err(ended),
-            }
-            .map(|reserved| (length, reserved))
-        };
-        Ok(match reserved {
-            Ok((length, reserved)) => {
-                read.grow_to(length, reserved);
-                ReadOutcome::Arrived
-            }
-            Err(ended) => ended,
-        })
+            let share = wait_for_memory(io, read, share).await?;
+            let reserved = wait_for_memory(io, read, memory.reserve(length, share)).await?;
+            read.grow_to(length, reserved);
+        }
+        Ok(())
     }
 }
 
@@ -56,18 +42,18 @@ pub(super) async fn wait_for_memory<T>(
     io: &mut Io,
     read: &ReadBuffer,
     reserving: impl Future<Output = T>,
-) -> Result<Result<T, ReadOutcome>, Dropped> {
+) -> Result<T, End> {
     let mut reserving = pin!(reserving);
     let mut has_waited = false;
-    let waited = poll_fn(|cx| match reserving.as_mut().poll(cx) {
-        Poll::Ready(reserved) => Poll::Ready(Ok(Ok(reserved))),
+    poll_fn(|cx| match reserving.as_mut().poll(cx) {
+        Poll::Ready(reserved) => Poll::Ready(Ok(reserved)),
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
                 // Those with memory have less time from now on.
                 io.registration.wake_others();
             }
-            io.poll_no_memory(read, cx).map_ok(Err)
+            io.poll_no_memory(read, cx).map(Err)
         }
-    });
-    waited.await
+    })
+    .await
 }

@@ -2,8 +2,9 @@
 
 use super::{
     super::{
+        end::End,
         rejections::TLS_BESIDE_OTHERS,
-        respond::{Exit, Flow, Processing, Responder},
+        respond::{Processing, Responder},
     },
     Driver, Phase,
     execute::{Outcome, Reply},
@@ -19,7 +20,7 @@ use crate::{
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Writes the replies whose turn it is, until the write buffer is full.
-    pub(super) fn answer(&mut self) -> Flow {
+    pub(super) fn answer(&mut self) -> Result<(), End> {
         while !self.buffers.write.is_full() {
             let Some(slot) = self.outbox.take_answer(&self.slots) else {
                 if self.write_items() {
@@ -33,25 +34,25 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.write_items();
         }
         if self.phase < Phase::Closing || self.slots.in_use() > 0 {
-            return Flow::Continue(());
+            return Ok(());
         }
         // Otherwise something took the place of the reply that was to close the connection.
         if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
         }
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 
     /// Writes what becomes of the request in a slot.
-    fn answer_one(&mut self, slot: SlotIndex) -> Flow {
+    fn answer_one(&mut self, slot: SlotIndex) -> Result<(), End> {
         self.set_id(slot);
         let Some(outcome) = self.slots.take_outcome(slot) else {
-            return Flow::Continue(());
+            return Ok(());
         };
         match outcome {
             Outcome::Reply(reply) if is_large::<P>(&reply) => {
                 self.write_part(slot, reply);
-                return Flow::Continue(());
+                return Ok(());
             }
             _ => self.slots.release(slot),
         }
@@ -65,7 +66,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
     /// them, because it says that they were not executed.
     #[cold]
-    fn respond_beside_others(&mut self, outcome: Outcome) -> Flow {
+    fn respond_beside_others(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
@@ -82,7 +83,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         if !self.outbox.is_ordered && self.outbox.len() > 0 {
             // The last of those that close the connection does it.
-            return Flow::Continue(());
+            return Ok(());
         }
         for slot in self.outbox.take_all() {
             self.drop_function(slot);
@@ -100,7 +101,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    fn respond(&mut self, outcome: Outcome) -> Flow {
+    fn respond(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Reply(reply) => self.reply(reply),
             Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
@@ -113,13 +114,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
                 Responder::new(self.shared, framing, write, self.io, processing)
                     .bad_frame(&error, unread.bytes());
-                Flow::Break(Exit::Close)
+                Err(End::Closed)
             }
         }
     }
 
     /// Frames a reply, or what is left of it.
-    fn reply(&mut self, reply: Reply) -> Flow {
+    fn reply(&mut self, reply: Reply) -> Result<(), End> {
         let Unusual { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.reply_len();

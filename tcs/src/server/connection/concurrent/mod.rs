@@ -16,11 +16,7 @@ mod streams;
 mod take;
 mod wait;
 
-use std::{
-    future::poll_fn,
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::{task::yield_now, time::Instant};
 
@@ -30,15 +26,7 @@ use self::{
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
-use super::{
-    super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
-    Connection,
-    batch::Next,
-    ends::Dropped,
-    io::Io,
-    rejections::function_panicked,
-    respond::{Exit, Flow},
-};
+use super::{Connection, dispatch::Next, end::End, io::Io, rejections::function_panicked};
 use crate::{
     ConnectionInfo,
     buffer::Buffers,
@@ -46,18 +34,16 @@ use crate::{
     panics::Payload,
     protocol::{Concurrency, ServerProtocol},
     runtime::poll_once,
+    server::{limits::Deadline, log_limiter::log_panic, shared::Shared},
 };
 
 /// How many rounds the driver has before it lets other tasks run.
 const ROUNDS: u32 = 16;
 
 impl<P: ServerProtocol> Connection<P> {
-    /// Processes the requests that have arrived and those that arrive meanwhile. Returns `None` when nothing is in flight
-    /// and no complete frame is left.
-    pub(super) async fn process_concurrent(
-        &mut self,
-        concurrency: Concurrency,
-    ) -> Result<Option<Exit>, Dropped> {
+    /// Processes the requests that have arrived and those that arrive meanwhile, until nothing is in flight and no complete
+    /// frame is left.
+    pub(super) async fn process_concurrent(&mut self, concurrency: Concurrency) -> Result<(), End> {
         let shared = &*self.shared;
         let mut driver = Driver {
             shared,
@@ -76,31 +62,23 @@ impl<P: ServerProtocol> Connection<P> {
         };
         let (mut began, mut rounds) = (Instant::now(), 0);
         loop {
-            let next = match driver.process() {
-                Continue(next) => next,
-                Break(exit) => return Ok(Some(exit)),
+            let next = match driver.process()? {
+                Next::Read if driver.is_idle() => return Ok(()),
+                Next::End(end) if driver.is_idle() => return Err(end),
+                next => next,
             };
-            if driver.is_idle() {
-                match next {
-                    Next::Read => return Ok(None),
-                    Next::Exit(exit) => return Ok(Some(exit)),
-                    Next::Flush | Next::Yield => {}
-                }
-            }
             let mut has_waited = false;
             let waited = poll_fn(|cx| {
-                let waited = driver.poll_wait(next, cx);
+                let waited = driver.poll_wait(&next, cx);
                 has_waited |= waited.is_pending();
                 waited
             });
-            if let Some(interrupt) = waited.await?
-                && let Flow::Break(exit) = driver.interrupt(&interrupt)
-            {
-                return Ok(Some(exit));
+            if let Err(interrupt) = waited.await {
+                driver.interrupt(interrupt)?;
             }
             rounds += 1;
             let limit = driver.io.registration.limits().poll_nanos;
-            let must_yield = next == Next::Yield
+            let must_yield = matches!(next, Next::Yield)
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
             if must_yield && !has_waited {
@@ -150,7 +128,7 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Polls the functions that were woken, answers, and takes further requests.
-    fn process(&mut self) -> ControlFlow<Exit, Next> {
+    fn process(&mut self) -> Result<Next, End> {
         self.poll_woken();
         loop {
             let next = if self.slots.has_woken() {
@@ -160,8 +138,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             };
             self.answer()?;
             // Functions that do not wait have made room for others.
-            if !self.can_progress(next) {
-                return Continue(next);
+            if !self.can_progress(&next) {
+                return Ok(next);
             }
         }
     }

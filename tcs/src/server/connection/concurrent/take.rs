@@ -1,18 +1,13 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use std::{
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     super::{
-        super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
-        batch::Next,
         clocks::CONTENDED,
-        dispatch::check_control,
+        dispatch::{Next, check_control},
+        end::End,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
-        respond::Exit,
     },
     Driver, Phase,
     backlog::QueuedRequest,
@@ -25,6 +20,7 @@ use crate::{
     concurrency::share_session,
     framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
+    server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
@@ -55,7 +51,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
-    pub(super) fn can_progress(&self, next: Next) -> bool {
+    pub(super) fn can_progress(&self, next: &Next) -> bool {
         match next {
             // The budget of this poll is spent.
             Next::Yield => false,
@@ -84,35 +80,35 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             if !self.may_take_frame() {
                 return Next::Flush;
             }
-            if let Break(next) = self.take_frame() {
+            if let Err(next) = self.take_frame() {
                 return next;
             }
         }
     }
 
     /// Takes the next frame. Returns why not if it takes none.
-    fn take_frame(&mut self) -> ControlFlow<Next> {
+    fn take_frame(&mut self) -> Result<(), Next> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
             self.io.start_half_close();
         } else if !frames.has_started() {
-            return Break(Next::Read);
+            return Err(Next::Read);
         }
         if self.io.must_yield(|| frames.has_started()) {
-            return Break(Next::Yield);
+            return Err(Next::Yield);
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Break(Next::Exit(Exit::Eof)),
+            Ok(None) if frames.has_ended() => return Err(Next::End(End::Eof)),
             Ok(None) => {
                 self.io.count_frame(|| true);
-                return Break(Next::Read);
+                return Err(Next::Read);
             }
             Err(error) => self.take_bad_frame(error),
         }
-        Continue(())
+        Ok(())
     }
 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
@@ -314,11 +310,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones, or if the next deadline has changed.
-    pub(super) fn read_more(&mut self, next: Next) -> bool {
+    pub(super) fn read_more(&mut self, next: &Next) -> bool {
         let is_draining = self.io.registration.is_draining();
         let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
         let Buffers { read, ahead, .. } = &*self.buffers;
-        if next != Next::Read || ahead.is_unused() || read.has_ended() || must_wait {
+        if !matches!(next, Next::Read) || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
         }
         if is_draining && self.phase == Phase::Serving {

@@ -4,12 +4,11 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
-        super::{limits::Deadline, registry::AbortReason},
-        batch::Next,
         converse::Outgoing,
-        ends::{Dropped, Interrupt},
+        dispatch::Next,
+        end::End,
+        interrupt::Interrupt,
         rejections::{client_timed_out, half_closed, timed_out},
-        respond::{Exit, Flow},
     },
     Driver, Phase,
     execute::Outcome,
@@ -18,6 +17,7 @@ use crate::{
     buffer::{Buffers, ReadAhead},
     framing::Framing,
     protocol::ServerProtocol,
+    server::{limits::Deadline, registry::AbortReason},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
@@ -25,18 +25,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// must.
     pub(super) fn poll_wait(
         &mut self,
-        next: Next,
+        next: &Next,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Interrupt>, Dropped>> {
+    ) -> Poll<Result<(), Interrupt>> {
         let has_events = self.write_events(cx)?;
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // It waits only for the peer to read, and needs no notices of the peer.
-            if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
-                return Poll::Ready(Err(dropped));
+            if let Poll::Ready(flushed) = self.io.poll_flush_in_time(write, cx) {
+                flushed?;
             }
         } else {
-            let cut = if next == Next::Read {
+            let cut = if matches!(next, Next::Read) {
                 self.io.registration.register_task(cx);
                 self.io.frame_deadline(read)
             } else {
@@ -49,11 +49,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 conversation.close();
             }
             if let Poll::Ready(interrupt) = waited {
-                return Poll::Ready(interrupt.map(Some));
+                return Poll::Ready(Err(interrupt));
             }
         }
         let has_room = self.buffers.write.is_empty();
-        let goes_on = next == Next::Yield
+        let goes_on = matches!(next, Next::Yield)
             || self.read_more(next)
             || has_room
                 && (has_events
@@ -61,13 +61,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                     || self.outbox.has_stream(&self.slots)
                     || self.can_progress(next));
         if goes_on || !self.slots.sleep(cx) {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(()));
         }
         Poll::Pending
     }
 
     /// Frames the events that wait. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: &Context<'_>) -> Result<bool, Dropped> {
+    fn write_events(&mut self, cx: &Context<'_>) -> Result<bool, End> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -91,9 +91,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
     #[cold]
-    pub(super) fn interrupt(&mut self, interrupt: &Interrupt) -> Flow {
+    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
-            Interrupt::Aborted(reason) => return self.abort(*reason),
+            Interrupt::Aborted(reason) => return self.abort(reason),
             Interrupt::TimedOut => self.drop_late_functions(),
             Interrupt::HalfClosed => {
                 self.phase = Phase::HalfClosed;
@@ -105,18 +105,19 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 // It has no memory, and what is left of it is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
+            Interrupt::Ended(end) => return Err(end),
             // Each item answers for its own request.
             Interrupt::Unsendable(_) => {}
         }
-        Flow::Continue(())
+        Ok(())
     }
 
     /// Drops all functions, and tells the peer of each.
-    fn abort(&mut self, reason: AbortReason) -> Flow {
+    fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
         // Only requests have failed.
         let slots = self.outbox.unanswered_requests(&self.slots);
         let Some((last, others)) = slots.split_last() else {
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         };
         for slot in others {
             self.set_id(*slot);
