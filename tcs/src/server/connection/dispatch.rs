@@ -54,6 +54,9 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) io: &'a mut Io,
 }
 
+/// The future of the function that was called, and when, or `None` if the request was rejected.
+type Step<F> = Result<Option<(F, Timer)>, Next>;
+
 /// What the connection does when it has taken the requests that it can take now, and why.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -143,8 +146,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                     let Err(end) = Box::pin(self.take_over(upgrade)).await;
                     return Next::End(end);
                 }
-                Ok(None) => Ok(()),
-                Err(end) => Err(end),
+                responded => responded.map(drop),
             };
             if let Err(next) = self.after_response(responded) {
                 return next;
@@ -167,21 +169,21 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
             None => called,
         };
+        let mut upgrade = None;
         let responded = match called {
-            Ok(result) if Self::UPGRADES => match self.respond_or_upgrade(result) {
-                Ok(None) => Ok(()),
-                Ok(upgrade) => {
-                    record_call(&self.shared.metrics, timer);
-                    return Ok(upgrade);
-                }
-                Err(end) => Err(end),
-            },
+            Ok(result) if Self::UPGRADES => {
+                let responded = self.respond_or_upgrade(result);
+                responded.map(|found| upgrade = found)
+            }
             Ok(result) => self.respond(result),
             // Nothing can be written, and nothing follows.
             Err(Interrupt::Ended(end)) => return Err(end),
             Err(interrupt) => self.end_request().interrupted(interrupt),
         };
-        if let Some(conversation) = self.info.open_conversation() {
+        // A function that takes the connection over ends the conversation itself.
+        if upgrade.is_none()
+            && let Some(conversation) = self.info.open_conversation()
+        {
             conversation.end_request();
             let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
             self.frames.skip(rest);
@@ -192,7 +194,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             }
         }
         record_call(&self.shared.metrics, timer);
-        responded.map(|()| None)
+        responded.map(|()| upgrade)
     }
 
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
@@ -318,30 +320,25 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         framed.map(|_| result).map_err(Interrupt::Unsendable)
     }
 
-    /// Takes the next request off the read buffer, decodes it and calls the function. Returns its future, and when it was
-    /// called, or `None` if the request was rejected. The request may also borrow text that its format had to rewrite into
-    /// `scratch`.
+    /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
+    /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn step<'f>(
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Result<
-        Option<(
-            impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>,
-            Timer,
-        )>,
-        Next,
-    >
+    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
         let frame = self.next_request()?;
         if self.shared.checks_requests
-            && let Err(rejection) = self
-                .io
-                .check_and_begin_request(self.shared, self.frames.last_arrival())
+            && let Err(rejection) = self.io.accounts.check_and_begin_request(
+                self.shared,
+                &self.io.registration,
+                self.frames.last_arrival(),
+            )
         {
             return self.reject(rejection, frame).map(|()| None);
         }
@@ -526,7 +523,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Outgoing {
             write: self.write,
             framing: self.framing,
-            limit: self.shared.limits.reply_len(),
             info: self.info,
             io: self.io,
         }

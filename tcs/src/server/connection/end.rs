@@ -56,13 +56,6 @@ pub(super) enum End {
     TlsFailed,
 }
 
-impl End {
-    /// Returns `true` if what is left in the write buffer is sent.
-    pub(super) const fn is_sent(&self) -> bool {
-        matches!(self, Self::Idle | Self::Closed | Self::Eof | Self::Upgraded)
-    }
-}
-
 impl From<AbortReason> for End {
     fn from(reason: AbortReason) -> Self {
         Self::Aborted(reason)

@@ -25,13 +25,6 @@ pub(super) enum Interrupt {
     Ended(End),
 }
 
-impl Interrupt {
-    /// Returns `true` if the connection goes on after the response.
-    pub(super) const fn ends_only_request(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::Unsendable(_))
-    }
-}
-
 impl From<End> for Interrupt {
     fn from(end: End) -> Self {
         Self::Ended(end)

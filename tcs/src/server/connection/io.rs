@@ -18,14 +18,6 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    super::{
-        addresses::PeerUsage,
-        handshakes::shake_hands,
-        limits::{Deadline, Limit, Millis},
-        log_limiter::log_limited,
-        metrics::NEEDS_ARRIVALS,
-        registry::{AbortReason, Registration},
-    },
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
@@ -37,6 +29,15 @@ use crate::{
     buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
     conversation::Returned,
     protocol::ServerProtocol,
+    server::{
+        addresses::PeerUsage,
+        handshakes::shake_hands,
+        limits::{Deadline, Limit, Millis},
+        log_limiter::log_limited,
+        metrics::NEEDS_ARRIVALS,
+        registry::{AbortReason, Registration},
+        shared::Shared,
+    },
     transport::{DynHandshake, StartedTls, Stream},
 };
 
@@ -49,7 +50,7 @@ pub(super) struct Io {
     ends_at_half_close: bool,
     budget: Budget,
     /// `idle_timeout`, or the limit of this connection in its place.
-    idle: Limit,
+    pub(super) idle_limit: Limit,
     clocks: Clocks,
     pub(super) accounts: Accounts,
     /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
@@ -87,7 +88,7 @@ impl Io {
             running: Running::Request,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             budget: Budget::new(),
-            idle: registration.limits().idle,
+            idle_limit: registration.limits().idle,
             clocks: Clocks::default(),
             accounts: Accounts::new(usage),
             registration,
@@ -112,6 +113,18 @@ impl Io {
         self.budget.count(has_more);
     }
 
+    /// Counts a received request. If the server limits requests, [`Accounts::begin_request`] follows.
+    #[inline]
+    pub(super) fn count_request(&self) {
+        self.registration.tally().count_received();
+    }
+
+    /// Counts a bad frame in the place of a request. Closes the listeners of a once server.
+    pub(super) fn count_unreadable<P: ServerProtocol>(&self, shared: &Shared<P>) {
+        self.count_request();
+        shared.close_if_once();
+    }
+
     /// Starts the idle clock after a frame that is not a request.
     pub(super) fn start_idle(&mut self) {
         let received = self.registration.tally().received();
@@ -131,16 +144,6 @@ impl Io {
         let polled = poll(&mut self.stream);
         self.running = Running::Request;
         polled
-    }
-
-    /// Returns the idle timeout of this connection.
-    pub(super) const fn idle_limit(&self) -> Limit {
-        self.idle
-    }
-
-    /// Sets the idle timeout of this connection.
-    pub(super) const fn set_idle_limit(&mut self, limit: Limit) {
-        self.idle = limit;
     }
 
     /// Returns `true` if the peer does not read what was sent.
@@ -320,11 +323,11 @@ impl Io {
             contended = self.memory_deadline(read, now);
             let limits = self.registration.limits();
             self.clocks
-                .frame_deadline(limits, self.idle, read, now, received)
+                .frame_deadline(limits, self.idle_limit, read, now, received)
         } else {
             let began = self.clocks.start_idle(now, received);
             idle_since = Some(began);
-            Deadline::after(began, self.idle)
+            Deadline::after(began, self.idle_limit)
         };
         let mut deadline = timed_out.min(contended);
         let is_draining = self.clocks.drain.is_running();
@@ -419,7 +422,7 @@ impl Io {
     /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
     /// answered.
     pub(super) fn begin_drop(&mut self, interrupt: &Interrupt) {
-        if !interrupt.ends_only_request() {
+        if !matches!(interrupt, Interrupt::TimedOut | Interrupt::Unsendable(_)) {
             self.running = Running::LastFunction;
         }
     }

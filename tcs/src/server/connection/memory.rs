@@ -2,39 +2,36 @@
 
 use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
 
-use super::{Connection, end::End, io::Io};
-use crate::{buffer::ReadBuffer, framing::Side, protocol::ServerProtocol};
+use super::{end::End, io::Io};
+use crate::{
+    buffer::ReadBuffer,
+    framing::{ConnectionFraming, Framing, Side},
+};
 
-impl<P: ServerProtocol> Connection<P> {
-    /// Reserves memory for the frame in the read buffer, once for all of it.
-    pub(super) async fn reserve_memory(&mut self) -> Result<(), End> {
-        let Self {
-            io,
-            buffers,
-            framing,
-            shared,
-            ..
-        } = self;
-        let read = &mut buffers.checkout().read;
-        let limit = shared.limits.frame_len;
-        let unread = read.input(limit, Side::Server).bytes();
-        let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
-        let memory = Arc::clone(io.registration.memory());
-        let is_newcomer = io.registration.tally().received() == 0;
-        // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
-        // could wait for that.
-        if read.has_reserved() || length <= arrived {
-            let length = length.max(arrived.saturating_mul(2));
-            let reserved = memory.try_reserve(length - arrived);
-            read.grow_to(length, reserved.ok_or(End::OverBudget)?);
-        } else {
-            let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
-            let share = wait_for_memory(io, read, share).await?;
-            let reserved = wait_for_memory(io, read, memory.reserve(length, share)).await?;
-            read.grow_to(length, reserved);
-        }
-        Ok(())
+/// Reserves memory for the frame in the read buffer, once for all of it. `limit` is `max_frame_len`.
+pub(super) async fn reserve_memory<F: Framing>(
+    io: &mut Io,
+    read: &mut ReadBuffer,
+    framing: &mut ConnectionFraming<F>,
+    limit: usize,
+) -> Result<(), End> {
+    let unread = read.input(limit, Side::Server).bytes();
+    let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
+    let memory = Arc::clone(io.registration.memory());
+    let is_newcomer = io.registration.tally().received() == 0;
+    // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
+    // could wait for that.
+    if read.has_reserved() || length <= arrived {
+        let length = length.max(arrived.saturating_mul(2));
+        let reserved = memory.try_reserve(length - arrived);
+        read.grow_to(length, reserved.ok_or(End::OverBudget)?);
+    } else {
+        let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
+        let share = wait_for_memory(io, read, share).await?;
+        let reserved = wait_for_memory(io, read, memory.reserve(length, share)).await?;
+        read.grow_to(length, reserved);
     }
+    Ok(())
 }
 
 /// Waits for memory for the rest of the frame in `read`, unless the connection must stop waiting.

@@ -26,7 +26,6 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     mem::take,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
@@ -35,16 +34,8 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
-use super::{
-    addresses::PeerUsage,
-    limits::Limit,
-    log_limiter::log_panic,
-    metrics::{NEEDS_ARRIVALS, record_connection},
-    registry::{Registration, Registry},
-    shared::Shared,
-};
 use crate::{
-    ConnectionInfo, Peer,
+    ConnectionInfo,
     buffer::{BufferSlot, Buffers},
     concurrency::{is_concurrent, share_session},
     conversation::{Conversation, PushQueue},
@@ -53,7 +44,12 @@ use crate::{
     panics::{Payload, poll_caught},
     protocol::{ServerProtocol, has_no_request},
     runtime::{poll_once, wake_after_others},
-    transport::Stream,
+    server::{
+        limits::Limit,
+        log_limiter::log_panic,
+        metrics::{NEEDS_ARRIVALS, record_connection},
+        shared::Shared,
+    },
 };
 
 mod accounts;
@@ -68,13 +64,17 @@ mod io;
 mod memory;
 #[cfg(test)]
 mod models;
+mod new_connection;
 mod rejections;
 mod respond;
 
-use converse::{EVENT_BATCHES, Outgoing};
+use concurrent::process_concurrent;
+use converse::{EVENT_BATCHES, Outgoing, close_queue};
 use dispatch::{Next, SequentialDriver, end_chunks};
 use end::End;
 use io::{Io, ReadOutcome, Running};
+use memory::reserve_memory;
+pub(super) use new_connection::NewConnection;
 use rejections::wait_end_rejection;
 pub(super) use respond::rejection_frames;
 use respond::{Processing, Responder};
@@ -96,43 +96,6 @@ pub(super) struct Connection<P: ServerProtocol> {
     io: Io,
     /// Released last, however the connection ends. If it is evicted, it is released at once.
     permit: Option<OwnedSemaphorePermit>,
-}
-
-/// A connection whose session is not open yet.
-///
-/// Boxed, because a task keeps room for what it captures even after that was moved out.
-#[derive(Debug)]
-pub(super) struct NewConnection {
-    pub(super) stream: Stream,
-    pub(super) info: ConnectionInfo,
-    pub(super) registration: Registration,
-    pub(super) usage: Option<Arc<PeerUsage>>,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
-}
-
-impl NewConnection {
-    /// Registers a connection without a permit, and without limits of its address.
-    pub(super) fn register(
-        registry: &Arc<Registry>,
-        stream: Stream,
-        peer: Peer,
-        local_addr: Option<SocketAddr>,
-    ) -> Box<Self> {
-        let registration = registry.register();
-        Box::new(Self {
-            stream,
-            info: registration.info(peer, local_addr),
-            registration,
-            usage: None,
-            permit: None,
-        })
-    }
-
-    /// Creates the span of the connection's events.
-    pub(super) fn span(&self) -> tracing::Span {
-        let info = &self.info;
-        tracing::info_span!("connection", peer = %info.peer(), id = info.id())
-    }
 }
 
 impl<P: ServerProtocol> Connection<P> {
@@ -178,22 +141,15 @@ impl<P: ServerProtocol> Connection<P> {
                 Err(end) => break end,
             };
         };
-        self.close_queue();
-        let closed = if end.is_sent() {
-            let is_idle = matches!(end, End::Idle);
-            self.io.close(&mut self.buffers, is_idle).await
-        } else {
-            Ok(())
+        close_queue(&self.info);
+        let is_idle = matches!(end, End::Idle);
+        let closed = match end {
+            End::Idle | End::Closed | End::Eof | End::Upgraded => {
+                self.io.close(&mut self.buffers, is_idle).await
+            }
+            _ => Ok(()),
         };
         self.record_end(&closed.err().unwrap_or(end));
-    }
-
-    /// Drops the events that are left, and those to come.
-    fn close_queue(&self) {
-        let conversation = self.info.open_conversation();
-        if let Some(queue) = conversation.and_then(Conversation::pushes) {
-            self.info.server().events.count(0, queue.close());
-        }
     }
 
     /// Logs and records the end of the connection, with its totals.
@@ -258,7 +214,7 @@ impl<P: ServerProtocol> Connection<P> {
                 self.processing = self.choose_processing();
                 if self.processing == Processing::Concurrent {
                     // Boxed: few connections need it, and every task would pay for its size.
-                    Box::pin(self.process_concurrent(concurrency)).await?;
+                    Box::pin(process_concurrent(self, concurrency)).await?;
                     continue;
                 }
             }
@@ -312,7 +268,7 @@ impl<P: ServerProtocol> Connection<P> {
     fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
-            self.io.set_idle_limit(Limit::from_millis(idle));
+            self.io.idle_limit = Limit::from_millis(idle);
         }
         for _ in 0..EVENT_BATCHES {
             let has_more = self.write_events(Some(cx))?;
@@ -328,7 +284,11 @@ impl<P: ServerProtocol> Connection<P> {
     /// Reserves memory for what arrives, or ends the wait and tells the peer why.
     async fn end_wait(&mut self, input: Result<ReadOutcome, End>) -> Result<(), End> {
         let reserved = match input {
-            Ok(_) => self.reserve_memory().await,
+            Ok(_) => {
+                let read = &mut self.buffers.checkout().read;
+                let limit = self.shared.limits.frame_len;
+                reserve_memory(&mut self.io, read, &mut self.framing, limit).await
+            }
             Err(end) => Err(end),
         };
         let Err(end) = reserved else {
@@ -355,21 +315,13 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
     fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
-        let Some(conversation) = self.info.open_conversation() else {
-            return Ok(false);
-        };
-        conversation.end_request();
-        let Some(queue) = conversation.pushes() else {
-            return Ok(false);
-        };
         let mut outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
-            limit: self.shared.limits.reply_len(),
             info: &self.info,
             io: &self.io,
         };
-        outgoing.write_events(queue, cx)
+        outgoing.write_all_events(cx)
     }
 
     /// Records when the requests in the read buffer began to wait.
@@ -382,7 +334,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Tells the peer why its wait has ended, if the connection can still be written to. Returns how it ends.
     #[cold]
     fn tell_wait_end(&mut self, end: End) -> End {
-        let (limits, idle) = (&self.shared.limits, self.io.idle_limit());
+        let (limits, idle) = (&self.shared.limits, self.io.idle_limit);
         let read = &self.buffers.checkout().read;
         let Some(rejection) = wait_end_rejection(limits, read, &end, idle) else {
             return end;

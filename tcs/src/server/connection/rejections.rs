@@ -1,18 +1,15 @@
 //! What a peer is told when it gets no reply.
 
-use super::{
-    super::{
-        limits::{Limit, Limits, TOO_OLD},
-        log_limiter::{LogLimiter, log_panic},
-    },
-    clocks::frame_limit,
-    end::End,
-};
+use super::{clocks::frame_limit, end::End};
 use crate::{
     Rejection, RejectionKind,
     buffer::ReadBuffer,
     framing::{FrameError, Framing},
     panics::Payload,
+    server::{
+        limits::{Limit, Limits, TOO_OLD},
+        log_limiter::{LogLimiter, log_panic},
+    },
 };
 
 /// Why there is no memory for a large frame.

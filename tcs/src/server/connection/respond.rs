@@ -16,12 +16,6 @@ use std::{
 };
 
 use super::{
-    super::{
-        log_limiter::{LogLimiter, log_limited, log_panic},
-        metrics::count_rejection,
-        report::{Tally, Unsent},
-        shared::Shared,
-    },
     end::End,
     interrupt::Interrupt,
     io::Io,
@@ -38,6 +32,12 @@ use crate::{
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::{ServerProtocol, has_one_exchange},
+    server::{
+        log_limiter::{LogLimiter, log_limited, log_panic},
+        metrics::count_rejection,
+        report::{Tally, Unsent},
+        shared::Shared,
+    },
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
@@ -181,6 +181,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     pub(super) fn reject(&mut self, rejection: &Rejection) -> Result<(), End> {
         let kind = rejection.kind();
         count_rejection(kind);
+        // A final frame answers this request and all after it, so nothing else is written.
         if kind.is_final() {
             self.unsent.count(kind);
             self.close_with(rejection);

@@ -21,12 +21,13 @@ use tokio::{
 
 use super::{super::config::Settings, memory::wait_for_memory, *};
 use crate::{
-    Rejection,
+    Peer, Rejection,
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Concurrency, Context, Receives},
-    server::Concurrent,
+    server::{Concurrent, registry::Registry},
+    transport::Stream,
 };
 
 /// An input without bytes. When it is closed, it notes what its connection still holds.

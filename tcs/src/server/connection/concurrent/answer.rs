@@ -6,7 +6,7 @@ use super::{
         rejections::TLS_BESIDE_OTHERS,
         respond::{Processing, Responder},
     },
-    Driver, Phase,
+    Driver, Ending, Phase,
     execute::{Outcome, Reply},
     slots::SlotIndex,
     streams::is_large,
@@ -36,11 +36,33 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if self.phase < Phase::Closing || self.slots.in_use() > 0 {
             return Ok(());
         }
-        // Otherwise something took the place of the reply that was to close the connection.
-        if self.phase == Phase::HalfClosed {
+        if let Some(ending) = self.ending.take() {
+            self.answer_ending(ending)?;
+        } else if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
         }
+        // Here, too, if something took the place of the reply that was to close the connection.
         Err(End::Closed)
+    }
+
+    /// Answers input that is not a request.
+    #[cold]
+    fn answer_ending(&mut self, ending: Ending) -> Result<(), End> {
+        let Buffers { read, write, .. } = &mut *self.buffers;
+        write.prepare();
+        if P::Framing::HAS_IDS {
+            self.framing.get_mut().set_id(0);
+        }
+        let processing = Processing::Concurrent;
+        let mut responder = Responder::new(self.shared, self.framing, write, self.io, processing);
+        match ending {
+            Ending::CutFrame(rejection) => responder.reject(&rejection),
+            Ending::BadFrame(error) => {
+                let unread = read.input(self.shared.limits.frame_len, Side::Server);
+                responder.bad_frame(&error, unread.bytes());
+                Ok(())
+            }
+        }
     }
 
     /// Writes what becomes of the request in a slot.
@@ -56,7 +78,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && self.outbox.len() > 0 {
+        if outcome.closes() && self.has_unanswered() {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
@@ -71,7 +93,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
             }
-            Outcome::Reply(mut reply) if !self.outbox.is_ordered || reply.has_answer() => {
+            Outcome::Reply(mut reply)
+                if !self.outbox.is_ordered
+                    || !matches!(reply.encoded.outcome, EncodeOutcome::Nothing) =>
+            {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
@@ -81,7 +106,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Nothing can follow what has no answer.
             other => return self.respond(other),
         }
-        if !self.outbox.is_ordered && self.outbox.len() > 0 {
+        if !self.outbox.is_ordered && self.has_unanswered() {
             // The last of those that close the connection does it.
             return Ok(());
         }
@@ -89,7 +114,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.drop_function(slot);
             self.responder().function_dropped("the connection closed");
         }
+        if self.ending.take().is_some() {
+            self.responder().function_dropped("the connection closed");
+        }
         self.responder().close_after_reply()
+    }
+
+    /// Returns `true` if there is more to answer.
+    fn has_unanswered(&self) -> bool {
+        self.outbox.len() > 0 || self.ending.is_some()
     }
 
     /// Lets what is written from now on have the id of a request.
@@ -104,18 +137,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn respond(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Reply(reply) => self.reply(reply),
-            Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
-                self.responder().reject(&rejection)
-            }
+            Outcome::Rejected(rejection) => self.responder().reject(&rejection),
             Outcome::Unsendable(error) => self.responder().unsendable_item(error),
-            Outcome::BadFrame(error) => {
-                let Buffers { read, write, .. } = &mut *self.buffers;
-                let unread = read.input(self.shared.limits.frame_len, Side::Server);
-                let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
-                Responder::new(self.shared, framing, write, self.io, processing)
-                    .bad_frame(&error, unread.bytes());
-                Err(End::Closed)
-            }
         }
     }
 

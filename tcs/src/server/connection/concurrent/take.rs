@@ -9,10 +9,11 @@ use super::{
         end::End,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
     },
-    Driver, Phase,
+    Driver, Ending, Phase,
     backlog::QueuedRequest,
     execute::{Outcome, Request},
-    slots::{ClientDeadline, SlotIndex},
+    request::ClientDeadline,
+    slots::SlotIndex,
 };
 use crate::{
     Rejection, RejectionKind,
@@ -34,6 +35,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if a function may be called.
     fn may_call(&self) -> bool {
+        // A slot is in use until its reply is framed, so a peer that does not read gets no more than the limit and a buffer.
         self.phase < Phase::Closing
             && self.slots.in_use() < self.limit
             && !self.buffers.write.is_full()
@@ -46,8 +48,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     fn may_take_frame(&self) -> bool {
-        (self.may_call() || self.may_queue())
-            && (self.may_receive() || self.outbox.needs_notices(&self.slots))
+        (self.may_call() || self.may_queue()) && (self.may_receive() || self.needs_notices())
+    }
+
+    /// Returns `true` if a stream waits for credit, and notices can still be received.
+    fn needs_notices(&self) -> bool {
+        self.ending.is_none() && self.outbox.needs_notices(&self.slots)
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
@@ -103,6 +109,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
             Ok(None) if frames.has_ended() => return Err(Next::End(End::Eof)),
             Ok(None) => {
+                // The part of a frame counts as well: a stream may always have another one.
                 self.io.count_frame(|| true);
                 return Err(Next::Read);
             }
@@ -116,6 +123,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let is_refused = self.phase != Phase::Serving || !self.may_receive();
         let read = &mut self.buffers.read;
         let arrival = read.frames().last_arrival();
+        // A copy, because the function may wait while the buffer is used for the next frames.
         let message = read.take_owned(parsed, self.io.registration.memory());
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
@@ -124,32 +132,33 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let id = framing.id();
         let client_deadline = ClientDeadline::new(now, framing.take_deadline());
         let waiting = self.slots.in_use() + self.backlog.len() + 1;
-        if is_refused {
-            self.reject(id, Rejection::busy("the connection closes"));
-        } else if let Err(busy) = self.shared.limits.check_pipeline(waiting as u64) {
-            let request = match &message {
-                Ok(message) => message.bytes(),
-                Err(place) => self.buffers.read.frame(place.clone()),
-            };
-            let rejection = busy.of_request::<P::Framing>(request);
-            self.reject(id, rejection);
-        } else if let Ok(message) = message {
-            let request = QueuedRequest {
-                id,
-                message,
-                arrival,
-                client_deadline,
-            };
-            if self.may_call() {
-                self.start(request);
-            } else {
-                self.backlog.push(request);
+        let limit = self.shared.limits.check_pipeline(waiting as u64);
+        let rejection = match (limit, message) {
+            _ if is_refused => Rejection::busy("the connection closes"),
+            (Ok(()), Ok(message)) => {
+                let request = QueuedRequest {
+                    id,
+                    message,
+                    arrival,
+                    client_deadline,
+                };
+                if self.may_call() {
+                    self.start(request);
+                } else {
+                    self.backlog.push(request);
+                }
+                return;
             }
-        } else if let Err(place) = message {
-            let request = self.buffers.read.frame(place);
-            let rejection = Rejection::busy(MEMORY_IN_USE).of_request::<P::Framing>(request);
-            self.reject(id, rejection);
-        }
+            (Err(busy), Ok(message)) => busy.of_request::<P::Framing>(message.bytes()),
+            // It is still in the read buffer, because there is no memory to copy it.
+            (limit, Err(place)) => {
+                let busy = limit
+                    .err()
+                    .unwrap_or_else(|| Rejection::busy(MEMORY_IN_USE));
+                busy.of_request::<P::Framing>(self.buffers.read.frame(place))
+            }
+        };
+        self.reject(id, rejection);
     }
 
     /// Calls the function of a request, unless a limit rejects it.
@@ -174,9 +183,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let started = self.io.begin_request(self.shared, arrival);
+            let io = &mut *self.io;
+            let started = (io.accounts).begin_request(self.shared, &io.registration, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
+        // The future of the request owns it from here, and so ends it whenever that is dropped.
         let in_flight = self.io.accounts.take_request();
         let registration = &self.io.registration;
         let session = match share_session::<P>(self.session) {
@@ -205,6 +216,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             },
         );
         self.slots.start(slot, function);
+        // At once: its waker is not called before it was polled.
         self.poll_slot(slot);
         Ok(())
     }
@@ -230,8 +242,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
         self.io.count_unreadable(self.shared);
-        let slot = self.open_slot(0);
-        self.finish(slot, Outcome::BadFrame(error));
+        self.end_input(Ending::BadFrame(error));
     }
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
@@ -251,8 +262,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
         self.io.count_unreadable(self.shared);
-        let slot = self.open_slot(0);
-        self.finish(slot, Outcome::CutFrame(rejection));
+        self.end_input(Ending::CutFrame(rejection));
     }
 
     /// Takes a frame that is not a message within the limit.
@@ -312,7 +322,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// there are new ones, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, next: &Next) -> bool {
         let is_draining = self.io.registration.is_draining();
-        let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
+        let must_wait = is_draining && !self.needs_notices();
         let Buffers { read, ahead, .. } = &*self.buffers;
         if !matches!(next, Next::Read) || ahead.is_unused() || read.has_ended() || must_wait {
             return false;

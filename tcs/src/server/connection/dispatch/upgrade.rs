@@ -2,11 +2,14 @@
 
 use std::{convert::Infallible, future::poll_fn, mem::take, pin::Pin, task::Poll};
 
-use super::{super::end::End, SequentialDriver, end_chunks};
+use super::{
+    super::{converse::close_queue, end::End},
+    SequentialDriver, end_chunks,
+};
 use crate::{
     Rejection,
     buffer::{EncodeOutcome, Unusual},
-    conversation::{Conversation, Upgrade, Upgraded},
+    conversation::{Upgrade, Upgraded},
     format::{After, Encode, Writer},
     protocol::ServerProtocol,
 };
@@ -48,12 +51,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
     pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Infallible, End> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
-        if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
-            self.info.server().events.count(0, queue.close());
-        }
+        close_queue(self.info);
         let skip = self.info.open_conversation().map_or(0, |conversation| {
             end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
+        // What the peer has sent after the request is the first input of the function.
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
         let skipped = skip.min(self.ahead.len());
