@@ -45,7 +45,7 @@ use crate::{
 mod models;
 mod registration;
 
-pub(super) use registration::{AbortReason, Registration, Wakeup};
+pub(super) use registration::{AbortReason, Registration};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -363,7 +363,7 @@ mod tests {
         registry.sweep_at(1_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(deadline, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -400,7 +400,7 @@ mod tests {
         assert!(registration.poll_deadline(moved, &cx).is_pending());
         registry.sweep_at(2_000);
         let stop = registration.poll_deadline(moved, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -474,6 +474,6 @@ mod tests {
         registry.abort();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(Deadline::NEVER, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Aborted));
+        assert_eq!(stop, Poll::Ready(Err(AbortReason::ServerEnded)));
     }
 }

@@ -2,13 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, thread};
 
-use super::super::{
-    super::{
-        metrics::{Metrics, Timer, record_call},
-        shared::Shared,
-    },
-    accounts::AddressRequest,
-};
+use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
@@ -17,6 +11,10 @@ use crate::{
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
+    server::{
+        metrics::{Metrics, Timer, record_call},
+        shared::Shared,
+    },
 };
 
 /// A request whose function is to be called.
@@ -29,16 +27,12 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) _in_flight: Option<AddressRequest>,
 }
 
-/// What becomes of a request, or of what is in the place of one.
+/// What becomes of a request.
 pub(super) enum Outcome {
     Reply(Reply),
     Rejected(Rejection),
     /// The framing cannot carry an item of the reply.
     Unsendable(FrameError),
-    /// The rest of the read buffer is not a frame.
-    BadFrame(FrameError),
-    /// It was the beginning of a frame, which was not complete in time. The rejection is final.
-    CutFrame(Rejection),
 }
 
 /// A reply without its frame.
@@ -78,20 +72,7 @@ impl Outcome {
             Self::Reply(reply) => reply.encoded.after != After::Continue,
             Self::Rejected(rejection) => rejection.kind().is_final(),
             Self::Unsendable(_) => false,
-            Self::BadFrame(_) | Self::CutFrame(_) => true,
         }
-    }
-
-    /// Returns `true` if it takes the place of a request that was not one. Nothing is received after it.
-    pub(super) const fn is_no_request(&self) -> bool {
-        matches!(self, Self::BadFrame(_) | Self::CutFrame(_))
-    }
-}
-
-impl Reply {
-    /// Returns `true` if the client is told something.
-    pub(super) const fn has_answer(&self) -> bool {
-        !matches!(self.encoded.outcome, EncodeOutcome::Nothing)
     }
 }
 
@@ -113,6 +94,7 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
             return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
         }
     };
+    // Dropped with this future, so that functions that are dropped are timed as well.
     let _timed = Timed {
         metrics: &shared.metrics,
         timer: Timer::start(&shared.metrics, arrival, P::operation(&decoded)),
