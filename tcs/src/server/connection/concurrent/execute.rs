@@ -6,7 +6,8 @@ use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
-        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation, Unusual,
+        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
+        Unusual,
     },
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
