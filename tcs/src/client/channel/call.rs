@@ -26,13 +26,13 @@ use crate::{
 
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
-    origin: Origin<'s, F>,
+    pub(super) origin: Origin<'s, F>,
     /// Its slot, until the result is taken.
     slot: Option<u32>,
 }
 
 /// What a request needs beside its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CallParams {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
@@ -40,18 +40,6 @@ pub(super) struct CallParams {
     pub(super) has_items: bool,
     /// When the call ends.
     pub(super) end: Option<Instant>,
-}
-
-impl CallParams {
-    /// Returns the parameters of a call without a deadline.
-    #[inline]
-    pub(super) const fn new(has_greeting: bool) -> Self {
-        Self {
-            has_greeting,
-            has_items: false,
-            end: None,
-        }
-    }
 }
 
 /// The connection that a request was queued for, and that its reply comes from.
@@ -128,7 +116,10 @@ impl<F: Framing> Channel<F> {
                         &spare
                     };
                     if !self.options.needs_timer() && !subchannel.room.is_awaited() {
-                        let params = CallParams::new(has_greeting);
+                        let params = CallParams {
+                            has_greeting,
+                            ..CallParams::default()
+                        };
                         let pushed = subchannel.try_push(cx.waker(), params, bytes);
                         if let Some(call) = pushed.inspect_err(count_failure)? {
                             state = RoundTrip::Sent(call);
@@ -200,10 +191,6 @@ impl<'s, F: Framing> Call<'s, F> {
     /// Returns the slot, which the caller must then abandon.
     pub(super) fn into_slot(mut self) -> Option<u32> {
         self.slot.take()
-    }
-
-    pub(super) const fn origin(&self) -> Origin<'s, F> {
-        self.origin
     }
 }
 

@@ -367,7 +367,10 @@ fn deliver_other<F: Framing>(
         }
         received => {
             let error = received.into_error(peer, max_reply_len);
-            let failure = failure(subchannel, wire, call.offset, error);
+            let is_kept = subchannel.keeps_requests && error.is_retryable();
+            let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
+            let request = request.flatten();
+            let failure = Failure { error, request };
             let is_answer = failure.is_answer();
             calls.complete::<F>(index, Err(failure.into()), peer, wakers);
             return Ok(is_answer);
@@ -377,22 +380,6 @@ fn deliver_other<F: Framing>(
         state.fail_and_cancel(index, failure, wakers);
     }
     Ok(false)
-}
-
-/// Returns the failure of a call with its request at `offset`.
-#[cold]
-fn failure<F: Framing>(
-    subchannel: &Subchannel<F>,
-    wire: &Wire,
-    offset: u64,
-    error: Error,
-) -> Failure {
-    let is_kept = subchannel.keeps_requests && error.is_retryable();
-    let request = is_kept.then(|| payload::<F>(wire.request_bytes(offset)));
-    Failure {
-        error,
-        request: request.flatten(),
-    }
 }
 
 fn wake(wakers: &mut Vec<Waker>) {

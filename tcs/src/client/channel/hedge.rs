@@ -92,7 +92,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         if self.params.end.is_some_and(|end| Instant::now() >= end) {
             return None;
         }
-        let used = first.origin().subchannel.index;
+        let used = first.origin.subchannel.index;
         let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
         let stats = &pool.stats;
         let retry = stats.budget()?.withdraw()?;

@@ -80,7 +80,8 @@ impl<F: Framing> Channel<F> {
         let mut deadline = deadline.map(DeadlineTimer::new);
         let params = CallParams {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallParams::new(has_greeting)
+            has_greeting,
+            ..CallParams::default()
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
@@ -104,11 +105,11 @@ impl<F: Framing> Channel<F> {
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);
-                    return Ok((reply, call.origin()));
+                    return Ok((reply, call.origin));
                 }
                 Err(failed) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.origin(), failed));
+                    failure = Some((call.origin, failed));
                 }
             }
         }
@@ -130,7 +131,7 @@ async fn wait_for_reply<'c, F: Framing>(
         match (reply, &mut deadline) {
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.origin().peer(), late);
+                let error = Error::reply_timed_out(&call.origin.peer(), late);
                 Poll::Ready(Err(Failure::without_retry(error).into()))
             }
             (reply, _) => reply,

@@ -109,9 +109,9 @@ impl<F: Framing> Channel<F> {
         let request = encode_alone(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
         let params = CallParams {
+            has_greeting: P::HAS_GREETING,
             has_items: true,
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallParams::new(P::HAS_GREETING)
         };
         let mut subchannel = self.pool.choose_for_call();
         let call = self

@@ -130,43 +130,42 @@ impl<F: Framing> Exchanges<F> {
         let id = self.framing.get_mut().id();
         let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
         match received {
-            Received::Event(_) | Received::Notice => return Ok(Some(received)),
-            _ if Some(id) == awaited => {}
+            Received::Event(_) | Received::Notice => Ok(Some(received)),
+            _ if Some(id) == awaited => Ok(self.collect(received)),
             Received::Message(_) if id == 0 && awaited.is_none() && without_request.is_any() => {
-                return Ok(Some(received));
+                Ok(Some(received))
             }
-            _ if id == 0 => return Err(Fault::Broken(UNEXPECTED).into()),
-            Received::Item(_) | Received::Part(_) => return Ok(None),
+            _ if id == 0 => Err(Fault::Broken(UNEXPECTED).into()),
+            Received::Item(_) | Received::Part(_) => Ok(None),
             Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
                 self.in_flight.answer_late();
-                return Ok(None);
+                Ok(None)
             }
         }
-        let received = match received {
-            Received::Item(_) => return Ok(Some(received)),
-            Received::Part(part) => {
-                let Err(length) = self.collect(part) else {
-                    return Ok(None);
-                };
-                self.in_flight.note_late();
-                Received::TooLarge(length)
-            }
-            Received::Message(rest) if !self.ids.parts.is_empty() => {
-                match self.collect(rest.clone()) {
-                    Ok(()) => {
-                        self.ids.is_whole = true;
-                        Received::Message(rest)
-                    }
-                    Err(length) => Received::TooLarge(length),
-                }
-            }
-            received => received,
-        };
-        self.in_flight.pop_front();
-        Ok(Some(received))
     }
 
-    fn collect(&mut self, part: Range<usize>) -> Result<(), usize> {
+    /// Returns an item of the request in flight, or its result, after which it is in flight no more. Keeps a part of it.
+    fn collect(&mut self, received: Received) -> Option<Received> {
+        let result = match received {
+            Received::Item(_) => return Some(received),
+            Received::Part(part) => {
+                let length = self.add_part(part).err()?;
+                // Its rest is still to come.
+                self.in_flight.make_late();
+                return Some(Received::TooLarge(length));
+            }
+            Received::Message(rest) if !self.ids.parts.is_empty() => {
+                let added = self.add_part(rest.clone());
+                self.ids.is_whole = added.is_ok();
+                added.map_or_else(Received::TooLarge, |()| Received::Message(rest))
+            }
+            result => result,
+        };
+        self.in_flight.pop_front();
+        Some(result)
+    }
+
+    fn add_part(&mut self, part: Range<usize>) -> Result<(), usize> {
         let limit = self.options.reply_len();
         self.ids.add_part(self.wire.message(part), limit)
     }

@@ -100,11 +100,6 @@ impl InFlight {
         is_late
     }
 
-    /// Notes that the rest of a reply is still to come for which nobody waits.
-    pub(super) const fn note_late(&mut self) {
-        self.late += 1;
-    }
-
     /// Notes that the reply to a late request has come.
     pub(super) const fn answer_late(&mut self) {
         self.late = self.late.saturating_sub(1);
