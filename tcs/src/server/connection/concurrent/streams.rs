@@ -21,9 +21,9 @@ const MAX_WHOLE_REPLY: usize = 64 * 1024;
 
 /// Returns `true` if only a part of a reply is sent next.
 pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
-    let is_whole = reply.sent == 0 && reply.bytes.len() <= MAX_WHOLE_REPLY;
+    let is_whole = reply.sent == 0 && reply.bytes.0.len() <= MAX_WHOLE_REPLY;
     let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
-    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
+    P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.0.len() - reply.sent > PART_LEN
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
