@@ -8,8 +8,8 @@ use tcs::{
     framing::{
         BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError,
         Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines,
-        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter,
-        length_field,
+        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Varint, Verbatim,
+        delimiter, length_field,
     },
 };
 use tcs_tests::{
