@@ -16,19 +16,28 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     task::JoinHandle,
 };
-use tokio_rustls::rustls::{ClientConnection, pki_types::ServerName};
+use tokio_rustls::rustls::{
+    ClientConnection, ProtocolVersion, SupportedProtocolVersion,
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
 
-/// The first bytes of a client.
+/// The first bytes of a client of TLS 1.3.
 fn client_hello() -> Vec<u8> {
-    let mut client = client();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).expect("a `Vec` takes all");
-    hello
+    flight_of(&mut client(&TLS13))
 }
 
-fn client() -> ClientConnection {
+/// A client that trusts the server and speaks one version.
+fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
     let name = ServerName::try_from("localhost").expect("a name");
-    ClientConnection::new(Root::new().client(None).into(), name).expect("a good configuration")
+    ClientConnection::new(tls::client_of(version).into(), name).expect("a good configuration")
+}
+
+/// Returns what a client has to send.
+fn flight_of(client: &mut ClientConnection) -> Vec<u8> {
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight).expect("a `Vec` takes all");
+    flight
 }
 
 type Serving = JoinHandle<tcs::Result<tcs::server::Report>>;
@@ -68,77 +77,84 @@ async fn cut_after(peer: &mut DuplexStream, bytes: &[u8]) -> Vec<u8> {
     said
 }
 
+/// What is logged of a handshake that was cut.
+const CUT: &str = "reason=the client closed in the middle of the handshake";
+
 #[tokio::test]
 async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
-    let (log, _logging) = Log::start();
-    let hello = client_hello();
-    let (connector, serving) = serve(Duration::from_mins(1));
-    for cut in 0..hello.len() {
+    for version in [&TLS12, &TLS13] {
+        let (log, _logging) = Log::start();
+        let hello = flight_of(&mut client(version));
+        let (connector, serving) = serve(Duration::from_mins(1));
+        for cut in 0..hello.len() {
+            let mut peer = connect(&connector).await;
+            let said = cut_after(&mut peer, &hello[..cut]).await;
+            assert_eq!(said, b"", "cut at {cut}");
+        }
+        // The whole one gets an answer.
         let mut peer = connect(&connector).await;
-        let said = cut_after(&mut peer, &hello[..cut]).await;
-        assert_eq!(said, b"", "cut at {cut}");
+        within(peer.write_all(&hello)).await.expect("it reads");
+        assert_eq!(within(peer.read_u8()).await.expect("a reply"), 0x16);
+        drop(peer);
+        // The end of the connector starts a drain, which ends a handshake for another reason.
+        log.until(hello.len(), CUT).await;
+        ended(connector, serving, hello.len() as u64 + 1).await;
+        assert_eq!(log.with(CUT).len(), hello.len());
+        let failed = log.with("a handshake has failed");
+        assert_eq!(failed.len(), hello.len() + 1);
+        // A health check sends nothing. The others are limited to one line per second.
+        for (event, level) in failed.iter().zip(["level=DEBUG", "level=INFO"]) {
+            assert!(event.starts_with(level), "{event}");
+        }
+        let check = "reason=the peer closed before the first byte";
+        assert!(failed[0].contains(check), "{failed:?}");
     }
-    // The whole one gets an answer.
-    let mut peer = connect(&connector).await;
-    within(peer.write_all(&hello)).await.expect("it reads");
-    assert_eq!(within(peer.read_u8()).await.expect("a reply"), 0x16);
-    drop(peer);
-    // The end of the connector starts a drain, which ends a handshake for another reason.
-    let reason = "reason=the client closed in the middle of the handshake";
-    log.until(hello.len(), reason).await;
-    ended(connector, serving, hello.len() as u64 + 1).await;
-    assert_eq!(log.with(reason).len(), hello.len());
-    let failed = log.with("a handshake has failed");
-    assert_eq!(failed.len(), hello.len() + 1);
-    // A health check sends nothing. The others are limited to one line per second.
-    for (event, level) in failed.iter().zip(["level=DEBUG", "level=INFO"]) {
-        assert!(event.starts_with(level), "{event}");
-    }
-    let check = "reason=the peer closed before the first byte";
-    assert!(failed[0].contains(check), "{failed:?}");
 }
 
-/// Sends the first flight of a client that trusts the server, and returns the second.
-async fn second_flight(stream: &mut DuplexStream) -> Vec<u8> {
-    let name = ServerName::try_from("localhost").expect("a name");
-    let mut client = ClientConnection::new(tls::client().into(), name).expect("a good one");
-    let mut flight = Vec::new();
-    client.write_tls(&mut flight).expect("a `Vec` takes all");
+/// Sends the first flight of a client, and returns the second. In TLS 1.2, the server has the last word after it.
+async fn second_flight(
+    stream: &mut DuplexStream,
+    version: &'static SupportedProtocolVersion,
+) -> Vec<u8> {
+    let mut client = client(version);
+    let flight = flight_of(&mut client);
     within(stream.write_all(&flight)).await.expect("it reads");
-    while client.is_handshaking() {
+    let is_answered = |client: &ClientConnection| match client.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => client.wants_write(),
+        _ => !client.is_handshaking(),
+    };
+    while !is_answered(&client) {
         let mut answer = vec![0; 1 << 16];
         let read = within(stream.read(&mut answer)).await.expect("no reset");
         client.read_tls(&mut &answer[..read]).expect("bytes");
         client.process_new_packets().expect("a good answer");
     }
-    flight.clear();
-    client.write_tls(&mut flight).expect("a `Vec` takes all");
-    flight
+    flight_of(&mut client)
 }
 
 #[tokio::test]
 async fn second_flight_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
-    let (log, _logging) = Log::start();
-    let (connector, serving) = serve(Duration::from_mins(1));
-    let mut cut = 0;
-    loop {
-        let mut peer = connect(&connector).await;
-        let flight = second_flight(&mut peer).await;
-        cut_after(&mut peer, &flight[..cut]).await;
-        let failed = log
-            .with("reason=the client closed in the middle of the handshake")
-            .len();
-        if cut == flight.len() {
-            // The handshake has succeeded; the connection was cut after it.
+    for version in [&TLS12, &TLS13] {
+        let (log, _logging) = Log::start();
+        let (connector, serving) = serve(Duration::from_mins(1));
+        let mut cut = 0;
+        loop {
+            let mut peer = connect(&connector).await;
+            let flight = second_flight(&mut peer, version).await;
+            cut_after(&mut peer, &flight[..cut]).await;
+            let failed = log.with(CUT).len();
+            if cut == flight.len() {
+                // The handshake has succeeded; the connection was cut after it.
+                assert_eq!(failed, cut);
+                break;
+            }
+            cut += 1;
             assert_eq!(failed, cut);
-            break;
         }
-        cut += 1;
-        assert_eq!(failed, cut);
+        assert!(cut > 10, "{cut}");
+        ended(connector, serving, cut as u64 + 1).await;
+        assert_eq!(log.with("message=disconnected").len(), 1);
     }
-    assert!(cut > 10, "{cut}");
-    ended(connector, serving, cut as u64 + 1).await;
-    assert_eq!(log.with("message=disconnected").len(), 1);
 }
 
 /// The connection is over before the first request: the client has finished, and cuts.
