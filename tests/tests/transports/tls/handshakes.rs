@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tcs::{
-    ConcurrentServer,
-    framing::{LengthPrefixed, Lines},
-    transport::{Listener as _, MemoryConnector, memory},
+    ConcurrentServer, ErrorKind, Execution,
+    client::ConnectOptions,
+    framing::{Framing, LengthPrefixed, Lines},
+    transport::{ClientTls, Listener as _, MemoryConnector, memory},
 };
 use tcs_tests::{
     Heard, Log, RawPeer, Running, adds_up, ended_in_time, frame, gate, patiently, start, tester,
@@ -357,4 +358,32 @@ async fn handshake_byte_by_byte_succeeds() {
     drop(peer);
     within(relay).await.expect("no panic");
     assert_eq!(server.stopped().await.requests.served, 1);
+}
+
+/// The other way round, [`peer_without_tls_gets_an_alert_at_once_and_the_log_says_so`].
+#[tokio::test]
+async fn client_of_tls_at_a_port_without_it_is_told_and_the_log_says_so() {
+    async fn check<F: Framing>() {
+        let (log, _logging) = Log::start();
+        let server = start(ConcurrentServer::new(tester::<F>(&gate()))).await;
+        let roots = ClientTls::with_roots(Root::new().file()).expect("a root");
+        let options = ConnectOptions::new().tls(roots);
+        let connected = within(options.connect::<F>(server.addr())).await;
+        let error = connected.expect_err("it does not speak TLS");
+        let told = (error.kind(), error.execution());
+        assert_eq!(told, (ErrorKind::Connect, Execution::NotSent));
+        let source = std::error::Error::source(&error).expect("the reason");
+        let reason =
+            "the peer may not speak TLS at this port (received fatal alert: UnexpectedMessage)";
+        assert_eq!(source.to_string(), reason);
+        let report = server.stopped().await;
+        let requests = report.requests;
+        assert_eq!((requests.rejected, requests.served), (1, 0));
+        let logged = log.with("the peer sent no valid frame");
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        let reason = "reason=that looks like TLS";
+        assert!(logged[0].contains(reason), "{logged:?}");
+    }
+    check::<LengthPrefixed>().await;
+    check::<Lines>().await;
 }
