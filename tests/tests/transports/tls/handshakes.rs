@@ -9,13 +9,15 @@ use tcs::{
     transport::{ClientTls, Listener as _, MemoryConnector, memory},
 };
 use tcs_tests::{
-    Heard, Log, RawPeer, Running, adds_up, ended_in_time, frame, gate, patiently, start, tester,
+    Heard, Log, RawPeer, Running, adds_up, code, ended_in_time, frame, gate, patiently, start,
+    tester,
     tls::{self, Root},
     within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_rustls::rustls::{
     ClientConnection, ProtocolVersion, SupportedProtocolVersion,
@@ -386,4 +388,67 @@ async fn client_of_tls_at_a_port_without_it_is_told_and_the_log_says_so() {
     }
     check::<LengthPrefixed>().await;
     check::<Lines>().await;
+}
+
+/// Keys may change at any time in TLS 1.3. That is no request.
+#[tokio::test(start_paused = true)]
+async fn key_updates_do_not_extend_the_idle_timeout() {
+    let limit = Duration::from_secs(3);
+    let (listener, connector) = memory();
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))
+        .listener(listener.with_handshake(tls::server()))
+        .idle_timeout(limit);
+    let serving = tokio::spawn(server.listen());
+    let mut stream = patiently(tls::connect_over(connect(&connector).await)).await;
+    let began = tokio::time::Instant::now();
+    let (mut said, mut updates) = (Vec::new(), 0);
+    loop {
+        let update = stream.get_mut().1.refresh_traffic_keys();
+        update.expect("TLS 1.3");
+        patiently(stream.flush()).await.expect("it reads");
+        updates += 1;
+        let reading = stream.read_buf(&mut said);
+        if let Ok(read) = timeout(Duration::from_millis(200), reading).await {
+            read.expect("no reset");
+            break;
+        }
+    }
+    ended_in_time(began, limit);
+    assert_eq!(said[4], code::IDLE);
+    // More than 32 would end the connection.
+    assert!((15..=17).contains(&updates), "{updates}");
+    drop(stream);
+    ended(connector, serving, 1).await;
+}
+
+/// Each update costs the server more than its peer.
+#[tokio::test]
+async fn flood_of_key_updates_ends_its_connection_only() {
+    let (log, _logging) = Log::start();
+    let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).tls(tls::server()));
+    let server = server.await;
+    let mut other = RawPeer::over(within(tls::connect(server.addr())).await);
+    let mut stream = within(tls::connect(server.addr())).await;
+    // The server has completed the handshake, too.
+    within(stream.write_all(&frame("b")))
+        .await
+        .expect("it reads");
+    within(stream.flush()).await.expect("it reads");
+    within(stream.read_exact(&mut [0; 5]))
+        .await
+        .expect("a reply");
+    for _ in 0..100 {
+        let update = stream.get_mut().1.refresh_traffic_keys();
+        update.expect("TLS 1.3");
+    }
+    within(stream.flush()).await.expect("it reads");
+    let read = within(stream.read_u8()).await;
+    read.expect_err("it is too much");
+    drop(stream);
+    assert_eq!(within(other.ask("a")).await, Heard::message("a"));
+    drop(other);
+    let report = server.stopped().await;
+    assert_eq!((report.connections.closed, report.requests.served), (2, 2));
+    let ends = log.with("message=disconnected");
+    assert!(ends[0].contains("TooManyKeyUpdateRequests"), "{ends:?}");
 }
