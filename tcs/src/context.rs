@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Rejection,
     blocking_permits::BlockingPermits,
+    buffer::MemoryBudget,
     conversation::{Conversation, ConversationLimits, EventCounts},
     deadline::inherited,
     drain_signal::DrainSignal,
@@ -126,7 +127,8 @@ impl ConnectionInfo {
     /// directly.
     pub fn new(peer: Peer) -> Self {
         let limits = ConversationLimits::DEFAULT;
-        let server = Arc::new(ServerContext::new(usize::MAX, None, limits));
+        let memory = MemoryBudget::new(usize::MAX);
+        let server = Arc::new(ServerContext::new(usize::MAX, None, limits, memory));
         Self::of(peer, None, 0, DrainSignal::NEVER, server)
     }
 
@@ -283,6 +285,8 @@ impl ConnectionInfo {
 pub(crate) struct ServerContext {
     created: Instant,
     blocking: BlockingPermits,
+    /// What the queues of events reserve.
+    pub(crate) memory: Arc<MemoryBudget>,
     conversation: ConversationLimits,
     pub(crate) events: EventCounts,
     pub(crate) drain: DrainSignal,
@@ -295,8 +299,10 @@ impl ServerContext {
         max_blocking: usize,
         max_wait: Option<Duration>,
         conversation: ConversationLimits,
+        memory: Arc<MemoryBudget>,
     ) -> Self {
         Self {
+            memory,
             conversation,
             events: EventCounts::default(),
             created: Instant::now(),

@@ -36,7 +36,7 @@ impl fmt::Display for Dropped {
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)",
             ),
             Self::PushOverflow => f.write_str(
-                "the peer does not read, and its events exceed the limit (`max_push_queue`)",
+                "the peer does not read, and its events exceed the limit (`max_push_queue`, or `memory_budget`)",
             ),
             Self::Failed(what) => f.write_str(what),
         }
