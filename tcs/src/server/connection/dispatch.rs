@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    super::metrics::{Timer, record_call},
+    super::metrics::Timer,
     batch::{Batch, Next},
     clocks::Stopwatch,
     converse::EVENT_BATCHES,
@@ -32,7 +32,7 @@ use crate::{
 
 /// The future of the function that was called, and when. If none was, what the connection does, or `None` if it takes the
 /// next request, because one was rejected.
-type Step<F> = Result<(F, Timer), Option<Next>>;
+type Step<'a, F> = Result<(F, Timer<'a>), Option<Next>>;
 
 /// What becomes of a function that may wait: its result, or why it is dropped. An error ends the connection.
 type Called<R> = Result<Result<R, Interrupt>, Dropped>;
@@ -53,11 +53,12 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             let mut cx = TaskContext::from_waker(Waker::noop());
             // The function is dropped before its request is answered.
             let polled = pin!(function).poll(&mut cx);
+            let before = self.io.accounts.unsent;
             let flow = match polled {
                 Poll::Ready(result) => self.respond(result),
                 Poll::Pending => self.end_request().must_not_wait(),
             };
-            record_call(&self.shared.metrics, timer);
+            timer.record(|| self.io.accounts.unsent.outcome_since(before));
             if let Some(next) = self.next_after(flow) {
                 return next;
             }
@@ -124,10 +125,9 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
-            let flow = match self.conclude(called) {
+            let flow = match self.conclude(called, timer) {
                 Ok(flow) => flow,
                 Err(upgrade) => {
-                    record_call(&self.shared.metrics, timer);
                     // Boxed: few connections need it, and every task would pay for its size.
                     return Box::pin(self.take_over(upgrade)).await;
                 }
@@ -142,14 +142,13 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
                     *self.framing.get_mut() = *framing;
                 }
             }
-            record_call(&self.shared.metrics, timer);
             if let Some(next) = self.next_after(flow) {
                 return Ok(next);
             }
         }
     }
 
-    /// Responds to the request of a function. Returns the upgrade if its reply has one.
+    /// Responds to the request of a function, and records its call. Returns the upgrade if its reply has one.
     ///
     /// A reply need not be `Send`, so it ends here, before the next wait.
     #[inline(always)]
@@ -157,12 +156,16 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
     fn conclude<'r>(
         &mut self,
         called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+        timer: Timer<'_>,
     ) -> Result<Flow, Upgrade<'r>> {
-        match called {
+        let before = self.io.accounts.unsent;
+        let flow = match called {
             Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
             Ok(result) => Ok(self.respond(result)),
-            Err(interrupt) => Ok(self.end_request().interrupted(interrupt)),
-        }
+            Err(interrupt) => return Ok(self.end_request().interrupted(interrupt)),
+        };
+        timer.record(|| self.io.accounts.unsent.outcome_since(before));
+        flow
     }
 
     /// Sends items and events while a function waits, and gives it the messages that it waits for.
@@ -261,7 +264,7 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
+    ) -> Step<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
@@ -277,8 +280,8 @@ impl<'a, P: ServerProtocol> Batch<'a, P> {
             Ok(request) => {
                 let context = Context::new(self.info, session);
                 let operation = P::operation(&request);
-                let timer =
-                    Timer::start(&self.shared.metrics, self.frames.last_arrival(), operation);
+                let metrics = &self.shared.metrics;
+                let timer = Timer::start(metrics, self.frames.last_arrival(), operation);
                 if let Some(clone) = P::CLONE_FRAMING {
                     let framing = Box::new(clone(self.framing.get_mut()));
                     self.info.conversation().framing.put(framing);
