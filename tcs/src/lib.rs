@@ -405,13 +405,14 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, as in the [`Report`], `panicked`, or `dropped` before it returned. With the label `operation` if the protocol is a module |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded, with its waits; not if it panics |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics. With the label `operation` if the protocol is a module |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
 //! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
-//! | `tcs_buffer_bytes` | gauge | what large buffers have of the `memory_budget` |
+//! | `tcs_buffer_bytes` | gauge | what large buffers and queues of events have of the `memory_budget` |
 //! | `tcs_client_connections_open` | gauge | connections of channels that are open |
 //! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
 //! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |

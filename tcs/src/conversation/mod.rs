@@ -58,7 +58,7 @@ pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    buffer::EncodeOutcome,
+    buffer::{EncodeOutcome, MemoryBudget},
     format::{Encode, Writer},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -151,10 +151,9 @@ impl Conversation {
         self.connection.pushes.get().map(|queue| &**queue)
     }
 
-    fn push_queue(&self) -> &Arc<PushQueue> {
-        self.connection
-            .pushes
-            .get_or_init(|| Arc::new(PushQueue::new(self.connection.limits)))
+    fn push_queue(&self, memory: &Arc<MemoryBudget>) -> &Arc<PushQueue> {
+        let new = || Arc::new(PushQueue::new(self.connection.limits, Arc::clone(memory)));
+        self.connection.pushes.get_or_init(new)
     }
 
     /// Ends the request whose function may have used this: it is answered.

@@ -89,14 +89,16 @@ impl Registry {
         // A limit ends up to three ticks late: a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
+        let memory = MemoryBudget::new(memory);
         Arc::new(Self {
             limits,
             log_limiter: LogLimiter::default(),
-            memory: MemoryBudget::new(memory),
+            memory: Arc::clone(&memory),
             context: Arc::new(ServerContext::new(
                 max_blocking,
                 limits.queue_time(),
                 limits.conversation(),
+                memory,
             )),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),

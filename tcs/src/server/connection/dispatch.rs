@@ -33,10 +33,7 @@ use crate::{
     framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
-    server::{
-        metrics::{Timer, record_call},
-        shared::Shared,
-    },
+    server::{metrics::Timer, shared::Shared},
 };
 
 pub(super) use receive::end_chunks;
@@ -55,7 +52,7 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
 }
 
 /// The future of the function that was called, and when, or `None` if the request was rejected.
-type Step<F> = Result<Option<(F, Timer)>, Next>;
+type Step<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
 
 /// What the connection does when it has taken the requests that it can take now, and why.
 #[derive(Debug)]
@@ -95,11 +92,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let mut cx = TaskContext::from_waker(Waker::noop());
             // The function is dropped before its request is answered.
             let polled = pin!(function).poll(&mut cx);
+            let before = self.io.accounts.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
                 Poll::Pending => self.end_request().must_not_wait(),
             };
-            record_call(&self.shared.metrics, timer);
+            timer.record(|| self.io.accounts.unsent.outcome_since(before));
             if let Err(next) = self.after_response(responded) {
                 return next;
             }
@@ -162,13 +160,14 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn finish_request<'r>(
         &mut self,
         called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
-        timer: Timer,
+        timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
             Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
             None => called,
         };
+        let (before, has_returned) = (self.io.accounts.unsent, called.is_ok());
         let mut upgrade = None;
         let responded = match called {
             Ok(result) if Self::UPGRADES => {
@@ -193,7 +192,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 *self.framing.get_mut() = *framing;
             }
         }
-        record_call(&self.shared.metrics, timer);
+        // The drop of the timer records a call that was dropped.
+        if has_returned {
+            timer.record(|| self.io.accounts.unsent.outcome_since(before));
+        }
         responded.map(|()| upgrade)
     }
 
@@ -328,7 +330,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
+    ) -> Step<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
@@ -346,8 +348,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             Ok(request) => {
                 let context = Context::new(self.info, session);
                 let operation = P::operation(&request);
-                let timer =
-                    Timer::start(&self.shared.metrics, self.frames.last_arrival(), operation);
+                let metrics = &self.shared.metrics;
+                let timer = Timer::start(metrics, self.frames.last_arrival(), operation);
                 if let Some(clone) = P::CLONE_FRAMING {
                     let framing = Box::new(clone(self.framing.get_mut()));
                     self.info.conversation().framing.put(framing);

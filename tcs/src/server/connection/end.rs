@@ -74,7 +74,7 @@ impl fmt::Display for End {
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)"
             }
             Self::PushOverflow => {
-                "the peer does not read, and its events exceed the limit (`max_push_queue`)"
+                "the peer does not read, and its events exceed the limit (`max_push_queue`, or `memory_budget`)"
             }
             Self::HalfClosed => "the peer has closed its sending half",
             Self::Aborted(reason) => reason.text(),

@@ -1,6 +1,6 @@
 //! The future of a request, which owns what its function borrows.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, thread};
+use std::{future::poll_fn, pin::pin, sync::Arc};
 
 use super::super::accounts::AddressRequest;
 use crate::{
@@ -12,10 +12,7 @@ use crate::{
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
-    server::{
-        metrics::{Metrics, Timer, record_call},
-        shared::Shared,
-    },
+    server::{metrics::Timer, report::CallOutcome, shared::Shared},
 };
 
 /// A request whose function is to be called.
@@ -63,6 +60,18 @@ impl Outcome {
         }
     }
 
+    /// Returns what has become of the call with this outcome.
+    fn of_call(&self) -> CallOutcome {
+        match self {
+            Self::Reply(reply) => match reply.encoded.outcome {
+                EncodeOutcome::Unencodable(_) | EncodeOutcome::Unsendable(_) => CallOutcome::Failed,
+                _ => CallOutcome::Served,
+            },
+            Self::Rejected(rejection) => CallOutcome::of_rejection(rejection.kind()),
+            Self::Unsendable(_) => CallOutcome::Failed,
+        }
+    }
+
     pub(super) fn failed(text: &str) -> Self {
         Self::Rejected(Rejection::new(RejectionKind::Failed, text))
     }
@@ -95,20 +104,18 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
             return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
         }
     };
-    // Dropped with this future, so that functions that are dropped are timed as well.
-    let _timed = Timed {
-        metrics: &shared.metrics,
-        timer: Timer::start(&shared.metrics, arrival, P::operation(&decoded)),
-    };
+    let timer = Timer::start(&shared.metrics, arrival, P::operation(&decoded));
     let context = Context::new(&info, &mut session);
     let mut function = pin!(shared.protocol.process_request(context, decoded));
     let limit = shared.limits.reply_len();
     // A reply need not be `Send`, so it is encoded before this future can wait again.
-    poll_fn(|cx| {
+    let outcome = poll_fn(|cx| {
         let result = function.as_mut().poll(cx);
         result.map(|result| encode::<P>(result, limit))
     })
-    .await
+    .await;
+    timer.record(|| outcome.of_call());
+    outcome
 }
 
 /// Encodes the reply of a function.
@@ -129,18 +136,4 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         encoded,
         reserved: None,
     })
-}
-
-/// Records how long a function took when it is dropped, unless it panics.
-struct Timed<'a> {
-    metrics: &'a Metrics,
-    timer: Timer,
-}
-
-impl Drop for Timed<'_> {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            record_call(self.metrics, self.timer);
-        }
-    }
 }
