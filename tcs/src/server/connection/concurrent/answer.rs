@@ -6,7 +6,7 @@ use super::{
         rejections::TLS_BESIDE_OTHERS,
         respond::{Processing, Responder},
     },
-    Driver, Ending, Phase,
+    Driver, Phase, Unreadable,
     execute::{Outcome, Reply},
     slots::SlotIndex,
     streams::is_large,
@@ -36,8 +36,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         if self.phase < Phase::Closing || self.slots.in_use() > 0 {
             return Ok(());
         }
-        if let Some(ending) = self.ending.take() {
-            self.answer_ending(ending)?;
+        if let Some(unreadable) = self.unreadable.take() {
+            self.answer_unreadable(unreadable)?;
         } else if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
         }
@@ -47,7 +47,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Answers input that is not a request.
     #[cold]
-    fn answer_ending(&mut self, ending: Ending) -> Result<(), End> {
+    fn answer_unreadable(&mut self, unreadable: Unreadable) -> Result<(), End> {
         let Buffers { read, write, .. } = &mut *self.buffers;
         write.prepare();
         if P::Framing::HAS_IDS {
@@ -55,9 +55,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         let processing = Processing::Concurrent;
         let mut responder = Responder::new(self.shared, self.framing, write, self.io, processing);
-        match ending {
-            Ending::CutFrame(rejection) => responder.reject(&rejection),
-            Ending::BadFrame(error) => {
+        match unreadable {
+            Unreadable::CutFrame(rejection) => responder.reject(&rejection),
+            Unreadable::BadFrame(error) => {
                 let unread = read.input(self.shared.limits.frame_len, Side::Server);
                 responder.bad_frame(&error, unread.bytes());
                 Ok(())
@@ -114,7 +114,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.drop_function(slot);
             self.responder().function_dropped("the connection closed");
         }
-        if self.ending.take().is_some() {
+        if self.unreadable.take().is_some() {
             self.responder().function_dropped("the connection closed");
         }
         self.responder().close_after_reply()
@@ -122,7 +122,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if there is more to answer.
     fn has_unanswered(&self) -> bool {
-        self.outbox.len() > 0 || self.ending.is_some()
+        self.outbox.len() > 0 || self.unreadable.is_some()
     }
 
     /// Lets what is written from now on have the id of a request.

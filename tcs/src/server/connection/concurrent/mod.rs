@@ -61,7 +61,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
         backlog: Backlog::default(),
         timeout: Deadline::NEVER,
         phase: Phase::Serving,
-        ending: None,
+        unreadable: None,
     };
     driver.run().await
 }
@@ -80,7 +80,7 @@ enum Phase {
 }
 
 /// Input that is not a request, and ends the connection.
-enum Ending {
+enum Unreadable {
     /// The rest of the read buffer is not a frame.
     BadFrame(FrameError),
     /// The beginning of a frame, which was not complete in time. The rejection is final.
@@ -107,7 +107,7 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     timeout: Deadline,
     phase: Phase,
     /// The input after the last request, if it is not one. It is answered when all requests are.
-    ending: Option<Ending>,
+    unreadable: Option<Unreadable>,
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
@@ -238,9 +238,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Receives nothing after this, and closes the connection with its answer. The first one counts.
     #[cold]
-    fn end_input(&mut self, ending: Ending) {
+    fn end_input(&mut self, unreadable: Unreadable) {
         self.phase = self.phase.max(Phase::Closing);
-        self.ending.get_or_insert(ending);
+        self.unreadable.get_or_insert(unreadable);
     }
 
     /// Records what becomes of a request.

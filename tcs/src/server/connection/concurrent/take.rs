@@ -9,7 +9,7 @@ use super::{
         end::End,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
     },
-    Driver, Ending, Phase,
+    Driver, Phase, Unreadable,
     backlog::QueuedRequest,
     execute::{Outcome, Request},
     request::ClientDeadline,
@@ -53,7 +53,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if a stream waits for credit, and notices can still be received.
     fn needs_notices(&self) -> bool {
-        self.ending.is_none() && self.outbox.needs_notices(&self.slots)
+        self.unreadable.is_none() && self.outbox.needs_notices(&self.slots)
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
@@ -242,7 +242,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
         self.io.count_unreadable(self.shared);
-        self.end_input(Ending::BadFrame(error));
+        self.end_input(Unreadable::BadFrame(error));
     }
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
@@ -262,7 +262,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
         self.io.count_unreadable(self.shared);
-        self.end_input(Ending::CutFrame(rejection));
+        self.end_input(Unreadable::CutFrame(rejection));
     }
 
     /// Takes a frame that is not a message within the limit.
