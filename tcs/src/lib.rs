@@ -54,7 +54,7 @@
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
 //! | operation | a function of a module that is one protocol; each request names the operation that it calls |
 //! | idempotent | safe to execute more than once, as a function that only reads |
-//! | hedge | to send a request a second time, over another connection, if its reply takes long; the first reply is used |
+//! | hedge | to send an idempotent request a second time, over another connection, if its reply takes long; the first reply is used |
 //! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
 //! | session | the data that a server keeps for one connection |
 //! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
@@ -137,7 +137,7 @@
 //! | cancel a call | drop its future, with the framing [`Multiplexed`](framing::Multiplexed) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
-//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`] and [`Channel::hedge`] if it is safe to execute more than once |
+//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
 //! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |

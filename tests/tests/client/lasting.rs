@@ -603,7 +603,7 @@ async fn longest_durations_never_pass_and_do_not_panic() {
         let mut peer = attempts.accept().await;
         assert_eq!(patiently(peer.ask_back()).await, "one", "setting {number}");
         assert_eq!(first.reply().await, "one");
-        for limited in [channel.deadline(MAX), channel.hedge(MAX)] {
+        for limited in [channel.deadline(MAX), channel.idempotent().hedge(MAX)] {
             let second = call(&limited, "two");
             sleep(20 * SECOND).await;
             hears(&mut peer, "two").await;

@@ -192,7 +192,7 @@ async fn connection_that_could_not_be_made_is_used_once_it_is_there() {
 async fn hedge_sends_a_late_request_over_another_connection() {
     for first_answers in [false, true] {
         let (channel, _attempts, [mut one, mut two]) = pair().await;
-        let hedged = call(&channel.hedge(SECOND), "x");
+        let hedged = call(&channel.idempotent().hedge(SECOND), "x");
         let began = Instant::now();
         let (first, second) = tokio::select! {
             x = one.hear() => { assert_eq!(x, Heard::message("x")); (&mut one, &mut two) }
@@ -230,7 +230,7 @@ async fn hedge_sends_a_late_request_over_another_connection() {
 async fn hedge_waits_for_the_other_request_if_one_fails() {
     for first_fails in [false, true] {
         let (channel, _attempts, [mut one, mut two]) = pair().await;
-        let hedged = call(&channel.hedge(SECOND), "x");
+        let hedged = call(&channel.idempotent().hedge(SECOND), "x");
         let is_one_first = tokio::select! {
             _ = one.hear() => true,
             _ = two.hear() => false,
@@ -253,7 +253,7 @@ async fn hedge_waits_for_the_other_request_if_one_fails() {
 #[tokio::test(start_paused = true)]
 async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
     let (channel, _attempts, mut peers) = pair().await;
-    let hedged = call(&channel.hedge(SECOND), "x");
+    let hedged = call(&channel.idempotent().hedge(SECOND), "x");
     for peer in &mut peers {
         hears(peer, "x").await;
     }
@@ -267,7 +267,7 @@ async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
 async fn hedge_is_within_the_budget_of_retries() {
     let (channel, _attempts, [mut one, mut two]) = pair().await;
     let calls: Vec<_> = (0..150)
-        .map(|_| call(&channel.hedge(SECOND), "x"))
+        .map(|_| call(&channel.idempotent().hedge(SECOND), "x"))
         .collect();
     for _ in 0..75 {
         hears(&mut one, "x").await;
@@ -284,7 +284,7 @@ async fn hedge_that_finds_no_room_is_no_retry() {
     let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
     let set = |channel: ChannelOptions| channel.connect_options(options);
     let (channel, _attempts, mut peers) = pair_with(set).await;
-    let calls = [(); 2].map(|()| call(&channel.hedge(SECOND), "x"));
+    let calls = [(); 2].map(|()| call(&channel.idempotent().hedge(SECOND), "x"));
     for peer in &mut peers {
         hears(peer, "x").await;
     }
@@ -297,7 +297,7 @@ async fn hedge_that_finds_no_room_is_no_retry() {
 async fn hedge_needs_another_connection() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options.connect_lazily().expect("good options");
-    let hedged = call(&channel.hedge(SECOND), "x");
+    let hedged = call(&channel.idempotent().hedge(SECOND), "x");
     let mut peer = attempts.accept().await;
     hears(&mut peer, "x").await;
     sleep(10 * SECOND).await;

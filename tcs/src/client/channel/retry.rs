@@ -84,10 +84,8 @@ impl<F: Framing> Channel<F> {
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
-        let hedge_after = self
-            .options
-            .hedge_after
-            .filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let hedge_delay = self.options.hedge_delay();
+        let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
         loop {
             if let Some((origin, failure)) = failure.take() {
                 let is_idempotent = self.options.is_idempotent;
@@ -100,7 +98,7 @@ impl<F: Framing> Channel<F> {
             let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
+            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, terms));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);
