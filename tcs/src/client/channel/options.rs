@@ -304,7 +304,9 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// A ping is a frame that the server skips. [`LengthPrefixed`] and `Multiplexed` have one; with other framings, this
     /// setting does nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
-    /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`]. It is on by default.
+    /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`]. It is on by default. With
+    /// pings, it is at least the [`reply_timeout`](ConnectOptions::reply_timeout). Without a reply timeout, pings keep it
+    /// from working: a server that is gone is found after about 15 minutes, or at the end of `idle_timeout`.
     /// Creating the channel returns an error for zero. Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.upkeep.ping_interval = clamped(interval);
