@@ -52,6 +52,7 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
+mod penalty;
 mod pool;
 mod reconnector;
 mod reply;

@@ -137,6 +137,11 @@ impl<F: Framing> ChannelOptions<F> {
     /// one with fewer calls in flight. If one of them is not open, it connects in the background while calls use the
     /// others. Calls wait only while no connection is open.
     ///
+    /// Each call that the server rejects as *busy*, whose function panics or takes too long, or whose reply is late makes
+    /// the connection seem busier for a while: the first as by one call, ten as by 1,023 calls. One is forgiven each
+    /// second. So a server in trouble gets few calls until it recovers. A [retry](crate::Channel#retries) uses another
+    /// connection than the one that has rejected the call, if another is open.
+    ///
     /// [`connect`](Self::connect) makes one connection, to any of the addresses, and fails if no server answers. To start
     /// without one, use [`connect_lazily`](Self::connect_lazily).
     pub fn address(mut self, address: impl Into<Address>) -> Self {
