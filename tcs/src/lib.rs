@@ -56,7 +56,7 @@
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
 //! | operation | a function of a module that is one protocol; each request names the operation that it calls |
 //! | idempotent | safe to execute more than once, as a function that only reads |
-//! | hedge | to send a request a second time, over another connection, if its reply takes long; the first reply is used |
+//! | hedge | to send an idempotent request a second time, over another connection, if its reply takes long; the first reply is used |
 //! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
 //! | session | the data that a server keeps for one connection |
 //! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
@@ -127,7 +127,7 @@
 //! | a client | |
 //! |---|---|
 //! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
-//! | call from threads, without `async` | [`client::blocking`] |
+//! | call from threads, without `async` | [`blocking`] |
 //! | send one request and exit | [`Client`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
@@ -139,7 +139,7 @@
 //! | cancel a call | drop its future, with the framing [`Multiplexed`](framing::Multiplexed) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
-//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`] and [`Channel::hedge`] if it is safe to execute more than once |
+//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
 //! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
@@ -515,6 +515,7 @@
 )]
 
 mod address;
+pub mod blocking;
 mod blocking_permits;
 mod buffer;
 pub mod client;

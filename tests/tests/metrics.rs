@@ -488,7 +488,7 @@ async fn failures_of_streams_and_before_a_request_are_counted() {
     let failed = || recorded.counter("tcs_client_calls_total{outcome=failed}");
     let (options, mut attempts) = lasting::<Multiplexed>();
     let channel = options.connect_lazily().expect("good options");
-    let hedged = channel.hedge(SOON);
+    let hedged = channel.idempotent().hedge(SOON);
     within(hedged.call::<Unencodable>(Unwritable))
         .await
         .expect_err("no request");

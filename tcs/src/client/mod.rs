@@ -26,7 +26,6 @@
 //!
 //! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
-pub mod blocking;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;

@@ -56,7 +56,7 @@ async fn end_in_time(end: &str, connections: usize) {
     assert_eq!(ended.len(), connections);
     for after in ended {
         let after: u64 = after.parse().expect(&after);
-        assert!((3_000..10_000).contains(&after), "{after} ms");
+        assert!((3_000..6_000).contains(&after), "{after} ms");
     }
 }
 
@@ -69,4 +69,9 @@ async fn unreachable_peers_are_found_in_time_without_an_idle_timeout() {
 async fn unreachable_server_is_found_in_time_by_idle_channels_and_by_calls_without_a_reply_timeout()
 {
     end_in_time("server", 3).await;
+}
+
+#[tokio::test]
+async fn unreachable_server_is_found_in_time_though_pings_and_requests_are_sent_to_it() {
+    end_in_time("pinged", 5).await;
 }

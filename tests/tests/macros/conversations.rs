@@ -391,7 +391,7 @@ async fn method_of_a_client_sends_chunks() {
 #[test]
 fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
     let server = ConcurrentServer::new(warehouse::Protocol).port(0).start()?;
-    let connection = tcs::client::blocking::Connection::connect(server.local_addr())?;
+    let connection = tcs::blocking::Connection::connect(server.local_addr())?;
     let mut client = warehouse::Client::over(connection);
     for _ in 0..2 {
         let mut upload = client.store("a")?;

@@ -75,11 +75,14 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
     /// invalid address.
-    pub fn connect_lazily(self) -> Result<Channel<F>> {
+    pub fn connect_lazily(mut self) -> Result<Channel<F>> {
         const {
             Channel::<F>::assert_framing();
         }
         self.check()?;
+        if self.upkeep.ping_interval.is_some() {
+            self.options.keep_alive_with_pings();
+        }
         let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
         let connector = Arc::new(Connector {
             options: self.options,

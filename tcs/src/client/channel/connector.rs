@@ -19,6 +19,9 @@ use crate::{
     transport::Stream,
 };
 
+/// The longest wait after a server has ended a connection. It need not be longer, because the server may well be there.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -102,6 +105,11 @@ impl<F: Framing> Connector<F> {
                 Ok(connection)
             })
             .map_err(|source| Error::on_connect(&peer, source))
+    }
+
+    /// Returns the wait before the first attempt after the server has ended a connection.
+    pub(super) fn pause(&self) -> Duration {
+        self.min_backoff.min(MAX_PAUSE).mul_f64(fastrand::f64())
     }
 
     /// Returns the wait before the next attempt, after `failures` failures in a row.

@@ -50,6 +50,7 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
+mod penalty;
 mod pending_calls;
 mod pool;
 mod reconnector;
@@ -129,7 +130,7 @@ mod waiting;
 /// [`connect`](Self::connect). Calls can come from other runtimes and threads, but are sent and answered only while that
 /// one runs: a current-thread runtime only within its `block_on`. When it ends, the calls in flight fail, and the next call
 /// starts the task in its own runtime. In a program without a runtime that lasts, use
-/// [`blocking::Channel`](crate::client::blocking::Channel), which brings one.
+/// [`blocking::Channel`](crate::blocking::Channel), which brings one.
 ///
 /// # Calls that time out or are dropped
 ///
@@ -212,7 +213,13 @@ impl CallOptions {
     /// Returns `true` if a call has a deadline, or a second request after a while.
     #[inline]
     fn needs_timer(&self) -> bool {
-        self.deadline.is_some() || self.hedge_after.is_some() || inherited().is_some()
+        self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some()
+    }
+
+    /// Returns when the request is sent a second time. Only that of an idempotent call is.
+    #[inline]
+    fn hedge_delay(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_idempotent)
     }
 }
 
@@ -277,20 +284,33 @@ impl<F: Framing> Channel<F> {
         channel
     }
 
-    /// Returns a clone whose requests are sent a second time, over another connection, if there is no reply after
-    /// `delay`. The first reply of the two is returned. So one slow server or connection delays fewer calls.
+    /// Returns a clone whose idempotent requests are sent a second time, over another connection, if there is no reply
+    /// after `delay`. The first reply of the two is returned. So one slow server or connection delays fewer calls.
     ///
-    /// The server may execute each request twice, as with [`idempotent`](Self::idempotent), which this includes. It holds
-    /// for every call of the clone: over the `Client` of a [module of functions](crate::server_protocol), also for
-    /// operations that are not marked `#[idempotent]`. So use it only for a client all of whose calls are safe to
-    /// execute twice.
+    /// The server may execute such a request twice. So the delay applies only to calls that are marked: all those of an
+    /// [`idempotent`](Self::idempotent) channel, and, over the `Client` of a [module of
+    /// functions](crate::server_protocol), the operations marked `#[idempotent]`. For any other call, this setting does
+    /// nothing.
     ///
     /// The second request counts as a retry in the [budget](Self#retries), and
     /// [`retries(false)`](ChannelOptions::retries) turns it off. A channel with one connection sends no second request,
     /// because replies come in order.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # #[tcs::server_protocol]
+    /// # fn price(item: &str) -> u64 { item.len() as u64 }
+    /// # async fn example(channel: tcs::Channel) -> tcs::Result<()> {
+    /// let hedged = channel.idempotent().hedge(Duration::from_millis(50));
+    /// let price = hedged.call::<Price>("tea").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
-        let mut channel = self.idempotent();
+        let mut channel = self.clone();
         channel.options.hedge_after = Some(delay);
         channel
     }

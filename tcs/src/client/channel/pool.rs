@@ -91,6 +91,13 @@ impl<F: Framing> Pool<F> {
         }
     }
 
+    /// Returns the connection for a call that the connection `failed` has rejected: another one, if one is open.
+    #[cold]
+    pub(super) fn choose_for_retry(&self, failed: usize) -> &Arc<Subchannel<F>> {
+        self.with_fewest_calls(|other| other.index != failed)
+            .unwrap_or_else(|| self.choose_for_call())
+    }
+
     /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.
     pub(super) fn with_fewest_calls(
         &self,
@@ -100,12 +107,12 @@ impl<F: Framing> Pool<F> {
             .connections
             .iter()
             .filter(|subchannel| is_fit(subchannel));
-        let open = fit.filter_map(|subchannel| Some((subchannel.calls_in_flight()?, subchannel)));
+        let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
-    /// Returns the connection with fewer calls in flight of two that are chosen at random. If neither is open, returns
-    /// the one with the fewest of all that are.
+    /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
+    /// all that are.
     ///
     /// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
     #[expect(
@@ -119,7 +126,7 @@ impl<F: Framing> Pool<F> {
         let first = fastrand::usize(..connections.len());
         let second = (first + fastrand::usize(1..connections.len())) % connections.len();
         let (first, second) = (&connections[first], &connections[second]);
-        match (first.calls_in_flight(), second.calls_in_flight()) {
+        match (first.load(), second.load()) {
             (Some(of_first), Some(of_second)) if of_second < of_first => second,
             (Some(_), Some(_)) => first,
             (Some(_), None) => {

@@ -15,6 +15,7 @@ use super::{
     call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
+    penalty::is_trouble,
     pending_calls::Failure,
     reply::Reply,
     state::ChannelStats,
@@ -85,23 +86,29 @@ impl<F: Framing> Channel<F> {
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
-        let hedge_after = self
-            .options
-            .hedge_after
-            .filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let hedge_delay = self.options.hedge_delay();
+        let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let mut failed = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
+                if is_trouble(&failure.error) {
+                    origin.subchannel.add_penalty();
+                }
+                failed = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
                 retries.note(&failure.error, was_hedged);
                 let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
                 request = next.map_err(|error| retries.failed(stats, error))?;
             }
-            let mut subchannel = self.pool.choose_for_call();
+            let mut subchannel = match failed {
+                Some(failed) => self.pool.choose_for_retry(failed),
+                None => self.pool.choose_for_call(),
+            };
             let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, params));
+            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);

@@ -14,6 +14,7 @@ use super::{
     call::{Call, CallParams},
     connector::{BoxFuture, Connector},
     hub::{EventHub, Subscriber},
+    penalty::Penalty,
     pending_calls::{Failure, PendingCalls},
     reconnector::Reconnector,
     reply::Reply,
@@ -69,6 +70,8 @@ pub(super) struct SubchannelState<F> {
     pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
+    /// What recent failures count for. It outlives the connection: the next one is to the same server, or as good as any.
+    penalty: Penalty,
 }
 
 /// The state of a connection.
@@ -149,6 +152,7 @@ impl<F: Framing> Subchannel<F> {
                 generation: 0,
                 is_wanted: false,
                 peer: Peer::unnamed(),
+                penalty: Penalty::default(),
             }),
         }
     }
@@ -304,11 +308,17 @@ impl<F: Framing> Subchannel<F> {
         self.lock().has_room(&self.options)
     }
 
-    /// Returns how many calls are in flight, or `None` if there is no connection.
-    pub(super) fn calls_in_flight(&self) -> Option<usize> {
-        let state = self.lock();
+    /// Returns how many calls are in flight, and what recent failures count for, or `None` if there is no connection.
+    pub(super) fn load(&self) -> Option<usize> {
+        let mut state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
-        is_connected.then(|| state.calls.len())
+        is_connected.then(|| state.calls.len() + state.penalty.load())
+    }
+
+    /// Notes that the server is in trouble.
+    #[cold]
+    pub(super) fn add_penalty(&self) {
+        self.lock().penalty.add();
     }
 
     /// Returns `true` if a call would use the connection, or if somebody receives its events.
