@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Peer, Rejection,
     blocking_permits::BlockingPermits,
+    buffer::MemoryBudget,
     conversation::{Conversation, ConversationLimits, EventTally},
     deadline::inherited,
     drain_signal::DrainSignal,
@@ -34,7 +35,8 @@ impl ConnectionInfo {
     /// directly.
     pub fn new(peer: Peer) -> Self {
         let limits = ConversationLimits::DEFAULT;
-        let server = Arc::new(ServerContext::new(usize::MAX, None, limits));
+        let memory = MemoryBudget::new(usize::MAX);
+        let server = Arc::new(ServerContext::new(usize::MAX, None, limits, memory));
         Self::of(peer, None, 0, DrainSignal::NEVER, server)
     }
 
@@ -193,6 +195,8 @@ impl ConnectionInfo {
 pub(crate) struct ServerContext {
     created: Instant,
     blocking: BlockingPermits,
+    /// What the queues of events reserve.
+    pub(crate) memory: Arc<MemoryBudget>,
     conversation: ConversationLimits,
     pub(crate) events: EventTally,
     pub(crate) drain: DrainSignal,
@@ -205,8 +209,10 @@ impl ServerContext {
         max_blocking: usize,
         max_wait: Option<Duration>,
         conversation: ConversationLimits,
+        memory: Arc<MemoryBudget>,
     ) -> Self {
         Self {
+            memory,
             conversation,
             events: EventTally::default(),
             created: Instant::now(),

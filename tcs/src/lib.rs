@@ -56,7 +56,7 @@
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
 //! | operation | a function of a module that is one protocol; each request names the operation that it calls |
 //! | idempotent | safe to execute more than once, as a function that only reads |
-//! | hedge | to send a request a second time, over another connection, if its reply takes long; the first reply is used |
+//! | hedge | to send an idempotent request a second time, over another connection, if its reply takes long; the first reply is used |
 //! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
 //! | session | the data that a server keeps for one connection |
 //! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
@@ -127,7 +127,7 @@
 //! | a client | |
 //! |---|---|
 //! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
-//! | call from threads, without `async` | [`client::blocking`] |
+//! | call from threads, without `async` | [`blocking`] |
 //! | send one request and exit | [`Client`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
@@ -139,7 +139,7 @@
 //! | cancel a call | drop its future, with the framing [`Multiplexed`](framing::Multiplexed) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
-//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`] and [`Channel::hedge`] if it is safe to execute more than once |
+//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
 //! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
@@ -405,13 +405,14 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, as in the [`Report`], `panicked`, or `dropped` before it returned. With the label `operation` if the protocol is a module |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded, with its waits; not if it panics |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics. With the label `operation` if the protocol is a module |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
 //! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
-//! | `tcs_buffer_bytes` | gauge | what large buffers have of the `memory_budget` |
+//! | `tcs_buffer_bytes` | gauge | what large buffers and queues of events have of the `memory_budget` |
 //! | `tcs_client_connections_open` | gauge | connections of channels that are open |
 //! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
 //! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
@@ -514,6 +515,7 @@
 )]
 
 mod address;
+pub mod blocking;
 mod blocking_permits;
 mod buffer;
 pub mod client;

@@ -198,6 +198,15 @@ impl RawPeer {
         bytes
     }
 
+    /// Waits until the server drops the connection, which says nothing more. Over TLS, such an end is not announced.
+    pub async fn dropped(&mut self) {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.io().read_to_end(&mut bytes).await {
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        }
+        assert_eq!(bytes, b"");
+    }
+
     /// Sends all bytes, and receives exactly this many meanwhile.
     pub async fn send_and_receive(&mut self, bytes: impl AsRef<[u8]>, count: usize) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.io());

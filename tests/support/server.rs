@@ -3,7 +3,8 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -403,15 +404,20 @@ pub fn scratch_path(extension: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// A text file of a test, which is removed at its end.
+/// A file of a test in the temporary folder. It is deleted with this value.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(text: &str) -> Self {
-        let path = scratch_path("txt");
-        std::fs::write(&path, text).expect("a file for a test");
-        Self(path)
+        let file = Self::absent();
+        std::fs::write(&file, text).expect("a file for a test");
+        file
+    }
+
+    /// Returns the path of a file that is not there yet.
+    pub fn absent() -> Self {
+        Self(scratch_path("txt"))
     }
 
     pub fn path(&self) -> &str {
@@ -419,8 +425,23 @@ impl Scratch {
     }
 }
 
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // A test may not have written it.
         drop(std::fs::remove_file(&self.0));
     }
 }

@@ -37,6 +37,7 @@ const CLIENT_METHODS: &[&str] = &[
     "deadline",
     "into_channel",
     "into_inner",
+    "next_event",
     "over",
 ];
 

@@ -27,7 +27,7 @@ use super::{
     ahead::ReadAhead,
     frames::{Arrival, Frames, Position, slice},
     memory::{MemoryBudget, Reservation},
-    pool::{self, NEW_CAPACITY},
+    pool::{self, MessageBytes, NEW_CAPACITY},
 };
 use crate::{
     framing::{Input, ParsedFrame, ReadState, Side},
@@ -183,7 +183,7 @@ impl ReadBuffer {
             let rest = self.buffer.split_off(self.position.start);
             self.position.start = 0;
             let message = OwnedMessage {
-                bytes: replace(&mut self.buffer, rest),
+                bytes: MessageBytes(replace(&mut self.buffer, rest)),
                 place,
                 _reserved: self.reserved.take(),
             };
@@ -201,11 +201,11 @@ impl ReadBuffer {
         };
         // The system may refuse it, and then one request is rejected. An ordinary allocation would abort the
         // process.
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(length).is_err() {
+        let mut bytes = MessageBytes::for_len(length);
+        if bytes.0.try_reserve_exact(length).is_err() {
             return Err(place);
         }
-        bytes.extend_from_slice(self.frame(place));
+        bytes.0.extend_from_slice(self.frame(place));
         Ok(OwnedMessage {
             bytes,
             place: 0..length,
@@ -442,7 +442,7 @@ impl ReadBuffer {
 /// A message that was taken out of a [`ReadBuffer`].
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
-    bytes: Vec<u8>,
+    bytes: MessageBytes,
     place: Range<usize>,
     /// The memory of a large one.
     _reserved: Option<Reservation>,

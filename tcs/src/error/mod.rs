@@ -270,7 +270,7 @@ impl Error {
 
     pub(crate) fn blocking_in_async(called: &str) -> Self {
         let message = format!(
-            "`{called}` of `tcs::client::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
+            "`{called}` of `tcs::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
              in `spawn_blocking`"
         );
         Self::new(ErrorKind::Runtime, message)

@@ -45,7 +45,7 @@ use crate::{
 mod models;
 mod registration;
 
-pub(super) use registration::{AbortReason, Registration, Wakeup};
+pub(super) use registration::{AbortReason, Registration};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -89,14 +89,16 @@ impl Registry {
         // A limit ends up to three ticks late: a quarter of the shortest limit, or 3 ms. The
         // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
+        let memory = MemoryBudget::new(memory);
         Arc::new(Self {
             limits,
             log_limiter: LogLimiter::default(),
-            memory: MemoryBudget::new(memory),
+            memory: Arc::clone(&memory),
             context: Arc::new(ServerContext::new(
                 max_blocking,
                 limits.queue_time(),
                 limits.conversation(),
+                memory,
             )),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
@@ -363,7 +365,7 @@ mod tests {
         registry.sweep_at(1_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(deadline, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -400,7 +402,7 @@ mod tests {
         assert!(registration.poll_deadline(moved, &cx).is_pending());
         registry.sweep_at(2_000);
         let stop = registration.poll_deadline(moved, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -474,6 +476,6 @@ mod tests {
         registry.abort();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(Deadline::NEVER, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Aborted));
+        assert_eq!(stop, Poll::Ready(Err(AbortReason::ServerEnded)));
     }
 }

@@ -264,6 +264,17 @@ impl Unsent {
             .sum()
     }
 
+    /// Returns the outcome of the request whose response was counted since `before`.
+    pub(super) const fn outcome_since(self, before: Self) -> CallOutcome {
+        if self.rejected > before.rejected {
+            CallOutcome::Rejected
+        } else if self.failed > before.failed {
+            CallOutcome::Failed
+        } else {
+            CallOutcome::Served
+        }
+    }
+
     /// Counts the response to a request that is rejected with `kind`.
     pub(super) fn count(&mut self, kind: RejectionKind) {
         if kind == RejectionKind::Error {
@@ -273,6 +284,23 @@ impl Unsent {
         } else {
             self.failed += 1;
         }
+    }
+}
+
+/// What has become of a call that has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallOutcome {
+    Served,
+    Failed,
+    Rejected,
+}
+
+impl CallOutcome {
+    /// Returns the outcome of a call whose request is rejected with `kind`.
+    pub(super) fn of_rejection(kind: RejectionKind) -> Self {
+        let mut unsent = Unsent::default();
+        unsent.count(kind);
+        unsent.outcome_since(Unsent::default())
     }
 }
 

@@ -436,6 +436,8 @@ fn conversations<C: Case>() -> Vec<Talked> {
 async fn each_conversation_has_its_bytes<K: Kind>() {
     for over in [
         Over::Tcp,
+        #[cfg(unix)]
+        Over::Unix,
         #[cfg(target_os = "linux")]
         Over::Tls,
         Over::Memory,
