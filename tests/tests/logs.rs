@@ -11,7 +11,8 @@ use tcs::{
     Channel, ConcurrentServer, Peer, Rejection,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{
-        Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, delimiter,
+        CrlfText, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame,
+        delimiter,
     },
     protocol::{ServerProtocol, TraceRequests, wrap},
     server_protocol,
@@ -189,6 +190,23 @@ fn two_lines(_: &str) -> &'static str {
     "a\nb"
 }
 
+#[server_protocol(framing = Lines, reject_with = in_words)]
+fn two_lines_or_words(request: &str) -> &str {
+    match request {
+        "1" => "a\nb",
+        other => other,
+    }
+}
+
+fn in_words(rejection: &Rejection) -> String {
+    format!("-{rejection}")
+}
+
+#[server_protocol(framing = CrlfText)]
+fn two_lines_as_text(_: &str) -> &'static str {
+    "a\nb"
+}
+
 #[server_protocol(framing = Delimited<{ delimiter(b";") }>)]
 fn two_parts(_: &str) -> &'static str {
     "a;b"
@@ -207,17 +225,23 @@ fn too_much(_: &str) -> String {
 #[tokio::test]
 async fn log_names_a_framing_that_carries_what_this_one_cannot() {
     let (log, _logging) = Log::start();
-    let hint = "; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer";
+    let hint = "; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer";
     says(TwoLines, "1\n", b"").await;
     says(TwoParts, "1;", b"").await;
     says(ThreeBytes, "1234", b"").await;
     let hints = log.with(hint);
     assert_eq!(hints.len(), 3);
     assert!(hints[0].contains("the reply cannot be sent: the message contains a line feed"));
+    // As the log says, the peer is told, or gets the text.
+    let told = "-failed: the reply cannot be sent: the message contains a line feed, which would end it early";
+    let answer = format!("{told}\nc\n");
+    says(TwoLinesOrWords, "1\nc\n", answer.as_bytes()).await;
+    says(TwoLinesAsText, "1\n", b"a\r\nb\r\n").await;
+    assert_eq!(log.with(hint).len(), 4);
     let text =
         "the reply cannot be sent: a message of 101 bytes exceeds `max_reply_len` of 100 bytes";
     says(TooMuch, frame(b"1"), &control(0x06, text)).await;
-    assert_eq!(log.with(hint).len(), 3);
+    assert_eq!(log.with(hint).len(), 4);
 }
 
 /// Fails unless a request is answered with these bytes and nothing else.

@@ -2,19 +2,28 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, client_protocol, format::Json, framing::Lines, protocol::ServerProtocol,
+    ConcurrentServer, Peer, Response,
+    client::{ReplyOrEvent, blocking},
+    client_protocol,
+    format::Json,
+    framing::{LengthPrefixed, Lines, Multiplexed},
+    protocol::{Contract, Pushes, Requests, ServerProtocol, Streams, tower::ProtocolService},
     server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer,
-    client::connected,
+    client::{connected, events, items, uploaded},
     frame,
+    ids::{message_of, receive_frame},
+    pipeline::memory,
     script::{expects, sends, serve},
     start, within,
 };
-use tokio::task::yield_now;
+use tokio::task::{spawn_blocking, yield_now};
+use tower::{Service as _, ServiceExt as _};
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 struct Everywhere<'a> {
@@ -62,7 +71,7 @@ async fn waiting(name: &str) -> &str {
 }
 
 #[server_protocol(format = Json, blocking)]
-fn blocking(name: &str) -> &str {
+fn on_a_thread(name: &str) -> &str {
     name
 }
 
@@ -142,7 +151,7 @@ async fn served<P: ServerProtocol>(protocol: P, exchanges: &[(&str, &str)]) {
 async fn functions_of_each_kind_take_text_with_escapes() {
     served(Plain, &NAMES).await;
     served(Waiting, &NAMES).await;
-    served(Blocking, &NAMES).await;
+    served(OnAThread, &NAMES).await;
 }
 
 #[tokio::test]
@@ -236,4 +245,137 @@ async fn client_of_operations_takes_replies_with_escapes() {
     let found = within(client.find("Zoë", str::len)).await;
     assert_eq!(found.expect("a reply"), 4);
     server.finished().await;
+}
+
+/// Texts in both directions, and in what belongs to a conversation.
+enum Spoken {}
+
+impl Contract for Spoken {
+    type Framing = LengthPrefixed;
+    type Format = Json;
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+}
+
+impl Streams for Spoken {
+    type Format = Json;
+    type Item<'a> = &'a str;
+}
+
+impl Pushes for Spoken {
+    type Format = Json;
+    type Event<'a> = &'a str;
+}
+
+/// Replies with its chunks, which it has read as text.
+#[server_protocol(format = Json, requests = &str)]
+async fn join(name: &str, mut more: Requests<'_, Join>) -> Result<String, String> {
+    let mut joined = name.to_owned();
+    while let Some(chunk) = more.next().await? {
+        joined += chunk;
+    }
+    Ok(joined)
+}
+
+#[server_protocol(format = Json, framing = Multiplexed)]
+fn with_ids(name: &str) -> &str {
+    name
+}
+
+#[server_protocol(format = Json, framing = Multiplexed)]
+async fn waiting_with_ids(name: &str) -> String {
+    yield_now().await;
+    name.to_owned()
+}
+
+/// `NAMES` as text.
+fn texts() -> impl Iterator<Item = (&'static str, String)> {
+    NAMES.into_iter().map(|(escaped, json)| {
+        let text = serde_json::from_str(json).expect("it is JSON");
+        (escaped, text)
+    })
+}
+
+#[tokio::test]
+async fn items_and_events_with_escapes_are_borrowed() {
+    let (mut connection, mut peer) = memory(1 << 10);
+    for (escaped, text) in texts() {
+        within(peer.send(events(&[escaped]))).await;
+        let event = within(connection.next_event::<Spoken>()).await;
+        assert_eq!(event.expect("an event"), text);
+
+        let stream = within(connection.stream::<Spoken>("go")).await;
+        let mut stream = stream.expect("it is open");
+        hears(&mut peer, r#""go""#).await;
+        within(peer.send([items(&[escaped]), frame(escaped)].concat())).await;
+        let item = within(stream.next()).await.expect("an item");
+        assert_eq!(item, Some(&*text));
+        let end = within(stream.finish()).await;
+        assert_eq!(end.expect("a reply"), text);
+    }
+    let (mut sender, mut receiver) = connection.split::<Spoken>();
+    for (escaped, text) in texts() {
+        within(sender.send("go")).await.expect("it is open");
+        hears(&mut peer, r#""go""#).await;
+        within(peer.send([events(&[escaped]), frame(escaped)].concat())).await;
+        for expected in [ReplyOrEvent::Event(&*text), ReplyOrEvent::Reply(&*text)] {
+            let next = within(receiver.next()).await;
+            assert_eq!(next.expect("it is open"), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn blocking_clients_take_replies_with_escapes() {
+    let exchanges = NAMES.map(|(escaped, _)| [expects(frame(r#""go""#)), sends(frame(escaped))]);
+    let (addr, server) = serve(exchanges.into_iter().flatten()).await;
+    let calls = spawn_blocking(move || {
+        let mut connection = blocking::Connection::connect(addr).expect("it listens");
+        for (_, text) in texts() {
+            let reply = connection.call::<Spoken>("go");
+            assert_eq!(reply.expect("a reply"), text);
+        }
+    });
+    within(calls).await.expect("no panic");
+    server.finished().await;
+}
+
+#[tokio::test]
+async fn chunks_with_escapes_are_borrowed() {
+    let server = start(ConcurrentServer::new(Join)).await;
+    let mut peer = server.peer().await;
+    for (escaped, text) in texts() {
+        within(peer.send(uploaded(escaped, &[escaped, escaped]))).await;
+        let joined = serde_json::to_string(&Ok::<_, ()>(text.repeat(3))).expect("it is text");
+        hears(&mut peer, &joined).await;
+    }
+    drop(peer);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn requests_with_ids_and_escapes_are_borrowed() {
+    async fn served<P: ServerProtocol>(protocol: P) {
+        let server = start(ConcurrentServer::new(protocol)).await;
+        let mut peer = server.peer().await;
+        for (id, (escaped, json)) in (1..).zip(NAMES) {
+            within(peer.send(message_of(id, escaped))).await;
+            let reply = within(receive_frame(&mut peer)).await;
+            assert_eq!(reply, (id, None, json.as_bytes().to_vec()));
+        }
+        drop(peer);
+        server.stopped().await;
+    }
+    served(WithIds).await;
+    served(WaitingWithIds).await;
+}
+
+#[tokio::test]
+async fn protocol_as_a_service_takes_text_with_escapes() {
+    let mut service = ProtocolService::new(Plain, Peer::unnamed());
+    for (escaped, json) in NAMES {
+        let ready = within(service.ready()).await.expect("ready");
+        let response = within(ready.call(Bytes::from(escaped))).await;
+        assert_eq!(response, Ok(Response::Reply(Bytes::from(json))));
+    }
 }

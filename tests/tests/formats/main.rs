@@ -4,3 +4,4 @@ mod escapes;
 mod every_format;
 mod nesting;
 mod operations_evolve;
+mod skipped;

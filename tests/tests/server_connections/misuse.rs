@@ -1,9 +1,12 @@
 //! What is called in the wrong place, or set to what makes no sense, says so.
 
 use std::{
+    error::Error as _,
+    io,
     pin::pin,
     sync::mpsc,
     task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
@@ -11,8 +14,8 @@ use tcs::{
     Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, OnceServer, Peer,
     client_protocol, framing::LengthPrefixed, server_protocol,
 };
-use tcs_tests::within;
-use tokio::net::TcpListener;
+use tcs_tests::{start, within};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 #[server_protocol]
 fn greet(name: &str) -> String {
@@ -131,6 +134,50 @@ async fn port_in_use_is_told_with_the_address() {
         )
     );
     assert_eq!(error.peer_addr(), Some(addr));
+}
+
+/// Fails unless a server says that its port is in use.
+fn is_in_use<T>(result: tcs::Result<T>) {
+    let error = result.err().expect("the port is in use");
+    assert_eq!(error.kind(), ErrorKind::Listen);
+    let source = error.source().and_then(|source| source.downcast_ref());
+    let source: &io::Error = source.expect("an error of the system");
+    assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+}
+
+/// `localhost` has two addresses on many machines. A second server must not take the other one.
+#[tokio::test]
+async fn second_server_on_localhost_is_told_that_the_port_is_in_use() {
+    let first = start(ConcurrentServer::new(Greet).address("localhost:0")).await;
+    let port = first.addr().port();
+    let address = ("localhost", port);
+
+    is_in_use(within(ConcurrentServer::new(Greet).address(address).bind()).await);
+    is_in_use(within(IterativeServer::new(Greet).address(address).bind()).await);
+    is_in_use(within(OnceServer::new(Greet).address(address).bind()).await);
+    is_in_use(within(ConcurrentServer::new(Greet).address(address).listen()).await);
+    is_in_use(within(IterativeServer::new(Greet).address(address).listen()).await);
+    is_in_use(within(OnceServer::new(Greet).address(address).listen()).await);
+    // Outside of this runtime, which `start` would reject.
+    let started = thread::spawn(move || {
+        is_in_use(ConcurrentServer::new(Greet).address(address).start());
+        is_in_use(IterativeServer::new(Greet).address(address).start());
+        is_in_use(OnceServer::new(Greet).address(address).start());
+    });
+    started.join().expect("no panic");
+
+    let mut peer = within(Connection::connect(address))
+        .await
+        .expect("it listens");
+    let reply = within(peer.call::<Greet>("Ann")).await;
+    assert_eq!(reply.expect("a reply"), "Hello, Ann!");
+    drop(peer);
+    // Nobody listens at the address of the other family.
+    for addr in within(lookup_host(address)).await.expect("it is known") {
+        let is_served = within(TcpStream::connect(addr)).await.is_ok();
+        assert_eq!(is_served, addr == first.addr(), "{addr}");
+    }
+    first.stopped().await;
 }
 
 #[tokio::test]

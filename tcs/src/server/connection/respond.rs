@@ -546,7 +546,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 limiter,
                 error,
                 {},
-                "{text}; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer"
+                "{text}; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer"
             );
         }
         text
