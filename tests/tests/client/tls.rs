@@ -1,6 +1,6 @@
 //! Clients over TLS.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{env, fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
     Channel, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
@@ -9,12 +9,14 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::Prefixed,
+    process::Process,
     tls::{Identity, Root},
     within,
 };
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, duplex},
     net::{TcpListener, TcpStream},
+    process::Command,
     task::JoinHandle,
 };
 use tokio_rustls::{
@@ -121,6 +123,37 @@ async fn server_of_an_unknown_root_is_not_trusted() {
     }
 }
 
+/// The variable with the address that the program of the next test connects to.
+const ADDRESS: &str = "TCS_TEST_TLS_ADDRESS";
+
+/// The system's roots are read once per process.
+#[tokio::test]
+async fn roots_of_the_system_are_trusted_by_default() {
+    if let Ok(address) = env::var(ADDRESS) {
+        let connected = within(Connection::connect(address)).await;
+        let mut connection = connected.expect("a handshake");
+        let reply = within(connection.call::<Prefixed>("Ann")).await;
+        assert_eq!(reply.expect("a reply"), "Ann");
+        return;
+    }
+    let (root, identity) = localhost();
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    let roots = root.file();
+    let mut program = Command::new(env::current_exe().expect("this program"));
+    program
+        .args(["--exact", "tls::roots_of_the_system_are_trusted_by_default"])
+        .env(ADDRESS, tls(addr))
+        .env("SSL_CERT_FILE", roots.path());
+    let program = Process::run(&mut program);
+    let accepted = within(accepting).await.expect("no panic");
+    let stream = accepted.expect("the program trusts the root");
+    assert_eq!(within(RawPeer::over(stream).ask_back()).await, "Ann");
+    let finished = program.finished().await;
+    assert!(finished.status.success(), "{finished:?}");
+    let printed = finished.stdout.concat();
+    assert!(printed.contains("1 passed"), "{printed}");
+}
+
 #[tokio::test]
 async fn certificate_must_have_the_name_that_was_connected_to() {
     let root = Root::new();
@@ -181,7 +214,7 @@ async fn name_that_no_certificate_has_is_an_invalid_setting() {
     // Nobody listens, which would be an error of another kind.
     let connected = within(options.connect::<LengthPrefixed>("127.0.0.1:1")).await;
     is_setting(&connected.expect_err("an invalid name"));
-    let (near, _far) = tokio::io::duplex(1);
+    let (near, _far) = duplex(1);
     let connection = ConnectOptions::new().over::<LengthPrefixed>(near);
     let connection = connection.expect("good options");
     let tls = named.server_name("a b");
