@@ -14,7 +14,7 @@ use tcs_tests::{
     within,
 };
 use tokio::{
-    io::{AsyncReadExt as _, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
     process::Command,
     task::JoinHandle,
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        ServerConfig, ServerConnection,
         version::{TLS12, TLS13},
     },
     server::TlsStream,
@@ -383,4 +383,59 @@ async fn cut_without_close_notify_is_no_clean_end() {
     let error = within(connection.call::<Prefixed>("Ann")).await;
     let error = error.map(str::to_owned).expect_err("it is cut");
     assert_ne!(error.execution(), Execution::NotExecuted);
+}
+
+/// Speaks TLS until so many bytes were sent, and closes.
+async fn cut_after(mut stream: DuplexStream, config: Arc<ServerConfig>, mut left: usize) {
+    let mut server = ServerConnection::new(config).expect("a good configuration");
+    let mut said = vec![0; 1 << 14];
+    while server.is_handshaking() && left > 0 {
+        let count = within(stream.read(&mut said)).await.expect("no reset");
+        server.read_tls(&mut &said[..count]).expect("bytes");
+        server.process_new_packets().expect("a good client");
+        let mut flight = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut flight).expect("a `Vec` takes all");
+        }
+        flight.truncate(left);
+        left -= flight.len();
+        // The client may be done. The length of a signature varies, and so the bytes of a handshake do.
+        within(stream.write_all(&flight)).await.ok();
+    }
+    within(stream.shutdown()).await.expect("it is open");
+    // The client may not know it yet.
+    within(stream.read_to_end(&mut said))
+        .await
+        .expect("no reset");
+}
+
+#[tokio::test]
+async fn handshake_that_is_cut_at_any_byte_of_the_server_is_an_error_that_says_so() {
+    for version in [&TLS12, &TLS13] {
+        let (root, identity) = localhost();
+        let config = Arc::new(identity.raw_server_unchecked(version));
+        let trusting = ClientTls::with_roots(root.file()).expect("a root");
+        let mut cut = 0;
+        loop {
+            let (near, far) = duplex(1 << 14);
+            let server = tokio::spawn(cut_after(far, Arc::clone(&config), cut));
+            let connection: Connection<LengthPrefixed> = Connection::over(near);
+            let connected = within(connection.start_tls(&trusting, "localhost")).await;
+            let Err(error) = connected else {
+                // That was the last byte of the handshake.
+                drop(connected);
+                within(server).await.expect("no panic");
+                break;
+            };
+            let told = (error.kind(), error.execution());
+            assert_eq!(told, (ErrorKind::Connect, Execution::NotSent), "{error}");
+            let text = all_of(&error);
+            let reason = "the server closed in the middle of the handshake";
+            assert!(text.contains(reason), "cut at {cut}: {text}");
+            within(server).await.expect("no panic");
+            cut += 1;
+        }
+        // Its hello, its certificate, and what proves that it has the key.
+        assert!(cut > 500, "{cut}");
+    }
 }
