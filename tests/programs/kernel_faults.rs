@@ -10,20 +10,21 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, IterativeServer, Rejection,
+    Channel, ConcurrentServer, ConnectionInfo, IterativeServer, Rejection,
+    client::ChannelOptions,
     format::{Encode, EncodeError, Plain, Writer},
     framing::Lines,
     protocol::{Context, ServerProtocol},
     server::{Mode, Report, Server, ServerThread},
 };
-use tcs_tests::{Log, nothing_is_left};
+use tcs_tests::{Log, client::Text, nothing_is_left, scratch_path};
 use tokio::{
     net::{TcpSocket, TcpStream as AsyncTcpStream},
     runtime::Builder,
     task::JoinSet,
 };
 
-/// Replies with so many bytes as its request says.
+/// Replies with as many bytes as its request says.
 struct Bytes;
 
 impl ServerProtocol for Bytes {
@@ -94,6 +95,7 @@ fn main() {
         ["route"] => dropped_route(&log),
         ["stopped-peer"] => stopped_peer(&log),
         ["stopped-server"] => stopped_server(),
+        ["name"] => moved_name(),
         _ => panic!("no fault is called {arguments:?}"),
     }
 }
@@ -142,7 +144,7 @@ fn ends_well(server: ServerThread) -> Report {
     report
 }
 
-/// Fails unless so many connections have ended for this reason.
+/// Fails unless this many connections have ended for this reason.
 fn has_ended(log: &Log, count: usize, reason: &str) {
     let with_reason = log.with(reason);
     assert_eq!(with_reason.len(), count, "{reason}: {with_reason:?}");
@@ -404,6 +406,48 @@ fn stopped_server() {
     drop(client(addr));
     drop(server.0.stdin.take());
     assert!(server.0.wait().expect("it ends").success());
+}
+
+/// The address of a name changes while a channel is connected. The file is in a mount namespace of the program's own.
+fn moved_name() {
+    const ADDRS: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
+    let hosts = scratch_path("hosts");
+    let point_to = |addr| fs::write(&hosts, format!("{addr} service.test\n")).expect("a folder");
+    point_to(ADDRS[0]);
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .arg(&hosts)
+        .arg("/etc/hosts")
+        .status();
+    assert!(mounted.expect("it is installed").success());
+    let listen = |addr: &str, port| server().address((addr, port)).start().expect("a free port");
+    let first = listen(ADDRS[0], 0);
+    let port = first.local_addr().port();
+    let second = listen(ADDRS[1], port);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let channel = ChannelOptions::new(("service.test", port));
+        let channel: Channel<Lines> = channel.connect().await.expect("it listens");
+        let call = async || {
+            let reply = channel
+                .call_with::<Text<Lines>, _>("3", str::to_owned)
+                .await;
+            assert_eq!(reply.expect("a reply"), "xxx");
+        };
+        call().await;
+        point_to(ADDRS[1]);
+        call().await;
+        let report = first.stop().expect("it ends well");
+        assert_eq!(report.requests.served, 2, "{report}");
+        let mut state = channel.watch();
+        let lost = state.wait_for(|state| state.connected == 0).await;
+        drop(lost.expect("the channel lasts"));
+        call().await;
+        assert_eq!(channel.state().connects, 2);
+    });
+    let report = second.stop().expect("it ends well");
+    assert_eq!(report.requests.served, 1, "{report}");
+    fs::remove_file(hosts).expect("it is there");
 }
 
 /// Serves until its standard input ends.

@@ -1,9 +1,11 @@
-//! One end of connections becomes unreachable for the other: `unreachable peers|server SECONDS`, in a network namespace of
+//! One end of connections becomes unreachable for the other: `unreachable peers|server|pinged SECONDS`, in a network namespace of
 //! its own. The program prints when each connection has ended, in milliseconds.
 //!
 //! - `peers`: One peer is idle, and a function waits for the other. The program takes the address of the peers away.
 //! - `server`: One channel is idle, and a call of another channel and one of a connection wait for their replies. The
 //!   program takes the address of the server away.
+//! - `pinged`: Channels of several options are idle, and send pings or not. A call of one more channel is made after the
+//!   program has taken the address of the server away.
 
 use std::{
     env,
@@ -19,6 +21,7 @@ use tcs::{
     format::Plain,
     framing::Lines,
     protocol::{Context, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::client::Text;
 use tokio::{
@@ -106,6 +109,7 @@ fn main() {
     match &*end {
         "peers" => lose_peers(limit),
         "server" => lose_server(limit),
+        "pinged" => lose_pinged_server(limit),
         _ => panic!("no end is called {end}"),
     }
     std::process::exit(0);
@@ -181,6 +185,75 @@ fn lose_server(limit: Duration) {
             assert_eq!(error.execution(), Execution::Unknown, "{error:?}");
             println!("{}", began.elapsed().as_millis());
         }
+    });
+}
+
+/// Echoes.
+#[server_protocol]
+fn echo(text: &str) -> &str {
+    text
+}
+
+fn lose_pinged_server(limit: Duration) {
+    ip(&format!(
+        "route change table local local {GONE} dev lo src {HERE}"
+    ));
+    let server = ConcurrentServer::new(Echo).address((GONE, 0));
+    let server = server.start().expect("a free port");
+    let addr = server.local_addr();
+    let pings = Some(limit / 8);
+    // The defaults have a reply timeout of a quarter of the limit. Without pings, a longer one makes no difference.
+    let idle = [
+        (Some(limit / 4), None),
+        (Some(limit / 4), pings),
+        (Some(limit * 9 / 8), pings),
+        (None, None),
+    ];
+    Runtime::new().expect("threads").block_on(async {
+        let channel = |reply: Option<Duration>, ping| async move {
+            let options = ConnectOptions::new()
+                .keepalive_timeout(limit)
+                .reply_timeout(reply);
+            let channel: Channel = ChannelOptions::new(addr)
+                .connect_options(options)
+                .idle_timeout(None)
+                .ping_interval(ping)
+                .connect()
+                .await
+                .expect("it listens");
+            let reply = channel.call_with::<Echo, _>("served", str::to_owned).await;
+            assert_eq!(reply.expect("it serves"), "served");
+            channel
+        };
+        let mut ends = Vec::new();
+        for (reply, ping) in idle {
+            let idle = channel(reply, ping).await;
+            ends.push(async move {
+                let mut state = idle.watch();
+                let ended = state.wait_for(|state| state.connected == 0).await;
+                drop(ended.expect("the channel lasts"));
+            });
+        }
+        let calling = channel(Some(limit), None).await;
+
+        ip(&format!("route del table local local {GONE} dev lo"));
+        let began = Instant::now();
+        let late = tokio::spawn(async move {
+            let late = calling.call_with::<Echo, _>("late", str::to_owned).await;
+            assert_eq!(
+                late.expect_err("it is gone").execution(),
+                Execution::Unknown
+            );
+        });
+        for ended in ends {
+            timeout(4 * limit, ended).await.expect("it ends");
+            println!("{}", began.elapsed().as_millis());
+        }
+        timeout(4 * limit, late)
+            .await
+            .expect("it ends")
+            .expect("no panic");
+        println!("{}", began.elapsed().as_millis());
     });
 }
 

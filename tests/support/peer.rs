@@ -168,7 +168,7 @@ impl RawPeer {
         }
     }
 
-    /// Receives exactly so many bytes.
+    /// Receives exactly this many bytes.
     pub async fn receive(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.io().read_exact(&mut bytes).await.expect("that many");
@@ -207,7 +207,7 @@ impl RawPeer {
         assert_eq!(bytes, b"");
     }
 
-    /// Sends all bytes, and receives exactly so many meanwhile.
+    /// Sends all bytes, and receives exactly this many meanwhile.
     pub async fn send_and_receive(&mut self, bytes: impl AsRef<[u8]>, count: usize) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.io());
         let mut received = vec![0; count];

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    Channel, ConcurrentServer, Peer, Rejection,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{
         Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, delimiter,
@@ -18,7 +18,8 @@ use tcs::{
     transport::{Handshake, Incoming, Listener, Stream},
 };
 use tcs_tests::{
-    Heard, Log, control, frame, gate, serve_in_memory, start, tester, within, work::works,
+    Heard, Log, channel::call, control, frame, gate, lasting::lasting, patiently, serve_in_memory,
+    start, tester, within, work::works,
 };
 use tokio::{
     io::{AsyncRead, ReadBuf, join, sink},
@@ -399,5 +400,44 @@ async fn no_line_has_control_characters_of_a_peer_or_of_a_type_of_the_user() {
     for character in ["\u{1b}", "\n", "\u{202e}"] {
         let lines = log.with(character);
         assert!(lines.is_empty(), "{lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn channel_is_logged_with_its_server_and_each_change() {
+    let (log, _logging) = Log::start();
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "one");
+    for _ in 0..2 {
+        attempts.attempt().await.refuse();
+    }
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "one");
+    assert_eq!(first.outcome().await.expect("a reply"), "one");
+    let lost = call(&channel, "two");
+    patiently(peer.hear()).await;
+    drop(peer);
+    lost.outcome().await.expect_err("it is lost");
+    log.until(1, "connection lost").await;
+    for (message, parts) in [
+        ("span=channel ", ["server=a stream", ""]),
+        (
+            "message=cannot connect; trying again",
+            ["level=WARN", "refused on purpose"],
+        ),
+        ("message=connected again", ["level=INFO", "failures=2"]),
+        (
+            "message=connection lost with calls in flight",
+            ["level=INFO", "closed the connection"],
+        ),
+    ] {
+        let events = log.with(message);
+        let [event] = &*events else {
+            panic!("{message}: {events:?}");
+        };
+        for part in parts {
+            assert!(event.contains(part), "{part}: {event}");
+        }
     }
 }

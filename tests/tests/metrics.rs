@@ -15,10 +15,12 @@ use metrics::{
     set_default_local_recorder,
 };
 use tcs::{
-    Channel, ConcurrentServer, Peer, Rejection,
+    Channel, ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::{Encode, EncodeError, Json, Plain, Writer},
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Contract, Pushes, Streams},
+    protocol::{
+        Contract, FromContext, Push, PushError, PushOverflow, Pushes, ServerProtocol, Streams,
+    },
     server::AtCapacity,
     server_protocol,
     transport::{Handshake, Stream},
@@ -180,6 +182,33 @@ async fn numbers_of_the_report_are_published_and_those_of_servers_add_up() {
     assert_eq!(waits.len(), 4, "{waits:?}");
 }
 
+/// Pushes each word.
+#[server_protocol(push = &str)]
+fn tell(text: &str, push: Push<Tell>) -> Result<(), PushError> {
+    text.split(' ').try_for_each(|word| push.try_send(word))
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_sent_and_dropped_are_published() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let server = ConcurrentServer::new(Tell)
+        .max_push_queue(80)
+        .push_overflow(PushOverflow::DropOldest);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    // Each counts for 32 bytes and its own, so there is room for two, and the oldest three are dropped.
+    within(peer.send(frame(b"one two three four five"))).await;
+    within(peer.hear()).await;
+    advance(SOON).await;
+    tokio::task::yield_now().await;
+    let counter = |outcome| recorded.counter(&format!("tcs_events_total{{outcome={outcome}}}"));
+    assert_eq!((counter("sent"), counter("dropped")), (2, 3));
+    drop(peer);
+    let events = within(serving).await.expect("no panic").events;
+    assert_eq!((events.sent, events.dropped), (2, 3));
+    assert_eq!((counter("sent"), counter("dropped")), (2, 3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn request_that_waits_for_an_earlier_one_is_in_a_queue() {
     let recorded = Recorded::default();
@@ -238,30 +267,91 @@ async fn rejected_connections_are_counted() {
 
 #[server_protocol(format = Json)]
 mod counter {
+    use super::{Busy, set};
+
     pub fn add(more: u32) -> u32 {
+        assert!(more < 9, "on purpose");
         more + 1
     }
 
-    pub async fn reset() {}
+    pub async fn reset(how: String) -> String {
+        set(&how).await
+    }
+
+    pub async fn lock(#[context] _busy: Busy) {}
+}
+
+/// The same, side by side.
+#[server_protocol(format = Json, concurrent = 2)]
+mod beside {
+    use super::{Busy, counter, set};
+
+    pub async fn add(more: u32) -> u32 {
+        counter::add(more)
+    }
+
+    pub async fn reset(how: String) -> String {
+        set(&how).await
+    }
+
+    pub async fn lock(#[context] _busy: Busy) {}
+}
+
+/// Rejects each request.
+struct Busy;
+
+impl FromContext<'_> for Busy {
+    fn from_context(_info: &ConnectionInfo) -> Result<Self, Rejection> {
+        Err(Rejection::busy("on purpose"))
+    }
+}
+
+/// Returns what is too long for a reply, or nothing, or waits.
+async fn set(how: &str) -> String {
+    match how {
+        "wait" => std::future::pending().await,
+        "fail" => "x".repeat(101),
+        _ => String::new(),
+    }
 }
 
 #[tokio::test]
-async fn durations_of_operations_have_their_names() {
+async fn calls_and_durations_of_operations_have_their_names_and_outcomes() {
+    are_recorded(counter::Protocol).await;
+    are_recorded(beside::Protocol).await;
+}
+
+async fn are_recorded(protocol: impl ServerProtocol) {
     let recorded = Recorded::default();
     let _recording = set_default_local_recorder(&recorded);
-    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(counter::Protocol), 1 << 10);
-    for request in [
-        r#"{"add":{"more":1}}"#,
-        r#"{"reset":{}}"#,
-        r#"{"add":{"more":2}}"#,
-    ] {
-        within(peer.ask(request)).await;
+    let server = ConcurrentServer::new(protocol)
+        .half_close_timeout(Duration::from_millis(1))
+        .max_reply_len(100);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    for more in [1, 2, 9] {
+        within(peer.ask(&format!(r#"{{"add":{{"more":{more}}}}}"#))).await;
     }
-    drop(peer);
+    for how in ["", "fail"] {
+        within(peer.ask(&format!(r#"{{"reset":{{"how":"{how}"}}}}"#))).await;
+    }
+    within(peer.ask(r#"{"lock":{}}"#)).await;
+    within(peer.send(frame(r#"{"reset":{"how":"wait"}}"#))).await;
+    within(peer.finish()).await;
+    within(peer.rest()).await;
     within(serving).await.expect("no panic");
-    for (operation, count) in [("add", 2), ("reset", 1)] {
+    for (operation, count, calls) in [
+        ("add", 2, [2, 0, 0, 1, 0]),
+        ("reset", 3, [1, 1, 0, 0, 1]),
+        ("lock", 1, [0, 0, 1, 0, 0]),
+    ] {
         let name = format!("tcs_request_duration_seconds{{operation={operation}}}");
         assert_eq!(recorded.values(&name).len(), count, "{name}");
+        let outcomes = ["served", "failed", "rejected", "panicked", "dropped"];
+        let recorded = outcomes.map(|outcome| {
+            let name = format!("tcs_calls_total{{operation={operation}}}{{outcome={outcome}}}");
+            recorded.counter(&name)
+        });
+        assert_eq!(recorded, calls, "{operation}");
     }
 }
 
@@ -398,7 +488,7 @@ async fn failures_of_streams_and_before_a_request_are_counted() {
     let failed = || recorded.counter("tcs_client_calls_total{outcome=failed}");
     let (options, mut attempts) = lasting::<Multiplexed>();
     let channel = options.connect_lazily().expect("good options");
-    let hedged = channel.hedge(SOON);
+    let hedged = channel.idempotent().hedge(SOON);
     within(hedged.call::<Unencodable>(Unwritable))
         .await
         .expect_err("no request");

@@ -5,6 +5,8 @@
 //!
 //! A connection without a complete request is a newcomer. All newcomers together reserve at most half of the budget,
 //! so that they cannot keep others from being served, unless one message alone is longer.
+//!
+//! A queue of events reserves memory as it grows. What does not fit is rejected, so no queue waits for another.
 
 use std::sync::Arc;
 
@@ -57,6 +59,24 @@ impl Reservation {
     pub(super) fn is_overdraft(&self) -> bool {
         self.overdraft.num_permits() > 0
     }
+
+    /// Returns how many bytes a queue with this reservation may have.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.pages.num_permits() * PAGE
+    }
+
+    /// Splits off what a queue of this many bytes does not need, if there is something.
+    pub(crate) fn split_off(&mut self, bytes: usize) -> Option<Self> {
+        let spare = self.queue_bytes().saturating_sub(bytes) / PAGE;
+        if spare == 0 {
+            return None;
+        }
+        Some(Self {
+            pages: self.pages.split(spare)?,
+            newcomer: self.newcomer.split(0)?,
+            overdraft: self.overdraft.split(0)?,
+        })
+    }
 }
 
 /// Neither the budget nor what may exceed it has memory.
@@ -64,8 +84,12 @@ impl Reservation {
 pub(crate) struct OverBudget;
 
 impl MemoryBudget {
+    /// The bytes that a buffer or a queue may have without a reservation.
+    pub(crate) const UNRESERVED: usize = LARGEST;
+
     /// Creates a budget of this many bytes.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        // Semaphores of tokio count permits in `u32` for one acquire, so a permit is a page and not a byte.
         let total = u32::try_from(bytes / PAGE).unwrap_or(u32::MAX).max(2);
         let semaphore = |pages: u32| {
             let pages = usize::try_from(pages).unwrap_or(usize::MAX);
@@ -94,6 +118,8 @@ impl MemoryBudget {
     /// Cancel safe.
     pub(crate) async fn reserve(&self, bytes: usize, share: NewcomerShare) -> Reservation {
         Reservation {
+            // The share is taken before the pages. In the other order, newcomers would hold pages while they wait
+            // for their half, and others would wait for them.
             pages: acquire(&self.pages, self.pages_for(bytes), &self.waiting).await,
             newcomer: share.0,
             overdraft: acquire(&self.overdraft, 0, &self.waiting).await,
@@ -112,6 +138,8 @@ impl MemoryBudget {
         bytes: usize,
         reserved: &mut Option<Reservation>,
     ) -> Result<(), OverBudget> {
+        // It exists already, so to wait would free nothing: the peer that does not read holds it. So this never
+        // waits.
         let earlier = reserved.as_ref().map_or(0, |reserved| {
             reserved.pages.num_permits() + reserved.overdraft.num_permits()
         });
@@ -126,6 +154,24 @@ impl MemoryBudget {
             None => *reserved = Some(more),
         }
         Ok(())
+    }
+
+    /// Reserves memory for a queue of this many bytes, or what is missing in `reserved`. Returns `false` if there is not
+    /// enough: a queue can reject what does not fit, so it neither waits nor exceeds the budget.
+    pub(crate) fn reserve_queue(&self, bytes: usize, reserved: &mut Option<Reservation>) -> bool {
+        let earlier = reserved.as_ref().map_or(0, Reservation::queue_bytes);
+        if bytes <= earlier.max(Self::UNRESERVED) {
+            return true;
+        }
+        let missing = u32::try_from((bytes - earlier).div_ceil(PAGE)).unwrap_or(u32::MAX);
+        let Some(more) = self.try_acquire(missing, 0) else {
+            return false;
+        };
+        match reserved {
+            Some(reserved) => reserved.merge(more),
+            None => *reserved = Some(more),
+        }
+        true
     }
 
     /// Reserves memory as [`reserve_existing`](Self::reserve_existing) for a buffer that the pool would not keep.
@@ -164,6 +210,8 @@ impl MemoryBudget {
 
     fn pages_for(&self, bytes: usize) -> u32 {
         let pages = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX);
+        // A message beyond the budget can only ever have all of it. Without this, it would wait for pages that do
+        // not exist.
         pages.min(self.total)
     }
 }
@@ -302,5 +350,24 @@ mod tests {
         assert!(other.take().is_some_and(|other| other.is_overdraft()));
         drop(reserved);
         assert!(budget.try_reserve(4 * MIB).is_some());
+    }
+
+    #[test]
+    fn queue_reserves_what_it_has_and_never_more_than_the_budget() {
+        let budget = MemoryBudget::new(MIB);
+        let mut queue = None;
+        assert!(budget.reserve_queue(MemoryBudget::UNRESERVED, &mut queue));
+        assert!(queue.is_none());
+        for (bytes, is_reserved) in [(MIB / 2, true), (MIB, true), (MIB + 1, false)] {
+            assert_eq!(budget.reserve_queue(bytes, &mut queue), is_reserved);
+        }
+        let mut reserved = queue.expect("it is reserved");
+        assert!(reserved.split_off(MIB - PAGE + 1).is_none());
+        assert!(budget.try_reserve(1).is_none());
+        drop(reserved.split_off(MIB / 4));
+        assert_eq!(reserved.queue_bytes(), MIB / 4);
+        assert!(budget.try_reserve(MIB - MIB / 4).is_some());
+        drop(reserved);
+        assert!(budget.try_reserve(MIB).is_some());
     }
 }

@@ -108,14 +108,28 @@ impl ConnectOptions {
     ///
     /// A server whose machine has lost its power or its network says nothing, and an idle connection to it would
     /// never end. The system sends it probes after half of this time (`SO_KEEPALIVE`, tcp(7)), and the connection
-    /// ends as after a reset. On Linux, it also ends when a request is not acknowledged for this time
-    /// (`TCP_USER_TIMEOUT`), unless [`reply_timeout`](Self::reply_timeout) is longer.
+    /// ends as after a reset.
+    ///
+    /// There are no probes while a request is sent that the other machine has not acknowledged. On Linux, the
+    /// connection then ends after this time as well (`TCP_USER_TIMEOUT`), if [`reply_timeout`](Self::reply_timeout) is not
+    /// longer. If it is longer, that limit ends the wait, and with `None`, the system gives up after about 15 minutes. The
+    /// reason: `TCP_USER_TIMEOUT` would also end the connection to a server that is alive and does not read for this time,
+    /// because it is busy with earlier requests.
     ///
     /// The system counts in whole seconds, from 2 s to about 18 hours. `None` keeps the options of the system.
     /// Connecting returns an error for zero. Default: 2 minutes.
     pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.keepalive_timeout = limit.into();
         self
+    }
+
+    /// Lets the system find a server that is gone though pings are sent to it.
+    ///
+    /// While a ping is not acknowledged, the system sends no probes. So it needs the limit of sent bytes, which is for
+    /// connections with a reply timeout only, and must not be shorter than that.
+    pub(super) fn keep_alive_with_pings(&mut self) {
+        let limit = self.keepalive_timeout;
+        self.keepalive_timeout = limit.map(|limit| limit.max(self.reply_timeout.unwrap_or(limit)));
     }
 
     /// Returns the socket options of `keepalive_timeout`.

@@ -19,6 +19,7 @@ mod chunks;
 mod closed;
 mod credit;
 mod framing;
+mod many;
 mod messages;
 #[cfg(test)]
 mod models;
@@ -38,12 +39,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use chunks::Progress;
+use chunks::ChunkCursor;
 pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
+pub use many::{Answer, AnyAnswer, Many};
 pub(crate) use messages::Messages;
 pub use push::{Push, PushGroup, Pushes};
 pub(crate) use queue::PushQueue;
@@ -56,7 +58,7 @@ pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    buffer::EncodeOutcome,
+    buffer::{EncodeOutcome, MemoryBudget},
     format::{Encode, Writer},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -141,7 +143,7 @@ impl Conversation {
         let why = "requests are processed at the same time, and chunks are for one";
         let end = ChunksEnd::Failed(why.to_owned());
         self.chunks
-            .give(Messages::default(), Some(end), Progress::default());
+            .give(Messages::default(), Some(end), ChunkCursor::default());
     }
 
     /// Returns the queue of events, if there is one.
@@ -149,10 +151,9 @@ impl Conversation {
         self.connection.pushes.get().map(|queue| &**queue)
     }
 
-    fn push_queue(&self) -> &Arc<PushQueue> {
-        self.connection
-            .pushes
-            .get_or_init(|| Arc::new(PushQueue::new(self.connection.limits)))
+    fn push_queue(&self, memory: &Arc<MemoryBudget>) -> &Arc<PushQueue> {
+        let new = || Arc::new(PushQueue::new(self.connection.limits, Arc::clone(memory)));
+        self.connection.pushes.get_or_init(new)
     }
 
     /// Ends the request whose function may have used this: it is answered.
@@ -196,12 +197,12 @@ impl Drop for ConnectionState {
 
 /// The events of all connections of a server.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts {
+pub(crate) struct EventTally {
     sent: AtomicU64,
     dropped: AtomicU64,
 }
 
-impl EventCounts {
+impl EventTally {
     /// Counts events that were framed, and events that were dropped.
     pub(crate) fn count(&self, sent: u64, dropped: u64) {
         self.sent.fetch_add(sent, Ordering::Relaxed);

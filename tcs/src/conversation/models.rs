@@ -16,6 +16,10 @@ use crate::{
     models::{block_on, explore, explore_all, scope},
 };
 
+fn queue(limits: ConversationLimits) -> PushQueue {
+    PushQueue::new(limits, MemoryBudget::new(1 << 20))
+}
+
 fn push(queue: &PushQueue, request: RequestNumber) -> bool {
     let (pushed, waker) = queue.push(Bytes::from_static(b"event"), request);
     waker.into_iter().for_each(Waker::wake);
@@ -38,7 +42,7 @@ async fn take(queue: &PushQueue, count: usize) {
 #[test]
 fn events_reach_a_connection_that_begins_to_wait() {
     explore(|| {
-        let queue = PushQueue::new(ConversationLimits::DEFAULT);
+        let queue = queue(ConversationLimits::DEFAULT);
         scope(|threads| {
             for _ in 0..2 {
                 threads.spawn(|| assert!(push(&queue, RequestNumber::NONE)));
@@ -51,7 +55,7 @@ fn events_reach_a_connection_that_begins_to_wait() {
 #[test]
 fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
     explore_all(|| {
-        let queue = PushQueue::new(ConversationLimits::DEFAULT);
+        let queue = queue(ConversationLimits::DEFAULT);
         let request = queue.current_request();
         scope(|threads| {
             threads.spawn(|| assert!(push(&queue, request)));
@@ -64,7 +68,7 @@ fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
 #[test]
 fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
     explore_all(|| {
-        let queue = PushQueue::new(ConversationLimits {
+        let queue = queue(ConversationLimits {
             push_queue: 10,
             push_overflow: PushOverflow::Close,
             ..ConversationLimits::DEFAULT
@@ -128,7 +132,7 @@ fn function_that_waits_for_a_chunk_gets_it() {
             threads.spawn(|| {
                 let mut batch = Messages::default();
                 batch.push(b"chunk");
-                chunks.give(batch, None, Progress::default());
+                chunks.give(batch, None, ChunkCursor::default());
             });
             let mut batch = Messages::default();
             let received = block_on(chunks.receive(Demand::Messages, &mut batch));

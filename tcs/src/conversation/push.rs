@@ -59,7 +59,9 @@ pub trait Pushes {
 /// for as long as the connection is open. `P` is the protocol, which names the type of the events.
 ///
 /// An event is encoded at once. It waits in a queue of the connection, which has a limit
-/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. The
+/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. A
+/// queue of more than 128 KiB also needs memory of the
+/// [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none. The
 /// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
 /// is sent after its reply, and later events for this connection, from anyone, queue after it. So a function that waits
 /// for long after such a push holds up all of them. What is pushed with a handle from an earlier request, such as
@@ -138,7 +140,7 @@ impl<P> fmt::Debug for Push<P> {
 impl ConnectionInfo {
     /// Returns what pushes events to the peer, as the parameter [`Push`] of a function does.
     pub fn push<P: Pushes>(&self) -> Push<P> {
-        let queue = Arc::clone(self.conversation().push_queue());
+        let queue = Arc::clone(self.conversation().push_queue(&self.server().memory));
         Push {
             request: queue.current_request(),
             queue,
@@ -311,7 +313,7 @@ impl<P> fmt::Debug for PushGroup<P> {
 #[cfg(test)]
 mod tests {
     use super::{super::ConversationLimits, *};
-    use crate::format::Plain;
+    use crate::{buffer::MemoryBudget, format::Plain};
 
     enum Room {}
 
@@ -321,10 +323,11 @@ mod tests {
     }
 
     fn member(group: &PushGroup<Room>, message_len: usize) -> Push<Room> {
-        let queue = PushQueue::new(ConversationLimits {
+        let limits = ConversationLimits {
             message_len,
             ..ConversationLimits::DEFAULT
-        });
+        };
+        let queue = PushQueue::new(limits, MemoryBudget::new(1 << 20));
         let push = Push {
             queue: Arc::new(queue),
             request: RequestNumber::NONE,

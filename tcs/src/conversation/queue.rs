@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     error, fmt,
     mem::take,
+    sync::Arc,
     task::{Context, Waker},
 };
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use super::{ConversationLimits, Unsendable, encode};
 use crate::{
+    buffer::{MemoryBudget, Reservation},
     format::Encode,
     panics::lock,
     sync::{
@@ -47,6 +49,7 @@ pub enum PushOverflow {
 #[derive(Debug)]
 pub(crate) struct PushQueue {
     limits: ConversationLimits,
+    memory: Arc<MemoryBudget>,
     /// The requests of the connection that were answered since there is this queue.
     answered: AtomicU64,
     inner: Mutex<Inner>,
@@ -68,6 +71,9 @@ struct Inner {
     held: VecDeque<Bytes>,
     /// What all events [`cost`].
     cost: usize,
+    /// What they have of the memory budget, if they are many. It is dropped without the lock, because that wakes other
+    /// tasks.
+    reserved: Option<Reservation>,
     /// The events that were taken, to be sent.
     taken: u64,
     /// The events that were dropped, and not counted yet.
@@ -88,9 +94,10 @@ enum State {
 }
 
 impl PushQueue {
-    pub(super) fn new(limits: ConversationLimits) -> Self {
+    pub(super) fn new(limits: ConversationLimits, memory: Arc<MemoryBudget>) -> Self {
         Self {
             limits,
+            memory,
             answered: AtomicU64::new(0),
             inner: Mutex::default(),
         }
@@ -135,7 +142,16 @@ impl PushQueue {
         let is_held = request == self.current_request();
         let was_empty = inner.events.is_empty();
         let cost = cost(&event);
-        let limit = self.limits.push_queue;
+        let (mut limit, mut setting) = (self.limits.push_queue, "max_push_queue");
+        let wanted = limit.min(inner.cost + cost);
+        if wanted > MemoryBudget::UNRESERVED
+            && !self.memory.reserve_queue(wanted, &mut inner.reserved)
+        {
+            let reserved = inner.reserved.as_ref();
+            limit = reserved.map_or(0, Reservation::queue_bytes);
+            limit = limit.max(MemoryBudget::UNRESERVED);
+            setting = "memory_budget";
+        }
         let mut pushed = Ok(());
         if inner.cost + cost > limit {
             match self.limits.push_overflow {
@@ -143,9 +159,9 @@ impl PushQueue {
                 PushOverflow::Close => {
                     inner.state = State::Overflowed;
                     inner.clear();
-                    pushed = Err(PushError::full(limit));
+                    pushed = Err(PushError::full(limit, setting));
                 }
-                _ => return (Err(PushError::full(limit)), None),
+                _ => return (Err(PushError::full(limit, setting)), None),
             }
         }
         if pushed.is_ok() {
@@ -183,7 +199,6 @@ impl PushQueue {
         let waker = cx.map(|cx| cx.waker().clone());
         let mut inner = self.lock();
         if inner.state == State::Overflowed {
-            drop(inner);
             return None;
         }
         let mut room = budget;
@@ -201,8 +216,9 @@ impl PushQueue {
         }
         let before = waker.and_then(|waker| inner.waker.replace(waker));
         let has_more = !inner.events.is_empty();
+        let unneeded = inner.unneeded();
         drop(inner);
-        drop(before);
+        drop((before, unneeded));
         Some(has_more)
     }
 
@@ -238,9 +254,10 @@ impl PushQueue {
         inner.state = State::Closed;
         inner.clear();
         let (dropped, waker) = (take(&mut inner.dropped), inner.waker.take());
+        let unneeded = inner.unneeded();
         drop(inner);
-        // It keeps the memory of the task, and a handle may keep the queue for long.
-        drop(waker);
+        // The waker keeps the memory of the task, and a handle may keep the queue for long.
+        drop((waker, unneeded));
         dropped
     }
 }
@@ -262,6 +279,14 @@ impl Inner {
         self.held = VecDeque::new();
         self.cost = 0;
     }
+
+    /// Takes the memory that the events need no more.
+    fn unneeded(&mut self) -> Option<Reservation> {
+        if self.cost <= MemoryBudget::UNRESERVED {
+            return self.reserved.take();
+        }
+        self.reserved.as_mut()?.split_off(self.cost)
+    }
 }
 
 /// The error of [`Push::try_send`](super::Push::try_send) and [`PushGroup::send`](super::PushGroup::send).
@@ -271,8 +296,8 @@ pub struct PushError(Reason);
 #[derive(Debug)]
 enum Reason {
     Closed,
-    /// With the limit in bytes.
-    Full(usize),
+    /// With the limit in bytes, and its setting.
+    Full(usize, &'static str),
     Unsendable(Unsendable),
 }
 
@@ -281,8 +306,8 @@ impl PushError {
         Self(Reason::Closed)
     }
 
-    const fn full(limit: usize) -> Self {
-        Self(Reason::Full(limit))
+    const fn full(limit: usize, setting: &'static str) -> Self {
+        Self(Reason::Full(limit, setting))
     }
 
     pub(super) const fn unsent(unsent: Unsendable) -> Self {
@@ -296,7 +321,7 @@ impl PushError {
 
     /// Returns `true` if the queue of the connection is full.
     pub const fn is_full(&self) -> bool {
-        matches!(self.0, Reason::Full(_))
+        matches!(self.0, Reason::Full(..))
     }
 }
 
@@ -304,9 +329,9 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Closed => f.write_str("the connection is closed"),
-            Reason::Full(limit) => write!(
+            Reason::Full(limit, setting) => write!(
                 f,
-                "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
+                "the peer does not read, and {limit} bytes of events wait for it (`{setting}`)"
             ),
             Reason::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
         }
@@ -318,21 +343,19 @@ impl error::Error for PushError {}
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering::Relaxed},
-        },
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
         task::Wake,
     };
 
     use super::*;
 
     fn queue(push_queue: usize, push_overflow: PushOverflow) -> PushQueue {
-        PushQueue::new(ConversationLimits {
+        let limits = ConversationLimits {
             message_len: 100,
             push_queue,
             push_overflow,
-        })
+        };
+        PushQueue::new(limits, MemoryBudget::new(1 << 20))
     }
 
     fn push(queue: &PushQueue, event: &'static str) -> bool {
@@ -374,6 +397,42 @@ mod tests {
         assert!(!push(&queue, "b") && queue.is_closed());
         assert_eq!(queue.take_events(100, &mut Vec::new(), None), None);
         assert_eq!(queue.close(), 1);
+    }
+
+    #[test]
+    fn queue_without_memory_is_full_by_its_policy() {
+        let event = || Bytes::from(vec![0; 100 << 10]);
+        let push = |queue: &PushQueue| queue.push(event(), RequestNumber::NONE).0;
+        for policy in [
+            PushOverflow::Reject,
+            PushOverflow::Close,
+            PushOverflow::DropOldest,
+        ] {
+            let queue = queue(usize::MAX, policy);
+            let (memory, error) = (
+                &queue.memory,
+                "bytes of events wait for it (`memory_budget`)",
+            );
+            let other = memory.try_reserve(820 << 10).expect("it is free");
+            assert!(push(&queue).is_ok() && push(&queue).is_ok());
+            let full = push(&queue);
+            match full {
+                Err(full) => assert!(full.is_full() && full.to_string().ends_with(error)),
+                Ok(()) => assert_eq!(policy, PushOverflow::DropOldest),
+            }
+            assert_eq!(queue.is_closed(), policy == PushOverflow::Close);
+            drop(other);
+            if policy != PushOverflow::Close {
+                // Two are left in either case.
+                assert!(push(&queue).is_ok());
+                assert!(memory.try_reserve(725 << 10).is_none());
+                assert_eq!(taken(&queue, 1).len(), 1);
+                assert!(memory.try_reserve(820 << 10).is_some());
+                assert!(memory.try_reserve(825 << 10).is_none());
+            }
+            let _: u64 = queue.close();
+            assert!(memory.try_reserve(1 << 20).is_some());
+        }
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A peer whose machine has lost its power or its network says nothing, and would hold its connection until
     /// `idle_timeout`, or while a function waits. The system sends it probes after half of this time
     /// (`SO_KEEPALIVE`, tcp(7)), and the connection ends as after a reset. On Linux, it also ends when a reply is not
-    /// acknowledged for this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer.
+    /// acknowledged for this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer or `None`: the option would also
+    /// end the connection of a peer that does not read. Without it, the system tries for about 15 minutes.
     ///
     /// The system counts in whole seconds, from 2 s to about 18 hours. Other listeners keep the options of their
     /// sockets. Default: 2 minutes.
@@ -263,7 +264,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how many bytes the large buffers of all connections may take together.
+    /// Sets how many bytes the large buffers and queues of all connections may take together.
     ///
     /// A buffer of at most 128 KiB does not count, so small requests are served whatever others send. Once 128 KiB of a
     /// longer message have arrived, the server reserves memory for all of it, and reads on when the budget has room.
@@ -282,6 +283,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
     /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
     /// closes.
+    ///
+    /// A queue of events ([`Push`](crate::protocol::Push)) counts from 128 KiB on. Beyond the budget, it is full, as at its
+    /// own limit ([`max_push_queue`](Self::max_push_queue)). An event of a group counts for each member.
     ///
     /// Default: 512 MiB, or a quarter of the memory that the process may use if that is less (`RLIMIT_AS`, and
     /// `memory.max` of the control group on Linux). A message that is larger than the budget waits for all of it.
@@ -466,7 +470,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how many bytes of pushed events may wait for a peer to read. Default: 64 KiB.
     ///
     /// Each event counts 32 bytes beside its own. The events are in memory for as long as they wait, so a server with many
-    /// subscribers may need this many times their number. [`bind`](Self::bind) rejects zero.
+    /// subscribers may need this many times their number. Beyond 128 KiB, a queue needs memory of the
+    /// [`memory_budget`](Self::memory_budget), too. [`bind`](Self::bind) rejects zero.
     pub fn max_push_queue(mut self, bytes: usize) -> Self {
         self.settings.limits.push_queue = bytes;
         self

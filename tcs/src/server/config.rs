@@ -1,7 +1,7 @@
 //! The settings of all servers, with their defaults and the reasons, and the differences between
 //! the three modes.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::{
     addresses::Addresses,
@@ -204,8 +204,7 @@ impl Settings {
 
     /// Returns the conditions under which a server for this number of connections serves a peer.
     pub(super) fn admission(&mut self, max_connections: usize) -> Admission {
-        // A peer that takes a quarter leaves room for others, and most peers behind one NAT need less.
-        let default = (max_connections / 4).max(1);
+        let default = default_per_address(max_connections);
         Admission {
             addresses: Addresses::new(self.max_connections_per_address.unwrap_or(default)),
             on_accept: self.on_accept.take(),
@@ -279,9 +278,14 @@ impl Settings {
     }
 }
 
+/// Returns a quarter. A peer that takes it leaves room for others, and most peers behind one NAT need less.
+fn default_per_address(max_connections: usize) -> usize {
+    (max_connections / 4).max(1)
+}
+
 /// Returns 512 MiB, or a quarter of what the process may use.
 fn default_memory() -> usize {
-    memory_of([address_space(), control_group()])
+    memory_of([address_space(), control_group(Path::new("/"))])
 }
 
 fn memory_of(limits: [Option<u64>; 2]) -> usize {
@@ -298,13 +302,18 @@ fn address_space() -> Option<u64> {
     return None;
 }
 
-/// Returns the limit of the control group, as a container sees its own (cgroups(7), version 2), if there is one.
-fn control_group() -> Option<u64> {
-    std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+/// Returns the lowest limit of the control group and those around it (cgroups(7), version 2), if there is one. `root` is
+/// where the file systems are.
+fn control_group(root: &Path) -> Option<u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let all = root.join("sys/fs/cgroup");
+    // Where a container sees its own group as the root of all, its path may be one that it does not see.
+    Path::new(group.unwrap_or_default())
+        .ancestors()
+        .filter_map(|group| fs::read_to_string(all.join(group).join("memory.max")).ok())
+        .filter_map(|limit| limit.trim().parse().ok())
+        .min()
 }
 
 /// Returns the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)).
@@ -337,6 +346,109 @@ mod tests {
         assert!(!settings.limits.check_requests());
     }
 
+    #[test]
+    fn page_of_limits_has_the_default_of_each_setting() {
+        let settings = Settings::new::<Concurrent>();
+        let limits = settings.limits;
+        let time = |limit: Limit| match limit.as_duration().as_secs() {
+            _ if limit == Limit::NONE => "`None`".to_owned(),
+            0 => "`None`".to_owned(),
+            seconds => format!("{seconds} s"),
+        };
+        let idle = |limits: Limits| time(limits.idle);
+        let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];
+        let [iterative, once] = others.map(|settings| idle(settings.limits));
+        let (most, per_address) = (
+            settings.max_connections,
+            [2, 1_024].map(default_per_address),
+        );
+        assert_eq!(per_address, [1, 256]);
+        let unset = [
+            settings.max_connections_per_address.is_none(),
+            settings.on_accept.is_none(),
+            limits.max_reply_len.is_none(),
+            limits.requests == u64::MAX,
+            limits.pipelined == u64::MAX,
+            limits.in_flight_per_address == usize::MAX,
+            limits.rate_per_address == u32::MAX,
+            settings.start_tls.is_none(),
+        ];
+        assert_eq!(unset, [true; 8]);
+        assert_eq!(settings.address, Address::from("127.0.0.1:1234"));
+        let keepalive = settings.keepalive.expect("it is on").as_secs();
+        let defaults = [
+            (
+                "max_connections",
+                format!(
+                    "{},{:03}, or the descriptor limit minus {RESERVED_DESCRIPTORS}",
+                    most / 1_000,
+                    most % 1_000
+                ),
+            ),
+            (
+                "at_capacity",
+                format!("`AtCapacity::{:?}`", settings.at_capacity),
+            ),
+            (
+                "max_connections_per_address",
+                "a quarter of `max_connections`, at least 1".to_owned(),
+            ),
+            ("on_accept", "none".to_owned()),
+            ("max_connection_age", time(limits.age)),
+            ("max_requests_per_connection", "`None`".to_owned()),
+            (
+                "idle_timeout",
+                format!("{}; iterative {iterative}; once {once}", idle(limits)),
+            ),
+            ("keepalive_timeout", format!("{} minutes", keepalive / 60)),
+            ("handshake_timeout", time(limits.handshake)),
+            ("lame_duck", time(limits.lame_duck)),
+            ("drain_timeout", time(limits.drain)),
+            ("linger", time(limits.linger)),
+            ("max_frame_len", format!("{} MiB", limits.frame_len >> 20)),
+            ("max_reply_len", "`max_frame_len`".to_owned()),
+            (
+                "memory_budget",
+                format!(
+                    "{} MiB, or a quarter of the memory that the process may use",
+                    memory_of([None; 2]) >> 20
+                ),
+            ),
+            ("max_request_rate_per_address", "`None`".to_owned()),
+            ("max_in_flight_per_address", "`None`".to_owned()),
+            ("max_queue_time", time(limits.queue)),
+            ("max_pipelined_requests", "`None`".to_owned()),
+            ("max_push_queue", format!("{} KiB", limits.push_queue >> 10)),
+            ("max_blocking", settings.max_blocking.to_string()),
+            (
+                "frame_timeout",
+                format!("{}; 1 s more per 64 KiB", time(limits.frame)),
+            ),
+            ("request_timeout", time(limits.request)),
+            ("half_close_timeout", time(limits.half_close)),
+            (
+                "write_timeout",
+                format!("{}; 1 s more per 64 KiB", time(limits.write)),
+            ),
+            ("address", "127.0.0.1:1234".to_owned()),
+            ("host", "127.0.0.1".to_owned()),
+            ("port", "1234".to_owned()),
+            ("reuse_port", format!("`{}`", settings.reuse_port)),
+            ("start_tls", "none".to_owned()),
+            (
+                "push_overflow",
+                format!("`PushOverflow::{:?}`", limits.push_overflow),
+            ),
+        ];
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
+        let page = fs::read_to_string(page).expect("it is in the repository");
+        let rows = page.lines().filter_map(|row| {
+            let (name, rest) = row.strip_prefix("| `")?.split_once("` | ")?;
+            Some((name, rest.split(" | ").next()?.to_owned()))
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), defaults);
+    }
+
     #[cfg(unix)]
     #[test]
     fn descriptor_limit_is_what_the_shell_tells() {
@@ -362,6 +474,54 @@ mod tests {
         ] {
             assert_eq!(memory_of(limits), mebibytes << 20, "{limits:?}");
         }
+    }
+
+    #[test]
+    fn control_group_has_the_lowest_limit_on_its_way_to_the_root() {
+        let root = std::env::temp_dir().join(format!("tcs-cgroup-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("it is ours");
+            fs::write(path, text).expect("it is ours");
+        };
+        assert_eq!(control_group(&root), None);
+        write("sys/fs/cgroup/memory.max", "7000\n");
+        assert_eq!(control_group(&root), Some(7_000));
+        write("proc/self/cgroup", "1:cpu:/a\n0::/a/b/c\n");
+        for (path, text, limit) in [
+            ("a/b/c/", "6000\n", 6_000),
+            ("a/", "5000\n", 5_000),
+            ("a/b/", "max\n", 5_000),
+            ("a/b/c/d/", "1\n", 5_000),
+            ("other/", "1\n", 5_000),
+        ] {
+            write(&format!("sys/fs/cgroup/{path}memory.max"), text);
+            assert_eq!(control_group(&root), Some(limit), "{path}");
+        }
+        // A group beside that which the process sees as the root of all.
+        write("proc/self/cgroup", "0::/../x\n");
+        assert_eq!(control_group(&root), Some(7_000));
+        fs::remove_dir_all(root).expect("it is ours");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn default_budget_is_a_quarter_of_the_address_space() {
+        const TEST: &str = "default_budget_is_a_quarter_of_the_address_space";
+        if std::env::var_os(TEST).is_some() {
+            let group = control_group(Path::new("/"));
+            assert_eq!(default_memory(), memory_of([Some(1 << 30), group]));
+            return;
+        }
+        let limited = std::process::Command::new("sh")
+            .args(["-c", "ulimit -S -v 1048576; exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().expect("this test"))
+            .args(["--test-threads=1", TEST])
+            .env(TEST, "")
+            .output()
+            .expect("a shell");
+        let told = String::from_utf8_lossy(&limited.stdout);
+        assert!(told.contains("1 passed"), "{told}");
     }
 
     #[test]

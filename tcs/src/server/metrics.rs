@@ -3,14 +3,17 @@
 //! The totals come from the [`Report`] and are published once per second, so that requests do not pay for them. Only the
 //! time of a call is recorded for each request.
 
-use std::{convert::Infallible, iter::zip, mem::replace, time::Duration};
+use std::{convert::Infallible, iter::zip, mem::replace, thread, time::Duration};
 
 use ::metrics::{
     Counter, Gauge, Histogram, Label, Unit, counter, describe_histogram, gauge, histogram,
 };
 use tokio::time::{Instant, sleep};
 
-use super::{registry::Registry, report::Report};
+use super::{
+    registry::Registry,
+    report::{CallOutcome, Report},
+};
 use crate::{RejectionKind, buffer::Arrival};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -117,10 +120,14 @@ impl<'r> Publisher<'r> {
         let changes = zip(gauges(&now), gauges(&last));
         for (gauge, ((_, now), (_, last))) in zip(&self.gauges, changes) {
             #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
+            // By the difference, because several servers of a process share a gauge. A `set` would show the last of
+            // them alone.
             gauge.increment(now as f64 - last as f64);
         }
         let changes = zip(counters(&now), counters(&last));
         for (counter, ((.., now), (.., last))) in zip(&self.counters, changes) {
+            // Two numbers that are read one after the other may disagree for a moment, and a counter cannot go
+            // back.
             counter.increment(now.saturating_sub(last));
         }
     }
@@ -129,6 +136,8 @@ impl<'r> Publisher<'r> {
 /// Also if the server is dropped. What is open is then aborted.
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
+        // What is left of the last second is published too, and the gauges return to what they were without this
+        // server.
         self.publish(Numbers {
             report: self.registry.report(),
             reserved_bytes: 0,
@@ -136,50 +145,96 @@ impl Drop for Publisher<'_> {
     }
 }
 
-/// What is recorded for each request.
+/// What is recorded for each request. It is kept, because finding it takes longer than a cheap request.
 pub(super) struct Metrics {
-    /// These are kept, because finding them takes longer than a cheap request.
     queue_duration: Histogram,
     /// One for each operation, or one for all requests.
-    request_durations: Vec<Histogram>,
+    operations: Vec<Operation>,
 }
+
+struct Operation {
+    duration: Histogram,
+    /// In the order of `CALL_OUTCOMES`.
+    calls: [Counter; CALL_OUTCOMES.len()],
+}
+
+const CALL_OUTCOMES: [&str; 5] = ["served", "failed", "rejected", "panicked", "dropped"];
 
 impl Metrics {
     pub(super) fn new(operations: &[&'static str]) -> Self {
-        let of_operation = |name: &&'static str| histogram!(REQUEST_DURATION, "operation" => *name);
-        let request_durations = match operations {
-            [] => vec![histogram!(REQUEST_DURATION)],
-            _ => operations.iter().map(of_operation).collect(),
-        };
         Self {
             queue_duration: histogram!(QUEUE_DURATION),
-            request_durations,
+            operations: match operations {
+                [] => vec![Operation::new(None)],
+                _ => operations
+                    .iter()
+                    .map(|name| Operation::new(Some(name)))
+                    .collect(),
+            },
         }
     }
 }
 
-/// The start of a call.
-#[derive(Clone, Copy)]
-pub(super) struct Timer {
-    began: Instant,
-    operation: usize,
+impl Operation {
+    fn new(name: Option<&'static str>) -> Self {
+        let label = name.map(|name| Label::from_static_parts("operation", name));
+        Self {
+            duration: histogram!(REQUEST_DURATION, Vec::from_iter(label.clone())),
+            calls: CALL_OUTCOMES.map(|outcome| {
+                let outcome = Label::from_static_parts("outcome", outcome);
+                let labels: Vec<_> = label.iter().cloned().chain([outcome]).collect();
+                counter!("tcs_calls_total", labels)
+            }),
+        }
+    }
 }
 
-impl Timer {
+/// A call. One that does not return is recorded when this is dropped.
+pub(super) struct Timer<'m> {
+    began: Instant,
+    /// `None` once it is recorded.
+    operation: Option<&'m Operation>,
+}
+
+impl<'m> Timer<'m> {
     /// Starts at the call of an operation. Records how long its request has waited.
-    pub(super) fn start(metrics: &Metrics, arrival: Arrival, operation: usize) -> Self {
+    pub(super) fn start(metrics: &'m Metrics, arrival: Arrival, operation: usize) -> Self {
         let began = Instant::now();
         if let Some(arrived) = arrival.time {
             metrics.queue_duration.record(began - arrived);
         }
-        Self { began, operation }
+        Self {
+            began,
+            operation: metrics.operations.get(operation),
+        }
+    }
+
+    /// Records a call that has returned.
+    pub(super) fn record(mut self, outcome: impl FnOnce() -> CallOutcome) {
+        if let Some(Operation { duration, calls }) = self.operation.take() {
+            let [served, failed, rejected, ..] = calls;
+            let call = match outcome() {
+                CallOutcome::Served => served,
+                CallOutcome::Failed => failed,
+                CallOutcome::Rejected => rejected,
+            };
+            call.increment(1);
+            duration.record(self.began.elapsed());
+        }
     }
 }
 
-/// Records a call that has been answered.
-pub(super) fn record_call(metrics: &Metrics, timer: Timer) {
-    if let Some(histogram) = metrics.request_durations.get(timer.operation) {
-        histogram.record(timer.began.elapsed());
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        if let Some(Operation { duration, calls }) = self.operation {
+            let [.., panicked, dropped] = calls;
+            if thread::panicking() {
+                panicked.increment(1);
+            } else {
+                dropped.increment(1);
+                duration.record(self.began.elapsed());
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! In place of `metrics.rs` without its feature: publishes nothing.
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
-use super::registry::Registry;
+use super::{registry::Registry, report::CallOutcome};
 use crate::{RejectionKind, buffer::Arrival};
 
 pub(super) const NEEDS_ARRIVALS: bool = false;
@@ -19,18 +19,19 @@ impl Metrics {
     }
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Timer;
+pub(super) struct Timer<'m>(PhantomData<&'m Metrics>);
 
-impl Timer {
+impl<'m> Timer<'m> {
     #[inline]
-    pub(super) const fn start(_metrics: &Metrics, _arrival: Arrival, _operation: usize) -> Self {
-        Self
+    pub(super) const fn start(_metrics: &'m Metrics, _arrival: Arrival, _operation: usize) -> Self {
+        Self(PhantomData)
+    }
+
+    #[inline]
+    pub(super) fn record(self, _outcome: impl FnOnce() -> CallOutcome) {
+        let Self(PhantomData) = self;
     }
 }
-
-#[inline]
-pub(super) const fn record_call(_metrics: &Metrics, _timer: Timer) {}
 
 pub(super) const fn count_rejection(_kind: RejectionKind) {}
 

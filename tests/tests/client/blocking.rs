@@ -11,8 +11,10 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ErrorKind, Execution, Result,
-    blocking::{Channel, Connection},
-    client::{ChannelOptions, ConnectOptions},
+    client::{
+        ChannelOptions, ConnectOptions,
+        blocking::{Channel, Connection},
+    },
     server_protocol,
 };
 use tcs_tests::{

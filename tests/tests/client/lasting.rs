@@ -159,10 +159,29 @@ async fn waits_between_attempts_double_from_100_ms_to_10_s() {
     let last = Instant::now();
     let _second = tcs_tests::channel::call(&channel, "two");
     let attempt = attempts.attempt().await;
-    assert_eq!(attempt.began - last, Duration::ZERO);
+    // The wait after a server that ends connections.
+    assert!(attempt.began - last <= Duration::from_millis(101));
+    let last = attempt.began;
     attempt.refuse();
     let waited = attempts.attempt().await.began - last;
     assert!(waited <= Duration::from_millis(101), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_after_a_loss_delays_no_call_that_comes_later() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    for _ in 0..10 {
+        let began = Instant::now();
+        let call = call(&channel, "one");
+        let attempt = attempts.attempt().await;
+        assert_eq!(attempt.began, began);
+        let mut peer = attempt.accept();
+        assert_eq!(patiently(peer.ask_back()).await, "one");
+        assert_eq!(call.reply().await, "one");
+        drop(peer);
+        sleep(SECOND).await;
+    }
 }
 
 /// Calls for 10 s, with a server that does this with each connection. Returns the number of attempts.
@@ -603,7 +622,7 @@ async fn longest_durations_never_pass_and_do_not_panic() {
         let mut peer = attempts.accept().await;
         assert_eq!(patiently(peer.ask_back()).await, "one", "setting {number}");
         assert_eq!(first.reply().await, "one");
-        for limited in [channel.deadline(MAX), channel.hedge(MAX)] {
+        for limited in [channel.deadline(MAX), channel.idempotent().hedge(MAX)] {
             let second = call(&limited, "two");
             sleep(20 * SECOND).await;
             hears(&mut peer, "two").await;

@@ -381,7 +381,10 @@ async fn pair(connect_options: ConnectOptions) -> (Channel<Multiplexed>, [RawPee
 async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
     const SECOND: Duration = Duration::from_secs(1);
     let (channel, mut peers) = pair(ConnectOptions::new()).await;
-    let hedged = call(&channel.deadline(3 * SECOND).hedge(SECOND), "x");
+    let hedged = call(
+        &channel.deadline(3 * SECOND).idempotent().hedge(SECOND),
+        "x",
+    );
     let [one, two] = &mut peers;
     let (first, second) = tokio::join!(hear(one), hear(two));
     let mut limits = [first, second].map(|sent| match sent {
@@ -400,7 +403,7 @@ async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
 async fn no_second_request_is_sent_at_the_deadline() {
     const SECOND: Duration = Duration::from_secs(1);
     let (channel, _peers) = pair(ConnectOptions::new()).await;
-    let hedged = call(&channel.deadline(SECOND).hedge(SECOND), "x");
+    let hedged = call(&channel.deadline(SECOND).idempotent().hedge(SECOND), "x");
     assert_eq!(hedged.error().await.kind(), ErrorKind::TimedOut);
     assert_eq!(channel.state().retries, 0);
 }

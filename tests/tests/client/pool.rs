@@ -1,11 +1,20 @@
 //! A channel with several connections: which of them a call takes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tcs::{
     Channel, Execution,
     client::{ChannelOptions, ConnectOptions},
+    format::Json,
     framing::LengthPrefixed,
+    server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -18,6 +27,7 @@ use tcs_tests::{
 use tokio::{
     net::TcpListener,
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
@@ -192,7 +202,7 @@ async fn connection_that_could_not_be_made_is_used_once_it_is_there() {
 async fn hedge_sends_a_late_request_over_another_connection() {
     for first_answers in [false, true] {
         let (channel, _attempts, [mut one, mut two]) = pair().await;
-        let hedged = call(&channel.hedge(SECOND), "x");
+        let hedged = call(&channel.idempotent().hedge(SECOND), "x");
         let began = Instant::now();
         let (first, second) = tokio::select! {
             x = one.hear() => { assert_eq!(x, Heard::message("x")); (&mut one, &mut two) }
@@ -230,7 +240,7 @@ async fn hedge_sends_a_late_request_over_another_connection() {
 async fn hedge_waits_for_the_other_request_if_one_fails() {
     for first_fails in [false, true] {
         let (channel, _attempts, [mut one, mut two]) = pair().await;
-        let hedged = call(&channel.hedge(SECOND), "x");
+        let hedged = call(&channel.idempotent().hedge(SECOND), "x");
         let is_one_first = tokio::select! {
             _ = one.hear() => true,
             _ = two.hear() => false,
@@ -253,7 +263,7 @@ async fn hedge_waits_for_the_other_request_if_one_fails() {
 #[tokio::test(start_paused = true)]
 async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
     let (channel, _attempts, mut peers) = pair().await;
-    let hedged = call(&channel.hedge(SECOND), "x");
+    let hedged = call(&channel.idempotent().hedge(SECOND), "x");
     for peer in &mut peers {
         hears(peer, "x").await;
     }
@@ -267,7 +277,7 @@ async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
 async fn hedge_is_within_the_budget_of_retries() {
     let (channel, _attempts, [mut one, mut two]) = pair().await;
     let calls: Vec<_> = (0..150)
-        .map(|_| call(&channel.hedge(SECOND), "x"))
+        .map(|_| call(&channel.idempotent().hedge(SECOND), "x"))
         .collect();
     for _ in 0..75 {
         hears(&mut one, "x").await;
@@ -284,7 +294,7 @@ async fn hedge_that_finds_no_room_is_no_retry() {
     let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
     let set = |channel: ChannelOptions| channel.connect_options(options);
     let (channel, _attempts, mut peers) = pair_with(set).await;
-    let calls = [(); 2].map(|()| call(&channel.hedge(SECOND), "x"));
+    let calls = [(); 2].map(|()| call(&channel.idempotent().hedge(SECOND), "x"));
     for peer in &mut peers {
         hears(peer, "x").await;
     }
@@ -297,7 +307,7 @@ async fn hedge_that_finds_no_room_is_no_retry() {
 async fn hedge_needs_another_connection() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options.connect_lazily().expect("good options");
-    let hedged = call(&channel.hedge(SECOND), "x");
+    let hedged = call(&channel.idempotent().hedge(SECOND), "x");
     let mut peer = attempts.accept().await;
     hears(&mut peer, "x").await;
     sleep(10 * SECOND).await;
@@ -306,6 +316,149 @@ async fn hedge_needs_another_connection() {
     drop(channel);
     assert_eq!(patiently(peer.rest()).await, b"");
     assert_eq!(attempts.ended().await, 0);
+}
+
+#[server_protocol(format = Json)]
+mod shop {
+    #[idempotent]
+    pub fn price(item: &str) -> usize {
+        item.len()
+    }
+
+    pub fn buy(item: &str) -> usize {
+        item.len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_is_for_operations_that_are_marked_and_marks_none() {
+    const BUY: &str = r#"{"buy":{"item":"tea"}}"#;
+    const PRICE: &str = r#"{"price":{"item":"tea"}}"#;
+    let (channel, _attempts, [mut one, mut two]) = pair().await;
+    let client = shop::Client::over(channel.hedge(SECOND));
+    let buy = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.buy("tea").await })
+    };
+
+    let bought = buy();
+    let is_one = tokio::select! {
+        request = one.hear() => { assert_eq!(request, Heard::message(BUY)); true }
+        request = two.hear() => { assert_eq!(request, Heard::message(BUY)); false }
+    };
+    sleep(10 * SECOND).await;
+    assert_eq!(channel.state().retries, 0);
+    let first = if is_one { &mut one } else { &mut two };
+    patiently(first.send(frame(r#"{"buy":3}"#))).await;
+    assert_eq!(
+        patiently(bought).await.expect("no panic").expect("a reply"),
+        3
+    );
+
+    let asking = client.clone();
+    let asked = tokio::spawn(async move { asking.price("tea").await });
+    hears(&mut one, PRICE).await;
+    hears(&mut two, PRICE).await;
+    assert_eq!(channel.state().retries, 1);
+    for peer in [&mut one, &mut two] {
+        patiently(peer.send(frame(r#"{"price":3}"#))).await;
+    }
+    assert_eq!(
+        patiently(asked).await.expect("no panic").expect("a reply"),
+        3
+    );
+    settle().await;
+
+    let lost = buy();
+    let other = tokio::select! {
+        _ = one.hear() => { drop(one); two }
+        _ = two.hear() => { drop(two); one }
+    };
+    let error = patiently(lost).await.expect("no panic").expect_err("lost");
+    assert_eq!(error.execution(), Execution::Unknown);
+    sleep(10 * SECOND).await;
+    drop((client, channel));
+    let mut other = other;
+    assert_eq!(patiently(other.rest()).await, b"");
+}
+
+/// Answers each request: at once with *busy*, while that is so, and after 10 ms otherwise. Counts the requests.
+fn sometimes_busy(mut peer: RawPeer, is_busy: &Arc<AtomicBool>) -> Arc<AtomicUsize> {
+    let (is_busy, count) = (Arc::clone(is_busy), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Heard::Message(request) = peer.hear().await {
+            counted.fetch_add(1, Relaxed);
+            let answer = if is_busy.load(Relaxed) {
+                control(code::BUSY, "")
+            } else {
+                sleep(Duration::from_millis(10)).await;
+                frame(request)
+            };
+            drop(peer.try_send(answer).await);
+        }
+    });
+    count
+}
+
+/// Makes 2,000 calls by eight callers. Returns how many of them have failed.
+async fn eight_callers(channel: &Channel) -> usize {
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let channel = channel.clone();
+        callers.spawn(async move {
+            let mut failed = 0;
+            for _ in 0..250 {
+                failed += usize::from(channel.call::<Owned>("x").await.is_err());
+            }
+            failed
+        });
+    }
+    patiently(callers.join_all()).await.into_iter().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_rejects_everything_gets_few_calls_until_it_recovers() {
+    let (channel, _attempts, [one, two]) = pair().await;
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let counts = [
+        sometimes_busy(one, &is_busy),
+        sometimes_busy(two, &Arc::default()),
+    ];
+    let take = || [0, 1].map(|index: usize| counts[index].swap(0, Relaxed));
+    assert_eq!(eight_callers(&channel).await, 0);
+    // It has fewer calls in flight than the other one.
+    let [busy, well] = take();
+    assert!(busy <= 60 && well == 2_000, "{busy} and {well}");
+
+    is_busy.store(false, Relaxed);
+    sleep(10 * SECOND).await;
+    assert_eq!(eight_callers(&channel).await, 0);
+    let [recovered, well] = take();
+    assert!(recovered > 800 && well > 800, "{recovered} and {well}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_takes_another_connection_than_the_one_that_has_rejected_the_call() {
+    let (channel, _attempts, [mut one, mut two]) = pair().await;
+    let calls = [(); 10].map(|()| call(&channel, "x"));
+    for peer in [&mut one, &mut two] {
+        for _ in 0..5 {
+            hears(peer, "x").await;
+        }
+    }
+    // The one that rejects has the fewest calls in flight.
+    for _ in 0..4 {
+        patiently(one.send(frame("1"))).await;
+    }
+    patiently(one.send(control(code::BUSY, ""))).await;
+    hears(&mut two, "x").await;
+    for _ in 0..6 {
+        patiently(two.send(frame("1"))).await;
+    }
+    for call in calls {
+        assert_eq!(call.outcome().await.expect("a reply"), "1");
+    }
 }
 
 /// Makes 50 calls, one after the other, which this peer answers. Returns how long that took.

@@ -3,13 +3,14 @@
 use std::{env, fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
-    Channel, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
-    framing::LengthPrefixed, transport::ClientTls,
+    Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
+    framing::LengthPrefixed, server_protocol, transport::ClientTls,
 };
 use tcs_tests::{
     RawPeer,
     client::Prefixed,
     process::Process,
+    start,
     tls::{Identity, Root},
     within,
 };
@@ -106,6 +107,38 @@ async fn server_with_a_private_root_is_trusted() {
     // With the option, the scheme is not needed.
     let (addr, accepting) = raw_server(identity.raw_server(None)).await;
     works(&options, format!("localhost:{}", addr.port()), accepting).await;
+}
+
+#[server_protocol]
+fn echo(text: &str) -> &str {
+    text
+}
+
+#[tokio::test]
+async fn channel_over_tls_connects_again_to_a_server_that_was_restarted() {
+    let (root, identity) = localhost();
+    let server = || ConcurrentServer::new(Echo).tls(identity.server());
+    let first = start(server()).await;
+    let addr = first.addr();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let channel: Channel = within(options.channel(tls(addr)))
+        .await
+        .expect("a handshake");
+    let reply = within(channel.call_with::<Echo, _>("one", str::to_owned)).await;
+    assert_eq!(reply.expect("a reply"), "one");
+    first.stopped().await;
+
+    let bound = within(server().address(addr).bind())
+        .await
+        .expect("it is free again");
+    let handle = bound.handle();
+    let second = tokio::spawn(bound.listen());
+    let reply = within(channel.call_with::<Echo, _>("two", str::to_owned)).await;
+    assert_eq!(reply.expect("a reply"), "two");
+    assert_eq!(channel.state().connects, 2);
+    handle.stop();
+    let report = within(second).await.expect("no panic").expect("it served");
+    assert_eq!(report.requests.served, 1);
 }
 
 #[tokio::test]

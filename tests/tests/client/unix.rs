@@ -5,7 +5,10 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 #[cfg(target_os = "linux")]
 use socket2::{Domain, SockAddr, Socket, Type};
-use tcs::{Channel, Connection, ErrorKind, Execution};
+use tcs::{
+    Channel, ConcurrentServer, Connection, ErrorKind, Execution, server_protocol,
+    transport::UnixSocketListener,
+};
 #[cfg(target_os = "linux")]
 use tcs::{client::ConnectOptions, framing::LengthPrefixed};
 #[cfg(target_os = "linux")]
@@ -43,6 +46,38 @@ async fn address_of_a_unix_socket_is_connected_to() {
     let (reply, _) = tokio::join!(call, within(server.ask_back()));
     assert_eq!(reply.expect("a reply"), "Bob");
     std::fs::remove_file(path).expect("it is there");
+}
+
+#[server_protocol]
+fn echo(text: &str) -> &str {
+    text
+}
+
+#[tokio::test]
+async fn channel_over_a_unix_socket_connects_again_to_a_server_that_was_restarted() {
+    let path = scratch_path("sock");
+    let start = async || {
+        let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
+        let bound = ConcurrentServer::new(Echo).listener(socket).bind().await;
+        let bound = bound.expect("good settings");
+        (bound.handle(), tokio::spawn(bound.listen()))
+    };
+    let (handle, serving) = start().await;
+    let channel: Channel = within(Channel::connect(format!("unix:{}", path.display())))
+        .await
+        .expect("it listens");
+    let reply = within(channel.call_with::<Echo, _>("one", str::to_owned)).await;
+    assert_eq!(reply.expect("a reply"), "one");
+    handle.stop();
+    within(serving).await.expect("no panic").expect("it served");
+
+    let (handle, serving) = start().await;
+    let reply = within(channel.call_with::<Echo, _>("two", str::to_owned)).await;
+    assert_eq!(reply.expect("a reply"), "two");
+    assert_eq!(channel.state().connects, 2);
+    handle.stop();
+    let report = within(serving).await.expect("no panic").expect("it served");
+    assert_eq!(report.requests.served, 1);
 }
 
 /// On Linux, connect(2) of a socket that does not block fails when the backlog is full.

@@ -490,7 +490,7 @@ enum Leave {
 }
 
 impl Shared {
-    /// Goes on with a conversation until so many bytes were sent and received. Does not look at them.
+    /// Goes on with a conversation until this many bytes were sent and received. Does not look at them.
     async fn play(&self, peer: &mut RawPeer, steps: &[Step], mut left: usize) {
         for step in steps {
             match step {

@@ -56,6 +56,7 @@ faults! {
     route_of_a_peer_is_dropped: [] "PROGRAM route";
     peer_is_stopped: [] "PROGRAM stopped-peer";
     server_is_stopped: [] "PROGRAM stopped-server";
+    name_is_resolved_for_each_connection: ["--mount"] "PROGRAM name";
     // Clocks that have run for 60 years: the kernel lets no process step them.
     clocks_are_far_ahead: ["--time", "--monotonic", "2000000000", "--boottime", "2000000000"] "PROGRAM stopped-peer";
 }

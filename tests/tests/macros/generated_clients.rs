@@ -2,12 +2,23 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, ErrorKind, blocking, format::Json, server_protocol};
+use tcs::{
+    ConcurrentServer, ErrorKind, Execution, blocking, client::ChannelOptions, format::Json,
+    framing::LengthPrefixed, server_protocol, transport::memory,
+};
 use tcs_tests::{Running, start, within};
+use tokio::{
+    io::{copy_bidirectional, duplex},
+    sync::Notify,
+    task::JoinSet,
+};
 
 #[server_protocol(format = Json)]
 mod notes {
@@ -156,4 +167,79 @@ async fn client_calls_without_async() {
     let length = within(calls).await.expect("no panic");
     assert_eq!(length.expect("the replies"), 1);
     server.stopped().await;
+}
+
+/// How often functions were executed. The first time, they do not return.
+#[derive(Default)]
+struct Executions {
+    count: AtomicU64,
+    began: Notify,
+}
+
+impl Executions {
+    async fn execute(&self) -> u64 {
+        let number = self.count.fetch_add(1, Relaxed) + 1;
+        if number == 1 {
+            self.began.notify_one();
+            std::future::pending::<()>().await;
+        }
+        number
+    }
+}
+
+#[server_protocol(format = Json)]
+mod shop {
+    use super::*;
+
+    #[idempotent]
+    pub async fn price(#[state] executions: &Arc<Executions>) -> u64 {
+        executions.execute().await
+    }
+
+    pub async fn buy(#[state] executions: &Arc<Executions>) -> u64 {
+        executions.execute().await
+    }
+}
+
+/// Calls an operation whose connection is cut while the function waits. Returns the result and the number of executions.
+async fn lose(is_marked: bool) -> (tcs::Result<u64>, u64) {
+    let executions = Arc::new(Executions::default());
+    let (listener, connector) = memory();
+    let server = ConcurrentServer::new(shop::Protocol::new(Arc::clone(&executions)));
+    let server = tokio::spawn(server.listener(listener).listen());
+    // Each connection goes through a task.
+    let relays = Arc::new(Mutex::new(JoinSet::new()));
+    let cut = Arc::clone(&relays);
+    let options: ChannelOptions<LengthPrefixed> = ChannelOptions::over(move || {
+        let (connector, relays) = (connector.clone(), Arc::clone(&relays));
+        async move {
+            let (near, mut far) = duplex(1 << 10);
+            let mut server = connector.connect().await?;
+            let relay = async move { copy_bidirectional(&mut far, &mut server).await.map(drop) };
+            relays.lock().expect("no panic").spawn(relay);
+            Ok(near)
+        }
+    });
+    let client = shop::Client::over(options.connect_lazily().expect("good options"));
+    let calling = tokio::spawn(async move {
+        if is_marked {
+            client.price().await
+        } else {
+            client.buy().await
+        }
+    });
+    within(executions.began.notified()).await;
+    cut.lock().expect("no panic").abort_all();
+    let result = within(calling).await.expect("no panic");
+    server.abort();
+    (result, executions.count.load(Relaxed))
+}
+
+#[tokio::test]
+async fn only_an_operation_that_is_marked_is_sent_again_after_its_connection_was_lost() {
+    let (result, executions) = lose(true).await;
+    assert_eq!((result.expect("a reply"), executions), (2, 2));
+    let (result, executions) = lose(false).await;
+    let error = result.expect_err("it is lost");
+    assert_eq!((error.execution(), executions), (Execution::Unknown, 1));
 }

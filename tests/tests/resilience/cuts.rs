@@ -27,6 +27,10 @@ const REQUESTS: [&str; 3] = ["1", "22", "333"];
 const REQUEST_BYTES: usize = 18;
 const REPLY_BYTES: usize = 21;
 
+/// What [`Client::LogsIn`] says first. Its frame has 9 bytes, and its reply one more.
+const LOGIN: &str = "login";
+const LOGIN_BYTES: usize = 9;
+
 /// The bytes of `GOING_AWAY`: a header, the code, and a text.
 const GOING_AWAY_BYTES: usize = 7;
 
@@ -52,11 +56,11 @@ enum End {
 enum Cut {
     /// The client cannot connect.
     Refused,
-    /// The server has received so many bytes.
+    /// The server has received this many bytes.
     Received(usize),
-    /// The server has sent so many bytes.
+    /// The server has sent this many bytes.
     Sent(usize),
-    /// The server goes away after so many replies, of which it sends so many bytes.
+    /// The server goes away after this many replies, of which it sends this many bytes.
     GoingAway(usize, usize),
     /// It lasts.
     Never,
@@ -70,6 +74,8 @@ enum Client {
     Deadline,
     Idempotent,
     WithoutRetries,
+    /// Each connection begins with [`LOGIN`].
+    LogsIn,
     /// A channel of one connection.
     Shared,
     Connection,
@@ -281,12 +287,19 @@ impl Case {
                     options.over(near).expect("good options");
                 connection.into_channel().expect("a runtime")
             }
-            Client::Lasting | Client::Deadline | Client::Idempotent | Client::WithoutRetries => {
+            _ => {
                 let options: ChannelOptions = ChannelOptions::over(move || {
                     let opened = open();
                     async { opened }
                 });
-                let options = options.retries(self.client != Client::WithoutRetries);
+                let mut options = options.retries(self.client != Client::WithoutRetries);
+                if self.client == Client::LogsIn {
+                    options = options.on_connect(|mut connection| async {
+                        let reply = connection.call::<Owned>(LOGIN).await?;
+                        assert_eq!(reply, reply_to(LOGIN));
+                        Ok(connection)
+                    });
+                }
                 let channel = options.connect_lazily().expect("good options");
                 match self.client {
                     Client::Idempotent => channel.idempotent(),
@@ -348,6 +361,8 @@ impl Case {
         let is_late = error.kind() == ErrorKind::TimedOut;
         match self.client {
             Client::WithoutRetries | Client::Shared | Client::Connection => {}
+            // Nothing of them was sent before the cut.
+            Client::LogsIn => panic!("{}", told("not answered")),
             Client::Deadline if is_late => {
                 let end = self.lives.last().map(|life| life.1);
                 let is_slow = matches!(end, Some(End::Silence | End::Pause));
@@ -472,4 +487,30 @@ async fn shared_connection_tells_what_became_of_its_requests() {
 async fn connection_tells_what_became_of_its_requests() {
     let seen = check_all(Client::Connection, &[&[]]).await;
     assert!(seen.has_all_errors(), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_notices_where_the_exchange_of_on_connect_is_cut() {
+    let mut seen = Seen::default();
+    let mut cases = 0;
+    let received = (0..LOGIN_BYTES).map(Cut::Received);
+    let sent = (0..=LOGIN_BYTES).map(Cut::Sent);
+    let going_away = (0..=GOING_AWAY_BYTES).map(|bytes| Cut::GoingAway(0, bytes));
+    for cut in received.chain(sent).chain(going_away) {
+        for end in [End::Close, End::Reset, End::Silence, End::Pause] {
+            for timing in [Timing::Together, Timing::Apart] {
+                for pipe in [3, 1 << 10] {
+                    let case = Case {
+                        client: Client::LogsIn,
+                        timing,
+                        pipe,
+                        lives: vec![(cut, end)],
+                    };
+                    case.check(&mut seen).await;
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(seen.replies, cases * REQUESTS.len());
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{Channel, client::ChannelOptions};
-use tcs_tests::{RawPeer, channel::Owned, patiently};
+use tcs_tests::{Heard, RawPeer, channel::Owned, frame, patiently};
 use tokio::{
     io::{DuplexStream, duplex},
     task::JoinSet,
@@ -24,29 +24,40 @@ const STEP: Duration = Duration::from_millis(100);
 #[derive(Default)]
 struct Server {
     is_down: AtomicBool,
+    /// Whether requests get no replies.
+    is_mute: AtomicBool,
     attempts: Mutex<Vec<Instant>>,
     connections: Mutex<JoinSet<()>>,
 }
 
 impl Server {
-    fn open(&self) -> io::Result<DuplexStream> {
+    fn open(self: &Arc<Self>) -> io::Result<DuplexStream> {
         lock(&self.attempts).push(Instant::now());
         if self.is_down.load(Relaxed) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (near, far) = duplex(64);
-        lock(&self.connections).spawn(async {
+        let server = Arc::clone(self);
+        lock(&self.connections).spawn(async move {
             let mut peer = RawPeer::over(far);
-            loop {
-                peer.ask_back().await;
+            while let Heard::Message(request) = peer.hear().await {
+                if !server.is_mute.load(Relaxed) {
+                    peer.send(frame(request)).await;
+                }
             }
         });
         Ok(near)
     }
 
-    fn stop(&self) {
+    /// Ends all connections. The server is there again after `outage`.
+    async fn restart(&self, outage: Duration) {
         self.is_down.store(true, Relaxed);
+        self.is_mute.store(false, Relaxed);
         lock(&self.connections).abort_all();
+        if !outage.is_zero() {
+            sleep(outage).await;
+        }
+        self.is_down.store(false, Relaxed);
     }
 }
 
@@ -68,9 +79,18 @@ async fn call_all(channels: &[Channel]) {
 #[derive(Debug)]
 struct Attempts {
     total: usize,
-    /// The most in any 100 ms: after the first 100 ms, and after the server is back.
+    /// The most in any 10 ms, and in any 100 ms after the server is back.
     most: usize,
     most_after: usize,
+}
+
+/// Returns the most of these times, which are sorted, within so long.
+fn most_within(times: &[Instant], step: Duration) -> usize {
+    let within_step = |(index, first): (usize, &Instant)| {
+        let end = *first + step;
+        times[index..].partition_point(|time| *time < end)
+    };
+    times.iter().enumerate().map(within_step).max().unwrap_or(0)
 }
 
 /// Stops the server of all clients for some time.
@@ -87,48 +107,48 @@ async fn attempts(outage: Duration) -> Attempts {
         })
         .collect();
     call_all(&channels).await;
-    server.stop();
-    // The clients see the end of their connections.
+    server.is_mute.store(true, Relaxed);
+    let calls = {
+        let channels = channels.clone();
+        tokio::spawn(async move { call_all(&channels).await })
+    };
+    // All calls are in flight.
     sleep(STEP).await;
     lock(&server.attempts).clear();
-    let (began, ended) = (Instant::now(), Instant::now() + outage);
-    let back = Arc::clone(&server);
-    tokio::spawn(async move {
-        tokio::time::sleep_until(ended).await;
-        back.is_down.store(false, Relaxed);
-    });
-    call_all(&channels).await;
+    let back = Instant::now() + outage;
+    server.restart(outage).await;
+    patiently(calls).await.expect("no panic");
 
     let mut attempts = lock(&server.attempts).clone();
     attempts.sort_unstable();
-    let most_since = |start: Instant| {
-        let later = attempts.iter().filter(|attempt| **attempt > start);
-        let later: Vec<Instant> = later.copied().collect();
-        let within_step = |(index, first): (usize, &Instant)| {
-            let end = *first + STEP;
-            later[index..].partition_point(|attempt| *attempt < end)
-        };
-        later.iter().enumerate().map(within_step).max()
-    };
+    let after = attempts.partition_point(|attempt| *attempt < back);
     Attempts {
         total: attempts.len(),
-        most: most_since(began + STEP).unwrap_or_default(),
-        most_after: most_since(ended).unwrap_or_default(),
+        most: most_within(&attempts, STEP / 10),
+        most_after: most_within(&attempts[after..], STEP),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn thousand_clients_come_back_one_after_the_other() {
     fastrand::seed(1);
-    for (seconds, most_after, total) in [(1, 200, 6_000), (5, 55, 8_300), (30, 40, 12_700)] {
-        let attempts = attempts(Duration::from_secs(seconds)).await;
+    let rows = [
+        (0, 150, 1_001, 1_001),
+        (50, 220, 1_001, 2_000),
+        (1_000, 260, 220, 6_000),
+        (5_000, 260, 55, 8_300),
+        (30_000, 260, 40, 12_700),
+    ];
+    let mut measured = Vec::new();
+    for (millis, ..) in rows {
+        let attempts = attempts(Duration::from_millis(millis)).await;
         // These are the figures in the docs of `ChannelOptions::backoff`.
-        println!("{seconds} s: {attempts:?}");
-        assert!(attempts.most < 750, "{seconds} s: {attempts:?}");
-        assert!(
-            attempts.most_after < most_after,
-            "{seconds} s: {attempts:?}"
-        );
-        assert!(attempts.total < total, "{seconds} s: {attempts:?}");
+        println!("{millis} ms: {attempts:?}");
+        measured.push(attempts);
+    }
+    for ((millis, most, most_after, total), attempts) in rows.into_iter().zip(measured) {
+        let is_good =
+            attempts.most < most && attempts.most_after < most_after && attempts.total < total;
+        assert!(is_good, "{millis} ms: {attempts:?}");
     }
 }

@@ -1,8 +1,12 @@
 //! `docs/limits.md` says what the documentation of the settings says, at servers and at clients.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use tcs::RejectionKind;
+use tcs::{ConcurrentServer, RejectionKind, framing::LengthPrefixed, server::AtCapacity};
+use tcs_tests::{Heard, RawPeer, Tester, frame, gate, patiently, start, tester};
+use tokio::task::{JoinSet, yield_now};
+
+use crate::peers::anywhere;
 
 fn read(file: &str) -> String {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -106,4 +110,191 @@ fn peers_are_told_kinds_of_rejections() {
     for kind in told {
         assert!(kinds.contains(kind), "{kind}");
     }
+}
+
+#[test]
+fn each_limit_has_a_metric_that_exists() {
+    let crate_docs = read("tcs/src/lib.rs");
+    // Those of the first two tables: the others have no limits.
+    let rows = rows("| `");
+    let metrics = rows
+        .iter()
+        .filter_map(|row| row.get(6))
+        .filter(|cell| !cell.is_empty());
+    let metrics: Vec<_> = metrics.collect();
+    assert_eq!(
+        metrics.len(),
+        rows.iter().filter(|row| row.len() > 6).count()
+    );
+    assert!(metrics.len() > 20, "{metrics:?}");
+    for metric in metrics {
+        assert!(
+            crate_docs.contains(&format!("//! | {metric} |")),
+            "{metric}"
+        );
+    }
+}
+
+type Server = ConcurrentServer<Tester<LengthPrefixed>>;
+
+/// How a limit is set, and what each peer sends until one of them is told that it was reached.
+type Case = (&'static str, fn(Server) -> Server, Vec<Vec<u8>>);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cases() -> Vec<Case> {
+    let requests = |texts: &[&str]| texts.iter().flat_map(frame).collect::<Vec<_>>();
+    let (one, nothing) = (requests(&["a"]), Vec::new());
+    let mut large = frame(vec![b'a'; 4 << 20]);
+    large.pop();
+    vec![
+        (
+            "max_connections",
+            |server| server.max_connections(1).at_capacity(AtCapacity::Reject),
+            vec![one.clone(), nothing.clone()],
+        ),
+        (
+            "at_capacity",
+            |server| server.max_connections(1).at_capacity(AtCapacity::EvictIdle),
+            vec![one.clone(), nothing.clone()],
+        ),
+        (
+            "max_connections_per_address",
+            |server| server.max_connections_per_address(1),
+            vec![one.clone(), nothing.clone()],
+        ),
+        (
+            "max_connection_age",
+            |server| server.max_connection_age(SECOND),
+            vec![nothing.clone()],
+        ),
+        (
+            "max_requests_per_connection",
+            |server| server.max_requests_per_connection(1),
+            vec![one.clone()],
+        ),
+        ("idle_timeout", |server| server, vec![nothing]),
+        (
+            "max_frame_len",
+            |server| server.max_frame_len(10),
+            vec![requests(&["size 1000000"])],
+        ),
+        (
+            "max_reply_len",
+            |server| server.max_reply_len(10),
+            vec![requests(&["size 100"])],
+        ),
+        (
+            "memory_budget",
+            |server| server.memory_budget(1 << 20),
+            vec![large.clone(), large],
+        ),
+        (
+            "max_request_rate_per_address",
+            |server| server.max_request_rate_per_address(1),
+            vec![requests(&["a", "b"])],
+        ),
+        (
+            "max_in_flight_per_address",
+            |server| server.max_in_flight_per_address(1),
+            vec![requests(&["wait a"]), one],
+        ),
+        (
+            "max_queue_time",
+            |server| server.max_queue_time(SECOND),
+            vec![requests(&["wait a", "b"])],
+        ),
+        (
+            "max_pipelined_requests",
+            |server| server.max_pipelined_requests(1),
+            vec![requests(&["a", "b"])],
+        ),
+        ("frame_timeout", |server| server, vec![vec![0]]),
+        (
+            "request_timeout",
+            |server| server.request_timeout(SECOND),
+            vec![requests(&["wait a"])],
+        ),
+        (
+            "half_close_timeout",
+            |server| server,
+            vec![requests(&["wait a"])],
+        ),
+    ]
+}
+
+/// Returns the kind of the rejection that names a setting.
+async fn kind_of_rejection((setting, set, sent): Case) -> RejectionKind {
+    let (gate, (listener, world)) = (gate(), anywhere());
+    let server = ConcurrentServer::new(tester(&gate)).max_connections_per_address(None);
+    let server = start(set(server).listener(listener)).await;
+    let mut peers = JoinSet::new();
+    for bytes in sent {
+        let mut peer = world.connect("192.0.2.1:1");
+        // It may be told before all is sent.
+        patiently(peer.try_send(bytes)).await.ok();
+        if setting == "half_close_timeout" {
+            patiently(peer.finish()).await;
+        }
+        peers.spawn(hears(peer, setting));
+        // It is served, or waits, before the next comes.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+    if setting == "max_queue_time" {
+        patiently(gate.reached()).await;
+        tokio::time::sleep(2 * SECOND).await;
+        gate.open();
+    }
+    let code = loop {
+        let heard = peers.join_next().await.expect(setting).expect("no panic");
+        if let Some(code) = heard {
+            break code;
+        }
+    };
+    drop(peers);
+    gate.open();
+    server.stopped().await;
+    RejectionKind::from_code(code).expect("a rejection")
+}
+
+/// Returns the kind of the control frame that names the setting, once one has come.
+async fn hears(mut peer: RawPeer, setting: &str) -> Option<u8> {
+    let name = format!("`{setting}`");
+    loop {
+        match patiently(peer.hear()).await {
+            Heard::Control(code, text) if text.contains(&name) => return Some(code),
+            Heard::End => return None,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_are_told_what_the_page_says() {
+    let rows = rows("| `");
+    let mut rest: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row[4].contains('*'))
+        .map(|row| row[1].trim_matches('`'))
+        .collect();
+    for case in cases() {
+        let setting = case.0;
+        let kind = kind_of_rejection(case).await.to_string();
+        let row = match setting {
+            "max_connections" => "at_capacity",
+            _ => setting,
+        };
+        rest.remove(row);
+        let row = rows.iter().find(|cells| cells[1].trim_matches('`') == row);
+        let told = &row.expect(setting)[4];
+        assert!(
+            emphasized(told).any(|told| told == kind),
+            "{setting}: {kind}, not {told}"
+        );
+    }
+    // What these peers are told names no setting, or another one.
+    let others = ["drain_timeout", "max_blocking", "on_accept"];
+    assert_eq!(rest, others.into());
 }

@@ -91,7 +91,7 @@ impl CallOptions {
             channel = channel.deadline(limit);
         }
         if let Some(delay) = self.hedge {
-            channel = channel.hedge(delay);
+            channel = channel.idempotent().hedge(delay);
         }
         channel
     }

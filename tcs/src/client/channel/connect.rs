@@ -11,8 +11,6 @@ use super::{
     pool::Pool,
     reconnector::Reconnector,
     state::ChannelStats,
-    subchannel::Subchannel,
-    waiting::Room,
 };
 use crate::{
     Address, Error, Result,
@@ -77,11 +75,14 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
     /// invalid address.
-    pub fn connect_lazily(self) -> Result<Channel<F>> {
+    pub fn connect_lazily(mut self) -> Result<Channel<F>> {
         const {
             Channel::<F>::assert_framing();
         }
         self.check()?;
+        if self.upkeep.ping_interval.is_some() {
+            self.options.keep_alive_with_pings();
+        }
         let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
         let connector = Arc::new(Connector {
             options: self.options,
@@ -90,23 +91,10 @@ impl<F: Framing> ChannelOptions<F> {
             upkeep: self.upkeep,
             min_backoff: self.min_backoff,
             max_backoff: self.max_backoff,
-            servers: Mutex::default(),
+            address_stats: Mutex::default(),
         });
-        let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
-        let room = Room::default();
-        let connections = (0..number).map(|index| {
-            let connector = Arc::clone(&connector);
-            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
-            Arc::new(Subchannel::new(
-                options,
-                index,
-                stats,
-                room,
-                Some(connector),
-            ))
-        });
-        let mut channel =
-            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
+        let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
+        let mut channel = Channel::over(Pool::new(number, options, stats, Some(&connector)));
         channel.options.deadline = self.deadline;
         Ok(channel)
     }

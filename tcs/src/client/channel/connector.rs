@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{retry::doubled, servers::Servers, upkeep::UpkeepSettings};
+use super::{address_stats::AddressStats, retry::doubled, upkeep::UpkeepSettings};
 use crate::{
     Address, Error, Result,
     client::{connection::Connection, options::ConnectOptions},
@@ -18,6 +18,9 @@ use crate::{
     sync::Mutex,
     transport::Stream,
 };
+
+/// The longest wait after a server has ended a connection. It need not be longer, because the server may well be there.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -44,7 +47,7 @@ pub(super) struct Connector<F: Framing> {
     pub(super) upkeep: UpkeepSettings,
     pub(super) min_backoff: Duration,
     pub(super) max_backoff: Duration,
-    pub(super) servers: Mutex<Servers>,
+    pub(super) address_stats: Mutex<AddressStats>,
 }
 
 impl<F: Framing> Connector<F> {
@@ -76,7 +79,7 @@ impl<F: Framing> Connector<F> {
                 let place = index.checked_div(self.targets.len()).unwrap_or(0);
                 let order = |addrs: &mut [SocketAddr]| {
                     addrs.rotate_left(place.checked_rem(addrs.len()).unwrap_or(0));
-                    lock(&self.servers).sort(addrs);
+                    lock(&self.address_stats).sort(addrs);
                 };
                 let connected = self.options.connect_in_order(address.clone(), order);
                 connected.await?
@@ -98,10 +101,15 @@ impl<F: Framing> Connector<F> {
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
             .and_then(|mut connection| {
                 // A reply that is still to come would be taken for the reply to a call.
-                connection.ensure_idle()?;
+                connection.exchanges().ensure_idle()?;
                 Ok(connection)
             })
             .map_err(|source| Error::on_connect(&peer, source))
+    }
+
+    /// Returns the wait before the first attempt after the server has ended a connection.
+    pub(super) fn pause(&self) -> Duration {
+        self.min_backoff.min(MAX_PAUSE).mul_f64(fastrand::f64())
     }
 
     /// Returns the wait before the next attempt, after `failures` failures in a row.

@@ -5,16 +5,13 @@
 //! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
 //!    the callers, and sends ([`driver`]).
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
-//!    ([`slots`]).
+//!    ([`pending_calls`]).
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{
-    call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
-    subchannel::Subchannel, waiting::Room,
-};
+use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats};
 use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
 use crate::{
     Address, Error, Peer, Result,
@@ -34,6 +31,7 @@ pub use streams::ChannelItems;
 #[cfg(feature = "stream")]
 pub use streams::OwnedChannelItems;
 
+mod address_stats;
 mod budget;
 mod call;
 mod connect;
@@ -52,12 +50,12 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
+mod penalty;
+mod pending_calls;
 mod pool;
 mod reconnector;
 mod reply;
 mod retry;
-mod servers;
-mod slots;
 mod state;
 mod streams;
 mod subchannel;
@@ -215,7 +213,13 @@ impl CallOptions {
     /// Returns `true` if a call has a deadline, or a second request after a while.
     #[inline]
     fn needs_timer(&self) -> bool {
-        self.deadline.is_some() || self.hedge_after.is_some() || inherited().is_some()
+        self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some()
+    }
+
+    /// Returns when the request is sent a second time. Only that of an idempotent call is.
+    #[inline]
+    fn hedge_delay(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_idempotent)
     }
 }
 
@@ -280,20 +284,33 @@ impl<F: Framing> Channel<F> {
         channel
     }
 
-    /// Returns a clone whose requests are sent a second time, over another connection, if there is no reply after
-    /// `delay`. The first reply of the two is returned. So one slow server or connection delays fewer calls.
+    /// Returns a clone whose idempotent requests are sent a second time, over another connection, if there is no reply
+    /// after `delay`. The first reply of the two is returned. So one slow server or connection delays fewer calls.
     ///
-    /// The server may execute each request twice, as with [`idempotent`](Self::idempotent), which this includes. It holds
-    /// for every call of the clone: over the `Client` of a [module of functions](crate::server_protocol), also for
-    /// operations that are not marked `#[idempotent]`. So use it only for a client all of whose calls are safe to
-    /// execute twice.
+    /// The server may execute such a request twice. So the delay applies only to calls that are marked: all those of an
+    /// [`idempotent`](Self::idempotent) channel, and, over the `Client` of a [module of
+    /// functions](crate::server_protocol), the operations marked `#[idempotent]`. For any other call, this setting does
+    /// nothing.
     ///
     /// The second request counts as a retry in the [budget](Self#retries), and
     /// [`retries(false)`](ChannelOptions::retries) turns it off. A channel with one connection sends no second request,
     /// because replies come in order.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # #[tcs::server_protocol]
+    /// # fn price(item: &str) -> u64 { item.len() as u64 }
+    /// # async fn example(channel: tcs::Channel) -> tcs::Result<()> {
+    /// let hedged = channel.idempotent().hedge(Duration::from_millis(50));
+    /// let price = hedged.call::<Price>("tea").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
-        let mut channel = self.idempotent();
+        let mut channel = self.clone();
         channel.options.hedge_after = Some(delay);
         channel
     }
@@ -499,16 +516,16 @@ impl<F: Framing> Connection<F> {
         const {
             Channel::<F>::assert_framing();
         }
-        self.ensure_idle()?;
+        self.exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
-        let room = Room::default();
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-        let subchannel = Arc::new(subchannel);
-        let driver = Driver::attach(&subchannel, self);
-        // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
-        tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, options)))
+        let options = self.exchanges.options().clone();
+        let pool = Pool::new(1, options, ChannelStats::new(None), None);
+        if let [only] = &*pool.connections {
+            let driver = Driver::attach(only, self);
+            // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
+            tokio::spawn(driver.run());
+        }
+        Ok(Channel::over(pool))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{state::ChannelStats, subchannel::Subchannel};
+use super::{connector::Connector, state::ChannelStats, subchannel::Subchannel, waiting::Room};
 use crate::{Peer, client::options::ConnectOptions, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
@@ -25,13 +25,21 @@ pub(super) struct Pool<F: Framing> {
 }
 
 impl<F: Framing> Pool<F> {
+    /// Creates a pool of this many connections, which `connector` makes, if there is one.
     pub(super) fn new(
-        connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
-        stats: Arc<ChannelStats>,
+        number: usize,
         options: ConnectOptions,
+        stats: ChannelStats,
+        connector: Option<&Arc<Connector<F>>>,
     ) -> Self {
+        let (stats, room) = (Arc::new(stats), Room::default());
+        let connections = (0..number).map(|index| {
+            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
+            let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
+            Arc::new(subchannel)
+        });
         Self {
-            connections: connections.into_iter().collect(),
+            connections: connections.collect(),
             stats,
             first_in_line: Semaphore::new(1),
             options,
@@ -45,10 +53,14 @@ impl<F: Framing> Pool<F> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
         }
-        let first = whole.connections.iter().take(1).cloned();
-        let mut part = Self::new(first, Arc::clone(&whole.stats), whole.options.clone());
-        part.whole = Some(Arc::clone(whole));
-        Arc::new(part)
+        Arc::new(Self {
+            connections: whole.connections.iter().take(1).cloned().collect(),
+            stats: Arc::clone(&whole.stats),
+            first_in_line: Semaphore::new(1),
+            options: whole.options.clone(),
+            is_event: OnceLock::new(),
+            whole: Some(Arc::clone(whole)),
+        })
     }
 
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
@@ -79,6 +91,13 @@ impl<F: Framing> Pool<F> {
         }
     }
 
+    /// Returns the connection for a call that the connection `failed` has rejected: another one, if one is open.
+    #[cold]
+    pub(super) fn choose_for_retry(&self, failed: usize) -> &Arc<Subchannel<F>> {
+        self.with_fewest_calls(|other| other.index != failed)
+            .unwrap_or_else(|| self.choose_for_call())
+    }
+
     /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.
     pub(super) fn with_fewest_calls(
         &self,
@@ -88,12 +107,12 @@ impl<F: Framing> Pool<F> {
             .connections
             .iter()
             .filter(|subchannel| is_fit(subchannel));
-        let open = fit.filter_map(|subchannel| Some((subchannel.calls_in_flight()?, subchannel)));
+        let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
-    /// Returns the connection with fewer calls in flight of two that are chosen at random. If neither is open, returns
-    /// the one with the fewest of all that are.
+    /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
+    /// all that are.
     ///
     /// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
     #[expect(
@@ -107,7 +126,7 @@ impl<F: Framing> Pool<F> {
         let first = fastrand::usize(..connections.len());
         let second = (first + fastrand::usize(1..connections.len())) % connections.len();
         let (first, second) = (&connections[first], &connections[second]);
-        match (first.calls_in_flight(), second.calls_in_flight()) {
+        match (first.load(), second.load()) {
             (Some(of_first), Some(of_second)) if of_second < of_first => second,
             (Some(_), Some(_)) => first,
             (Some(_), None) => {

@@ -1,7 +1,7 @@
 //! The task that keeps one connection of a channel: it connects when a call needs it, drives the connection, and connects
 //! again when that has ended.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, thread::panicking, time::Duration};
+use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, thread::panicking, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -32,6 +32,8 @@ pub(super) struct Reconnector<F: Framing> {
     connector: Arc<Connector<F>>,
     /// The number of attempts that have failed since a call was answered.
     failures: u32,
+    /// The wait before the next connection, though none has failed.
+    pause: Duration,
 }
 
 impl<F: Framing> Reconnector<F> {
@@ -40,6 +42,7 @@ impl<F: Framing> Reconnector<F> {
             subchannel,
             connector,
             failures: 0,
+            pause: Duration::ZERO,
         }
     }
 
@@ -75,9 +78,15 @@ impl<F: Framing> Reconnector<F> {
         } = self;
         let is_released = || subchannel.is_released();
         loop {
-            if self.failures > 0 {
+            let pause = take(&mut self.pause);
+            let pause = if self.failures > 0 {
+                connector.backoff(self.failures)
+            } else {
+                pause
+            };
+            if !pause.is_zero() {
                 tokio::select! {
-                    () = sleep(connector.backoff(self.failures)) => {}
+                    () = sleep(pause) => {}
                     () = wait_until(&subchannel.wanted, is_released) => return None,
                 }
                 subchannel.forget_rejection();
@@ -149,10 +158,14 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
-            lock(&connector.servers).note(peer.addr(), true);
+            lock(&connector.address_stats).note(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
-            lock(&connector.servers).note(peer.addr(), false);
+            lock(&connector.address_stats).note(peer.addr(), false);
+        }
+        if !matches!(*fault, Fault::Broken(_)) {
+            // The server may have ended the connections of all its clients at this moment.
+            self.pause = connector.pause();
         }
         if was_idle {
             tracing::debug!(%peer, reason = %error, "disconnected");

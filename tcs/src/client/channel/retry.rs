@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     budget::Withdrawal,
-    call::{Call, CallTerms, Origin},
+    call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
+    penalty::is_trouble,
+    pending_calls::Failure,
     reply::Reply,
-    slots::Failure,
     state::ChannelStats,
 };
 use crate::{
@@ -78,37 +79,44 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
-        let terms = CallTerms {
+        let params = CallParams {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallTerms::new(has_greeting)
+            has_greeting,
+            ..CallParams::default()
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
-        let hedge_after = self
-            .options
-            .hedge_after
-            .filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let hedge_delay = self.options.hedge_delay();
+        let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let mut failed = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
+                if is_trouble(&failure.error) {
+                    origin.subchannel.add_penalty();
+                }
+                failed = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
                 retries.note(&failure.error, was_hedged);
                 let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
                 request = next.map_err(|error| retries.failed(stats, error))?;
             }
-            let mut subchannel = self.pool.choose_for_call();
-            let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
+            let mut subchannel = match failed {
+                Some(failed) => self.pool.choose_for_retry(failed),
+                None => self.pool.choose_for_call(),
+            };
+            let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_after.map(|delay| Hedge::new(self, delay, &request, terms));
+            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);
-                    return Ok((reply, call.origin()));
+                    return Ok((reply, call.origin));
                 }
                 Err(failed) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.origin(), failed));
+                    failure = Some((call.origin, failed));
                 }
             }
         }
@@ -130,7 +138,7 @@ async fn wait_for_reply<'c, F: Framing>(
         match (reply, &mut deadline) {
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.origin().peer(), late);
+                let error = Error::reply_timed_out(&call.origin.peer(), late);
                 Poll::Ready(Err(Failure::without_retry(error).into()))
             }
             (reply, _) => reply,

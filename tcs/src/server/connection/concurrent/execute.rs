@@ -1,22 +1,18 @@
 //! The future of a request, which owns what its function borrows.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, thread};
+use std::{future::poll_fn, pin::pin, sync::Arc};
 
-use super::super::{
-    super::{
-        metrics::{Metrics, Timer, record_call},
-        shared::Shared,
-    },
-    accounts::AddressRequest,
-};
+use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
-        Arrival, EncodeOutcome, MemoryBudget, OverBudget, OwnedMessage, Reservation, Unusual,
+        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
+        Unusual,
     },
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
+    server::{metrics::Timer, report::CallOutcome, shared::Shared},
 };
 
 /// A request whose function is to be called.
@@ -29,21 +25,17 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) _in_flight: Option<AddressRequest>,
 }
 
-/// What becomes of a request, or of what is in the place of one.
+/// What becomes of a request.
 pub(super) enum Outcome {
     Reply(Reply),
     Rejected(Rejection),
     /// The framing cannot carry an item of the reply.
     Unsendable(FrameError),
-    /// The rest of the read buffer is not a frame.
-    BadFrame(FrameError),
-    /// It was the beginning of a frame, which was not complete in time. The rejection is final.
-    CutFrame(Rejection),
 }
 
 /// A reply without its frame.
 pub(super) struct Reply {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: MessageBytes,
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
     pub(super) encoded: Unusual,
@@ -68,6 +60,18 @@ impl Outcome {
         }
     }
 
+    /// Returns what has become of the call with this outcome.
+    fn of_call(&self) -> CallOutcome {
+        match self {
+            Self::Reply(reply) => match reply.encoded.outcome {
+                EncodeOutcome::Unencodable(_) | EncodeOutcome::Unsendable(_) => CallOutcome::Failed,
+                _ => CallOutcome::Served,
+            },
+            Self::Rejected(rejection) => CallOutcome::of_rejection(rejection.kind()),
+            Self::Unsendable(_) => CallOutcome::Failed,
+        }
+    }
+
     pub(super) fn failed(text: &str) -> Self {
         Self::Rejected(Rejection::new(RejectionKind::Failed, text))
     }
@@ -78,20 +82,7 @@ impl Outcome {
             Self::Reply(reply) => reply.encoded.after != After::Continue,
             Self::Rejected(rejection) => rejection.kind().is_final(),
             Self::Unsendable(_) => false,
-            Self::BadFrame(_) | Self::CutFrame(_) => true,
         }
-    }
-
-    /// Returns `true` if it takes the place of a request that was not one. Nothing is received after it.
-    pub(super) const fn is_no_request(&self) -> bool {
-        matches!(self, Self::BadFrame(_) | Self::CutFrame(_))
-    }
-}
-
-impl Reply {
-    /// Returns `true` if the client is told something.
-    pub(super) const fn has_answer(&self) -> bool {
-        !matches!(self.encoded.outcome, EncodeOutcome::Nothing)
     }
 }
 
@@ -113,19 +104,18 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
             return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
         }
     };
-    let _timed = Timed {
-        metrics: &shared.metrics,
-        timer: Timer::start(&shared.metrics, arrival, P::operation(&decoded)),
-    };
+    let timer = Timer::start(&shared.metrics, arrival, P::operation(&decoded));
     let context = Context::new(&info, &mut session);
     let mut function = pin!(shared.protocol.process_request(context, decoded));
     let limit = shared.limits.reply_len();
     // A reply need not be `Send`, so it is encoded before this future can wait again.
-    poll_fn(|cx| {
+    let outcome = poll_fn(|cx| {
         let result = function.as_mut().poll(cx);
         result.map(|result| encode::<P>(result, limit))
     })
-    .await
+    .await;
+    timer.record(|| outcome.of_call());
+    outcome
 }
 
 /// Encodes the reply of a function.
@@ -134,8 +124,8 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         Ok(reply) => reply,
         Err(rejection) => return Outcome::Rejected(rejection),
     };
-    let (mut bytes, mut after) = (Vec::new(), After::Continue);
-    let mut writer = Writer::new(&mut bytes, limit);
+    let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
+    let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
     let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
@@ -146,18 +136,4 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         encoded,
         reserved: None,
     })
-}
-
-/// Records how long a function took when it is dropped, unless it panics.
-struct Timed<'a> {
-    metrics: &'a Metrics,
-    timer: Timer,
-}
-
-impl Drop for Timed<'_> {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            record_call(self.metrics, self.timer);
-        }
-    }
 }

@@ -61,9 +61,9 @@ use tokio::{
     task::coop,
 };
 
-use super::{ChannelOptions, ChannelState, ConnectOptions};
 use crate::{
     Address, Error, Peer, Result,
+    client::{ChannelOptions, ChannelState, ConnectOptions},
     format::{Decode, Encode},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
@@ -221,7 +221,7 @@ impl<F: Framing> Connection<F> {
 #[derive(Debug)]
 #[must_use = "the server waits for the end of the chunks: call `finish`"]
 pub struct Upload<'c, P: Contract> {
-    upload: super::Upload<'c, P>,
+    upload: crate::client::Upload<'c, P>,
     runtime: &'c OwnRuntime,
 }
 
@@ -387,7 +387,7 @@ impl<F: Framing> Channel<F> {
         Self(self.0.idempotent())
     }
 
-    /// Returns a clone that sends a request a second time if its reply takes long. See
+    /// Returns a clone that sends an idempotent request a second time if its reply takes long. See
     /// [`tcs::Channel::hedge`](crate::Channel::hedge).
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
