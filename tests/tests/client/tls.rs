@@ -1,6 +1,6 @@
 //! Clients over TLS.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{env, fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
     Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
@@ -9,19 +9,21 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::Prefixed,
+    process::Process,
     start,
     tls::{Identity, Root},
     within,
 };
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
+    process::Command,
     task::JoinHandle,
 };
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        ServerConfig, ServerConnection,
         version::{TLS12, TLS13},
     },
     server::TlsStream,
@@ -154,6 +156,37 @@ async fn server_of_an_unknown_root_is_not_trusted() {
     }
 }
 
+/// The variable with the address that the program of the next test connects to.
+const ADDRESS: &str = "TCS_TEST_TLS_ADDRESS";
+
+/// The system's roots are read once per process.
+#[tokio::test]
+async fn roots_of_the_system_are_trusted_by_default() {
+    if let Ok(address) = env::var(ADDRESS) {
+        let connected = within(Connection::connect(address)).await;
+        let mut connection = connected.expect("a handshake");
+        let reply = within(connection.call::<Prefixed>("Ann")).await;
+        assert_eq!(reply.expect("a reply"), "Ann");
+        return;
+    }
+    let (root, identity) = localhost();
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    let roots = root.file();
+    let mut program = Command::new(env::current_exe().expect("this program"));
+    program
+        .args(["--exact", "tls::roots_of_the_system_are_trusted_by_default"])
+        .env(ADDRESS, tls(addr))
+        .env("SSL_CERT_FILE", roots.path());
+    let program = Process::run(&mut program);
+    let accepted = within(accepting).await.expect("no panic");
+    let stream = accepted.expect("the program trusts the root");
+    assert_eq!(within(RawPeer::over(stream).ask_back()).await, "Ann");
+    let finished = program.finished().await;
+    assert!(finished.status.success(), "{finished:?}");
+    let printed = finished.stdout.concat();
+    assert!(printed.contains("1 passed"), "{printed}");
+}
+
 #[tokio::test]
 async fn certificate_must_have_the_name_that_was_connected_to() {
     let root = Root::new();
@@ -214,7 +247,7 @@ async fn name_that_no_certificate_has_is_an_invalid_setting() {
     // Nobody listens, which would be an error of another kind.
     let connected = within(options.connect::<LengthPrefixed>("127.0.0.1:1")).await;
     is_setting(&connected.expect_err("an invalid name"));
-    let (near, _far) = tokio::io::duplex(1);
+    let (near, _far) = duplex(1);
     let connection = ConnectOptions::new().over::<LengthPrefixed>(near);
     let connection = connection.expect("good options");
     let tls = named.server_name("a b");
@@ -383,4 +416,59 @@ async fn cut_without_close_notify_is_no_clean_end() {
     let error = within(connection.call::<Prefixed>("Ann")).await;
     let error = error.map(str::to_owned).expect_err("it is cut");
     assert_ne!(error.execution(), Execution::NotExecuted);
+}
+
+/// Speaks TLS until so many bytes were sent, and closes.
+async fn cut_after(mut stream: DuplexStream, config: Arc<ServerConfig>, mut left: usize) {
+    let mut server = ServerConnection::new(config).expect("a good configuration");
+    let mut said = vec![0; 1 << 14];
+    while server.is_handshaking() && left > 0 {
+        let count = within(stream.read(&mut said)).await.expect("no reset");
+        server.read_tls(&mut &said[..count]).expect("bytes");
+        server.process_new_packets().expect("a good client");
+        let mut flight = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut flight).expect("a `Vec` takes all");
+        }
+        flight.truncate(left);
+        left -= flight.len();
+        // The client may be done. The length of a signature varies, and so the bytes of a handshake do.
+        within(stream.write_all(&flight)).await.ok();
+    }
+    within(stream.shutdown()).await.expect("it is open");
+    // The client may not know it yet.
+    within(stream.read_to_end(&mut said))
+        .await
+        .expect("no reset");
+}
+
+#[tokio::test]
+async fn handshake_that_is_cut_at_any_byte_of_the_server_is_an_error_that_says_so() {
+    for version in [&TLS12, &TLS13] {
+        let (root, identity) = localhost();
+        let config = Arc::new(identity.raw_server_unchecked(version));
+        let trusting = ClientTls::with_roots(root.file()).expect("a root");
+        let mut cut = 0;
+        loop {
+            let (near, far) = duplex(1 << 14);
+            let server = tokio::spawn(cut_after(far, Arc::clone(&config), cut));
+            let connection: Connection<LengthPrefixed> = Connection::over(near);
+            let connected = within(connection.start_tls(&trusting, "localhost")).await;
+            let Err(error) = connected else {
+                // That was the last byte of the handshake.
+                drop(connected);
+                within(server).await.expect("no panic");
+                break;
+            };
+            let told = (error.kind(), error.execution());
+            assert_eq!(told, (ErrorKind::Connect, Execution::NotSent), "{error}");
+            let text = all_of(&error);
+            let reason = "the server closed in the middle of the handshake";
+            assert!(text.contains(reason), "cut at {cut}: {text}");
+            within(server).await.expect("no panic");
+            cut += 1;
+        }
+        // Its hello, its certificate, and what proves that it has the key.
+        assert!(cut > 500, "{cut}");
+    }
 }
