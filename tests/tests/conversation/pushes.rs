@@ -31,6 +31,16 @@ each_kind!(
     event_of_a_function_that_panicked_does_not_wait_for_the_next,
 );
 
+// With a paused clock, tests have one thread: a yield lets the connection take what it can.
+each_kind!(
+    paused:
+    slow_peer_harms_only_itself,
+    events_that_a_peer_leaves_behind_are_dropped_and_counted,
+    oldest_events_are_dropped_if_the_server_says_so,
+    queues_of_peers_that_do_not_read_share_the_memory_budget,
+    events_beyond_the_limit_close_the_connection_if_the_server_says_so,
+);
+
 /// Connects a peer that has joined the room.
 async fn joined<F: Wire>(server: &Listening) -> RawPeer {
     let mut peer = server.peer().await;
@@ -142,19 +152,18 @@ async fn event_of_a_function_that_panicked_does_not_wait_for_the_next<K: Kind>(o
 }
 
 /// A member that does not read, before whose events a pipe of 64 bytes is full.
-async fn stuck(shared: &Shared, overflow: PushOverflow) -> (RawPeer, JoinHandle<Report>) {
-    let server = shared.server::<SyncFn, Lines>();
+async fn stuck<K: Kind>(shared: &Shared, overflow: PushOverflow) -> (RawPeer, JoinHandle<Report>) {
+    let server = shared.server::<K, Lines>();
     let server = server.max_push_queue(1_000).push_overflow(overflow);
     let (mut peer, serving) = serve_in_memory(server, 64);
     expect(&mut peer, b"join\n", b"true\n").await;
     (peer, serving)
 }
 
-#[tokio::test]
-async fn slow_peer_harms_only_itself() {
+async fn slow_peer_harms_only_itself<K: Kind>() {
     let shared = shared();
-    let (mut slow, _) = stuck(&shared, PushOverflow::Reject).await;
-    let (mut quick, _) = stuck(&shared, PushOverflow::Reject).await;
+    let (mut slow, _) = stuck::<K>(&shared, PushOverflow::Reject).await;
+    let (mut quick, _) = stuck::<K>(&shared, PushOverflow::Reject).await;
     let mut sent_to_both = 0;
     for number in 0..100 {
         let event = format!("{number:0100}");
@@ -216,10 +225,9 @@ async fn group_to_which_nobody_sends_forgets_members_as_well() {
     assert_eq!(format!("{:?}", shared.room), "PushGroup { members: 0, .. }");
 }
 
-#[tokio::test]
-async fn events_that_a_peer_leaves_behind_are_dropped_and_counted() {
+async fn events_that_a_peer_leaves_behind_are_dropped_and_counted<K: Kind>() {
     let shared = shared();
-    let (peer, serving) = stuck(&shared, PushOverflow::Reject).await;
+    let (peer, serving) = stuck::<K>(&shared, PushOverflow::Reject).await;
     let mut queued = 0;
     while shared
         .room
@@ -236,10 +244,63 @@ async fn events_that_a_peer_leaves_behind_are_dropped_and_counted() {
     assert!(events.dropped > 10, "{events:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
+async fn queues_of_peers_that_do_not_read_share_the_memory_budget<K: Kind>() {
+    const PEERS: usize = 8;
+    const BUDGET: usize = 1 << 20;
+    const EVENT: usize = 64 << 10;
+    /// What a connection may have beside: a queue of 128 KiB, a buffer with one event more than it has room for, and the
+    /// pipe of the test.
+    const CONNECTION: usize = 384 << 10;
     let shared = shared();
-    let (mut slow, serving) = stuck(&shared, PushOverflow::Close).await;
+    let server = shared.server::<K, Lines>().memory_budget(BUDGET);
+    let server = Listening::start(Over::Memory, server.max_push_queue(64 << 20)).await;
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(joined::<Lines>(&server).await);
+    }
+    let event = "x".repeat(EVENT - 1);
+    let fill = async || {
+        let mut queued = 0;
+        loop {
+            match shared.room.send(&event).expect("it fits") {
+                0 => return queued,
+                sent => queued += sent,
+            }
+            yield_now().await;
+        }
+    };
+    let queued = fill().await;
+    let most = BUDGET + PEERS * CONNECTION;
+    assert!((BUDGET..most).contains(&(queued * EVENT)), "{queued}");
+    let mut small = server.peer().await;
+    expect(&mut small, b"small\n", b"small\n").await;
+
+    // The others have the memory of those that leave.
+    peers.truncate(PEERS / 2);
+    within(async {
+        while shared.room.len() > PEERS / 2 {
+            yield_now().await;
+        }
+    })
+    .await;
+    let more = fill().await;
+    assert!(more * EVENT > BUDGET / 4, "{more}");
+
+    // And a request has the memory of those that read or leave.
+    let mut reads = peers.remove(0);
+    hear(&mut reads, format!("{event}\n").repeat(3).as_bytes()).await;
+    drop((peers, reads));
+    let large = format!("leave {}\n", "x".repeat(BUDGET * 9 / 10));
+    expect(&mut small, large.as_bytes(), b"false\n").await;
+    drop(small);
+    server.handle().stop();
+    let events = within(server.finished()).await.events;
+    assert_eq!(events.sent + events.dropped, (queued + more) as u64);
+}
+
+async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so<K: Kind>() {
+    let shared = shared();
+    let (mut slow, serving) = stuck::<K>(&shared, PushOverflow::Close).await;
     let mut sent = 0;
     while shared
         .room
@@ -260,10 +321,9 @@ async fn events_beyond_the_limit_close_the_connection_if_the_server_says_so() {
     assert_eq!(events.sent + events.dropped, sent);
 }
 
-#[tokio::test]
-async fn oldest_events_are_dropped_if_the_server_says_so() {
+async fn oldest_events_are_dropped_if_the_server_says_so<K: Kind>() {
     let shared = shared();
-    let (mut slow, serving) = stuck(&shared, PushOverflow::DropOldest).await;
+    let (mut slow, serving) = stuck::<K>(&shared, PushOverflow::DropOldest).await;
     for number in 0..100 {
         let event = format!("{number:0100}");
         assert_eq!(shared.room.send(&event).expect("it fits"), 1);

@@ -21,16 +21,31 @@ use tokio::{
 };
 
 each_kind!(
+    addresses_have_no_limit_if_it_is_off,
+    peers_are_rejected_by_a_function
+);
+// A connection on another thread may be counted when its peer has seen its end.
+each_kind!([sync, ready_async, waiting] peers_are_rejected_at_capacity);
+each_kind!(
+    paused:
+    address_has_a_quarter_of_the_connections,
+    connection_that_is_idle_longest_is_evicted,
+);
+each_kind!(
     [ready_async, waiting, blocking]
     connection_with_a_request_in_flight_is_not_evicted,
 );
 
 fn server() -> ConcurrentServer<Tester<LengthPrefixed>> {
-    ConcurrentServer::new(tester(&gate()))
+    server_of()
+}
+
+fn server_of<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
+    ConcurrentServer::new(tester_of(&gate()))
 }
 
 /// A listener in memory whose peers come from any address.
-struct Anywhere(mpsc::UnboundedReceiver<(DuplexStream, Peer)>);
+pub(crate) struct Anywhere(mpsc::UnboundedReceiver<(DuplexStream, Peer)>);
 
 impl Listener for Anywhere {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
@@ -44,15 +59,15 @@ impl Listener for Anywhere {
 }
 
 /// What connects to it.
-struct World(mpsc::UnboundedSender<(DuplexStream, Peer)>);
+pub(crate) struct World(mpsc::UnboundedSender<(DuplexStream, Peer)>);
 
-fn anywhere() -> (Anywhere, World) {
+pub(crate) fn anywhere() -> (Anywhere, World) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Anywhere(receiver), World(sender))
 }
 
 impl World {
-    fn connect(&self, addr: &str) -> RawPeer {
+    pub(crate) fn connect(&self, addr: &str) -> RawPeer {
         let (near, far) = duplex(1 << 16);
         let peer = Peer::at(addr.parse().expect("an address"));
         self.0.send((far, peer)).expect("it listens");
@@ -78,10 +93,9 @@ async fn leaves(mut peer: RawPeer) {
 
 const ADDRESS_IS_FULL: &str = "this address has 2 open connections (`max_connections_per_address`)";
 
-#[tokio::test]
-async fn address_has_a_quarter_of_the_connections() {
+async fn address_has_a_quarter_of_the_connections<K: Kind>() {
     let (listener, world) = anywhere();
-    let server = start(server().max_connections(8).listener(listener)).await;
+    let server = start(server_of::<K>().max_connections(8).listener(listener)).await;
     let mut first = world.connect("192.0.2.1:1");
     let mut second = world.connect("192.0.2.1:2");
     is_served(&mut first).await;
@@ -94,10 +108,9 @@ async fn address_has_a_quarter_of_the_connections() {
     assert_eq!(server.stopped().await.connections.accepted, 4);
 }
 
-#[tokio::test]
-async fn addresses_have_no_limit_if_it_is_off() {
+async fn addresses_have_no_limit_if_it_is_off<K: Kind>() {
     let (listener, world) = anywhere();
-    let unlimited = server()
+    let unlimited = server_of::<K>()
         .max_connections(4)
         .max_connections_per_address(None);
     let server = start(unlimited.listener(listener)).await;
@@ -177,10 +190,10 @@ async fn two(server: &Running) -> [RawPeer; 2] {
 
 const SERVER_IS_FULL: &str = "2 connections are open (`max_connections`)";
 
-#[tokio::test]
-async fn peers_are_rejected_at_capacity() {
-    let (log, _logging) = Log::start();
-    let server = server().max_connections(2).at_capacity(AtCapacity::Reject);
+async fn peers_are_rejected_at_capacity<K: Kind>() {
+    let server = server_of::<K>()
+        .max_connections(2)
+        .at_capacity(AtCapacity::Reject);
     let server = start(server).await;
     let [first, mut second] = two(&server).await;
     for _ in 0..3 {
@@ -194,6 +207,20 @@ async fn peers_are_rejected_at_capacity() {
     is_served(&mut second).await;
     drop(second);
     assert_eq!(server.stopped().await.connections.accepted, 3);
+}
+
+#[tokio::test]
+async fn full_server_that_rejects_peers_warns_once() {
+    let (log, _logging) = Log::start();
+    let server = server().max_connections(2).at_capacity(AtCapacity::Reject);
+    let server = start(server).await;
+    let admitted = two(&server).await;
+    for _ in 0..3 {
+        let mut third = server.peer().await;
+        is_told(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
+    }
+    drop(admitted);
+    server.stopped().await;
     let logged = log.with("2 connections are open (`max_connections`); further peers are rejected");
     assert_eq!(logged.len(), 1);
 }
@@ -232,10 +259,9 @@ async fn peer_that_begins_with_a_handshake_is_closed_at_capacity() {
     server.stopped().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn connection_that_is_idle_longest_is_evicted() {
+async fn connection_that_is_idle_longest_is_evicted<K: Kind>() {
     let (listener, world) = anywhere();
-    let server = server()
+    let server = server_of::<K>()
         .max_connections(2)
         .max_connections_per_address(None);
     let server = server.at_capacity(AtCapacity::EvictIdle).listener(listener);
@@ -339,10 +365,9 @@ const REJECTED: [(u8, &str); 3] = [
     (code::GOING_AWAY, "the server failed"),
 ];
 
-#[tokio::test]
-async fn peers_are_rejected_by_a_function() {
+async fn peers_are_rejected_by_a_function<K: Kind>() {
     let (listener, world) = anywhere();
-    let server = start(server().on_accept(rejects).listener(listener)).await;
+    let server = start(server_of::<K>().on_accept(rejects).listener(listener)).await;
     for (port, (kind, text)) in (1..).zip(REJECTED) {
         let mut rejected = world.connect(&format!("192.0.2.1:{port}"));
         is_told(&mut rejected, kind, text).await;

@@ -52,6 +52,22 @@ async fn blocked(peer: &mut RawPeer, dam: &Dam, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn function_that_blocks_is_not_cut_by_a_time_limit() {
+    let (dam, open) = dam();
+    let limit = Duration::from_millis(20);
+    let server = ConcurrentServer::new(Dive::new(dam.clone()));
+    let server = start(server.request_timeout(limit)).await;
+    let mut peer = server.peer().await;
+    blocked(&mut peer, &dam, 1).await;
+    // Several sweeps of the server.
+    tokio::time::sleep(10 * limit).await;
+    open.send(()).expect("it waits");
+    assert_eq!(within(peer.hear()).await, Heard::message("block"));
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.served, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn function_that_blocks_does_not_hold_up_the_others() {
     let (dam, open) = dam();
     let server = start(ConcurrentServer::new(Dive::new(dam.clone()))).await;
