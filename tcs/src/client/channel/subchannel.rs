@@ -525,7 +525,9 @@ impl<F: Framing> SubchannelState<F> {
         }
         let has_cancelled = F::HAS_IDS && !late.is_empty();
         if has_cancelled {
-            late.into_iter().for_each(|slot| self.cancel(slot));
+            for slot in late {
+                self.cancel(slot);
+            }
         }
         Some(Tick {
             has_cancelled,
