@@ -21,8 +21,10 @@ use std::{
 
 use tcs::{
     ConcurrentServer,
-    blocking::{Channel, Connection},
-    client::ChannelOptions,
+    client::{
+        ChannelOptions,
+        blocking::{Channel, Connection},
+    },
     format::Postcard,
     server_protocol,
 };

@@ -26,7 +26,7 @@ async fn git(line: &str, mut out: Replies<'_, Git>) -> Result<Response<String>, 
         let error = format!("0000ERR there is no repository {path}\n");
         return Ok(Response::ReplyAndClose(error));
     }
-    // The capabilities stand behind the first reference. This server has none but its name.
+    // The capabilities follow the first reference. This server has none but its name.
     out.send(format!("0000{ID} HEAD\0agent=tcs\n")).await?;
     for name in ["refs/heads/main", "refs/tags/v1"] {
         out.send(format!("0000{ID} {name}\n")).await?;

@@ -12,33 +12,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use tcs::{
-    ConcurrentServer, Rejection, Response,
-    framing::CrlfText,
-    protocol::{Push, PushGroup},
-    server_protocol,
-};
+use tcs::protocol::{Lossy, Push, PushGroup};
+use tcs::{ConcurrentServer, Rejection, Response, framing::CrlfText, server_protocol};
 
-#[derive(Default)]
-struct Channels(Mutex<HashMap<String, Arc<PushGroup<Irc>>>>);
-
-impl Channels {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<PushGroup<Irc>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Only who joins a channel makes it.
-    fn open(&self, name: &str) -> Arc<PushGroup<Irc>> {
-        Arc::clone(self.lock().entry(name.to_owned()).or_default())
-    }
-
-    fn get(&self, name: &str) -> Option<Arc<PushGroup<Irc>>> {
-        self.lock().get(name).cloned()
-    }
-}
+type Channels = Mutex<HashMap<String, PushGroup<Irc>>>;
 
 #[derive(Default)]
 struct Member {
@@ -48,53 +28,52 @@ struct Member {
 
 #[server_protocol(framing = CrlfText, push = &str, reject_with = in_words)]
 fn irc(
-    line: &str,
+    line: Lossy<'_>,
     #[session] me: &mut Member,
     #[state] channels: &Channels,
     push: Push<Irc>,
 ) -> Response<String> {
     // A client that takes it for a line end would read what follows as a message of its own.
     if line.contains('\r') {
-        return Response::ReplyAndClose("ERROR :a carriage return in a line".to_owned());
+        return closed("a carriage return in a line");
     }
     // What follows ` :` may contain spaces.
-    let (words, text) = line.split_once(" :").unwrap_or((line, ""));
-    let words: Vec<&str> = words
-        .split_ascii_whitespace()
-        .chain([text])
-        .filter(|it| !it.is_empty())
-        .collect();
+    let (words, text) = line.split_once(" :").unwrap_or((&line, ""));
+    let mut words: Vec<&str> = words.split_ascii_whitespace().collect();
+    words.extend(Some(text).filter(|text| !text.is_empty()));
     let was_known = !me.nick.is_empty() && !me.user.is_empty();
     let [nick, source] = [me.nick.clone(), format!(":{}!{}@tcs", me.nick, me.user)];
+    let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
+    // Only who joins a channel makes it.
+    let nobody = PushGroup::new();
+    let channel = words.get(1).and_then(|name| channels.get(*name));
+    let channel = channel.unwrap_or(&nobody);
     match *words.as_slice() {
         ["NICK", nick] => nick.clone_into(&mut me.nick),
         ["USER", user, ..] => user.clone_into(&mut me.user),
         ["PING", token, ..] => return Response::Reply(format!(":tcs PONG tcs :{token}")),
-        ["QUIT", ..] => return Response::ReplyAndClose("ERROR :goodbye".to_owned()),
+        ["QUIT", ..] => return closed("goodbye"),
         ["CAP" | "PONG", ..] | [] => {}
         _ if !was_known => {
             return Response::Reply(":tcs 451 * :say NICK and USER first".to_owned());
         }
         ["JOIN", name, ..] if name.starts_with('#') => {
-            let (channel, joined) = (channels.open(name), format!("{source} JOIN {name}"));
+            let joined = format!("{source} JOIN {name}");
+            let channel = channels.entry(name.to_owned()).or_default();
             // A member that takes too little is not told. The reply tells this one.
-            drop(channel.send(&joined));
+            drop(channel.send_to_others(&push, &joined));
             channel.join(&push);
             return Response::Reply(format!("{joined}\n:tcs 366 {nick} {name} :end of names"));
         }
         ["PART", name, ..] => {
             let parted = format!("{source} PART {name}");
-            if let Some(channel) = channels.get(name) {
-                channel.leave(&push);
-                drop(channel.send(&parted));
-            }
+            channel.leave(&push);
+            drop(channel.send(&parted));
             return Response::Reply(parted);
         }
         ["PRIVMSG", name, text] => {
             let message = format!("{source} PRIVMSG {name} :{text}");
-            if let Some(channel) = channels.get(name) {
-                drop(channel.send_to_others(&push, &message));
-            }
+            drop(channel.send_to_others(&push, &message));
         }
         [command, ..] => {
             return Response::Reply(format!(":tcs 421 {nick} {command} :unknown command"));
@@ -109,8 +88,12 @@ fn irc(
     ))
 }
 
-fn in_words(rejection: &Rejection) -> String {
-    format!("ERROR :{}", rejection.text())
+fn in_words(rejection: &Rejection) -> Response<String> {
+    closed(rejection.text())
+}
+
+fn closed(reason: &str) -> Response<String> {
+    Response::ReplyAndClose(format!("ERROR :{reason}"))
 }
 
 fn main() -> tcs::Result<()> {

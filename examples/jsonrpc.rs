@@ -59,9 +59,13 @@ fn error(id: &Value, code: i32, text: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } })
 }
 
-/// What is no request has no id.
+/// An error has the id of its request, if that is JSON.
 fn rejected(rejection: &Rejection) -> Value {
-    error(&Value::Null, -32700, rejection.text())
+    let request = rejection.request().unwrap_or_default();
+    match serde_json::from_slice::<Value>(request) {
+        Ok(request) => error(&request["id"], -32600, rejection.text()),
+        Err(_) => error(&Value::Null, -32700, rejection.text()),
+    }
 }
 
 fn main() -> tcs::Result<()> {

@@ -16,12 +16,10 @@
 
 use std::{env, fs, mem::take};
 
-use tcs::{
-    ConcurrentServer, Rejection, RejectionKind, Response,
-    framing::{CrlfText, unstuffed},
-    server_protocol,
-    transport::{Tls, TlsInfo, create_self_signed},
-};
+use tcs::framing::{CrlfText, unstuffed};
+use tcs::protocol::Lossy;
+use tcs::transport::{Tls, TlsInfo, create_self_signed};
+use tcs::{ConcurrentServer, Rejection, RejectionKind, Response, server_protocol};
 
 #[derive(Default)]
 struct Mail {
@@ -33,73 +31,63 @@ struct Mail {
 
 #[server_protocol(framing = CrlfText, greeting = "220 mail.example ESMTP", reject_with = in_words)]
 fn smtp(
-    request: &[u8],
+    request: Lossy<'_>,
     #[framing] framing: &mut CrlfText,
     #[session] mail: &mut Mail,
     tls: Option<&TlsInfo>,
-) -> Result<Response<String>, String> {
-    let request = String::from_utf8_lossy(request);
+) -> Result<Response<&'static str>, String> {
     if mail.is_text_due {
         let Mail { from, to, .. } = take(mail);
+        let (from, text) = (from.unwrap_or_default(), unstuffed(&request));
         // Escaped: what a peer sends could control a terminal.
-        println!(
-            "from {:?} to {to:?}: {:?}",
-            from.unwrap_or_default(),
-            unstuffed(&request)
-        );
-        return Ok(Response::Reply("250 taken".to_owned()));
+        println!("from {from:?} to {to:?}: {text:?}");
+        return Ok(Response::Reply("250 taken"));
     }
     let (verb, rest) = request.split_once(' ').unwrap_or((&request, ""));
     let verb = verb.to_ascii_uppercase();
     if ["HELO", "EHLO", "RSET", "STARTTLS"].contains(&verb.as_str()) {
         *mail = Mail::default();
     }
-    let reply = match verb.as_str() {
-        "HELO" => "250 mail.example".to_owned(),
-        "EHLO" if tls.is_some() => "250-mail.example\n250-PIPELINING\n250 8BITMIME".to_owned(),
-        "EHLO" => "250-mail.example\n250-PIPELINING\n250-8BITMIME\n250 STARTTLS".to_owned(),
-        "STARTTLS" if tls.is_none() => return Ok(Response::StartTls("220 go ahead".to_owned())),
+    Ok(Response::Reply(match verb.as_str() {
+        "HELO" => "250 mail.example",
+        "EHLO" if tls.is_some() => "250-mail.example\n250-PIPELINING\n250 8BITMIME",
+        "EHLO" => "250-mail.example\n250-PIPELINING\n250-8BITMIME\n250 STARTTLS",
+        "STARTTLS" if tls.is_none() => return Ok(Response::StartTls("220 go ahead")),
         "MAIL" if mail.from.is_none() => {
             mail.from = Some(path(rest, "FROM:")?);
-            "250 ok".to_owned()
+            "250 ok"
         }
         "RCPT" if mail.from.is_some() => {
             mail.to.push(path(rest, "TO:")?);
-            "250 ok".to_owned()
+            "250 ok"
         }
         "DATA" if !mail.to.is_empty() => {
             mail.is_text_due = true;
             framing.read_text();
-            "354 end it with a line of a single dot".to_owned()
+            "354 end it with a line of a single dot"
         }
-        "RSET" | "NOOP" => "250 ok".to_owned(),
-        "QUIT" => return Ok(Response::ReplyAndClose("221 goodbye".to_owned())),
+        "RSET" | "NOOP" => "250 ok",
+        "QUIT" => return Ok(Response::ReplyAndClose("221 goodbye")),
         "MAIL" | "RCPT" | "DATA" | "STARTTLS" => return Err("503 not now".to_owned()),
         _ => return Err(format!("500 there is no command {verb:?}")),
-    };
-    Ok(Response::Reply(reply))
+    }))
 }
 
 /// Reads `FROM:<ann@example>`.
 fn path(text: &str, before: &str) -> Result<String, String> {
-    let (start, path) = text.split_at_checked(before.len()).unwrap_or_default();
-    let path = path
-        .trim()
-        .strip_prefix('<')
-        .and_then(|path| path.split_once('>'));
-    match path {
-        Some((path, _)) if start.eq_ignore_ascii_case(before) => Ok(path.to_owned()),
+    let (start, path) = text.split_once('<').unwrap_or_default();
+    match path.split_once('>') {
+        Some((path, _)) if start.trim_end().eq_ignore_ascii_case(before) => Ok(path.to_owned()),
         _ => Err(format!("501 it has the form {before}<name@host>")),
     }
 }
 
 /// Errors of the function have their code (RFC 5321, section 4.2).
 fn in_words(rejection: &Rejection) -> Response<String> {
-    let text = rejection.text();
     match rejection.kind() {
-        RejectionKind::Error => Response::Reply(text.to_owned()),
+        RejectionKind::Error => Response::Reply(rejection.text().to_owned()),
         // What follows may be the text of a mail, and no command.
-        _ => Response::ReplyAndClose(format!("421 {text}")),
+        _ => Response::ReplyAndClose(format!("421 {}", rejection.text())),
     }
 }
 
@@ -109,9 +97,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     create_self_signed(&cert, &key)?;
     println!("{}", folder.display());
-    ConcurrentServer::new(Smtp)
-        .start_tls(Tls::from_pem(&cert, &key)?)
-        .max_frame_len(1 << 20)
-        .run()?;
-    Ok(())
+    let server = ConcurrentServer::new(Smtp).start_tls(Tls::from_pem(&cert, &key)?);
+    Ok(server.max_frame_len(1 << 20).run()?)
 }

@@ -10,91 +10,67 @@
 //! Try: in a second terminal, run `curl --proxy socks5h://localhost:1234 http://example.com`.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Result},
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use tcs::{
-    ConcurrentServer, Response,
-    framing::{FrameError, Framing, Input, ParsedFrame},
-    protocol::{Draining, Upgrade, Upgraded},
-    server_protocol,
-};
-use tokio::{io::copy_bidirectional, net::TcpStream};
+use tcs::framing::{Duplex, LengthField, Verbatim, length_field};
+use tcs::protocol::{Draining, Upgrade, Upgraded};
+use tcs::{ConcurrentServer, Response, server_protocol};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::{net::TcpStream, time};
 
-/// First the client says which logins it knows, and then what it wants. Replies are bytes.
-#[derive(Clone, Copy, Default)]
-enum Socks {
-    #[default]
-    Greeting,
-    Request,
-}
+/// A client first says which logins it knows: the version, their number, and a byte for each.
+type Greeting = LengthField<{ length_field(1).offset(1).pack() }>;
 
-impl Framing for Socks {
-    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let length = match (*self, input.bytes()) {
-            (_, [version, ..]) if *version != 5 => {
-                return Err(FrameError::malformed("this is not version 5 of SOCKS"));
-            }
-            (Self::Greeting, [_, methods, ..]) => 2 + usize::from(*methods),
-            (Self::Request, [_, _, _, 1, ..]) => 10,
-            (Self::Request, [_, _, _, 3, name, ..]) => 7 + usize::from(*name),
-            (Self::Request, [_, _, _, 4, ..]) => 22,
-            // The function says that it is of an unknown kind.
-            (Self::Request, [_, _, _, kind, ..]) if *kind != 3 => 4,
-            _ => return ParsedFrame::incomplete(input),
-        };
-        if input.bytes().len() < length {
-            return ParsedFrame::incomplete(input);
-        }
-        Ok(Some(ParsedFrame::message(0..length, length)))
+#[server_protocol(framing = Duplex<Greeting, Verbatim>)]
+fn socks5<'a>(greeting: &[u8], draining: Draining<'a>) -> Response<&'static [u8], Upgrade<'a>> {
+    match greeting {
+        [5, _, logins @ ..] if logins.contains(&0) => {}
+        [5, ..] => return Response::ReplyAndClose(&[5, 0xff]),
+        _ => return Response::Close,
     }
-}
-
-#[server_protocol(framing = Socks)]
-async fn socks5<'a>(
-    message: &'a [u8],
-    #[framing] framing: &mut Socks,
-    draining: Draining<'a>,
-) -> Response<Vec<u8>, Upgrade<'a>> {
-    if matches!(*framing, Socks::Greeting) {
-        *framing = Socks::Request;
-        return if message[2..].contains(&0) {
-            Response::Reply(vec![5, 0])
-        } else {
-            Response::ReplyAndClose(vec![5, 0xff])
-        };
-    }
-    let told = |code| vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0];
-    let target = match (message[1], target(message)) {
-        (1, Some(target)) => target,
-        (1, None) => return Response::ReplyAndClose(told(8)),
-        _ => return Response::ReplyAndClose(told(7)),
-    };
-    let mut far = match TcpStream::connect(target).await {
-        Ok(far) => far,
-        Err(error) => {
-            let is_refused = error.kind() == ErrorKind::ConnectionRefused;
-            return Response::ReplyAndClose(told(if is_refused { 5 } else { 4 }));
-        }
-    };
-    Response::upgrade(told(0), async move |mut near: Upgraded| {
+    Response::upgrade(&[5, 0], async move |near: Upgraded| {
         tokio::select! {
-            copied = copy_bidirectional(&mut near, &mut far) => drop(copied),
+            served = serve(near) => drop(served),
             () = draining => {}
         }
     })
 }
 
-/// Returns the host and the port in a request, whose framing has checked the length.
-fn target(request: &[u8]) -> Option<(String, u16)> {
-    let (address, port) = request.get(4..)?.split_last_chunk()?;
-    let host = match *request.get(3)? {
-        1 => Ipv4Addr::from(*address.first_chunk()?).to_string(),
-        4 => Ipv6Addr::from(*address.first_chunk::<16>()?).to_string(),
-        _ => String::from_utf8(address.get(1..)?.to_vec()).ok()?,
+async fn serve(mut near: Upgraded) -> Result<()> {
+    let far = time::timeout(time::Duration::from_secs(30), connect(&mut near)).await?;
+    let code = match far.as_ref().map_err(std::io::Error::kind) {
+        Ok(_) => 0,
+        // What is no request has no reply.
+        Err(ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => return Ok(()),
+        Err(ErrorKind::Unsupported) => 7,
+        Err(ErrorKind::AddrNotAvailable) => 8,
+        Err(ErrorKind::ConnectionRefused) => 5,
+        Err(_) => 4,
     };
-    Some((host, u16::from_be_bytes(*port)))
+    near.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    copy_bidirectional(&mut near, &mut far?).await?;
+    Ok(())
+}
+
+/// Reads a request, and connects to its target.
+async fn connect(near: &mut Upgraded) -> Result<TcpStream> {
+    let mut request = [0; 4];
+    near.read_exact(&mut request).await?;
+    let host = match request {
+        [5, 1, _, 1] => Ipv4Addr::from(near.read_u32().await?).to_string(),
+        [5, 1, _, 4] => Ipv6Addr::from(near.read_u128().await?).to_string(),
+        [5, 1, _, 3] => {
+            let mut name = vec![0; near.read_u8().await?.into()];
+            near.read_exact(&mut name).await?;
+            String::from_utf8_lossy(&name).into_owned()
+        }
+        [5, 1, ..] => return Err(ErrorKind::AddrNotAvailable.into()),
+        [5, ..] => return Err(ErrorKind::Unsupported.into()),
+        _ => return Err(ErrorKind::InvalidData.into()),
+    };
+    TcpStream::connect((host, near.read_u16().await?)).await
 }
 
 fn main() -> tcs::Result<()> {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It prints the priority and the message of each. It leaves out TLS (RFC 5425, which is `.tls(…)`), messages that end
-//! with a line feed in place of a length, and the structure of messages behind the priority.
+//! with a line feed in place of a length, and the structure of messages after the priority.
 //!
 //! Try: `logger --tcp --octet-count --server localhost --port 1234 hello`.
 

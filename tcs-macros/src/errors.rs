@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{Error, Result};
 
-/// Returns whether an error of the parser is that tokens are missing at the end.
+/// Returns `true` if an error of the parser is that tokens are missing at the end.
 pub(crate) fn ends_early(error: &Error) -> bool {
     error.to_string().starts_with("unexpected end of input")
 }
@@ -25,7 +25,7 @@ impl Errors {
         self.push(Error::new_spanned(tokens.to_token_stream(), message));
     }
 
-    /// Reports `message` at each of several tokens. Returns whether there are none.
+    /// Reports `message` at each of several tokens. Returns `true` if there are none.
     pub(crate) fn at_each(&mut self, all: &[impl ToTokens], message: impl Display) -> bool {
         for tokens in all {
             self.at(tokens, &message);
@@ -52,7 +52,7 @@ impl Errors {
         self.left_to_rustc = true;
     }
 
-    /// Returns whether there is no error, so that the generated code may call the functions.
+    /// Returns `true` if there is no error, so that the generated code may call the functions.
     pub(crate) fn may_call_functions(&self) -> bool {
         // A call of a function with an error would be a second error about it.
         self.found.is_empty() && !self.left_to_rustc

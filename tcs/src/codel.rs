@@ -62,9 +62,11 @@ impl CoDel {
 
     /// Rejects what has waited longer than the limit, if the queue stands.
     pub(crate) fn check(&self, waited: Duration, now: Instant) -> Result<(), Rejection> {
+        // The cheap check first: below the limit, a request pays one comparison.
         if waited <= self.limit {
             return Ok(());
         }
+        // One long wait is a burst, and bursts are what queues are for. Only a queue that stands is shortened.
         let standing = self.micros(now).saturating_sub(self.long_since(now));
         if Duration::from_micros(standing) < INTERVAL {
             return Ok(());
@@ -75,6 +77,8 @@ impl CoDel {
     /// Notes that waits are long, and returns since when.
     fn long_since(&self, now: Instant) -> u64 {
         let now = self.micros(now);
+        // The first of all threads sets the time. A plain store would move it on with each request, and the
+        // interval would never end.
         let earlier = self.since.compare_exchange(NEVER, now, Relaxed, Relaxed);
         earlier.err().unwrap_or(now)
     }

@@ -1,110 +1,18 @@
 //! The data that a protocol function can use besides its request.
 
 use std::{
-    any::Any,
-    fmt,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use crate::{
-    Rejection,
+    Peer, Rejection,
     blocking_permits::BlockingPermits,
-    conversation::{Conversation, ConversationLimits, EventCounts},
+    conversation::{Conversation, ConversationLimits, EventTally},
     deadline::inherited,
     drain_signal::DrainSignal,
-    text::Escaped,
 };
-
-/// The other end of a connection: its address, and facts that its transport knows.
-///
-/// A fact is a value of any type, such as the [`UCred`](tokio::net::unix::UCred) of a Unix socket. A
-/// [`Handshake`](crate::transport::Handshake) inserts its own, and a protocol function reads it with
-/// [`get`](Self::get), or through a parameter type with [`FromContext`].
-#[derive(Clone, Default)]
-pub struct Peer {
-    addr: Option<SocketAddr>,
-    /// Boxed, because each idle connection pays for its size, and most peers have neither.
-    more: Option<Box<More>>,
-}
-
-#[derive(Clone, Default)]
-struct More {
-    name: Option<String>,
-    facts: Vec<Arc<dyn Any + Send + Sync>>,
-}
-
-impl Peer {
-    /// Creates a peer with a socket address.
-    pub const fn at(addr: SocketAddr) -> Self {
-        Self {
-            addr: Some(addr),
-            more: None,
-        }
-    }
-
-    /// Creates a peer without an address, such as the other end of a pipe in memory.
-    pub const fn unnamed() -> Self {
-        Self {
-            addr: None,
-            more: None,
-        }
-    }
-
-    /// Creates a peer without an address, with a name for logs and errors.
-    pub fn named(name: impl Into<String>) -> Self {
-        let mut peer = Self::unnamed();
-        peer.more().name = Some(name.into());
-        peer
-    }
-
-    /// Returns the socket address, or `None` if the transport has none, as with
-    /// [`serve_stream`](crate::server::Server::serve_stream).
-    pub const fn addr(&self) -> Option<SocketAddr> {
-        self.addr
-    }
-
-    /// Sets the socket address, such as that of the client of a balancer.
-    pub fn set_addr(&mut self, addr: SocketAddr) {
-        self.addr = Some(addr);
-    }
-
-    /// Inserts a fact. It replaces the fact of the same type.
-    pub fn insert<T: Send + Sync + 'static>(&mut self, fact: T) {
-        let facts = &mut self.more().facts;
-        facts.retain(|known| !known.is::<T>());
-        facts.push(Arc::new(fact));
-    }
-
-    /// Returns the fact of type `T`, or `None` if there is none.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        let mut facts = self.more.as_ref()?.facts.iter();
-        facts.find_map(|fact| fact.downcast_ref())
-    }
-
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
-    }
-}
-
-/// Writes the address, the name with its control characters escaped, or `unnamed peer`.
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.more.as_ref().and_then(|more| more.name.as_ref());
-        match (self.addr, name) {
-            (Some(addr), _) => addr.fmt(f),
-            (None, Some(name)) => Escaped::all(name.as_bytes()).fmt(f),
-            (None, None) => f.write_str("unnamed peer"),
-        }
-    }
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Peer({self})")
-    }
-}
 
 /// The properties of an open connection.
 #[derive(Debug)]
@@ -215,6 +123,7 @@ impl ConnectionInfo {
 
     /// Returns what the connection has beside its requests and replies. Creates it if there is nothing yet.
     pub(crate) fn conversation(&self) -> &Conversation {
+        // Created on the first use: most connections have no conversation, and an idle one pays for every byte.
         let limits = self.server.conversation;
         self.conversation
             .get_or_init(|| Box::new(Conversation::new(limits)))
@@ -236,6 +145,7 @@ impl ConnectionInfo {
     /// Lets the conversations of the connection and of one of its requests have in common what belongs to the connection,
     /// if one of them has begun. Only the conversation of the request may begin in between.
     pub(crate) fn join_conversations(&self, request: &Self) {
+        // A handle of either must reach the same queue, whichever was used first.
         match (self.open_conversation(), request.open_conversation()) {
             (Some(ours), None) => drop(request.conversation.set(Box::new(ours.share()))),
             (None, Some(theirs)) => {
@@ -284,7 +194,7 @@ pub(crate) struct ServerContext {
     created: Instant,
     blocking: BlockingPermits,
     conversation: ConversationLimits,
-    pub(crate) events: EventCounts,
+    pub(crate) events: EventTally,
     pub(crate) drain: DrainSignal,
 }
 
@@ -298,7 +208,7 @@ impl ServerContext {
     ) -> Self {
         Self {
             conversation,
-            events: EventCounts::default(),
+            events: EventTally::default(),
             created: Instant::now(),
             blocking: BlockingPermits::new(max_blocking, max_wait),
             drain: DrainSignal::default(),

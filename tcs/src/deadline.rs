@@ -100,6 +100,13 @@ impl Deadline {
     }
 }
 
+/// Writes the limit, for errors.
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.late().fmt(f)
+    }
+}
+
 /// A limit that has passed, for errors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Late {

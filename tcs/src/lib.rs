@@ -48,7 +48,9 @@
 //! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
 //! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
 //! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] and [`Multiplexed`] has a rejection in place of a message, or is a *notice*, which readers may skip |
+//! | message | a request, a reply or a greeting |
+//! | frame | a message with its length or delimiter |
+//! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] with a rejection in place of a message, or a *notice*, which readers may skip |
 //! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |
 //! | exchange | one request and its reply |
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
@@ -61,7 +63,7 @@
 //! | transport, listener, handshake | what carries the bytes; what accepts connections; what runs before the protocol, such as TLS: see [`transport`] |
 //! | final | a rejection that closes its connection, such as *going away* |
 //! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
-//! | drain | what a server does when it is stopped, or with a connection at its maximum age: it answers the requests in flight, and closes idle connections (graceful shutdown) |
+//! | drain | graceful shutdown, of a server or of a connection at its maximum age: requests in flight are answered, idle connections are closed |
 //! | lame duck | a server between its stop and its drain, which still serves, so that a balancer sees the stop |
 //! | backlog | the connections that the operating system has for a server that does not accept them yet |
 //! | PROXY header | the address of its client, which a balancer sends before the first byte of the protocol |
@@ -125,7 +127,7 @@
 //! | a client | |
 //! |---|---|
 //! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
-//! | call from threads, without `async` | [`blocking`] |
+//! | call from threads, without `async` | [`client::blocking`] |
 //! | send one request and exit | [`Client`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
@@ -404,7 +406,7 @@
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded, with its waits; not if it panics. With the label `operation` if the protocol is a module |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded, with its waits; not if it panics |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
@@ -418,8 +420,8 @@
 //! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
 //!
 //! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
-//! published when they change, and have no labels but `outcome`. Only the two durations are
-//! recorded for each request, which takes two looks at the clock, and one for each read.
+//! published when they change, and have no labels but `outcome`. `tcs_request_duration_seconds` has the label `operation`
+//! if the protocol is a module. Only the two durations are recorded for each request, which takes two looks at the clock, and one for each read.
 //!
 //! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
 //! `examples/prometheus.rs` serves them as text.
@@ -532,6 +534,7 @@ mod middleware;
 #[cfg(test)]
 mod models;
 mod panics;
+mod peer;
 pub mod protocol;
 mod rejection;
 mod runtime;
@@ -548,11 +551,12 @@ pub mod transport;
 pub mod __private;
 
 pub(crate) use address::Address;
-pub use client::{blocking, channel::Channel, connection::Connection, exchange::Client};
+pub use client::{channel::Channel, connection::Connection, exchange::Client};
+pub use context::ConnectionInfo;
 pub(crate) use context::FromContext;
-pub use context::{ConnectionInfo, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::response::Response;
+pub use peer::Peer;
 pub use rejection::{Rejection, RejectionKind};
 pub use server::builder::{ConcurrentServer, IterativeServer, OnceServer};
 #[doc = include_str!("attributes/client_protocol.md")]

@@ -54,6 +54,8 @@ pub(crate) const fn assert_no_error(error: Option<&'static str>) {
 
 /// Returns the error in the framing of a server protocol, or in its use.
 pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {
+    // All of these are known to the compiler, and would otherwise be found by the first peer of a server in
+    // production.
     if P::ENDS_AT_HALF_CLOSE && P::Framing::EXCHANGES.end_at_half_close() {
         return Some("`half_close = ends` would end every request of this framing");
     }

@@ -23,10 +23,10 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
-    client::{ChannelItems, Items, Upload},
-    conversation::{CloneFraming, LentFraming},
-    format::{Encode, Plain},
+    __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result,
+    client::{ChannelItems, Items, Upload, blocking},
+    conversation::{Answer, AnyAnswer, CloneFraming, LentFraming},
+    format::{Decode, Encode, Plain},
     framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error},
     macro_support::{

@@ -226,6 +226,7 @@
 //! [`start()`]: crate::server::Server::start
 
 mod client;
+mod concurrency;
 mod contract;
 mod no_request;
 #[cfg(feature = "tower")]
@@ -234,17 +235,18 @@ pub mod tower;
 use std::sync::Arc;
 
 pub use client::ClientProtocol;
+pub use concurrency::Concurrency;
 pub use contract::{CallContract, CallOwned, Contract};
 pub use no_request::NoRequest;
 
 pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
-    concurrency::Concurrency,
     context::{Context, FromContext},
     conversation::{
-        Body, Closed, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes, ReceiveError,
-        Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade, Upgraded,
+        Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes,
+        ReceiveError, Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade,
+        Upgraded,
     },
     draining::Draining,
     format::lossy::Lossy,

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::{
-    framing::Framing,
-    text::{Escaped, MAX_SHOWN},
-};
+use crate::text::{Escaped, MAX_SHOWN};
 
 /// The reason why a request or a connection was rejected.
 ///
@@ -91,6 +88,8 @@ impl RejectionKind {
             0x42 => Self::TooManyConnections,
             0x43 => Self::ProtocolError,
             0x40..=0x7f => Self::GoingAway,
+            // Those are notices, which a reader skips. Below them, a code that is not known yet still says whether
+            // it is final, so new kinds do not break old clients.
             0x80..=0xff => return None,
             _ => Self::Unknown,
         })
@@ -204,10 +203,11 @@ impl Rejection {
         self.0.request.as_deref()
     }
 
-    /// Adds the request, if the framing leaves it to the protocol to tell rejections.
+    /// Adds the request, unless nothing of it has arrived.
     #[cold]
-    pub(crate) fn of_request<F: Framing>(mut self, request: &[u8]) -> Self {
-        if !F::HAS_REJECTION_FRAME && !request.is_empty() {
+    pub(crate) fn with_request(mut self, request: &[u8]) -> Self {
+        if !request.is_empty() {
+            // Enough for an id at its beginning. A message may be as large as `max_frame_len`, and is copied here.
             let request = request.get(..MAX_REQUEST).unwrap_or(request);
             self.0.request = Some(request.into());
         }

@@ -24,7 +24,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Replies with so many bytes as its request says.
+/// Replies with as many bytes as its request says.
 struct Bytes;
 
 impl ServerProtocol for Bytes {
@@ -144,7 +144,7 @@ fn ends_well(server: ServerThread) -> Report {
     report
 }
 
-/// Fails unless so many connections have ended for this reason.
+/// Fails unless this many connections have ended for this reason.
 fn has_ended(log: &Log, count: usize, reason: &str) {
     let with_reason = log.with(reason);
     assert_eq!(with_reason.len(), count, "{reason}: {with_reason:?}");

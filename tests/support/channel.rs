@@ -29,7 +29,7 @@ impl Pushes for Owned {
     type Event<'a> = &'a str;
 }
 
-/// A channel in memory, between whose ends so many bytes fit, and its server's end.
+/// A channel in memory, between whose ends this many bytes fit, and its server's end.
 pub fn memory(room: usize) -> (Channel, RawPeer) {
     memory_with(&ConnectOptions::new(), room)
 }

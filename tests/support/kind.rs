@@ -134,7 +134,7 @@ impl Kind for BlockingFn {
 /// | word | |
 /// |---|---|
 /// | none | on a runtime |
-/// | `over_each:` | over TCP and in memory: the functions take an [`Over`](crate::Over) |
+/// | `over_each:` | over TCP, Unix sockets, TLS and in memory: the functions take an [`Over`](crate::Over) |
 /// | `paused:` | with a paused clock |
 /// | `no_runtime:` | without a runtime: the functions are plain ones |
 ///
@@ -144,8 +144,8 @@ impl Kind for BlockingFn {
 /// async fn function_is_dropped<K: Kind>(over: Over) {}
 /// ```
 ///
-/// makes the tests `function_is_dropped::over_tcp::ready_async`, `…::over_tcp::waiting`,
-/// `…::in_memory::ready_async` and `…::in_memory::waiting`.
+/// makes the tests `function_is_dropped::over_tcp::ready_async`, `…::over_tcp::waiting`, and the same in `…::over_unix`,
+/// `…::over_tls` and `…::in_memory`.
 #[macro_export]
 macro_rules! each_kind {
     ($how:ident: $($test:ident),+ $(,)?) => {
@@ -167,16 +167,20 @@ macro_rules! each_kind {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tests_of_kinds {
-    (over_each $test:ident [$($kind:ident),+]) => {
+    (over_each $test:ident $kinds:tt) => {
         mod $test {
-            mod over_tcp {
-                use super::super::$test;
-                $($crate::tests_of_kinds! { @ $kind ($crate::Over::Tcp) $test })+
-            }
-            mod in_memory {
-                use super::super::$test;
-                $($crate::tests_of_kinds! { @ $kind ($crate::Over::Memory) $test })+
-            }
+            $crate::tests_of_kinds! { in over_tcp (Tcp) $test $kinds }
+            #[cfg(unix)]
+            $crate::tests_of_kinds! { in over_unix (Unix) $test $kinds }
+            #[cfg(target_os = "linux")]
+            $crate::tests_of_kinds! { in over_tls (Tls) $test $kinds }
+            $crate::tests_of_kinds! { in in_memory (Memory) $test $kinds }
+        }
+    };
+    (in $module:ident ($over:ident) $test:ident [$($kind:ident),+]) => {
+        mod $module {
+            use super::super::$test;
+            $($crate::tests_of_kinds! { @ $kind ($crate::Over::$over) $test })+
         }
     };
     ($how:ident $test:ident [$($kind:ident),+]) => {

@@ -259,7 +259,7 @@ pub const CODE_LINES: Naive = Naive {
     once: false,
 };
 
-/// Finds the length of a block: a line of `+` and digits announces so many bytes.
+/// Finds the length of a block: a line of `+` and digits announces this many bytes.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum Plus {}
@@ -375,6 +375,32 @@ pub const NETSTRINGS: Naive = Naive {
     alphabet: b"0011:::,,,2-+",
     ..LENGTH_PREFIXED
 };
+
+/// A text up to a line of a single dot, which is not a part of it.
+pub const DOTTED: Naive = Naive {
+    encode: |_| None,
+    decode: |stream| {
+        let mut length = 0;
+        loop {
+            let (line, rest) = split_at(&stream[length..], b"\r\n")?;
+            if line == b"." {
+                return Some((&stream[..length], rest));
+            }
+            length = stream.len() - rest.len();
+        }
+    },
+    alphabet: b"\r\n\r\n..a",
+    ..LENGTH_PREFIXED
+};
+
+/// Removes one dot from each line that begins with one.
+pub fn unstuffed(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .flat_map(|line| line.strip_prefix(b".").unwrap_or(line))
+        .copied()
+        .collect()
+}
 
 pub const FIELD_U16_AFTER_4: Naive = Naive {
     encode: |message| {

@@ -168,7 +168,7 @@ impl RawPeer {
         }
     }
 
-    /// Receives exactly so many bytes.
+    /// Receives exactly this many bytes.
     pub async fn receive(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.io().read_exact(&mut bytes).await.expect("that many");
@@ -198,7 +198,16 @@ impl RawPeer {
         bytes
     }
 
-    /// Sends all bytes, and receives exactly so many meanwhile.
+    /// Waits until the server drops the connection, which says nothing more. Over TLS, such an end is not announced.
+    pub async fn dropped(&mut self) {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.io().read_to_end(&mut bytes).await {
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        }
+        assert_eq!(bytes, b"");
+    }
+
+    /// Sends all bytes, and receives exactly this many meanwhile.
     pub async fn send_and_receive(&mut self, bytes: impl AsRef<[u8]>, count: usize) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.io());
         let mut received = vec![0; count];

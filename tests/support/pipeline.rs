@@ -10,7 +10,7 @@ use tcs::{
 
 use crate::{RawPeer, client::Prefixed, within};
 
-/// A connection in memory, between whose ends so many bytes fit, and its server's end.
+/// A connection in memory, between whose ends this many bytes fit, and its server's end.
 pub fn memory(room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
     memory_with(&ConnectOptions::new(), room)
 }

@@ -3,7 +3,8 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use tcs::transport::UnixSocketListener;
 use tcs::{
     ConcurrentServer, Peer,
     protocol::ServerProtocol,
-    server::{Mode, Report, Requests, Server, ServerHandle},
+    server::{Mode, Report, RequestCounts, Server, ServerHandle},
     testing::{Pipe, pipe},
     transport::{MemoryConnector, memory},
 };
@@ -65,7 +66,7 @@ impl Running {
         self.finished_after_aborting(0)
     }
 
-    /// Waits until the server returns, which has aborted so many connections.
+    /// Waits until the server returns, which has aborted this many connections.
     #[track_caller]
     pub fn finished_after_aborting(self, connections: u64) -> impl Future<Output = Report> {
         let handle = self.handle.clone();
@@ -114,7 +115,7 @@ pub fn adds_up(report: &Report) {
     );
 }
 
-/// Fails unless a server that has returned has aborted so many connections, its numbers add up, and it has left nothing:
+/// Fails unless a server that has returned has aborted this many connections, its numbers add up, and it has left nothing:
 /// no task of a connection, with its socket and its session, and no memory for large messages.
 ///
 /// The report counts what is left as aborted, so it is the handle that is asked.
@@ -137,7 +138,7 @@ pub fn nothing_is_left(report: &Report, handle: &ServerHandle, aborted: u64) {
     );
 }
 
-/// Serves one peer in memory, through a pipe of so many bytes.
+/// Serves one peer in memory, through a pipe of this many bytes.
 pub fn serve_in_memory<P: ServerProtocol, M: Mode>(
     server: Server<P, M>,
     pipe: usize,
@@ -299,7 +300,7 @@ impl Listening {
         })
     }
 
-    /// Connects to a server that was started with links, through a pipe of so many bytes if it is in memory. Returns an
+    /// Connects to a server that was started with links, through a pipe of this many bytes if it is in memory. Returns an
     /// error if the server does not listen any more.
     ///
     /// # Panics
@@ -346,7 +347,7 @@ impl Listening {
         self.finished_after_aborting(0).await
     }
 
-    /// Waits until the server returns, which has aborted so many connections.
+    /// Waits until the server returns, which has aborted this many connections.
     pub async fn finished_after_aborting(self, connections: u64) -> Report {
         let handle = self.handle.clone();
         let report = self.result().await.expect("the server ends well");
@@ -382,8 +383,8 @@ impl<P: ServerProtocol> Place<P> {
     }
 
     /// Waits until all connections have ended, which the test has arranged; returns the requests.
-    pub async fn requests(self) -> Requests {
-        let mut sum = Requests::default();
+    pub async fn requests(self) -> RequestCounts {
+        let mut sum = RequestCounts::default();
         if let Some(server) = self.listening {
             server.handle.stop();
             return within(server.finished()).await.requests;
@@ -403,15 +404,20 @@ pub fn scratch_path(extension: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// A text file of a test, which is removed at its end.
+/// A file of a test in the temporary folder. It is deleted with this value.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(text: &str) -> Self {
-        let path = scratch_path("txt");
-        std::fs::write(&path, text).expect("a file for a test");
-        Self(path)
+        let file = Self::absent();
+        std::fs::write(&file, text).expect("a file for a test");
+        file
+    }
+
+    /// Returns the path of a file that is not there yet.
+    pub fn absent() -> Self {
+        Self(scratch_path("txt"))
     }
 
     pub fn path(&self) -> &str {
@@ -419,8 +425,23 @@ impl Scratch {
     }
 }
 
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // A test may not have written it.
         drop(std::fs::remove_file(&self.0));
     }
 }
@@ -430,7 +451,7 @@ pub async fn said_to<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: impl AsRef<[u8]>,
-) -> (Vec<u8>, Requests) {
+) -> (Vec<u8>, RequestCounts) {
     let mut place = Place::new(over, make).await;
     let mut peer = place.peer().await;
     within(peer.send(bytes)).await;
@@ -446,7 +467,7 @@ pub async fn closes_after<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: impl AsRef<[u8]>,
-) -> (Vec<u8>, Requests) {
+) -> (Vec<u8>, RequestCounts) {
     let mut place = Place::new(over, make).await;
     let mut peer = place.peer().await;
     within(peer.send(bytes)).await;

@@ -19,7 +19,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | `bomb` | it panics with a [`Bomb`] |
 /// | `error TEXT` | the function's `Err` |
 /// | `busy TEXT` | a rejection of that kind |
-/// | `size N` | a reply of so many bytes |
+/// | `size N` | a reply of this many bytes |
 /// | `last TEXT`, `nothing`, `close` | as `Response` |
 /// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |
 /// | `wait-panic` | waits at the gate, as its [`Kind`] can, then panics |

@@ -101,7 +101,7 @@ impl Apart {
     }
 }
 
-/// Sends a request and waits for a reply of so many bytes; returns how long that took.
+/// Sends a request and waits for a reply of this many bytes; returns how long that took.
 pub fn exchange(peer: &mut TcpStream, request: &[u8], reply: usize) -> Duration {
     let began = Instant::now();
     peer.write_all(request).expect("it is open");

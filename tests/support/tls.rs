@@ -1,10 +1,7 @@
 //! Certificates of the tests, and clients of TLS without any of the library's code.
 
 use std::{
-    fs,
     net::SocketAddr,
-    ops::Deref,
-    path::{Path, PathBuf},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +18,9 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+        ClientConfig, ConfigBuilder, DEFAULT_VERSIONS, RootCertStore, ServerConfig,
+        SupportedProtocolVersion,
+        client::WantsClientCert,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
         server::WebPkiClientVerifier,
@@ -29,7 +28,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::server::scratch_path;
+use crate::Scratch;
 
 /// A root of the tests.
 pub struct Root(CertifiedIssuer<'static, KeyPair>);
@@ -37,47 +36,8 @@ pub struct Root(CertifiedIssuer<'static, KeyPair>);
 /// A certificate and its key, in files.
 #[derive(Debug)]
 pub struct Identity {
-    pub certificate: PemFile,
-    pub key: PemFile,
-}
-
-/// A file of the temporary folder. It is deleted with this value.
-#[derive(Debug)]
-pub struct PemFile(PathBuf);
-
-impl PemFile {
-    /// Returns the path of a file that is not there yet.
-    #[expect(clippy::new_without_default, reason = "each one is another")]
-    pub fn new() -> Self {
-        Self(scratch_path("pem"))
-    }
-
-    fn with(text: &str) -> Self {
-        let file = Self::new();
-        fs::write(&file, text).expect("a writable folder");
-        file
-    }
-}
-
-impl Deref for PemFile {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl AsRef<Path> for PemFile {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for PemFile {
-    fn drop(&mut self) {
-        // A test may not have written it.
-        drop(fs::remove_file(&self.0));
-    }
+    pub certificate: Scratch,
+    pub key: Scratch,
 }
 
 impl Root {
@@ -106,8 +66,8 @@ impl Root {
     }
 
     /// Returns a file with the root.
-    pub fn file(&self) -> PemFile {
-        PemFile::with(&self.0.pem())
+    pub fn file(&self) -> Scratch {
+        Scratch::new(&self.0.pem())
     }
 
     /// Issues a certificate for `name`.
@@ -123,26 +83,35 @@ impl Root {
         let key = KeyPair::generate().expect("random numbers");
         let issued = params.signed_by(&key, &self.0).expect("a certificate");
         Identity {
-            certificate: PemFile::with(&issued.pem()),
-            key: PemFile::with(&key.serialize_pem()),
+            certificate: Scratch::new(&issued.pem()),
+            key: Scratch::new(&key.serialize_pem()),
         }
     }
 
     /// Returns the configuration of a client that trusts this root.
     pub fn client(&self, identity: Option<&Identity>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("a root");
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("known versions")
-            .with_root_certificates(roots);
+        let config = self.client_of(DEFAULT_VERSIONS);
         let Some(identity) = identity else {
             return config.with_no_client_auth();
         };
-        let chain = CertificateDer::pem_file_iter(&identity.certificate).expect("a file");
-        let chain = chain.collect::<Result<_, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
+        let (chain, key) = identity.read();
         config.with_client_auth_cert(chain, key).expect("a pair")
+    }
+
+    fn client_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("known versions")
+            .with_root_certificates(self.store())
+    }
+
+    fn store(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a root");
+        roots
     }
 }
 
@@ -157,24 +126,18 @@ impl Identity {
         let config = match client_root {
             None => config.with_no_client_auth(),
             Some(root) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(root.0.der().clone()).expect("a root");
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let roots = Arc::new(root.store());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 config.with_client_cert_verifier(verifier.build().expect("a root"))
             }
         };
-        let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
-        let chain = chain.collect::<Result<_, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        let (chain, key) = self.read();
         config.with_single_cert(chain, key).expect("a pair")
     }
 
     /// Returns the configuration of a server of one version whose key need not be that of its certificate.
     pub fn raw_server_unchecked(&self, version: &'static SupportedProtocolVersion) -> ServerConfig {
-        let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
-        let chain = chain.collect::<Result<_, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        let (chain, key) = self.read();
         let key = ring::sign::any_supported_type(&key).expect("a key");
         let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -182,6 +145,13 @@ impl Identity {
             .expect("known versions")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver))
+    }
+
+    fn read(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
+        let chain = chain.collect::<Result<_, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        (chain, key)
     }
 
     /// Returns a server's TLS with this certificate. Its files are read again by its setters and by `reload`.
@@ -205,6 +175,11 @@ pub fn server() -> Tls {
 /// Returns the configuration of a client that trusts [`server`].
 pub fn client() -> ClientConfig {
     SHARED.0.client(None)
+}
+
+/// Returns the configuration of a client that trusts [`server`] and speaks one version.
+pub fn client_of(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    SHARED.0.client_of(&[version]).with_no_client_auth()
 }
 
 /// Connects to a server with the TLS of [`server`].

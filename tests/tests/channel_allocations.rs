@@ -2,12 +2,19 @@
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
-use std::alloc::System;
+use std::{alloc::System, sync::Arc};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tcs::{Channel, ConcurrentServer, server_protocol};
+use tcs::{
+    Channel, ConcurrentServer,
+    framing::{LengthPrefixed, Multiplexed},
+    server_protocol,
+};
 use tcs_tests::within;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::Barrier,
+    task::{JoinSet, yield_now},
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -17,55 +24,83 @@ fn echo(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-const CALLS: usize = 1_000;
+#[server_protocol(framing = Multiplexed)]
+fn beside(bytes: &[u8]) -> &[u8] {
+    bytes
+}
 
-/// Calls from so many tasks; returns the allocations per call, without those of the tasks.
-async fn allocations(channel: &Channel, tasks: usize) -> f64 {
-    let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(tasks + 1));
-    let mut running = JoinSet::new();
-    for _ in 0..tasks {
-        let (channel, barrier) = (channel.clone(), barrier.clone());
-        running.spawn(async move {
-            let call = async || {
-                let length = channel.call_with::<Echo, _>(&[b'x'; 64], <[u8]>::len);
-                assert_eq!(length.await.expect("a reply"), 64);
-            };
-            call().await;
-            barrier.wait().await;
-            for _ in 0..CALLS {
-                call().await;
+/// Waits once.
+#[server_protocol(framing = Multiplexed)]
+async fn later(bytes: &[u8]) -> &[u8] {
+    yield_now().await;
+    bytes
+}
+
+/// Returns how many calls each of so many tasks makes: few of many tasks, because the machine may be busy.
+const fn calls_of(tasks: usize) -> usize {
+    if tasks > 64 { 64_000 / tasks } else { 1_000 }
+}
+
+/// Serves the protocol, and calls it from more and more tasks. Counts the allocations per call, without those of the
+/// tasks.
+///
+/// A macro, because the future of a call of any protocol is not known to be `Send`.
+macro_rules! calls_allocate_nothing {
+    ($protocol:ident, $framing:ty) => {
+        let server = ConcurrentServer::new($protocol).port(0);
+        let server = server.bind().await.expect("a free port");
+        let addr = server.local_addr();
+        tokio::spawn(server.listen());
+        let channel = within(Channel::<$framing>::connect(addr)).await;
+        let channel = channel.expect("it listens");
+        for tasks in [1, 64, 512] {
+            let barrier = Arc::new(Barrier::new(tasks + 1));
+            let mut running = JoinSet::new();
+            for _ in 0..tasks {
+                let (channel, barrier) = (channel.clone(), barrier.clone());
+                running.spawn(async move {
+                    let call = async || {
+                        let length = channel.call_with::<$protocol, _>(&[b'x'; 64], <[u8]>::len);
+                        assert_eq!(length.await.expect("a reply"), 64);
+                    };
+                    call().await;
+                    barrier.wait().await;
+                    for _ in 0..calls_of(tasks) {
+                        call().await;
+                    }
+                    barrier.wait().await;
+                });
             }
-            barrier.wait().await;
-        });
-    }
+            let count = count(&barrier, tasks).await;
+            println!(
+                "{}, {tasks} tasks: {count} allocations per call",
+                stringify!($protocol)
+            );
+            assert!(count <= 0.05, "{tasks} tasks: {count} per call");
+            while let Some(ended) = within(running.join_next()).await {
+                ended.expect("its replies");
+            }
+        }
+    };
+}
+
+/// Returns the allocations per call of so many tasks, which begin and end at the barrier.
+async fn count(barrier: &Barrier, tasks: usize) -> f64 {
     within(barrier.wait()).await;
     let region = Region::new(ALLOCATOR);
     within(barrier.wait()).await;
     let change = region.change();
-    while let Some(ended) = within(running.join_next()).await {
-        ended.expect("its replies");
-    }
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let (count, calls) = (
         (change.allocations + change.reallocations) as f64,
-        (tasks * CALLS) as f64,
+        (tasks * calls_of(tasks)) as f64,
     );
     count / calls
 }
 
 #[tokio::test]
 async fn calls_allocate_nothing() {
-    let server = ConcurrentServer::new(Echo)
-        .port(0)
-        .bind()
-        .await
-        .expect("a free port");
-    let addr = server.local_addr();
-    tokio::spawn(server.listen());
-    let channel = within(Channel::connect(addr)).await.expect("it listens");
-    for tasks in [1, 64, 512] {
-        let count = allocations(&channel, tasks).await;
-        println!("{tasks} tasks: {count} allocations per call");
-        assert!(count <= 0.05, "{tasks} tasks: {count} per call");
-    }
+    calls_allocate_nothing!(Echo, LengthPrefixed);
+    calls_allocate_nothing!(Beside, Multiplexed);
+    calls_allocate_nothing!(Later, Multiplexed);
 }

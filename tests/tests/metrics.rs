@@ -18,7 +18,7 @@ use tcs::{
     Channel, ConcurrentServer, Peer, Rejection,
     format::{Encode, EncodeError, Json, Plain, Writer},
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Contract, Pushes, Streams},
+    protocol::{Contract, Push, PushError, PushOverflow, Pushes, Streams},
     server::AtCapacity,
     server_protocol,
     transport::{Handshake, Stream},
@@ -178,6 +178,33 @@ async fn numbers_of_the_report_are_published_and_those_of_servers_add_up() {
     // The one that panicked has waited as well.
     let waits = recorded.values("tcs_queue_duration_seconds");
     assert_eq!(waits.len(), 4, "{waits:?}");
+}
+
+/// Pushes each word.
+#[server_protocol(push = &str)]
+fn tell(text: &str, push: Push<Tell>) -> Result<(), PushError> {
+    text.split(' ').try_for_each(|word| push.try_send(word))
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_sent_and_dropped_are_published() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let server = ConcurrentServer::new(Tell)
+        .max_push_queue(80)
+        .push_overflow(PushOverflow::DropOldest);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    // Each counts for 32 bytes and its own, so there is room for two, and the oldest three are dropped.
+    within(peer.send(frame(b"one two three four five"))).await;
+    within(peer.hear()).await;
+    advance(SOON).await;
+    tokio::task::yield_now().await;
+    let counter = |outcome| recorded.counter(&format!("tcs_events_total{{outcome={outcome}}}"));
+    assert_eq!((counter("sent"), counter("dropped")), (2, 3));
+    drop(peer);
+    let events = within(serving).await.expect("no panic").events;
+    assert_eq!((events.sent, events.dropped), (2, 3));
+    assert_eq!((counter("sent"), counter("dropped")), (2, 3));
 }
 
 #[tokio::test(start_paused = true)]

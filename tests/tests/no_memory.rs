@@ -86,7 +86,7 @@ fn limit_memory() {
         .expect("lower than it was");
 }
 
-/// Takes all memory that there is, except for one block of so many bytes.
+/// Takes all memory that there is, except for one block of this many bytes.
 fn take_all_but(bytes: usize) -> Vec<Vec<u8>> {
     let reserve = |bytes| {
         let mut block = Vec::new();

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Fails unless ten times the capacity leaves nearly as much as the capacity itself. `docs/overload.md` has the whole
-/// curve, as measured on a machine that is not busy.
+/// curve, as measured on a machine that is not busy, where the program `overload` asserts 90 % of the peak.
 fn is_served_in_time(load: Load) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let [beside, beyond] = [1, 10].map(|factor| {

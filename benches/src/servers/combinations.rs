@@ -6,7 +6,7 @@ use tcs::{
     format::{Json, MessagePack, Plain, Postcard, Protobuf},
     framing::{
         CrlfLines, Delimited, Exchanges, Fixed, Framing, LITTLE_ENDIAN, LengthPrefixed, Lines,
-        Netstrings, Prefixed, Raw, delimiter,
+        Multiplexed, Netstrings, Prefixed, Raw, delimiter,
     },
     server_protocol,
 };
@@ -76,6 +76,8 @@ combinations! {
     "netstrings/bytes": Netstrings, Plain, &[u8], b"64:" .. b",";
     "prefixed-u32/bytes": Prefixed<4>, Plain, &[u8], b"\0\0\0@" .. b"";
     "prefixed-u16-little/bytes": Prefixed<2, LITTLE_ENDIAN>, Plain, &[u8], b"@\0" .. b"";
+    // All have one id, which matters to no function that returns at once.
+    "multiplexed/bytes": Multiplexed, Plain, &[u8], b"\0\0\0@\0\0\0\x01" .. b"";
     "raw/bytes": Raw, Plain, &[u8], b"" .. b"";
     "raw/text": Raw, Plain, &str, b"" .. b"";
 }

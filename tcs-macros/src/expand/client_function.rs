@@ -114,7 +114,7 @@ impl ClientExpansion<'_> {
         Some(quote_spanned!(start_of(written)=> <#path as #contract>::#item))
     }
 
-    /// Returns whether the server's type can have an alias, which has no parameters.
+    /// Returns `true` if the server's type can have an alias, which has no parameters.
     fn has_server_alias(&self) -> bool {
         let server = self.options.server.as_ref();
         let is_plain = server.is_some_and(|server| lifetimes::find(server).is_empty());

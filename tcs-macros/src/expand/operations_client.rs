@@ -88,9 +88,17 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
             }
         }
     });
+    let contract = public_name("Contract");
+    let events = operations.pushes.as_ref().map(|_| {
+        let connection = Over::Connection.ty(private);
+        quote_spanned! {span=>
+            #private::client! { @events #client, #connection<#framing>, #contract }
+        }
+    });
     quote_spanned! {span=>
         #private::operations! {
             #private::client! { #client, #framing, #docs }
+            #events
 
             #(#implementations)*
         }

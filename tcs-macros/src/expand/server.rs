@@ -48,7 +48,24 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     };
     let answer = model.is_valid.then(|| {
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
-        quote_spanned!(start_of(ty.item_name)=> #extractions ::core::result::Result::Ok(#value))
+        let span = start_of(ty.item_name);
+        if function.streams() {
+            let private = options.library.private(span);
+            // A reply that is no iterator is not held while this waits: it need not be `Send`.
+            return quote_spanned! {span=>
+                #extractions
+                #[allow(unused_imports, reason = "an iterator has a method of its own")]
+                use #private::AnyAnswer as _;
+                let sending = match #private::Answer(#value).send(info) {
+                    ::core::ops::ControlFlow::Break(reply) => {
+                        return ::core::result::Result::Ok(reply);
+                    }
+                    ::core::ops::ControlFlow::Continue(sending) => sending,
+                };
+                sending.await
+            };
+        }
+        quote_spanned!(span=> #extractions ::core::result::Result::Ok(#value))
     });
     let implementation = expansion.implementation(&messages, answer);
     let (_, type_generics, _) = ty.generics.split_for_impl();

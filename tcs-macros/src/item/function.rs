@@ -32,7 +32,7 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Returns whether the next item seems to be a function.
+    /// Returns `true` if the next item seems to be a function.
     pub(super) fn is_next(input: ParseStream<'_>) -> bool {
         fork_at_fn(input).is_ok_and(|ahead| ahead.peek(Token![fn]))
     }
@@ -117,7 +117,7 @@ impl Function {
         self.sig.asyncness.is_some()
     }
 
-    /// Returns whether the function has a `self` or no body. Then it is in an `impl` or a `trait`,
+    /// Returns `true` if the function has a `self` or no body. Then it is in an `impl` or a `trait`,
     /// where no type can be declared beside it.
     pub(crate) fn is_member(&self) -> bool {
         self.sig.receiver().is_some() || !self.has_body()

@@ -164,7 +164,7 @@ fn path_end(path: &str) -> Option<&str> {
     path.split("::<").next()?.rsplit("::").next()
 }
 
-/// Returns whether tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
+/// Returns `true` if tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
 /// be paths, as in `#[serde(default = "function")]`.
 fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
     with_marks(tokens).into_iter().any(|(token, marks)| {

@@ -53,7 +53,7 @@ pub(super) fn resolve_name(
     None
 }
 
-/// Returns whether a type of this name would hide one that is in everyone's scope.
+/// Returns `true` if a type of this name would hide one that is in everyone's scope.
 pub(super) fn is_in_prelude(name: &str) -> bool {
     PRELUDE.split(' ').any(|known| known == name)
 }

@@ -95,7 +95,7 @@ pub(super) fn written_family(function: &Function, name: &str) -> Option<Type> {
     attr.parse_args().ok()
 }
 
-/// Returns whether an attribute is for a function of a module, or adds one under a condition.
+/// Returns `true` if an attribute is for a function of a module, or adds one under a condition.
 pub(crate) fn is_operation_attr(attr: &Attribute) -> bool {
     name_in(attr).is_some()
 }

@@ -37,6 +37,7 @@ const CLIENT_METHODS: &[&str] = &[
     "deadline",
     "into_channel",
     "into_inner",
+    "next_event",
     "over",
 ];
 
@@ -83,7 +84,7 @@ pub(crate) struct Argument {
 }
 
 impl Operation<'_> {
-    /// Returns whether an argument borrows.
+    /// Returns `true` if an argument borrows.
     pub(crate) fn borrows(&self) -> bool {
         let mut arguments = self.arguments.iter();
         arguments.any(|argument| lifetimes::borrows(&argument.ty))

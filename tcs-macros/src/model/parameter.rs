@@ -37,7 +37,7 @@ fn meant(word: &Ident) -> Option<(&'static str, Role)> {
     HELPERS.iter().copied().find(|(name, _)| *name == nearest)
 }
 
-/// Returns whether an attribute declares a session, misspelt or not.
+/// Returns `true` if an attribute declares a session, misspelt or not.
 pub(super) fn is_session(attr: &Attribute) -> bool {
     let meant = attr.path().get_ident().and_then(meant);
     meant.is_some_and(|(_, role)| role == Role::Session)
@@ -60,8 +60,8 @@ pub(crate) enum Role {
     Unclear,
 }
 
-/// Returns whether to remove an attribute of a parameter from the function: whether it is one word
-/// that Rust does not know, or adds one. A misspelt helper is removed too, or rustc would report it a second time.
+/// Returns `true` if an attribute of a parameter is to be removed from the function: it is one word that Rust does not
+/// know, or adds one. A misspelt helper is removed too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     let added = added_attrs(&attr.meta);
     let mut words = added.iter().filter_map(|attr| helper(attr.path()));
@@ -131,14 +131,14 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     role
 }
 
-/// Returns whether a parameter of an operation is taken from the context, whether it says so or not.
+/// Returns `true` if a parameter of an operation is taken from the context, whether it says so or not.
 pub(super) fn is_context(parameter: &PatType, function: &Function) -> bool {
     let mut attrs = parameter.attrs.iter();
     attrs.any(|attr| attr.path().is_ident("context"))
         || !parameter.attrs.iter().any(is_ours) && is_of_connection(&parameter.ty, function)
 }
 
-/// Returns whether no argument can be of this type of the library's: a reference to what is known of the connection,
+/// Returns `true` if no argument can be of this type of the library's: a reference to what is known of the connection,
 /// which no format reads, or a handle that has a generated type in it.
 fn is_of_connection(ty: &Type, function: &Function) -> bool {
     if is_known_of_connection(ty) {
@@ -161,7 +161,7 @@ fn is_of_connection(ty: &Type, function: &Function) -> bool {
             if matches!(arguments.args.last(), Some(GenericArgument::Type(ty)) if is_named(ty, generated)))
 }
 
-/// Returns whether a type is `&Peer` or `&ConnectionInfo`.
+/// Returns `true` if a type is `&Peer` or `&ConnectionInfo`.
 pub(super) fn is_known_of_connection(ty: &Type) -> bool {
     let Type::Reference(TypeReference {
         elem,
@@ -219,7 +219,7 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Returns whether an attribute makes what it is before conditional.
+/// Returns `true` if an attribute makes what it is before conditional.
 pub(super) fn is_conditional(attr: &Attribute) -> bool {
     let added = added_attrs(&attr.meta);
     added.iter().any(|attr| attr.path().is_ident("cfg"))

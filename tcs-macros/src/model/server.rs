@@ -7,7 +7,7 @@ use syn::Type;
 
 use super::{
     concurrency::Concurrency,
-    family::Family,
+    family::{Family, FamilyKind},
     field::Field,
     generics,
     handler::{CallKind, Handler, Parameters, Session},
@@ -74,14 +74,30 @@ impl<'a> ServerFunction<'a> {
         for Family { message, .. } in &mut families {
             message.take_if(|ty| !is_known(ty));
         }
+        let mut server = ServerImpl::of(options, iter::once(&handler), ty, errors);
+        // An iterator of items waits for its peer.
+        server.waits |= streams(&families);
         Self {
-            server: ServerImpl::of(options, iter::once(&handler), ty, errors),
+            server,
             request: request.filter(is_known),
             reply: reply.filter(is_known),
             families,
             handler,
         }
     }
+}
+
+impl ServerFunction<'_> {
+    /// Returns whether it may reply with items.
+    pub(crate) fn streams(&self) -> bool {
+        streams(&self.families)
+    }
+}
+
+fn streams(families: &[Family]) -> bool {
+    families
+        .iter()
+        .any(|family| family.kind == FamilyKind::Streams)
 }
 
 /// Reports the options that none of the functions needs.

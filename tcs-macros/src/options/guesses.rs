@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::parse::ParseStream;
 
-use super::spec::Side;
+use super::Side;
 use crate::syntax::{at_element_end, nearest, upper_camel};
 
 /// What is set by methods of servers and clients.

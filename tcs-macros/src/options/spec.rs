@@ -2,38 +2,7 @@
 
 use syn::{Expr, Path, Type};
 
-use super::Options;
-
-/// The name of an option of either attribute.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OptionName {
-    Framing,
-    Format,
-    Session,
-    Greeting,
-    RejectWith,
-    Push,
-    IsPush,
-    Replies,
-    Requests,
-    Blocking,
-    HalfClose,
-    Concurrent,
-    Unordered,
-    Describe,
-    Crate,
-    Server,
-    Request,
-    Reply,
-}
-
-/// The side of a connection that an attribute writes the protocol of.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Side {
-    #[default]
-    Server,
-    Client,
-}
+use super::{OptionName, Options, Side};
 
 /// What comes after the `=` of an option, and the field that it is stored in.
 #[derive(Clone, Copy)]
@@ -100,22 +69,6 @@ const CLIENT: &[OptionSpec] = options! {
 };
 
 impl Side {
-    /// Returns the name of the attribute.
-    pub(crate) const fn attribute(self) -> &'static str {
-        match self {
-            Self::Server => "server_protocol",
-            Self::Client => "client_protocol",
-        }
-    }
-
-    /// Returns the name of the trait of the library that the attribute implements.
-    pub(crate) const fn trait_name(self) -> &'static str {
-        match self {
-            Self::Server => "ServerProtocol",
-            Self::Client => "ClientProtocol",
-        }
-    }
-
     pub(super) const fn options(self) -> &'static [OptionSpec] {
         match self {
             Self::Server => SERVER,

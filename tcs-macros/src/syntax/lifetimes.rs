@@ -37,7 +37,7 @@ pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     ty
 }
 
-/// Writes `lifetime` for all lifetimes of a predicate but `'static`. Returns whether there is one.
+/// Writes `lifetime` for all lifetimes of a predicate but `'static`. Returns `true` if there is one.
 pub(crate) fn unify_predicate(predicate: &mut PredicateType, lifetime: &Lifetime) -> bool {
     let mut is_found = false;
     let mut visit = |found: &mut Lifetime| {
@@ -83,7 +83,7 @@ pub(crate) fn find_borrowed(ty: &Type) -> Vec<Lifetime> {
     found
 }
 
-/// Returns whether a type has a lifetime besides `'static`.
+/// Returns `true` if a type has a lifetime besides `'static`.
 pub(crate) fn borrows(ty: &Type) -> bool {
     !find_borrowed(ty).is_empty()
 }

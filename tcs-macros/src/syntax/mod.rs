@@ -25,12 +25,12 @@ pub(crate) use self::{
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };
 
-/// Returns whether an element of a comma-separated list ends here: at a comma, or at the end of the input.
+/// Returns `true` if an element of a comma-separated list ends here: at a comma, or at the end of the input.
 pub(crate) fn at_element_end(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,])
 }
 
-/// Returns whether the next item of a module seems to begin here.
+/// Returns `true` if the next item of a module seems to begin here.
 pub(crate) fn at_item(input: ParseStream<'_>) -> bool {
     input.peek(Token![pub]) || input.peek(Token![#])
 }

@@ -15,17 +15,17 @@ pub(crate) fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// Returns whether a type has no known size whatever is in scope.
+/// Returns `true` if a type has no known size whatever is in scope.
 pub(crate) fn is_unsized(bare: &Type) -> bool {
     matches!(bare, Type::Slice(_) | Type::TraitObject(_)) || is_named(bare, "str")
 }
 
-/// Returns whether a type is written as this single name.
+/// Returns `true` if a type is written as this single name.
 pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.is_ident(name))
 }
 
-/// Returns whether a type is one that owns what literals borrow, by its last name: a caller can then write
+/// Returns `true` if a type is one that owns what literals borrow, by its last name: a caller can then write
 /// `impl Into` of it. Any type can be converted into itself, so one of this name that is another does no harm.
 pub(crate) fn is_converted(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else {
@@ -35,7 +35,7 @@ pub(crate) fn is_converted(ty: &Type) -> bool {
     ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
 }
 
-/// Returns whether both are written the same.
+/// Returns `true` if both are written the same.
 pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
@@ -46,7 +46,7 @@ pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
     tokens.find(|token| token.to_string() == "impl")
 }
 
-/// Returns whether a type contains `Future<Output = …>`. `Output =` shows that this `Future` is a trait; a
+/// Returns `true` if a type contains `Future<Output = …>`. `Output =` shows that this `Future` is a trait; a
 /// type of the user's may have the same name.
 pub(crate) fn has_future(ty: &Type) -> bool {
     let tokens = tokens_of(ty);
@@ -55,7 +55,7 @@ pub(crate) fn has_future(ty: &Type) -> bool {
     runs.any(|run| run == ["Future", "<", "Output", "="])
 }
 
-/// Returns whether one of the names is meant in tokens: `S` is not in `other::S`.
+/// Returns `true` if one of the names is meant in tokens: `S` is not in `other::S`.
 pub(crate) fn mentions_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
     let starts = path_starts(tokens.to_token_stream());
     starts.iter().any(|start| names.contains(start))

@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 
-/// Returns whether `camel`, which is an identifier `snake` in `UpperCamelCase`, can be a type's name.
+/// Returns `true` if `camel`, which is an identifier `snake` in `UpperCamelCase`, can be a type's name.
 pub(crate) fn is_type_name(snake: &str, camel: &str) -> bool {
     // What follows `_` may not be able to begin an identifier, such as a digit of any script. Parsing it would
     // not do: rustc reports a text that is not a token, even if the macro ignores the error.
@@ -10,7 +10,7 @@ pub(crate) fn is_type_name(snake: &str, camel: &str) -> bool {
     is_start && camel != "Self"
 }
 
-/// Returns whether a word is one of the names.
+/// Returns `true` if a word is one of the names.
 pub(crate) fn is_one_of(word: &Ident, names: &[&str]) -> bool {
     names.contains(&word.to_string().as_str())
 }

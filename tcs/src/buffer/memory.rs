@@ -66,6 +66,7 @@ pub(crate) struct OverBudget;
 impl MemoryBudget {
     /// Creates a budget of this many bytes.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        // Semaphores of tokio count permits in `u32` for one acquire, so a permit is a page and not a byte.
         let total = u32::try_from(bytes / PAGE).unwrap_or(u32::MAX).max(2);
         let semaphore = |pages: u32| {
             let pages = usize::try_from(pages).unwrap_or(usize::MAX);
@@ -94,6 +95,8 @@ impl MemoryBudget {
     /// Cancel safe.
     pub(crate) async fn reserve(&self, bytes: usize, share: NewcomerShare) -> Reservation {
         Reservation {
+            // The share is taken before the pages. In the other order, newcomers would hold pages while they wait
+            // for their half, and others would wait for them.
             pages: acquire(&self.pages, self.pages_for(bytes), &self.waiting).await,
             newcomer: share.0,
             overdraft: acquire(&self.overdraft, 0, &self.waiting).await,
@@ -112,6 +115,8 @@ impl MemoryBudget {
         bytes: usize,
         reserved: &mut Option<Reservation>,
     ) -> Result<(), OverBudget> {
+        // It exists already, so to wait would free nothing: the peer that does not read holds it. So this never
+        // waits.
         let earlier = reserved.as_ref().map_or(0, |reserved| {
             reserved.pages.num_permits() + reserved.overdraft.num_permits()
         });
@@ -164,6 +169,8 @@ impl MemoryBudget {
 
     fn pages_for(&self, bytes: usize) -> u32 {
         let pages = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX);
+        // A message beyond the budget can only ever have all of it. Without this, it would wait for pages that do
+        // not exist.
         pages.min(self.total)
     }
 }

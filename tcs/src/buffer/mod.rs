@@ -14,6 +14,7 @@ mod write;
 pub(crate) use ahead::ReadAhead;
 pub(crate) use frames::{Arrival, Frames};
 pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
+pub(crate) use pool::MessageBytes;
 pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
 pub(crate) use write::{EncodeOutcome, Unusual, WriteBuffer};
 

@@ -5,6 +5,8 @@
 
 use std::{
     cell::RefCell,
+    mem::take,
+    ops::Deref,
     thread::{AccessError, LocalKey},
 };
 
@@ -17,8 +19,12 @@ pub(super) const LARGEST: usize = 128 * 1024;
 /// The unused items of one kind in a thread.
 pub(super) type Pool<T> = RefCell<Vec<T>>;
 
+/// The largest capacity of a short message. A thread keeps up to 1,024 of them.
+const LARGEST_SHORT: usize = 2 * 1024;
+
 thread_local! {
     static UNUSED_MEMORY: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
+    static UNUSED_SHORT: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
 
 /// The bytes a pool may keep. An item is kept only if the pool, with every item as large as this one, stays within this
@@ -33,7 +39,7 @@ pub(super) fn get() -> Vec<u8> {
 
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
 pub(super) fn put(buffer: &mut Vec<u8>) {
-    let mut buffer = std::mem::take(buffer);
+    let mut buffer = take(buffer);
     let capacity = buffer.capacity();
     if is_poolable(capacity) {
         buffer.clear();
@@ -64,6 +70,36 @@ pub(super) fn put_in<T>(pool: &'static LocalKey<Pool<T>>, capacity: usize, item:
             pool.push(item);
         }
     });
+}
+
+/// The bytes of a message of its own. Those of a short one are used again by the next.
+#[derive(Debug, Default)]
+pub(crate) struct MessageBytes(pub(crate) Vec<u8>);
+
+impl MessageBytes {
+    /// Returns empty ones for a message of about this length.
+    pub(crate) fn for_len(length: usize) -> Self {
+        let unused = (length <= LARGEST_SHORT).then(|| get_from(&UNUSED_SHORT));
+        Self(unused.flatten().unwrap_or_default())
+    }
+}
+
+impl Deref for MessageBytes {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl Drop for MessageBytes {
+    fn drop(&mut self) {
+        if (1..=LARGEST_SHORT).contains(&self.0.capacity()) {
+            let mut bytes = take(&mut self.0);
+            bytes.clear();
+            put_in(&UNUSED_SHORT, LARGEST_SHORT, bytes);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use super::{
     ahead::ReadAhead,
     frames::{Arrival, Frames, Position, slice},
     memory::{MemoryBudget, Reservation},
-    pool::{self, NEW_CAPACITY},
+    pool::{self, MessageBytes, NEW_CAPACITY},
 };
 use crate::{
     framing::{Input, ParsedFrame, ReadState, Side},
@@ -173,6 +173,8 @@ impl ReadBuffer {
         parsed: &ParsedFrame,
         budget: &MemoryBudget,
     ) -> Result<OwnedMessage, Range<usize>> {
+        // A large message takes its buffer with it, and leaves only what follows. That must be little, or the rest
+        // would be copied for each message.
         let place = self.consume(&parsed.payload(), parsed.consumed);
         if place.len() > pool::LARGEST.max(self.capacity() / 2)
             && self.unread_len() <= pool::LARGEST
@@ -181,7 +183,7 @@ impl ReadBuffer {
             let rest = self.buffer.split_off(self.position.start);
             self.position.start = 0;
             let message = OwnedMessage {
-                bytes: replace(&mut self.buffer, rest),
+                bytes: MessageBytes(replace(&mut self.buffer, rest)),
                 place,
                 _reserved: self.reserved.take(),
             };
@@ -197,11 +199,13 @@ impl ReadBuffer {
         } else {
             None
         };
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(length).is_err() {
+        // The system may refuse it, and then one request is rejected. An ordinary allocation would abort the
+        // process.
+        let mut bytes = MessageBytes::for_len(length);
+        if bytes.0.try_reserve_exact(length).is_err() {
             return Err(place);
         }
-        bytes.extend_from_slice(self.frame(place));
+        bytes.0.extend_from_slice(self.frame(place));
         Ok(OwnedMessage {
             bytes,
             place: 0..length,
@@ -252,11 +256,14 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<Result<usize, ReadError>> {
+        // First what was read ahead: it is older than anything that is still in the socket.
         self.make_room()?;
         if !ahead.is_unused() {
             self.take_ahead(ahead);
             return Poll::Ready(Ok(0));
         }
+        // It reads into the uninitialized room of the buffer, so nothing is zeroed before, and nothing copied
+        // afterwards.
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.read_state == ReadState::MaybeMore {
             return self.confirm_pause(cx);
@@ -264,6 +271,8 @@ impl ReadBuffer {
         let read = ready!(read).map_err(ReadError::Io)?;
         self.read_state = match read {
             0 => ReadState::Eof,
+            // Only a full buffer says that there may be more. A second read that finds nothing would cost a system
+            // call per request.
             _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
             _ => ReadState::Idle,
         };
@@ -300,6 +309,7 @@ impl ReadBuffer {
         let skipped = self.position.skip.min(self.buffer.len());
         self.position.skip -= skipped;
         self.position.skipped += skipped;
+        // Nothing of a skipped message is kept, so a peer cannot make the buffer grow by what nobody reads.
         if self.position.skip > 0 {
             self.buffer.clear();
         } else {
@@ -337,6 +347,8 @@ impl ReadBuffer {
     /// the smaller one is still larger than the pool keeps.
     #[cold]
     pub(super) fn compact(&mut self) {
+        // An idle connection with a few bytes of a frame would otherwise keep a whole buffer of the pool for as
+        // long as the peer likes.
         let unread = self.position.unread(&self.buffer);
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
         if capacity > self.buffer.capacity() / 4 {
@@ -393,6 +405,8 @@ impl ReadBuffer {
 
     #[inline]
     fn make_room(&mut self) -> Result<(), ReadError> {
+        // The usual case is a request that was consumed whole: then nothing moves. A pipelined rest is moved once
+        // per read, not per request.
         if self.position.start == self.buffer.len() {
             self.buffer.clear();
         } else if self.position.start > 0 {
@@ -418,6 +432,7 @@ impl ReadBuffer {
         }
         let divisor = if capacity < LARGE { 1 } else { 2 };
         // The system may refuse the memory for a large frame. That must not end the process.
+        // Not by what a length in a header claims: a peer gets memory for bytes that have arrived.
         let more = room.min(capacity / divisor);
         let grown = self.buffer.try_reserve_exact(more);
         grown.map_err(|_| ReadError::OutOfMemory)
@@ -427,7 +442,7 @@ impl ReadBuffer {
 /// A message that was taken out of a [`ReadBuffer`].
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
-    bytes: Vec<u8>,
+    bytes: MessageBytes,
     place: Range<usize>,
     /// The memory of a large one.
     _reserved: Option<Reservation>,

@@ -129,6 +129,8 @@ impl WriteBuffer {
     /// Appends frames that were sent, if all in the buffer were, and if there is room. Returns `true` if they were
     /// appended.
     pub(crate) fn append_sent(&mut self, frames: &[u8]) -> bool {
+        // It must not reallocate: this keeps what was sent for a retry, and memory that grows for that has no
+        // limit.
         let room = self.buffer.capacity() - self.buffer.len();
         let fits = self.sent == self.committed && self.buffer.len() == self.committed;
         if !fits || frames.len() > room {
@@ -184,6 +186,8 @@ impl WriteBuffer {
         if self.buffer.capacity() == 0 {
             self.buffer = pool::get();
         }
+        // A panic in `encode` unwinds through `message`, so nobody could clean up there. The next message would be
+        // appended to half a frame.
         self.buffer.truncate(self.committed);
         self.after = After::Continue;
     }
@@ -211,12 +215,16 @@ impl WriteBuffer {
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Unusual> {
+        // The frame is written in place, header first, so a message is copied once: from the value into this
+        // buffer.
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
+        // It is lent, not returned: a reply that closes the connection must still close it if its encoding panics.
         writer.lend_after(&mut self.after);
         if let Some(encoder) = framing.encoder() {
             writer.set_encoder(encoder);
         }
+        // One test for all that is rare. An ordinary reply takes the branch that calls nothing out of line.
         let encoded = encode(&mut writer);
         let outcome = if encoded.is_err() || !writer.is_ordinary() {
             let encoded = encoded.map(|()| writer.into_state());
@@ -246,6 +254,7 @@ impl WriteBuffer {
             }
             Err(_) => Err(FrameError::out_of_memory(message.len())),
         };
+        // Otherwise the header that `begin` wrote would be in front of the next frame.
         written.inspect_err(|_| self.buffer.truncate(self.committed))
     }
 
@@ -278,6 +287,7 @@ impl WriteBuffer {
     #[cold]
     fn unusual(&mut self, outcome: EncodeOutcome) -> Unusual {
         self.buffer.truncate(self.committed);
+        // Taken, so that it is not that of the next message as well.
         let after = std::mem::take(&mut self.after);
         Unusual { outcome, after }
     }
@@ -337,10 +347,12 @@ impl WriteBuffer {
         while self.sent < self.committed {
             let unsent = self.unsent();
             match ready!(Pin::new(&mut *stream).poll_write(cx, unsent))? {
+                // A stream that takes nothing and does not wait would be asked again without end.
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
         }
+        // A stream with a buffer of its own, such as TLS, keeps the end of a reply until it is flushed.
         if self.sent > 0 {
             ready!(Pin::new(stream).poll_flush(cx))?;
         }
@@ -381,6 +393,7 @@ impl WriteBuffer {
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn replace_large(&mut self) {
+        // A connection that waits would keep the size of its largest reply for as long as it waits.
         if self.committed == 0 && !is_poolable(self.buffer.capacity()) {
             self.buffer = pool::get();
             self.reserved = None;

@@ -31,7 +31,7 @@
 //! # Examples
 //!
 //! ```
-//! use tcs::{ConcurrentServer, blocking::Connection, server_protocol};
+//! use tcs::{ConcurrentServer, client::blocking::Connection, server_protocol};
 //!
 //! #[server_protocol]
 //! fn double(n: u32) -> u64 {
@@ -289,7 +289,7 @@ impl ConnectOptions {
 /// A [`tcs::Channel`](crate::Channel) becomes one with `from`:
 ///
 /// ```
-/// use tcs::{ConcurrentServer, blocking, client::ChannelOptions, server_protocol};
+/// use tcs::{ConcurrentServer, client::{ChannelOptions, blocking}, server_protocol};
 ///
 /// #[server_protocol]
 /// fn double(n: u32) -> u64 {

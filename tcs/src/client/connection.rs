@@ -8,26 +8,27 @@
 //! | `waits.rs` | limits each wait |
 //! | `abandoned.rs` | deals with what is left of earlier exchanges |
 
-use std::{fmt, sync::Arc, task::Context};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    event_queue::EventQueue,
-    ids::Ids,
-    in_flight::InFlightQueue,
-    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
-    waits::Waits,
-    wire::Wire,
+    exchanges::Exchanges,
+    fault::OUT_OF_SYNC,
+    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
 };
 use crate::{
     Address, Error, Peer, Result,
-    format::{Decode, Encode as _, Writer},
-    framing::{ConnectionFraming, Framing, LengthPrefixed},
-    limit::assert_parameters,
-    protocol::{CallContract, ClientProtocol},
+    deadline::Deadline,
+    format::{Decode, Encode as _, Writer, read},
+    framing::{Framing, LengthPrefixed},
+    protocol::{CallContract, ClientProtocol, Contract},
     transport::Stream,
 };
+
+/// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
+/// memory of a large reply beyond the next reply.
+const MAX_SCRATCH: usize = 128 * 1024;
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
@@ -95,32 +96,16 @@ use crate::{
 /// # }
 /// ```
 pub struct Connection<F = LengthPrefixed> {
-    pub(super) wire: Wire,
-    pub(super) framing: ConnectionFraming<F>,
-    pub(super) in_flight: InFlightQueue,
-    pub(super) peer: Peer,
-    pub(super) options: ConnectOptions,
-    /// Whether a message was received without a request.
-    pub(super) is_greeted: bool,
-    pub(super) waits: Waits,
+    /// The next use of the connection begins with [`exchanges`](Self::exchanges).
+    pub(super) exchanges: Exchanges<F>,
+    /// How long the next call may take, from [`deadline`](Self::deadline).
+    next_limit: Option<Duration>,
+    /// Whether the last reply was for another operation than the one that was called, or is still being examined.
+    is_out_of_sync: bool,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
-    pub(super) scratch: Vec<u8>,
-    pub(super) unfinished: Option<Unfinished>,
-    /// For framings with ids.
-    pub(super) ids: Ids,
-    /// The events that have arrived, and were not received.
-    pub(super) events: EventQueue,
+    scratch: Vec<u8>,
     /// The event that was taken last. What it is decoded to may borrow from it.
-    pub(super) event: Arc<[u8]>,
-}
-
-/// What an exchange has not finished. Another one cannot follow it, so the connection closes at its next use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfinished {
-    /// The last reply was for another operation than the one that was called, or is still being examined.
-    Operation,
-    /// Chunks follow the request in flight, and their end was not queued.
-    Upload,
+    event: Arc<[u8]>,
 }
 
 /// The parts of a [`Connection`], from [`Connection::into_parts`].
@@ -178,7 +163,10 @@ impl<F: Framing> Connection<F> {
     {
         let deadline = self.take_deadline()?;
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        let reply = self
+            .exchanges()
+            .round_trip(P::HAS_GREETING, deadline, request);
+        let reply = reply.await?;
         let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
         Ok(protocol.process_reply(peer, reply).await)
     }
@@ -211,7 +199,10 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        let reply = self
+            .exchanges()
+            .round_trip(P::HAS_GREETING, deadline, request);
+        let reply = reply.await?;
         self.decode(reply, |reply, _| Ok(reply))
     }
 
@@ -231,9 +222,12 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::HAS_GREETING, deadline, request).await?;
+        let reply = self
+            .exchanges()
+            .round_trip(P::HAS_GREETING, deadline, request);
+        let reply = reply.await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
-        self.unfinished = Some(Unfinished::Operation);
+        self.is_out_of_sync = true;
         self.decode(reply, |reply, peer| {
             extract(reply).ok_or_else(|| Error::wrong_operation(peer))
         })
@@ -266,7 +260,7 @@ impl<F: Framing> Connection<F> {
         T: Decode<'a, Format>,
     {
         let deadline = self.take_deadline()?;
-        let message = self.receive_message(deadline).await?;
+        let message = self.exchanges().receive_message(deadline).await?;
         let decoded = self.decode(message, |message, _| Ok(message));
         decoded.map_err(Error::not_sent)
     }
@@ -274,21 +268,11 @@ impl<F: Framing> Connection<F> {
 
 impl<F: Framing> Connection<F> {
     pub(super) fn new(stream: Stream, peer: Peer, options: ConnectOptions) -> Self {
-        const {
-            assert_parameters::<F>();
-        }
         Self {
-            wire: Wire::new(stream, &options),
-            framing: ConnectionFraming::of_client(),
-            in_flight: InFlightQueue::default(),
-            peer,
-            options,
-            is_greeted: false,
-            waits: Waits::default(),
+            exchanges: Exchanges::new(stream, peer, options),
+            next_limit: None,
+            is_out_of_sync: false,
             scratch: Vec::new(),
-            unfinished: None,
-            ids: Ids::default(),
-            events: EventQueue::default(),
             event: Arc::default(),
         }
     }
@@ -317,7 +301,52 @@ impl<F: Framing> Connection<F> {
 
     /// Returns the server's end of the connection.
     pub const fn peer(&self) -> &Peer {
-        &self.peer
+        self.exchanges.peer()
+    }
+
+    /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
+    /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
+    /// timeout applies.
+    ///
+    /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
+    /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
+    /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a
+    /// [dropped call](Self#cancel-safety). If the [reply timeout](ConnectOptions::reply_timeout) is shorter, it still
+    /// closes the connection. With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
+    ///
+    /// A call that a protocol function makes also ends when the server's
+    /// [`request_timeout`](crate::server::Server::request_timeout) for the function would pass, without a limit of its
+    /// own. The earlier one applies. A task that the function spawns inherits nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tcs::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use tcs::{ConcurrentServer, Connection, ErrorKind, server_protocol};
+    ///
+    /// #[server_protocol]
+    /// async fn pause(milliseconds: u64) -> u64 {
+    ///     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    ///     milliseconds
+    /// }
+    ///
+    /// let server = ConcurrentServer::new(Pause).port(0).bind().await?;
+    /// let addr = server.local_addr();
+    /// tokio::spawn(server.listen());
+    ///
+    /// let mut connection = Connection::connect(addr).await?;
+    /// let late = connection.deadline(Duration::from_millis(10)).call::<Pause>(50).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// assert_eq!(connection.call::<Pause>(0).await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadline(&mut self, limit: Duration) -> &mut Self {
+        self.next_limit = Some(limit.min(MAX_TIMEOUT));
+        self
     }
 
     /// Closes the connection after its last exchange, within the reply timeout.
@@ -329,10 +358,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// Dropping the future drops the connection.
     pub async fn close(mut self) {
-        if self.ensure_idle().is_ok() {
-            let shut_down = |it: &mut Self, cx: &mut Context<'_>| it.wire.poll_shutdown(cx);
-            self.with_timeout(|it| &mut it.waits.reply_timer, shut_down)
-                .await;
+        if self.exchanges().ensure_idle().is_ok() {
+            self.exchanges.shut_down().await;
         }
     }
 
@@ -370,11 +397,13 @@ impl<F: Framing> Connection<F> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn into_parts(mut self) -> Result<ConnectionParts> {
-        self.ensure_idle()?;
-        let Some((stream, read_buf)) = self.wire.into_parts() else {
+    pub fn into_parts(self) -> Result<ConnectionParts> {
+        let mut exchanges = self.into_exchanges();
+        exchanges.ensure_idle()?;
+        let (wire, _, peer) = exchanges.into_wire();
+        let Some((stream, read_buf)) = wire.into_parts() else {
             let reason = "an earlier message was not sent or received to its end";
-            return Err(Error::broken_before_sent(&self.peer, reason));
+            return Err(Error::broken_before_sent(&peer, reason));
         };
         Ok(ConnectionParts { stream, read_buf })
     }
@@ -420,7 +449,7 @@ impl<F: Framing> Connection<F> {
     #[cfg(feature = "tls")]
     pub async fn start_tls(self, tls: &crate::transport::ClientTls, host: &str) -> Result<Self> {
         tls.check()?;
-        let (peer, options) = (self.peer.clone(), self.options.clone());
+        let (peer, options) = (self.peer().clone(), self.exchanges.options().clone());
         let ConnectionParts { stream, read_buf } = self.into_parts()?;
         if !read_buf.is_empty() {
             let reason = "the server sent more than its reply before TLS";
@@ -432,16 +461,97 @@ impl<F: Framing> Connection<F> {
         let stream = opened.map_err(|source| Error::handshake(host, &peer, source))?;
         let mut connection = Self::new(stream, peer, options);
         // The greeting came before.
-        connection.is_greeted = true;
+        connection.exchanges.note_greeting();
         Ok(connection)
+    }
+}
+
+impl<F: Framing> Connection<F> {
+    /// Returns the exchanges, for the next use of the connection. Closes it if it is out of sync.
+    #[inline]
+    pub(super) fn exchanges(&mut self) -> &mut Exchanges<F> {
+        if self.is_out_of_sync {
+            self.exchanges.close_with(OUT_OF_SYNC);
+        }
+        &mut self.exchanges
+    }
+
+    /// Returns the exchanges, in place of the connection. Closes it if it is out of sync.
+    pub(super) fn into_exchanges(mut self) -> Exchanges<F> {
+        self.exchanges();
+        self.exchanges
+    }
+
+    /// Returns the deadline of the call that begins, or an error if it has passed.
+    pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
+        Deadline::begin(self.next_limit.take(), || self.exchanges.peer().clone())
+    }
+
+    /// Sets how the protocol distinguishes events from replies, if it does.
+    #[inline]
+    pub(super) fn note_events_of<P: Contract>(&mut self) {
+        if let Some(is_event) = P::IS_EVENT {
+            self.exchanges.set_is_event(is_event);
+        }
+    }
+
+    /// Decodes the message at `range`. Returns what `extract` makes of it.
+    pub(super) fn decode<'a, Format, M: Decode<'a, Format>, T>(
+        &'a mut self,
+        range: Range<usize>,
+        extract: impl FnOnce(M, &'a Peer) -> Result<T>,
+    ) -> Result<T> {
+        self.scratch.clear();
+        self.scratch.shrink_to(MAX_SCRATCH);
+        let (message, framing, peer) = self.exchanges.message_parts(range);
+        let decoded = read(message, &mut self.scratch, framing);
+        let decoded = decoded.map_err(|source| Error::decode(peer, source))?;
+        let value = extract(decoded, peer)?;
+        self.is_out_of_sync = false;
+        Ok(value)
+    }
+
+    /// Takes the oldest event that was kept. Returns `false` if there is none.
+    pub(super) fn take_event(&mut self) -> bool {
+        let event = self.exchanges().take_event();
+        let is_there = event.is_some();
+        self.event = event.unwrap_or_default();
+        is_there
+    }
+
+    /// Decodes the event that was taken.
+    pub(super) fn decode_event<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
+        self.scratch.clear();
+        self.scratch.shrink_to(MAX_SCRATCH);
+        let decoded = read(&self.event, &mut self.scratch, self.exchanges.framing());
+        decoded.map_err(|source| Error::decode(self.exchanges.peer(), source))
     }
 }
 
 impl<F> fmt::Debug for Connection<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer", &self.peer)
-            .field("closed", &self.wire.stop_reason())
+            .field("peer", self.exchanges.peer())
+            .field("closed", &self.exchanges.fault())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::format::Plain;
+
+    #[tokio::test]
+    async fn scratch_of_a_large_reply_is_freed_by_the_next() {
+        let (near, mut far) = duplex(64);
+        let mut connection: Connection<LengthPrefixed> = Connection::over(near);
+        connection.scratch = vec![b'x'; 1 << 20];
+        far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
+        let message = connection.receive::<&str, Plain>().await;
+        assert_eq!(message.expect("a message"), "hi");
+        assert!(connection.scratch.capacity() <= MAX_SCRATCH);
     }
 }

@@ -1,25 +1,7 @@
 //! The events that a server pushes over a connection.
 
-use std::{
-    future::poll_fn,
-    ops::Range,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
-
-use super::{
-    connection::Connection,
-    fault::{Fault, UNEXPECTED},
-    replies::Received,
-    wire::Expected,
-};
-use crate::{
-    Error, Result,
-    deadline::Deadline,
-    format::Decode,
-    framing::Framing,
-    protocol::{Contract, Pushes},
-};
+use super::connection::Connection;
+use crate::{Error, Result, format::Decode, framing::Framing, protocol::Pushes};
 
 impl<F: Framing> Connection<F> {
     /// Waits for an event that the server pushes, and returns it. It may borrow from the connection.
@@ -34,7 +16,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed) and
     /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use
-    /// of this method on, or, if the protocol has [`IS_EVENT`](Contract::IS_EVENT), from the first call. If the server
+    /// of this method on, or, if the protocol has [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), from the first call. If the server
     /// has a greeting, [`receive`](Self::receive) it first.
     ///
     /// # Errors
@@ -86,70 +68,13 @@ impl<F: Framing> Connection<F> {
         P: Pushes,
         P::Event<'a>: Decode<'a, P::Format>,
     {
-        self.framing.set_is_event(P::is_push);
+        self.exchanges().set_is_event(P::is_push);
         let deadline = self.take_deadline()?;
         if self.take_event() {
-            return self.decode_queued().map_err(Error::not_sent);
+            return self.decode_event().map_err(Error::not_sent);
         }
-        let event = self.receive_event(deadline).await?;
+        let event = self.exchanges().receive_event(deadline).await?;
         let decoded = self.decode(event, |event, _| Ok(event));
         decoded.map_err(Error::not_sent)
-    }
-
-    /// Waits for an event, and returns where it is in the read buffer.
-    async fn receive_event(&mut self, deadline: Option<Deadline>) -> Result<Range<usize>> {
-        self.prepare()?;
-        poll_fn(|cx| match self.poll_event(cx) {
-            Poll::Ready(event) => {
-                if self.in_flight.abandoned() == 0 {
-                    self.waits.reply_timer.reset();
-                }
-                Poll::Ready(event.map_err(|fault| self.fail(fault)))
-            }
-            Poll::Pending => match &deadline {
-                Some(deadline) => {
-                    ready!(self.waits.reply_timer.poll_until(deadline.at, cx));
-                    Poll::Ready(Err(self.late(None, deadline)))
-                }
-                None => Poll::Pending,
-            },
-        })
-        .await
-    }
-
-    /// Waits for an event. Skips the replies to abandoned requests.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Range<usize>, Arc<Fault>>> {
-        match ready!(self.poll_any(cx, Expected::NOTHING))? {
-            Received::Event(range) => Poll::Ready(Ok(range)),
-            // A framing of one exchange has replies without requests.
-            _ => Poll::Ready(Err(Fault::Broken(UNEXPECTED).into())),
-        }
-    }
-
-    /// Takes the oldest event that was kept. Returns `false` if there is none.
-    pub(super) fn take_event(&mut self) -> bool {
-        let event = self.events.pop_event();
-        let is_there = event.is_some();
-        self.event = event.unwrap_or_default();
-        is_there
-    }
-
-    /// Keeps an event for [`next_event`](Self::next_event).
-    #[cold]
-    pub(super) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
-        let event = Arc::from(self.wire.message(event));
-        if self.events.push(event, self.options.max_queued_events) {
-            return Ok(());
-        }
-        let reason = "its events were not received, and are more than `max_queued_events`";
-        Err(Fault::Broken(reason).into())
-    }
-
-    /// Sets how the protocol distinguishes events from replies, if it does.
-    #[inline]
-    pub(super) fn note_events_of<P: Contract>(&mut self) {
-        if let Some(is_event) = P::IS_EVENT {
-            self.framing.set_is_event(is_event);
-        }
     }
 }

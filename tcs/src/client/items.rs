@@ -127,9 +127,10 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let offset = self.begin(P::HAS_GREETING, deadline, request).await?;
+        let exchanges = self.exchanges();
+        let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
-        self.skip_arrived().await?;
+        exchanges.skip_arrived().await?;
         Ok(Items {
             connection: self,
             offset,
@@ -175,7 +176,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         let mut skipped = 0;
         while let Some(item) = poll_fn(|cx| self.poll_item(cx)).await? {
             skipped += 1;
-            if self.connection.must_pause(item.len()) {
+            if self.connection.exchanges.must_pause(item.len()) {
                 // The stream of a user may have no part in the budget of tokio.
                 yield_now().await;
             }
@@ -210,18 +211,18 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         if !matches!(self.state, StreamState::Open) {
             return Poll::Ready(Ok(None));
         }
-        let connection = &mut *self.connection;
-        let polled = connection.poll_received(cx, Expected::NOTHING);
+        let exchanges = &mut self.connection.exchanges;
+        let polled = exchanges.poll_received(cx, Expected::NOTHING);
         let deadline = self.deadline.as_ref();
-        let received = ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled));
+        let received = ready!(exchanges.poll_in_time(cx, Some(self.offset), deadline, polled));
         match received {
             Ok(Received::Item(item)) => {
                 if let Some(deadline) = deadline.filter(|it| Instant::now() >= it.at) {
                     self.state = StreamState::Failed;
-                    return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
+                    return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
                 }
                 if <P::Framing as Framing>::HAS_IDS {
-                    connection.count_item(item.len(), cx);
+                    exchanges.count_item(item.len(), cx);
                 }
                 return Poll::Ready(Ok(Some(item)));
             }
@@ -231,7 +232,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
             }
             _ => self.state = StreamState::Failed,
         }
-        let reply = received.and_then(|received| self.connection.message_in(received));
+        let reply = received.and_then(|received| exchanges.message_in(received));
         Poll::Ready(reply.map(|_| None))
     }
 }

@@ -26,7 +26,6 @@
 //!
 //! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
 
-mod abandoned;
 pub mod blocking;
 pub(crate) mod channel;
 mod connect;
@@ -34,23 +33,19 @@ pub(crate) mod connection;
 mod event_queue;
 mod events;
 pub(crate) mod exchange;
+mod exchanges;
 mod fault;
-mod ids;
-mod in_flight;
-mod incoming;
 mod items;
 mod options;
 mod pipeline;
 mod reencode;
 mod replies;
 mod requests;
-mod round_trip;
 #[cfg(feature = "tower")]
 mod service;
 mod split;
 mod timer;
 mod upload;
-mod waits;
 mod wire;
 
 pub use channel::{ChannelEvent, ChannelItems, ChannelOptions, ChannelState, Events};
@@ -64,5 +59,5 @@ pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;
-pub use split::{Incoming, Receiver, Sender};
+pub use split::{Receiver, ReplyOrEvent, Sender};
 pub use upload::Upload;

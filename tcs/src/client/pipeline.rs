@@ -1,25 +1,13 @@
 //! A connection with many requests in flight.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    task::{Context, Poll, ready},
-};
+use std::{fmt, marker::PhantomData};
 
-use super::{
-    connection::Connection,
-    wire::{Expected, write_threshold},
-};
+use super::{connection::Connection, exchanges::MAX_BUFFERED};
 use crate::{
     Error, Result,
     framing::Framing,
     protocol::{CallContract, Contract},
-    runtime::poll_once,
 };
-
-/// While this many bytes of requests wait to be sent, a pipeline waits. It stops reading when this
-/// many bytes of replies have arrived.
-const MAX_BUFFERED: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
@@ -133,7 +121,7 @@ impl<F: Framing> Connection<F> {
         }
         self.note_events_of::<P>();
         // If this closes the connection, the first `send` returns the error.
-        self.abandon_in_flight();
+        self.exchanges().abandon_in_flight();
         Pipeline {
             connection: self,
             marker: PhantomData,
@@ -162,20 +150,21 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// Once polled, the request is in flight, and [`receive`](Self::receive) returns its result, even
     /// if the future is dropped. It is not, if the future is dropped while it waits for a greeting.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
-        self.connection.ensure_open()?;
-        if self.in_flight() == 0 {
+        let exchanges = &mut self.connection.exchanges;
+        exchanges.ensure_open()?;
+        if exchanges.awaited() == 0 {
             if P::HAS_GREETING {
-                self.connection.await_greeting(None).await?;
+                exchanges.await_greeting(None).await?;
             }
             // A message that has arrived now answers nothing.
-            self.connection.skip_arrived().await?;
+            exchanges.skip_arrived().await?;
         }
         if self.is_full() {
             return Err(self.full_error());
         }
-        self.connection
-            .queue_request(None, |out| P::encode(request, out))?;
-        self.flush_early().await;
+        let exchanges = &mut self.connection.exchanges;
+        exchanges.queue_request(None, |out| P::encode(request, out))?;
+        exchanges.flush_early().await;
         Ok(())
     }
 
@@ -193,14 +182,8 @@ impl<P: CallContract> Pipeline<'_, P> {
         if self.in_flight() == 0 {
             return Ok(None);
         }
-        let connection = &mut *self.connection;
-        let received = connection.with_timeout(
-            |it| &mut it.waits.reply_timer,
-            |it, cx| it.poll_received(cx, Expected::NOTHING),
-        );
-        let received = received.await.map_err(|fault| connection.fail(fault))?;
-        let reply = connection.message_in(received)?;
-        connection.decode(reply, |reply, _| Ok(Some(reply)))
+        let reply = self.connection.exchanges.next_reply().await?;
+        self.connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
     /// Sends the collected requests, without waiting for replies. Returns `true` if nothing is left to send.
@@ -217,15 +200,12 @@ impl<P: CallContract> Pipeline<'_, P> {
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout continues until they are.
     pub async fn flush(&mut self) -> bool {
-        let connection = &mut *self.connection;
-        let flushed =
-            connection.with_timeout(|it| &mut it.waits.flush_timer, Connection::poll_flush);
-        flushed.await
+        self.connection.exchanges.flush().await
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
     pub fn in_flight(&self) -> usize {
-        self.connection.awaited()
+        self.connection.exchanges.awaited()
     }
 
     /// Returns `true` if a reply must be received before another request can be sent.
@@ -233,36 +213,18 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// A pipeline is full if [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
+        let exchanges = &self.connection.exchanges;
         // With nothing in flight, `receive` returns at once, so the caller could only try again.
-        self.in_flight() > 0
-            && (self.has_most_in_flight() || self.connection.wire.unsent() >= MAX_BUFFERED)
-    }
-
-    /// Returns `true` if the limit is reached, abandoned requests included.
-    fn has_most_in_flight(&self) -> bool {
-        self.connection.in_flight.len() >= self.connection.options.max_in_flight
-    }
-
-    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
-    /// of them are queued.
-    async fn flush_early(&mut self) {
-        let Connection {
-            wire, in_flight, ..
-        } = &mut *self.connection;
-        let (end, unsent) = (wire.end_offset(), wire.unsent());
-        let oldest = in_flight.oldest().unwrap_or(end);
-        if unsent >= MAX_BUFFERED {
-            self.flush().await;
-        } else if unsent as u64 >= write_threshold(end - oldest) {
-            let _: Poll<()> = poll_once(|cx| wire.poll_flush(cx)).await;
-        }
+        exchanges.awaited() > 0
+            && (exchanges.has_most_in_flight() || exchanges.unsent() >= MAX_BUFFERED)
     }
 
     /// Returns which limit a full pipeline has reached.
     #[cold]
     fn full_error(&self) -> Error {
-        Error::full(&if self.has_most_in_flight() {
-            let limit = self.connection.options.max_in_flight;
+        let exchanges = &self.connection.exchanges;
+        Error::full(&if exchanges.has_most_in_flight() {
+            let limit = exchanges.options().max_in_flight;
             format!("at most {limit} in flight, `max_in_flight`")
         } else {
             format!("{} KiB of requests wait to be sent", MAX_BUFFERED / 1024)
@@ -270,34 +232,11 @@ impl<P: CallContract> Pipeline<'_, P> {
     }
 }
 
-impl<F: Framing> Connection<F> {
-    /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
-    /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
-    /// reply is received.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let wire = &mut self.wire;
-        if wire.sent() >= self.waits.flush_end {
-            // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.waits.flush_timer.reset();
-            self.waits.flush_end = wire.end_offset();
-        }
-        while wire.poll_flush(cx).is_pending() {
-            if wire.unread() >= MAX_BUFFERED {
-                // This wait is over, so the next flush begins another.
-                self.waits.flush_end = 0;
-                return Poll::Ready(false);
-            }
-            ready!(wire.poll_read(cx));
-        }
-        Poll::Ready(true)
-    }
-}
-
 impl<P: Contract> fmt::Debug for Pipeline<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("peer", self.connection.peer())
-            .field("in_flight", &self.connection.awaited())
+            .field("in_flight", &self.connection.exchanges.awaited())
             .finish_non_exhaustive()
     }
 }

@@ -10,13 +10,13 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
-    ops::Range,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
 use super::{
     connection::Connection,
+    exchanges::Exchanges,
     fault::Fault,
     reencode::{again, encode_alone},
     replies::Received,
@@ -30,9 +30,6 @@ use crate::{
     protocol::{CallContract, Contract, Pushes},
     sync::Mutex,
 };
-
-/// While this many bytes of requests wait to be sent, or of replies wait to be received, the sender adds none.
-const MAX_BUFFERED: usize = 64 * 1024;
 
 /// Why a sender without its receiver sends nothing more.
 const UNRECEIVED: Fault = Fault::Broken("its receiving half was dropped");
@@ -58,7 +55,7 @@ pub struct Receiver<P: Contract> {
 /// What a server sends: a reply, or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Incoming<R, E> {
+pub enum ReplyOrEvent<R, E> {
     /// The reply to the oldest request that has none.
     Reply(R),
     /// An event that the server has pushed.
@@ -79,7 +76,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, client::Incoming, format::Plain,
+    ///     ConcurrentServer, Connection, client::ReplyOrEvent, format::Plain,
     ///     protocol::{Push, Pushes}, server_protocol,
     /// };
     ///
@@ -111,8 +108,8 @@ impl<F: Framing> Connection<F> {
     /// let (mut doubled, mut halved) = (0, 0);
     /// while doubled < 84 || halved < 21 {
     ///     match receiver.next().await? {
-    ///         Incoming::Reply(double) => doubled += double,
-    ///         Incoming::Event(half) => halved += half,
+    ///         ReplyOrEvent::Reply(double) => doubled += double,
+    ///         ReplyOrEvent::Event(half) => halved += half,
     ///         _ => {}
     ///     }
     /// }
@@ -132,13 +129,14 @@ impl<F: Framing> Connection<F> {
             );
         }
         self.note_events_of::<P>();
+        let mut exchanges = self.into_exchanges();
         // If this closes the connection, the halves return the error.
-        self.abandon_in_flight();
-        self.forget_wakers();
-        let peer = self.peer.clone();
+        exchanges.abandon_in_flight();
+        exchanges.forget_wakers();
+        let peer = exchanges.peer().clone();
         let shared = Arc::new(Shared {
-            state: Mutex::new(SharedConnection {
-                connection: self,
+            state: Mutex::new(SharedExchanges {
+                exchanges,
                 has_sender: true,
                 has_receiver: true,
             }),
@@ -166,12 +164,12 @@ struct Half<P: Contract> {
 }
 
 struct Shared<F> {
-    state: Mutex<SharedConnection<F>>,
+    state: Mutex<SharedExchanges<F>>,
     wakers: Arc<Wakers>,
 }
 
-struct SharedConnection<F> {
-    connection: Connection<F>,
+struct SharedExchanges<F> {
+    exchanges: Exchanges<F>,
     has_sender: bool,
     has_receiver: bool,
 }
@@ -250,7 +248,7 @@ impl<P: Contract> Half<P> {
     /// Polls the connection with the waker of both halves.
     fn poll<T>(
         &self,
-        poll: impl FnOnce(&mut SharedConnection<P::Framing>, &mut Context<'_>) -> Poll<T>,
+        poll: impl FnOnce(&mut SharedExchanges<P::Framing>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let wakers = &self.shared.wakers;
         let waker = Waker::from(Arc::clone(wakers));
@@ -286,9 +284,9 @@ impl<P: CallContract> Sender<P> {
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let Half { shared, peer, .. } = &self.0;
         let max_frame_len = {
-            let connection = &mut lock(&shared.state).connection;
-            connection.waits.flush_timer.reset();
-            connection.options.max_frame_len
+            let exchanges = &mut lock(&shared.state).exchanges;
+            exchanges.begin_send();
+            exchanges.options().max_frame_len
         };
         let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
         let queued = poll_fn(|cx| {
@@ -297,12 +295,12 @@ impl<P: CallContract> Sender<P> {
                 if !state.has_receiver {
                     return Poll::Ready(Err(UNRECEIVED.later_error(peer)));
                 }
-                let connection = &mut state.connection;
-                if connection.poll_room::<P>(cx)?.is_pending() {
-                    return connection.poll_timeout(|it| &mut it.waits.flush_timer, cx);
+                let exchanges = &mut state.exchanges;
+                if exchanges.poll_room(P::HAS_GREETING, cx)?.is_pending() {
+                    return exchanges.poll_send_timeout(cx);
                 }
-                let offset = connection.queue_request(None, again(&request))?;
-                Poll::Ready(Ok((offset, connection.wire.end_offset())))
+                let offset = exchanges.queue_request(None, again(&request))?;
+                Poll::Ready(Ok((offset, exchanges.end_offset())))
             })
         });
         let (offset, end) = queued.await?;
@@ -311,54 +309,19 @@ impl<P: CallContract> Sender<P> {
         poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
-                let connection = &mut state.connection;
-                if connection.wire.poll_flush(cx).is_ready() || connection.wire.sent() >= end {
+                let exchanges = &mut state.exchanges;
+                if exchanges.poll_sent(cx, end).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
                 if !state.has_receiver {
                     // The server may not read on before somebody reads its replies, which nobody will.
-                    let sent = connection.wire.sent();
+                    let sent = exchanges.sent();
                     return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
-                connection.poll_timeout(|it| &mut it.waits.flush_timer, cx)
+                exchanges.poll_send_timeout(cx)
             })
         })
         .await
-    }
-}
-
-impl<F: Framing> Connection<F> {
-    /// Replaces the wakers of earlier tasks, which are foreign code. Later, it would be dropped under the lock.
-    fn forget_wakers(&mut self) {
-        self.waits.reply_timer.forget_waker();
-        self.waits.flush_timer.forget_waker();
-        let mut cx = Context::from_waker(Waker::noop());
-        let _: [Poll<()>; 2] = [self.wire.poll_read(&mut cx), self.wire.poll_flush(&mut cx)];
-    }
-
-    /// Waits until another request can be queued.
-    fn poll_room<P: Contract>(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.ensure_open()?;
-        if P::HAS_GREETING && self.is_fresh() {
-            return Poll::Pending;
-        }
-        if self.wire.unsent() >= MAX_BUFFERED {
-            let _: Poll<()> = self.wire.poll_flush(cx);
-        }
-        // With ids, replies would come in any order.
-        let most_in_flight = if F::HAS_IDS {
-            1
-        } else {
-            self.options.max_in_flight
-        };
-        if self.in_flight.len() >= most_in_flight || self.wire.unsent() >= MAX_BUFFERED {
-            return Poll::Pending;
-        }
-        if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
-            // What is there already is no reply to this request. The receiver parses it.
-            let _: Poll<()> = self.wire.poll_read(cx);
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -403,28 +366,27 @@ impl<P: CallContract> Receiver<P> {
     /// # Cancel safety
     ///
     /// Safe: the next call returns the message. The reply timeout continues until then.
-    pub async fn next<'a>(&'a mut self) -> Result<Incoming<P::Value<'a>, P::Event<'a>>>
+    pub async fn next<'a>(&'a mut self) -> Result<ReplyOrEvent<P::Value<'a>, P::Event<'a>>>
     where
         P: Pushes,
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
     {
         lock(&self.half.shared.state)
-            .connection
-            .framing
+            .exchanges
             .set_is_event(P::is_push);
         match self.incoming(Accepted::RepliesAndEvents).await? {
-            Some(Incoming::Event(())) => {
+            Some(ReplyOrEvent::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
-                event.map(Incoming::Event).map_err(Error::not_sent)
+                event.map(ReplyOrEvent::Event).map_err(Error::not_sent)
             }
             _ => self
                 .decode::<<P as Contract>::Format, _>()
-                .map(Incoming::Reply),
+                .map(ReplyOrEvent::Reply),
         }
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<Incoming<(), ()>>> {
+    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let incoming = poll_fn(|cx| {
@@ -444,65 +406,62 @@ impl<P: CallContract> Receiver<P> {
     }
 }
 
-impl<F: Framing> SharedConnection<F> {
+impl<F: Framing> SharedExchanges<F> {
     /// Waits for a message, and copies it to `message`.
     fn poll_incoming<P: Contract>(
         &mut self,
         cx: &mut Context<'_>,
         accepted: Accepted,
         message: &mut Vec<u8>,
-    ) -> Poll<Result<Option<Incoming<(), ()>>>> {
-        let connection = &mut self.connection;
-        if accepted == Accepted::RepliesAndEvents && connection.take_event() {
-            copy(&connection.event, message);
-            return Poll::Ready(Ok(Some(Incoming::Event(()))));
+    ) -> Poll<Result<Option<ReplyOrEvent<(), ()>>>> {
+        let exchanges = &mut self.exchanges;
+        if accepted == Accepted::RepliesAndEvents
+            && let Some(event) = exchanges.take_event()
+        {
+            copy(&event, message);
+            return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
         }
         loop {
-            let awaits_greeting = P::HAS_GREETING && connection.is_fresh();
-            if connection.awaited() == 0 {
-                if accepted == Accepted::Replies && !self.has_sender {
-                    return Poll::Ready(Ok(None));
-                }
-                if connection.in_flight.is_empty() && !awaits_greeting {
-                    connection.waits.reply_timer.reset();
-                }
+            let awaits_greeting = P::HAS_GREETING && exchanges.is_fresh();
+            if exchanges.awaited() == 0 && accepted == Accepted::Replies && !self.has_sender {
+                return Poll::Ready(Ok(None));
+            }
+            if exchanges.is_at_rest() && !awaits_greeting {
+                exchanges.end_wait();
             }
             let expected = if awaits_greeting {
                 Expected::ANY
             } else {
                 Expected::NOTHING
             };
-            let received = match connection.poll_any(cx, expected) {
+            let received = match exchanges.poll_any(cx, expected) {
                 Poll::Ready(Ok(received)) => received,
-                Poll::Ready(Err(fault)) => return Poll::Ready(Err(connection.fail(fault))),
-                Poll::Pending if connection.in_flight.is_empty() && !awaits_greeting => {
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(exchanges.fail(fault))),
+                Poll::Pending if exchanges.is_at_rest() && !awaits_greeting => {
                     return Poll::Pending;
                 }
-                Poll::Pending => {
-                    return connection.poll_timeout(|it| &mut it.waits.reply_timer, cx);
-                }
+                Poll::Pending => return exchanges.poll_reply_timeout(cx),
             };
             match received {
                 Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
-                    copy(connection.wire.message(range), message);
-                    return Poll::Ready(Ok(Some(Incoming::Event(()))));
+                    copy(exchanges.event(range), message);
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
                 }
                 Received::Event(range) => {
-                    if let Err(fault) = connection.queue_event(range) {
-                        return Poll::Ready(Err(connection.fail(fault)));
+                    if let Err(fault) = exchanges.queue_event(range) {
+                        return Poll::Ready(Err(exchanges.fail(fault)));
                     }
                 }
                 _ if awaits_greeting => {
-                    connection.note_greeting();
+                    exchanges.note_greeting();
                     // The sender waits for it.
                     cx.waker().wake_by_ref();
                 }
                 received => {
-                    connection.waits.reply_timer.reset();
-                    let range: Range<usize> = connection.message_in(received)?;
-                    let reply = connection.ids.message_in::<F>(&connection.wire, range);
-                    copy(reply, message);
-                    return Poll::Ready(Ok(Some(Incoming::Reply(()))));
+                    exchanges.end_wait();
+                    let reply = exchanges.message_in(received)?;
+                    copy(exchanges.message(reply), message);
+                    return Poll::Ready(Ok(Some(ReplyOrEvent::Reply(()))));
                 }
             }
         }

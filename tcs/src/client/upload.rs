@@ -9,23 +9,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    connection::{Connection, Unfinished},
-    fault::Fault,
-    replies::Received,
-    wire::Expected,
-};
+use super::{connection::Connection, exchanges::MAX_BUFFERED, replies::Received, wire::Expected};
 use crate::{
     Error, Execution, Result,
     deadline::Deadline,
     format::{Encode, Writer},
-    framing::{Framing, Notice},
+    framing::Framing,
     protocol::{CallContract, Contract, Receives},
-    runtime::poll_once,
 };
-
-/// While this many bytes wait to be sent, an upload waits.
-const MAX_BUFFERED: usize = 64 * 1024;
 
 /// A request that is followed by chunks, from [`Connection::upload`].
 ///
@@ -62,8 +53,6 @@ pub struct Upload<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
     deadline: Option<Deadline>,
-    /// Whether the framing distinguishes chunks from requests.
-    is_announced: bool,
     state: UploadState,
     marker: PhantomData<fn() -> P>,
 }
@@ -164,17 +153,15 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let offset = self.begin(P::HAS_GREETING, deadline, request).await?;
-        self.unfinished = Some(Unfinished::Upload);
-        // Until there are some, or their end, the server knows that they are to come.
-        let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
+        let exchanges = self.exchanges();
+        let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
+        exchanges.begin_chunks();
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
-        self.skip_arrived().await?;
+        exchanges.skip_arrived().await?;
         Ok(Upload {
             connection: self,
             offset,
             deadline,
-            is_announced,
             state: UploadState::Open,
             marker: PhantomData,
         })
@@ -204,11 +191,11 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         if self.is_answered() {
             return Ok(());
         }
-        let Connection { wire, framing, .. } = &mut *self.connection;
-        let pushed = wire.push_chunk(framing.get_mut(), |out| chunk.encode(out));
+        let exchanges = &mut self.connection.exchanges;
+        let pushed = exchanges.push_chunk(|out| chunk.encode(out));
         // The function may have begun.
         pushed.map_err(|error| error.with_execution(Execution::Unknown))?;
-        let _: Poll<()> = poll_once(|cx| wire.poll_flush(cx)).await;
+        exchanges.send_now().await;
         Ok(())
     }
 
@@ -228,47 +215,42 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// As for [`Connection::call`]: the connection stays usable.
     pub async fn finish(self) -> Result<P::Value<'c>> {
-        let mut answer = match self.state {
+        let answer = match self.state {
             UploadState::Open => None,
             UploadState::Answered(received) => Some(received),
             UploadState::Failed => return Err(failed(self.connection)),
         };
-        let connection = self.connection;
-        let framing = connection.framing.get_mut();
-        connection.wire.notice(framing, Notice::ChunksEnd);
-        connection.unfinished = None;
-        connection.waits.reply_timer.reset();
-        let exchange = |it: &mut Connection<P::Framing>, cx: &mut Context<'_>| {
-            it.poll_exchange(cx, &mut answer)
-        };
-        let received = connection.exchange_in_time(Some(self.offset), self.deadline, exchange);
-        let received = received.await?;
-        let reply = connection.message_in(received)?;
-        connection.decode(reply, |reply, _| Ok(reply))
+        let exchanges = &mut self.connection.exchanges;
+        let reply = exchanges.end_chunks(self.offset, self.deadline, answer);
+        let reply = reply.await?;
+        self.connection.decode(reply, |reply, _| Ok(reply))
     }
 
     /// Waits until there is room for a chunk, or the server has answered.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let connection = &mut *self.connection;
         match self.state {
             UploadState::Open => {}
             UploadState::Answered(_) => return Poll::Ready(Ok(())),
-            UploadState::Failed => return Poll::Ready(Err(failed(connection))),
+            UploadState::Failed => return Poll::Ready(Err(failed(self.connection))),
         }
+        let exchanges = &mut self.connection.exchanges;
         if let Some(deadline) = &self.deadline
             && Instant::now() >= deadline.at
         {
             self.state = UploadState::Failed;
-            return Poll::Ready(Err(connection.late(Some(self.offset), deadline)));
+            return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
         }
-        let polled = match connection.poll_received(cx, Expected::NOTHING) {
-            Poll::Pending if connection.wire.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),
+        let polled = match exchanges.poll_received(cx, Expected::NOTHING) {
+            Poll::Pending if exchanges.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),
             polled => polled.map_ok(Some),
         };
         let deadline = self.deadline.as_ref();
-        match ready!(connection.poll_in_time(cx, Some(self.offset), deadline, polled)) {
+        match ready!(exchanges.poll_in_time(cx, Some(self.offset), deadline, polled)) {
             Ok(None) => {}
-            Ok(Some(received)) => self.set_answered(received),
+            Ok(Some(received)) => {
+                exchanges.note_early_answer();
+                self.state = UploadState::Answered(received);
+            }
             Err(error) => {
                 // A chunk is missing, so the server must not take the others for all.
                 self.state = UploadState::Failed;
@@ -277,25 +259,12 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         }
         Poll::Ready(Ok(()))
     }
-
-    #[cold]
-    fn set_answered(&mut self, received: Received) {
-        let connection = &mut *self.connection;
-        // Unless it is an item of a streamed reply, whose end is to come.
-        let is_streamed = !connection.in_flight.is_empty();
-        connection.unfinished = is_streamed.then_some(Unfinished::Upload);
-        if !self.is_announced {
-            let reason = "the server answered an upload before its end";
-            connection.wire.end_sending(Fault::Broken(reason));
-        }
-        self.state = UploadState::Answered(received);
-    }
 }
 
 /// Returns the error of an upload whose error was returned.
 #[cold]
-fn failed<F>(connection: &Connection<F>) -> Error {
-    Error::broken_before_reply(&connection.peer, "an error has ended the upload before")
+fn failed<F: Framing>(connection: &Connection<F>) -> Error {
+    Error::broken_before_reply(connection.peer(), "an error has ended the upload before")
 }
 
 impl<P: Contract> fmt::Debug for Upload<'_, P> {

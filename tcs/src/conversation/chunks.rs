@@ -1,6 +1,6 @@
 //! The further messages of a request, between the loop of the connection and the function.
 
-use std::mem::{swap, take};
+use std::mem::{replace, swap, take};
 
 use tokio::sync::Notify;
 
@@ -25,9 +25,7 @@ struct Inner {
     demand: Option<Demand>,
     found: Messages,
     end: Option<ChunksEnd>,
-    progress: Progress,
-    /// How many bytes of the block that the function receives are not found yet.
-    block: usize,
+    cursor: ChunkCursor,
 }
 
 /// What a function waits for.
@@ -40,11 +38,20 @@ pub(crate) enum Demand {
 
 /// How far the loop has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct ChunkCursor {
     /// How many bytes must be dropped before anything else.
     pub(crate) skip: usize,
+    /// How many bytes of the block that the function receives are not found yet.
+    block: usize,
     /// Whether chunks were announced, and their end has not arrived.
     pub(crate) is_open: bool,
+}
+
+impl ChunkCursor {
+    /// Begins a block of `length` bytes. What is left of the one before is dropped.
+    const fn begin_block(&mut self, length: usize) {
+        self.skip = self.skip.saturating_add(replace(&mut self.block, length));
+    }
 }
 
 /// Why there is nothing more.
@@ -81,34 +88,39 @@ impl Chunks {
         let mut inner = self.lock();
         inner.demand = None;
         inner.found.clear();
-        inner.progress.skip = inner.progress.skip.saturating_add(inner.block);
-        inner.block = if inner.end.is_some() { 0 } else { length };
+        let length = if inner.end.is_some() { 0 } else { length };
+        inner.cursor.begin_block(length);
     }
 
     /// Returns what the function waits for, with a batch to fill, and how far the loop has come. It then calls
     /// [`give`](Self::give).
-    pub(crate) fn demand(&self) -> Option<(Demand, Messages, Progress)> {
+    pub(crate) fn demand(&self) -> Option<(Demand, Messages, ChunkCursor)> {
         let mut inner = self.lock();
         let demand = inner.demand?;
         let mut batch = take(&mut inner.found);
         batch.clear();
-        Some((demand, batch, inner.progress))
+        Some((demand, batch, inner.cursor))
     }
 
     /// Gives the function a batch, or nothing and why. Without both, the function goes on waiting.
     ///
     /// Returns `true` if the function need not wait any more.
-    pub(crate) fn give(&self, batch: Messages, end: Option<ChunksEnd>, progress: Progress) -> bool {
+    pub(crate) fn give(
+        &self,
+        batch: Messages,
+        end: Option<ChunksEnd>,
+        cursor: ChunkCursor,
+    ) -> bool {
         let mut inner = self.lock();
         let is_found = !batch.is_empty() || end.is_some();
+        inner.cursor = cursor;
         if let Some(Demand::Bytes(_)) = inner.demand {
-            inner.block = inner.block.saturating_sub(batch.len());
+            inner.cursor.block = cursor.block.saturating_sub(batch.byte_len());
         }
-        inner.progress = progress;
         inner.found = batch;
         if end.is_some() {
             inner.end = end;
-            inner.block = 0;
+            inner.cursor.block = 0;
         }
         if is_found {
             inner.demand = None;
@@ -120,10 +132,9 @@ impl Chunks {
 
     /// Forgets all of a request. Returns how many bytes are to be dropped before the next one.
     pub(crate) fn reset(&self) -> usize {
-        let Inner {
-            progress, block, ..
-        } = take(&mut *self.lock());
-        progress.skip.saturating_add(block)
+        let mut cursor = take(&mut *self.lock()).cursor;
+        cursor.begin_block(0);
+        cursor.skip
     }
 }
 
@@ -161,11 +172,11 @@ mod tests {
     }
 
     fn give(chunks: &Chunks, message: &str, end: Option<ChunksEnd>) -> bool {
-        let (_, mut batch, progress) = chunks.demand().expect("it waits");
+        let (_, mut batch, cursor) = chunks.demand().expect("it waits");
         if !message.is_empty() {
             batch.push(message.as_bytes());
         }
-        chunks.give(batch, end, progress)
+        chunks.give(batch, end, cursor)
     }
 
     #[test]
@@ -220,8 +231,8 @@ mod tests {
         // The function drops the block, with what it did not receive.
         chunks.begin_block(0);
         assert!(receive(&chunks, Demand::Messages).is_pending());
-        let (demand, _, progress) = chunks.demand().expect("it waits");
-        assert_eq!((demand, progress.skip), (Demand::Messages, 6));
+        let (demand, _, cursor) = chunks.demand().expect("it waits");
+        assert_eq!((demand, cursor.skip), (Demand::Messages, 6));
         assert_eq!(chunks.reset(), 6);
         chunks.begin_block(3);
         assert_eq!(chunks.reset(), 3);

@@ -22,7 +22,7 @@ impl Messages {
     }
 
     /// Returns the number of bytes, including those of messages that were taken.
-    pub(crate) const fn len(&self) -> usize {
+    pub(crate) const fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(messages.next(), Some(&b"c"[..]));
         assert!(messages.is_empty());
         assert!(messages.next().is_none());
-        assert_eq!(messages.len(), 3);
+        assert_eq!(messages.byte_len(), 3);
         messages.clear();
         messages.push(b"d");
         assert_eq!(rest(&messages), [b"d"]);

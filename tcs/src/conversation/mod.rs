@@ -19,6 +19,7 @@ mod chunks;
 mod closed;
 mod credit;
 mod framing;
+mod many;
 mod messages;
 #[cfg(test)]
 mod models;
@@ -38,12 +39,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use chunks::Progress;
+use chunks::ChunkCursor;
 pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
+pub use many::{Answer, AnyAnswer, Many};
 pub(crate) use messages::Messages;
 pub use push::{Push, PushGroup, Pushes};
 pub(crate) use queue::PushQueue;
@@ -141,7 +143,7 @@ impl Conversation {
         let why = "requests are processed at the same time, and chunks are for one";
         let end = ChunksEnd::Failed(why.to_owned());
         self.chunks
-            .give(Messages::default(), Some(end), Progress::default());
+            .give(Messages::default(), Some(end), ChunkCursor::default());
     }
 
     /// Returns the queue of events, if there is one.
@@ -196,12 +198,12 @@ impl Drop for ConnectionState {
 
 /// The events of all connections of a server.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts {
+pub(crate) struct EventTally {
     sent: AtomicU64,
     dropped: AtomicU64,
 }
 
-impl EventCounts {
+impl EventTally {
     /// Counts events that were framed, and events that were dropped.
     pub(crate) fn count(&self, sent: u64, dropped: u64) {
         self.sent.fetch_add(sent, Ordering::Relaxed);

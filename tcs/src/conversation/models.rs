@@ -128,7 +128,7 @@ fn function_that_waits_for_a_chunk_gets_it() {
             threads.spawn(|| {
                 let mut batch = Messages::default();
                 batch.push(b"chunk");
-                chunks.give(batch, None, Progress::default());
+                chunks.give(batch, None, ChunkCursor::default());
             });
             let mut batch = Messages::default();
             let received = block_on(chunks.receive(Demand::Messages, &mut batch));

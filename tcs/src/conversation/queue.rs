@@ -183,7 +183,6 @@ impl PushQueue {
         let waker = cx.map(|cx| cx.waker().clone());
         let mut inner = self.lock();
         if inner.state == State::Overflowed {
-            drop(inner);
             return None;
         }
         let mut room = budget;

@@ -168,13 +168,13 @@ impl TestConnection {
 impl Encoded {
     /// Gives the function the chunk that it waits for, or the end of its request.
     fn give_chunk(&mut self, conversation: &Conversation) {
-        let Some((demand, mut batch, mut progress)) = conversation.chunks.demand() else {
+        let Some((demand, mut batch, mut cursor)) = conversation.chunks.demand() else {
             return;
         };
-        while progress.skip > 0
-            && let Some(skipped) = self.take_chunk(progress.skip)
+        while cursor.skip > 0
+            && let Some(skipped) = self.take_chunk(cursor.skip)
         {
-            progress.skip -= skipped.len();
+            cursor.skip -= skipped.len();
         }
         let most = match demand {
             Demand::Messages => usize::MAX,
@@ -187,7 +187,7 @@ impl Encoded {
             }
             None => Some(ChunksEnd::Complete),
         };
-        conversation.chunks.give(batch, end, progress);
+        conversation.chunks.give(batch, end, cursor);
     }
 
     /// Takes the next chunk, or as much of it.

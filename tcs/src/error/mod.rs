@@ -4,7 +4,6 @@ use std::{error::Error as StdError, fmt, io, net::SocketAddr, sync::Arc, time::D
 
 use crate::{
     Peer, Rejection, RejectionKind,
-    deadline::{Deadline, Late},
     format::{DecodeError, EncodeError},
     framing::FrameError,
 };
@@ -124,7 +123,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns whether the server has executed the request that failed.
+    /// Returns `true` if the server has executed the request that failed.
     ///
     /// For errors without a request, such as those of a server, it is [`Execution::NotSent`].
     pub fn execution(&self) -> Execution {
@@ -271,7 +270,7 @@ impl Error {
 
     pub(crate) fn blocking_in_async(called: &str) -> Self {
         let message = format!(
-            "`{called}` of `tcs::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
+            "`{called}` of `tcs::client::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
              in `spawn_blocking`"
         );
         Self::new(ErrorKind::Runtime, message)
@@ -328,7 +327,7 @@ impl Error {
         Self::new(ErrorKind::Full, message)
     }
 
-    pub(crate) fn no_room(peer: &Peer, late: Late) -> Self {
+    pub(crate) fn no_room(peer: &Peer, late: impl fmt::Display) -> Self {
         let message = format!(
             "no room for a request to {peer} {late}: too many are in flight (`max_in_flight`) or too large"
         );
@@ -336,7 +335,7 @@ impl Error {
     }
 
     /// No connection was made in time. `cause` is why the last attempt has failed.
-    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: Late) -> Self {
+    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: impl fmt::Display) -> Self {
         let error = Self::new(ErrorKind::TimedOut, format!("no connection {late}"));
         match cause {
             Some(cause) => error.with_source(Arc::clone(cause)),
@@ -384,14 +383,14 @@ impl Error {
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
-    pub(crate) fn reply_timed_out(peer: &Peer, late: Late) -> Self {
+    pub(crate) fn reply_timed_out(peer: &Peer, late: impl fmt::Display) -> Self {
         let message = format!("no reply from {peer} {late}");
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
     /// No complete message has arrived before the deadline of the call.
-    pub(crate) fn late(peer: &Peer, deadline: &Deadline) -> Self {
-        let message = format!("no complete message from {peer} {}", deadline.late());
+    pub(crate) fn late(peer: &Peer, late: impl fmt::Display) -> Self {
+        let message = format!("no complete message from {peer} {late}");
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 

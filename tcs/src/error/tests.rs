@@ -1,6 +1,7 @@
 //! Tests of the texts of errors, and of what they say about requests and connections.
 
 use super::*;
+use crate::deadline::Late;
 
 const LIMIT: Duration = Duration::from_secs(3);
 

@@ -5,8 +5,8 @@ use std::{cell::Cell, fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
-use crate::framing::Codec;
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use crate::{Response, framing::Codec};
 
 /// A type whose values are messages of a [`Codec`].
 ///

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer,
     guard::{Guard, MAX_DEPTH},
 };
+use crate::Response;
 
 /// JSON, with the feature `json`: for people, and for any other language.
 ///

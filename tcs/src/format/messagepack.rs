@@ -6,9 +6,10 @@ use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, enco
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
+use crate::Response;
 
 /// `MessagePack`, with the feature `messagepack`: what JSON can express, in fewer bytes.
 ///

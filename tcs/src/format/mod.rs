@@ -83,7 +83,6 @@ pub use plain::Plain;
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
 pub use protobuf::Protobuf;
-use response::Response;
 pub use writer::Writer;
 pub(crate) use writer::{After, WriterState};
 

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
-use crate::conversation::Upgrade;
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use crate::{Response, conversation::Upgrade};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -93,6 +93,7 @@ pub fn parse_text<T>(frame: &Frame<'_>, name: &str) -> Result<T, DecodeError>
 where
     T: FromStr<Err: fmt::Display>,
 {
+    // The message names the type and quotes the beginning of the text, because the peer may be a person with `nc`.
     frame.text()?.parse().map_err(|error| {
         let excerpt = frame.excerpt();
         DecodeError::new(format_args!("`{excerpt}` is not a `{name}`: {error}"))
@@ -166,6 +167,7 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     where
         Self: 'a,
     {
+        // An `Err` is an ordinary reply: the connection stays what it is.
         self.as_mut().ok().and_then(T::take_upgrade)
     }
 }

@@ -2,7 +2,8 @@
 
 use prost::Message;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use crate::Response;
 
 /// Protocol Buffers, with the feature `protobuf`: messages declared once, for many languages.
 ///

@@ -1,12 +1,15 @@
 //! Responses other than one ordinary reply.
 
+use std::fmt::Display;
+
 use super::{Encode, EncodeError, Writer};
-use crate::conversation::{NoUpgrade, Upgrade, Upgraded};
+use crate::conversation::{Many, NoUpgrade, Streams, Upgrade, Upgraded};
 
 /// The return type of a protocol function that can close the connection, send no reply, or start TLS.
 ///
 /// The caller receives `T`. With [`Upgrade<'_>`](crate::protocol::Upgrade) as the second type, the function can also take
-/// the connection [over](Response::upgrade).
+/// the connection [over](Response::upgrade). With [`Many<'_, P>`](crate::protocol::Many), it can reply with the items of
+/// [an iterator](Response::many).
 ///
 /// # Examples
 ///
@@ -37,8 +40,8 @@ pub enum Response<T, U = NoUpgrade> {
     ///
     /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
     /// have added it. With a framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), TLS does not start if
-    /// something has arrived behind the request: the request fails, and the connection closes. The session stays: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
-    /// the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
+    /// something has arrived after the request: the request fails, and the connection closes. The session stays: to
+    /// forget what came before TLS, as SMTP requires (RFC 3207), reset it in the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
     /// exchange, the request fails and the connection closes.
     StartTls(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
@@ -49,13 +52,15 @@ pub enum Response<T, U = NoUpgrade> {
     Close,
     /// A reply, after which the function takes the connection over. Created by [`upgrade`](Response::upgrade).
     Upgrade(T, U),
+    /// A streamed reply: the items, and the reply after them. Created by [`many`](Response::many).
+    Many(T, U),
 }
 
 impl<'a, T> Response<T, Upgrade<'a>> {
     /// A reply, after which the function takes the connection over: `serve` gets its stream. Write it as an
     /// `async move` closure. It may borrow from the request, the states and the session.
     ///
-    /// The reply is sent first. The stream begins with what the peer has sent behind the request, and ends the connection
+    /// The reply is sent first. The stream begins with what the peer has sent after the request, and ends the connection
     /// when it is dropped and `serve` has returned. Until then, the connection counts in the numbers and limits of the
     /// server. A server that stops waits for it, for at most
     /// [`drain_timeout`](crate::server::Server::drain_timeout), and then drops the future of `serve`, as it does with a
@@ -103,6 +108,63 @@ impl<'a, T> Response<T, Upgrade<'a>> {
     }
 }
 
+impl<'a, T, P: Streams + 'a> Response<T, Many<'a, P>> {
+    /// A streamed reply: the items of an iterator, and the reply that ends the stream. For a function with the option
+    /// `replies`, which need not be `async`. One that is can also send its items with
+    /// [`Replies`](crate::protocol::Replies), as must the functions of a module and protocols that are written by hand.
+    ///
+    /// The server takes an item when those before it leave room for it, so the iterator may be endless. It is dropped when
+    /// the peer leaves, or no longer reads within `write_timeout`. It runs in the task of the connection, also if the
+    /// function is `blocking`.
+    ///
+    /// An item that cannot be sent fails the request, after those before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tcs::{Response, framing::Lines, protocol::Many, server_protocol};
+    ///
+    /// #[server_protocol(framing = Lines, replies = &str)]
+    /// fn words(line: &str) -> Response<&'static str, Many<'_, Words>> {
+    ///     Response::many(line.split(' '), ".")
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # let (mut near, far) = tokio::io::duplex(1024);
+    /// # let server = tokio::spawn(tcs::OnceServer::new(Words).serve_stream(far, tcs::Peer::unnamed()));
+    /// # near.write_all(b"one two\n").await?;
+    /// # let mut replies = String::new();
+    /// # near.read_to_string(&mut replies).await?;
+    /// # assert_eq!(replies, "one\ntwo\n.\n");
+    /// # drop(near);
+    /// # server.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn many<I>(items: I, reply: T) -> Self
+    where
+        I: IntoIterator<Item = P::Item<'a>, IntoIter: Send + 'a>,
+        P::Item<'a>: Encode<P::Format>,
+    {
+        Self::Many(reply, Many::new(items.into_iter().map(Ok)))
+    }
+
+    /// A streamed reply, as [`many`](Self::many) is, which ends at the first error: it takes the place of the reply, as
+    /// the error of a function does in [`Plain`](crate::format::Plain).
+    pub fn try_many<I, E>(items: I, reply: T) -> Self
+    where
+        I: IntoIterator<Item = Result<P::Item<'a>, E>, IntoIter: Send + 'a>,
+        P::Item<'a>: Encode<P::Format>,
+        E: Display,
+    {
+        let items = items.into_iter();
+        let items = items.map(|item| item.map_err(|error| error.to_string()));
+        Self::Many(reply, Many::new(items))
+    }
+}
+
 impl<T, U> Response<T, U> {
     fn encode_reply<Format>(self, out: &mut Writer<'_>) -> Result<(), EncodeError>
     where
@@ -111,13 +173,14 @@ impl<T, U> Response<T, U> {
         match self {
             Self::ReplyAndClose(_) | Self::Close => out.close_after(),
             Self::StartTls(_) => out.start_tls_after(),
-            Self::Reply(_) | Self::NoReply | Self::Upgrade(..) => {}
+            Self::Reply(_) | Self::NoReply | Self::Upgrade(..) | Self::Many(..) => {}
         }
         match self {
             Self::Reply(reply)
             | Self::ReplyAndClose(reply)
             | Self::StartTls(reply)
-            | Self::Upgrade(reply, _) => reply.encode(out),
+            | Self::Upgrade(reply, _)
+            | Self::Many(reply, _) => reply.encode(out),
             Self::NoReply | Self::Close => {
                 out.send_nothing();
                 Ok(())
@@ -129,6 +192,18 @@ impl<T, U> Response<T, U> {
 impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         self.encode_reply(out)
+    }
+}
+
+impl<Format, T: Encode<Format>, P: Streams> Encode<Format> for Response<T, Many<'_, P>> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            // The caller would take the stream for an empty one.
+            Self::Many(..) => Err(EncodeError::new(
+                "its items are not sent: only a function with the option `replies` sends them",
+            )),
+            other => other.encode_reply(out),
+        }
     }
 }
 

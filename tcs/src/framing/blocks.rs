@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData};
 
 use super::{
-    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parsed::skip_or_reject,
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parse::skip_or_reject,
 };
 use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 

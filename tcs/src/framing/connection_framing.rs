@@ -16,7 +16,8 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
-    detection::Decision, input::OVERHEAD, parsed::CHUNKS_END,
+    detection::Decision,
+    parse::{CHUNKS_END, OVERHEAD},
 };
 use crate::Rejection;
 

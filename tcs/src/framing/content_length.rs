@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::{
-    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, input::OVERHEAD,
+    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, parse::OVERHEAD,
 };
 use crate::text::Escaped;
 
@@ -120,7 +120,7 @@ fn parse_headers(headers: &[u8]) -> Result<usize, FrameError> {
             let text = "a message has one `Content-Length`, which is a number";
             return Err(FrameError::malformed(text));
         }
-        // So many digits are too large in any case.
+        // A number that does not fit is too large in any case.
         length = Some(value.parse().unwrap_or(usize::MAX));
     }
     length.ok_or_else(|| FrameError::malformed("headers without `Content-Length`"))

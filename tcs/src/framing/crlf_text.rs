@@ -104,6 +104,7 @@ impl<const OPTIONS: u128> CrlfText<OPTIONS> {
     }
 
     fn parse_text(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        // An empty text has no line end before its dot, so the search would go past it.
         let parsed = if input.bytes().starts_with(b".\r\n") {
             ParsedFrame::message(0..0, 3)
         } else {
@@ -167,9 +168,12 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let text = out.get(start..).unwrap_or_default();
         let has_line_feed = memchr(b'\n', text).is_some();
+        // A reader of telnet would take these for a command, or for a line end, and see another reply than was
+        // sent.
         let is_telnet = text.first() == Some(&IAC)
             || (has_line_feed && memmem::find(text, b"\n\xff").is_some())
             || memmem::find(text, b"\r\0").is_some();
+        // For a client, a line feed would begin another request, which is how commands are smuggled.
         if is_telnet || (self.is_client && has_line_feed) {
             return Err(FrameError::unsendable(
                 "the message contains a line end, or a line that begins as a command of telnet",
@@ -182,6 +186,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
         }
         let has_dot_end = has_line_feed && OPTIONS & DOT_END != 0;
         if has_line_feed {
+            // Only a reply of several lines is copied: each line may become longer, by `\r` and a dot.
             let text = out.split_off(start);
             write_lines(out, &text, has_dot_end);
         } else {
@@ -252,6 +257,7 @@ fn command_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
             while let Some([first, second]) = searched.get(at..at + 2) {
                 match (*first, *second) {
                     (IAC, SUBNEGOTIATION_END) => return Ok(Some(at + 4)),
+                    // Two of these bytes stand for one within a subnegotiation, so the second does not end it.
                     (IAC, _) => at += 2,
                     _ => at += 1,
                 }

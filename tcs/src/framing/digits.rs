@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{FrameError, Framing, Input, ParsedFrame, make_room, parsed::SKIP_FACTOR};
+use super::{FrameError, Framing, Input, ParsedFrame, make_room, parse::SKIP_FACTOR};
 use crate::text::Escaped;
 
 /// A length in decimal digits, the byte `END`, and the message: `5 hello`.

@@ -2,7 +2,7 @@
 
 use super::{
     FrameError, Input, OtherProtocol, ParsedFrame, ReadState, Side, other_protocol::EXPECTS_LENGTH,
-    parsed::skip_or_reject,
+    parse::skip_or_reject,
 };
 use crate::{Rejection, text::Escaped};
 
@@ -34,6 +34,7 @@ pub(super) fn write_length<const HEADER: usize>(
         None => None,
     };
     match framed {
+        // `rest` has the id as well, which the length does not count. Four bytes below 2 GiB make no difference.
         Some((header, rest)) if rest.len() <= MAX_LENGTH => {
             #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
             let length = rest.len().saturating_sub(HEADER - LENGTH) as u32;
@@ -62,6 +63,7 @@ pub(super) fn write_control(out: &mut Vec<u8>, id: Option<u32>, kind: u8, text: 
 /// Appends a control frame with a rejection.
 pub(super) fn write_rejection(out: &mut Vec<u8>, id: Option<u32>, rejection: &Rejection) {
     let text = rejection.text();
+    // A reader takes the text for UTF-8, so it must not end within a character.
     let text = &text[..text.floor_char_boundary(Rejection::MAX_TEXT)];
     write_control(out, id, rejection.kind().code(), text.as_bytes());
 }
@@ -82,6 +84,8 @@ pub(super) fn other_frame<const HEADER: usize>(
     if header & CONTROL == 0 {
         return skip_or_reject(length, input.limit(), end, input.ends_before(end));
     }
+    // Before the bytes arrive: a control frame is read whole, so its length must not be the peer's choice up to 2
+    // GiB.
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
@@ -106,6 +110,8 @@ pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let Some(text @ [b' '..=b'~', ..]) = line else {
         return Ok(());
     };
+    // Four printable bytes are a length beyond every `max_frame_len`. Until all four are there, they may be the
+    // beginning of a smaller one.
     let is_complete =
         text.len() == LENGTH || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');

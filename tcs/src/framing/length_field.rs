@@ -240,6 +240,7 @@ impl LengthLayout {
 
     #[inline]
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        // The skipped part of the header is the library's to write, and the rest of it is in the message.
         out.resize(out.len() + self.skip, 0);
     }
 
@@ -292,11 +293,13 @@ impl<const LAYOUT: u128> Framing for LengthField<LAYOUT> {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const MIN_MESSAGE_LEN: usize = Self::PARTS.min_message_len();
     const PARAMETER_ERROR: Option<&'static str> =
+        // Any number is accepted as a const parameter, such as `LengthField<4>`. What does not come back from its
+        // parts was never packed.
         if Self::PARTS.pack() == LAYOUT && matches!(Self::PARTS.width, 1..=8) {
-            None
-        } else {
-            Some("this number is not a layout: write `LengthField<{ length_field(2).pack() }>`")
-        };
+                None
+            } else {
+                Some("this number is not a layout: write `LengthField<{ length_field(2).pack() }>`")
+            };
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
         Self::PARTS.frame_len(bytes)

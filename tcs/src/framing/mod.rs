@@ -71,7 +71,6 @@ mod exchanges;
 mod fixed;
 mod headers;
 mod hex4;
-mod input;
 mod length_field;
 mod length_prefixed;
 mod lines;
@@ -79,7 +78,7 @@ mod multiplexed;
 mod netstrings;
 mod notice;
 mod other_protocol;
-mod parsed;
+mod parse;
 mod prefixed;
 mod raw;
 mod signatures;
@@ -101,7 +100,6 @@ pub use error::FrameError;
 pub use exchanges::Exchanges;
 pub use fixed::Fixed;
 pub use hex4::Hex4;
-pub use input::{Input, ReadState, Side};
 pub use length_field::{LengthField, LengthLayout, length_field};
 pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
@@ -109,7 +107,7 @@ pub use multiplexed::Multiplexed;
 pub use netstrings::Netstrings;
 pub use notice::Notice;
 pub use other_protocol::OtherProtocol;
-pub use parsed::{Announcement, FrameKind, ParsedFrame};
+pub use parse::{Announcement, FrameKind, Input, ParsedFrame, ReadState, Side};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
@@ -117,7 +115,7 @@ pub use varint::Varint;
 pub use verbatim::Verbatim;
 
 pub(crate) use connection_framing::ConnectionFraming;
-pub(crate) use parsed::CHUNKS_END;
+pub(crate) use parse::CHUNKS_END;
 
 use crate::Rejection;
 
@@ -439,3 +437,14 @@ pub trait Framing: Default + Send + 'static {
     note = "use `framing = Multiplexed`, or a `Connection` for the stream"
 )]
 pub trait HasIds: Framing {}
+
+impl Rejection {
+    /// Adds the request, if the framing leaves it to the protocol to tell rejections.
+    #[cold]
+    pub(crate) fn of_request<F: Framing>(self, request: &[u8]) -> Self {
+        if F::HAS_REJECTION_FRAME {
+            return self;
+        }
+        self.with_request(request)
+    }
+}

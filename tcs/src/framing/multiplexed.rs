@@ -122,6 +122,8 @@ impl Framing for Multiplexed {
                     let text = "a request with the id 0; ids are 1 to 4294967295";
                     return Err(FrameError::malformed(text));
                 }
+                // Parsed again after a rest has arrived: the deadline that stands before this request is still its
+                // own.
                 _ if id == before => {}
                 _ => self.deadline = None,
             }
@@ -146,6 +148,8 @@ impl Framing for Multiplexed {
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let is_final = rejection.kind().is_final();
+        // A final rejection is for the connection. With an id, a client would take it for the answer to one request
+        // and go on.
         let id = if is_final { 0 } else { self.written };
         write_rejection(out, Some(id), rejection);
         true

@@ -3,7 +3,7 @@
 use super::{
     FrameError, FrameKind, Framing, Input, ParsedFrame,
     digits::{parse_length, put_length, unexpected},
-    parsed::skip_or_reject,
+    parse::skip_or_reject,
 };
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.

@@ -10,7 +10,7 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 /// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is;
 /// [`split`](Self::split) takes one apart.
 ///
-/// A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up to 4 bytes and so 28 bits,
+/// A header has up to 64 bytes. A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up to 4 bytes and so 28 bits,
 /// as in MQTT. It is read in any width, and written in the smallest.
 ///
 /// # Examples
@@ -42,6 +42,9 @@ use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
 #[non_exhaustive]
 pub struct Varint<const HEADER: usize = 0>;
 
+/// More than any protocol has. Without a limit, sums with it could overflow.
+const MAX_HEADER: usize = 64;
+
 impl<const HEADER: usize> Varint<HEADER> {
     /// How many bytes a length has at most.
     const MAX_WIDTH: usize = if HEADER == 0 { 5 } else { 4 };
@@ -70,6 +73,8 @@ impl<const HEADER: usize> Varint<HEADER> {
                 return Ok(Some((length, HEADER + at + 1)));
             }
         }
+        // Fewer bytes may be the beginning of a length. So many without an end are none, and to wait for more would
+        // never end.
         if bytes.len() < HEADER + Self::MAX_WIDTH {
             return Ok(None);
         }
@@ -83,6 +88,11 @@ impl<const HEADER: usize> Varint<HEADER> {
 impl<const HEADER: usize> Framing for Varint<HEADER> {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const MIN_MESSAGE_LEN: usize = if HEADER == 0 { 0 } else { HEADER + 1 };
+    const PARAMETER_ERROR: Option<&'static str> = if HEADER > MAX_HEADER {
+        Some("the header before a length has at most 64 bytes: write `Varint<1>`")
+    } else {
+        None
+    };
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match Self::parse_length(input.bytes())? {
@@ -116,6 +126,7 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
             return Err(FrameError::length_overflow(length, most, Self::MAX_BITS));
         }
         let at = start + HEADER;
+        // The message has a length of any value after its header. The right one may take another number of bytes.
         out.drain(at..at + room);
         insert(out, at, |out| {
             loop {

@@ -47,6 +47,31 @@ macro_rules! __client {
             }
         }
     };
+    (@events $client:ident, $connection:ty, $contract:ty) => {
+        #[allow(
+            dead_code,
+            unreachable_pub,
+            private_interfaces,
+            reason = "each client has it, and the events may be as private as the module"
+        )]
+        impl $client<$connection> {
+            /// Waits for an event that the server pushes, as `Connection::next_event` does. Events that
+            /// have arrived during a call were kept, and are returned first.
+            ///
+            /// # Errors
+            ///
+            /// Those of `Connection::next_event`.
+            pub async fn next_event(
+                &mut self,
+            ) -> $crate::__private::Result<<$contract as $crate::__private::Pushes>::Event<'_>>
+            where
+                for<'__e> <$contract as $crate::__private::Pushes>::Event<'__e>:
+                    $crate::__private::Decode<'__e, <$contract as $crate::__private::Pushes>::Format>,
+            {
+                self.connection.next_event::<$contract>().await
+            }
+        }
+    };
     ($client:ident, $framing:ty, $docs:literal) => {
         #[doc = $docs]
         ///

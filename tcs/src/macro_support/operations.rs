@@ -204,7 +204,7 @@ pub trait Arguments<'de>: Sized {
     const OPERATION: &'static str;
     const NAMES: &'static [&'static str];
 
-    /// Returns whether the argument at this position was read.
+    /// Returns `true` if the argument at this position was read.
     fn has(&self, position: usize) -> bool;
 
     /// Reads the argument at this position.

@@ -79,6 +79,7 @@ impl<P: ServerProtocol> DynShared for Shared<P> {
                 if !Box::pin(shaking.instrument(span)).await {
                     return;
                 }
+                // What only the handshake needs is freed before a connection that may live for days.
                 drop(handshakes);
                 let admitted = admission.admit(info.peer(), usage, registration.log_limiter());
                 drop(admission);
@@ -112,6 +113,7 @@ pub(super) struct Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
+        // In this order: otherwise a connection could be accepted after the abort, and nobody would end it.
         self.shared.listeners().close();
         self.registry.abort();
     }
@@ -128,8 +130,12 @@ impl Acceptor {
         let mut capacity = Capacity::new(self.max_connections, self.at_capacity);
         loop {
             let was_full = capacity.is_full();
+            // Before the accept: a connection that cannot be served stays in the backlog, where it costs no
+            // descriptor and a balancer can see it.
             let permit = capacity.wait().await;
             let mut has_waited = false;
+            // Polled, and not awaited: the future of an accept stays with its listener, so no connection is lost
+            // when this one is dropped.
             let accepted = poll_fn(|cx| {
                 let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
                 has_waited |= accepted.is_pending();

@@ -41,6 +41,7 @@ impl ServerPlan {
         let listens_at_address = self.settings.listens_at_address();
         let mut listeners = take(&mut self.settings.listeners);
         if listens_at_address {
+            // Before the lookup, whose error would hide what is really wrong, such as `tls://`.
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
             let keepalive = self.settings.keepalive();
@@ -51,6 +52,7 @@ impl ServerPlan {
                 ),
                 handshakes: take(&mut self.settings.handshakes),
             };
+            // At the front, because `local_addr` is documented as the address of the server.
             listeners.insert(0, Box::new(at_address));
         }
         let handle = ServerHandle::new(self.settings.registry());
@@ -165,7 +167,9 @@ impl BoundServer {
             registry: Arc::clone(handle.registry()),
             max_connections,
         };
+        // It lives as long as the server, and is aborted when this future is dropped.
         let _probe = acceptor.registry.start_probe();
+        // After the listeners have started: systemd then starts what depends on this server.
         settings.systemd.notify("READY=1");
         // Pinned here, so that what runs beside it does not hold it twice.
         let (limits, systemd) = (settings.limits, settings.systemd);
@@ -205,6 +209,8 @@ async fn accept_then_drain(
     systemd: Systemd,
 ) -> Result<Report> {
     let accepted = accept(acceptor, handle, limits.lame_duck, systemd).await;
+    // Before the drain: a new connection would be told at once to go away, and its peer could have reached another
+    // server.
     acceptor.shared.listeners().close();
     let abort = timeout(limits.drain.as_duration(), handle.wait_for(Order::Abort));
     let report = acceptor.registry.drain(abort).await;
@@ -214,6 +220,7 @@ async fn accept_then_drain(
     } else {
         tracing::info!(%report, "stopped");
     }
+    // Only now: the requests in flight are finished also if the accept has failed.
     accepted.map_err(Error::accept)?;
     if handle.has_given(Order::Abort) {
         return Err(Error::interrupted(aborted));
@@ -283,6 +290,7 @@ mod tests {
         time::Duration,
     };
 
+    #[cfg(unix)]
     use crate::{
         ConcurrentServer, ConnectionInfo, Rejection,
         format::Plain,
@@ -292,8 +300,10 @@ mod tests {
 
     use super::*;
 
+    #[cfg(unix)]
     struct Silent;
 
+    #[cfg(unix)]
     impl ServerProtocol for Silent {
         type Framing = LengthPrefixed;
         type Format = Plain;

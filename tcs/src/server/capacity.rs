@@ -134,7 +134,7 @@ mod tests {
         *,
     };
 
-    /// Returns whether a warning would be logged now.
+    /// Returns `true` if a warning would be logged now.
     fn would_warn(capacity: &Capacity) -> bool {
         capacity.full.is_none_or(|last| last.elapsed() > EPISODE)
     }

@@ -30,7 +30,7 @@ const NOT_IDLE: u32 = 0;
 
 /// The state shared by the registry and one connection.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ConnectionEntry {
     /// When the connection stops waiting.
     deadline: AtomicU64,
     flags: AtomicU8,
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     pub(super) tally: Tally,
 }
 
-impl Entry {
+impl ConnectionEntry {
     pub(super) fn new(flags: u8) -> Self {
         Self {
             deadline: AtomicU64::new(Deadline::NEVER.as_millis()),
@@ -111,7 +111,7 @@ impl Entry {
 }
 
 /// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
-pub(super) fn set_for_all(flag: u8, entries: &[Arc<Entry>]) {
+pub(super) fn set_for_all(flag: u8, entries: &[Arc<ConnectionEntry>]) {
     for entry in entries {
         entry.set(flag);
     }

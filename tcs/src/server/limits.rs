@@ -119,6 +119,7 @@ impl Deadline {
 impl From<Option<Duration>> for Limit {
     fn from(limit: Option<Duration>) -> Self {
         limit.map_or(Self::NONE, |limit| {
+            // In nanoseconds first: `as_millis` would round 0.9 ms down to a limit that is over at once.
             let milliseconds = limit.as_nanos().div_ceil(1_000_000);
             Self(u64::try_from(milliseconds).unwrap_or(u64::MAX))
         })
@@ -185,6 +186,8 @@ impl Limits {
 
     /// Returns the shortest time limit. It sets the interval between sweeps.
     pub(super) fn shortest(&self) -> Limit {
+        // Each field is named, so that a new limit does not compile until somebody decides whether it needs its own
+        // sweeps.
         let Self {
             frame_len: _,
             max_reply_len: _,

@@ -32,9 +32,9 @@ pub(super) trait DynListener: Send {
     fn local_addr(&self) -> Option<SocketAddr>;
 }
 
-type Accepting = Pin<Box<dyn Future<Output = (Accepted, Box<dyn DynListener>)> + Send>>;
+type Accepting = Pin<Box<dyn Future<Output = (AcceptResult, Box<dyn DynListener>)> + Send>>;
 
-type Accepted = io::Result<Option<Incoming>>;
+type AcceptResult = io::Result<Option<Incoming>>;
 
 impl<L: Listener> DynListener for L {
     fn accept_owned(mut self: Box<Self>, pause: Duration) -> Accepting {
@@ -120,7 +120,7 @@ impl Listeners {
         &self,
         log_limiter: &LogLimiter,
         cx: &mut Context<'_>,
-    ) -> Poll<Accepted> {
+    ) -> Poll<AcceptResult> {
         // Taken out, because no lock is held while foreign code runs.
         let mut open = self.set(Open::default());
         let result = open.poll_accept(log_limiter, cx);
@@ -135,7 +135,11 @@ impl Listeners {
 }
 
 impl Open {
-    fn poll_accept(&mut self, log_limiter: &LogLimiter, cx: &mut Context<'_>) -> Poll<Accepted> {
+    fn poll_accept(
+        &mut self,
+        log_limiter: &LogLimiter,
+        cx: &mut Context<'_>,
+    ) -> Poll<AcceptResult> {
         for _ in 0..self.queue.len() {
             let Some(mut listener) = self.queue.pop_front() else {
                 break;

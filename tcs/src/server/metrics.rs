@@ -117,10 +117,14 @@ impl<'r> Publisher<'r> {
         let changes = zip(gauges(&now), gauges(&last));
         for (gauge, ((_, now), (_, last))) in zip(&self.gauges, changes) {
             #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
+            // By the difference, because several servers of a process share a gauge. A `set` would show the last of
+            // them alone.
             gauge.increment(now as f64 - last as f64);
         }
         let changes = zip(counters(&now), counters(&last));
         for (counter, ((.., now), (.., last))) in zip(&self.counters, changes) {
+            // Two numbers that are read one after the other may disagree for a moment, and a counter cannot go
+            // back.
             counter.increment(now.saturating_sub(last));
         }
     }
@@ -129,6 +133,8 @@ impl<'r> Publisher<'r> {
 /// Also if the server is dropped. What is open is then aborted.
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
+        // What is left of the last second is published too, and the gauges return to what they were without this
+        // server.
         self.publish(Numbers {
             report: self.registry.report(),
             reserved_bytes: 0,

@@ -97,7 +97,7 @@ pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
 pub use config::{Concurrent, Iterative, Mode, Once};
-pub use report::{Bytes, Connections, Events, Report, Requests};
+pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
 pub use run::ServerThread;
 #[cfg(feature = "serde")]
 pub use settings::ServerSettings;

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE, set_for_all},
+    entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -45,7 +45,7 @@ use crate::{
 mod models;
 mod registration;
 
-pub(super) use registration::{AbortReason, Registration, Wakeup};
+pub(super) use registration::{AbortReason, Registration};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     /// Keyed by connection number.
-    entries: BTreeMap<u64, Arc<Entry>>,
+    entries: BTreeMap<u64, Arc<ConnectionEntry>>,
     /// When the connections retire, with their numbers, if their age has a limit.
     retirements: BTreeSet<(Deadline, u64)>,
     /// The totals of the ended connections, and the number of accepted ones.
@@ -112,7 +112,9 @@ impl Registry {
         let mut inner = lock(&self.inner);
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
-        let entry = Arc::new(Entry::new(inner.flags));
+        // Under the lock that `set_for_all` takes: a connection that opens while the server begins to drain gets
+        // the flag from one of the two.
+        let entry = Arc::new(ConnectionEntry::new(inner.flags));
         inner.entries.insert(id, Arc::clone(&entry));
         let retires = self.retirement(id);
         if self.limits.age != Limit::NONE {
@@ -141,6 +143,7 @@ impl Registry {
     /// Runs `future`. Meanwhile, sweeps if connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
         tokio::select! {
+            // The future first: once it is done, a sweep would be for nothing.
             biased;
             output = future => output,
             never = self.sweep() => match never {},
@@ -151,9 +154,12 @@ impl Registry {
         let tick = Duration::from_millis(self.tick);
         let mut clock = Duration::ZERO;
         loop {
+            // An idle server has no timer at all, so it never wakes its thread.
             wait_until(&self.changed, || !lock(&self.inner).entries.is_empty()).await;
             let began = Instant::now();
             sleep(tick).await;
+            // The clock advances by little, however late the sweep is. After a suspension of the process, all
+            // deadlines would have passed, though no peer had a chance to send.
             clock += began.elapsed().min(tick * SLACK);
             let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
             self.sweep_at(now);
@@ -257,7 +263,7 @@ impl Registry {
     /// Sets a flag for the connections whose deadline is at most `latest`.
     fn set_flag(&self, flag: u8, latest: u64) {
         let inner = lock(&self.inner);
-        let is_due = |entry: &&Arc<Entry>| entry.is_due(latest);
+        let is_due = |entry: &&Arc<ConnectionEntry>| entry.is_due(latest);
         let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
         drop(inner);
         set_for_all(flag, &due);
@@ -291,6 +297,7 @@ impl Registry {
 
     /// Returns the totals so far.
     pub(super) fn stats(&self) -> Report {
+        // One lock for both: a connection that ends in between would be counted twice or not at all.
         let inner = lock(&self.inner);
         let mut stats = inner.totals;
         stats.connections.open = inner.entries.len() as u64;
@@ -356,7 +363,7 @@ mod tests {
         registry.sweep_at(1_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(deadline, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -393,7 +400,7 @@ mod tests {
         assert!(registration.poll_deadline(moved, &cx).is_pending());
         registry.sweep_at(2_000);
         let stop = registration.poll_deadline(moved, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+        assert_eq!(stop, Poll::Ready(Ok(())));
     }
 
     #[test]
@@ -467,6 +474,6 @@ mod tests {
         registry.abort();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         let stop = registration.poll_deadline(Deadline::NEVER, &cx);
-        assert_eq!(stop, Poll::Ready(Wakeup::Aborted));
+        assert_eq!(stop, Poll::Ready(Err(AbortReason::ServerEnded)));
     }
 }

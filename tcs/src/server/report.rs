@@ -21,19 +21,19 @@ use crate::{
 #[non_exhaustive]
 pub struct Report {
     /// The number of requests, by outcome.
-    pub requests: Requests,
+    pub requests: RequestCounts,
     /// The number of connections, by outcome.
-    pub connections: Connections,
+    pub connections: ConnectionCounts,
     /// The number of bytes, by direction.
-    pub bytes: Bytes,
+    pub bytes: ByteCounts,
     /// The number of events that were pushed, by outcome.
-    pub events: Events,
+    pub events: EventCounts,
 }
 
 /// The number of requests, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Requests {
+pub struct RequestCounts {
     /// Received completely, or found invalid before their end.
     pub received: u64,
     /// Answered by the function, including with its own errors, and handed to the operating system.
@@ -55,7 +55,7 @@ pub struct Requests {
 /// The number of connections, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Connections {
+pub struct ConnectionCounts {
     /// Accepted from the listener.
     pub accepted: u64,
     /// Ended by the peer, by a limit, or by the server gracefully.
@@ -69,7 +69,7 @@ pub struct Connections {
 /// The number of bytes of all connections, by direction. Only frames count, not handshakes or TLS records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Bytes {
+pub struct ByteCounts {
     /// Received, and looked at for frames. Those that a closing connection drops do not count.
     pub received: u64,
     /// Handed to the operating system.
@@ -79,7 +79,7 @@ pub struct Bytes {
 /// The number of events that were pushed, by outcome. Those of a group count once for each member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Events {
+pub struct EventCounts {
     /// Framed, to be sent with what else the connection sends.
     pub sent: u64,
     /// Not sent: dropped in favour of newer ones ([`PushOverflow`](crate::protocol::PushOverflow)), or because the
@@ -96,7 +96,7 @@ impl Report {
     }
 }
 
-impl Requests {
+impl RequestCounts {
     /// Counts the requests in flight as aborted.
     pub(super) fn ended(mut self) -> Self {
         self.aborted += take(&mut self.in_flight);
@@ -121,7 +121,7 @@ impl fmt::Display for Report {
             connections.closed,
             connections.aborted,
         )?;
-        let Events { sent, dropped } = self.events;
+        let EventCounts { sent, dropped } = self.events;
         if sent + dropped > 0 {
             write!(f, "; events: {sent} sent, {dropped} dropped")?;
         }
@@ -138,7 +138,7 @@ impl fmt::Display for Report {
 }
 
 /// Adds field by field.
-impl AddAssign for Requests {
+impl AddAssign for RequestCounts {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
         self.served += other.served;
@@ -150,7 +150,7 @@ impl AddAssign for Requests {
 }
 
 /// Adds field by field.
-impl AddAssign for Bytes {
+impl AddAssign for ByteCounts {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
         self.sent += other.sent;
@@ -194,8 +194,8 @@ impl Tally {
     }
 
     /// Returns the number of bytes.
-    pub(super) fn bytes(&self) -> Bytes {
-        Bytes {
+    pub(super) fn bytes(&self) -> ByteCounts {
+        ByteCounts {
             received: self.bytes_received.load(Relaxed),
             sent: self.bytes_sent.load(Relaxed),
         }
@@ -204,6 +204,7 @@ impl Tally {
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn count_sent(&self, unsent: &mut Unsent) {
+        // Once per write and not per reply, because a counter that others read costs more than one of this task.
         add(&self.served, take(&mut unsent.served).into());
         if unsent.failed | unsent.rejected != 0 {
             self.others_sent(take(unsent));
@@ -222,12 +223,12 @@ impl Tally {
     }
 
     /// Returns the totals. Requests received and not answered are in flight.
-    pub(super) fn requests(&self) -> Requests {
+    pub(super) fn requests(&self) -> RequestCounts {
         let (served, failed) = (self.served.load(Acquire), self.failed.load(Acquire));
         let rejected = self.rejected.load(Acquire);
         // Last, so that each response that was read is one to a request that is read here.
         let received = self.received.load(Relaxed);
-        Requests {
+        RequestCounts {
             received,
             served,
             failed,
@@ -240,6 +241,8 @@ impl Tally {
 
 /// Adds to a counter. There is only one writer, so this need not be one atomic operation.
 fn add(counter: &AtomicU64, more: u64) {
+    // No read-modify-write, which costs more: only the task of the connection writes. `Release`, so that a report
+    // never reads a reply without its request.
     counter.store(counter.load(Relaxed) + more, Release);
 }
 

@@ -207,6 +207,8 @@ async fn bind_or_log(plan: Result<ServerPlan>) -> Result<BoundServer> {
 
 /// Serves until the server is done. The first signal stops it, the second aborts it.
 async fn listen_until_signal(plan: Result<ServerPlan>) -> Result<Report> {
+    // Before the port is bound: from then on, a supervisor may see the server and stop it, and the signal would end
+    // the process without a drain.
     let signals = Signals::catch().map_err(Error::signals)?;
     let bound = bind_or_log(plan).await?;
     bound.listen_until_signals(signals).await
@@ -234,10 +236,12 @@ impl ServerPlan {
     /// Binds the port and serves on a new thread, with its own runtime.
     pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
+        // On this thread, so that an error of the address is returned and not left in the other one.
         let bound = runtime.block_on(self.bind())?;
         let (local_addr, handle) = (bound.local_addrs().next(), bound.handle());
         let serve = move || {
             let report = runtime.block_on(bound.listen());
+            // To drop the runtime would wait for functions under `blocking`, which the drain has already given up.
             runtime.shutdown_background();
             report
         };

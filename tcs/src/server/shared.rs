@@ -12,7 +12,7 @@ pub(super) struct Shared<P> {
     pub(super) limits: Limits,
     /// Whether the server answers only one request. The first request then closes the listeners.
     pub(super) is_once: bool,
-    /// Whether `Io::begin_request` is called for each request. Requests of other servers pay only for this.
+    /// Whether `Accounts::begin_request` is called for each request. Requests of other servers pay only for this.
     pub(super) checks_requests: bool,
     pub(super) listeners: Listeners,
     pub(super) metrics: Metrics,

@@ -154,6 +154,7 @@ impl ServerHandle {
 
     /// Raises the order to at least `order`.
     fn raise(&self, order: Order) {
+        // Orders only rise. A `stop` after an `abort` must not take it back.
         self.order.send_modify(|last| *last = order.max(*last));
     }
 

@@ -81,18 +81,39 @@ pub struct FaultyStream<S> {
     /// `None` once it was closed or reset.
     stream: Option<S>,
     chunks: Chunks,
-    /// Whether the last poll of each direction did something, so that the next one waits.
-    must_wait: [bool; 2],
+    reading: Half,
+    writing: Half,
     cut: Option<(At, Cut)>,
     state: State,
     /// Whether the sending half is still to be closed, which a stream may do in several polls.
     must_shut_down: bool,
-    read: usize,
-    written: usize,
     counts: Option<Arc<ByteCounts>>,
+}
+
+/// The two directions of a stream, for its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
+/// The state of one direction.
+#[derive(Debug)]
+struct Half {
+    /// The number of bytes so far.
+    count: usize,
+    /// Whether the last poll did something, so that the next one waits.
+    must_wait: bool,
     /// Who waits, so that a cut by one task wakes the other.
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    waker: Option<Waker>,
+}
+
+impl Half {
+    const NEW: Self = Self {
+        count: 0,
+        must_wait: false,
+        waker: None,
+    };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,15 +147,12 @@ impl<S> FaultyStream<S> {
         Self {
             stream: Some(stream),
             chunks: Chunks::Whole,
-            must_wait: [false; 2],
+            reading: Half::NEW,
+            writing: Half::NEW,
             cut: None,
             state: State::Open,
             must_shut_down: false,
-            read: 0,
-            written: 0,
             counts: None,
-            reader: None,
-            writer: None,
         }
     }
 
@@ -177,10 +195,10 @@ impl<S> FaultyStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     /// Cuts the connection if it is time. Returns whether this direction goes on, as a poll.
-    fn check(&mut self, cx: &mut Context<'_>, is_read: bool) -> Poll<io::Result<bool>> {
+    fn check(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<bool>> {
         let is_due = match self.cut {
-            Some((At::Read(read), _)) => self.read >= read,
-            Some((At::Written(written), _)) => self.written >= written,
+            Some((At::Read(read), _)) => self.reading.count >= read,
+            Some((At::Written(written), _)) => self.writing.count >= written,
             None => false,
         };
         if is_due && let Some((at, cut)) = self.cut.take() {
@@ -196,8 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             State::Stalled => Poll::Pending,
             State::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             State::Closed => Poll::Ready(Ok(false)),
-            State::ReadingEnded => Poll::Ready(Ok(!is_read)),
-            State::WritingEnded => Poll::Ready(Ok(is_read)),
+            State::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
+            State::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
             State::Open => Poll::Ready(Ok(true)),
         }
     }
@@ -216,13 +234,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             State::WritingEnded => self.must_shut_down = true,
             State::Open | State::ReadingEnded | State::Stalled => {}
         }
-        let waiting = [self.reader.take(), self.writer.take()];
+        let waiting = [self.reading.waker.take(), self.writing.waker.take()];
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Returns how many of `len` bytes may be read or written now. For zero, the task is woken to try again.
-    fn piece(&mut self, cx: &mut Context<'_>, is_read: bool, len: usize) -> usize {
-        let must_wait = &mut self.must_wait[usize::from(is_read)];
+    fn piece(&mut self, cx: &mut Context<'_>, direction: Direction, len: usize) -> usize {
+        let Half { must_wait, .. } = match direction {
+            Direction::Read => &mut self.reading,
+            Direction::Write => &mut self.writing,
+        };
         let (size, waits) = match &mut self.chunks {
             Chunks::Whole => return len,
             Chunks::UpTo(len) => (*len, *must_wait),
@@ -248,16 +269,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.reader = Some(cx.waker().clone());
-        if !ready!(this.check(cx, true))? {
+        this.reading.waker = Some(cx.waker().clone());
+        if !ready!(this.check(cx, Direction::Read))? {
             return Poll::Ready(Ok(()));
         }
-        let mut len = this.piece(cx, true, buffer.remaining());
+        let mut len = this.piece(cx, Direction::Read, buffer.remaining());
         if len == 0 && buffer.remaining() > 0 {
             return Poll::Pending;
         }
         if let Some((At::Read(end), _)) = this.cut {
-            len = len.min(end - this.read);
+            len = len.min(end - this.reading.count);
         }
         let Some(stream) = &mut this.stream else {
             return Poll::Ready(Ok(()));
@@ -266,18 +287,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
         let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(len));
         let Poll::Ready(result) = Pin::new(stream).poll_read(cx, &mut piece) else {
             // A piece that has not come yet needs no further wait.
-            this.must_wait[1] = false;
+            this.reading.must_wait = false;
             return Poll::Pending;
         };
         result?;
         let count = piece.filled().len();
         buffer.advance(count);
-        this.read += count;
+        this.reading.count += count;
         if let Some(counts) = &this.counts {
             counts.read.fetch_add(count, Relaxed);
         }
         // What was read was there. The cut is for what follows, unless this end reads nothing more.
-        let _unused = this.check(cx, true);
+        let _unused = this.check(cx, Direction::Read);
         Poll::Ready(Ok(()))
     }
 }
@@ -289,34 +310,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.writer = Some(cx.waker().clone());
-        if !ready!(this.check(cx, false))? {
+        this.writing.waker = Some(cx.waker().clone());
+        if !ready!(this.check(cx, Direction::Write))? {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let mut len = this.piece(cx, false, bytes.len());
+        let mut len = this.piece(cx, Direction::Write, bytes.len());
         if len == 0 && !bytes.is_empty() {
             return Poll::Pending;
         }
         if let Some((At::Written(end), _)) = this.cut {
-            len = len.min(end - this.written);
+            len = len.min(end - this.writing.count);
         }
         let (Some(stream), Some(piece)) = (&mut this.stream, bytes.get(..len)) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         let count = ready!(Pin::new(stream).poll_write(cx, piece))?;
-        this.written += count;
+        this.writing.count += count;
         if let Some(counts) = &this.counts {
             counts.written.fetch_add(count, Relaxed);
         }
         // What was written was taken. The cut is for what follows, unless this end writes nothing more.
-        let _unused = this.check(cx, false);
+        let _unused = this.check(cx, Direction::Write);
         Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.writer = Some(cx.waker().clone());
-        if !ready!(this.check(cx, false))? {
+        this.writing.waker = Some(cx.waker().clone());
+        if !ready!(this.check(cx, Direction::Write))? {
             return Poll::Ready(Ok(()));
         }
         match &mut this.stream {
@@ -327,9 +348,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.writer = Some(cx.waker().clone());
+        this.writing.waker = Some(cx.waker().clone());
         // It goes on with a sending half that was cut, until it has ended.
-        let _ends = ready!(this.check(cx, false))?;
+        let _ends = ready!(this.check(cx, Direction::Write))?;
         match &mut this.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),

@@ -5,7 +5,7 @@
 //! | a protocol with its real server, in memory | [`serve`] |
 //! | the bytes of a server or of a client | a [`Script`] |
 //! | bytes that arrive in any pieces; cuts, resets and stalls | a [`FaultyStream`], a [`Seed`] |
-//! | a function that takes part in a conversation, without a server | a [`TestConnection`] |
+//! | a function that takes part in a conversation, without a server | a [`TestConnection`](crate::protocol::TestConnection) |
 //! | that nothing is left over | a [`LeakCheck`] |
 //! | that each request is executed at most once, wherever the connection is cut | [`cut_everywhere`], [`cut_client_everywhere`] |
 //! | the bytes of a server in all of these ways | [`WireTest`] |
@@ -41,7 +41,6 @@ mod server;
 mod task;
 mod wire_test;
 
-pub use crate::protocol::TestConnection;
 pub use cuts::{cut_client_everywhere, cut_everywhere};
 pub use faults::{At, Cut, FaultyStream, Seed};
 pub use leaks::LeakCheck;

@@ -78,6 +78,8 @@ impl ClientTls {
     ///
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the file cannot be read or has no certificate.
     pub fn pinned(path: impl AsRef<Path>) -> Result<Self> {
+        // The first is the server's own. Those of its issuers follow it, and to pin these would trust all that they
+        // have issued.
         let certificate = read_certificates(path.as_ref())?.swap_remove(0);
         Self::of(Arc::new(Pinned {
             certificate,
@@ -109,6 +111,7 @@ impl ClientTls {
         let certified = CertifiedKey::from_der(chain, der, &provider());
         let certified = certified.map_err(|error| Error::tls(key.as_ref().display(), error))?;
         let resolver = SingleCertAndKey::from(certified);
+        // A clone of the client keeps the identity that it had.
         Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
         Ok(self)
     }
@@ -185,6 +188,8 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        // Neither the name nor the time is compared: who pins a certificate has decided for it, also when it has
+        // expired.
         if *certificate == self.certificate {
             Ok(ServerCertVerified::assertion())
         } else {
@@ -198,6 +203,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // Still checked: the certificate is public, and only the signature shows that the peer has its key.
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }

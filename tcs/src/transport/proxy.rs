@@ -37,6 +37,20 @@ use crate::{Error, Peer, Result, socket::canonical};
 ///     ConcurrentServer::new(Greet).address("0.0.0.0:7000").handshake(header).run()
 /// }
 /// ```
+///
+/// A client that calls for another sends the header before its connection begins:
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use tcs::{Connection, framing::LengthPrefixed};
+/// use tokio::{io::AsyncWriteExt, net::TcpStream};
+///
+/// let mut stream = TcpStream::connect("10.0.0.11:7000").await?;
+/// stream.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.11 4711 7000\r\n").await?;
+/// let connection = Connection::<LengthPrefixed>::over(stream);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ProxyHeader {
     trusted: Vec<IpNet>,

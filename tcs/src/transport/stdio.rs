@@ -18,6 +18,8 @@ use crate::Peer;
 ///
 /// The server returns when that connection has ended. The log must not go to stdout.
 ///
+/// A client calls such a program with [`Connection::over`](crate::Connection::over) a [`join`] of its stdout and stdin.
+///
 /// tokio reads stdin on a thread that cannot be interrupted. [`run()`](crate::server::Server::run) does not wait for
 /// that thread. A runtime of your own waits for it when you drop it, so after a signal call
 /// [`shutdown_background`](tokio::runtime::Runtime::shutdown_background) or [`std::process::exit`].

@@ -155,6 +155,8 @@ impl Tls {
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid, and on a value of
     /// [`from_config`](Self::from_config). The earlier certificate stays in use.
     pub fn reload(&self) -> Result<()> {
+        // Read before the lock is taken: handshakes go on meanwhile, and an error leaves the certificate that is in
+        // use.
         let read = self.files()?.read()?;
         let config = self.0.config.write();
         *config.unwrap_or_else(PoisonError::into_inner) = read;
@@ -170,6 +172,7 @@ impl Tls {
 
     fn config(&self) -> Arc<ServerConfig> {
         let config = self.0.config.read();
+        // A copy of the pointer, so that a handshake, which takes long, does not hold the lock.
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -249,6 +252,8 @@ const LINGER: Duration = Duration::from_secs(1);
 impl Handshake for Tls {
     async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         // The shortest buffer: it shows that there is a first byte, and later reads go past it.
+        // A peer that sends nothing and closes is a health check of a balancer. It is not an error of TLS, and is
+        // not logged as one.
         let mut hello = BufReader::with_capacity(1, &mut stream);
         if !matches!(hello.fill_buf().await, Ok([_])) {
             return Err(nothing_sent());

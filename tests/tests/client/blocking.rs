@@ -11,8 +11,10 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ErrorKind, Execution, Result,
-    blocking::{Channel, Connection},
-    client::{ChannelOptions, ConnectOptions},
+    client::{
+        ChannelOptions, ConnectOptions,
+        blocking::{Channel, Connection},
+    },
     server_protocol,
 };
 use tcs_tests::{
@@ -136,7 +138,7 @@ fn refuses<T>(method: &str, result: Result<T>) {
     };
     assert_eq!(told(&error), (ErrorKind::Runtime, Execution::NotSent));
     let text = format!(
-        "`{method}()` of `tcs::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
+        "`{method}()` of `tcs::client::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
          in `spawn_blocking`"
     );
     assert_eq!(error.to_string(), text);

@@ -453,11 +453,8 @@ async fn request_is_not_sent_though_there_is_room_at_last_when_its_deadline_has_
     hears(&mut peer, "one").await;
     let limited = channel.deadline(SECOND);
     let mut late = pin!(limited.call::<Owned>("two"));
-    assert!(
-        tokio::time::timeout(Duration::ZERO, &mut late)
-            .await
-            .is_err()
-    );
+    let waited = tokio::time::timeout(Duration::ZERO, &mut late).await;
+    assert!(waited.is_err());
     sleep(SECOND).await;
     peer.send(frame("1")).await;
     assert_eq!(first.reply().await, "1");
@@ -475,11 +472,8 @@ async fn request_is_not_sent_again_when_its_deadline_has_passed() {
     settle().await;
     let limited = channel.deadline(SECOND);
     let mut late = pin!(limited.call::<Owned>("two"));
-    assert!(
-        tokio::time::timeout(Duration::ZERO, &mut late)
-            .await
-            .is_err()
-    );
+    let waited = tokio::time::timeout(Duration::ZERO, &mut late).await;
+    assert!(waited.is_err());
     sleep(SECOND).await;
     drop(peer);
     assert_eq!(large.error().await.execution(), Execution::Unknown);

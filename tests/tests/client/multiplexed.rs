@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tcs::{
     ConcurrentServer, Connection, Error, ErrorKind, Execution, RejectionKind,
-    client::{ConnectOptions, Incoming},
+    client::{ConnectOptions, ReplyOrEvent},
     format::Plain,
     framing::Multiplexed,
     server_protocol,
@@ -481,7 +481,7 @@ async fn halves_have_one_request_in_flight() {
     peer.send(announced_of(0, EVENTS, "*event")).await;
     peer.send(announced_of(1, PARTS, "A")).await;
     let event = within(receiver.next()).await.expect("an event");
-    assert_eq!(event, Incoming::Event("*event"));
+    assert_eq!(event, ReplyOrEvent::Event("*event"));
     peer.send(message_of(1, "A")).await;
     assert_eq!(
         within(receiver.receive()).await.expect("a reply"),

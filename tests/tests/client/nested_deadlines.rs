@@ -33,7 +33,7 @@ fn shown(reply: Result<&str, Error>) -> String {
     }
 }
 
-/// Calls the backend after a wait of so many milliseconds.
+/// Calls the backend after a wait of this many milliseconds.
 #[server_protocol]
 async fn relay(milliseconds: u64, #[state] backend: &Backend) -> String {
     let mut backend = backend.lock().await;
@@ -50,7 +50,7 @@ fn relay_blocking(_: u64, #[state] backend: &Backend) -> String {
     })
 }
 
-/// Calls the backend over a channel after a wait of so many milliseconds.
+/// Calls the backend over a channel after a wait of this many milliseconds.
 #[server_protocol]
 async fn relay_over_a_channel(milliseconds: u64, #[state] backend: &Channel) -> String {
     sleep(Duration::from_millis(milliseconds)).await;

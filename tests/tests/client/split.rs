@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tcs::{
     ConcurrentServer, Connection, Error, ErrorKind, Execution,
-    client::{ConnectOptions, Incoming, Receiver, Sender},
+    client::{ConnectOptions, Receiver, ReplyOrEvent, Sender},
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Contract, Push, Pushes},
@@ -33,8 +33,8 @@ fn halves(options: &ConnectOptions) -> (Sender<Prefixed>, Receiver<Prefixed>, Ra
 /// Receives a reply (`Ok`), or an event (`Err`).
 async fn next(receiver: &mut Receiver<Prefixed>) -> Result<Result<String, String>, Error> {
     Ok(match patiently(receiver.next()).await? {
-        Incoming::Reply(reply) => Ok(reply.to_owned()),
-        Incoming::Event(event) => Err(event.to_owned()),
+        ReplyOrEvent::Reply(reply) => Ok(reply.to_owned()),
+        ReplyOrEvent::Event(event) => Err(event.to_owned()),
         other => panic!("{other:?}"),
     })
 }
@@ -398,8 +398,8 @@ async fn halves_of_a_connection_over_tcp_work_in_two_tasks() {
     let (mut doubles, mut halves) = (0..10_000_u32, 0..10_000_u32);
     while doubles.len() + halves.len() > 0 {
         match within(receiver.next()).await.expect("a message") {
-            Incoming::Reply(double) => assert_eq!(Some(double), doubles.next().map(|n| n * 2)),
-            Incoming::Event(half) => assert_eq!(Some(half), halves.next().map(|n| n / 2)),
+            ReplyOrEvent::Reply(double) => assert_eq!(Some(double), doubles.next().map(|n| n * 2)),
+            ReplyOrEvent::Event(half) => assert_eq!(Some(half), halves.next().map(|n| n / 2)),
             other => panic!("{other:?}"),
         }
     }

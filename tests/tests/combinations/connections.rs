@@ -9,7 +9,7 @@ use tcs::{
     format::{Decode, Encode, Json, MessagePack, Plain, Postcard, Protobuf},
     framing::{Exchanges, Fixed, Framing, Raw},
     protocol::{Context, Contract, ServerProtocol},
-    server::Requests,
+    server::RequestCounts,
 };
 use tcs_tests::{
     RawPeer,
@@ -119,7 +119,7 @@ fn varint(count: usize) -> Vec<u8> {
     }
 }
 
-/// How many letters make a message of so many bytes.
+/// How many letters make a message of this many bytes.
 fn letters<M: Spoken>(length: usize) -> String {
     (0..=length)
         .map(|count| "x".repeat(count))
@@ -155,7 +155,7 @@ impl<F: Framing, M: Spoken> ServerProtocol for Longer<F, M> {
 }
 
 /// Sends a server some bytes; returns all that it says until it closes.
-async fn says<F: Framing, M: Spoken>(limit: usize, sent: &[u8]) -> (Vec<u8>, Requests) {
+async fn says<F: Framing, M: Spoken>(limit: usize, sent: &[u8]) -> (Vec<u8>, RequestCounts) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let server = ConcurrentServer::new(Longer::<F, M>(PhantomData)).max_frame_len(limit);
     let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));

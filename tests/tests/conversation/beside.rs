@@ -49,7 +49,7 @@ async fn hear(peer: &mut RawPeer) -> (u32, Option<u8>, String) {
     (id, kind, String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Returns a notice: the next so many messages are chunks.
+/// Returns a notice: that many of the next messages are chunks.
 fn chunks(count: u32) -> Vec<u8> {
     [&[0x80, 0, 0, 5, 0x83][..], &count.to_be_bytes()].concat()
 }

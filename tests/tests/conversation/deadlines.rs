@@ -24,7 +24,7 @@ fn left(info: &ConnectionInfo) -> String {
     format!("{:?}", left.map(|left| left.as_secs_f32().round()))
 }
 
-/// Waits for so many seconds.
+/// Waits for this many seconds.
 #[server_protocol]
 async fn waits(seconds: u64, info: &ConnectionInfo) -> String {
     sleep(Duration::from_secs(seconds)).await;

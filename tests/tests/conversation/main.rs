@@ -1,6 +1,7 @@
 //! Conversations: pushed events, streamed replies, and what a function knows about its peer.
 
 mod beside;
+mod busy_streams;
 mod closed;
 mod concurrent;
 mod deadlines;
@@ -9,6 +10,7 @@ mod handles;
 mod hostile;
 mod hub;
 mod leftovers;
+mod many;
 mod matrix;
 mod multiplexed;
 mod pushes;

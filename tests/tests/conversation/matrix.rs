@@ -436,6 +436,8 @@ fn conversations<C: Case>() -> Vec<Talked> {
 async fn each_conversation_has_its_bytes<K: Kind>() {
     for over in [
         Over::Tcp,
+        #[cfg(unix)]
+        Over::Unix,
         #[cfg(target_os = "linux")]
         Over::Tls,
         Over::Memory,
@@ -488,7 +490,7 @@ enum Leave {
 }
 
 impl Shared {
-    /// Goes on with a conversation until so many bytes were sent and received. Does not look at them.
+    /// Goes on with a conversation until this many bytes were sent and received. Does not look at them.
     async fn play(&self, peer: &mut RawPeer, steps: &[Step], mut left: usize) {
         for step in steps {
             match step {

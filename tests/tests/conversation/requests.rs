@@ -350,7 +350,7 @@ async fn messages_of_a_framing_without_notices_are_further_ones_while_the_functi
     }
 }
 
-/// A part of memcached: `set LENGTH TAKE`, and a block of which so many pieces are taken; `panic` takes none.
+/// A part of memcached: `set LENGTH TAKE`, and a block of which that many pieces are taken; `panic` takes none.
 #[server_protocol(framing = CrlfLines, reject_with = said)]
 async fn cache(line: &str, mut more: Requests<'_, Cache>) -> Result<String, String> {
     let mut words = line.split(' ');

@@ -32,7 +32,7 @@ fn number_after(page: &str, text: &str) -> u64 {
 fn program_behind_a_balancer_is_that_of_the_example() {
     let example = include_str!("../../../examples/behind_balancer.rs");
     let (_, program) = example.split_once("\n\n").expect("a header");
-    assert_eq!(blocks("rust,no_run")[1], program);
+    assert_eq!(blocks("rust,no_run")[2], program);
 }
 
 #[test]

@@ -7,14 +7,19 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Rejection,
+    ConcurrentServer, Connection, ConnectionInfo, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
     transport::{Listener as _, ProxyHeader, ProxyInfo, UnixSocketListener},
 };
-use tcs_tests::{Heard, LONG, Log, RawPeer, Running, scratch_path, start, tls, within};
-use tokio::net::{TcpStream, UnixStream};
+use tcs_tests::{
+    Heard, LONG, Log, RawPeer, Running, client::Prefixed, scratch_path, start, tls, within,
+};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpStream, UnixStream},
+};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -190,6 +195,23 @@ async fn header_gives_the_address_of_the_client_and_nothing_after_it_is_read() {
         }
     }
     server.stopped().await;
+}
+
+/// As the documentation of `ProxyHeader` says.
+#[tokio::test]
+async fn client_sends_a_header_before_its_connection_begins() {
+    let server = started().await;
+    let stream = TcpStream::connect(server.addr()).await;
+    let mut stream = stream.expect("the server listens");
+    let own = stream.local_addr().expect("it is connected");
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
+    within(stream.write_all(header)).await.expect("it reads");
+    let mut connection = Connection::over(stream);
+    let reply = within(connection.call::<Prefixed>("")).await;
+    let expected = format!("{OVER_IPV4} over {own} for -");
+    assert_eq!(reply.expect("a reply"), expected);
+    drop(connection);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 #[tokio::test]

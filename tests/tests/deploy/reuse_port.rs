@@ -1,9 +1,18 @@
 //! Servers that share a port: `Server::reuse_port`.
 
-use std::io;
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
 
-use tcs::{ConcurrentServer, server_protocol};
-use tcs_tests::{Heard, RawPeer, frame, start, within};
+use tcs::{
+    ConcurrentServer,
+    server::{Report, ServerHandle},
+    server_protocol,
+};
+use tcs_tests::{Heard, LONG, RawPeer, frame, nothing_is_left, start, threads::exchange, within};
 
 /// So many that no server is left out: the system distributes by a hash of the addresses.
 const PEERS: usize = 64;
@@ -28,6 +37,50 @@ async fn servers_that_share_a_port_all_get_connections() {
     handle.stop();
     let second = within(second).await.expect("no panic");
     let served = [second.expect("it drains"), first.stopped().await].map(|it| it.requests.served);
+    assert!(served.iter().all(|served| *served > 0), "{served:?}");
+    assert_eq!(served.iter().sum::<u64>(), PEERS as u64);
+}
+
+/// Serves on a new thread, which accepts and serves alone.
+fn on_a_thread(addr: SocketAddr) -> (SocketAddr, ServerHandle, JoinHandle<tcs::Result<Report>>) {
+    let (tell, told) = mpsc::channel();
+    let serve = async move {
+        let server = ConcurrentServer::new(Greet).address(addr).reuse_port(true);
+        let bound = server.bind().await?;
+        tell.send((bound.local_addr(), bound.handle()))
+            .expect("the test waits");
+        bound.listen().await
+    };
+    let thread = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(serve)
+    });
+    let (addr, handle) = told.recv_timeout(LONG).expect("it listens");
+    (addr, handle, thread)
+}
+
+#[test]
+fn servers_on_their_own_threads_share_the_connections_of_a_port() {
+    let first = on_a_thread(([127, 0, 0, 1], 0).into());
+    let addr = first.0;
+    let others = (1..4).map(|_| on_a_thread(addr));
+    let servers: Vec<_> = [first].into_iter().chain(others).collect();
+    // All are connected before the first asks.
+    let peers: Vec<_> = (0..PEERS).map(|_| TcpStream::connect(addr)).collect();
+    for peer in peers {
+        let mut peer = peer.expect("it listens");
+        exchange(&mut peer, &frame("Ann"), frame("Hello, Ann!").len());
+    }
+    let mut served = Vec::new();
+    for (_, handle, thread) in servers {
+        handle.stop();
+        let report = thread.join().expect("no panic").expect("it drains");
+        nothing_is_left(&report, &handle, 0);
+        assert_eq!(report.connections.closed, report.requests.served);
+        served.push(report.requests.served);
+    }
     assert!(served.iter().all(|served| *served > 0), "{served:?}");
     assert_eq!(served.iter().sum::<u64>(), PEERS as u64);
 }

@@ -1,13 +1,16 @@
 //! A program that serves its stdin and stdout, under `socat`.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
+use tcs::Connection;
 use tcs_tests::{
-    Heard, RawPeer, frame,
+    Heard, RawPeer,
+    client::Prefixed,
+    frame,
     process::{Process, is_missing},
     scratch_path, within,
 };
-use tokio::{net::UnixStream, time};
+use tokio::{io::join, net::UnixStream, process::Command, time};
 
 /// Connects to a socket that a program creates; only trying shows when it listens.
 pub(crate) async fn connect(path: &Path) -> RawPeer {
@@ -57,4 +60,25 @@ async fn stdio_ends_with_its_input() {
     // Its stdin is empty.
     let printed = Process::start(program, [""; 0]).finished().await;
     assert_eq!(printed.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn client_calls_a_program_over_its_stdin_and_stdout() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_stdio"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it is built");
+    let stdin = program.stdin.take().expect("it is piped");
+    let stdout = program.stdout.take().expect("it is piped");
+    let mut connection = Connection::over(join(stdout, stdin));
+    for name in ["Ann", "Bob"] {
+        let reply = within(connection.call::<Prefixed>(name)).await;
+        assert_eq!(reply.expect("a reply"), format!("Hello, {name}!"));
+    }
+    // The program ends with its input.
+    within(connection.close()).await;
+    let status = within(program.wait()).await.expect("it ends");
+    assert!(status.success(), "{status}");
 }

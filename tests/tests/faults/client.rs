@@ -199,7 +199,7 @@ impl<R: Row> RawServer<R> {
         }
     }
 
-    /// Reads at most so many bytes. Returns `false` at the end.
+    /// Reads at most this many bytes. Returns `false` at the end.
     async fn read(&mut self, limit: usize) -> bool {
         let mut bytes = vec![0; limit];
         let count = self.stream.read(&mut bytes).await.unwrap_or_default();

@@ -53,7 +53,7 @@ impl<R: Row> RawClient<R> {
         }
     }
 
-    /// Receives what comes next, up to so many bytes.
+    /// Receives what comes next, up to this many bytes.
     pub(crate) async fn hear_some(&mut self, limit: usize) {
         let mut bytes = vec![0; limit];
         match self.io().read(&mut bytes).await {
@@ -62,7 +62,7 @@ impl<R: Row> RawClient<R> {
         }
     }
 
-    /// Receives until there are so many messages, or the end.
+    /// Receives until there are this many messages, or the end.
     pub(crate) async fn hear(&mut self, count: usize, piece: usize) {
         // The end of some messages is that of the connection.
         let is_missing = |peer: &Self| {

@@ -203,7 +203,7 @@ impl Future for Named {
     }
 }
 
-/// Returns whether a framing is part of the matrix over this transport. What a transport adds does not depend on the
+/// Returns `true` if a framing is part of the matrix over this transport. What a transport adds does not depend on the
 /// framing or on the kind of function, so that there most have one kind of function, and over the slower ones are few.
 pub(crate) fn is_in_matrix<R: Row>(over: Over, is_typical: bool) -> bool {
     let is_chosen = R::ATTRIBUTES.is_chosen;

@@ -3,11 +3,12 @@
 
 use proptest::prelude::*;
 use tcs::framing::{
-    CodeLines, Digits, FrameError, Framing, Hex4, Input, LengthField, Netstrings, ParsedFrame, Raw,
-    ReadState, Side, Varint, length_field,
+    Blocks, CodeLines, ContentLength, CrlfText, DOT_END, Digits, Duplex, FrameError, Framing, Hex4,
+    Input, LengthField, Lines, Netstrings, ParsedFrame, Raw, ReadState, Side, Varint, Verbatim,
+    length_field, prompt, unstuffed,
 };
 use tcs_tests::{
-    cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
+    cutting::{Found, every_split_gives, messages, pieces, read, write, write_one, write_request},
     every_framing,
     naive::{self, Naive},
 };
@@ -253,6 +254,15 @@ fn hostile_lengths_neither_overflow_nor_wait_beyond_the_limit() {
     is_bounded::<Digits<b' '>>(b"18446744073709551615 ");
     is_bounded::<Digits<b' '>>(&[b'9'; 40]);
     is_bounded::<Netstrings>(b"18446744073709551615:");
+    is_bounded::<Hex4>(b"ffff");
+    // Those that are just within 64 bits, so that a sum with them is not.
+    for less in [0, 1, 2, 5, 25, 26, 45, 1 << 62] {
+        let length = u64::MAX - less;
+        is_bounded::<Blocks<naive::Plus>>(format!("+{length}\r\n").as_bytes());
+        is_bounded::<ContentLength>(format!("Content-Length: {length}\r\n\r\n").as_bytes());
+        is_bounded::<Digits<b' '>>(format!("{length} ").as_bytes());
+        is_bounded::<LengthField<{ length_field(8).pack() }>>(&length.to_be_bytes());
+    }
 }
 
 #[test]
@@ -286,22 +296,132 @@ fn need_and_counted_keep_the_limit() {
     assert_eq!(ParsedFrame::counted(ended, 1, 9), Err(error));
 }
 
-/// Its messages depend on how they arrive; `single_framings.rs` has more.
+/// Their messages depend on how they arrive; `single_framings.rs` has more.
 #[test]
-fn raw_limits_hold_to_the_byte() {
+fn raw_and_verbatim_limits_hold_to_the_byte() {
     for (length, fits) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false)] {
         let message = vec![b'x'; length];
         for side in SIDES {
             let (found, error) = read::<Raw>(side, &[&message], LIMIT);
             assert_eq!(error.is_none(), fits, "{length}");
             assert_eq!(found.is_empty(), !fits, "{length}");
+            // What is beyond the limit is the next message.
+            let expected = message.chunks(LIMIT).map(<[u8]>::to_vec);
+            let expected = messages(&expected.collect::<Vec<_>>());
+            assert_eq!(read::<Verbatim>(side, &[&message], LIMIT), (expected, None));
         }
     }
 }
 
 proptest! {
     #[test]
-    fn garbage_never_panics_raw(first in any::<Vec<u8>>(), then in any::<Vec<u8>>()) {
+    fn garbage_never_panics_in_other_framings(first in any::<Vec<u8>>(), then in any::<Vec<u8>>()) {
         never_panics::<Raw>(&first, &then);
+        never_panics::<Verbatim>(&first, &then);
+        never_panics::<CrlfText<DOT_END>>(&first, &then);
+        never_panics::<Text>(&first, &then);
+        never_panics::<Duplex<Lines, Netstrings>>(&first, &then);
+    }
+
+    #[test]
+    fn verbatim_loses_no_byte_however_they_are_split(
+        stream in prop::collection::vec(any::<u8>(), 0..400),
+        cuts in prop::collection::vec(0..400_usize, 0..10),
+    ) {
+        for side in SIDES {
+            let (found, error) = read::<Verbatim>(side, &pieces(&stream, cuts.clone()), LIMIT);
+            let bytes: Vec<_> = found.into_iter().flat_map(|it| match it {
+                Found::Message(bytes) if (1..=LIMIT).contains(&bytes.len()) => bytes,
+                other => panic!("{other:?}"),
+            }).collect();
+            assert_eq!((bytes, error), (stream.clone(), None));
+        }
+        assert_eq!(write_one::<Verbatim>(&stream), Ok(stream));
+    }
+
+    /// Both ends write with one framing and read with the other.
+    #[test]
+    fn duplex_reads_what_its_other_end_wrote(
+        given in any_messages(),
+        cuts in prop::collection::vec(0..400_usize, 0..10),
+    ) {
+        type Tested = Duplex<Lines, Netstrings>;
+        let lines = sendable(naive::LINES, given.clone());
+        let requests: Vec<_> = lines.iter().map(|it| write_request::<Tested>(it).expect("a line")).collect();
+        let naively: Vec<_> = lines.iter().filter_map(|it| (naive::LINES.encode)(it)).collect();
+        assert_eq!(&requests, &naively);
+        let requests = requests.concat();
+        let found = read::<Tested>(Side::Server, &pieces(&requests, cuts.clone()), LIMIT);
+        assert_eq!(found, (messages(&lines), None));
+
+        let replies = write::<Tested>(&given);
+        let naively: Vec<_> = given.iter().filter_map(|it| (naive::NETSTRINGS.encode)(it)).collect();
+        assert_eq!(&replies, &naively.concat());
+        let found = read::<Tested>(Side::Client, &pieces(&replies, cuts), LIMIT);
+        assert_eq!(found, (messages(&given), None));
+    }
+
+    #[test]
+    fn reply_of_many_lines_ends_with_a_dot(
+        reply in prop::collection::vec(prop::sample::select(&b"..\r\n\na"[..]), 0..20),
+    ) {
+        let written = write_one::<CrlfText<DOT_END>>(&reply).expect("it can be sent");
+        if !reply.contains(&b'\n') {
+            assert_eq!(written, [&reply[..], b"\r\n"].concat());
+        } else {
+            // Whoever reads it up to the dot and removes those before other lines has the lines again.
+            let plain = (naive::CRLF_TEXT.encode)(&reply).expect("it can be sent");
+            let (text, rest) = (naive::DOTTED.decode)(&written).expect("it has an end");
+            assert_eq!((naive::unstuffed(text), rest), (plain, &b""[..]));
+        }
+        let prompted = write_one::<CrlfText<{ DOT_END | prompt(b"> ") }>>(&reply);
+        assert_eq!(prompted, Ok([&written[..], b"> "].concat()));
+    }
+
+    #[test]
+    fn text_is_what_the_naive_decoder_says(
+        stream in prop::collection::vec(prop::sample::select(naive::DOTTED.alphabet), 0..40),
+        cuts in prop::collection::vec(0..40_usize, 0..5),
+    ) {
+        let expected = (naive::DOTTED.decode)(&stream);
+        for pieces in [pieces(&stream, cuts), stream.chunks(1).collect()] {
+            let (found, error) = read::<Text>(Side::Server, &pieces, LIMIT);
+            match expected {
+                Some((text, _)) => assert_eq!(found.first(), Some(&Found::Message(text.to_vec()))),
+                None => assert_eq!((found, error.is_some()), (vec![], !stream.is_empty())),
+            }
+        }
+    }
+
+    #[test]
+    fn unstuffed_undoes_what_a_sender_has_stuffed(
+        lines in prop::collection::vec("[.\r\u{e9}a]{0,4}", 0..6),
+    ) {
+        let text: String = lines.iter().flat_map(|line| [line, "\r\n"]).collect();
+        let stuffed: String = lines.iter().flat_map(|line| {
+            [if line.starts_with('.') { "." } else { "" }, line, "\r\n"]
+        }).collect();
+        assert_eq!(unstuffed(&stuffed), text);
+        // No line of it is the end.
+        let sent = [stuffed.as_bytes(), b".\r\n"].concat();
+        let (found, error) = read::<Text>(Side::Server, &[&sent], 2 * LIMIT);
+        assert_eq!((found, error), (vec![Found::Message(stuffed.into_bytes())], None));
+    }
+}
+
+/// A text that begins at once, as after `DATA`.
+struct Text(CrlfText);
+
+impl Default for Text {
+    fn default() -> Self {
+        let mut framing = CrlfText::default();
+        framing.read_text();
+        Self(framing)
+    }
+}
+
+impl Framing for Text {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
     }
 }

@@ -3,6 +3,7 @@
 mod detection;
 mod duplex;
 mod every_framing;
+mod lossy;
 mod no_request;
 mod other_protocols;
 mod own_framings;

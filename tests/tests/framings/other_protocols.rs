@@ -9,7 +9,7 @@ use tcs::{
         Hex4, INCLUDES_HEADER, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed,
         Netstrings, Prefixed, Raw, Side, UntilEof, Varint, delimiter, length_field,
     },
-    server::Requests,
+    server::RequestCounts,
     testing::FaultyStream,
 };
 use tcs_tests::{
@@ -143,7 +143,11 @@ fn are_recognised_in_pieces<F: Framing>() {
 }
 
 /// Sends `says` to a server that reads it in pieces; returns what the server says, and what it counts.
-async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (Vec<u8>, Requests) {
+async fn serve_in_pieces<F: Framing>(
+    over: Over,
+    size: usize,
+    says: &[u8],
+) -> (Vec<u8>, RequestCounts) {
     if matches!(over, Over::Tcp) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
@@ -155,7 +159,7 @@ async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (V
     talk::<F, _>(near, FaultyStream::new(far).chunked(size), says).await
 }
 
-async fn talk<F: Framing, S>(near: S, far: FaultyStream<S>, says: &[u8]) -> (Vec<u8>, Requests)
+async fn talk<F: Framing, S>(near: S, far: FaultyStream<S>, says: &[u8]) -> (Vec<u8>, RequestCounts)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -8,8 +8,8 @@ use tcs::{
     framing::{
         BlockLen, Blocks, CodeLines, CrlfLines, CrlfText, Delimited, Exchanges, Fixed, FrameError,
         Framing, INCLUDES_HEADER, Input, LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines,
-        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Verbatim, delimiter,
-        length_field,
+        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Varint, Verbatim,
+        delimiter, length_field,
     },
 };
 use tcs_tests::{
@@ -143,6 +143,7 @@ fn delimiter_is_packed_with_its_count() {
         *b"\x0f123456789abcdef"
     );
     assert_eq!(Semicolons::PARAMETER_ERROR, None);
+    assert_eq!(Varint::<64>::PARAMETER_ERROR, None);
     assert_eq!(
         Delimited::<{ delimiter(b"123456789abcdef") }>::PARAMETER_ERROR,
         None
@@ -157,6 +158,8 @@ fn delimiter_is_packed_with_its_count() {
         Prefixed::<0>::PARAMETER_ERROR,
         Prefixed::<5>::PARAMETER_ERROR,
         Prefixed::<4, 4>::PARAMETER_ERROR,
+        Varint::<65>::PARAMETER_ERROR,
+        Varint::<{ usize::MAX }>::PARAMETER_ERROR,
     ] {
         assert!(mistake.is_some());
     }

@@ -244,6 +244,24 @@ async fn operations_push_and_stream() {
     within(serving).await.expect("no panic");
 }
 
+#[tokio::test]
+async fn client_of_a_connection_receives_events_between_its_calls() {
+    let (near, far) = tokio::io::duplex(1024);
+    let server = ConcurrentServer::new(market::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut client = market::Client::over(Connection::over(near));
+    for symbol in ["X", "Y"] {
+        assert!(within(client.quote(symbol)).await.expect("a reply"));
+    }
+    for (expected, number) in [("X", 1), ("X", 2), ("Y", 1), ("Y", 2)] {
+        let Price { symbol, cents } = within(client.next_event()).await.expect("an event");
+        assert_eq!((symbol, cents), (expected, number));
+    }
+    assert!(within(client.quote("Z")).await.expect("a reply"));
+    drop(client);
+    within(serving).await.expect("no panic").expect("served");
+}
+
 /// The same module at a client.
 #[tcs::client_protocol(format = Json, push = Price<'_>, is_push = is_price)]
 mod remote_market {
@@ -373,7 +391,7 @@ async fn method_of_a_client_sends_chunks() {
 #[test]
 fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
     let server = ConcurrentServer::new(warehouse::Protocol).port(0).start()?;
-    let connection = tcs::blocking::Connection::connect(server.local_addr())?;
+    let connection = tcs::client::blocking::Connection::connect(server.local_addr())?;
     let mut client = warehouse::Client::over(connection);
     for _ in 0..2 {
         let mut upload = client.store("a")?;

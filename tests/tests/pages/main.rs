@@ -3,6 +3,7 @@
 mod guide;
 mod links;
 mod pictures;
+mod tables;
 
 use std::{
     fs,

@@ -6,12 +6,12 @@ use std::{
 };
 
 use tcs_tests::{
-    process::{Process, connect, example_path, is_package_missing, port_1234},
+    process::{Process, connect, example_path, is_missing, is_package_missing, port_1234},
     scratch_path, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
@@ -133,9 +133,13 @@ async fn publish(broker: &mut TcpStream, topic: &str, text: &str) {
     assert_eq!(acknowledged, [0x40, 2, 0, 1]);
 }
 
-/// Starts the broker, and logs in.
+/// Starts our broker, and logs in.
 async fn broker() -> (Process, TcpStream) {
-    let server = Process::example("mqtt");
+    (Process::example("mqtt"), log_in().await)
+}
+
+/// Waits for a broker, and logs in.
+async fn log_in() -> TcpStream {
     let mut stream = connect(ADDRESS).await;
     let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\0\0\x03bob";
     within(stream.write_all(connect)).await.expect("it is open");
@@ -143,7 +147,7 @@ async fn broker() -> (Process, TcpStream) {
     let read = within(stream.read_exact(&mut connected)).await;
     read.expect("it is open");
     assert_eq!(connected, [0x20, 2, 0, 0]);
-    (server, stream)
+    stream
 }
 
 #[tokio::test]
@@ -164,6 +168,147 @@ async fn mqtt_subscriber_stays_subscribed_while_its_broker_restarts() {
     }
     drop(subscriber);
     assert_eq!(stop(server).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn mqtt_subscriber_stays_subscribed_while_mosquitto_restarts() {
+    // It is in the same package. By itself, `mosquitto` would serve.
+    if is_missing("mosquitto_passwd") {
+        return;
+    }
+    let _port = port_1234().await;
+    // Debian has it in a folder for administrators.
+    let start = "PATH=$PATH:/usr/sbin; exec mosquitto -p 1234";
+    let mut server = Process::start("sh", ["-c", start]);
+    let mut bob = log_in().await;
+    let mut subscriber = Process::start(example_path("mqtt_subscriber"), ["news", "mail"]);
+    assert_eq!(subscriber.line().await, "subscribed");
+    publish(&mut bob, "other", "unheard").await;
+    publish(&mut bob, "news", "one").await;
+    assert_eq!(subscriber.line().await, "news: one");
+    for text in ["two", "three"] {
+        server.interrupt().await;
+        let stopped = server.finished().await;
+        assert!(stopped.status.success(), "{stopped:?}");
+        server = Process::start("sh", ["-c", start]);
+        bob = log_in().await;
+        assert_eq!(subscriber.line().await, "Reconnected");
+        publish(&mut bob, "mail", text).await;
+        assert_eq!(subscriber.line().await, format!("mail: {text}"));
+    }
+    drop(subscriber);
+    server.interrupt().await;
+    server.finished().await;
+}
+
+/// Runs a client against a server that sends the first of these, each of the others once the client has sent something,
+/// and then closes its half. Returns what the client complains about.
+async fn complaint(client: &str, arguments: &[&str], sent: &[&[u8]]) -> String {
+    let listener = TcpListener::bind(ADDRESS).await.expect("the port is free");
+    let client = Process::start(example_path(client), arguments);
+    let serving = async {
+        let (mut stream, _) = listener.accept().await?;
+        drop(listener);
+        for (number, bytes) in sent.iter().enumerate() {
+            if number > 0 {
+                stream.read_buf(&mut Vec::new()).await?;
+            }
+            stream.write_all(bytes).await?;
+        }
+        stream.shutdown().await?;
+        stream.read_to_end(&mut Vec::new()).await
+    };
+    let (served, finished) = tokio::join!(within(serving), client.finished());
+    // A client may leave before it has read everything.
+    drop(served);
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    finished.stderr
+}
+
+#[tokio::test]
+async fn smtp_client_says_what_a_hostile_server_does() {
+    let _port = port_1234().await;
+    let path = mail("hello\n");
+    let arguments = [
+        &path.display().to_string(),
+        "ann@a.example",
+        "bob@b.example",
+    ];
+    let endless = b"220-x\r\n".repeat(2 << 20);
+    let cut = "the connection ended in the middle of a frame";
+    for (sent, complained) in [
+        // No greeting, no code, codes that are cut or differ, and a reply without end.
+        (
+            &[&b""[..]][..],
+            "closed the connection before the request was sent",
+        ),
+        (
+            &[b"hello\r\n"],
+            "a line that does not begin with a code of three digits",
+        ),
+        (&[b"220 cut"], cut),
+        (&[b"220-one\r\n221 two\r\n"], cut),
+        (
+            &[&endless],
+            "a message of 8388609 bytes exceeds `max_reply_len` of 8388608 bytes",
+        ),
+        // A refusal, a reply to no command, and success where the text is asked for.
+        (&[b"554 no\r\n"], "554 no"),
+        (
+            &[b"220 hello\r\n250 early\r\n"],
+            "the server sent an unexpected message",
+        ),
+        (
+            &[
+                b"220 a\r\n",
+                b"250 b\r\n",
+                b"250 c\r\n",
+                b"250 d\r\n",
+                b"250 e\r\n",
+            ],
+            "250 e",
+        ),
+    ] {
+        let told = complaint("smtp_client", &arguments, sent).await;
+        assert!(told.contains(complained), "{told} {complained}");
+    }
+    fs::remove_file(path).expect("it is there");
+}
+
+#[tokio::test]
+async fn mqtt_subscriber_says_what_a_hostile_broker_does() {
+    let _port = port_1234().await;
+    // It says nothing until it has the packet CONNECT.
+    let (first, connack) = (&b""[..], &b"\x20\x02\0\0"[..]);
+    let cut = "the connection ended in the middle of a frame";
+    for (sent, complained) in [
+        // No reply, a refusal, and another kind of packet.
+        (&[first, b""][..], "closed the connection before it replied"),
+        (
+            &[first, b"\x20\x02\0\x05"],
+            "the broker refuses the connection",
+        ),
+        (&[first, b"\xd0\0"], "the broker refuses the connection"),
+        // Lengths that are too wide and too large, and packets that are cut.
+        (
+            &[first, b"\x20\xff\xff\xff\xff\xff"],
+            "a length beyond 28 bits",
+        ),
+        (
+            &[first, b"\x20\xff\xff\xff\x7f"],
+            "a message of 268435460 bytes exceeds `max_reply_len` of 8388608 bytes",
+        ),
+        (&[first, b"\x20\x02\0"], cut),
+        (&[first, connack, b"\x90\x03\0"], cut),
+        // No packet, and a topic that is refused.
+        (
+            &[first, connack, b"\x90\x03\0\x01\x80"],
+            "the broker refuses a topic",
+        ),
+    ] {
+        let told = complaint("mqtt_subscriber", &["news"], sent).await;
+        assert!(told.contains(complained), "{told} {complained}");
+    }
 }
 
 #[tokio::test]

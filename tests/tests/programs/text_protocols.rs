@@ -46,6 +46,27 @@ async fn memcached_serves_pymemcache() {
 }
 
 #[tokio::test]
+async fn memcached_passes_the_ascii_tests_of_memccapable() {
+    if is_missing("memccapable") {
+        return;
+    }
+    let _port = port_1234().await;
+    let server = serve("memcached").await;
+    let arguments = ["-a", "-h", "127.0.0.1", "-p", "1234", "-t", "30"];
+    let tests = Process::start("memccapable", arguments).finished().await;
+    let outcomes: Vec<_> = tests
+        .stdout
+        .iter()
+        .filter_map(|line| line.split_once('['))
+        .map(|(name, outcome)| (name.trim(), outcome.trim_end_matches(']')))
+        .collect();
+    assert_eq!(outcomes.len(), 27, "{tests:?}");
+    let has_passed = outcomes.iter().all(|(_, outcome)| *outcome == "pass");
+    assert!(has_passed && tests.status.success(), "{tests:?}");
+    assert_eq!(stop(server).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn memcached_tells_in_its_own_terms_what_is_wrong() {
     let _port = port_1234().await;
     let server = serve("memcached").await;
@@ -79,9 +100,31 @@ async fn memcached_tells_in_its_own_terms_what_is_wrong() {
             "SERVER_ERROR a message of 18446744073709551615 bytes exceeds `max_frame_len` of 1048576 bytes\r\n",
         ),
         ("version\r\nquit\r\nversion\r\n", "VERSION 1.6.0\r\n"),
+        // Who asks for no reply gets none to what is rejected, either.
+        ("set k 0 0 1 noreply\r\nab\r\n", ""),
+        ("set k 0 0 18446744073709551615 noreply\r\n", ""),
+        // A value that another client has changed, one that is gone, and no version.
+        (
+            "set k 3 0 1\r\na\r\ncas k 0 0 1 1\r\nb\r\ncas none 0 0 1 1\r\nb\r\ncas k 0 0 1\r\nb\r\nget k\r\n",
+            "STORED\r\nEXISTS\r\nNOT_FOUND\r\nCLIENT_ERROR bad command line format\r\n\
+            VALUE k 3 1\r\na\r\nEND\r\n",
+        ),
+        (
+            "append k 0 0 1\r\nb\r\nprepend k 0 0 1\r\nc\r\nget k\r\ntouch k 0\r\ntouch none 0\r\n",
+            "STORED\r\nSTORED\r\nVALUE k 3 3\r\ncab\r\nEND\r\nTOUCHED\r\nNOT_FOUND\r\n",
+        ),
+        (
+            "get noreply\r\nstats\r\n",
+            "END\r\nSTAT curr_items 1\r\nEND\r\n",
+        ),
     ] {
         assert_eq!(said_to(sent).await, told, "{sent}");
     }
+    // A key that is not UTF-8 is a bad request, after which the connection goes on.
+    assert_eq!(
+        told(b"delete \xff\r\ndelete \xff noreply\r\nversion\r\n").await,
+        b"CLIENT_ERROR invalid utf-8 sequence of 1 bytes from index 7\r\nVERSION 1.6.0\r\n"
+    );
     assert_eq!(stop(server).await, [""; 0]);
 }
 
@@ -119,7 +162,7 @@ async fn smtp_serves_smtplib_over_tls_and_pipelined() {
         stop(server).await,
         [
             r#"from "ann@a.example" to ["bob@b.example", "zoe@z.example"]: "Subject: dots\r\n\r\n.one\r\n..two\r\n.\r\nthe end\r\n""#,
-            "from \"ann@a.example\" to [\"bob@b.example\"]: \"gr\u{fffd}\u{fffd}e\\r\\n\"",
+            "from \"ann@a.example\" to [\"bob@b.example\"]: \"grüße\\r\\n\"",
         ]
     );
 }
@@ -193,9 +236,28 @@ async fn jsonrpc_serves_the_client_of_a_language_server() {
     let error = r#"{"error":{"code":-32700,"message":"#;
     assert!(told.contains(error), "{told}");
     assert!(told.ends_with(r#"},"id":null,"jsonrpc":"2.0"}"#), "{told}");
+    let told = said_to(&framed(r#"{"id":"x","method":7}"#)).await;
+    assert!(
+        told.contains(r#"{"error":{"code":-32600,"message":"#),
+        "{told}"
+    );
+    assert!(told.ends_with(r#"},"id":"x","jsonrpc":"2.0"}"#), "{told}");
+    // What is skipped has an error of its own, and the next request its reply.
+    let large = framed(&"x".repeat((8 << 20) + 1));
+    let next = framed(r#"{"id":7,"method":"add","params":[1,2]}"#);
+    let told = said_to(&[large, next].concat()).await;
+    assert!(
+        told.contains("exceeds `max_frame_len` of 8388608 bytes"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(r#"{"id":7,"jsonrpc":"2.0","result":3}"#),
+        "{told}"
+    );
     for wrong in [
         "Content-Length: 9\r\n\r\n{",
         "Content-Length: x\r\n\r\n",
+        "Content-Length: 18446744073709551615\r\n\r\n",
         "A: 1\r\n\r\n",
     ] {
         let told = said_to(wrong).await;
@@ -251,6 +313,17 @@ async fn socks5_carries_300_kb_to_curl() {
         ),
         ("\u{5}\u{1}\0\u{5}\u{1}", b"\x05\0"),
         ("\u{4}\u{1}", b""),
+        // A request before the greeting: its command is read as a number of logins, of which none is known.
+        ("\u{5}\u{1}\u{1}\u{3}", b"\x05\xff"),
+        ("\u{5}\u{1}\0\u{1}abcd\0P", b"\x05\0"),
+        ("\u{5}\0", b"\x05\xff"),
+        // A greeting in place of the request, a name that is cut, and nobody with this name.
+        ("\u{5}\u{1}\0\u{4}\u{1}\0\u{1}", b"\x05\0"),
+        ("\u{5}\u{1}\0\u{5}\u{1}\0\u{3}\u{9}abc", b"\x05\0"),
+        (
+            "\u{5}\u{1}\0\u{5}\u{1}\0\u{3}\0\0P",
+            b"\x05\0\x05\x04\0\x01\0\0\0\0\0\0",
+        ),
     ] {
         assert_eq!(told(sent.as_bytes()).await, reply, "{sent:?}");
     }
@@ -280,15 +353,34 @@ async fn irc_carries_messages_between_two_clients() {
             "bob part bob!bob@tcs #tea",
         ]
     );
-    let told = said_to("JOIN #tea\nNICK zoe\nUSER zoe\nQUIT\nNICK late\n").await;
+    let refused = said_to("JOIN #tea\nNICK zoe\nUSER zoe\nQUIT\nNICK late\n").await;
     assert_eq!(
-        told,
+        refused,
         ":tcs 451 * :say NICK and USER first\r\n:tcs 001 zoe :welcome\r\n\
          :tcs 422 zoe :no message of the day\r\nERROR :goodbye\r\n"
     );
-    assert_eq!(
-        said_to("NICK").await,
-        "ERROR :the connection ended in the middle of a frame\r\n"
-    );
+    for (sent, reply) in [
+        (
+            &b"NICK"[..],
+            "ERROR :the connection ended in the middle of a frame\r\n",
+        ),
+        // What follows a line beyond the limit is no line.
+        (
+            &[&vec![b'x'; (8 << 20) + 1][..], b"\nNICK zoe\n"].concat(),
+            "ERROR :a message of at least 8388609 bytes exceeds `max_frame_len` of 8388608 bytes\r\n",
+        ),
+        (
+            b"NICK zoe\rUSER zoe\n",
+            "ERROR :a carriage return in a line\r\n",
+        ),
+        // Latin-1 is read, and sent as UTF-8.
+        (
+            b"NICK J\xfcrgen\nUSER a\n",
+            ":tcs 001 J\u{fc}rgen :welcome\r\n:tcs 422 J\u{fc}rgen :no message of the day\r\n",
+        ),
+    ] {
+        let told = told(sent).await;
+        assert_eq!(String::from_utf8_lossy(&told), reply);
+    }
     assert_eq!(stop(server).await, [""; 0]);
 }

@@ -11,11 +11,17 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Channel, ConcurrentServer, ErrorKind, client::ChannelOptions, server_protocol};
+use tcs::{
+    Channel, ConcurrentServer, ErrorKind,
+    client::ChannelOptions,
+    format::Plain,
+    framing::{Framing, LengthPrefixed, Multiplexed},
+    protocol::{Contract, ServerProtocol},
+    server_protocol,
+};
 use tcs_tests::{channel::Owned, start, within};
 use tokio::{task::JoinSet, time::sleep};
 
-const TASKS: u64 = 1_000;
 const CALLS: u64 = 100;
 
 /// How often each request was executed.
@@ -24,6 +30,27 @@ type Executions = Arc<[AtomicU8]>;
 /// Replies with the request, some of which take a moment.
 #[server_protocol]
 async fn repeat(#[state] executions: &Executions, request: &str) -> String {
+    execute(executions, request).await
+}
+
+/// The same side by side.
+#[server_protocol(framing = Multiplexed)]
+async fn repeat_beside(#[state] executions: &Executions, request: &str) -> String {
+    execute(executions, request).await
+}
+
+/// The contract of [`RepeatBeside`], whose replies are owned.
+#[derive(Debug)]
+enum OwnedBeside {}
+
+impl Contract for OwnedBeside {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+}
+
+async fn execute(executions: &Executions, request: &str) -> String {
     let number: usize = request.parse().expect("a number");
     executions[number].fetch_add(1, Relaxed);
     if number.is_multiple_of(200) {
@@ -39,15 +66,41 @@ struct Outcomes {
     cancelled: u64,
 }
 
+/// A channel over one of the framings.
+trait Repeats: Clone + Send + Sync + 'static {
+    fn repeat(&self, request: &str) -> impl Future<Output = tcs::Result<String>> + Send;
+    fn limited(&self, limit: Duration) -> Self;
+}
+
+impl Repeats for Channel {
+    fn repeat(&self, request: &str) -> impl Future<Output = tcs::Result<String>> + Send {
+        self.call::<Owned>(request)
+    }
+
+    fn limited(&self, limit: Duration) -> Self {
+        self.deadline(limit)
+    }
+}
+
+impl Repeats for Channel<Multiplexed> {
+    fn repeat(&self, request: &str) -> impl Future<Output = tcs::Result<String>> + Send {
+        self.call::<OwnedBeside>(request)
+    }
+
+    fn limited(&self, limit: Duration) -> Self {
+        self.deadline(limit)
+    }
+}
+
 /// Makes the calls of one task.
-async fn calls(channel: Channel, task: u64) -> Outcomes {
+async fn calls(channel: impl Repeats, task: u64) -> Outcomes {
     let mut random = fastrand::Rng::with_seed(task);
     let mut outcomes = Outcomes::default();
     for number in task * CALLS..(task + 1) * CALLS {
         let request = number.to_string();
         let result = match random.u8(..10) {
             0 => {
-                let call = pin!(channel.call::<Owned>(&request));
+                let call = pin!(channel.repeat(&request));
                 let Some(result) = poll_some(call, random.u32(..40)).await else {
                     outcomes.cancelled += 1;
                     continue;
@@ -56,8 +109,7 @@ async fn calls(channel: Channel, task: u64) -> Outcomes {
             }
             1 => {
                 let limit = Duration::from_micros(1 + random.u64(..40_000));
-                let channel = channel.deadline(limit);
-                match channel.call::<Owned>(&request).await {
+                match channel.limited(limit).repeat(&request).await {
                     Err(error) if error.kind() == ErrorKind::TimedOut => {
                         outcomes.late += 1;
                         continue;
@@ -65,7 +117,7 @@ async fn calls(channel: Channel, task: u64) -> Outcomes {
                     result => result,
                 }
             }
-            _ => channel.call::<Owned>(&request).await,
+            _ => channel.repeat(&request).await,
         };
         assert_eq!(result.expect("nothing is lost"), request, "another reply");
         outcomes.answered.push(number);
@@ -73,7 +125,7 @@ async fn calls(channel: Channel, task: u64) -> Outcomes {
     outcomes
 }
 
-/// Polls a future up to so many times after the first time. Returns `None` if it is not ready then.
+/// Polls a future up to this many times after the first time. Returns `None` if it is not ready then.
 async fn poll_some<F: Future>(mut future: Pin<&mut F>, mut polls: u32) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -87,21 +139,23 @@ async fn poll_some<F: Future>(mut future: Pin<&mut F>, mut polls: u32) -> Option
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_of_100_000_calls_gets_its_reply_although_others_are_dropped_or_late() {
-    let executions: Executions = (0..TASKS * CALLS).map(|_| AtomicU8::new(0)).collect();
-    let server = start(ConcurrentServer::new(Repeat {
-        executions: Arc::clone(&executions),
-    }));
-    let server = server.await;
-    let options: ChannelOptions = ChannelOptions::new(server.addr()).connections(2);
+/// Calls from so many tasks.
+async fn call_from<F: Framing, P: ServerProtocol>(
+    tasks: u64,
+    protocol: impl FnOnce(Executions) -> P,
+) where
+    Channel<F>: Repeats,
+{
+    let executions: Executions = (0..tasks * CALLS).map(|_| AtomicU8::new(0)).collect();
+    let server = start(ConcurrentServer::new(protocol(Arc::clone(&executions)))).await;
+    let options: ChannelOptions<F> = ChannelOptions::new(server.addr()).connections(2);
     let channel = options.connect_lazily().expect("good options");
-    let mut tasks = JoinSet::new();
-    for task in 0..TASKS {
-        tasks.spawn(calls(channel.clone(), task));
+    let mut running = JoinSet::new();
+    for task in 0..tasks {
+        running.spawn(calls(channel.clone(), task));
     }
     let mut all = Outcomes::default();
-    while let Some(outcomes) = within(tasks.join_next()).await {
+    while let Some(outcomes) = within(running.join_next()).await {
         let outcomes = outcomes.expect("no panic");
         all.answered.extend(outcomes.answered);
         all.late += outcomes.late;
@@ -123,4 +177,14 @@ async fn each_of_100_000_calls_gets_its_reply_although_others_are_dropped_or_lat
         assert_eq!(executions[number].load(Relaxed), 1, "{number} was answered");
     }
     assert!(executions.iter().all(|count| count.load(Relaxed) <= 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_100_000_calls_gets_its_reply_although_others_are_dropped_or_late() {
+    call_from::<LengthPrefixed, _>(1_000, |executions| Repeat { executions }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_with_an_id_gets_its_reply_although_others_are_cancelled_or_late() {
+    call_from::<Multiplexed, _>(200, |executions| RepeatBeside { executions }).await;
 }

@@ -56,11 +56,11 @@ enum End {
 enum Cut {
     /// The client cannot connect.
     Refused,
-    /// The server has received so many bytes.
+    /// The server has received this many bytes.
     Received(usize),
-    /// The server has sent so many bytes.
+    /// The server has sent this many bytes.
     Sent(usize),
-    /// The server goes away after so many replies, of which it sends so many bytes.
+    /// The server goes away after this many replies, of which it sends this many bytes.
     GoingAway(usize, usize),
     /// It lasts.
     Never,

@@ -573,7 +573,7 @@ fn all_requests_at_once_have_room() {
         list.check(move |mut stream| {
             let number = served.fetch_add(1, SeqCst);
             async move {
-                // To be cut at each of so many bytes takes too long.
+                // To be cut at each of its bytes takes too long.
                 assert!(number < 4, "enough");
                 let mut text = vec![0; LEN];
                 while stream.read_exact(&mut text).await.is_ok() {

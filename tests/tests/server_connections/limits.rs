@@ -389,7 +389,7 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection<K: Kind
     assert_eq!(ended(serving).await.requests.received, 1);
 }
 
-/// Blocks its thread for so many seconds, as far as the paused clock can tell.
+/// Blocks its thread for this many seconds, as far as the paused clock can tell.
 #[server_protocol]
 async fn block(seconds: u64) -> &'static str {
     let mut advance = pin!(tokio::time::advance(Duration::from_secs(seconds)));

@@ -7,7 +7,7 @@ use tcs::{
     format::{Encode, Plain},
     framing::{FrameError, Framing, Input, Lines, ParsedFrame, Raw},
     protocol::{Context, FromContext, ServerProtocol},
-    server::Requests,
+    server::RequestCounts,
     server_protocol,
 };
 use tcs_tests::{
@@ -93,7 +93,7 @@ async fn all<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     lines: &str,
-) -> (String, Requests) {
+) -> (String, RequestCounts) {
     let (said, requests) = said_to(over, make, lines).await;
     (String::from_utf8(said).expect("text"), requests)
 }

@@ -7,7 +7,7 @@ use tcs::{
     format::{Encode, Plain},
     framing::Lines,
     protocol::{Context, ServerProtocol},
-    server::Requests,
+    server::RequestCounts,
 };
 use tcs_tests::{Act, Gate, Kind, Over, closes_after, each_kind, gate, start, within};
 
@@ -124,7 +124,7 @@ async fn all<P: ServerProtocol>(
     over: Over,
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: &[u8],
-) -> (String, Requests) {
+) -> (String, RequestCounts) {
     let (said, requests) = closes_after(over, make, bytes).await;
     (String::from_utf8(said).expect("text"), requests)
 }

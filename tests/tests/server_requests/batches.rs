@@ -62,7 +62,7 @@ fn counting<P: ServerProtocol>(protocol: P) -> (RawPeer, Writes, JoinHandle<tcs:
     counting_within(LONG, 1 << 20, protocol)
 }
 
-/// Serves one peer through a pipe of so many bytes, with a budget for each poll.
+/// Serves one peer through a pipe of this many bytes, with a budget for each poll.
 fn counting_within<P: ServerProtocol>(
     budget: Duration,
     pipe: usize,

@@ -19,8 +19,8 @@ use tcs::{
     transport::{Handshake, Listener as _, MemoryConnector, Stream, memory},
 };
 use tcs_tests::{
-    Heard, Log, RawPeer, Tester, adds_up, code, ended_in_time, frame, gate, patiently, start,
-    tester, within,
+    Heard, Kind, Log, RawPeer, Tester, adds_up, code, each_kind, ended_in_time, frame, gate,
+    patiently, start, tester_of, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -149,8 +149,18 @@ impl ServerProtocol for Knows {
     }
 }
 
+each_kind!(
+    paused:
+    stalled_handshake_holds_up_nobody_and_ends_when_its_time_is_over,
+    handshakes_count_against_the_limit_of_connections,
+);
+
 fn server() -> ConcurrentServer<Tester<LengthPrefixed>> {
-    ConcurrentServer::new(tester(&gate()))
+    server_of()
+}
+
+fn server_of<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
+    ConcurrentServer::new(tester_of(&gate()))
 }
 
 async fn connect(connector: &MemoryConnector) -> RawPeer {
@@ -235,12 +245,11 @@ fn peer_has_one_fact_of_each_type() {
     assert_eq!(peer.to_string(), "a");
 }
 
-#[tokio::test(start_paused = true)]
-async fn stalled_handshake_holds_up_nobody_and_ends_when_its_time_is_over() {
+async fn stalled_handshake_holds_up_nobody_and_ends_when_its_time_is_over<K: Kind>() {
     let limit = Duration::from_secs(3);
     let (log, _logging) = Log::start();
     let (stalls, (listener, connector)) = (Stalls::new(), memory());
-    let server = server()
+    let server = server_of::<K>()
         .listener(
             listener
                 .with_handshake(stalls.clone())
@@ -370,11 +379,10 @@ async fn dropped_server_drops_its_handshakes() {
     assert_eq!(stalls.gone(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn handshakes_count_against_the_limit_of_connections() {
+async fn handshakes_count_against_the_limit_of_connections<K: Kind>() {
     let limit = Duration::from_secs(3);
     let (stalls, (listener, connector)) = (Stalls::new(), memory());
-    let server = server()
+    let server = server_of::<K>()
         .listener(listener.with_handshake(stalls.clone()))
         .handshake_timeout(limit)
         .max_connections(1);

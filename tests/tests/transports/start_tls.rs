@@ -1,6 +1,6 @@
 //! `Response::StartTls`: a connection that continues over TLS.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{io, marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, OnceServer, Peer, Rejection, Response,
@@ -9,6 +9,7 @@ use tcs::{
     protocol::{Context, ServerProtocol},
     server::{Mode, Server},
     server_protocol,
+    testing::{At, Cut, FaultyStream},
     transport::{Handshake, Stream, TlsInfo},
 };
 use tcs_tests::{
@@ -19,7 +20,12 @@ use tcs_tests::{
     tls::{self, Root},
     within,
 };
-use tokio::{task::yield_now, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    task::yield_now,
+    time::Instant,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::codec::LinesCodec;
 
 /// `start` begins TLS, `start slowly` after a wait at the gate. Everything else is answered with what it is, over what, and how many requests came before it.
@@ -293,7 +299,7 @@ async fn over_tls_it_does_not_start_again() {
 struct Nothing;
 
 impl Handshake for Nothing {
-    async fn perform(&self, stream: Stream, _peer: &mut Peer) -> std::io::Result<Stream> {
+    async fn perform(&self, stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
         Ok(stream)
     }
 }
@@ -404,7 +410,7 @@ async fn drain_drops_a_handshake() {
 struct Panics;
 
 impl Handshake for Panics {
-    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> std::io::Result<Stream> {
+    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
         panic!("a handshake")
     }
 }
@@ -447,4 +453,53 @@ async fn smtp_client_of_python_starts_tls() {
     let printed = client.finished().await.succeeded();
     assert_eq!(printed, ["STARTTLS", "220 go ahead", "secret", "221 bye"]);
     assert_eq!(server.stopped().await.requests.served, 4);
+}
+
+/// Asks for TLS, shakes hands, and asks once more.
+async fn talk(mut stream: FaultyStream<DuplexStream>) -> io::Result<()> {
+    stream.write_all(&frame("start")).await?;
+    let mut ready = [0; 9];
+    stream.read_exact(&mut ready).await?;
+    assert_eq!(ready[..], frame("ready"));
+    let connector = TlsConnector::from(Arc::new(tls::client()));
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut stream = connector.connect(name, stream).await?;
+    stream.write_all(&frame("a")).await?;
+    stream.flush().await?;
+    let mut reply = vec![0; frame("a TLS 1").len()];
+    stream.read_exact(&mut reply).await?;
+    assert_eq!(reply, frame("a TLS 1"));
+    Ok(())
+}
+
+/// Each byte of the messages in plaintext, and with `TCS_MATRIX=full` each byte of the handshake and of what is over TLS.
+#[tokio::test]
+async fn peer_may_leave_at_every_byte() {
+    let is_full = std::env::var("TCS_MATRIX").is_ok_and(|value| value == "full");
+    let step = if is_full { 1 } else { 13 };
+    for at in [At::Written, At::Read] {
+        let mut cut = 0;
+        loop {
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let served = server(upgrades::<LengthPrefixed, ReadyFn>());
+            let serving = tokio::spawn(served.serve_stream(far, Peer::unnamed()));
+            let stream = FaultyStream::new(near).cut(at(cut), Cut::Close);
+            let talked = within(talk(stream)).await;
+            let report = within(serving).await.expect("no panic").expect("it ends");
+            adds_up(&report);
+            let requests = report.requests;
+            assert_eq!((requests.failed, requests.rejected), (0, 0), "{report}");
+            assert!(requests.received <= 2, "{report}");
+            if at(cut) == At::Written(cut) {
+                let whole = u64::from(cut >= frame("start").len());
+                assert!(requests.received >= whole, "{cut}: {report}");
+            }
+            if talked.is_ok() {
+                assert_eq!(requests.served, 2);
+                break;
+            }
+            cut += if cut < 10 { 1 } else { step };
+        }
+        assert!(cut > 300, "{cut}");
+    }
 }

@@ -1,4 +1,4 @@
-use tcs::{blocking::Connection, client_protocol};
+use tcs::{client::blocking::Connection, client_protocol};
 
 #[client_protocol(request = (1, 2), format = rmp_serde)]
 fn add(sums: (u8, u8)) -> u8 {

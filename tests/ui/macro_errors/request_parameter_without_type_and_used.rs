@@ -1,4 +1,4 @@
-use tcs::{blocking::Connection, client_protocol};
+use tcs::{client::blocking::Connection, client_protocol};
 
 #[client_protocol(request = |name| format!("Hello, {name}!"))]
 fn count(reply: &str) -> usize {

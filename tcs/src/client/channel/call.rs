@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use tokio::time::Instant;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{
     Channel,
     metrics::Start,
+    pending_calls::Failure,
     reply::{Reply, give_spare, take_spare},
-    slots::Failure,
     subchannel::Subchannel,
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -21,37 +21,25 @@ use crate::{
     Error, Peer, Result,
     client::requests::encode_into,
     format::{EncodeError, Writer},
-    framing::{Framing, Notice},
+    framing::Framing,
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
-    origin: Origin<'s, F>,
+    pub(super) origin: Origin<'s, F>,
     /// Its slot, until the result is taken.
     slot: Option<u32>,
 }
 
 /// What a request needs beside its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallTerms {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CallParams {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
     pub(super) has_items: bool,
     /// When the call ends.
     pub(super) end: Option<Instant>,
-}
-
-impl CallTerms {
-    /// Returns the terms of a call without a deadline.
-    #[inline]
-    pub(super) const fn new(has_greeting: bool) -> Self {
-        Self {
-            has_greeting,
-            has_items: false,
-            end: None,
-        }
-    }
 }
 
 /// The connection that a request was queued for, and that its reply comes from.
@@ -100,47 +88,64 @@ impl<F: Framing> Channel<F> {
         E: FnOnce(T, &mut Writer<'_>) -> Result<(), EncodeError>,
     {
         let (start, subchannel) = (Start::now(), &**self.pool.choose_for_call());
-        let (mut first, mut call, mut retrying) = (Some((request, encode)), None, None);
+        let mut state = RoundTrip::New(Some((request, encode)));
         poll_fn(move |cx| {
-            let (mut failure, mut encoded) = (None, Vec::new());
-            if let Some(sent) = &mut call {
-                match ready!(Call::poll_reply(sent, cx)) {
+            let (encoded, failure) = match &mut state {
+                RoundTrip::Sent(call) => match ready!(call.poll_reply(cx)) {
                     Ok(reply) => {
                         subchannel.stats.record_answer(start);
-                        return Poll::Ready(Ok((reply, sent.origin)));
+                        return Poll::Ready(Ok((reply, call.origin)));
                     }
-                    Err(failed) => failure = Some((sent.origin, failed)),
-                }
-                call = None;
-            } else if let Some((request, encode)) = first.take() {
-                let count_failure = |_: &Error| subchannel.stats.count_failure();
-                let max_frame_len = subchannel.options.max_frame_len;
-                let mut spare = Vec::new();
-                let bytes = bytes_of(&request).filter(|it| it.len() <= max_frame_len);
-                let bytes = if let Some(bytes) = bytes {
-                    bytes
-                } else {
-                    spare = take_spare();
-                    let encode = |out: &mut Writer<'_>| encode(request, out);
-                    encode_into(&mut spare, max_frame_len, encode).inspect_err(count_failure)?;
-                    &spare
-                };
-                if !self.options.needs_timer() && !subchannel.room.is_awaited() {
-                    let terms = CallTerms::new(has_greeting);
-                    let pushed = subchannel.try_push(cx.waker(), terms, bytes);
-                    call = pushed.inspect_err(count_failure)?;
-                    if call.is_some() {
-                        give_spare(spare);
+                    Err(failure) => (Vec::new(), Some((call.origin, failure))),
+                },
+                RoundTrip::New(first) => {
+                    let Some((request, encode)) = first.take() else {
                         return Poll::Pending;
+                    };
+                    let count_failure = |_: &Error| subchannel.stats.count_failure();
+                    let max_frame_len = subchannel.options.max_frame_len;
+                    let mut spare = Vec::new();
+                    let bytes = bytes_of(&request).filter(|it| it.len() <= max_frame_len);
+                    let bytes = if let Some(bytes) = bytes {
+                        bytes
+                    } else {
+                        spare = take_spare();
+                        let encode = |out: &mut Writer<'_>| encode(request, out);
+                        encode_into(&mut spare, max_frame_len, encode)
+                            .inspect_err(count_failure)?;
+                        &spare
+                    };
+                    if !self.options.needs_timer() && !subchannel.room.is_awaited() {
+                        let params = CallParams {
+                            has_greeting,
+                            ..CallParams::default()
+                        };
+                        let pushed = subchannel.try_push(cx.waker(), params, bytes);
+                        if let Some(call) = pushed.inspect_err(count_failure)? {
+                            state = RoundTrip::Sent(call);
+                            give_spare(spare);
+                            return Poll::Pending;
+                        }
                     }
+                    (bytes.to_vec(), None)
                 }
-                encoded = bytes.to_vec();
-            }
-            let retry =
-                || in_box(self.round_trip_with_retries(has_greeting, encoded, failure, start));
-            poll_in_box(retrying.get_or_insert_with(retry), cx)
+                RoundTrip::Retrying(retrying) => return poll_in_box(retrying, cx),
+            };
+            let retrying = self.round_trip_with_retries(has_greeting, encoded, failure, start);
+            let mut retrying = in_box(retrying);
+            let polled = poll_in_box(&mut retrying, cx);
+            state = RoundTrip::Retrying(retrying);
+            polled
         })
     }
+}
+
+/// How far a call is. `N` is its request with what encodes it, and `R` waits, retries and hedges.
+enum RoundTrip<'s, F: Framing, N, R> {
+    /// Taken by the first poll.
+    New(Option<N>),
+    Sent(Call<'s, F>),
+    Retrying(Pin<Box<R>>),
 }
 
 /// Puts a future in a box, outside of the code of its caller.
@@ -157,96 +162,27 @@ fn poll_in_box<R: Future>(future: &mut Pin<Box<R>>, cx: &mut Context<'_>) -> Pol
     future.as_mut().poll(cx)
 }
 
-impl<F: Framing> Subchannel<F> {
-    /// Takes a slot and queues the request. Returns `None` if there is no room.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn try_push(
-        &self,
-        waker: &Waker,
-        terms: CallTerms,
-        request: &[u8],
-    ) -> Result<Option<Call<'_, F>>> {
-        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
-        // after the guard, because that is declared later.
-        let waker = waker.clone();
-        let CallTerms {
-            has_greeting,
-            has_items,
-            end,
-        } = terms;
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
-            return state.check_waiting(has_greeting).map(|()| None);
-        }
-        let framing = state.framing.get_mut();
-        if F::HAS_IDS {
-            framing.set_id(state.slots.next_id());
-        }
-        let mut offset = state.queue.push_encoded(framing, request)?;
-        if F::HAS_IDS
-            && let Some(end) = end
-        {
-            let notice = Notice::deadline_at(end);
-            offset = state.queue.notice_before(offset, framing, notice);
-        }
-        let slot = state.slots.insert::<F>(offset, waker);
-        if F::HAS_IDS && has_items {
-            state.slots.expect_items(slot);
-        }
-        let generation = state.generation;
-        Self::unlock_and_wake_driver(guard);
-        Ok(Some(Call {
-            origin: Origin {
-                subchannel: self,
-                generation,
-            },
-            slot: Some(slot),
-        }))
-    }
-
-    /// Removes the caller of a call.
-    #[cold]
-    pub(super) fn abandon(&self, slot: u32) {
-        let mut state = self.lock();
-        let is_cancelled = F::HAS_IDS && state.slots.is_pending(slot);
-        let waker = state.slots.abandon(slot);
-        if is_cancelled {
-            state.cancel(slot);
-            Self::unlock_and_wake_driver(state);
-        } else {
-            self.unlock_and_offer_room(state);
-        }
-        // A waker is foreign code, which must not run while the state is locked.
-        drop(waker);
-    }
-
-    /// Registers the waker of the task that polls now, which may be another one than before.
-    #[cold]
-    pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
-        // Cloned before the state is locked. The former waker is dropped after it is unlocked.
-        let mut registered = Some(waker.clone());
-        let is_open = self.lock().slots.set_waker(slot, &mut registered);
-        if !is_open {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 impl<'s, F: Framing> Call<'s, F> {
+    /// Returns a call whose request is queued at `subchannel`.
+    #[inline]
+    pub(super) const fn new(subchannel: &'s Subchannel<F>, generation: u64, slot: u32) -> Self {
+        let origin = Origin {
+            subchannel,
+            generation,
+        };
+        let slot = Some(slot);
+        Self { origin, slot }
+    }
+
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
-            let mut state = subchannel.lock();
-            if let Some(result) = state.slots.take_result(slot) {
+            if let Some(result) = subchannel.take_result(slot) {
                 self.slot = None;
-                subchannel.unlock_and_offer_room(state);
                 return Poll::Ready(result);
             }
-            drop(state);
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
@@ -255,10 +191,6 @@ impl<'s, F: Framing> Call<'s, F> {
     /// Returns the slot, which the caller must then abandon.
     pub(super) fn into_slot(mut self) -> Option<u32> {
         self.slot.take()
-    }
-
-    pub(super) const fn origin(&self) -> Origin<'s, F> {
-        self.origin
     }
 }
 

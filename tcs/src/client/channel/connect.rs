@@ -11,8 +11,6 @@ use super::{
     pool::Pool,
     reconnector::Reconnector,
     state::ChannelStats,
-    subchannel::Subchannel,
-    waiting::Room,
 };
 use crate::{
     Address, Error, Result,
@@ -93,23 +91,10 @@ impl<F: Framing> ChannelOptions<F> {
             upkeep: self.upkeep,
             min_backoff: self.min_backoff,
             max_backoff: self.max_backoff,
-            servers: Mutex::default(),
+            address_stats: Mutex::default(),
         });
-        let stats = Arc::new(ChannelStats::new(self.retries.then(RetryBudget::new)));
-        let room = Room::default();
-        let connections = (0..number).map(|index| {
-            let connector = Arc::clone(&connector);
-            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
-            Arc::new(Subchannel::new(
-                options,
-                index,
-                stats,
-                room,
-                Some(connector),
-            ))
-        });
-        let mut channel =
-            Channel::over(Pool::new(connections, Arc::clone(&stats), options.clone()));
+        let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
+        let mut channel = Channel::over(Pool::new(number, options, stats, Some(&connector)));
         channel.options.deadline = self.deadline;
         Ok(channel)
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{retry::doubled, servers::Servers, upkeep::UpkeepSettings};
+use super::{address_stats::AddressStats, retry::doubled, upkeep::UpkeepSettings};
 use crate::{
     Address, Error, Result,
     client::{connection::Connection, options::ConnectOptions},
@@ -47,7 +47,7 @@ pub(super) struct Connector<F: Framing> {
     pub(super) upkeep: UpkeepSettings,
     pub(super) min_backoff: Duration,
     pub(super) max_backoff: Duration,
-    pub(super) servers: Mutex<Servers>,
+    pub(super) address_stats: Mutex<AddressStats>,
 }
 
 impl<F: Framing> Connector<F> {
@@ -79,7 +79,7 @@ impl<F: Framing> Connector<F> {
                 let place = index.checked_div(self.targets.len()).unwrap_or(0);
                 let order = |addrs: &mut [SocketAddr]| {
                     addrs.rotate_left(place.checked_rem(addrs.len()).unwrap_or(0));
-                    lock(&self.servers).sort(addrs);
+                    lock(&self.address_stats).sort(addrs);
                 };
                 let connected = self.options.connect_in_order(address.clone(), order);
                 connected.await?
@@ -101,7 +101,7 @@ impl<F: Framing> Connector<F> {
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
             .and_then(|mut connection| {
                 // A reply that is still to come would be taken for the reply to a call.
-                connection.ensure_idle()?;
+                connection.exchanges().ensure_idle()?;
                 Ok(connection)
             })
             .map_err(|source| Error::on_connect(&peer, source))

@@ -18,11 +18,11 @@ use super::{
         wire::{Expected, Wire, write_threshold},
     },
     connector::BoxFuture,
-    slots::{Failure, UnansweredCall},
+    pending_calls::{Failure, UnansweredCall},
     subchannel::{Subchannel, SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
 };
-use crate::{Error, Result, deadline::Late, framing::Framing};
+use crate::{Error, Result, framing::Framing};
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
@@ -186,7 +186,7 @@ impl<F: Framing> Driver<F> {
             state.driver.replace(waker)
         };
         if let Some(ticker) = &mut self.ticker
-            && state.slots.len() > 0
+            && state.calls.len() > 0
         {
             ticker.start();
         }
@@ -202,37 +202,21 @@ impl<F: Framing> Driver<F> {
         };
         loop {
             ready!(ticker.poll_tick(cx));
-            let mut guard = self.subchannel.lock();
-            let state = &mut *guard;
-            let (mut late, peer) = (Vec::new(), &state.peer);
             let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
-            let timed_out = |slot| {
-                late.push(slot);
-                Error::reply_timed_out(peer, Late::reply_timeout(limit))
-            };
-            if !state.slots.tick(&mut self.wakers, timed_out) {
-                drop(guard);
+            let tick = self.subchannel.lock().tick(limit, &mut self.wakers);
+            let Some(tick) = tick else {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
-            }
-            let must_cancel = F::HAS_IDS && !late.is_empty();
-            if must_cancel {
-                for slot in late {
-                    state.cancel(slot);
-                }
-            }
-            let overdue = if F::HAS_IDS { state.slots.overdue() } else { 0 };
-            let is_idle = state.slots.len() == 0;
-            drop(guard);
+            };
             wake(&mut self.wakers);
-            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
+            if tick.overdue > 0 && 2 * tick.overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
-            if is_idle {
+            if tick.is_idle {
                 ticker.stop();
             }
-            if must_cancel {
+            if tick.has_cancelled {
                 // The next poll sends the notices.
                 cx.waker().wake_by_ref();
             }
@@ -302,9 +286,9 @@ fn deliver<F: Framing>(
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
 ) -> (u64, Result<(), Arc<Fault>>) {
-    state.slots.record_arrival();
+    state.calls.record_arrival();
     let sent = wire.sent();
-    let mut oldest = state.slots.oldest();
+    let mut oldest = state.calls.oldest();
     let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     let mut answers = 0;
@@ -313,17 +297,17 @@ fn deliver<F: Framing>(
         let mut call = oldest;
         let received = wire.next_received(&mut state.framing, |id| {
             if F::HAS_IDS {
-                call = state.slots.with_id(id);
+                call = state.calls.with_id(id);
             }
             Expected::reply_to::<F>(call.map(|call| call.offset))
         });
         match (received, call) {
             (Ok(Some(Received::Message(range))), Some(call))
-                if !F::HAS_IDS || !state.slots.has_parts(call.index) =>
+                if !F::HAS_IDS || !state.calls.has_parts(call.index) =>
             {
                 answers += 1;
-                let SubchannelState { slots, peer, .. } = &mut *state;
-                slots.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
+                let SubchannelState { calls, peer, .. } = &mut *state;
+                calls.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
             }
             (Ok(Some(received)), call) => {
                 match deliver_other(subchannel, state, wire, received, call, wakers) {
@@ -334,7 +318,7 @@ fn deliver<F: Framing>(
             (Ok(None), _) => break Ok(()),
             (Err(fault), _) => break Err(fault),
         }
-        oldest = state.slots.oldest();
+        oldest = state.calls.oldest();
         if oldest.is_some_and(|oldest| oldest.offset >= enough) {
             // So that these callers can send again while the others still wait.
             break Ok(());
@@ -355,7 +339,7 @@ fn deliver_other<F: Framing>(
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
     let max_reply_len = subchannel.options.reply_len();
-    let SubchannelState { slots, peer, .. } = &mut *state;
+    let SubchannelState { calls, peer, .. } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
@@ -368,24 +352,27 @@ fn deliver_other<F: Framing>(
     };
     let index = call.index;
     let added = match received {
-        Received::Item(item) if slots.expects_items(index) => {
-            if !slots.add_item(index, wire.message(item), wakers) {
+        Received::Item(item) if calls.expects_items(index) => {
+            if !calls.add_item(index, wire.message(item), wakers) {
                 return Err(Fault::Broken("the server sent items without credit").into());
             }
             Ok(())
         }
         Received::Item(_) => Err(Failure::without_retry(Error::streamed(peer)).into()),
-        Received::Part(part) => slots.add_part(index, wire.message(part), max_reply_len, peer),
+        Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
         Received::Message(rest) => {
-            let added = slots.add_part(index, wire.message(rest), max_reply_len, peer);
-            slots.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
+            let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
+            calls.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
             return Ok(true);
         }
         received => {
             let error = received.into_error(peer, max_reply_len);
-            let failure = failure(subchannel, wire, call.offset, error);
+            let is_kept = subchannel.keeps_requests && error.is_retryable();
+            let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
+            let request = request.flatten();
+            let failure = Failure { error, request };
             let is_answer = failure.is_answer();
-            slots.complete::<F>(index, Err(failure.into()), peer, wakers);
+            calls.complete::<F>(index, Err(failure.into()), peer, wakers);
             return Ok(is_answer);
         }
     };
@@ -393,22 +380,6 @@ fn deliver_other<F: Framing>(
         state.fail_and_cancel(index, failure, wakers);
     }
     Ok(false)
-}
-
-/// Returns the failure of a call with its request at `offset`.
-#[cold]
-fn failure<F: Framing>(
-    subchannel: &Subchannel<F>,
-    wire: &Wire,
-    offset: u64,
-    error: Error,
-) -> Failure {
-    let is_kept = subchannel.keeps_requests && error.is_retryable();
-    let request = is_kept.then(|| payload::<F>(wire.request_bytes(offset)));
-    Failure {
-        error,
-        request: request.flatten(),
-    }
 }
 
 fn wake(wakers: &mut Vec<Waker>) {

@@ -11,9 +11,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Channel,
-    call::{Call, CallTerms},
+    call::{Call, CallParams},
+    pending_calls::Failure,
     reply::Reply,
-    slots::Failure,
 };
 use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 
@@ -21,7 +21,7 @@ use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 pub(super) struct Hedge<'c, 'r, F: Framing> {
     channel: &'c Channel<F>,
     request: &'r [u8],
-    terms: CallTerms,
+    params: CallParams,
     /// Until the request is sent.
     delay: Option<Pin<Box<Sleep>>>,
     second: Option<Call<'c, F>>,
@@ -34,12 +34,12 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         channel: &'c Channel<F>,
         delay: Duration,
         request: &'r [u8],
-        terms: CallTerms,
+        params: CallParams,
     ) -> Self {
         Self {
             channel,
             request,
-            terms,
+            params,
             delay: Some(Box::pin(sleep(delay.min(MAX_TIMEOUT)))),
             second: None,
             was_sent: false,
@@ -89,14 +89,14 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
         let pool = &self.channel.pool;
-        if self.terms.end.is_some_and(|end| Instant::now() >= end) {
+        if self.params.end.is_some_and(|end| Instant::now() >= end) {
             return None;
         }
-        let used = first.origin().subchannel.index;
+        let used = first.origin.subchannel.index;
         let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
         let stats = &pool.stats;
         let retry = stats.budget()?.withdraw()?;
-        let sent = subchannel.try_push(cx.waker(), self.terms, self.request);
+        let sent = subchannel.try_push(cx.waker(), self.params, self.request);
         let second = sent.ok()??;
         retry.spend();
         stats.note_retry();

@@ -6,13 +6,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::subchannel::{Link, Subchannel};
 use crate::{
     client::{
         event_queue::{Entry, EventQueue},
         fault::Fault,
     },
-    framing::Framing,
     panics::lock,
     sync::{Mutex, MutexGuard},
 };
@@ -44,6 +42,14 @@ impl EventHub {
         listeners
     }
 
+    /// Adds a subscriber.
+    pub(super) fn add(&self, subscriber: &Arc<Subscriber>) {
+        self.listeners().push(Listener {
+            subscriber: Arc::downgrade(subscriber),
+            has_gap: false,
+        });
+    }
+
     /// Adds an event for each subscriber.
     #[cold]
     pub(super) fn publish(&self, event: &[u8], wakers: &mut Vec<Waker>) {
@@ -68,7 +74,7 @@ impl EventHub {
             fault.is_some()
         });
         for subscriber in subscribers {
-            wake(subscriber.close(fault.cloned()));
+            subscriber.close(fault.cloned());
         }
     }
 
@@ -80,24 +86,6 @@ impl EventHub {
             is_meant.then(|| listener.subscriber.upgrade()).flatten()
         });
         meant.collect()
-    }
-}
-
-impl<F: Framing> Subchannel<F> {
-    /// Adds a subscriber, and makes a connection for it, if there is none.
-    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
-        self.hub.listeners().push(Listener {
-            subscriber: Arc::downgrade(subscriber),
-            has_gap: false,
-        });
-        let fault = match &self.lock().link {
-            Link::Closed(fault) => Some(Arc::clone(fault)),
-            _ => None,
-        };
-        match fault {
-            Some(fault) => wake(subscriber.close(Some(fault))),
-            None => self.connect_in_background(),
-        }
     }
 }
 
@@ -141,10 +129,12 @@ impl Subscriber {
     }
 
     /// Notes that there are no more connections.
-    fn close(&self, fault: Option<Arc<Fault>>) -> Option<Waker> {
+    pub(super) fn close(&self, fault: Option<Arc<Fault>>) {
         let mut inner = lock(&self.inner);
         inner.fault = fault;
-        inner.waker.take()
+        let waker = inner.waker.take();
+        drop(inner);
+        wake(waker);
     }
 
     pub(super) fn forget_waker(&self) {
@@ -187,17 +177,16 @@ mod tests {
     use crate::{
         client::{
             ConnectOptions,
-            channel::{ChannelStats, waiting::Room},
+            channel::{ChannelStats, pool::Pool},
         },
         framing::LengthPrefixed,
     };
 
     #[test]
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
-        let stats = Arc::new(ChannelStats::new(None));
-        let (options, room) = (ConnectOptions::new(), Room::default());
-        let subchannel = Subchannel::<LengthPrefixed>::new(options, 0, stats, room, None);
-        let subchannel = Arc::new(subchannel);
+        let (options, stats) = (ConnectOptions::new(), ChannelStats::new(None));
+        let pool = Pool::<LengthPrefixed>::new(1, options, stats, None);
+        let subchannel = pool.connections.first().expect("it has one");
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }

@@ -5,16 +5,13 @@
 //! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
 //!    the callers, and sends ([`driver`]).
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
-//!    ([`slots`]).
+//!    ([`pending_calls`]).
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{
-    call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats,
-    subchannel::Subchannel, waiting::Room,
-};
+use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats};
 use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
 use crate::{
     Address, Error, Peer, Result,
@@ -34,6 +31,7 @@ pub use streams::ChannelItems;
 #[cfg(feature = "stream")]
 pub use streams::OwnedChannelItems;
 
+mod address_stats;
 mod budget;
 mod call;
 mod connect;
@@ -53,12 +51,11 @@ mod models;
 mod operations;
 mod options;
 mod penalty;
+mod pending_calls;
 mod pool;
 mod reconnector;
 mod reply;
 mod retry;
-mod servers;
-mod slots;
 mod state;
 mod streams;
 mod subchannel;
@@ -133,7 +130,7 @@ mod waiting;
 /// [`connect`](Self::connect). Calls can come from other runtimes and threads, but are sent and answered only while that
 /// one runs: a current-thread runtime only within its `block_on`. When it ends, the calls in flight fail, and the next call
 /// starts the task in its own runtime. In a program without a runtime that lasts, use
-/// [`blocking::Channel`](crate::blocking::Channel), which brings one.
+/// [`blocking::Channel`](crate::client::blocking::Channel), which brings one.
 ///
 /// # Calls that time out or are dropped
 ///
@@ -519,16 +516,16 @@ impl<F: Framing> Connection<F> {
         const {
             Channel::<F>::assert_framing();
         }
-        self.ensure_idle()?;
+        self.exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let (options, stats) = (self.options.clone(), Arc::new(ChannelStats::new(None)));
-        let room = Room::default();
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-        let subchannel = Arc::new(subchannel);
-        let driver = Driver::attach(&subchannel, self);
-        // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
-        tokio::spawn(driver.run());
-        Ok(Channel::over(Pool::new([subchannel], stats, options)))
+        let options = self.exchanges.options().clone();
+        let pool = Pool::new(1, options, ChannelStats::new(None), None);
+        if let [only] = &*pool.connections {
+            let driver = Driver::attach(only, self);
+            // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
+            tokio::spawn(driver.run());
+        }
+        Ok(Channel::over(pool))
     }
 }
 

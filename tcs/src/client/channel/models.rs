@@ -30,17 +30,15 @@ fn open_pool<F: Framing, const N: usize>(
     let options = ConnectOptions::new()
         .reply_timeout(None)
         .max_in_flight(max_in_flight);
-    let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
-    let subchannels: [_; N] = array::from_fn(|index| {
-        let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
-        Arc::new(Subchannel::new(options, index, stats, room, None))
-    });
-    let connections = subchannels.each_ref().map(|subchannel| {
+    let pool = Pool::new(N, options.clone(), ChannelStats::new(None), None);
+    let mut subchannels = pool.connections.iter();
+    let connections = array::from_fn(|_| {
         let (near, far) = duplex(64);
-        let connection = options.clone().over(near).expect("the options are valid");
+        let connection = options.over(near).expect("the options are valid");
+        let subchannel = subchannels.next().expect("there are `N`");
         (Driver::attach(subchannel, connection), far)
     });
-    let channel = Channel::over(Pool::new(subchannels, stats, options));
+    let channel = Channel::over(pool);
     (channel, connections)
 }
 

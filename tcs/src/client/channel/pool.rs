@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{state::ChannelStats, subchannel::Subchannel};
+use super::{connector::Connector, state::ChannelStats, subchannel::Subchannel, waiting::Room};
 use crate::{Peer, client::options::ConnectOptions, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
@@ -25,13 +25,21 @@ pub(super) struct Pool<F: Framing> {
 }
 
 impl<F: Framing> Pool<F> {
+    /// Creates a pool of this many connections, which `connector` makes, if there is one.
     pub(super) fn new(
-        connections: impl IntoIterator<Item = Arc<Subchannel<F>>>,
-        stats: Arc<ChannelStats>,
+        number: usize,
         options: ConnectOptions,
+        stats: ChannelStats,
+        connector: Option<&Arc<Connector<F>>>,
     ) -> Self {
+        let (stats, room) = (Arc::new(stats), Room::default());
+        let connections = (0..number).map(|index| {
+            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
+            let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
+            Arc::new(subchannel)
+        });
         Self {
-            connections: connections.into_iter().collect(),
+            connections: connections.collect(),
             stats,
             first_in_line: Semaphore::new(1),
             options,
@@ -45,10 +53,14 @@ impl<F: Framing> Pool<F> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
         }
-        let first = whole.connections.iter().take(1).cloned();
-        let mut part = Self::new(first, Arc::clone(&whole.stats), whole.options.clone());
-        part.whole = Some(Arc::clone(whole));
-        Arc::new(part)
+        Arc::new(Self {
+            connections: whole.connections.iter().take(1).cloned().collect(),
+            stats: Arc::clone(&whole.stats),
+            first_in_line: Semaphore::new(1),
+            options: whole.options.clone(),
+            is_event: OnceLock::new(),
+            whole: Some(Arc::clone(whole)),
+        })
     }
 
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.

@@ -158,10 +158,10 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
-            lock(&connector.servers).note(peer.addr(), true);
+            lock(&connector.address_stats).note(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
-            lock(&connector.servers).note(peer.addr(), false);
+            lock(&connector.address_stats).note(peer.addr(), false);
         }
         if !matches!(*fault, Fault::Broken(_)) {
             // The server may have ended the connections of all its clients at this moment.

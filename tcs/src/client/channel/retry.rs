@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     budget::Withdrawal,
-    call::{Call, CallTerms, Origin},
+    call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
     penalty::is_trouble,
+    pending_calls::Failure,
     reply::Reply,
-    slots::Failure,
     state::ChannelStats,
 };
 use crate::{
@@ -79,9 +79,10 @@ impl<F: Framing> Channel<F> {
         let deadline = Deadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
-        let terms = CallTerms {
+        let params = CallParams {
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallTerms::new(has_greeting)
+            has_greeting,
+            ..CallParams::default()
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
         // It is sent twice without a failure.
@@ -104,18 +105,18 @@ impl<F: Framing> Channel<F> {
                 Some(failed) => self.pool.choose_for_retry(failed),
                 None => self.pool.choose_for_call(),
             };
-            let room = self.wait_for_room(&mut subchannel, terms, &request, deadline.as_mut());
+            let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
             let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, terms));
+            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
                 Ok(reply) => {
                     stats.record_answer(start);
-                    return Ok((reply, call.origin()));
+                    return Ok((reply, call.origin));
                 }
                 Err(failed) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.origin(), failed));
+                    failure = Some((call.origin, failed));
                 }
             }
         }
@@ -137,7 +138,7 @@ async fn wait_for_reply<'c, F: Framing>(
         match (reply, &mut deadline) {
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.origin().peer(), late);
+                let error = Error::reply_timed_out(&call.origin.peer(), late);
                 Poll::Ready(Err(Failure::without_retry(error).into()))
             }
             (reply, _) => reply,

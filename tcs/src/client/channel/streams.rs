@@ -13,10 +13,10 @@ use std::{
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::CallTerms, metrics::Start, reply::Reply, subchannel::Subchannel};
+use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{ids::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
+    client::{exchanges::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
     conversation::Messages,
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
@@ -108,14 +108,14 @@ impl<F: Framing> Channel<F> {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_alone(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
-        let terms = CallTerms {
+        let params = CallParams {
+            has_greeting: P::HAS_GREETING,
             has_items: true,
             end: deadline.as_ref().map(DeadlineTimer::deadline),
-            ..CallTerms::new(P::HAS_GREETING)
         };
         let mut subchannel = self.pool.choose_for_call();
         let call = self
-            .wait_for_room(&mut subchannel, terms, &request, deadline.as_mut())
+            .wait_for_room(&mut subchannel, params, &request, deadline.as_mut())
             .await
             .inspect_err(count_failure)?;
         Ok(ChannelItems {
@@ -201,11 +201,11 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 return Poll::Ready(Ok(None));
             };
             let mut state = self.subchannel.lock();
-            if state.slots.take_items(slot, &mut self.items) {
+            if state.calls.take_items(slot, &mut self.items) {
                 continue;
             }
-            if let Some(result) = state.slots.take_result(slot) {
-                state.slots.end_items(slot);
+            if let Some(result) = state.calls.take_result(slot) {
+                state.calls.end_items(slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let numbers = &self.channel.pool.stats;
@@ -249,7 +249,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             && let Some(credit) = self.credit.count(item.len())
         {
             let mut state = self.subchannel.lock();
-            if state.slots.is_pending(slot) {
+            if state.calls.is_pending(slot) {
                 state.notice(slot, credit);
             }
             Subchannel::unlock_and_wake_driver(state);

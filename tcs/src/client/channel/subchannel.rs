@@ -11,17 +11,22 @@ use super::{
         connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
         requests::RequestQueue, timer::ticks_in, wire::Wire,
     },
+    call::{Call, CallParams},
     connector::{BoxFuture, Connector},
-    hub::EventHub,
+    hub::{EventHub, Subscriber},
     penalty::Penalty,
-    slots::{Failure, Slots},
+    pending_calls::{Failure, PendingCalls},
+    reconnector::Reconnector,
+    reply::Reply,
     state::ChannelStats,
     waiting::Room,
 };
 use crate::{
     Error, Peer, Result,
+    deadline::Late,
     framing::{ConnectionFraming, Framing, Notice},
     panics::{lock, panic_text},
+    runtime::{Instead, inside_runtime},
     sync::{Mutex, MutexGuard},
 };
 
@@ -55,7 +60,7 @@ pub(super) struct SubchannelState<F> {
     pub(super) framing: ConnectionFraming<F>,
     /// The requests that the driver has not taken yet.
     pub(super) queue: RequestQueue,
-    pub(super) slots: Slots,
+    pub(super) calls: PendingCalls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
     pub(super) link: Link,
@@ -101,6 +106,16 @@ pub(super) enum Link {
     Released,
 }
 
+/// What a tick has found.
+pub(super) struct Tick {
+    /// Whether the requests of late calls were cancelled.
+    pub(super) has_cancelled: bool,
+    /// The number of cancels that were not answered in time.
+    pub(super) overdue: usize,
+    /// Whether there are no calls.
+    pub(super) is_idle: bool,
+}
+
 /// The limit of cancels, if calls have none.
 const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
@@ -131,7 +146,7 @@ impl<F: Framing> Subchannel<F> {
             state: Mutex::new(SubchannelState {
                 framing: ConnectionFraming::of_client(),
                 queue: RequestQueue::new(0),
-                slots: Slots::new(ticks, is_limited),
+                calls: PendingCalls::new(ticks, is_limited),
                 driver: None,
                 link: Link::Off,
                 generation: 0,
@@ -144,17 +159,13 @@ impl<F: Framing> Subchannel<F> {
 
     /// Lets callers send their requests over `connection`. Returns its wire, for the driver.
     pub(super) fn attach(&self, connection: Connection<F>) -> Wire {
-        let is_greeted = !connection.is_fresh();
-        let Connection {
-            wire,
-            framing,
-            peer,
-            ..
-        } = connection;
+        let exchanges = connection.into_exchanges();
+        let is_greeted = !exchanges.is_fresh();
+        let (wire, framing, peer) = exchanges.into_wire();
         let addr = peer.addr();
         let mut state = self.lock();
         debug_assert!(
-            state.slots.oldest().is_none(),
+            state.calls.oldest().is_none(),
             "the next reply would be for an old call"
         );
         state.generation += 1;
@@ -172,7 +183,7 @@ impl<F: Framing> Subchannel<F> {
         drop((link, former, former_framing));
         if let Some(connector) = &self.connector {
             // After the link, because calls that wait for other connections look at it then.
-            lock(&connector.servers).add(addr);
+            lock(&connector.address_stats).add(addr);
         }
         self.stats.note_connected();
         self.hub.note_connected(generation);
@@ -183,7 +194,7 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
             let addr = self.peer().addr();
-            lock(&connector.servers).remove(addr);
+            lock(&connector.address_stats).remove(addr);
         }
         self.stats.note_disconnected();
         let link = match self.connector {
@@ -195,9 +206,9 @@ impl<F: Framing> Subchannel<F> {
         let mut panicked = None;
         let mut guard = self.lock();
         let SubchannelState {
-            slots, queue, peer, ..
+            calls, queue, peer, ..
         } = &mut *guard;
-        while let Some(oldest) = slots.oldest() {
+        while let Some(oldest) = calls.oldest() {
             let offset = oldest.offset;
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
@@ -211,7 +222,7 @@ impl<F: Framing> Subchannel<F> {
                     Err(panic) => panicked = Some(panic),
                 }
             }
-            slots.complete::<F>(
+            calls.complete::<F>(
                 oldest.index,
                 Err(Failure { error, request }.into()),
                 peer,
@@ -301,7 +312,7 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn load(&self) -> Option<usize> {
         let mut state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
-        is_connected.then(|| state.slots.len() + state.penalty.load())
+        is_connected.then(|| state.calls.len() + state.penalty.load())
     }
 
     /// Notes that the server is in trouble.
@@ -318,6 +329,136 @@ impl<F: Framing> Subchannel<F> {
     /// Returns the server's end of the connection, or of the last one.
     pub(super) fn peer(&self) -> Peer {
         self.lock().peer.clone()
+    }
+
+    /// Takes a slot and queues the request. Returns `None` if there is no room.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn try_push(
+        &self,
+        waker: &Waker,
+        params: CallParams,
+        request: &[u8],
+    ) -> Result<Option<Call<'_, F>>> {
+        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
+        // after the guard, because that is declared later.
+        let waker = waker.clone();
+        let CallParams {
+            has_greeting,
+            has_items,
+            end,
+        } = params;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
+            return state.check_waiting(has_greeting).map(|()| None);
+        }
+        let framing = state.framing.get_mut();
+        if F::HAS_IDS {
+            framing.set_id(state.calls.next_id());
+        }
+        let mut offset = state.queue.push_encoded(framing, request)?;
+        if F::HAS_IDS
+            && let Some(end) = end
+        {
+            let notice = Notice::deadline_at(end);
+            offset = state.queue.notice_before(offset, framing, notice);
+        }
+        let slot = state.calls.insert::<F>(offset, waker);
+        if F::HAS_IDS && has_items {
+            state.calls.expect_items(slot);
+        }
+        let generation = state.generation;
+        Self::unlock_and_wake_driver(guard);
+        Ok(Some(Call::new(self, generation, slot)))
+    }
+
+    /// Takes the result of a call, if there is one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn take_result(&self, slot: u32) -> Option<Result<Reply, Box<Failure>>> {
+        let mut state = self.lock();
+        let result = state.calls.take_result(slot)?;
+        self.unlock_and_offer_room(state);
+        Some(result)
+    }
+
+    /// Removes the caller of a call.
+    #[cold]
+    pub(super) fn abandon(&self, slot: u32) {
+        let mut state = self.lock();
+        let is_cancelled = F::HAS_IDS && state.calls.is_pending(slot);
+        let waker = state.calls.abandon(slot);
+        if is_cancelled {
+            state.cancel(slot);
+            Self::unlock_and_wake_driver(state);
+        } else {
+            self.unlock_and_offer_room(state);
+        }
+        // A waker is foreign code, which must not run while the state is locked.
+        drop(waker);
+    }
+
+    /// Registers the waker of the task that polls now, which may be another one than before.
+    #[cold]
+    pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
+        // Cloned before the state is locked. The former waker is dropped after it is unlocked.
+        let mut registered = Some(waker.clone());
+        let is_open = self.lock().calls.set_waker(slot, &mut registered);
+        if !is_open {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Returns the error of a request for which there was no room in time.
+    pub(super) fn no_room(&self, late: Late) -> Error {
+        let state = self.lock();
+        match &state.link {
+            Link::Off => Error::no_connection(None, late),
+            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
+            _ => Error::no_room(&state.peer, late),
+        }
+    }
+
+    /// Asks for a connection, though no call waits for it.
+    pub(super) fn connect_in_background(self: &Arc<Self>) {
+        // Without a runtime, the call fails over the other connection.
+        drop(self.request_connection());
+    }
+
+    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
+    pub(super) fn request_connection(self: &Arc<Self>) -> Result<()> {
+        let Some(connector) = &self.connector else {
+            return Ok(());
+        };
+        let mut state = self.lock();
+        state.is_wanted = !matches!(state.link, Link::Connected { .. });
+        let is_off = matches!(state.link, Link::Off);
+        if is_off {
+            inside_runtime("call()", Instead::Nothing)?;
+            state.link = Link::Disconnected(None);
+        }
+        drop(state);
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
+        if is_off && task().is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime("call()", ""));
+        }
+        self.wanted.notify_one();
+        Ok(())
+    }
+
+    /// Adds a subscriber, and makes a connection for it, if there is none.
+    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
+        self.hub.add(subscriber);
+        let fault = match &self.lock().link {
+            Link::Closed(fault) => Some(Arc::clone(fault)),
+            _ => None,
+        };
+        match fault {
+            Some(_) => subscriber.close(fault),
+            None => self.connect_in_background(),
+        }
     }
 
     /// Locks the state. No foreign code may run meanwhile, except a [`Framing`]. Wakers are foreign code, also when
@@ -353,7 +494,7 @@ impl<F: Framing> SubchannelState<F> {
     /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
-        self.slots.note_cancel(slot);
+        self.calls.note_cancel(slot);
         self.notice(slot, Notice::Cancel);
     }
 
@@ -365,9 +506,32 @@ impl<F: Framing> SubchannelState<F> {
         failure: Box<Failure>,
         wakers: &mut Vec<Waker>,
     ) {
-        if self.slots.fail(slot, failure, wakers) && F::HAS_IDS {
+        if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
             self.cancel(slot);
         }
+    }
+
+    /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `None` if calls are late and
+    /// nothing at all has arrived.
+    pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> Option<Tick> {
+        let mut late = Vec::new();
+        let Self { calls, peer, .. } = self;
+        let timed_out = |slot| {
+            late.push(slot);
+            Error::reply_timed_out(peer, Late::reply_timeout(limit))
+        };
+        if !calls.tick(wakers, timed_out) {
+            return None;
+        }
+        let has_cancelled = F::HAS_IDS && !late.is_empty();
+        if has_cancelled {
+            late.into_iter().for_each(|slot| self.cancel(slot));
+        }
+        Some(Tick {
+            has_cancelled,
+            overdue: if F::HAS_IDS { self.calls.overdue() } else { 0 },
+            is_idle: self.calls.len() == 0,
+        })
     }
 
     /// Queues a notice about a request.
@@ -383,7 +547,7 @@ impl<F> SubchannelState<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
         matches!(self.link, Link::Connected { .. })
-            && self.slots.len() < options.max_in_flight
+            && self.calls.len() < options.max_in_flight
             && self.queue.unsent() < MAX_QUEUED
     }
 
@@ -421,7 +585,7 @@ impl<F> SubchannelState<F> {
 
     /// Returns `true` if no call is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.oldest().is_none() && self.queue.unsent() == 0
+        self.calls.oldest().is_none() && self.queue.unsent() == 0
     }
 
     /// Returns why the driver must end, if it must.
@@ -429,7 +593,7 @@ impl<F> SubchannelState<F> {
         let reason = match &self.link {
             Link::Connected { .. } => return None,
             Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
-            _ if self.slots.oldest().is_some() => return None,
+            _ if self.calls.oldest().is_some() => return None,
             Link::Released => "all its clones were dropped",
             _ => "it is replaced by another connection",
         };
@@ -438,112 +602,4 @@ impl<F> SubchannelState<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        pin::pin,
-        sync::atomic::{AtomicUsize, Ordering::Relaxed},
-        task::{Context, Wake},
-    };
-
-    use tokio::io::AsyncWriteExt as _;
-
-    use super::super::{driver::Driver, pool::Pool};
-    use super::*;
-    use crate::{
-        Channel,
-        framing::{LengthPrefixed, Multiplexed},
-    };
-
-    /// A waker whose drop runs code that would wait for the lock for ever.
-    struct Waiter {
-        subchannel: Arc<Subchannel<LengthPrefixed>>,
-        dropped: Arc<AtomicUsize>,
-    }
-
-    impl Wake for Waiter {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    impl Drop for Waiter {
-        fn drop(&mut self) {
-            drop(self.subchannel.state.try_lock().expect("it is not locked"));
-            self.dropped.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// The waker of a driver that looks whether the state is locked when it is woken.
-    struct DriverTask {
-        subchannel: Arc<Subchannel<Multiplexed>>,
-        wakes: AtomicUsize,
-        /// How many of them were under the lock.
-        locked: AtomicUsize,
-    }
-
-    impl Wake for DriverTask {
-        fn wake(self: Arc<Self>) {
-            let is_locked = self.subchannel.state.try_lock().is_err();
-            self.locked.fetch_add(is_locked.into(), Relaxed);
-            self.wakes.fetch_add(1, Relaxed);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
-        let (near, mut far) = tokio::io::duplex(1 << 10);
-        let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
-        let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-        let subchannel = Arc::new(subchannel);
-        let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
-        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
-        let task = Arc::new(DriverTask {
-            subchannel,
-            wakes: AtomicUsize::new(0),
-            locked: AtomicUsize::new(0),
-        });
-        let waker = Waker::from(Arc::clone(&task));
-        let mut cx = Context::from_waker(&waker);
-        let mut call = pin!(channel.reply_to_bytes(false, b"x"));
-        let mut is_late = false;
-        for _ in 0..12 {
-            // A notice that is unknown, so that the server is not silent.
-            let notice = b"\x80\0\0\x01\0\0\0\0\xff";
-            far.write_all(notice).await.expect("it is open");
-            assert!(driver.as_mut().poll(&mut cx).is_pending());
-            is_late |= call.as_mut().poll(&mut cx).is_ready();
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(driver.as_mut().poll(&mut cx).is_pending());
-            if is_late {
-                break;
-            }
-        }
-        assert!(is_late);
-        assert_ne!(task.wakes.load(Relaxed), 0);
-        assert_eq!(task.locked.load(Relaxed), 0);
-    }
-
-    #[test]
-    fn waker_of_a_former_poll_is_dropped_without_the_lock() {
-        let (near, _far) = tokio::io::duplex(64);
-        let (stats, room) = (Arc::new(ChannelStats::new(None)), Room::default());
-        let options = ConnectOptions::new();
-        let subchannel = Subchannel::new(options.clone(), 0, Arc::clone(&stats), room, None);
-        let subchannel = Arc::new(subchannel);
-        let _wire = subchannel.attach(Connection::over(near));
-        let channel = Channel::over(Pool::new([Arc::clone(&subchannel)], stats, options));
-        let dropped = Arc::new(AtomicUsize::new(0));
-        {
-            let mut call = pin!(channel.reply_to_bytes(false, b"x"));
-            for number in 0..3 {
-                let waker = Waker::from(Arc::new(Waiter {
-                    subchannel: Arc::clone(&subchannel),
-                    dropped: Arc::clone(&dropped),
-                }));
-                let mut cx = Context::from_waker(&waker);
-                assert!(call.as_mut().poll(&mut cx).is_pending());
-                assert_eq!(dropped.load(Relaxed), number);
-            }
-        }
-        assert_eq!(dropped.load(Relaxed), 3);
-    }
-}
+mod tests;

@@ -6,16 +6,11 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     Channel,
-    call::{Call, CallTerms},
-    reconnector::Reconnector,
-    subchannel::{Link, Subchannel},
+    call::{Call, CallParams},
+    subchannel::Subchannel,
 };
 use crate::{
-    Error, Result,
-    client::timer::DeadlineTimer,
-    deadline::Late,
-    framing::Framing,
-    runtime::{Instead, inside_runtime, poll_once},
+    Result, client::timer::DeadlineTimer, deadline::Late, framing::Framing, runtime::poll_once,
 };
 
 /// Tells the calls that wait that a connection of the channel may have room. All connections share it.
@@ -43,12 +38,12 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: CallTerms,
+        params: CallParams,
         request: &[u8],
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
         if !subchannel.room.is_awaited() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -73,7 +68,7 @@ impl<F: Framing> Channel<F> {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = deadline => late,
-            call = self.push_in_turn(subchannel, terms, request) => return call,
+            call = self.push_in_turn(subchannel, params, request) => return call,
             late = timeout => late,
         };
         Err(subchannel.no_room(late))
@@ -83,7 +78,7 @@ impl<F: Framing> Channel<F> {
     async fn push_in_turn<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
-        terms: CallTerms,
+        params: CallParams,
         request: &[u8],
     ) -> Result<Call<'s, F>> {
         let mut room = subchannel.room.0.subscribe();
@@ -96,7 +91,7 @@ impl<F: Framing> Channel<F> {
             if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
                 *subchannel = open;
             }
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), terms, request);
+            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
             if let Some(call) = poll_once(push).await? {
                 return Ok(call);
             }
@@ -109,45 +104,5 @@ impl<F: Framing> Channel<F> {
             // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
             wanted = &self.pool.connections;
         }
-    }
-}
-
-impl<F: Framing> Subchannel<F> {
-    /// Returns the error of a request for which there was no room in time.
-    fn no_room(&self, late: Late) -> Error {
-        let state = self.lock();
-        match &state.link {
-            Link::Off => Error::no_connection(None, late),
-            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
-            _ => Error::no_room(&state.peer, late),
-        }
-    }
-
-    /// Asks for a connection, though no call waits for it.
-    pub(super) fn connect_in_background(self: &Arc<Self>) {
-        // Without a runtime, the call fails over the other connection.
-        drop(self.request_connection());
-    }
-
-    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
-    fn request_connection(self: &Arc<Self>) -> Result<()> {
-        let Some(connector) = &self.connector else {
-            return Ok(());
-        };
-        let mut state = self.lock();
-        state.is_wanted = !matches!(state.link, Link::Connected { .. });
-        let is_off = matches!(state.link, Link::Off);
-        if is_off {
-            inside_runtime("call()", Instead::Nothing)?;
-            state.link = Link::Disconnected(None);
-        }
-        drop(state);
-        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
-        if is_off && task().is_finished() {
-            // A runtime that ends has dropped the task.
-            return Err(Error::outside_runtime("call()", ""));
-        }
-        self.wanted.notify_one();
-        Ok(())
     }
 }

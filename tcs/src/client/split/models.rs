@@ -20,6 +20,15 @@ impl Contract for Echo {
     type Reply<'a> = String;
 }
 
+/// Returns the halves of a connection, and its far end.
+fn halves(size: usize) -> (Sender<Echo>, Receiver<Echo>, DuplexStream) {
+    let (near, far) = duplex(size);
+    let options = ConnectOptions::new().reply_timeout(None).max_in_flight(1);
+    let connection = options.over(near).expect("the options are valid");
+    let (sender, receiver) = connection.split::<Echo>();
+    (sender, receiver, far)
+}
+
 /// Sends back what it receives, until the end.
 async fn echo(mut stream: DuplexStream) {
     let mut bytes = [0; 8];
@@ -33,10 +42,7 @@ async fn echo(mut stream: DuplexStream) {
 fn halves_wake_each_other() {
     explore(|| {
         // It has room for less than a request.
-        let (near, far) = duplex(4);
-        let options = ConnectOptions::new().reply_timeout(None).max_in_flight(1);
-        let connection = options.over(near).expect("the options are valid");
-        let (mut sender, mut receiver) = connection.split::<Echo>();
+        let (mut sender, mut receiver, far) = halves(4);
         scope(|threads| {
             threads.spawn(|| block_on(echo(far)));
             threads.spawn(move || {
@@ -58,10 +64,7 @@ fn halves_wake_each_other() {
 #[test]
 fn sender_that_waits_learns_that_the_receiver_is_gone() {
     explore(|| {
-        let (near, far) = duplex(64);
-        let options = ConnectOptions::new().reply_timeout(None).max_in_flight(1);
-        let connection = options.over(near).expect("the options are valid");
-        let (mut sender, receiver) = connection.split::<Echo>();
+        let (mut sender, receiver, far) = halves(64);
         scope(|threads| {
             threads.spawn(move || drop(receiver));
             while block_on(sender.send("a")).is_ok() {}

@@ -4,10 +4,10 @@ use postcard::{Deserializer, Error, Serializer, de_flavors::Flavor, ser_flavors:
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
-use crate::text::Text;
+use crate::{Response, text::Text};
 
 mod serializer;
 

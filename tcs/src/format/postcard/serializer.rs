@@ -93,6 +93,7 @@ impl<F: Flavor> ser::Serializer for &mut CheckedSerializer<F> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), TextError> {
+        // As `postcard` writes it. Its own method would serialize the value with a serializer that does not check.
         self.inner.serialize_u8(1).map_err(text_error)?;
         value.serialize(self)
     }
@@ -157,6 +158,9 @@ macro_rules! write_parts {
                 value.serialize(&mut **self)
             })+
 
+            // serde's derive calls this for `skip_serializing_if` on a named field alone. A field with
+            // `skip_serializing` is left out of the struct's length as well, and one without a name is not
+            // reported.
             $(fn $skip_field(&mut self, name: &'static str) -> Result<(), TextError> {
                 Err(TextError::custom(format_args!("it leaves out the field `{name}`")))
             })?

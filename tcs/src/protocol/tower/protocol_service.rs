@@ -67,7 +67,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct ProtocolService<P: ServerProtocol> {
-    shared: Arc<Shared<P>>,
+    shared: Arc<SharedProtocol<P>>,
     /// `None` while a call has it, and after a call has lost it.
     session: Option<P::Session>,
     /// Receives the session when the call that has it is done.
@@ -76,7 +76,7 @@ pub struct ProtocolService<P: ServerProtocol> {
 
 /// What a call and its service share.
 #[derive(Debug)]
-struct Shared<P> {
+struct SharedProtocol<P> {
     protocol: P,
     info: ConnectionInfo,
 }
@@ -93,7 +93,7 @@ impl<P: ServerProtocol> ProtocolService<P> {
         let info = ConnectionInfo::new(peer);
         let session = Some(protocol.open_session(&info));
         Self {
-            shared: Arc::new(Shared { protocol, info }),
+            shared: Arc::new(SharedProtocol { protocol, info }),
             session,
             returned: None,
         }
@@ -111,7 +111,7 @@ impl<P: ServerProtocol> Service<Bytes> for ProtocolService<P> {
             self.session = ready!(Pin::new(returned).poll(cx)).ok();
             self.returned = None;
         }
-        let Shared { protocol, info } = &*self.shared;
+        let SharedProtocol { protocol, info } = &*self.shared;
         // Nothing of a session without a size can be half changed.
         if self.session.is_none() && size_of::<P::Session>() == 0 {
             self.session = Some(protocol.open_session(info));
@@ -141,7 +141,7 @@ impl<P: ServerProtocol> Service<Bytes> for ProtocolService<P> {
     }
 }
 
-impl<P: ServerProtocol> Shared<P> {
+impl<P: ServerProtocol> SharedProtocol<P> {
     async fn respond(
         &self,
         session: &mut P::Session,

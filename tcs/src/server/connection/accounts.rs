@@ -4,11 +4,12 @@ use std::{mem::take, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{
-    super::{addresses::PeerUsage, report::Unsent, shared::Shared},
-    io::Io,
+use crate::{
+    Rejection,
+    buffer::Arrival,
+    protocol::ServerProtocol,
+    server::{addresses::PeerUsage, registry::Registration, report::Unsent, shared::Shared},
 };
-use crate::{Rejection, buffer::Arrival, protocol::ServerProtocol};
 
 /// The request in flight, and the responses that were not sent.
 pub(super) struct Accounts {
@@ -46,31 +47,18 @@ impl Accounts {
         }
     }
 
-    /// Counts an ordinary reply. The next flush sends it.
-    #[inline]
-    pub(super) fn count_reply(&mut self) {
-        self.unsent.served += 1;
-    }
-}
-
-impl Io {
-    /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
-    #[inline]
-    pub(super) fn count_request(&self) {
-        self.registration.tally().count_received();
-    }
-
     /// Begins a request, unless it has waited too long or exceeds a limit of its connection or its address. Closes the
     /// listener of a once server.
     #[cold]
     pub(super) fn check_and_begin_request<P: ServerProtocol>(
         &mut self,
         shared: &Shared<P>,
+        registration: &Registration,
         arrival: Arrival,
     ) -> Result<(), Rejection> {
-        let received = self.registration.tally().received();
+        let received = registration.tally().received();
         shared.limits.check_pipeline(received - arrival.received)?;
-        self.begin_request(shared, arrival)
+        self.begin_request(shared, registration, arrival)
     }
 
     /// Like [`check_and_begin_request`](Self::check_and_begin_request), for a request that was not beyond the limit of its
@@ -79,23 +67,25 @@ impl Io {
     pub(super) fn begin_request<P: ServerProtocol>(
         &mut self,
         shared: &Shared<P>,
+        registration: &Registration,
         arrival: Arrival,
     ) -> Result<(), Rejection> {
+        // Even if it is rejected: a once server has had its request.
         shared.close_if_once();
-        if let Some(probe) = self.registration.probe() {
+        if let Some(probe) = registration.probe() {
             probe.check(arrival.time, Instant::now())?;
         }
-        if let Some(usage) = &self.accounts.usage {
+        if let Some(usage) = &self.usage {
             usage.begin_request(&shared.limits)?;
-            self.accounts.is_in_flight = true;
+            self.is_in_flight = true;
         }
         Ok(())
     }
 
-    /// Counts a bad frame in the place of a request. Closes the listener of a once server.
-    pub(super) fn count_unreadable<P: ServerProtocol>(&self, shared: &Shared<P>) {
-        self.registration.tally().count_received();
-        shared.close_if_once();
+    /// Counts an ordinary reply. The next flush sends it.
+    #[inline]
+    pub(super) fn count_reply(&mut self) {
+        self.unsent.served += 1;
     }
 }
 

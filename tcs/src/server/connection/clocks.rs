@@ -1,7 +1,9 @@
 //! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
 
-use super::super::limits::{Deadline, Limit, Limits, Millis};
-use crate::buffer::ReadBuffer;
+use crate::{
+    buffer::ReadBuffer,
+    server::limits::{Deadline, Limit, Limits, Millis},
+};
 
 /// How long a started frame may take to complete once a drain has begun.
 pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);

@@ -5,12 +5,13 @@
 
 use std::task::Context;
 
-use super::{super::log_limiter::log_limited, ends::Dropped, io::Io};
+use super::{end::End, io::Io};
 use crate::{
     ConnectionInfo,
     buffer::{EncodeOutcome, Unusual, WriteBuffer},
     conversation::{Conversation, PushQueue},
     framing::{Announcement, ConnectionFraming, FrameError, Framing},
+    server::log_limiter::log_limited,
 };
 
 /// How often events are framed and sent within one poll. Each time, they fill the write buffer.
@@ -20,10 +21,16 @@ pub(super) const EVENT_BATCHES: usize = 16;
 pub(super) struct Outgoing<'a, F> {
     pub(super) write: &'a mut WriteBuffer,
     pub(super) framing: &'a mut ConnectionFraming<F>,
-    /// `max_reply_len`.
-    pub(super) limit: usize,
     pub(super) info: &'a ConnectionInfo,
     pub(super) io: &'a Io,
+}
+
+/// Drops the events that are left, and those to come.
+pub(super) fn close_queue(info: &ConnectionInfo) {
+    let conversation = info.open_conversation();
+    if let Some(queue) = conversation.and_then(Conversation::pushes) {
+        info.server().events.count(0, queue.close());
+    }
 }
 
 impl<F: Framing> Outgoing<'_, F> {
@@ -46,6 +53,17 @@ impl<F: Framing> Outgoing<'_, F> {
         }
     }
 
+    /// Lets events be sent that the last function has pushed, and frames those that wait; see
+    /// [`write_events`](Self::write_events).
+    pub(super) fn write_all_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
+        let Some(conversation) = self.info.open_conversation() else {
+            return Ok(false);
+        };
+        conversation.end_request();
+        let queue = conversation.pushes();
+        queue.map_or(Ok(false), |queue| self.write_events(queue, cx))
+    }
+
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
     ///
     /// With a context, the task is woken when there are events again.
@@ -53,7 +71,7 @@ impl<F: Framing> Outgoing<'_, F> {
         &mut self,
         queue: &PushQueue,
         cx: Option<&Context<'_>>,
-    ) -> Result<bool, Dropped> {
+    ) -> Result<bool, End> {
         let mut events = Vec::new();
         // The queue has the limit for a peer that does not read.
         let room = if self.io.is_stalled() {
@@ -63,7 +81,7 @@ impl<F: Framing> Outgoing<'_, F> {
         };
         let has_more = queue
             .take_events(room, &mut events, cx)
-            .ok_or(Dropped::PushOverflow)?;
+            .ok_or(End::PushOverflow)?;
         // They belong to no request, and come between what belongs to one.
         let id = self.framing.get_mut().set_id(0);
         let (mut sent, mut dropped) = (0, queue.take_dropped());
@@ -120,7 +138,8 @@ impl<F: Framing> Outgoing<'_, F> {
         self.write
             .append(|out| framing.announce(out, announcement, count));
         for (position, message) in messages.enumerate() {
-            let framed = self.write.message(framing, self.limit, |out| {
+            let limit = self.io.registration.limits().reply_len();
+            let framed = self.write.message(framing, limit, |out| {
                 out.put(message);
                 Ok(())
             });

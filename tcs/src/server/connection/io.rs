@@ -18,24 +18,26 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    super::{
-        addresses::PeerUsage,
-        handshakes::shake_hands,
-        limits::{Deadline, Limit, Millis},
-        log_limiter::log_limited,
-        metrics::NEEDS_ARRIVALS,
-        registry::{Registration, Wakeup},
-    },
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
-    ends::{Dropped, Interrupt, WaitEnd},
+    end::End,
+    interrupt::Interrupt,
 };
 use crate::{
     Peer,
     buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
     conversation::Returned,
     protocol::ServerProtocol,
+    server::{
+        addresses::PeerUsage,
+        handshakes::shake_hands,
+        limits::{Deadline, Limit, Millis},
+        log_limiter::log_limited,
+        metrics::NEEDS_ARRIVALS,
+        registry::{AbortReason, Registration},
+        shared::Shared,
+    },
     transport::{DynHandshake, StartedTls, Stream},
 };
 
@@ -48,7 +50,7 @@ pub(super) struct Io {
     ends_at_half_close: bool,
     budget: Budget,
     /// `idle_timeout`, or the limit of this connection in its place.
-    idle: Limit,
+    pub(super) idle_limit: Limit,
     clocks: Clocks,
     pub(super) accounts: Accounts,
     /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
@@ -67,18 +69,13 @@ pub(super) enum Running {
     Upgrade,
 }
 
-/// The outcome of a wait for a request.
+/// What a wait for input has brought.
 pub(super) enum ReadOutcome {
     /// Bytes have arrived, or the end of the input.
     Arrived,
     /// The read buffer must reserve memory before more is read.
     NeedsMemory,
-    /// The connection stops waiting.
-    Ended(WaitEnd),
 }
-
-/// An error says that the connection must be dropped: the peer has left, or the server ends.
-type PollRead = Poll<Result<ReadOutcome, Dropped>>;
 
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
@@ -91,7 +88,7 @@ impl Io {
             running: Running::Request,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             budget: Budget::new(),
-            idle: registration.limits().idle,
+            idle_limit: registration.limits().idle,
             clocks: Clocks::default(),
             accounts: Accounts::new(usage),
             registration,
@@ -116,6 +113,18 @@ impl Io {
         self.budget.count(has_more);
     }
 
+    /// Counts a received request. If the server limits requests, [`Accounts::begin_request`] follows.
+    #[inline]
+    pub(super) fn count_request(&self) {
+        self.registration.tally().count_received();
+    }
+
+    /// Counts a bad frame in the place of a request. Closes the listeners of a once server.
+    pub(super) fn count_unreadable<P: ServerProtocol>(&self, shared: &Shared<P>) {
+        self.count_request();
+        shared.close_if_once();
+    }
+
     /// Starts the idle clock after a frame that is not a request.
     pub(super) fn start_idle(&mut self) {
         let received = self.registration.tally().received();
@@ -137,16 +146,6 @@ impl Io {
         polled
     }
 
-    /// Returns the idle timeout of this connection.
-    pub(super) const fn idle_limit(&self) -> Limit {
-        self.idle
-    }
-
-    /// Sets the idle timeout of this connection.
-    pub(super) const fn set_idle_limit(&mut self, limit: Limit) {
-        self.idle = limit;
-    }
-
     /// Returns `true` if the peer does not read what was sent.
     pub(super) const fn is_stalled(&self) -> bool {
         self.clocks.stall.is_running()
@@ -163,7 +162,11 @@ impl Io {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollRead {
+    pub(super) fn poll_input(
+        &mut self,
+        slot: &mut BufferSlot,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ReadOutcome, End>> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -179,7 +182,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> PollRead {
+    ) -> Poll<Result<ReadOutcome, End>> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -201,9 +204,9 @@ impl Io {
         &mut self,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Dropped>> {
+    ) -> Poll<Result<(), End>> {
         match self.poll_flush(write, cx) {
-            Poll::Ready(sent) => Poll::Ready(sent.map_err(Dropped::Error)),
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(End::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
     }
@@ -233,23 +236,17 @@ impl Io {
 
     /// Waits for a peer that does not read.
     #[cold]
-    fn poll_stalled(
-        &mut self,
-        write: &mut WriteBuffer,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Dropped>> {
+    fn poll_stalled(&mut self, write: &mut WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), End>> {
         let deadline = self.start_stall(write)?;
-        Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
-            Wakeup::Expired => Dropped::Stalled,
-            Wakeup::Aborted => self.aborted(),
-        }))
+        ready!(self.poll_deadline(deadline, cx))?;
+        Poll::Ready(Err(End::Stalled))
     }
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
-    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, Dropped> {
+    fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, End> {
         let mut limit = self.registration.limits().write;
         let reserved = write.reserve(self.registration.memory());
-        reserved.map_err(|OverBudget| Dropped::OverBudget)?;
+        reserved.map_err(|OverBudget| End::StalledOverBudget)?;
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
@@ -266,13 +263,11 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> PollRead {
+    ) -> Poll<Result<ReadOutcome, End>> {
         // Before each read, because a peer may never stop sending.
         if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
-            if let Some(why) = self.end_of_closing(is_idle) {
-                return Poll::Ready(Ok(ReadOutcome::Ended(why)));
-            }
+            self.check_closing(is_idle)?;
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -282,43 +277,42 @@ impl Io {
                 Poll::Ready(Ok(ReadOutcome::Arrived))
             }
             Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
-            Poll::Ready(Err(ReadError::OutOfMemory)) => {
-                Poll::Ready(Ok(ReadOutcome::Ended(WaitEnd::OutOfMemory)))
-            }
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(Dropped::Error(error))),
-            Poll::Pending => self.poll_read_deadline(read, cx),
+            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(End::OutOfMemory)),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error))),
+            Poll::Pending => self.poll_read_deadline(read, cx).map(Err),
         }
     }
 
-    /// Returns why a connection that must close stops waiting, if it does so now. A frame that has started in a drain
-    /// has some time to complete.
+    /// Ends the wait of a connection that must close, unless a frame has started in a drain: it has some time to complete.
     #[cold]
-    fn end_of_closing(&mut self, is_idle: bool) -> Option<WaitEnd> {
+    fn check_closing(&mut self, is_idle: bool) -> Result<(), End> {
         let received = self.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
         if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
-            return Some(WaitEnd::Evicted);
+            return Err(End::Evicted);
         }
         if !self.registration.is_draining() {
-            return None;
+            return Ok(());
         }
         self.clocks.drain.start(self.registration.now());
         let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
-        let is_over = is_idle || self.registration.has_passed(deadline);
-        is_over.then(|| self.end_of_drain())
+        if is_idle || self.registration.has_passed(deadline) {
+            return Err(self.end_of_drain());
+        }
+        Ok(())
     }
 
-    fn end_of_drain(&self) -> WaitEnd {
+    fn end_of_drain(&self) -> End {
         if self.registration.is_retired() {
-            WaitEnd::Retired
+            End::Retired
         } else {
-            WaitEnd::Draining
+            End::Draining
         }
     }
 
-    /// Waits for bytes that have not arrived.
+    /// Ready when bytes that have not arrived are not waited for any longer.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
         let now = self.registration.now();
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -329,32 +323,32 @@ impl Io {
             contended = self.memory_deadline(read, now);
             let limits = self.registration.limits();
             self.clocks
-                .frame_deadline(limits, self.idle, read, now, received)
+                .frame_deadline(limits, self.idle_limit, read, now, received)
         } else {
             let began = self.clocks.start_idle(now, received);
             idle_since = Some(began);
-            Deadline::after(began, self.idle)
+            Deadline::after(began, self.idle_limit)
         };
         let mut deadline = timed_out.min(contended);
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
             deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
         }
-        let wakeup = self.poll_deadline(deadline, cx);
+        let woken = self.poll_deadline(deadline, cx);
         if let Some(began) = idle_since {
             self.registration.set_idle_since(began);
         }
-        if wakeup.is_pending() && !is_draining && self.registration.must_close() {
+        if woken.is_pending() && !is_draining && self.registration.must_close() {
             // It was told so between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
-        wakeup.map(|wakeup| match wakeup {
-            Wakeup::Expired if deadline == contended => Ok(ReadOutcome::Ended(WaitEnd::OverBudget)),
-            Wakeup::Expired if deadline < timed_out => Ok(ReadOutcome::Ended(self.end_of_drain())),
-            Wakeup::Expired => Ok(ReadOutcome::Ended(WaitEnd::TimedOut)),
+        woken.map(|woken| match woken {
+            Ok(()) if deadline == contended => End::OverBudget,
+            Ok(()) if deadline < timed_out => self.end_of_drain(),
+            Ok(()) => End::TimedOut,
             // An idle peer is told, even if the server ended after that check.
-            Wakeup::Aborted if !read.has_started() => Ok(ReadOutcome::Ended(self.end_of_drain())),
-            Wakeup::Aborted => Err(self.aborted()),
+            Err(_) if !read.has_started() => self.end_of_drain(),
+            Err(reason) => reason.into(),
         })
     }
 
@@ -390,18 +384,18 @@ impl Io {
     }
 
     /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
-    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollRead {
+    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
         // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
         if self.registration.must_close()
-            && let Some(why) = self.end_of_closing(false)
+            && let Err(end) = self.check_closing(false)
         {
-            return Poll::Ready(Ok(ReadOutcome::Ended(why)));
+            return Poll::Ready(end);
         }
-        let input = ready!(self.poll_read_deadline(read, cx))?;
-        Poll::Ready(Ok(match input {
-            ReadOutcome::Ended(WaitEnd::TimedOut) => ReadOutcome::Ended(WaitEnd::OverBudget),
-            other => other,
-        }))
+        self.poll_read_deadline(read, cx).map(|end| match end {
+            // Its time has passed without memory, so that is the reason.
+            End::TimedOut => End::OverBudget,
+            end => end,
+        })
     }
 
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
@@ -414,7 +408,7 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Dropped>> {
+    ) -> Poll<Interrupt> {
         clock.start(self.registration.now());
         let timed_out = clock.deadline(self.registration.limits().request);
         let cut = if ahead.has_demand() {
@@ -425,10 +419,10 @@ impl Io {
         self.poll_interrupt(timed_out, cut, ahead, write, cx)
     }
 
-    /// Marks the function that waited as about to be dropped. Unless it has only timed out, the connection ends, so a panic
-    /// of the drop is not answered.
-    pub(super) fn cut_function(&mut self, interrupt: &Result<Interrupt, Dropped>) {
-        if !matches!(interrupt, Ok(Interrupt::TimedOut)) {
+    /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
+    /// answered.
+    pub(super) fn begin_drop(&mut self, interrupt: &Interrupt) {
+        if !matches!(interrupt, Interrupt::TimedOut | Interrupt::Unsendable(_)) {
             self.running = Running::LastFunction;
         }
     }
@@ -442,33 +436,46 @@ impl Io {
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Interrupt, Dropped>> {
+    ) -> Poll<Interrupt> {
+        let stalled = match self.transfer(ahead, write, cx) {
+            Ok(deadline) => deadline,
+            Err(end) => return Poll::Ready(end.into()),
+        };
+        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
+            return Poll::Ready(Interrupt::OverBudget);
+        }
+        let limits = self.registration.limits();
+        let half_closed = self.clocks.half_close.deadline(limits.half_close);
+        let deadline = stalled.min(timed_out).min(half_closed).min(cut);
+        let woken = ready!(self.poll_deadline(deadline, cx));
+        let has_passed = |deadline| self.registration.has_passed(deadline);
+        // A peer that is told comes before one that is not: the write buffer may still be taken.
+        Poll::Ready(match woken {
+            Err(reason) => Interrupt::Aborted(reason),
+            Ok(()) if has_passed(timed_out) => Interrupt::TimedOut,
+            Ok(()) if has_passed(half_closed) => Interrupt::HalfClosed,
+            Ok(()) if has_passed(cut) => Interrupt::CutFrame(self.clocks.frame.limit_until(cut)),
+            Ok(()) => Interrupt::Ended(End::Stalled),
+        })
+    }
+
+    /// Flushes and reads ahead. Returns when the peer must have read the rest of the write buffer.
+    fn transfer(
+        &mut self,
+        ahead: &mut ReadAhead,
+        write: &mut WriteBuffer,
+        cx: &mut Context<'_>,
+    ) -> Result<Deadline, End> {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
-                sent.map_err(Dropped::Error)?;
+                sent.map_err(End::Error)?;
                 write.replace_large();
                 Deadline::NEVER
             }
             Poll::Pending => self.start_stall(write)?,
         };
         self.read_ahead(ahead, cx)?;
-        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
-            return Poll::Ready(Ok(Interrupt::OverBudget));
-        }
-        let limits = self.registration.limits();
-        let half_closed = self.clocks.half_close.deadline(limits.half_close);
-        let deadline = stalled.min(timed_out).min(half_closed).min(cut);
-        let wakeup = ready!(self.poll_deadline(deadline, cx));
-        let has_passed = |deadline| self.registration.has_passed(deadline);
-        Poll::Ready(match wakeup {
-            Wakeup::Aborted => Ok(Interrupt::Aborted(self.registration.abort_reason())),
-            Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
-            Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
-            Wakeup::Expired if has_passed(cut) => {
-                Ok(Interrupt::CutFrame(self.clocks.frame.limit_until(cut)))
-            }
-            Wakeup::Expired => Err(Dropped::Stalled),
-        })
+        Ok(stalled)
     }
 
     /// Moves bytes that were read ahead to the read buffer, while functions wait.
@@ -489,10 +496,10 @@ impl Io {
     }
 
     /// Reads ahead. Returns an error if the peer has left.
-    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Dropped> {
+    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), End> {
         match self.poll_ahead(ahead, cx) {
-            Poll::Ready(Err(error)) => return Err(Dropped::Error(error)),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Dropped::HalfClosed),
+            Poll::Ready(Err(error)) => return Err(End::Error(error)),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(End::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
@@ -518,14 +525,14 @@ impl Io {
         &mut self,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Result<(), Dropped> {
+    ) -> Result<(), End> {
         self.budget.restart();
         if self.registration.is_aborted() {
-            return Err(self.aborted());
+            return Err(self.registration.abort_reason().into());
         }
         // A half-close is left to the next wait: what arrived before it is processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
-            return Err(Dropped::Error(error));
+            return Err(End::Error(error));
         }
         Ok(())
     }
@@ -536,7 +543,7 @@ impl Io {
         slot: &mut BufferSlot,
         handshakes: &[Arc<dyn DynHandshake>],
         peer: &mut Peer,
-    ) -> Result<(), Dropped> {
+    ) -> Result<(), End> {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let dropped = slot.drop_received();
         if dropped > 0 {
@@ -551,7 +558,7 @@ impl Io {
             peer.insert(StartedTls);
             Ok(())
         } else {
-            Err(Dropped::Failed("TLS did not start"))
+            Err(End::TlsFailed)
         }
     }
 
@@ -571,20 +578,19 @@ impl Io {
     }
 
     /// Ready if the server ends at once.
-    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<Dropped> {
-        self.poll_deadline(Deadline::NEVER, cx)
-            .map(|_| self.aborted())
-    }
-
-    #[cold]
-    fn aborted(&self) -> Dropped {
-        Dropped::Aborted(self.registration.abort_reason())
+    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<End> {
+        let woken = self.poll_deadline(Deadline::NEVER, cx);
+        woken.map(|_| self.registration.abort_reason().into())
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_deadline`]. The next poll has a new
     /// budget.
     #[inline]
-    fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
+    fn poll_deadline(
+        &mut self,
+        deadline: Deadline,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), AbortReason>> {
         self.budget.restart();
         self.registration.poll_deadline(deadline, cx)
     }

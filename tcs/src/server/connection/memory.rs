@@ -2,53 +2,36 @@
 
 use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
 
-use super::{
-    Connection,
-    ends::{Dropped, WaitEnd},
-    io::{Io, ReadOutcome},
+use super::{end::End, io::Io};
+use crate::{
+    buffer::ReadBuffer,
+    framing::{ConnectionFraming, Framing, Side},
 };
-use crate::{buffer::ReadBuffer, framing::Side, protocol::ServerProtocol};
 
-impl<P: ServerProtocol> Connection<P> {
-    /// Reserves memory for the frame in the read buffer, once for all of it.
-    pub(super) async fn reserve_memory(&mut self) -> Result<ReadOutcome, Dropped> {
-        let Self {
-            io,
-            buffers,
-            framing,
-            shared,
-            ..
-        } = self;
-        let read = &mut buffers.checkout().read;
-        let limit = shared.limits.frame_len;
-        let unread = read.input(limit, Side::Server).bytes();
-        let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
-        let memory = Arc::clone(io.registration.memory());
-        let is_newcomer = io.registration.tally().received() == 0;
-        // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
-        // could wait for that.
-        let reserved = if read.has_reserved() || length <= arrived {
-            let length = length.max(arrived.saturating_mul(2));
-            let reserved = memory.try_reserve(length - arrived);
-            reserved
-                .map(|reserved| (length, reserved))
-                .ok_or(ReadOutcome::Ended(WaitEnd::OverBudget))
-        } else {
-            let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
-            match wait_for_memory(io, read, share).await? {
-                Ok(share) => wait_for_memory(io, read, memory.reserve(length, share)).await?,
-                Err(ended) => Err(ended),
-            }
-            .map(|reserved| (length, reserved))
-        };
-        Ok(match reserved {
-            Ok((length, reserved)) => {
-                read.grow_to(length, reserved);
-                ReadOutcome::Arrived
-            }
-            Err(ended) => ended,
-        })
+/// Reserves memory for the frame in the read buffer, once for all of it. `limit` is `max_frame_len`.
+pub(super) async fn reserve_memory<F: Framing>(
+    io: &mut Io,
+    read: &mut ReadBuffer,
+    framing: &mut ConnectionFraming<F>,
+    limit: usize,
+) -> Result<(), End> {
+    let unread = read.input(limit, Side::Server).bytes();
+    let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
+    let memory = Arc::clone(io.registration.memory());
+    let is_newcomer = io.registration.tally().received() == 0;
+    // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
+    // could wait for that.
+    if read.has_reserved() || length <= arrived {
+        let length = length.max(arrived.saturating_mul(2));
+        let reserved = memory.try_reserve(length - arrived);
+        read.grow_to(length, reserved.ok_or(End::OverBudget)?);
+    } else {
+        let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
+        let share = wait_for_memory(io, read, share).await?;
+        let reserved = wait_for_memory(io, read, memory.reserve(length, share)).await?;
+        read.grow_to(length, reserved);
     }
+    Ok(())
 }
 
 /// Waits for memory for the rest of the frame in `read`, unless the connection must stop waiting.
@@ -56,18 +39,18 @@ pub(super) async fn wait_for_memory<T>(
     io: &mut Io,
     read: &ReadBuffer,
     reserving: impl Future<Output = T>,
-) -> Result<Result<T, ReadOutcome>, Dropped> {
+) -> Result<T, End> {
     let mut reserving = pin!(reserving);
     let mut has_waited = false;
-    let waited = poll_fn(|cx| match reserving.as_mut().poll(cx) {
-        Poll::Ready(reserved) => Poll::Ready(Ok(Ok(reserved))),
+    poll_fn(|cx| match reserving.as_mut().poll(cx) {
+        Poll::Ready(reserved) => Poll::Ready(Ok(reserved)),
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
                 // Those with memory have less time from now on.
                 io.registration.wake_others();
             }
-            io.poll_no_memory(read, cx).map_ok(Err)
+            io.poll_no_memory(read, cx).map(Err)
         }
-    });
-    waited.await
+    })
+    .await
 }

@@ -8,27 +8,24 @@
 //! | 64 KiB wait to be sent ([`Next::Flush`]) | flushes, and goes on |
 //! | the budget of the poll is spent ([`Next::Yield`]) | flushes, yields to other tasks, and goes on |
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
-//! | the connection ends, or goes on over TLS ([`Next::Exit`]) | flushes, and closes or shakes hands |
+//! | the connection ends, or goes on over TLS ([`Next::End`]) | flushes, and closes or shakes hands |
 //!
 //! How the values that say so follow from each other, from the next frame to the end of the loop:
 //!
 //! ```text
-//!            Ok                    response
-//!  step() ───────────► function ─────────────► Flow ─ Continue ─► step(), or Next::Flush if the buffer is full
-//!    └ no request, or it was rejected            └─── Break(Exit) ─► Next::Exit
-//!       └ Err(Next), or Err(None): step()
+//!  step() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► step(), or Next::Flush if the buffer is full
+//!    └ Err(Next): no complete request               └ Err(End) ─► Next::End
 //!
-//!  Next::{Read, Flush, Yield} ─► run() goes on          Next::Exit(exit) ─► serve() closes, or starts TLS
-//!  Err(Dropped), while anything waits ─► serve() ends without sending what is left
+//!  Next::{Read, Flush, Yield} ─► run() goes on
+//!  Next::End(end), or Err(end) of a wait ─► serve() closes, drops what is left, or starts TLS
 //! ```
 //!
 //! [`concurrent`] is another driver with the same types, and an `Outcome` for each request.
 
 use std::{
-    fmt,
+    convert::Infallible,
     future::poll_fn,
     mem::take,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
@@ -37,16 +34,8 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
-use super::{
-    addresses::PeerUsage,
-    limits::Limit,
-    log_limiter::log_panic,
-    metrics::{NEEDS_ARRIVALS, record_connection},
-    registry::{Registration, Registry},
-    shared::Shared,
-};
 use crate::{
-    ConnectionInfo, Peer,
+    ConnectionInfo,
     buffer::{BufferSlot, Buffers},
     concurrency::{is_concurrent, share_session},
     conversation::{Conversation, PushQueue},
@@ -55,34 +44,40 @@ use crate::{
     panics::{Payload, poll_caught},
     protocol::{ServerProtocol, has_no_request},
     runtime::{poll_once, wake_after_others},
-    transport::Stream,
+    server::{
+        limits::Limit,
+        log_limiter::log_panic,
+        metrics::{NEEDS_ARRIVALS, record_connection},
+        shared::Shared,
+    },
 };
 
 mod accounts;
-mod batch;
 mod budget;
 mod clocks;
 mod concurrent;
 mod converse;
 mod dispatch;
-mod ends;
+mod end;
+mod interrupt;
 mod io;
 mod memory;
 #[cfg(test)]
 mod models;
-mod receive;
+mod new_connection;
 mod rejections;
 mod respond;
-mod upgrade;
 
-use batch::{Batch, Next};
-use converse::{EVENT_BATCHES, Outgoing};
-
-use ends::{Dropped, WaitEnd};
+use concurrent::process_concurrent;
+use converse::{EVENT_BATCHES, Outgoing, close_queue};
+use dispatch::{Next, SequentialDriver, end_chunks};
+use end::End;
 use io::{Io, ReadOutcome, Running};
-use receive::end_chunks;
+use memory::reserve_memory;
+pub(super) use new_connection::NewConnection;
+use rejections::wait_end_rejection;
 pub(super) use respond::rejection_frames;
-use respond::{Exit, Flow, Processing, Responder};
+use respond::{Processing, Responder};
 
 /// One connection of a server.
 ///
@@ -103,47 +98,7 @@ pub(super) struct Connection<P: ServerProtocol> {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A connection whose session is not open yet.
-///
-/// Boxed, because a task keeps room for what it captures even after that was moved out.
-#[derive(Debug)]
-pub(super) struct NewConnection {
-    pub(super) stream: Stream,
-    pub(super) info: ConnectionInfo,
-    pub(super) registration: Registration,
-    pub(super) usage: Option<Arc<PeerUsage>>,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
-}
-
-impl NewConnection {
-    /// Registers a connection without a permit, and without limits of its address.
-    pub(super) fn register(
-        registry: &Arc<Registry>,
-        stream: Stream,
-        peer: Peer,
-        local_addr: Option<SocketAddr>,
-    ) -> Box<Self> {
-        let registration = registry.register();
-        Box::new(Self {
-            stream,
-            info: registration.info(peer, local_addr),
-            registration,
-            usage: None,
-            permit: None,
-        })
-    }
-
-    /// Creates the span of the connection's events.
-    pub(super) fn span(&self) -> tracing::Span {
-        let info = &self.info;
-        tracing::info_span!("connection", peer = %info.peer(), id = info.id())
-    }
-}
-
 impl<P: ServerProtocol> Connection<P> {
-    /// Whether requests are processed at the same time. A constant, so that other protocols have no code for it.
-    const IS_CONCURRENT: bool = is_concurrent::<P>();
-
     /// Opens the session of a new connection.
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection>) -> Self {
         const {
@@ -167,75 +122,39 @@ impl<P: ServerProtocol> Connection<P> {
     pub(super) async fn serve(&mut self) {
         let local_addr = self.info.local_addr().map(tracing::field::display);
         tracing::debug!(local_addr, "connected");
-        let mut flow = self.greet();
-        let ended = loop {
-            flow = match flow {
-                Flow::Continue(()) => {
+        let mut begun = self.greet();
+        let end = loop {
+            begun = match begun {
+                Ok(()) => {
                     let ran = {
                         let mut running = pin!(self.run());
                         // One guard for all requests. One per request costs 37 instructions.
                         poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
                     };
                     match ran {
-                        Ok(Ok(exit)) => Flow::Break(exit),
-                        Ok(Err(dropped)) => break Err(dropped),
-                        Err(payload) => match self.io.running() {
-                            Running::Request => self.recover_from_panic(payload),
-                            // It is not caught, like a panic while the connection closes.
-                            Running::Stream => resume_unwind(payload),
-                            Running::LastFunction => {
-                                self.log_panic("the drop of a function", payload);
-                                break Err(Dropped::Failed(
-                                    "a function panicked as it was dropped",
-                                ));
-                            }
-                            Running::Upgrade => {
-                                self.log_panic("the function with the connection", payload);
-                                break Err(Dropped::Failed(
-                                    "the function that took it over panicked",
-                                ));
-                            }
-                        },
+                        Ok(Err(end)) => Err(end),
+                        Err(payload) => self.recover_from_panic(payload),
                     }
                 }
                 // Boxed: few connections need it, and every task would pay for its size.
-                Flow::Break(Exit::StartTls) => match Box::pin(self.start_tls()).await {
-                    Ok(()) => Flow::Continue(()),
-                    Err(dropped) => break Err(dropped),
-                },
-                Flow::Break(exit) => break Ok(exit),
+                Err(End::StartTls) => Box::pin(self.start_tls()).await,
+                Err(end) => break end,
             };
         };
-        self.close_queue();
-        let closed = match ended {
-            Ok(exit) => {
-                let is_idle = exit == Exit::Idle;
-                self.io
-                    .close(&mut self.buffers, is_idle)
-                    .await
-                    .map(|()| exit)
+        close_queue(&self.info);
+        let is_idle = matches!(end, End::Idle);
+        let closed = match end {
+            End::Idle | End::Closed | End::Eof | End::Upgraded => {
+                self.io.close(&mut self.buffers, is_idle).await
             }
-            Err(dropped) => Err(dropped),
+            _ => Ok(()),
         };
-        self.record_end(match &closed {
-            Ok(Exit::Eof) => &"the peer has closed",
-            Ok(Exit::Upgraded) => &"the function that took it over has ended",
-            Ok(_) => &"the server has closed",
-            Err(dropped) => dropped,
-        });
-    }
-
-    /// Drops the events that are left, and those to come.
-    fn close_queue(&self) {
-        let conversation = self.info.open_conversation();
-        if let Some(queue) = conversation.and_then(Conversation::pushes) {
-            self.info.server().events.count(0, queue.close());
-        }
+        self.record_end(&closed.err().unwrap_or(end));
     }
 
     /// Logs and records the end of the connection, with its totals.
     #[cold]
-    fn record_end(&self, reason: &dyn fmt::Display) {
+    fn record_end(&self, reason: &End) {
         let tally = self.io.registration.tally();
         let duration = self.info.opened().elapsed();
         record_connection(duration);
@@ -255,19 +174,19 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Writes the greeting, if the protocol has one.
-    fn greet(&mut self) -> Flow {
+    fn greet(&mut self) -> Result<(), End> {
         let Buffers { write, .. } = self.buffers.checkout();
         let (framing, processing) = (&mut self.framing, self.processing);
         let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(greeting),
-            None => Flow::Continue(()),
+            None => Ok(()),
         }
     }
 
     /// Processes requests until the connection takes no more.
-    async fn run(&mut self) -> Result<Exit, Dropped> {
+    async fn run(&mut self) -> Result<Infallible, End> {
         loop {
             if !take(&mut self.has_unprocessed) {
                 // Whether there is a conversation is looked at once for each wait: only functions begin one.
@@ -276,33 +195,32 @@ impl<P: ServerProtocol> Connection<P> {
                 } else {
                     poll_fn(|cx| self.poll_conversation(cx)).await
                 };
-                match input? {
-                    ReadOutcome::Arrived if NEEDS_ARRIVALS || self.shared.checks_requests => {
+                match input {
+                    Ok(ReadOutcome::Arrived) if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.record_arrival();
                     }
-                    ReadOutcome::Arrived => {}
+                    Ok(ReadOutcome::Arrived) => {}
                     // Boxed: few connections need it, and every task would pay for its size.
-                    input => match Box::pin(self.end_wait(input)).await? {
-                        Some(exit) => return Ok(exit),
-                        None => continue,
-                    },
+                    input => {
+                        Box::pin(self.end_wait(input)).await?;
+                        continue;
+                    }
                 }
             }
-            if Self::IS_CONCURRENT
+            // A constant, so that other protocols have no code for it.
+            if const { is_concurrent::<P>() }
                 && let Some(concurrency) = P::CONCURRENT
             {
                 self.processing = self.choose_processing();
                 if self.processing == Processing::Concurrent {
                     // Boxed: few connections need it, and every task would pay for its size.
-                    match Box::pin(self.process_concurrent(concurrency)).await? {
-                        Some(exit) => return Ok(exit),
-                        None => continue,
-                    }
+                    Box::pin(process_concurrent(self, concurrency)).await?;
+                    continue;
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
-            let mut batch = Batch {
+            let mut driver = SequentialDriver {
                 shared: &self.shared,
                 info: &self.info,
                 framing: &mut self.framing,
@@ -312,22 +230,23 @@ impl<P: ServerProtocol> Connection<P> {
                 io: &mut self.io,
             };
             loop {
-                let next = if P::WAITS || Batch::<P>::UPGRADES || P::CLONE_FRAMING.is_some() {
-                    batch.process_waiting(&mut self.session).await?
+                let next = if SequentialDriver::<P>::MAY_WAIT {
+                    driver.process_waiting(&mut self.session).await
                 } else {
-                    batch.process_ready(&mut self.session)
+                    driver.process_ready(&mut self.session)
                 };
-                match next {
+                let must_yield = match next {
                     Next::Read => break,
-                    Next::Exit(exit) => return Ok(exit),
-                    Next::Flush | Next::Yield => {}
-                }
-                poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
-                if next == Next::Yield {
+                    Next::Flush => false,
+                    Next::Yield => true,
+                    Next::End(end) => return Err(end),
+                };
+                poll_fn(|cx| driver.io.poll_flush_in_time(driver.write, cx)).await?;
+                if must_yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_once(|cx| batch.io.resume(batch.ahead, cx)).await?;
+                    poll_once(|cx| driver.io.resume(driver.ahead, cx)).await?;
                 }
             }
         }
@@ -346,10 +265,10 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, Dropped>> {
+    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
-            self.io.set_idle_limit(Limit::from_millis(idle));
+            self.io.idle_limit = Limit::from_millis(idle);
         }
         for _ in 0..EVENT_BATCHES {
             let has_more = self.write_events(Some(cx))?;
@@ -362,25 +281,29 @@ impl<P: ServerProtocol> Connection<P> {
         Poll::Pending
     }
 
-    /// Reserves memory for what arrives, or ends the connection.
-    async fn end_wait(&mut self, input: ReadOutcome) -> Result<Option<Exit>, Dropped> {
-        let input = match input {
-            ReadOutcome::NeedsMemory => self.reserve_memory().await?,
-            input => input,
+    /// Reserves memory for what arrives, or ends the wait and tells the peer why.
+    async fn end_wait(&mut self, input: Result<ReadOutcome, End>) -> Result<(), End> {
+        let reserved = match input {
+            Ok(_) => {
+                let read = &mut self.buffers.checkout().read;
+                let limit = self.shared.limits.frame_len;
+                reserve_memory(&mut self.io, read, &mut self.framing, limit).await
+            }
+            Err(end) => Err(end),
         };
-        let ReadOutcome::Ended(why) = input else {
-            return Ok(None);
+        let Err(end) = reserved else {
+            return Ok(());
         };
-        self.send_last_events(why).await?;
-        Ok(Some(self.stop_waiting(why)))
+        if matches!(end, End::Draining | End::Retired) {
+            self.send_last_events().await?;
+        }
+        Err(self.tell_wait_end(end))
     }
 
-    /// Sends the events that wait, if the connection drains, and takes no further ones.
-    async fn send_last_events(&mut self, why: WaitEnd) -> Result<(), Dropped> {
+    /// Sends the events that wait in a drain, and takes no further ones.
+    async fn send_last_events(&mut self) -> Result<(), End> {
         let conversation = self.info.open_conversation();
-        if let Some(queue) = conversation.and_then(Conversation::pushes)
-            && matches!(why, WaitEnd::Draining | WaitEnd::Retired)
-        {
+        if let Some(queue) = conversation.and_then(Conversation::pushes) {
             queue.seal();
             while self.write_events(None)? {
                 let write = &mut self.buffers.checkout().write;
@@ -391,22 +314,14 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, Dropped> {
-        let Some(conversation) = self.info.open_conversation() else {
-            return Ok(false);
-        };
-        conversation.end_request();
-        let Some(queue) = conversation.pushes() else {
-            return Ok(false);
-        };
+    fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
         let mut outgoing = Outgoing {
             write: &mut self.buffers.checkout().write,
             framing: &mut self.framing,
-            limit: self.shared.limits.reply_len(),
             info: &self.info,
             io: &self.io,
         };
-        outgoing.write_events(queue, cx)
+        outgoing.write_all_events(cx)
     }
 
     /// Records when the requests in the read buffer began to wait.
@@ -416,10 +331,15 @@ impl<P: ServerProtocol> Connection<P> {
         self.buffers.checkout().read.record_arrival(received);
     }
 
-    /// Tells the peer why the connection stops waiting.
+    /// Tells the peer why its wait has ended, if the connection can still be written to. Returns how it ends.
     #[cold]
-    fn stop_waiting(&mut self, why: WaitEnd) -> Exit {
-        if why == WaitEnd::Evicted {
+    fn tell_wait_end(&mut self, end: End) -> End {
+        let (limits, idle) = (&self.shared.limits, self.io.idle_limit);
+        let read = &self.buffers.checkout().read;
+        let Some(rejection) = wait_end_rejection(limits, read, &end, idle) else {
+            return end;
+        };
+        if matches!(end, End::Evicted) {
             // The new connection need not wait until the peer has taken what it is told.
             self.permit = None;
         }
@@ -431,27 +351,44 @@ impl<P: ServerProtocol> Connection<P> {
             self.io.count_unreadable(&self.shared);
             self.io.accounts.unsent.rejected += 1;
         }
-        let idle = self.io.idle_limit();
         let (framing, processing) = (&mut self.framing, self.processing);
         let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
-        responder.wait_ended(read, why, idle);
+        responder.wait_ended(read, rejection);
         if read.has_started() || !ahead.is_unused() {
-            Exit::Close
+            End::Closed
         } else {
-            Exit::Idle
+            End::Idle
         }
     }
 
     /// Continues over TLS, with nothing but the session of what came before.
-    async fn start_tls(&mut self) -> Result<(), Dropped> {
+    async fn start_tls(&mut self) -> Result<(), End> {
         self.framing = ConnectionFraming::new(self.shared.protocol.framing());
         let handshake = self.shared.start_tls.as_slice();
         let peer = self.info.peer_mut();
         self.io.start_tls(&mut self.buffers, handshake, peer).await
     }
 
+    /// Returns how the connection ends after a panic, or `Ok` if it goes on.
+    #[cold]
+    fn recover_from_panic(&mut self, payload: Payload) -> Result<(), End> {
+        match self.io.running() {
+            Running::Request => self.answer_panic(payload),
+            // It is not caught, like a panic while the connection closes.
+            Running::Stream => resume_unwind(payload),
+            Running::LastFunction => {
+                self.log_panic("the drop of a function", payload);
+                Err(End::DropPanicked)
+            }
+            Running::Upgrade => {
+                self.log_panic("the function with the connection", payload);
+                Err(End::UpgradePanicked)
+            }
+        }
+    }
+
     /// Responds to the request whose processing panicked.
-    fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+    fn answer_panic(&mut self, payload: Payload) -> Result<(), End> {
         self.has_unprocessed = true;
         let Buffers { read, ahead, write } = self.buffers.checkout();
         if let Some(conversation) = self.info.open_conversation() {
@@ -471,7 +408,7 @@ impl<P: ServerProtocol> Connection<P> {
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
             self.log_panic("the framing", payload);
-            Flow::Break(Exit::Close)
+            Err(End::Closed)
         })
     }
 

@@ -9,11 +9,13 @@ use super::{
     *,
 };
 use crate::{
-    Rejection,
+    Peer, Rejection,
     format::Plain,
     framing::LengthPrefixed,
     models::{block_on, explore, scope},
     protocol::Context as Received,
+    server::registry::Registry,
+    transport::Stream,
 };
 
 pub(super) struct Echo;

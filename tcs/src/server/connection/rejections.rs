@@ -1,18 +1,15 @@
 //! What a peer is told when it gets no reply.
 
-use super::{
-    super::{
-        limits::{Limit, Limits, TOO_OLD},
-        log_limiter::{LogLimiter, log_panic},
-    },
-    clocks::frame_limit,
-    ends::WaitEnd,
-};
+use super::{clocks::frame_limit, end::End};
 use crate::{
     Rejection, RejectionKind,
     buffer::ReadBuffer,
     framing::{FrameError, Framing},
     panics::Payload,
+    server::{
+        limits::{Limit, Limits, TOO_OLD},
+        log_limiter::{LogLimiter, log_panic},
+    },
 };
 
 /// Why there is no memory for a large frame.
@@ -21,32 +18,31 @@ pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`
 /// Why TLS does not start.
 pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
 
-/// Returns what a peer is told when its connection stops waiting.
+/// Returns what a peer is told when its connection stops waiting, or `None` if the connection ends for another reason.
 pub(super) fn wait_end_rejection(
     limits: &Limits,
     read: &ReadBuffer,
-    why: WaitEnd,
+    end: &End,
     idle_limit: Limit,
-) -> Rejection {
+) -> Option<Rejection> {
     let idle = |text| Rejection::new(RejectionKind::Idle, text);
-    match why {
-        WaitEnd::Draining if read.has_started() => {
+    Some(match end {
+        End::Draining if read.has_started() => {
             going_away("the server is stopping, and the frame was not complete")
         }
-        WaitEnd::Draining => going_away("the server is stopping"),
-        WaitEnd::Retired => going_away(TOO_OLD),
-        WaitEnd::Evicted => {
+        End::Draining => going_away("the server is stopping"),
+        End::Retired => going_away(TOO_OLD),
+        End::Evicted => {
             idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
         }
-        WaitEnd::OutOfMemory => {
-            Rejection::busy("the server has no memory for a frame of this size")
-        }
-        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
-        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
-        WaitEnd::TimedOut => idle(format!(
+        End::OutOfMemory => Rejection::busy("the server has no memory for a frame of this size"),
+        End::OverBudget => Rejection::busy(MEMORY_IN_USE),
+        End::TimedOut if read.has_started() => late_frame(limits, read),
+        End::TimedOut => idle(format!(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
-    }
+        _ => return None,
+    })
 }
 
 /// Returns the rejection of a request of `length` bytes. `arrived` is the part of it that has arrived.

@@ -1,4 +1,4 @@
-//! Writes everything but ordinary replies, which [`Batch`](super::batch::Batch) writes: rejections for each
+//! Writes everything but ordinary replies, which the [driver](super::dispatch::SequentialDriver) writes: rejections for each
 //! occasion, and replies that close the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
@@ -12,23 +12,16 @@
 
 use std::{
     fmt::{self, Write as _},
-    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use super::{
-    super::{
-        limits::Limit,
-        log_limiter::{LogLimiter, log_limited, log_panic},
-        metrics::count_rejection,
-        report::{Tally, Unsent},
-        shared::Shared,
-    },
-    ends::{Interrupt, WaitEnd},
+    end::End,
+    interrupt::Interrupt,
     io::Io,
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
-        timed_out, wait_end_rejection,
+        timed_out,
     },
 };
 use crate::{
@@ -39,27 +32,15 @@ use crate::{
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::{ServerProtocol, has_one_exchange},
+    server::{
+        log_limiter::{LogLimiter, log_limited, log_panic},
+        metrics::count_rejection,
+        report::{Tally, Unsent},
+        shared::Shared,
+    },
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
-
-/// Whether the loop of requests goes on.
-pub(super) type Flow = ControlFlow<Exit>;
-
-/// Why the loop of requests ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
-    /// It waited for a request, and nothing of it has arrived.
-    Idle,
-    /// It closes, after what is in the write buffer.
-    Close,
-    /// It closes, because the peer has closed its sending half and all requests are answered.
-    Eof,
-    /// It continues over TLS.
-    StartTls,
-    /// It closes, after a function that took it over.
-    Upgraded,
-}
 
 /// How a connection processes its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +59,7 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
     tally: &'a Tally,
     log_limiter: &'a LogLimiter,
     unsent: &'a mut Unsent,
-    /// Whether requests are processed at the same time.
-    is_concurrent: bool,
+    processing: Processing,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
@@ -103,31 +83,41 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             tally: registration.tally(),
             log_limiter: registration.log_limiter(),
             unsent: &mut accounts.unsent,
-            is_concurrent: is_concurrent::<P>() && processing == Processing::Concurrent,
+            processing,
         }
     }
 
+    /// Returns `true` if requests are processed at the same time.
+    fn is_concurrent(&self) -> bool {
+        is_concurrent::<P>() && self.processing == Processing::Concurrent
+    }
+
     /// Writes the greeting.
-    pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
+    pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Result<(), End> {
         self.write.prepare();
         let Err(Unusual { outcome, after }) = self.message(|out| greeting.encode(out)) else {
-            return Flow::Continue(());
+            return Ok(());
         };
         let why = match outcome {
             EncodeOutcome::Written(_) => "this was the greeting of a server that closes".to_owned(),
-            EncodeOutcome::Nothing if after == After::Continue => return Flow::Continue(()),
-            EncodeOutcome::Nothing => return Flow::Break(Exit::Close),
+            EncodeOutcome::Nothing if after == After::Continue => return Ok(()),
+            EncodeOutcome::Nothing => return Err(End::Closed),
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
             EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", error),
         };
         self.close_with(&going_away(&why));
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 
     /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
     #[cold]
-    pub(super) fn unusual_reply(&mut self, reply: Unusual, peer: &Peer, is_last: bool) -> Flow {
+    pub(super) fn unusual_reply(
+        &mut self,
+        reply: Unusual,
+        peer: &Peer,
+        is_last: bool,
+    ) -> Result<(), End> {
         let Unusual { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
@@ -142,7 +132,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
                 self.unsent.served += 1;
                 if after != After::Continue {
                     // A final rejection would say that this request was not executed.
-                    return Flow::Break(Exit::Close);
+                    return Err(End::Closed);
                 }
                 return self.after_response();
             }
@@ -154,11 +144,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         if after == After::Close {
             return self.close_after_reply();
         }
-        Flow::Continue(())
+        Ok(())
     }
 
     /// Continues over TLS after the reply at `start` of the write buffer, or rejects its request and closes.
-    fn start_tls_after_reply(&mut self, start: usize, peer: &Peer, is_last: bool) -> Flow {
+    fn start_tls_after_reply(
+        &mut self,
+        start: usize,
+        peer: &Peer,
+        is_last: bool,
+    ) -> Result<(), End> {
         let why = if P::Framing::HAS_IDS && !is_last {
             // What has arrived after it is dropped, and its client would wait for the replies.
             TLS_BESIDE_OTHERS
@@ -171,25 +166,26 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         } else {
             self.unsent.served += 1;
             self.after_response()?;
-            return Flow::Break(Exit::StartTls);
+            return Err(End::StartTls);
         };
         log_limited!(self.log_limiter, error, { reason = why, }, "TLS cannot start");
         // The peer would begin its handshake after this reply.
         self.write.remove_from(start);
         self.reject(&Rejection::new(RejectionKind::Failed, why))?;
         self.close_with_frame(&going_away("TLS did not start"));
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 
     /// Responds to a request with a rejection.
     #[cold]
-    pub(super) fn reject(&mut self, rejection: &Rejection) -> Flow {
+    pub(super) fn reject(&mut self, rejection: &Rejection) -> Result<(), End> {
         let kind = rejection.kind();
         count_rejection(kind);
+        // A final frame answers this request and all after it, so nothing else is written.
         if kind.is_final() {
             self.unsent.count(kind);
             self.close_with(rejection);
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
@@ -200,7 +196,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             self.unsent.count(kind);
             self.log_unsent(rejection);
             // Without a response to this request, the peer would match the next reply to it.
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         };
         let is_told = matches!(outcome, EncodeOutcome::Written(_) | EncodeOutcome::Nothing);
         let counted = if is_error && !is_told {
@@ -215,16 +211,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
                 self.after_response()
             }
             EncodeOutcome::Written(_) => self.close_after_reply(),
-            _ => Flow::Break(Exit::Close),
+            _ => Err(End::Closed),
         }
     }
 
     /// Sends the text of a function's error as its reply, where the framing has no control frames.
-    fn error_as_reply(&mut self, rejection: &Rejection) -> Flow {
+    fn error_as_reply(&mut self, rejection: &Rejection) -> Result<(), End> {
         if P::Framing::HAS_VALUES {
             self.log_unsent(rejection);
             self.unsent.failed += 1;
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         let text = rejection.text().as_bytes();
         let sent = self.message(|out| {
@@ -238,7 +234,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         if sent.is_err() {
             log_limited!(self.log_limiter, error, { reason = %rejection, }, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
             self.unsent.failed += 1;
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         self.unsent.served += 1;
         self.after_response()
@@ -256,49 +252,49 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         self.write_frame(rejection);
     }
 
-    /// Returns `Break` if the connection closes after a response: in a once server, and after the last request that a
+    /// Returns an error if the connection closes after a response: in a once server, and after the last request that a
     /// connection may have.
     #[cold]
-    pub(super) fn after_response(&mut self) -> Flow {
-        if self.is_concurrent && self.unsent.sum() < self.tally.unanswered() {
+    pub(super) fn after_response(&mut self) -> Result<(), End> {
+        if self.is_concurrent() && self.unsent.sum() < self.tally.unanswered() {
             // Others are in flight, and the last of them decides.
-            return Flow::Continue(());
+            return Ok(());
         }
         if has_one_exchange::<P>() {
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         if self.shared.is_once {
             self.close_with_frame(&going_away("this server answers one request"));
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         let most = self.shared.limits.requests;
         if self.tally.received() >= most {
             let text =
                 format!("the connection had {most} requests (`max_requests_per_connection`)");
             self.close_with_frame(&going_away(&text));
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
-        Flow::Continue(())
+        Ok(())
     }
 
     /// Closes the connection, as the protocol function or its reply asks.
-    pub(super) fn close_after_reply(&mut self) -> Flow {
+    pub(super) fn close_after_reply(&mut self) -> Result<(), End> {
         // The frames of other framings are messages of their protocol, which has had its last one.
         if P::Framing::HAS_REJECTION_FRAME {
             self.close_with_frame(&going_away("this was the last reply"));
         }
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 
     /// Closes the connection if it has a session, which may be half changed by a function that did not
     /// end.
-    fn close_if_session_poisoned(&mut self) -> Flow {
+    fn close_if_session_poisoned(&mut self) -> Result<(), End> {
         // A shared one is changed only behind locks of its own.
-        if size_of::<P::Session>() == 0 || self.is_concurrent {
-            return Flow::Continue(());
+        if size_of::<P::Session>() == 0 || self.is_concurrent() {
+            return Ok(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 }
 
@@ -332,7 +328,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request whose function was dropped, or whose reply.
     #[cold]
-    pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Flow {
+    pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), End> {
         let limits = self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => {
@@ -358,8 +354,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away(reason.text()));
             }
+            Interrupt::Ended(end) => return Err(end),
         }
-        Flow::Break(Exit::Close)
+        Err(End::Closed)
     }
 
     /// Writes why the connection closes after a chunk of a request was rejected, which is not final.
@@ -377,7 +374,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request with an item that the framing cannot carry.
     #[cold]
-    pub(super) fn unsendable_item(&mut self, error: FrameError) -> Flow {
+    pub(super) fn unsendable_item(&mut self, error: FrameError) -> Result<(), End> {
         let text = self.cannot_send("item of the reply", error);
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
@@ -390,14 +387,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.close_with_frame(&going_away(text));
     }
 
-    /// Writes why the connection stops waiting for a request, or for the rest of one.
+    /// Writes why the connection stops waiting for a request, or for the rest of one, which is in `read`.
     #[cold]
-    pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd, idle: Limit) {
-        let limits = &self.shared.limits;
-        let rejection = wait_end_rejection(limits, read, why, idle);
-        count_rejection(rejection.kind());
-        let unread = read.input(limits.frame_len, Side::Server);
-        let rejection = rejection.of_request::<P::Framing>(unread.bytes());
+    pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: Rejection) {
+        count_rejection(why.kind());
+        let unread = read.input(self.shared.limits.frame_len, Side::Server);
+        let rejection = why.of_request::<P::Framing>(unread.bytes());
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);
         } else {
@@ -410,18 +405,18 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to the request whose processing panicked.
     #[cold]
-    pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
+    pub(super) fn panicked(&mut self, payload: Payload) -> Result<(), End> {
         let after = self.write.after();
         self.write.prepare();
         let is_idle = self.unsent.sum() == self.tally.unanswered();
         // The panics of functions that run side by side were caught one by one.
-        if self.is_concurrent || is_idle {
+        if self.is_concurrent() || is_idle {
             // No request was being processed: it was the framing, which would panic again.
             log_panic(self.log_limiter, "the framing", payload);
             if is_idle {
                 self.close_with(&going_away("the server failed"));
             }
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         }
         self.reject(&function_panicked(self.log_limiter, payload))?;
         if after != After::Continue {
@@ -432,7 +427,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request whose function waits although its protocol says that it never does.
     #[cold]
-    pub(super) fn must_not_wait(&mut self) -> Flow {
+    pub(super) fn must_not_wait(&mut self) -> Result<(), End> {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
@@ -521,7 +516,7 @@ pub(in super::super) fn rejection_frames<P: ServerProtocol>(
             tally: &Tally::default(),
             log_limiter,
             unsent: &mut Unsent::default(),
-            is_concurrent: false,
+            processing: Processing::Sequential,
         }
         .close_with(rejection);
         write

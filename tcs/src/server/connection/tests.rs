@@ -21,12 +21,13 @@ use tokio::{
 
 use super::{super::config::Settings, memory::wait_for_memory, *};
 use crate::{
-    Rejection,
+    Peer, Rejection,
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Concurrency, Context, Receives},
-    server::Concurrent,
+    server::{Concurrent, registry::Registry},
+    transport::Stream,
 };
 
 /// An input without bytes. When it is closed, it notes what its connection still holds.
@@ -293,10 +294,7 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
         }
     });
     let ended = ended.await;
-    assert!(matches!(
-        ended,
-        Ok(Err(ReadOutcome::Ended(WaitEnd::Draining)))
-    ));
+    assert!(matches!(ended, Err(End::Draining)));
     let passed = start.elapsed().as_millis();
     assert!((1_000..1_500).contains(&passed), "{passed}");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, DRAIN, EVICT, EXPIRED, Entry, RETIRE},
+        entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -35,20 +35,11 @@ impl AbortReason {
     }
 }
 
-/// Why a connection is woken while it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Wakeup {
-    /// The deadline has passed.
-    Expired,
-    /// The server ends at once.
-    Aborted,
-}
-
 /// A connection's entry in the registry. Dropping it removes the connection.
 #[derive(Debug)]
 pub(in super::super) struct Registration {
     pub(super) registry: Arc<Registry>,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ConnectionEntry>,
     /// A copy of the waker in the entry.
     pub(super) waker: Waker,
     pub(super) id: u64,
@@ -151,8 +142,8 @@ impl Registration {
         self.entry.set_idle_since(began);
     }
 
-    /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
-    /// the server drains.
+    /// Ready when the deadline has passed, or with an error when the connection must end at once. Otherwise its task is
+    /// woken when it must stop waiting, and when the server drains.
     ///
     /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort. The
     /// exceptions are two yields: of a spent budget, after which `Io::resume` checks for an abort, and
@@ -162,7 +153,9 @@ impl Registration {
         &mut self,
         deadline: Deadline,
         cx: &Context<'_>,
-    ) -> Poll<Wakeup> {
+    ) -> Poll<Result<(), AbortReason>> {
+        // The deadline and the waker are stored before the flags are read. A sweep that runs in between sets the
+        // flag and wakes the old waker, or is seen here.
         self.entry.start_wait(deadline);
         self.register_task(cx);
         match self.entry.flags() {
@@ -187,13 +180,13 @@ impl Registration {
     }
 
     #[cold]
-    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Wakeup> {
+    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Result<(), AbortReason>> {
         if flags & ABORT != 0 {
-            return Poll::Ready(Wakeup::Aborted);
+            return Poll::Ready(Err(self.abort_reason()));
         }
         // The sweep may have read an earlier deadline.
         if self.entry.take(EXPIRED) && self.has_passed(deadline) {
-            return Poll::Ready(Wakeup::Expired);
+            return Poll::Ready(Ok(()));
         }
         Poll::Pending
     }
@@ -201,6 +194,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // The entry and its numbers move to the totals under one lock, so a report always adds up.
         let mut inner = lock(&self.registry.inner);
         inner.entries.remove(&self.id);
         inner.retirements.remove(&(self.retires, self.id));
@@ -211,6 +205,7 @@ impl Drop for Registration {
         } else {
             inner.totals.connections.closed += 1;
         }
+        // After the lock: whoever is woken takes it at once.
         drop(inner);
         self.registry.changed.notify_waiters();
     }

@@ -43,7 +43,7 @@ mod command {
     pub(super) const UPLOAD: u8 = 4;
     /// Pushes an event.
     pub(super) const PUSH: u8 = 5;
-    /// Replies with so many bytes that no socket takes them at once.
+    /// Replies with more bytes than a socket takes at once.
     pub(super) const BULK: u8 = 6;
     pub(super) const ITEM: u8 = 7;
     pub(super) const EVENT: u8 = 8;

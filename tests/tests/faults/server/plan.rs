@@ -135,7 +135,7 @@ impl State {
 }
 
 impl Plan {
-    /// Returns whether a function has certainly begun before the fault: it waits, or its reply was received.
+    /// Returns `true` if a function has certainly begun before the fault: it waits, or its reply was received.
     pub(super) fn has_begun(&self) -> bool {
         self.waiting + self.heard > 0
     }

@@ -53,7 +53,7 @@ impl Seen {
         (numbers, self.others.load(SeqCst))
     }
 
-    /// Returns whether a session or a function is left.
+    /// Returns `true` if a session or a function is left.
     pub(super) fn is_busy(&self) -> bool {
         self.sessions.load(SeqCst) + self.running.load(SeqCst) > 0
     }

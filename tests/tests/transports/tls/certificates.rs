@@ -14,8 +14,8 @@ use tcs::{
     transport::{Tls, TlsInfo, create_self_signed},
 };
 use tcs_tests::{
-    Heard, Log, RawPeer, Running, code, gate, scratch_path, start, tester,
-    tls::{Identity, PemFile, Root, try_connect},
+    Heard, Log, RawPeer, Running, Scratch, code, gate, scratch_path, start, tester,
+    tls::{Identity, Root, try_connect},
     within,
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -378,7 +378,7 @@ async fn server_logs_why_its_certificate_is_not_accepted() {
 
 #[tokio::test]
 async fn self_signed_certificate_is_made_once_and_is_served() {
-    let (certificate, key) = (PemFile::new(), PemFile::new());
+    let (certificate, key) = (Scratch::absent(), Scratch::absent());
     create_self_signed(&certificate, &key).expect("a writable folder");
     let mode = fs::metadata(&key)
         .expect("it is there")
@@ -411,7 +411,7 @@ async fn self_signed_certificate_is_made_once_and_is_served() {
 
 #[test]
 fn half_of_a_self_signed_pair_is_an_error_each_time() {
-    let (certificate, key) = (PemFile::new(), PemFile::new());
+    let (certificate, key) = (Scratch::absent(), Scratch::absent());
     for (present, missing) in [(&certificate, &key), (&key, &certificate)] {
         fs::write(present, "mine").expect("a writable folder");
         for _ in 0..2 {
@@ -434,7 +434,7 @@ fn half_of_a_self_signed_pair_is_an_error_each_time() {
 fn files_that_are_not_a_pair_are_errors_that_name_the_file() {
     let root = Root::new();
     let (first, second) = (root.issue("localhost"), root.issue("localhost"));
-    let missing = PemFile::new();
+    let missing = Scratch::absent();
     for (certificate, key, wrong) in [
         (&missing, &first.key, &missing),
         (&first.certificate, &missing, &missing),

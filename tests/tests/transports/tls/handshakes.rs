@@ -3,32 +3,44 @@
 use std::time::{Duration, Instant};
 
 use tcs::{
-    ConcurrentServer,
-    framing::{LengthPrefixed, Lines},
-    transport::{Listener as _, MemoryConnector, memory},
+    ConcurrentServer, ErrorKind, Execution,
+    client::ConnectOptions,
+    framing::{Framing, LengthPrefixed, Lines},
+    transport::{ClientTls, Listener as _, MemoryConnector, memory},
 };
 use tcs_tests::{
-    Heard, Log, RawPeer, Running, adds_up, ended_in_time, frame, gate, patiently, start, tester,
+    Heard, Log, RawPeer, Running, adds_up, code, ended_in_time, frame, gate, patiently, start,
+    tester,
     tls::{self, Root},
     within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     task::JoinHandle,
+    time::timeout,
 };
-use tokio_rustls::rustls::{ClientConnection, pki_types::ServerName};
+use tokio_rustls::rustls::{
+    ClientConnection, ProtocolVersion, SupportedProtocolVersion,
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
 
-/// The first bytes of a client.
+/// The first bytes of a client of TLS 1.3.
 fn client_hello() -> Vec<u8> {
-    let mut client = client();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).expect("a `Vec` takes all");
-    hello
+    flight_of(&mut client(&TLS13))
 }
 
-fn client() -> ClientConnection {
+/// A client that trusts the server and speaks one version.
+fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
     let name = ServerName::try_from("localhost").expect("a name");
-    ClientConnection::new(Root::new().client(None).into(), name).expect("a good configuration")
+    ClientConnection::new(tls::client_of(version).into(), name).expect("a good configuration")
+}
+
+/// Returns what a client has to send.
+fn flight_of(client: &mut ClientConnection) -> Vec<u8> {
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight).expect("a `Vec` takes all");
+    flight
 }
 
 type Serving = JoinHandle<tcs::Result<tcs::server::Report>>;
@@ -68,77 +80,84 @@ async fn cut_after(peer: &mut DuplexStream, bytes: &[u8]) -> Vec<u8> {
     said
 }
 
+/// What is logged of a handshake that was cut.
+const CUT: &str = "reason=the client closed in the middle of the handshake";
+
 #[tokio::test]
 async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
-    let (log, _logging) = Log::start();
-    let hello = client_hello();
-    let (connector, serving) = serve(Duration::from_mins(1));
-    for cut in 0..hello.len() {
+    for version in [&TLS12, &TLS13] {
+        let (log, _logging) = Log::start();
+        let hello = flight_of(&mut client(version));
+        let (connector, serving) = serve(Duration::from_mins(1));
+        for cut in 0..hello.len() {
+            let mut peer = connect(&connector).await;
+            let said = cut_after(&mut peer, &hello[..cut]).await;
+            assert_eq!(said, b"", "cut at {cut}");
+        }
+        // The whole one gets an answer.
         let mut peer = connect(&connector).await;
-        let said = cut_after(&mut peer, &hello[..cut]).await;
-        assert_eq!(said, b"", "cut at {cut}");
+        within(peer.write_all(&hello)).await.expect("it reads");
+        assert_eq!(within(peer.read_u8()).await.expect("a reply"), 0x16);
+        drop(peer);
+        // The end of the connector starts a drain, which ends a handshake for another reason.
+        log.until(hello.len(), CUT).await;
+        ended(connector, serving, hello.len() as u64 + 1).await;
+        assert_eq!(log.with(CUT).len(), hello.len());
+        let failed = log.with("a handshake has failed");
+        assert_eq!(failed.len(), hello.len() + 1);
+        // A health check sends nothing. The others are limited to one line per second.
+        for (event, level) in failed.iter().zip(["level=DEBUG", "level=INFO"]) {
+            assert!(event.starts_with(level), "{event}");
+        }
+        let check = "reason=the peer closed before the first byte";
+        assert!(failed[0].contains(check), "{failed:?}");
     }
-    // The whole one gets an answer.
-    let mut peer = connect(&connector).await;
-    within(peer.write_all(&hello)).await.expect("it reads");
-    assert_eq!(within(peer.read_u8()).await.expect("a reply"), 0x16);
-    drop(peer);
-    // The end of the connector starts a drain, which ends a handshake for another reason.
-    let reason = "reason=the client closed in the middle of the handshake";
-    log.until(hello.len(), reason).await;
-    ended(connector, serving, hello.len() as u64 + 1).await;
-    assert_eq!(log.with(reason).len(), hello.len());
-    let failed = log.with("a handshake has failed");
-    assert_eq!(failed.len(), hello.len() + 1);
-    // A health check sends nothing. The others are limited to one line per second.
-    for (event, level) in failed.iter().zip(["level=DEBUG", "level=INFO"]) {
-        assert!(event.starts_with(level), "{event}");
-    }
-    let check = "reason=the peer closed before the first byte";
-    assert!(failed[0].contains(check), "{failed:?}");
 }
 
-/// Sends the first flight of a client that trusts the server, and returns the second.
-async fn second_flight(stream: &mut DuplexStream) -> Vec<u8> {
-    let name = ServerName::try_from("localhost").expect("a name");
-    let mut client = ClientConnection::new(tls::client().into(), name).expect("a good one");
-    let mut flight = Vec::new();
-    client.write_tls(&mut flight).expect("a `Vec` takes all");
+/// Sends the first flight of a client, and returns the second. In TLS 1.2, the server has the last word after it.
+async fn second_flight(
+    stream: &mut DuplexStream,
+    version: &'static SupportedProtocolVersion,
+) -> Vec<u8> {
+    let mut client = client(version);
+    let flight = flight_of(&mut client);
     within(stream.write_all(&flight)).await.expect("it reads");
-    while client.is_handshaking() {
+    let is_answered = |client: &ClientConnection| match client.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => client.wants_write(),
+        _ => !client.is_handshaking(),
+    };
+    while !is_answered(&client) {
         let mut answer = vec![0; 1 << 16];
         let read = within(stream.read(&mut answer)).await.expect("no reset");
         client.read_tls(&mut &answer[..read]).expect("bytes");
         client.process_new_packets().expect("a good answer");
     }
-    flight.clear();
-    client.write_tls(&mut flight).expect("a `Vec` takes all");
-    flight
+    flight_of(&mut client)
 }
 
 #[tokio::test]
 async fn second_flight_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
-    let (log, _logging) = Log::start();
-    let (connector, serving) = serve(Duration::from_mins(1));
-    let mut cut = 0;
-    loop {
-        let mut peer = connect(&connector).await;
-        let flight = second_flight(&mut peer).await;
-        cut_after(&mut peer, &flight[..cut]).await;
-        let failed = log
-            .with("reason=the client closed in the middle of the handshake")
-            .len();
-        if cut == flight.len() {
-            // The handshake has succeeded; the connection was cut after it.
+    for version in [&TLS12, &TLS13] {
+        let (log, _logging) = Log::start();
+        let (connector, serving) = serve(Duration::from_mins(1));
+        let mut cut = 0;
+        loop {
+            let mut peer = connect(&connector).await;
+            let flight = second_flight(&mut peer, version).await;
+            cut_after(&mut peer, &flight[..cut]).await;
+            let failed = log.with(CUT).len();
+            if cut == flight.len() {
+                // The handshake has succeeded; the connection was cut after it.
+                assert_eq!(failed, cut);
+                break;
+            }
+            cut += 1;
             assert_eq!(failed, cut);
-            break;
         }
-        cut += 1;
-        assert_eq!(failed, cut);
+        assert!(cut > 10, "{cut}");
+        ended(connector, serving, cut as u64 + 1).await;
+        assert_eq!(log.with("message=disconnected").len(), 1);
     }
-    assert!(cut > 10, "{cut}");
-    ended(connector, serving, cut as u64 + 1).await;
-    assert_eq!(log.with("message=disconnected").len(), 1);
 }
 
 /// The connection is over before the first request: the client has finished, and cuts.
@@ -341,4 +360,95 @@ async fn handshake_byte_by_byte_succeeds() {
     drop(peer);
     within(relay).await.expect("no panic");
     assert_eq!(server.stopped().await.requests.served, 1);
+}
+
+/// The other way round, [`peer_without_tls_gets_an_alert_at_once_and_the_log_says_so`].
+#[tokio::test]
+async fn client_of_tls_at_a_port_without_it_is_told_and_the_log_says_so() {
+    async fn check<F: Framing>() {
+        let (log, _logging) = Log::start();
+        let server = start(ConcurrentServer::new(tester::<F>(&gate()))).await;
+        let roots = ClientTls::with_roots(Root::new().file()).expect("a root");
+        let options = ConnectOptions::new().tls(roots);
+        let connected = within(options.connect::<F>(server.addr())).await;
+        let error = connected.expect_err("it does not speak TLS");
+        let told = (error.kind(), error.execution());
+        assert_eq!(told, (ErrorKind::Connect, Execution::NotSent));
+        let source = std::error::Error::source(&error).expect("the reason");
+        let reason =
+            "the peer may not speak TLS at this port (received fatal alert: UnexpectedMessage)";
+        assert_eq!(source.to_string(), reason);
+        let report = server.stopped().await;
+        let requests = report.requests;
+        assert_eq!((requests.rejected, requests.served), (1, 0));
+        let logged = log.with("the peer sent no valid frame");
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        let reason = "reason=that looks like TLS";
+        assert!(logged[0].contains(reason), "{logged:?}");
+    }
+    check::<LengthPrefixed>().await;
+    check::<Lines>().await;
+}
+
+/// Keys may change at any time in TLS 1.3. That is no request.
+#[tokio::test(start_paused = true)]
+async fn key_updates_do_not_extend_the_idle_timeout() {
+    let limit = Duration::from_secs(3);
+    let (listener, connector) = memory();
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))
+        .listener(listener.with_handshake(tls::server()))
+        .idle_timeout(limit);
+    let serving = tokio::spawn(server.listen());
+    let mut stream = patiently(tls::connect_over(connect(&connector).await)).await;
+    let began = tokio::time::Instant::now();
+    let (mut said, mut updates) = (Vec::new(), 0);
+    loop {
+        let update = stream.get_mut().1.refresh_traffic_keys();
+        update.expect("TLS 1.3");
+        patiently(stream.flush()).await.expect("it reads");
+        updates += 1;
+        let reading = stream.read_buf(&mut said);
+        if let Ok(read) = timeout(Duration::from_millis(200), reading).await {
+            read.expect("no reset");
+            break;
+        }
+    }
+    ended_in_time(began, limit);
+    assert_eq!(said[4], code::IDLE);
+    // More than 32 would end the connection.
+    assert!((15..=17).contains(&updates), "{updates}");
+    drop(stream);
+    ended(connector, serving, 1).await;
+}
+
+/// Each update costs the server more than its peer.
+#[tokio::test]
+async fn flood_of_key_updates_ends_its_connection_only() {
+    let (log, _logging) = Log::start();
+    let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).tls(tls::server()));
+    let server = server.await;
+    let mut other = RawPeer::over(within(tls::connect(server.addr())).await);
+    let mut stream = within(tls::connect(server.addr())).await;
+    // The server has completed the handshake, too.
+    within(stream.write_all(&frame("b")))
+        .await
+        .expect("it reads");
+    within(stream.flush()).await.expect("it reads");
+    within(stream.read_exact(&mut [0; 5]))
+        .await
+        .expect("a reply");
+    for _ in 0..100 {
+        let update = stream.get_mut().1.refresh_traffic_keys();
+        update.expect("TLS 1.3");
+    }
+    within(stream.flush()).await.expect("it reads");
+    let read = within(stream.read_u8()).await;
+    read.expect_err("it is too much");
+    drop(stream);
+    assert_eq!(within(other.ask("a")).await, Heard::message("a"));
+    drop(other);
+    let report = server.stopped().await;
+    assert_eq!((report.connections.closed, report.requests.served), (2, 2));
+    let ends = log.with("message=disconnected");
+    assert!(ends[0].contains("TooManyKeyUpdateRequests"), "{ends:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tcs::{ConcurrentServer, framing::Lines};
+use tcs::{ConcurrentServer, framing};
 use tcs_tests::{
     Running, gate,
     process::{Process, is_missing},
@@ -11,49 +11,91 @@ use tcs_tests::{
     within,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::Command,
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
 async fn serve(identity: &Identity) -> Running {
-    let echo = ConcurrentServer::new(tester::<Lines>(&gate()));
+    let echo = ConcurrentServer::new(tester::<framing::Lines>(&gate()));
     start(echo.tls(identity.server())).await
+}
+
+/// `openssl s_client`.
+struct OpenSsl {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl OpenSsl {
+    fn connect(server: &Running, arguments: &[&str]) -> Self {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-connect", &server.addr().to_string()])
+            .args(["-quiet", "-no_ign_eof", "-verify_return_error"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it is installed");
+        let stdin = child.stdin.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
+        Self {
+            child,
+            stdin,
+            stdout,
+            stderr: BufReader::new(stderr).lines(),
+        }
+    }
+
+    async fn send(&mut self, lines: &str) {
+        // It has ended already if it does not trust the server.
+        within(self.stdin.write_all(lines.as_bytes())).await.ok();
+    }
+
+    /// Sends lines. Returns what it prints to them, or until it ends.
+    async fn ask(&mut self, lines: &str) -> String {
+        self.send(lines).await;
+        self.print(lines.len()).await
+    }
+
+    /// Waits until it says so on its standard error.
+    async fn says(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            let next = within(self.stderr.next_line()).await.expect("a pipe");
+            line = next.expect("it has not ended");
+        }
+    }
+
+    /// Returns so many bytes of what it prints, or what it prints until it ends.
+    async fn print(&mut self, count: usize) -> String {
+        let mut printed = Vec::new();
+        let mut limited = (&mut self.stdout).take(count as u64);
+        within(limited.read_to_end(&mut printed))
+            .await
+            .expect("a pipe");
+        String::from_utf8(printed).expect("text")
+    }
+
+    /// Ends its input, so it closes. Returns its exit code.
+    async fn finish(self) -> Option<i32> {
+        let Self {
+            mut child, stdin, ..
+        } = self;
+        drop(stdin);
+        within(child.wait()).await.expect("it ends").code()
+    }
 }
 
 /// Sends lines with `openssl s_client`, and returns what it prints and its exit code.
 async fn openssl(server: &Running, arguments: &[&str], lines: &str) -> (String, Option<i32>) {
-    let mut child = Command::new("openssl")
-        .args(["s_client", "-connect", &server.addr().to_string()])
-        .args(["-quiet", "-no_ign_eof", "-verify_return_error"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("it is installed");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    // It has ended already if it does not trust the server.
-    within(stdin.write_all(lines.as_bytes())).await.ok();
-    let mut printed = String::new();
-    let mut stdout = child.stdout.take().expect("it is piped");
-    let expected = lines.len();
-    let mut bytes = vec![0; expected];
-    let mut count = 0;
-    while count < expected {
-        match within(stdout.read(&mut bytes[count..]))
-            .await
-            .expect("a pipe")
-        {
-            0 => break,
-            more => count += more,
-        }
-    }
-    printed.push_str(&String::from_utf8_lossy(&bytes[..count]));
-    // Its input ends, so it closes.
-    drop(stdin);
-    let status = within(child.wait()).await.expect("it ends");
-    (printed, status.code())
+    let mut openssl = OpenSsl::connect(server, arguments);
+    let printed = openssl.ask(lines).await;
+    (printed, openssl.finish().await)
 }
 
 #[tokio::test]
@@ -63,9 +105,8 @@ async fn openssl_is_served_in_both_versions() {
     }
     let root = Root::new();
     let server = serve(&root.issue("localhost")).await;
-    let file = root.file();
-    let roots = file.display().to_string();
-    let trusts = ["-CAfile", &roots, "-verify_hostname", "localhost"];
+    let roots = root.file();
+    let trusts = ["-CAfile", roots.path(), "-verify_hostname", "localhost"];
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = [&trusts[..], &[version]].concat();
         let printed = openssl(&server, &arguments, "one\ntwo\n").await;
@@ -82,17 +123,62 @@ async fn openssl_does_not_trust_another_root_or_name() {
     }
     let (root, other) = (Root::new(), Root::new());
     let server = serve(&root.issue("localhost")).await;
-    let files = (root.file(), other.file());
-    let (roots, others) = (files.0.display().to_string(), files.1.display().to_string());
+    let (roots, others) = (root.file(), other.file());
     for arguments in [
-        ["-CAfile", &others, "-verify_hostname", "localhost"],
-        ["-CAfile", &roots, "-verify_hostname", "elsewhere"],
+        ["-CAfile", others.path(), "-verify_hostname", "localhost"],
+        ["-CAfile", roots.path(), "-verify_hostname", "elsewhere"],
     ] {
         let (printed, code) = openssl(&server, &arguments, "one\n").await;
         assert_eq!(printed, "");
         assert_ne!(code, Some(0));
     }
     assert_eq!(server.stopped().await.requests.received, 0);
+}
+
+/// The refusal is sent with the next bytes of the server. A client of TLS 1.2 may then go on; `openssl` does not.
+#[tokio::test]
+async fn renegotiation_is_refused_and_ends_its_connection_only() {
+    if is_missing("openssl") {
+        return;
+    }
+    let root = Root::new();
+    let server = serve(&root.issue("localhost")).await;
+    let roots = root.file();
+    let arguments = ["-CAfile", roots.path(), "-tls1_2"];
+    let mut other = OpenSsl::connect(&server, &arguments);
+    let mut renegotiates = OpenSsl::connect(&server, &arguments);
+    for openssl in [&mut other, &mut renegotiates] {
+        assert_eq!(openssl.ask("one\n").await, "one\n");
+    }
+    renegotiates.send("R\n").await;
+    renegotiates.says("RENEGOTIATING").await;
+    assert_eq!(other.ask("two\n").await, "two\n");
+    server.handle().stop();
+    renegotiates.says("no renegotiation").await;
+    assert_ne!(renegotiates.finish().await, Some(0));
+    assert_eq!(other.finish().await, Some(0));
+    let report = server.finished().await;
+    assert_eq!((report.connections.closed, report.requests.served), (2, 3));
+}
+
+#[tokio::test]
+async fn keys_are_updated_between_requests() {
+    if is_missing("openssl") {
+        return;
+    }
+    let root = Root::new();
+    let server = serve(&root.issue("localhost")).await;
+    let roots = root.file();
+    let mut openssl = OpenSsl::connect(&server, &["-CAfile", roots.path(), "-tls1_3"]);
+    // `K` asks the server to change its keys, too.
+    for letter in ["k", "K"] {
+        assert_eq!(openssl.ask("one\n").await, "one\n");
+        openssl.send(&format!("{letter}\n")).await;
+        openssl.says("KEYUPDATE").await;
+    }
+    assert_eq!(openssl.ask("two\n").await, "two\n");
+    assert_eq!(openssl.finish().await, Some(0));
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 #[tokio::test]
@@ -103,7 +189,7 @@ async fn python_is_served_and_both_ends_close_properly() {
     let root = Root::new();
     let server = serve(&root.issue("localhost")).await;
     let (port, roots) = (server.addr().port().to_string(), root.file());
-    let client = Process::python("tls_client.py", [&port, &roots.display().to_string()]);
+    let client = Process::python("tls_client.py", [&*port, roots.path()]);
     let printed = client.finished().await.succeeded();
     assert_eq!(
         printed,

@@ -21,7 +21,8 @@ pub(crate) fn echo(message: &[u8]) -> &[u8] {
     message
 }
 
-#[server_protocol(framing = Multiplexed)]
+/// As many at a time as there are calls, because tarpc has no limit.
+#[server_protocol(framing = Multiplexed, concurrent = 512, unordered)]
 async fn nap(message: &[u8]) -> Vec<u8> {
     sleep(Duration::from_millis(1)).await;
     message.to_vec()

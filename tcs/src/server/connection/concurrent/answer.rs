@@ -2,10 +2,11 @@
 
 use super::{
     super::{
+        end::End,
         rejections::TLS_BESIDE_OTHERS,
-        respond::{Exit, Flow, Processing, Responder},
+        respond::{Processing, Responder},
     },
-    Driver, Phase,
+    Driver, Ending, Phase,
     execute::{Outcome, Reply},
     slots::SlotIndex,
     streams::is_large,
@@ -19,7 +20,7 @@ use crate::{
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Writes the replies whose turn it is, until the write buffer is full.
-    pub(super) fn answer(&mut self) -> Flow {
+    pub(super) fn answer(&mut self) -> Result<(), End> {
         while !self.buffers.write.is_full() {
             let Some(slot) = self.outbox.take_answer(&self.slots) else {
                 if self.write_items() {
@@ -33,29 +34,51 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             self.write_items();
         }
         if self.phase < Phase::Closing || self.slots.in_use() > 0 {
-            return Flow::Continue(());
+            return Ok(());
         }
-        // Otherwise something took the place of the reply that was to close the connection.
-        if self.phase == Phase::HalfClosed {
+        if let Some(ending) = self.ending.take() {
+            self.answer_ending(ending)?;
+        } else if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
         }
-        Flow::Break(Exit::Close)
+        // Here, too, if something took the place of the reply that was to close the connection.
+        Err(End::Closed)
+    }
+
+    /// Answers input that is not a request.
+    #[cold]
+    fn answer_ending(&mut self, ending: Ending) -> Result<(), End> {
+        let Buffers { read, write, .. } = &mut *self.buffers;
+        write.prepare();
+        if P::Framing::HAS_IDS {
+            self.framing.get_mut().set_id(0);
+        }
+        let processing = Processing::Concurrent;
+        let mut responder = Responder::new(self.shared, self.framing, write, self.io, processing);
+        match ending {
+            Ending::CutFrame(rejection) => responder.reject(&rejection),
+            Ending::BadFrame(error) => {
+                let unread = read.input(self.shared.limits.frame_len, Side::Server);
+                responder.bad_frame(&error, unread.bytes());
+                Ok(())
+            }
+        }
     }
 
     /// Writes what becomes of the request in a slot.
-    fn answer_one(&mut self, slot: SlotIndex) -> Flow {
+    fn answer_one(&mut self, slot: SlotIndex) -> Result<(), End> {
         self.set_id(slot);
         let Some(outcome) = self.slots.take_outcome(slot) else {
-            return Flow::Continue(());
+            return Ok(());
         };
         match outcome {
             Outcome::Reply(reply) if is_large::<P>(&reply) => {
                 self.write_part(slot, reply);
-                return Flow::Continue(());
+                return Ok(());
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && self.outbox.len() > 0 {
+        if outcome.closes() && self.has_unanswered() {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
@@ -65,12 +88,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
     /// them, because it says that they were not executed.
     #[cold]
-    fn respond_beside_others(&mut self, outcome: Outcome) -> Flow {
+    fn respond_beside_others(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
             }
-            Outcome::Reply(mut reply) if !self.outbox.is_ordered || reply.has_answer() => {
+            Outcome::Reply(mut reply)
+                if !self.outbox.is_ordered
+                    || !matches!(reply.encoded.outcome, EncodeOutcome::Nothing) =>
+            {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
@@ -80,15 +106,23 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             // Nothing can follow what has no answer.
             other => return self.respond(other),
         }
-        if !self.outbox.is_ordered && self.outbox.len() > 0 {
+        if !self.outbox.is_ordered && self.has_unanswered() {
             // The last of those that close the connection does it.
-            return Flow::Continue(());
+            return Ok(());
         }
         for slot in self.outbox.take_all() {
             self.drop_function(slot);
             self.responder().function_dropped("the connection closed");
         }
+        if self.ending.take().is_some() {
+            self.responder().function_dropped("the connection closed");
+        }
         self.responder().close_after_reply()
+    }
+
+    /// Returns `true` if there is more to answer.
+    fn has_unanswered(&self) -> bool {
+        self.outbox.len() > 0 || self.ending.is_some()
     }
 
     /// Lets what is written from now on have the id of a request.
@@ -100,26 +134,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    fn respond(&mut self, outcome: Outcome) -> Flow {
+    fn respond(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Reply(reply) => self.reply(reply),
-            Outcome::Rejected(rejection) | Outcome::CutFrame(rejection) => {
-                self.responder().reject(&rejection)
-            }
+            Outcome::Rejected(rejection) => self.responder().reject(&rejection),
             Outcome::Unsendable(error) => self.responder().unsendable_item(error),
-            Outcome::BadFrame(error) => {
-                let Buffers { read, write, .. } = &mut *self.buffers;
-                let unread = read.input(self.shared.limits.frame_len, Side::Server);
-                let (framing, processing) = (&mut *self.framing, Processing::Concurrent);
-                Responder::new(self.shared, framing, write, self.io, processing)
-                    .bad_frame(&error, unread.bytes());
-                Flow::Break(Exit::Close)
-            }
         }
     }
 
     /// Frames a reply, or what is left of it.
-    fn reply(&mut self, reply: Reply) -> Flow {
+    fn reply(&mut self, reply: Reply) -> Result<(), End> {
         let Unusual { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.reply_len();

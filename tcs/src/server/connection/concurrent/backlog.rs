@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::slots::ClientDeadline;
+use super::request::ClientDeadline;
 use crate::buffer::{Arrival, OwnedMessage};
 
 /// How many bytes of requests are kept.
@@ -18,6 +18,7 @@ pub(super) struct QueuedRequest {
 
 impl QueuedRequest {
     fn size(&self) -> usize {
+        // Requests without bytes need memory, too.
         self.message.bytes().len() + size_of::<Self>()
     }
 }

@@ -2,21 +2,20 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, thread};
 
-use super::super::{
-    super::{
-        metrics::{Metrics, Timer, record_call},
-        shared::Shared,
-    },
-    accounts::AddressRequest,
-};
+use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
-        Arrival, EncodeOutcome, MemoryBudget, OverBudget, OwnedMessage, Reservation, Unusual,
+        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
+        Unusual,
     },
     format::{After, Decode as _, Encode as _, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
+    server::{
+        metrics::{Metrics, Timer, record_call},
+        shared::Shared,
+    },
 };
 
 /// A request whose function is to be called.
@@ -29,21 +28,17 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) _in_flight: Option<AddressRequest>,
 }
 
-/// What becomes of a request, or of what is in the place of one.
+/// What becomes of a request.
 pub(super) enum Outcome {
     Reply(Reply),
     Rejected(Rejection),
     /// The framing cannot carry an item of the reply.
     Unsendable(FrameError),
-    /// The rest of the read buffer is not a frame.
-    BadFrame(FrameError),
-    /// It was the beginning of a frame, which was not complete in time. The rejection is final.
-    CutFrame(Rejection),
 }
 
 /// A reply without its frame.
 pub(super) struct Reply {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: MessageBytes,
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
     pub(super) encoded: Unusual,
@@ -78,20 +73,7 @@ impl Outcome {
             Self::Reply(reply) => reply.encoded.after != After::Continue,
             Self::Rejected(rejection) => rejection.kind().is_final(),
             Self::Unsendable(_) => false,
-            Self::BadFrame(_) | Self::CutFrame(_) => true,
         }
-    }
-
-    /// Returns `true` if it takes the place of a request that was not one. Nothing is received after it.
-    pub(super) const fn is_no_request(&self) -> bool {
-        matches!(self, Self::BadFrame(_) | Self::CutFrame(_))
-    }
-}
-
-impl Reply {
-    /// Returns `true` if the client is told something.
-    pub(super) const fn has_answer(&self) -> bool {
-        !matches!(self.encoded.outcome, EncodeOutcome::Nothing)
     }
 }
 
@@ -113,6 +95,7 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
             return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
         }
     };
+    // Dropped with this future, so that functions that are dropped are timed as well.
     let _timed = Timed {
         metrics: &shared.metrics,
         timer: Timer::start(&shared.metrics, arrival, P::operation(&decoded)),
@@ -134,8 +117,8 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         Ok(reply) => reply,
         Err(rejection) => return Outcome::Rejected(rejection),
     };
-    let (mut bytes, mut after) = (Vec::new(), After::Continue);
-    let mut writer = Writer::new(&mut bytes, limit);
+    let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
+    let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
     let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);

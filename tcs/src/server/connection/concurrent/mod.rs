@@ -11,16 +11,13 @@ mod execute;
 #[cfg(test)]
 mod models;
 mod outbox;
+mod request;
 mod slots;
 mod streams;
 mod take;
 mod wait;
 
-use std::{
-    future::poll_fn,
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::{task::yield_now, time::Instant};
 
@@ -30,88 +27,43 @@ use self::{
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
-use super::{
-    super::{limits::Deadline, log_limiter::log_panic, shared::Shared},
-    Connection,
-    batch::Next,
-    ends::Dropped,
-    io::Io,
-    rejections::function_panicked,
-    respond::{Exit, Flow},
-};
+use super::{Connection, dispatch::Next, end::End, io::Io, rejections::function_panicked};
 use crate::{
-    ConnectionInfo,
+    ConnectionInfo, Rejection,
     buffer::Buffers,
-    framing::{ConnectionFraming, Framing},
+    framing::{ConnectionFraming, FrameError, Framing},
     panics::Payload,
     protocol::{Concurrency, ServerProtocol},
     runtime::poll_once,
+    server::{limits::Deadline, log_limiter::log_panic, shared::Shared},
 };
 
 /// How many rounds the driver has before it lets other tasks run.
 const ROUNDS: u32 = 16;
 
-impl<P: ServerProtocol> Connection<P> {
-    /// Processes the requests that have arrived and those that arrive meanwhile. Returns `None` when nothing is in flight
-    /// and no complete frame is left.
-    pub(super) async fn process_concurrent(
-        &mut self,
-        concurrency: Concurrency,
-    ) -> Result<Option<Exit>, Dropped> {
-        let shared = &*self.shared;
-        let mut driver = Driver {
-            shared,
-            info: &self.info,
-            limit: concurrency.limit(),
-            session: &mut self.session,
-            framing: &mut self.framing,
-            buffers: self.buffers.checkout(),
-            io: &mut self.io,
-            new_future: execute::<P>,
-            slots: Slots::new(),
-            outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
-            backlog: Backlog::default(),
-            timeout: Deadline::NEVER,
-            phase: Phase::Serving,
-        };
-        let (mut began, mut rounds) = (Instant::now(), 0);
-        loop {
-            let next = match driver.process() {
-                Continue(next) => next,
-                Break(exit) => return Ok(Some(exit)),
-            };
-            if driver.is_idle() {
-                match next {
-                    Next::Read => return Ok(None),
-                    Next::Exit(exit) => return Ok(Some(exit)),
-                    Next::Flush | Next::Yield => {}
-                }
-            }
-            let mut has_waited = false;
-            let waited = poll_fn(|cx| {
-                let waited = driver.poll_wait(next, cx);
-                has_waited |= waited.is_pending();
-                waited
-            });
-            if let Some(interrupt) = waited.await?
-                && let Flow::Break(exit) = driver.interrupt(&interrupt)
-            {
-                return Ok(Some(exit));
-            }
-            rounds += 1;
-            let limit = driver.io.registration.limits().poll_nanos;
-            let must_yield = next == Next::Yield
-                || rounds == ROUNDS
-                || began.elapsed().as_nanos() > limit.into();
-            if must_yield && !has_waited {
-                yield_now().await;
-                poll_once(|cx| driver.io.resume(&mut driver.buffers.ahead, cx)).await?;
-            }
-            if must_yield || has_waited {
-                (began, rounds) = (Instant::now(), 0);
-            }
-        }
-    }
+/// Processes the requests that have arrived and those that arrive meanwhile, until nothing is in flight and no complete
+/// frame is left.
+pub(super) async fn process_concurrent<P: ServerProtocol>(
+    connection: &mut Connection<P>,
+    concurrency: Concurrency,
+) -> Result<(), End> {
+    let mut driver = Driver {
+        shared: &*connection.shared,
+        info: &connection.info,
+        limit: concurrency.limit(),
+        session: &mut connection.session,
+        framing: &mut connection.framing,
+        buffers: connection.buffers.checkout(),
+        io: &mut connection.io,
+        new_future: execute::<P>,
+        slots: Slots::new(),
+        outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
+        backlog: Backlog::default(),
+        timeout: Deadline::NEVER,
+        phase: Phase::Serving,
+        ending: None,
+    };
+    driver.run().await
 }
 
 /// What becomes of the requests that arrive.
@@ -125,6 +77,14 @@ enum Phase {
     Closing,
     /// As `Closing`, without functions: the end of `half_close_timeout` has dropped them.
     HalfClosed,
+}
+
+/// Input that is not a request, and ends the connection.
+enum Ending {
+    /// The rest of the read buffer is not a frame.
+    BadFrame(FrameError),
+    /// The beginning of a frame, which was not complete in time. The rejection is final.
+    CutFrame(Rejection),
 }
 
 /// The driver. `F` are the futures of requests.
@@ -146,11 +106,47 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     /// No function times out before this.
     timeout: Deadline,
     phase: Phase,
+    /// The input after the last request, if it is not one. It is answered when all requests are.
+    ending: Option<Ending>,
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+    /// Runs until nothing is in flight.
+    async fn run(&mut self) -> Result<(), End> {
+        let (mut began, mut rounds) = (Instant::now(), 0);
+        loop {
+            let next = match self.process()? {
+                Next::Read if self.is_idle() => return Ok(()),
+                Next::End(end) if self.is_idle() => return Err(end),
+                next => next,
+            };
+            let mut has_waited = false;
+            let waited = poll_fn(|cx| {
+                let waited = self.poll_wait(&next, cx);
+                has_waited |= waited.is_pending();
+                waited
+            });
+            if let Err(interrupt) = waited.await {
+                self.interrupt(interrupt)?;
+            }
+            rounds += 1;
+            let limit = self.io.registration.limits().poll_nanos;
+            let must_yield = matches!(next, Next::Yield)
+                || rounds == ROUNDS
+                || began.elapsed().as_nanos() > limit.into();
+            // A wait has let other tasks run.
+            if must_yield && !has_waited {
+                yield_now().await;
+                poll_once(|cx| self.io.resume(&mut self.buffers.ahead, cx)).await?;
+            }
+            if must_yield || has_waited {
+                (began, rounds) = (Instant::now(), 0);
+            }
+        }
+    }
+
     /// Polls the functions that were woken, answers, and takes further requests.
-    fn process(&mut self) -> ControlFlow<Exit, Next> {
+    fn process(&mut self) -> Result<Next, End> {
         self.poll_woken();
         loop {
             let next = if self.slots.has_woken() {
@@ -159,9 +155,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.take_requests()
             };
             self.answer()?;
-            // Functions that do not wait have made room for others.
-            if !self.can_progress(next) {
-                return Continue(next);
+            // Functions that do not wait have made room for others, which nothing else would wake.
+            if !self.can_progress(&next) {
+                return Ok(next);
             }
         }
     }
@@ -188,6 +184,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return;
         };
         let info = Arc::clone(&request.info);
+        // Before, so that the function sees what others have begun, and after, so that the loop sends what it has begun.
         self.info.join_conversations(&info);
         let polled = self.slots.poll(slot);
         self.info.join_conversations(&info);
@@ -196,6 +193,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
         match polled {
             Some(Ok(outcome)) => {
+                // Now, because the reply may wait long for its turn.
                 let outcome = outcome.reserve(self.io.registration.memory());
                 self.finish(slot, outcome);
             }
@@ -209,7 +207,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     fn fail(&mut self, slot: SlotIndex, payload: Payload) {
         let log_limiter = self.io.registration.log_limiter();
         let rejection = function_panicked(log_limiter, payload);
-        self.slots.drop_items(slot);
+        self.drop_items(slot);
         self.finish(slot, Outcome::Rejected(rejection));
     }
 
@@ -219,10 +217,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let is_running = self.slots.is_running(slot);
         match self.slots.drop_future(slot) {
             Ok(()) => {
-                self.slots.drop_items(slot);
+                self.drop_items(slot);
                 if is_running {
                     self.finish(slot, outcome);
                 } else {
+                    // Its slot is in the outbox already.
+
                     self.slots.set_outcome(slot, outcome);
                 }
             }
@@ -230,9 +230,23 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
+    fn drop_items(&mut self, slot: SlotIndex) {
+        if let Some(request) = self.slots.request_mut(slot) {
+            request.drop_items();
+        }
+    }
+
+    /// Receives nothing after this, and closes the connection with its answer. The first one counts.
+    #[cold]
+    fn end_input(&mut self, ending: Ending) {
+        self.phase = self.phase.max(Phase::Closing);
+        self.ending.get_or_insert(ending);
+    }
+
     /// Records what becomes of a request.
     fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
         if outcome.closes() {
+            // The peer is told that requests after it were not executed, so no further function may be called.
             self.phase = self.phase.max(Phase::Closing);
         }
         self.slots.set_outcome(slot, outcome);

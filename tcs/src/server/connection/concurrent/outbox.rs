@@ -4,6 +4,7 @@ use std::{collections::VecDeque, mem::take};
 
 use super::{
     execute::Outcome,
+    request::ActiveRequest,
     slots::{SlotIndex, Slots},
 };
 
@@ -39,7 +40,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a slot that may have items.
+    /// Adds a slot that may have items. It is added each time its function was polled.
     pub(super) fn add_stream(&mut self, slot: SlotIndex) {
         if !self.is_ordered && !self.streams.contains(&slot) {
             self.streams.push_back(slot);
@@ -49,11 +50,6 @@ impl Outbox {
     /// Returns how many answers wait.
     pub(super) fn len(&self) -> usize {
         self.answers.len()
-    }
-
-    /// Returns `true` if an answer can be sent.
-    pub(super) fn has_answer<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> bool {
-        self.next_answer(slots).is_some()
     }
 
     /// Takes the slot whose answer is sent next.
@@ -79,38 +75,31 @@ impl Outbox {
         let outcome = |slot: &SlotIndex| {
             let outcome = slots.outcome(*slot)?;
             // Its items come before it.
-            (!slots.has_items(*slot)).then_some(outcome)
+            (!has(slots, *slot, ActiveRequest::has_items)).then_some(outcome)
         };
         if self.is_ordered {
             return self.answers.front().and_then(outcome).map(|_| 0);
         }
-        // What closes the connection waits for all others.
-        let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|outcome| !outcome.closes());
+        // What closes the connection waits for all others: its final frame says that they were not executed.
+        let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|next| !next.closes());
+        let all_close = self.answers.len() == slots.in_use();
+        let is_last = |slot: &SlotIndex| all_close && outcome(slot).is_some();
         let next = self.answers.iter().position(is_next);
-        next.or_else(|| {
-            let is_alone = slots.in_use() == 1;
-            // The answer to bytes that are not a frame is final.
-            let is_last = |slot: &SlotIndex| {
-                outcome(slot).is_some_and(|last| is_alone || !last.is_no_request())
-            };
-            let all_close = self.answers.len() == slots.in_use();
-            all_close
-                .then(|| self.answers.iter().position(is_last))
-                .flatten()
-        })
+        next.or_else(|| self.answers.iter().position(is_last))
     }
 
     /// Returns the slot whose items are sent next.
     pub(super) fn next_stream<F: Future>(&mut self, slots: &mut Slots<F>) -> Option<SlotIndex> {
         if self.is_ordered {
             let slot = *self.answers.front()?;
-            return slots.collect_items(slot).then_some(slot);
+            return slots.request_mut(slot)?.collect_items().then_some(slot);
         }
         for _ in 0..self.streams.len() {
             let slot = self.streams.pop_front()?;
-            let is_next = slots.collect_items(slot);
+            let request = slots.request_mut(slot)?;
+            let is_next = request.collect_items();
             // Otherwise it comes again when its function was polled.
-            if is_next || slots.has_items(slot) {
+            if request.has_items() {
                 self.streams.push_back(slot);
             }
             if is_next {
@@ -120,36 +109,38 @@ impl Outbox {
         None
     }
 
-    /// Returns `true` if items can be sent.
-    pub(super) fn has_stream<F: Future>(&self, slots: &Slots<F>) -> bool {
-        if self.is_ordered {
-            let slot = self.answers.front();
-            return slot.is_some_and(|slot| slots.has_items(*slot));
-        }
-        let can_send = |slot: &SlotIndex| slots.has_items(*slot) && slots.has_credit(*slot);
-        self.streams.iter().any(can_send)
+    /// Returns `true` if an answer or items can be sent.
+    pub(super) fn can_send<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> bool {
+        // Only streams without an order have credit that can be used up.
+        let can_send = |request: &ActiveRequest| request.has_items() && request.has_credit();
+        let oldest = self.answers.front().filter(|_| self.is_ordered);
+        self.next_answer(slots).is_some()
+            || (self.streams.iter().chain(oldest)).any(|slot| has(slots, *slot, can_send))
     }
 
     /// Returns `true` if a stream can only end with a notice of the client: its items wait for credit.
-    pub(super) fn needs_notices<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> bool {
-        let waits = |slot: &SlotIndex| slots.has_items(*slot) && !slots.has_credit(*slot);
-        let is_cut = |slot: &SlotIndex| slots.outcome(*slot).is_some_and(Outcome::is_no_request);
-        self.streams.iter().any(waits) && !self.answers.iter().any(is_cut)
+    pub(super) fn needs_notices<F: Future>(&self, slots: &Slots<F>) -> bool {
+        let waits = |request: &ActiveRequest| request.has_items() && !request.has_credit();
+        self.streams.iter().any(|slot| has(slots, *slot, waits))
     }
 
     /// Returns the slots of all requests that are not answered, in their order if they have one.
-    pub(super) fn unanswered_requests<F: Future<Output = Outcome>>(
-        &self,
-        slots: &Slots<F>,
-    ) -> Vec<SlotIndex> {
-        let mut all: Vec<SlotIndex> = if self.is_ordered {
+    pub(super) fn unanswered<F: Future>(&self, slots: &Slots<F>) -> Vec<SlotIndex> {
+        if self.is_ordered {
             self.answers.iter().copied().collect()
         } else {
             slots.unanswered().collect()
-        };
-        all.retain(|slot| !slots.outcome(*slot).is_some_and(Outcome::is_no_request));
-        all
+        }
     }
+}
+
+/// Returns `true` if this is true of the request in a slot.
+fn has<F: Future>(
+    slots: &Slots<F>,
+    slot: SlotIndex,
+    property: impl FnOnce(&ActiveRequest) -> bool,
+) -> bool {
+    slots.request(slot).is_some_and(property)
 }
 
 #[cfg(test)]
@@ -157,7 +148,7 @@ mod tests {
     use std::future::{Pending, pending};
 
     use super::*;
-    use crate::{ConnectionInfo, Peer, Rejection, RejectionKind, framing::FrameError};
+    use crate::{ConnectionInfo, Peer, Rejection, RejectionKind};
 
     #[derive(Clone, Copy, Debug)]
     enum Request {
@@ -167,10 +158,9 @@ mod tests {
         WithItem,
         /// Done, and the connection closes after its answer.
         Last,
-        BadFrame,
     }
 
-    use Request::{BadFrame, Done, Last, Running, WithItem};
+    use Request::{Done, Last, Running, WithItem};
 
     impl Request {
         fn outcome(self) -> Option<Outcome> {
@@ -179,7 +169,6 @@ mod tests {
                 Running => return None,
                 Done | WithItem => rejected(RejectionKind::Error),
                 Last => rejected(RejectionKind::GoingAway),
-                BadFrame => Outcome::BadFrame(FrameError::malformed("it is")),
             })
         }
     }
@@ -210,13 +199,12 @@ mod tests {
 
     #[test]
     fn answers_in_order_wait_for_the_oldest_request() {
-        const ALL: [Request; 5] = [Running, Done, WithItem, Last, BadFrame];
+        const ALL: [Request; 4] = [Running, Done, WithItem, Last];
         for (first, expected) in [
             (Running, None),
             (Done, Some(0)),
             (WithItem, None),
             (Last, Some(0)),
-            (BadFrame, Some(0)),
         ] {
             assert_eq!(answered_next(true, &[first]), expected, "{first:?}");
             for second in ALL {
@@ -230,14 +218,12 @@ mod tests {
     fn what_closes_the_connection_is_answered_after_all_others() {
         const FIRST: Option<usize> = Some(0);
         const SECOND: Option<usize> = Some(1);
-        for (first, alone, [running, done, with_item, last, bad_frame]) in [
-            (Running, None, [None, SECOND, None, None, None]),
-            (Done, FIRST, [FIRST; 5]),
+        for (first, alone, [running, done, with_item, last]) in [
+            (Running, None, [None, SECOND, None, None]),
+            (Done, FIRST, [FIRST; 4]),
             // Its items come before it, even if the connection closes.
-            (WithItem, None, [None, SECOND, None, SECOND, None]),
-            (Last, FIRST, [None, SECOND, FIRST, FIRST, FIRST]),
-            // Nothing is received after it, so the others were received before.
-            (BadFrame, FIRST, [None, SECOND, None, SECOND, None]),
+            (WithItem, None, [None, SECOND, None, SECOND]),
+            (Last, FIRST, [None, SECOND, FIRST, FIRST]),
         ] {
             assert_eq!(answered_next(false, &[first]), alone, "{first:?}");
             for (second, expected) in [
@@ -245,7 +231,6 @@ mod tests {
                 (Done, done),
                 (WithItem, with_item),
                 (Last, last),
-                (BadFrame, bad_frame),
             ] {
                 let answered = answered_next(false, &[first, second]);
                 assert_eq!(answered, expected, "{first:?}, {second:?}");

@@ -11,15 +11,11 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use tokio::time::Instant;
-
+use super::request::ActiveRequest;
 use crate::{
     ConnectionInfo,
-    conversation::Messages,
     deadline::with_inherited,
-    framing::{Framing, Notice},
     panics::{Payload, lock, poll_caught},
-    server::limits::{Deadline, Limit, Limits, Millis},
     sync::{Mutex, MutexGuard},
 };
 
@@ -40,80 +36,12 @@ pub(super) struct Slots<F: Future> {
 struct Slot<F: Future> {
     /// What the function has returned, until its request is answered.
     outcome: Option<F::Output>,
-    /// The future that runs, if one does. Its memory is used again.
+    /// The future that runs, if one does. Its memory is used again. Boxed one by one, because a future that was polled
+    /// cannot be moved, and the list of slots grows.
     future: Pin<Box<Option<F>>>,
     request: ActiveRequest,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
-}
-
-/// A request in a slot.
-pub(super) struct ActiveRequest {
-    /// What its function sees of the connection. The next request uses it again.
-    pub(super) info: Arc<ConnectionInfo>,
-    /// 0 if the framing has no ids.
-    pub(super) id: u32,
-    /// When the function must have ended, or sent another item.
-    pub(super) deadline: Deadline,
-    pub(super) client_deadline: ClientDeadline,
-    /// What the calls that it makes inherit.
-    pub(super) inherited: Option<Instant>,
-    /// Items of its reply that were taken from the function.
-    pub(super) items: Messages,
-    /// How many bytes of items may be sent.
-    pub(super) credit: i64,
-}
-
-/// When the client of a request no longer waits for the reply, on the clock of the registry and on the clock of calls.
-#[derive(Clone, Copy)]
-pub(super) struct ClientDeadline {
-    pub(super) at: Deadline,
-    inherited: Option<Instant>,
-}
-
-impl ClientDeadline {
-    const NEVER: Self = Self {
-        at: Deadline::NEVER,
-        inherited: None,
-    };
-
-    /// Creates the deadline of a request that has arrived at `now`.
-    pub(super) fn new(now: Millis, millis: Option<u32>) -> Self {
-        let Some(millis) = millis else {
-            return Self::NEVER;
-        };
-        let limit = Limit::from_millis(millis.into());
-        Self {
-            at: Deadline::after(now, limit),
-            inherited: Instant::now().checked_add(limit.as_duration()),
-        }
-    }
-}
-
-impl ActiveRequest {
-    /// Begins the next request.
-    pub(super) fn begin<F: Framing>(&mut self, id: u32) {
-        self.id = id;
-        self.credit = if F::HAS_IDS {
-            Notice::INITIAL_CREDIT.into()
-        } else {
-            i64::MAX
-        };
-    }
-
-    /// Starts the time of the function of this request.
-    pub(super) fn start(&mut self, client_deadline: ClientDeadline, now: Millis, limits: &Limits) {
-        self.client_deadline = client_deadline;
-        self.restart(now, limits);
-    }
-
-    /// Starts `request_timeout` again, for the next item.
-    pub(super) fn restart(&mut self, now: Millis, limits: &Limits) {
-        let client = self.client_deadline;
-        self.deadline = Deadline::after(now, limits.request).min(client.at);
-        let limit = limits.request_deadline();
-        self.inherited = limit.into_iter().chain(client.inherited).min();
-    }
 }
 
 /// The slots that were woken, and the task that polls them.
@@ -206,15 +134,7 @@ impl<F: Future> Slots<F> {
         self.all.push(Slot {
             outcome: None,
             future: Box::pin(None),
-            request: ActiveRequest {
-                info: Arc::new(info.for_request()),
-                id: 0,
-                deadline: Deadline::NEVER,
-                client_deadline: ClientDeadline::NEVER,
-                inherited: None,
-                items: Messages::default(),
-                credit: 0,
-            },
+            request: ActiveRequest::new(info),
             waker: Arc::new(SlotWaker { index, wakeups }).into(),
         });
         index

@@ -1,15 +1,14 @@
 //! Streamed replies, and large ones with a framing that has ids: they are sent piece by piece, between others.
 
-use std::mem::{replace, take};
+use std::mem::take;
 
 use super::{
     Driver,
     execute::{Outcome, Reply},
-    slots::{SlotIndex, Slots},
+    slots::SlotIndex,
 };
 use crate::{
     buffer::EncodeOutcome,
-    conversation::Messages,
     framing::{Announcement, Framing},
     protocol::ServerProtocol,
 };
@@ -20,7 +19,7 @@ const PART_LEN: usize = 16 * 1024;
 const MAX_WHOLE_REPLY: usize = 64 * 1024;
 
 /// Returns `true` if only a part of a reply is sent next.
-pub(super) const fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
+pub(super) fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     let is_whole = reply.sent == 0 && reply.bytes.len() <= MAX_WHOLE_REPLY;
     let is_message = matches!(reply.encoded.outcome, EncodeOutcome::Written(_));
     P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
@@ -49,6 +48,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             request.items = items;
             request.restart(now, &self.shared.limits);
         }
+        // Its stream cannot go on with a gap.
         if let Some(error) = error {
             self.stop(slot, Outcome::Unsendable(error));
         }
@@ -66,52 +66,5 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         reply.sent += length;
         self.slots.set_outcome(slot, Outcome::Reply(reply));
         self.outbox.put_back(slot);
-    }
-}
-
-/// The items of slots.
-impl<F: Future> Slots<F> {
-    /// Returns `true` if a slot has items that were not sent.
-    pub(super) fn has_items(&self, index: SlotIndex) -> bool {
-        let request = self.request(index);
-        request.is_some_and(|request| {
-            let conversation = request.info.open_conversation();
-            !request.items.is_empty()
-                || conversation.is_some_and(|conversation| !conversation.items.is_empty())
-        })
-    }
-
-    /// Returns `true` if items of a slot may be sent.
-    pub(super) fn has_credit(&self, index: SlotIndex) -> bool {
-        let request = self.request(index);
-        request.is_some_and(|request| request.credit > 0)
-    }
-
-    /// Takes items from the function in a slot, if the ones before were sent. Returns `true` if there are some that may be
-    /// sent.
-    pub(super) fn collect_items(&mut self, index: SlotIndex) -> bool {
-        let Some(request) = self.request_mut(index) else {
-            return false;
-        };
-        if request.credit <= 0 {
-            return false;
-        }
-        if request.items.is_empty()
-            && let Some(conversation) = request.info.open_conversation()
-        {
-            let sent = replace(&mut request.items, conversation.items.take());
-            conversation.items.recycle(sent);
-        }
-        !request.items.is_empty()
-    }
-
-    /// Drops the items of a function that did not return.
-    pub(super) fn drop_items(&mut self, index: SlotIndex) {
-        if let Some(request) = self.request_mut(index) {
-            request.items = Messages::default();
-            if let Some(conversation) = request.info.open_conversation() {
-                drop(conversation.items.take());
-            }
-        }
     }
 }

@@ -1,23 +1,19 @@
 //! Takes requests off the read buffer, and notices about them.
 
-use std::{
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     super::{
-        super::{limits::Deadline, metrics::NEEDS_ARRIVALS},
-        batch::Next,
         clocks::CONTENDED,
-        dispatch::check_control,
+        dispatch::{Next, check_control},
+        end::End,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
-        respond::Exit,
     },
-    Driver, Phase,
+    Driver, Ending, Phase,
     backlog::QueuedRequest,
     execute::{Outcome, Request},
-    slots::{ClientDeadline, SlotIndex},
+    request::ClientDeadline,
+    slots::SlotIndex,
 };
 use crate::{
     Rejection, RejectionKind,
@@ -25,6 +21,7 @@ use crate::{
     concurrency::share_session,
     framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
+    server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
@@ -38,6 +35,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Returns `true` if a function may be called.
     fn may_call(&self) -> bool {
+        // A slot is in use until its reply is framed, so a peer that does not read gets no more than the limit and a buffer.
         self.phase < Phase::Closing
             && self.slots.in_use() < self.limit
             && !self.buffers.write.is_full()
@@ -50,12 +48,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     fn may_take_frame(&self) -> bool {
-        (self.may_call() || self.may_queue())
-            && (self.may_receive() || self.outbox.needs_notices(&self.slots))
+        (self.may_call() || self.may_queue()) && (self.may_receive() || self.needs_notices())
+    }
+
+    /// Returns `true` if a stream waits for credit, and notices can still be received.
+    fn needs_notices(&self) -> bool {
+        self.ending.is_none() && self.outbox.needs_notices(&self.slots)
     }
 
     /// Returns `true` if further requests can be taken that could not when the last ones were.
-    pub(super) fn can_progress(&self, next: Next) -> bool {
+    pub(super) fn can_progress(&self, next: &Next) -> bool {
         match next {
             // The budget of this poll is spent.
             Next::Yield => false,
@@ -84,35 +86,36 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             if !self.may_take_frame() {
                 return Next::Flush;
             }
-            if let Break(next) = self.take_frame() {
+            if let Err(next) = self.take_frame() {
                 return next;
             }
         }
     }
 
     /// Takes the next frame. Returns why not if it takes none.
-    fn take_frame(&mut self) -> ControlFlow<Next> {
+    fn take_frame(&mut self) -> Result<(), Next> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
             self.io.start_half_close();
         } else if !frames.has_started() {
-            return Break(Next::Read);
+            return Err(Next::Read);
         }
         if self.io.must_yield(|| frames.has_started()) {
-            return Break(Next::Yield);
+            return Err(Next::Yield);
         }
         let input = frames.input(self.shared.limits.frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Break(Next::Exit(Exit::Eof)),
+            Ok(None) if frames.has_ended() => return Err(Next::End(End::Eof)),
             Ok(None) => {
+                // The part of a frame counts as well: a stream may always have another one.
                 self.io.count_frame(|| true);
-                return Break(Next::Read);
+                return Err(Next::Read);
             }
             Err(error) => self.take_bad_frame(error),
         }
-        Continue(())
+        Ok(())
     }
 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
@@ -120,6 +123,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let is_refused = self.phase != Phase::Serving || !self.may_receive();
         let read = &mut self.buffers.read;
         let arrival = read.frames().last_arrival();
+        // A copy, because the function may wait while the buffer is used for the next frames.
         let message = read.take_owned(parsed, self.io.registration.memory());
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
@@ -128,32 +132,33 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let id = framing.id();
         let client_deadline = ClientDeadline::new(now, framing.take_deadline());
         let waiting = self.slots.in_use() + self.backlog.len() + 1;
-        if is_refused {
-            self.reject(id, Rejection::busy("the connection closes"));
-        } else if let Err(busy) = self.shared.limits.check_pipeline(waiting as u64) {
-            let request = match &message {
-                Ok(message) => message.bytes(),
-                Err(place) => self.buffers.read.frame(place.clone()),
-            };
-            let rejection = busy.of_request::<P::Framing>(request);
-            self.reject(id, rejection);
-        } else if let Ok(message) = message {
-            let request = QueuedRequest {
-                id,
-                message,
-                arrival,
-                client_deadline,
-            };
-            if self.may_call() {
-                self.start(request);
-            } else {
-                self.backlog.push(request);
+        let limit = self.shared.limits.check_pipeline(waiting as u64);
+        let rejection = match (limit, message) {
+            _ if is_refused => Rejection::busy("the connection closes"),
+            (Ok(()), Ok(message)) => {
+                let request = QueuedRequest {
+                    id,
+                    message,
+                    arrival,
+                    client_deadline,
+                };
+                if self.may_call() {
+                    self.start(request);
+                } else {
+                    self.backlog.push(request);
+                }
+                return;
             }
-        } else if let Err(place) = message {
-            let request = self.buffers.read.frame(place);
-            let rejection = Rejection::busy(MEMORY_IN_USE).of_request::<P::Framing>(request);
-            self.reject(id, rejection);
-        }
+            (Err(busy), Ok(message)) => busy.of_request::<P::Framing>(message.bytes()),
+            // It is still in the read buffer, because there is no memory to copy it.
+            (limit, Err(place)) => {
+                let busy = limit
+                    .err()
+                    .unwrap_or_else(|| Rejection::busy(MEMORY_IN_USE));
+                busy.of_request::<P::Framing>(self.buffers.read.frame(place))
+            }
+        };
+        self.reject(id, rejection);
     }
 
     /// Calls the function of a request, unless a limit rejects it.
@@ -178,9 +183,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let started = self.io.begin_request(self.shared, arrival);
+            let io = &mut *self.io;
+            let started = (io.accounts).begin_request(self.shared, &io.registration, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
+        // The future of the request owns it from here, and so ends it whenever that is dropped.
         let in_flight = self.io.accounts.take_request();
         let registration = &self.io.registration;
         let session = match share_session::<P>(self.session) {
@@ -209,6 +216,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             },
         );
         self.slots.start(slot, function);
+        // At once: its waker is not called before it was polled.
         self.poll_slot(slot);
         Ok(())
     }
@@ -234,8 +242,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
         self.io.count_unreadable(self.shared);
-        let slot = self.open_slot(0);
-        self.finish(slot, Outcome::BadFrame(error));
+        self.end_input(Ending::BadFrame(error));
     }
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
@@ -255,8 +262,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
         self.io.count_unreadable(self.shared);
-        let slot = self.open_slot(0);
-        self.finish(slot, Outcome::CutFrame(rejection));
+        self.end_input(Ending::CutFrame(rejection));
     }
 
     /// Takes a frame that is not a message within the limit.
@@ -314,11 +320,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
     /// there are new ones, or if the next deadline has changed.
-    pub(super) fn read_more(&mut self, next: Next) -> bool {
+    pub(super) fn read_more(&mut self, next: &Next) -> bool {
         let is_draining = self.io.registration.is_draining();
-        let must_wait = is_draining && !self.outbox.needs_notices(&self.slots);
+        let must_wait = is_draining && !self.needs_notices();
         let Buffers { read, ahead, .. } = &*self.buffers;
-        if next != Next::Read || ahead.is_unused() || read.has_ended() || must_wait {
+        if !matches!(next, Next::Read) || ahead.is_unused() || read.has_ended() || must_wait {
             return false;
         }
         if is_draining && self.phase == Phase::Serving {

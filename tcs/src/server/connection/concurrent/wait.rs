@@ -4,12 +4,11 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
-        super::{limits::Deadline, registry::AbortReason},
-        batch::Next,
         converse::Outgoing,
-        ends::{Dropped, Interrupt},
+        dispatch::Next,
+        end::End,
+        interrupt::Interrupt,
         rejections::{client_timed_out, half_closed, timed_out},
-        respond::{Exit, Flow},
     },
     Driver, Phase,
     execute::Outcome,
@@ -18,72 +17,69 @@ use crate::{
     buffer::{Buffers, ReadAhead},
     framing::Framing,
     protocol::ServerProtocol,
+    server::{limits::Deadline, registry::AbortReason},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
-    /// Flushes, reads ahead, and waits until there is something to do. Returns why functions must be dropped, if they
-    /// must.
+    /// Flushes, reads ahead, and waits until there is something to do. Returns an error if functions must be dropped.
     pub(super) fn poll_wait(
         &mut self,
-        next: Next,
+        next: &Next,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Interrupt>, Dropped>> {
-        let has_events = self.write_events(cx)?;
-        let Buffers { read, ahead, write } = &mut *self.buffers;
-        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
-            // It waits only for the peer to read, and needs no notices of the peer.
-            if let Poll::Ready(Err(dropped)) = self.io.poll_flush_in_time(write, cx) {
-                return Poll::Ready(Err(dropped));
-            }
-        } else {
-            let cut = if next == Next::Read {
-                self.io.registration.register_task(cx);
-                self.io.frame_deadline(read)
-            } else {
-                Deadline::NEVER
-            };
-            let waited = self.io.poll_interrupt(self.timeout, cut, ahead, write, cx);
-            if (ahead.has_ended() || read.has_ended())
-                && let Some(conversation) = self.info.open_conversation()
-            {
-                conversation.close();
-            }
-            if let Poll::Ready(interrupt) = waited {
-                return Poll::Ready(interrupt.map(Some));
-            }
+    ) -> Poll<Result<(), Interrupt>> {
+        // Events do not wait for the replies to functions that run side by side.
+        let has_events = self.outgoing().write_all_events(Some(cx))?;
+        if let Poll::Ready(interrupt) = self.poll_interrupt(next, cx) {
+            return Poll::Ready(Err(interrupt));
         }
-        let has_room = self.buffers.write.is_empty();
-        let goes_on = next == Next::Yield
-            || self.read_more(next)
-            || has_room
-                && (has_events
-                    || self.outbox.has_answer(&self.slots)
-                    || self.outbox.has_stream(&self.slots)
-                    || self.can_progress(next));
-        if goes_on || !self.slots.sleep(cx) {
-            return Poll::Ready(Ok(None));
+        // The slots come last. One that was woken since they were collected is seen here, and one that is woken later
+        // wakes the task.
+        if self.goes_on(next, has_events) || !self.slots.sleep(cx) {
+            return Poll::Ready(Ok(()));
         }
         Poll::Pending
     }
 
-    /// Frames the events that wait. Returns `true` if there may be more.
-    fn write_events(&mut self, cx: &Context<'_>) -> Result<bool, Dropped> {
-        let Some(conversation) = self.info.open_conversation() else {
-            return Ok(false);
-        };
-        // Events do not wait for the replies to functions that run side by side.
-        conversation.end_request();
-        match conversation.pushes() {
-            Some(queue) => self.outgoing().write_events(queue, Some(cx)),
-            None => Ok(false),
+    /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be given up.
+    fn poll_interrupt(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
+        let Buffers { read, ahead, write } = &mut *self.buffers;
+        if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
+            // It waits only for the peer to read, and needs no notices of the peer.
+            return match self.io.poll_flush_in_time(write, cx) {
+                Poll::Ready(Err(end)) => Poll::Ready(end.into()),
+                _ => Poll::Pending,
+            };
         }
+        let cut = if matches!(next, Next::Read) {
+            // First, because those who begin to wait for its memory wake the tasks that are registered.
+            self.io.registration.register_task(cx);
+            self.io.frame_deadline(read)
+        } else {
+            Deadline::NEVER
+        };
+        let waited = self.io.poll_interrupt(self.timeout, cut, ahead, write, cx);
+        if (ahead.has_ended() || read.has_ended())
+            && let Some(conversation) = self.info.open_conversation()
+        {
+            conversation.close();
+        }
+        waited
+    }
+
+    /// Returns `true` if there is something to do without waiting.
+    fn goes_on(&mut self, next: &Next, has_events: bool) -> bool {
+        // Without room, the stream wakes the task when the peer has read.
+        let has_room = self.buffers.write.is_empty();
+        matches!(next, Next::Yield)
+            || self.read_more(next)
+            || has_room
+                && (has_events || self.outbox.can_send(&self.slots) || self.can_progress(next))
     }
 
     pub(super) fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
         Outgoing {
             write: &mut self.buffers.write,
             framing: self.framing,
-            limit: self.shared.limits.reply_len(),
             info: self.info,
             io: self.io,
         }
@@ -91,9 +87,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
     #[cold]
-    pub(super) fn interrupt(&mut self, interrupt: &Interrupt) -> Flow {
+    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
-            Interrupt::Aborted(reason) => return self.abort(*reason),
+            Interrupt::Aborted(reason) => return self.abort(reason),
             Interrupt::TimedOut => self.drop_late_functions(),
             Interrupt::HalfClosed => {
                 self.phase = Phase::HalfClosed;
@@ -105,18 +101,19 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 // It has no memory, and what is left of it is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
+            Interrupt::Ended(end) => return Err(end),
             // Each item answers for its own request.
             Interrupt::Unsendable(_) => {}
         }
-        Flow::Continue(())
+        Ok(())
     }
 
     /// Drops all functions, and tells the peer of each.
-    fn abort(&mut self, reason: AbortReason) -> Flow {
+    fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
         // Only requests have failed.
-        let slots = self.outbox.unanswered_requests(&self.slots);
+        let slots = self.outbox.unanswered(&self.slots);
         let Some((last, others)) = slots.split_last() else {
-            return Flow::Break(Exit::Close);
+            return Err(End::Closed);
         };
         for slot in others {
             self.set_id(*slot);
@@ -144,8 +141,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.timeout = Deadline::NEVER;
         for slot in self.slots.indices() {
             // Items without credit may wait after their function.
-            let is_pending = self.slots.is_running(slot) || self.slots.has_items(slot);
-            let Some(request) = self.slots.request(slot).filter(|_| is_pending) else {
+            let is_running = self.slots.is_running(slot);
+            let request = self.slots.request(slot);
+            let Some(request) = request.filter(|request| is_running || request.has_items()) else {
                 continue;
             };
             let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);

@@ -7,7 +7,7 @@ use tokio::{
     task::{coop, yield_now},
 };
 
-use super::{super::ends::Dropped, Io};
+use super::{super::end::End, Io};
 use crate::{
     buffer::{BufferSlot, Buffers},
     runtime::wake_after_others,
@@ -24,7 +24,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         is_idle: bool,
-    ) -> Result<(), Dropped> {
+    ) -> Result<(), End> {
         if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.

@@ -2,16 +2,21 @@
 
 use std::collections::VecDeque;
 
+use crate::framing::Framing;
+
 /// The requests in flight, oldest first, each by its offset. The oldest may be abandoned: nobody waits for their replies.
 ///
-/// The count of those is enough, because replies come in the order of the requests.
+/// The count of those is enough, because replies come in the order of the requests. With ids, at most one request is in
+/// flight, and one that is abandoned is late.
 #[derive(Debug, Default)]
-pub(super) struct InFlightQueue {
+pub(super) struct InFlight {
     offsets: VecDeque<u64>,
     abandoned: usize,
+    /// With ids: how many abandoned requests have no reply yet. They are not among the others.
+    late: usize,
 }
 
-impl InFlightQueue {
+impl InFlight {
     /// Returns their number, with those that were abandoned.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
@@ -21,9 +26,18 @@ impl InFlightQueue {
         self.offsets.is_empty()
     }
 
-    /// Returns the number of those that were abandoned.
+    /// Returns the number of those that were abandoned, without those that are late.
     pub(super) const fn abandoned(&self) -> usize {
         self.abandoned
+    }
+
+    /// Returns how many replies are still to come for which nobody waits.
+    pub(super) const fn missing<F: Framing>(&self) -> usize {
+        if F::HAS_IDS {
+            self.late
+        } else {
+            self.abandoned
+        }
     }
 
     /// Returns the number of those that were not abandoned.
@@ -77,6 +91,18 @@ impl InFlightQueue {
 
     pub(super) fn abandon_all(&mut self) {
         self.abandoned = self.offsets.len();
+    }
+
+    /// Makes the request in flight late, with ids. Returns `false` if there is none.
+    pub(super) fn make_late(&mut self) -> bool {
+        let is_late = self.offsets.pop_front().is_some();
+        self.late += usize::from(is_late);
+        is_late
+    }
+
+    /// Notes that the reply to a late request has come.
+    pub(super) const fn answer_late(&mut self) {
+        self.late = self.late.saturating_sub(1);
     }
 
     /// Removes those that were abandoned, and the oldest of the others. Returns its offset.

@@ -4,20 +4,19 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use super::{
-    connection::Connection, fault::Fault, ids::CancelOnDrop, options::MAX_TIMEOUT,
-    replies::Received, timer::Timer,
+use super::{Exchanges, ids::CancelOnDrop};
+use crate::{
+    Error, Result,
+    client::{fault::Fault, replies::Received, timer::Timer},
+    deadline::Deadline,
+    framing::Framing,
 };
-use crate::{Error, Result, deadline::Deadline, framing::Framing};
 
 /// The limits of a connection's waits. A wait may go on after its future was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    /// How long the next call may take, from [`Connection::deadline`].
-    next_limit: Option<Duration>,
     /// Limits the wait for a message. Its wait continues while there are abandoned requests and nothing arrives.
     pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
@@ -28,60 +27,10 @@ pub(super) struct Waits {
     pub(super) skipped: usize,
 }
 
-impl<F: Framing> Connection<F> {
-    /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
-    /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
-    /// timeout applies.
-    ///
-    /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
-    /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
-    /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a
-    /// [dropped call](Self#cancel-safety). If the [reply timeout](super::ConnectOptions::reply_timeout) is shorter, it still
-    /// closes the connection. With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
-    ///
-    /// A call that a protocol function makes also ends when the server's
-    /// [`request_timeout`](crate::server::Server::request_timeout) for the function would pass, without a limit of its
-    /// own. The earlier one applies. A task that the function spawns inherits nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> tcs::Result<()> {
-    /// use std::time::Duration;
-    ///
-    /// use tcs::{ConcurrentServer, Connection, ErrorKind, server_protocol};
-    ///
-    /// #[server_protocol]
-    /// async fn pause(milliseconds: u64) -> u64 {
-    ///     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-    ///     milliseconds
-    /// }
-    ///
-    /// let server = ConcurrentServer::new(Pause).port(0).bind().await?;
-    /// let addr = server.local_addr();
-    /// tokio::spawn(server.listen());
-    ///
-    /// let mut connection = Connection::connect(addr).await?;
-    /// let late = connection.deadline(Duration::from_millis(10)).call::<Pause>(50).await;
-    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
-    /// assert_eq!(connection.call::<Pause>(0).await?, 0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn deadline(&mut self, limit: Duration) -> &mut Self {
-        self.waits.next_limit = Some(limit.min(MAX_TIMEOUT));
-        self
-    }
-
-    /// Returns the deadline of the call that begins, or an error if it has passed.
-    pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
-        Deadline::begin(self.waits.next_limit.take(), || self.peer.clone())
-    }
-
+impl<F: Framing> Exchanges<F> {
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
     #[cold]
-    pub(super) fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
+    pub(crate) fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
         let error = Error::late(&self.peer, deadline);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
@@ -140,7 +89,7 @@ impl<F: Framing> Connection<F> {
 
     /// Checks the limits of a wait that was `polled`; see [`exchange_in_time`](Self::exchange_in_time).
     #[inline]
-    pub(super) fn poll_in_time<T>(
+    pub(crate) fn poll_in_time<T>(
         &mut self,
         cx: &mut Context<'_>,
         offset: Option<u64>,
@@ -162,8 +111,18 @@ impl<F: Framing> Connection<F> {
                 {
                     return Poll::Ready(Err(self.late(offset, deadline)));
                 }
-                self.poll_timeout(|it| &mut it.waits.reply_timer, cx)
+                self.poll_reply_timeout(cx)
             }
         }
+    }
+
+    /// Stops sending when the reply timeout of a wait for a reply passes. Never ready.
+    pub(crate) fn poll_reply_timeout<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.poll_timeout(|it| &mut it.waits.reply_timer, cx)
+    }
+
+    /// Stops sending when the reply timeout of a wait until a request is sent passes. Never ready.
+    pub(crate) fn poll_send_timeout<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.poll_timeout(|it| &mut it.waits.flush_timer, cx)
     }
 }

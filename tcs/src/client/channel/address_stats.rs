@@ -7,14 +7,14 @@ const MAX_FAILED: usize = 64;
 
 /// Which addresses of a name are better than others.
 #[derive(Debug, Default)]
-pub(super) struct Servers {
+pub(super) struct AddressStats {
     /// The addresses of the open connections, each as often as it has one.
     used: Vec<SocketAddr>,
     /// The addresses whose last connection ended without an answer.
     failed: Vec<SocketAddr>,
 }
 
-impl Servers {
+impl AddressStats {
     /// Sorts the addresses of a name: those that work first, and of these the ones with the fewest connections, so that the
     /// connections of a channel spread over all of them.
     pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
@@ -55,37 +55,37 @@ mod tests {
     #[test]
     fn address_with_the_fewest_connections_comes_first() {
         let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
-        let mut servers = Servers::default();
-        let sorted = |servers: &Servers| {
+        let mut addresses = AddressStats::default();
+        let sorted = |addresses: &AddressStats| {
             let mut addrs = [a, b, c];
-            servers.sort(&mut addrs);
+            addresses.sort(&mut addrs);
             addrs
         };
-        assert_eq!(sorted(&servers), [a, b, c]);
+        assert_eq!(sorted(&addresses), [a, b, c]);
         for addr in [Some(a), Some(a), Some(b), None] {
-            servers.add(addr);
+            addresses.add(addr);
         }
-        assert_eq!(sorted(&servers), [c, b, a]);
-        servers.remove(Some(a));
-        servers.remove(None);
-        assert_eq!(sorted(&servers), [c, a, b]);
-        servers.remove(Some(a));
-        assert_eq!(sorted(&servers), [a, c, b]);
+        assert_eq!(sorted(&addresses), [c, b, a]);
+        addresses.remove(Some(a));
+        addresses.remove(None);
+        assert_eq!(sorted(&addresses), [c, a, b]);
+        addresses.remove(Some(a));
+        assert_eq!(sorted(&addresses), [a, c, b]);
     }
 
     #[test]
     fn address_that_does_not_answer_comes_last_until_it_does() {
         let [a, b] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
-        let mut servers = Servers::default();
-        let sorted = |servers: &Servers| {
+        let mut addresses = AddressStats::default();
+        let sorted = |addresses: &AddressStats| {
             let mut addrs = [a, b];
-            servers.sort(&mut addrs);
+            addresses.sort(&mut addrs);
             addrs
         };
-        servers.note(Some(a), false);
-        servers.add(Some(b));
-        assert_eq!(sorted(&servers), [b, a]);
-        servers.note(Some(a), true);
-        assert_eq!(sorted(&servers), [a, b]);
+        addresses.note(Some(a), false);
+        addresses.add(Some(b));
+        assert_eq!(sorted(&addresses), [b, a]);
+        addresses.note(Some(a), true);
+        assert_eq!(sorted(&addresses), [a, b]);
     }
 }

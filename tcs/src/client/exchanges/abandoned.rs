@@ -6,22 +6,20 @@ use std::{sync::Arc, task::Poll};
 
 use tokio::task::unconstrained;
 
-use super::{
-    connection::{Connection, Unfinished},
-    fault::{Fault, OUT_OF_SYNC},
-    wire::Expected,
+use super::Exchanges;
+use crate::{
+    Error, Result,
+    client::{fault::Fault, wire::Expected},
+    framing::Framing,
+    runtime::poll_once,
 };
-use crate::{Error, Result, framing::Framing, runtime::poll_once};
 
-impl<F: Framing> Connection<F> {
+impl<F: Framing> Exchanges<F> {
     /// Abandons the requests in flight, because nobody waits for them any more. A request is removed if nothing of it was
     /// sent. The replies to the others are skipped.
     ///
     /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
-    pub(super) fn abandon_in_flight(&mut self) {
-        if self.unfinished == Some(Unfinished::Operation) {
-            self.close_with(OUT_OF_SYNC);
-        }
+    pub(crate) fn abandon_in_flight(&mut self) {
         if !self.in_flight.is_empty() {
             self.abandon_requests();
         }
@@ -38,7 +36,7 @@ impl<F: Framing> Connection<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if self.unfinished.take() == Some(Unfinished::Upload) {
+        if self.upload.take().is_some() {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -82,28 +80,28 @@ impl<F: Framing> Connection<F> {
     ///
     /// Closes the connection, and returns an error, if a message has arrived that answers no request, if the server
     /// has closed, or if replies are missing: too many, or since the reply timeout.
-    pub(super) async fn skip_arrived(&mut self) -> Result<()> {
+    pub(crate) async fn skip_arrived(&mut self) -> Result<()> {
         // Without `unconstrained`, a task that has used up its budget of tokio could miss what has arrived.
         let polled = unconstrained(poll_once(|cx| {
             let polled = self.poll_received(cx, Expected::NOTHING);
             if polled.is_pending() && self.in_flight.abandoned() > 0 {
-                let _: Poll<()> = self.poll_timeout(|it| &mut it.waits.reply_timer, cx);
+                let _: Poll<()> = self.poll_reply_timeout(cx);
             }
             polled
         }));
         if let Poll::Ready(Err(fault)) = polled.await {
             return Err(self.fail(fault));
         }
-        if self.in_flight.abandoned().max(self.ids.late()) > self.options.max_in_flight {
+        if self.in_flight.missing::<F>() > self.options.max_in_flight {
             self.close_with("too many replies are missing (`max_in_flight`)");
         }
         self.close_if_stopped()
     }
 
     /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
-    pub(super) fn ensure_idle(&mut self) -> Result<()> {
+    pub(crate) fn ensure_idle(&mut self) -> Result<()> {
         self.abandon_in_flight();
-        if self.in_flight.abandoned() > 0 || self.ids.late() > 0 {
+        if self.in_flight.missing::<F>() > 0 {
             self.close_with("replies to earlier requests are missing");
         }
         self.ensure_open()
@@ -112,7 +110,7 @@ impl<F: Framing> Connection<F> {
     /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
     /// returns its error, or the error of a wait without a request.
     #[cold]
-    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+    pub(crate) fn fail(&mut self, fault: Arc<Fault>) -> Error {
         let offset = self.in_flight.pop_failed();
         let error = fault.error_of(offset, self.wire.sent(), &self.peer);
         self.wire.close(fault);
@@ -120,21 +118,16 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-impl<F> Connection<F> {
+impl<F> Exchanges<F> {
     /// Returns an error if the connection is closed, or cannot send any more.
-    pub(super) fn ensure_open(&self) -> Result<()> {
+    pub(crate) fn ensure_open(&self) -> Result<()> {
         let fault = self.wire.stop_reason();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
 
-    /// Returns the number of requests in flight that were not abandoned.
-    pub(super) fn awaited(&self) -> usize {
-        self.in_flight.awaited()
-    }
-
     /// Closes the connection at this end, for `reason` if it has not failed. Nothing is in flight any more.
     #[cold]
-    fn close_with(&mut self, reason: &'static str) {
+    pub(crate) fn close_with(&mut self, reason: &'static str) {
         self.in_flight.clear();
         self.wire.close(self.wire.fault_or(Fault::Broken(reason)));
     }

@@ -1,31 +1,34 @@
-//! What arrives on a connection, and which request in flight it is for.
+//! What arrives, and which request in flight it is for.
 
 use std::{
+    future::poll_fn,
     ops::Range,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use super::{connection::Connection, fault::Fault, replies::Received, wire::Expected};
+use super::Exchanges;
 use crate::{
-    Error, Peer, Result,
-    format::{Decode, read},
+    Error, Result,
+    client::{
+        fault::{Fault, UNEXPECTED},
+        replies::Received,
+        wire::Expected,
+    },
+    deadline::Deadline,
     framing::Framing,
     runtime::wake_after_others,
 };
 
-/// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the
-/// memory of a large reply beyond the next reply.
-const MAX_SCRATCH: usize = 128 * 1024;
 /// How many bytes of notices, and of replies that were abandoned, are skipped within one poll.
 const SKIPPED_AT_ONCE: usize = 1 << 20;
 /// What each of them counts beside its own bytes.
 const SKIPPED_OVERHEAD: usize = 1 << 10;
 
-impl<F: Framing> Connection<F> {
+impl<F: Framing> Exchanges<F> {
     /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes, or for an item of
     /// that reply. If there is none, waits for a message that is expected without a request. Events are queued.
-    pub(super) fn poll_received(
+    pub(crate) fn poll_received(
         &mut self,
         cx: &mut Context<'_>,
         without_request: Expected,
@@ -40,7 +43,7 @@ impl<F: Framing> Connection<F> {
 
     /// Like [`poll_received`](Self::poll_received), but returns events as well.
     #[inline]
-    pub(super) fn poll_any(
+    pub(crate) fn poll_any(
         &mut self,
         cx: &mut Context<'_>,
         without_request: Expected,
@@ -118,7 +121,7 @@ impl<F: Framing> Connection<F> {
 
     /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when others must get their turn.
     #[cold]
-    pub(super) const fn must_pause(&mut self, length: usize) -> bool {
+    pub(crate) const fn must_pause(&mut self, length: usize) -> bool {
         self.waits.skipped += SKIPPED_OVERHEAD + length;
         let is_enough = self.waits.skipped >= SKIPPED_AT_ONCE;
         if is_enough {
@@ -129,7 +132,7 @@ impl<F: Framing> Connection<F> {
 
     /// Returns the place of the message, or the error of the request.
     #[inline]
-    pub(super) fn message_in(&mut self, received: Received) -> Result<Range<usize>> {
+    pub(crate) fn message_in(&mut self, received: Received) -> Result<Range<usize>> {
         match received {
             Received::Message(range) => Ok(range),
             received => Err(self.error_in(received)),
@@ -147,46 +150,52 @@ impl<F: Framing> Connection<F> {
         received.into_error(&self.peer, self.options.reply_len())
     }
 
-    /// Decodes the message at `range`. Returns what `extract` makes of it.
-    pub(super) fn decode<'a, Format, M: Decode<'a, Format>, T>(
-        &'a mut self,
-        range: Range<usize>,
-        extract: impl FnOnce(M, &'a Peer) -> Result<T>,
-    ) -> Result<T> {
-        self.scratch.clear();
-        self.scratch.shrink_to(MAX_SCRATCH);
-        let message = self.ids.message_in::<F>(&self.wire, range);
-        let decoded = read(message, &mut self.scratch, self.framing.get_mut());
-        let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
-        let value = extract(decoded, &self.peer)?;
-        self.unfinished = None;
-        Ok(value)
+    /// Waits for an event, and returns where it is in the read buffer.
+    pub(crate) async fn receive_event(
+        &mut self,
+        deadline: Option<Deadline>,
+    ) -> Result<Range<usize>> {
+        self.prepare()?;
+        poll_fn(|cx| match self.poll_event(cx) {
+            Poll::Ready(event) => {
+                if self.in_flight.abandoned() == 0 {
+                    self.waits.reply_timer.reset();
+                }
+                Poll::Ready(event.map_err(|fault| self.fail(fault)))
+            }
+            Poll::Pending => match &deadline {
+                Some(deadline) => {
+                    ready!(self.waits.reply_timer.poll_until(deadline.at, cx));
+                    Poll::Ready(Err(self.late(None, deadline)))
+                }
+                None => Poll::Pending,
+            },
+        })
+        .await
     }
 
-    /// Decodes the event that was taken from the queue.
-    pub(super) fn decode_queued<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
-        self.scratch.clear();
-        self.scratch.shrink_to(MAX_SCRATCH);
-        let decoded = read(&self.event, &mut self.scratch, self.framing.get_mut());
-        decoded.map_err(|source| Error::decode(&self.peer, source))
+    /// Waits for an event. Skips the replies to abandoned requests.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Range<usize>, Arc<Fault>>> {
+        match ready!(self.poll_any(cx, Expected::NOTHING))? {
+            Received::Event(range) => Poll::Ready(Ok(range)),
+            // A framing of one exchange has replies without requests.
+            _ => Poll::Ready(Err(Fault::Broken(UNEXPECTED).into())),
+        }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncWriteExt as _, duplex};
+    /// Keeps an event for [`take_event`](Self::take_event).
+    #[cold]
+    pub(crate) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
+        let event = Arc::from(self.wire.message(event));
+        if self.events.push(event, self.options.max_queued_events) {
+            return Ok(());
+        }
+        let reason = "its events were not received, and are more than `max_queued_events`";
+        Err(Fault::Broken(reason).into())
+    }
 
-    use super::*;
-    use crate::{format::Plain, framing::LengthPrefixed};
-
-    #[tokio::test]
-    async fn scratch_of_a_large_reply_is_freed_by_the_next() {
-        let (near, mut far) = duplex(64);
-        let mut connection: Connection<LengthPrefixed> = Connection::over(near);
-        connection.scratch = vec![b'x'; 1 << 20];
-        far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
-        let message = connection.receive::<&str, Plain>().await;
-        assert_eq!(message.expect("a message"), "hi");
-        assert!(connection.scratch.capacity() <= MAX_SCRATCH);
+    /// Takes the oldest event that was kept.
+    pub(crate) fn take_event(&mut self) -> Option<Arc<[u8]>> {
+        self.events.pop_event()
     }
 }

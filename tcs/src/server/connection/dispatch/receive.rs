@@ -2,7 +2,7 @@
 
 use std::cmp::min;
 
-use super::{super::shared::Shared, batch::Batch, clocks::Stopwatch};
+use super::{super::clocks::Stopwatch, SequentialDriver};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Messages},
@@ -11,6 +11,7 @@ use crate::{
         Notice, ReadState, Side,
     },
     protocol::ServerProtocol,
+    server::shared::Shared,
 };
 
 /// How many bytes a function gets at once, apart from a single message that is longer.
@@ -18,7 +19,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// How many messages a function gets at once.
 const MAX_MESSAGES: usize = 256;
 
-impl<P: ServerProtocol> Batch<'_, P> {
+impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
     /// for it.
     #[cold]
@@ -190,7 +191,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
                 FrameKind::Skip => {}
             }
             consumed += parsed.consumed();
-            if messages == MAX_MESSAGES || batch.len() >= MAX_BYTES {
+            if messages == MAX_MESSAGES || batch.byte_len() >= MAX_BYTES {
                 return (consumed, None);
             }
         };
@@ -199,7 +200,7 @@ impl<P: ServerProtocol> Batch<'_, P> {
 }
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
-pub(super) fn end_chunks<P: ServerProtocol>(
+pub(in super::super) fn end_chunks<P: ServerProtocol>(
     conversation: &Conversation,
     framing: &mut ConnectionFraming<P::Framing>,
     ahead: &mut ReadAhead,

@@ -24,7 +24,7 @@ const MAX_IDLE_SLOTS: usize = 64;
 /// Without ids, the next reply is for the oldest call. The id of a call is the index of its slot plus 1, which is not
 /// free before the reply has come.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct PendingCalls {
     entries: Vec<Slot>,
     /// The first free slot.
     free: u32,
@@ -116,7 +116,7 @@ enum Stage {
     Complete,
 }
 
-impl Slots {
+impl PendingCalls {
     /// Creates a list of calls that may take `max_ticks` ticks each, or, unless `is_limited`, any time.
     pub(super) const fn new(max_ticks: u32, is_limited: bool) -> Self {
         Self {

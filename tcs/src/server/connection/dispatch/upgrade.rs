@@ -1,22 +1,20 @@
 //! Hands the stream to a function that takes the connection over.
 
-use std::{future::poll_fn, mem::take, pin::Pin, task::Poll};
+use std::{convert::Infallible, future::poll_fn, mem::take, pin::Pin, task::Poll};
 
 use super::{
-    batch::{Batch, Next},
-    ends::Dropped,
-    receive::end_chunks,
-    respond::{Exit, Flow},
+    super::{converse::close_queue, end::End},
+    SequentialDriver, end_chunks,
 };
 use crate::{
     Rejection,
     buffer::{EncodeOutcome, Unusual},
-    conversation::{Conversation, Upgrade, Upgraded},
+    conversation::{Upgrade, Upgraded},
     format::{After, Encode, Writer},
     protocol::ServerProtocol,
 };
 
-impl<P: ServerProtocol> Batch<'_, P> {
+impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Whether a reply may take the connection over.
     pub(super) const UPGRADES: bool = <P::Reply<'static> as Encode<P::Format>>::UPGRADES;
 
@@ -25,13 +23,13 @@ impl<P: ServerProtocol> Batch<'_, P> {
     pub(super) fn respond_or_upgrade<'r>(
         &mut self,
         result: Result<P::Reply<'r>, Rejection>,
-    ) -> Result<Flow, Upgrade<'r>> {
+    ) -> Result<Option<Upgrade<'r>>, End> {
         let mut reply = match result {
             Ok(reply) => reply,
-            rejected => return Ok(self.respond(rejected)),
+            rejected => return self.respond(rejected).map(|()| None),
         };
         let Some(upgrade) = reply.take_upgrade() else {
-            return Ok(self.respond(Ok(reply)));
+            return self.respond(Ok(reply)).map(|()| None);
         };
         let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -44,21 +42,20 @@ impl<P: ServerProtocol> Batch<'_, P> {
             }) => {
                 self.io.accounts.count_reply();
                 self.io.accounts.end_request();
-                Err(upgrade)
+                Ok(Some(upgrade))
             }
-            Err(unusual) => Ok(self.unusual_reply(unusual)),
+            Err(unusual) => self.unusual_reply(unusual).map(|()| None),
         }
     }
 
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
-    pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Next, Dropped> {
+    pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Infallible, End> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
-        if let Some(queue) = self.info.open_conversation().and_then(Conversation::pushes) {
-            self.info.server().events.count(0, queue.close());
-        }
+        close_queue(self.info);
         let skip = self.info.open_conversation().map_or(0, |conversation| {
             end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
+        // What the peer has sent after the request is the first input of the function.
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
         let skipped = skip.min(self.ahead.len());
@@ -83,6 +80,6 @@ impl<P: ServerProtocol> Batch<'_, P> {
         if let Ok(returned) = returned.await? {
             self.io.take_back(returned);
         }
-        Ok(Next::Exit(Exit::Upgraded))
+        Err(End::Upgraded)
     }
 }

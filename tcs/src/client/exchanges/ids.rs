@@ -1,4 +1,4 @@
-//! A connection whose framing has ids: one request in flight, and late replies to those before it.
+//! Exchanges whose framing has ids: one request in flight, and late replies to those before it.
 
 use std::{
     mem::take,
@@ -7,15 +7,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    connection::Connection,
-    fault::{Fault, UNEXPECTED},
-    replies::Received,
-    requests::EncodeRequest,
-    wire::{Expected, Wire},
-};
+use super::Exchanges;
 use crate::{
     Result,
+    client::{
+        fault::{Fault, UNEXPECTED},
+        replies::Received,
+        requests::EncodeRequest,
+        wire::{Expected, Wire},
+    },
     conversation::Messages,
     deadline::Deadline,
     framing::{Framing, Notice},
@@ -26,8 +26,6 @@ use crate::{
 pub(super) struct Ids {
     /// The id of the last request.
     last: u32,
-    /// How many cancelled requests have no reply yet.
-    late: usize,
     /// The parts of the reply to the last request.
     parts: Vec<u8>,
     /// Whether the parts are a whole reply.
@@ -39,11 +37,6 @@ impl Ids {
     /// Returns the id of the last request.
     pub(super) const fn last(&self) -> u32 {
         self.last
-    }
-
-    /// Returns how many replies to cancelled requests may still come.
-    pub(super) const fn late(&self) -> usize {
-        self.late
     }
 
     /// Returns the message at `range`, or the last reply if it has come in parts.
@@ -86,13 +79,13 @@ impl Ids {
 
 /// What was received of a stream, and for which the server has not got credit again.
 #[derive(Debug, Default)]
-pub(super) struct ItemCredit {
+pub(crate) struct ItemCredit {
     used: usize,
 }
 
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
-    pub(super) fn count(&mut self, length: usize) -> Option<Notice> {
+    pub(crate) fn count(&mut self, length: usize) -> Option<Notice> {
         self.used += length + Messages::OVERHEAD;
         if self.used < Notice::INITIAL_CREDIT as usize / 2 {
             return None;
@@ -102,7 +95,7 @@ impl ItemCredit {
     }
 }
 
-impl<F: Framing> Connection<F> {
+impl<F: Framing> Exchanges<F> {
     /// Queues a request with a new id, and its deadline. Returns the offset of both.
     pub(super) fn queue_with_id(
         &mut self,
@@ -137,50 +130,48 @@ impl<F: Framing> Connection<F> {
         let id = self.framing.get_mut().id();
         let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
         match received {
-            Received::Event(_) | Received::Notice => return Ok(Some(received)),
-            _ if Some(id) == awaited => {}
+            Received::Event(_) | Received::Notice => Ok(Some(received)),
+            _ if Some(id) == awaited => Ok(self.collect(received)),
             Received::Message(_) if id == 0 && awaited.is_none() && without_request.is_any() => {
-                return Ok(Some(received));
+                Ok(Some(received))
             }
-            _ if id == 0 => return Err(Fault::Broken(UNEXPECTED).into()),
-            Received::Item(_) | Received::Part(_) => return Ok(None),
+            _ if id == 0 => Err(Fault::Broken(UNEXPECTED).into()),
+            Received::Item(_) | Received::Part(_) => Ok(None),
             Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
-                self.ids.late = self.ids.late.saturating_sub(1);
-                return Ok(None);
+                self.in_flight.answer_late();
+                Ok(None)
             }
         }
-        let received = match received {
-            Received::Item(_) => return Ok(Some(received)),
-            Received::Part(part) => {
-                let Err(length) = self.collect(part) else {
-                    return Ok(None);
-                };
-                // Its rest is still to come.
-                self.ids.late += 1;
-                Received::TooLarge(length)
-            }
-            Received::Message(rest) if !self.ids.parts.is_empty() => {
-                match self.collect(rest.clone()) {
-                    Ok(()) => {
-                        self.ids.is_whole = true;
-                        Received::Message(rest)
-                    }
-                    Err(length) => Received::TooLarge(length),
-                }
-            }
-            received => received,
-        };
-        self.in_flight.pop_front();
-        Ok(Some(received))
     }
 
-    fn collect(&mut self, part: Range<usize>) -> Result<(), usize> {
+    /// Returns an item of the request in flight, or its result, after which it is in flight no more. Keeps a part of it.
+    fn collect(&mut self, received: Received) -> Option<Received> {
+        let result = match received {
+            Received::Item(_) => return Some(received),
+            Received::Part(part) => {
+                let length = self.add_part(part).err()?;
+                // Its rest is still to come.
+                self.in_flight.make_late();
+                return Some(Received::TooLarge(length));
+            }
+            Received::Message(rest) if !self.ids.parts.is_empty() => {
+                let added = self.add_part(rest.clone());
+                self.ids.is_whole = added.is_ok();
+                added.map_or_else(Received::TooLarge, |()| Received::Message(rest))
+            }
+            result => result,
+        };
+        self.in_flight.pop_front();
+        Some(result)
+    }
+
+    fn add_part(&mut self, part: Range<usize>) -> Result<(), usize> {
         let limit = self.options.reply_len();
         self.ids.add_part(self.wire.message(part), limit)
     }
 
     /// Counts an item that was received, and returns credit for half of what the server may send at a time.
-    pub(super) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
+    pub(crate) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
         if let Some(credit) = self.ids.credit.count(length) {
             self.notice(credit);
             let _: Poll<()> = self.wire.poll_flush(cx);
@@ -189,15 +180,14 @@ impl<F: Framing> Connection<F> {
 
     /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
     pub(super) fn cancel_request(&mut self) {
-        if self.in_flight.pop_front().is_some() {
-            self.ids.late += 1;
+        if self.in_flight.make_late() {
             self.notice(Notice::Cancel);
         }
     }
 }
 
-/// A connection while a call waits. If the call is dropped and the framing has ids, the server is told.
-pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Connection<F>);
+/// The exchanges while a call waits. If the call is dropped and the framing has ids, the server is told.
+pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Exchanges<F>);
 
 impl<F: Framing> Drop for CancelOnDrop<'_, F> {
     fn drop(&mut self) {

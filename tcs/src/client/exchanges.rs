@@ -1,0 +1,436 @@
+//! The requests of a connection, and what arrives for them.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | this one | queues requests, sends them, and waits for their replies |
+//! | `exchanges/in_flight.rs` | knows which requests have no reply yet |
+//! | `exchanges/incoming.rs` | matches what arrives with the requests in flight; `exchanges/ids.rs`: by their ids |
+//! | `exchanges/waits.rs` | limits each wait |
+//! | `exchanges/abandoned.rs` | deals with what is left of earlier exchanges |
+
+mod abandoned;
+mod ids;
+mod in_flight;
+mod incoming;
+mod waits;
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+pub(super) use self::ids::ItemCredit;
+use self::{ids::Ids, in_flight::InFlight, waits::Waits};
+use super::{
+    event_queue::EventQueue,
+    fault::Fault,
+    options::ConnectOptions,
+    replies::Received,
+    requests::EncodeRequest,
+    wire::{Expected, Wire, write_threshold},
+};
+use crate::{
+    Error, Peer, Result,
+    deadline::Deadline,
+    framing::{ConnectionFraming, Framing, Notice},
+    limit::assert_parameters,
+    runtime::poll_once,
+    transport::Stream,
+};
+
+/// While this many bytes of requests wait to be sent, no more are queued without a wait. While this many bytes of replies
+/// wait to be received, a flush reads no more.
+pub(super) const MAX_BUFFERED: usize = 64 * 1024;
+
+/// The requests of a connection, and what arrives for them. It knows neither protocols nor formats.
+///
+/// Every use begins with the requests that an earlier use has left, so that nothing depends on a drop.
+pub(super) struct Exchanges<F> {
+    wire: Wire,
+    framing: ConnectionFraming<F>,
+    in_flight: InFlight,
+    /// For framings with ids.
+    ids: Ids,
+    waits: Waits,
+    peer: Peer,
+    options: ConnectOptions,
+    /// Whether a message was received without a request.
+    is_greeted: bool,
+    /// Set while chunks follow the request in flight, and their end was not queued. No other exchange can follow it.
+    upload: Option<Chunks>,
+    /// The events that have arrived, and were not received.
+    events: EventQueue,
+}
+
+/// The chunks that follow a request.
+struct Chunks {
+    /// Whether the framing distinguishes them from requests.
+    is_announced: bool,
+}
+
+impl<F: Framing> Exchanges<F> {
+    pub(super) fn new(stream: Stream, peer: Peer, options: ConnectOptions) -> Self {
+        const {
+            assert_parameters::<F>();
+        }
+        Self {
+            wire: Wire::new(stream, &options),
+            framing: ConnectionFraming::of_client(),
+            in_flight: InFlight::default(),
+            ids: Ids::default(),
+            waits: Waits::default(),
+            peer,
+            options,
+            is_greeted: false,
+            upload: None,
+            events: EventQueue::default(),
+        }
+    }
+
+    /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
+    pub(super) async fn round_trip(
+        &mut self,
+        has_greeting: bool,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<Range<usize>> {
+        let offset = self.begin(has_greeting, deadline, encode).await?;
+        let received = self.exchange(offset, deadline, None).await?;
+        self.message_in(received)
+    }
+
+    /// Queues a request, after what must come before it. Returns its offset.
+    #[inline]
+    pub(super) async fn begin(
+        &mut self,
+        has_greeting: bool,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
+        if has_greeting {
+            self.await_greeting(deadline).await?;
+        }
+        self.prepare()?;
+        // With ids, a late reply holds up nobody, but there may not be more and more of them.
+        let bearable = if F::HAS_IDS {
+            self.options.max_in_flight
+        } else {
+            0
+        };
+        if self.in_flight.missing::<F>() > bearable {
+            self.skip_arrived().await?;
+        }
+        if !F::EXCHANGES.are_many() && self.is_used() {
+            let reason = "its framing has one exchange per connection, and that was done";
+            return Err(Error::broken_before_sent(&self.peer, reason));
+        }
+        self.queue_request(deadline, encode)
+    }
+
+    /// Waits for the greeting, if this is the first exchange.
+    pub(super) async fn await_greeting(&mut self, deadline: Option<Deadline>) -> Result<()> {
+        // With a framing of one exchange, whatever arrives is the reply, including a greeting.
+        if F::EXCHANGES.are_many() && self.is_fresh() {
+            self.receive_message(deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Receives a message without a request.
+    pub(super) async fn receive_message(
+        &mut self,
+        deadline: Option<Deadline>,
+    ) -> Result<Range<usize>> {
+        self.prepare()?;
+        let receive = |it: &mut Self, cx: &mut Context<'_>| it.poll_received(cx, Expected::ANY);
+        let received = self.exchange_in_time(None, deadline, receive).await?;
+        self.is_greeted = true;
+        self.message_in(received).map_err(Error::not_sent)
+    }
+
+    /// Waits for the reply to the oldest request in flight that was not abandoned. Returns where it is in the read buffer.
+    pub(super) async fn next_reply(&mut self) -> Result<Range<usize>> {
+        let received = self.with_timeout(
+            |it| &mut it.waits.reply_timer,
+            |it, cx| it.poll_received(cx, Expected::NOTHING),
+        );
+        let received = received.await.map_err(|fault| self.fail(fault))?;
+        self.message_in(received)
+    }
+
+    /// Queues a request. It is then in flight. Returns its offset.
+    pub(super) fn queue_request(
+        &mut self,
+        deadline: Option<Deadline>,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
+        if F::HAS_IDS {
+            return self.queue_with_id(deadline, encode);
+        }
+        let offset = self.wire.push(self.framing.get_mut(), encode)?;
+        self.in_flight.push_back(offset);
+        Ok(offset)
+    }
+
+    /// Waits until the reply has arrived, unless `reply` is it, and the whole request is sent, unless the server closes first.
+    ///
+    /// A server may reply before it has read the whole request. If the rest were not sent, the server
+    /// would read the next request as a part of this one.
+    fn exchange(
+        &mut self,
+        offset: u64,
+        deadline: Option<Deadline>,
+        mut reply: Option<Received>,
+    ) -> impl Future<Output = Result<Received>> {
+        self.exchange_in_time(Some(offset), deadline, move |it, cx| {
+            let received = match reply.take() {
+                Some(received) => received,
+                None => ready!(it.poll_received(cx, Expected::NOTHING))?,
+            };
+            if it.wire.poll_flush(cx).is_pending() && it.wire.poll_eof(cx).is_pending() {
+                reply = Some(received);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(received))
+        })
+    }
+
+    /// Notes that chunks follow the last request.
+    pub(super) fn begin_chunks(&mut self) {
+        // Until there are some, or their end, the server knows that they are to come.
+        let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
+        self.upload = Some(Chunks { is_announced });
+    }
+
+    /// Queues a chunk of the last request, whole or not at all.
+    pub(super) fn push_chunk(&mut self, encode: impl EncodeRequest) -> Result<()> {
+        self.wire.push_chunk(self.framing.get_mut(), encode)
+    }
+
+    /// Ends the chunks of the request at `offset`, and waits for its reply, unless `answer` is it. Returns where the reply is
+    /// in the read buffer.
+    pub(super) async fn end_chunks(
+        &mut self,
+        offset: u64,
+        deadline: Option<Deadline>,
+        answer: Option<Received>,
+    ) -> Result<Range<usize>> {
+        self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
+        self.upload = None;
+        self.waits.reply_timer.reset();
+        let received = self.exchange(offset, deadline, answer).await?;
+        self.message_in(received)
+    }
+
+    /// Notes that the server has answered before the end of the chunks.
+    #[cold]
+    pub(super) fn note_early_answer(&mut self) {
+        if let Some(Chunks {
+            is_announced: false,
+        }) = self.upload
+        {
+            let reason = "the server answered an upload before its end";
+            self.wire.end_sending(Fault::Broken(reason));
+        }
+        // Unless it is an item of a streamed reply, whose end is to come.
+        if self.in_flight.is_empty() {
+            self.upload = None;
+        }
+    }
+
+    /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
+    /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
+    /// reply is received.
+    pub(super) async fn flush(&mut self) -> bool {
+        self.with_timeout(|it| &mut it.waits.flush_timer, Self::poll_flush)
+            .await
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let wire = &mut self.wire;
+        if wire.sent() >= self.waits.flush_end {
+            // A flush that was dropped has no deadline any more: something else has sent its requests.
+            self.waits.flush_timer.reset();
+            self.waits.flush_end = wire.end_offset();
+        }
+        while wire.poll_flush(cx).is_pending() {
+            if wire.unread() >= MAX_BUFFERED {
+                // This wait is over, so the next flush begins another.
+                self.waits.flush_end = 0;
+                return Poll::Ready(false);
+            }
+            ready!(wire.poll_read(cx));
+        }
+        Poll::Ready(true)
+    }
+
+    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
+    /// of them are queued.
+    pub(super) async fn flush_early(&mut self) {
+        let (end, unsent) = (self.wire.end_offset(), self.wire.unsent());
+        let oldest = self.in_flight.oldest().unwrap_or(end);
+        if unsent >= MAX_BUFFERED {
+            self.flush().await;
+        } else if unsent as u64 >= write_threshold(end - oldest) {
+            self.send_now().await;
+        }
+    }
+
+    /// Sends what can be sent now of the queued requests.
+    pub(super) async fn send_now(&mut self) {
+        let _: Poll<()> = poll_once(|cx| self.wire.poll_flush(cx)).await;
+    }
+
+    /// Waits, as one half of a connection, until another request can be queued.
+    pub(super) fn poll_room(
+        &mut self,
+        has_greeting: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        self.ensure_open()?;
+        if has_greeting && self.is_fresh() {
+            return Poll::Pending;
+        }
+        if self.wire.unsent() >= MAX_BUFFERED {
+            let _: Poll<()> = self.wire.poll_flush(cx);
+        }
+        // With ids, replies would come in any order.
+        let is_full = F::HAS_IDS && !self.in_flight.is_empty() || self.has_most_in_flight();
+        if is_full || self.wire.unsent() >= MAX_BUFFERED {
+            return Poll::Pending;
+        }
+        if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
+            // What is there already is no reply to this request. The receiver parses it.
+            let _: Poll<()> = self.wire.poll_read(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<F: Framing> Exchanges<F> {
+    /// Begins a wait until a request is sent, as one half of a connection.
+    pub(super) fn begin_send(&mut self) {
+        self.waits.flush_timer.reset();
+    }
+
+    /// Waits until the requests before `end` are sent, or nothing can be sent any more.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<()> {
+        match self.wire.poll_flush(cx) {
+            Poll::Pending if self.wire.sent() < end => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Ends the wait for a reply.
+    pub(super) fn end_wait(&mut self) {
+        self.waits.reply_timer.reset();
+    }
+
+    /// Replaces the wakers of earlier tasks, which are foreign code. Later, they would be dropped under a lock.
+    pub(super) fn forget_wakers(&mut self) {
+        self.waits.reply_timer.forget_waker();
+        self.waits.flush_timer.forget_waker();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _: [Poll<()>; 2] = [self.wire.poll_read(&mut cx), self.wire.poll_flush(&mut cx)];
+    }
+
+    /// Shuts the sending half down, within the reply timeout.
+    pub(super) async fn shut_down(&mut self) {
+        let shut_down = |it: &mut Self, cx: &mut Context<'_>| it.wire.poll_shutdown(cx);
+        self.with_timeout(|it| &mut it.waits.reply_timer, shut_down)
+            .await;
+    }
+
+    /// Returns what goes on without them.
+    pub(super) fn into_wire(self) -> (Wire, ConnectionFraming<F>, Peer) {
+        (self.wire, self.framing, self.peer)
+    }
+
+    /// Sets how events are distinguished from replies.
+    #[inline]
+    pub(super) fn set_is_event(&mut self, is_event: fn(&[u8]) -> bool) {
+        self.framing.set_is_event(is_event);
+    }
+
+    /// Returns the message at `range`, which was received last.
+    pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
+        self.ids.message_in::<F>(&self.wire, range)
+    }
+
+    /// Returns the event at `range`, which was received last.
+    pub(super) fn event(&self, range: Range<usize>) -> &[u8] {
+        self.wire.message(range)
+    }
+
+    /// Returns what decodes the message at `range`.
+    #[inline]
+    pub(super) fn message_parts(&mut self, range: Range<usize>) -> (&[u8], &mut F, &Peer) {
+        let message = self.ids.message_in::<F>(&self.wire, range);
+        (message, self.framing.get_mut(), &self.peer)
+    }
+
+    pub(super) const fn framing(&mut self) -> &mut F {
+        self.framing.get_mut()
+    }
+}
+
+impl<F> Exchanges<F> {
+    /// Notes that the greeting was received.
+    pub(super) const fn note_greeting(&mut self) {
+        self.is_greeted = true;
+    }
+
+    /// Returns `true` if no request was made and no greeting received.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.is_greeted && !self.is_used()
+    }
+
+    /// Returns `true` if a request was made.
+    fn is_used(&self) -> bool {
+        self.wire.end_offset() > 0
+    }
+
+    /// Returns `true` if no reply is to come, not even to a request that was abandoned.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Returns the number of requests in flight that were not abandoned.
+    pub(super) fn awaited(&self) -> usize {
+        self.in_flight.awaited()
+    }
+
+    /// Returns `true` if as many requests are in flight as may be, those that were abandoned included.
+    pub(super) fn has_most_in_flight(&self) -> bool {
+        self.in_flight.len() >= self.options.max_in_flight
+    }
+
+    /// Returns the number of bytes of queued requests that were not sent yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.wire.unsent()
+    }
+
+    /// Returns the number of bytes of requests that were sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.wire.sent()
+    }
+
+    /// Returns the number of bytes of all requests.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.wire.end_offset()
+    }
+
+    pub(super) const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(super) const fn options(&self) -> &ConnectOptions {
+        &self.options
+    }
+
+    /// Returns why the connection is closed, if it is.
+    pub(super) fn fault(&self) -> Option<Arc<Fault>> {
+        self.wire.stop_reason()
+    }
+}

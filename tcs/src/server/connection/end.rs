@@ -1,0 +1,87 @@
+//! Why a connection ends.
+
+use std::{fmt, io};
+
+use crate::{server::registry::AbortReason, text::Text};
+
+/// Why a connection ends, or its loop of requests: the error of all that can end one.
+///
+/// The reason decides what is done first, in the order of the variants below. `serve` has the order of these steps.
+#[derive(Debug)]
+pub(super) enum End {
+    // The peer is told why its wait for a request ended, or for the rest of one. Then one of the next group follows.
+    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
+    TimedOut,
+    /// The server drains. No frame has started, or it was not complete in time.
+    Draining,
+    /// The connection drains because of its age.
+    Retired,
+    /// The server needs the place of an idle connection.
+    Evicted,
+    /// The system has no memory for the rest of a frame.
+    OutOfMemory,
+    /// The memory budget has none for it, or others wait for what this frame has.
+    OverBudget,
+
+    // What is left in the write buffer is sent.
+    /// The connection waited for a request, and nothing of it has arrived.
+    Idle,
+    /// The server closes.
+    Closed,
+    /// The peer has closed its sending half, and all requests are answered.
+    Eof,
+    /// A function that took the connection over has ended.
+    Upgraded,
+    /// The loop ends. The connection goes on over TLS, with another loop.
+    StartTls,
+
+    // What is left is dropped: the peer is gone, does not read, or must not hold up the end of the server.
+    /// The transport reported an error, such as a reset.
+    Error(io::Error),
+    /// The peer did not read fast enough.
+    Stalled,
+    /// The peer does not read, and there is no memory for what it does not read.
+    StalledOverBudget,
+    /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
+    PushOverflow,
+    /// The peer closed its sending half, which ends the connection.
+    HalfClosed,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
+    /// A function panicked as it was dropped, which was logged.
+    DropPanicked,
+    /// The function that took the connection over panicked, which was logged.
+    UpgradePanicked,
+    /// The handshake failed, which was logged.
+    TlsFailed,
+}
+
+impl From<AbortReason> for End {
+    fn from(reason: AbortReason) -> Self {
+        Self::Aborted(reason)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            // The stream may be of the user, and its error may quote the peer.
+            Self::Error(error) => return Text::new(error).fmt(f),
+            Self::Eof => "the peer has closed",
+            Self::Upgraded => "the function that took it over has ended",
+            Self::Stalled => "the peer does not read (`write_timeout`)",
+            Self::StalledOverBudget => {
+                "the peer does not read, and the memory for large replies is in use (`memory_budget`)"
+            }
+            Self::PushOverflow => {
+                "the peer does not read, and its events exceed the limit (`max_push_queue`)"
+            }
+            Self::HalfClosed => "the peer has closed its sending half",
+            Self::Aborted(reason) => reason.text(),
+            Self::DropPanicked => "a function panicked as it was dropped",
+            Self::UpgradePanicked => "the function that took it over panicked",
+            Self::TlsFailed => "TLS did not start",
+            _ => "the server has closed",
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! Why a function is dropped.
+
+use super::end::End;
+use crate::{
+    framing::FrameError,
+    server::{limits::Limit, registry::AbortReason},
+};
+
+/// Why a function is dropped before it returns, or its reply. Unless the connection has ended, the peer is told.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// `request_timeout` is over.
+    TimedOut,
+    /// `half_close_timeout` is over.
+    HalfClosed,
+    /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
+    CutFrame(Limit),
+    /// There is no memory for a long chunk of the request.
+    OverBudget,
+    /// The framing cannot carry an item of the reply.
+    Unsendable(FrameError),
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
+    /// The connection has ended for another reason, and cannot be written to.
+    Ended(End),
+}
+
+impl From<End> for Interrupt {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
+    }
+}
