@@ -151,9 +151,10 @@ impl Cache {
         let (Ok(Ok(number)), Ok(by)) = (number, by) else {
             return "CLIENT_ERROR cannot increment or decrement non-numeric value".to_owned();
         };
-        let number = match is_up {
-            true => number.wrapping_add(by),
-            false => number.saturating_sub(by),
+        let number = if is_up {
+            number.wrapping_add(by)
+        } else {
+            number.saturating_sub(by)
         };
         item.version = self.changes;
         item.value = number.to_string().into_bytes();
