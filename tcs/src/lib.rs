@@ -405,9 +405,9 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, as in the [`Report`], `panicked`, or `dropped` before it returned. With the label `operation` if the protocol is a module |
+//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, as in the [`Report`], `panicked`, or `dropped` before it returned |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics. With the label `operation` if the protocol is a module |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
@@ -421,8 +421,9 @@
 //! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
 //!
 //! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
-//! published when they change, and have no labels but `outcome`. `tcs_request_duration_seconds` has the label `operation`
-//! if the protocol is a module. Only the two durations are recorded for each request, which takes two looks at the clock, and one for each read.
+//! published when they change, and have no labels but `outcome`. `tcs_calls_total` and
+//! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
+//! recorded for each request, which takes two looks at the clock, and one for each read.
 //!
 //! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
 //! `examples/prometheus.rs` serves them as text.

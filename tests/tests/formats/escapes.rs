@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Peer, Response,
-    client::{ReplyOrEvent, blocking},
+    ConcurrentServer, Peer, Response, blocking,
+    client::ReplyOrEvent,
     client_protocol,
     format::Json,
     framing::{LengthPrefixed, Lines, Multiplexed},
