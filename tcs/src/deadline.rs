@@ -66,7 +66,7 @@ impl Deadline {
             (None, None) => Ok(None),
             (limit, inherited) => match Self::earlier(limit, inherited) {
                 Some(deadline) if deadline.limit.is_zero() => {
-                    Err(Error::late(&peer(), &deadline).not_sent())
+                    Err(Error::late(&peer(), deadline).not_sent())
                 }
                 deadline => Ok(deadline),
             },
