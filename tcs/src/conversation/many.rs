@@ -50,7 +50,7 @@ type Sending<R, F> = ControlFlow<R, F>;
 
 type Streamed<'a, T, P> = Response<T, Many<'a, P>>;
 
-type Sent<'a, T, P, E> = Result<Result<Streamed<'a, T, P>, E>, Rejection>;
+type Fallible<'a, T, P, E> = Result<Streamed<'a, T, P>, E>;
 
 impl<'a, T, P> Answer<Streamed<'a, T, P>>
 where
@@ -73,16 +73,23 @@ where
     }
 }
 
-impl<'a, T, P, E> Answer<Result<Streamed<'a, T, P>, E>>
+impl<'a, T, P, E> Answer<Fallible<'a, T, P, E>>
 where
     P: Streams,
     P::Item<'a>: Encode<P::Format>,
 {
     /// Returns the response, or sends its items.
+    #[expect(
+        clippy::type_complexity,
+        reason = "an alias cannot name the future that is returned"
+    )]
     pub fn send(
         self,
         info: &ConnectionInfo,
-    ) -> Sending<Result<Streamed<'a, T, P>, E>, impl Future<Output = Sent<'a, T, P, E>>> {
+    ) -> Sending<
+        Fallible<'a, T, P, E>,
+        impl Future<Output = Result<Fallible<'a, T, P, E>, Rejection>>,
+    > {
         match self.0 {
             Ok(Response::Many(reply, items)) => ControlFlow::Continue(async move {
                 send(items, info).await?;
