@@ -21,10 +21,8 @@ use std::{
 
 use tcs::{
     ConcurrentServer,
-    client::{
-        ChannelOptions,
-        blocking::{Channel, Connection},
-    },
+    blocking::{Channel, Connection},
+    client::ChannelOptions,
     format::Postcard,
     server_protocol,
 };

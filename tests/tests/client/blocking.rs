@@ -11,10 +11,8 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ErrorKind, Execution, Result,
-    client::{
-        ChannelOptions, ConnectOptions,
-        blocking::{Channel, Connection},
-    },
+    blocking::{Channel, Connection},
+    client::{ChannelOptions, ConnectOptions},
     server_protocol,
 };
 use tcs_tests::{

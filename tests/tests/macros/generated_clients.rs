@@ -10,12 +10,8 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, Execution,
-    client::{ChannelOptions, blocking},
-    format::Json,
-    framing::LengthPrefixed,
-    server_protocol,
-    transport::memory,
+    ConcurrentServer, ErrorKind, Execution, blocking, client::ChannelOptions, format::Json,
+    framing::LengthPrefixed, server_protocol, transport::memory,
 };
 use tcs_tests::{Running, start, within};
 use tokio::{

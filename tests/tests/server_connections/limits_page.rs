@@ -224,12 +224,12 @@ fn cases() -> Vec<Case> {
 }
 
 /// Returns the kind of the rejection that names a setting.
-async fn kind_of_rejection((setting, set, sent): Case) -> RejectionKind {
+async fn kind_of_rejection((setting, set, requests): Case) -> RejectionKind {
     let (gate, (listener, world)) = (gate(), anywhere());
     let server = ConcurrentServer::new(tester(&gate)).max_connections_per_address(None);
     let server = start(set(server).listener(listener)).await;
     let mut peers = JoinSet::new();
-    for bytes in sent {
+    for bytes in requests {
         let mut peer = world.connect("192.0.2.1:1");
         // It may be told before all is sent.
         patiently(peer.try_send(bytes)).await.ok();
