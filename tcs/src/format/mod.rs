@@ -69,6 +69,8 @@ mod writer;
 
 use crate::framing::Framing;
 
+#[doc(inline)]
+pub use crate::__plain as plain;
 use crate::conversation::Upgrade;
 #[cfg(feature = "codec")]
 pub use codec::{CodecItem, External};
@@ -89,7 +91,7 @@ pub(crate) use writer::{After, WriterState};
 /// A message that can be sent in a format.
 ///
 /// Implement it for a type of your own, or declare a type with `Display` and `FromStr` with
-/// [`plain!`](crate::plain). Types with serde's `Serialize` and messages of `prost` have it for the
+/// [`plain!`](plain!). Types with serde's `Serialize` and messages of `prost` have it for the
 /// formats that the [features](crate#features) enable.
 ///
 /// A format of your own is a type of your own. You can implement this trait for a type of any crate
@@ -121,7 +123,7 @@ pub(crate) use writer::{After, WriterState};
     label = "no `Encode<{Format}>`",
     note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Response` of them",
     note = "with serde: derive `Serialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
-    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`",
+    note = "for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`, for others implement `Encode`",
     note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Encode<Format> {
@@ -180,7 +182,7 @@ pub trait Encode<Format> {
     note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
     note = "with serde: derive `Deserialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "the request is the first parameter without a helper attribute: write `#[state]` before what all connections share; `&Peer` and the like follow the request",
-    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`",
+    note = "for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`, for others implement `Decode`",
     note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Decode<'a, Format>: Sized {

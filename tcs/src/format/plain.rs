@@ -24,7 +24,7 @@ use crate::{Response, conversation::Upgrade};
 /// | `fmt::Arguments` | as text, without a `String` in between | – |
 /// | `Result<T, E>` | `T`, or the text of `E` as an error | `T`; an error arrives [as the framing allows](crate#an-err-of-the-function) |
 ///
-/// For a type of your own with `Display` and `FromStr`, use [`plain!`](crate::plain).
+/// For a type of your own with `Display` and `FromStr`, use [`plain!`](crate::format::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("text", "utf8"))]
@@ -54,15 +54,16 @@ pub enum Plain {}
 ///     }
 /// }
 ///
-/// tcs::plain!(Celsius);
+/// tcs::format::plain!(Celsius);
 ///
 /// #[tcs::server_protocol]
 /// fn warmer(now: Celsius) -> Celsius {
 ///     Celsius(now.0 + 1.0)
 /// }
 /// ```
+#[doc(hidden)]
 #[macro_export]
-macro_rules! plain {
+macro_rules! __plain {
     ($($type:ty),+ $(,)?) => {$(
         impl $crate::format::Encode<$crate::format::Plain> for $type {
             #[inline]
@@ -235,7 +236,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], DecodeError> {
     array.map_err(|_| DecodeError::new(format_args!("expected {N} bytes, got {length}")))
 }
 
-plain! {
+__plain! {
     bool, char, f32, f64,
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize,
     NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<usize>,
