@@ -1,6 +1,7 @@
 //! `tcs call`, `tcs describe` and `tcs listen`, as programs.
 
 mod call;
+mod completions;
 mod describe;
 mod hostile;
 mod listen;
