@@ -100,9 +100,10 @@ pub(crate) async fn complete(
     };
     // Shells expand what they complete with, so nothing else of a server reaches them.
     let is_word = |name: &str| name.chars().all(|it| it.is_alphanumeric() || it == '_');
-    let words = operations.iter().filter(|it| is_word(&it.name));
-    let lines: String = words.map(|it| format!("{}\n", it.name)).collect();
-    print(&[lines.as_bytes()])
+    let names = operations.iter().map(|it| it.name.as_str());
+    let mut words: Vec<_> = names.filter(|name| is_word(name)).collect();
+    words.push("");
+    print(&[words.join("\n").as_bytes()])
 }
 
 /// Connects, and asks a server to describe itself in each of these formats. Returns `None` if it knows none.

@@ -12,6 +12,7 @@ mod pages;
 mod payload;
 mod proxy;
 mod rejections;
+mod socket;
 mod target;
 mod wire;
 

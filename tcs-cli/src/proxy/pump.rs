@@ -171,6 +171,12 @@ impl<'a> Writing<'a> {
 
     /// Writes some bytes of the chunk. Safe to cancel.
     async fn next(&mut self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.written == self.chunk.len() {
+            // TLS keeps what the socket did not take.
+            to.flush().await?;
+            self.chunk.clear();
+            return Ok(());
+        }
         let mut rest = self.chunk.get(self.written..).unwrap_or_default();
         let rate = self.faults.rate.map(|rate| rate.max(1));
         if let Some(rate) = rate {
@@ -190,9 +196,6 @@ impl<'a> Writing<'a> {
         }
         self.passed += length as u64;
         self.written += length;
-        if self.written == self.chunk.len() {
-            self.chunk.clear();
-        }
         Ok(())
     }
 }

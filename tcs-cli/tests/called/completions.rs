@@ -28,8 +28,8 @@ async fn completed(line: &str) -> Vec<String> {
     command.arg(env!("CARGO_BIN_EXE_tcs")).stdin(Stdio::null());
     let output = within(command.output()).await.expect("there is bash");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
-    text.lines().map(str::to_owned).collect()
+    let words = String::from_utf8(output.stdout).expect("it prints text");
+    words.lines().map(str::to_owned).collect()
 }
 
 const NO_FILES: &str = "compopt +o default +o bashdefault";
