@@ -109,9 +109,15 @@ impl Listener {
         };
         bound.await.map_err(|error| {
             let message = format!("cannot listen on {endpoint}: {error}");
-            Failure::new(Exit::Connect, message).hint(
-                "end what listens there, or choose another port, or unix:PATH: localhost:0 is any free port",
-            )
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "end what listens there, or choose another port: localhost:0 is any free port"
+                }
+                _ => {
+                    "write HOST:PORT with a name of this machine, such as localhost:0, or unix:PATH"
+                }
+            };
+            Failure::new(Exit::Connect, message).hint(hint)
         })
     }
 

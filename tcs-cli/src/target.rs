@@ -213,7 +213,7 @@ fn unconnected(error: tcs::Error, address: &str) -> Failure {
     if kind == ErrorKind::Resolve {
         failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
     } else if has("refused") || has("No such file") {
-        failure.hint("nothing listens there: start the server, or check the port")
+        failure.hint("nothing listens there: start the server, or check the address")
     } else if kind == ErrorKind::TimedOut {
         failure.hint(format_args!(
             "{address} does not answer: check the host, or raise --connect-timeout"

@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use tcs::ConcurrentServer;
 use tcs_tests::{Scratch, patiently, start, within};
-use tokio::{net::TcpListener, process::Command};
+use tokio::process::Command;
 
-use crate::{describe::json_bank, printed, ran, scripted};
+use crate::{describe::json_bank, listening, printed, ran, scripted};
 
 /// Returns what bash completes a line with: the words, and whether file names may come after them.
 async fn completed(line: &str) -> Vec<String> {
@@ -56,8 +56,7 @@ async fn bash_completes_the_operations_of_a_server() {
 
 #[tokio::test]
 async fn bash_is_silent_without_a_server_and_runs_nothing_of_it() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let silent = silent.local_addr().expect("it has one");
+    let (_listener, silent) = listening().await;
     for line in [
         "tcs call 127.0.0.1:1 -o ".to_owned(),
         format!("tcs call {silent} -o "),

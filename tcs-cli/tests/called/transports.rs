@@ -100,7 +100,7 @@ async fn unix_sockets_have_paths() {
 }
 
 /// Starts a command that says where it listens.
-async fn listening(arguments: &[&str]) -> (Process, String) {
+async fn started(arguments: &[&str]) -> (Process, String) {
     let mut process = tcs(arguments);
     let line = process.line().await;
     let address = line.split_whitespace().nth(2).expect("it says where");
@@ -135,6 +135,20 @@ async fn script_is_followed_over_tls_and_unix_sockets() {
         fails(&ran(&call("Cid", &["--timeout", "50ms"])).await, 4, "50ms");
         peer.followed().await;
     }
+    let wrong = [
+        "listen",
+        "--echo",
+        "--cert",
+        key.path(),
+        "--key",
+        key.path(),
+    ];
+    fails(&ran(&wrong).await, 2, "files in PEM");
+    fails(
+        &ran(&["listen", "--echo", "unix:/nowhere/x"]).await,
+        3,
+        "or unix:PATH",
+    );
     let peer = scripted("expect Ann", &tls).await;
     fails(&ran(&["call", &peer.address, "Ann"]).await, 5, "add --tls");
     fails(&peer.ended().await, 1, "no TLS with the client");
@@ -161,9 +175,9 @@ async fn echo_serves_tls_and_the_path_that_another_run_has_left() {
     // The second server looks whether anyone listens, which is a connection.
     let listen = ["listen", &at, "--echo", "--connections", "2"];
     for tls in [&["--cert", cert.path(), "--key", key.path()][..], &[]] {
-        let (server, address) = listening(&[&listen, tls].concat()).await;
+        let (server, address) = started(&[&listen, tls].concat()).await;
         let wrong = tcs(&listen).finished().await.into();
-        fails(&wrong, 3, "unix:PATH");
+        fails(&wrong, 3, "end what listens there");
         if tls.is_empty() {
             assert_eq!(printed(ran(&["call", &address, "Ann"]).await), ["Ann"]);
         } else {
@@ -185,8 +199,8 @@ async fn proxy_decrypts_and_passes_between_transports() {
     let file: Scratch = root.file();
     let upstream = format!("tls://localhost:{}", secure.addr().port());
     let (mut first, address) =
-        listening(&["proxy", &unix_address(), &upstream, "--ca", file.path()]).await;
-    let (mut second, address) = listening(&["proxy", "127.0.0.1:0", &address]).await;
+        started(&["proxy", &unix_address(), &upstream, "--ca", file.path()]).await;
+    let (mut second, address) = started(&["proxy", "127.0.0.1:0", &address]).await;
     let long = "x".repeat(1 << 20);
     let requests = Scratch::new(&format!("Ann\n{long}\n"));
     let call = [
@@ -206,7 +220,7 @@ async fn proxy_decrypts_and_passes_between_transports() {
             .ends_with("#1 <- message 11 \"Hello, Ann!\"")
         {}
     }
-    let (mut wrong, address) = listening(&["proxy", "127.0.0.1:0", &upstream]).await;
+    let (mut wrong, address) = started(&["proxy", "127.0.0.1:0", &upstream]).await;
     fails(&ran(&["call", &address, "Ann"]).await, 6, "");
     assert!(wrong.line().await.contains("connected"));
     assert!(wrong.line().await.contains("certificate"));
