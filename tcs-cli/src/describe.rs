@@ -22,6 +22,8 @@ use crate::{
 
 /// The id of its request, which no other request has.
 const ID: u32 = u32::MAX;
+/// How long a shell waits for the names that complete a line.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest description that is read.
 const MAX_LEN: usize = 8 << 20;
 
@@ -58,30 +60,67 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn describe(args: Args) -> Result<(), Failure> {
-    let stream = args.target.connect().await?;
-    let mut wire = Wire::new(stream, &args.framing, Side::Client, MAX_LEN);
     let formats = args
         .format
         .map_or(Named::ALL.to_vec(), |format| vec![format]);
+    let contract = fetch_any(&args.target, &args.framing, &formats, args.timeout).await?;
+    let Some(contract) = contract else {
+        let message = "the server does not describe itself";
+        return Err(Failure::new(Exit::Rejected, message)
+            .hint("give its module the option `describe`, or check --format and --framing"));
+    };
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&contract);
+        json.unwrap_or_default() + "\n"
+    } else if args.names {
+        let names = contract.operations.iter();
+        let line = |it: &Operation| escaped(it.name.as_bytes()) + "\n";
+        names.map(line).collect()
+    } else {
+        escaped(contract.to_string().as_bytes())
+    };
+    print(&[text.as_bytes()])
+}
+
+/// Prints the names of the operations for a shell, which waits, or nothing.
+pub(crate) async fn complete(
+    target: &Target,
+    framing: &FramingSpec,
+    format: Format,
+) -> Result<(), Failure> {
+    let formats = match format {
+        Format::Plain => &Named::ALL[..],
+        Format::Json => &[Named::Json],
+        Format::Messagepack => &[Named::Messagepack],
+    };
+    let contract = timeout(PATIENCE, fetch_any(target, framing, formats, PATIENCE)).await;
+    let operations = match contract {
+        Ok(Ok(Some(contract))) => contract.operations,
+        _ => Vec::new(),
+    };
+    // Shells expand what they complete with, so nothing else of a server reaches them.
+    let is_word = |name: &str| name.chars().all(|it| it.is_alphanumeric() || it == '_');
+    let names = operations.iter().map(|it| it.name.as_str());
+    let mut words: Vec<_> = names.filter(|name| is_word(name)).collect();
+    words.push("");
+    print(&[words.join("\n").as_bytes()])
+}
+
+/// Connects, and asks a server to describe itself in each of these formats. Returns `None` if it knows none.
+async fn fetch_any(
+    target: &Target,
+    framing: &FramingSpec,
+    formats: &[Named],
+    limit: Duration,
+) -> Result<Option<Contract>, Failure> {
+    let stream = target.connect().await?;
+    let mut wire = Wire::new(stream, framing, Side::Client, MAX_LEN);
     for format in formats {
-        let Some(contract) = fetch(&mut wire, format, args.timeout).await? else {
-            continue;
-        };
-        let text = if args.json {
-            let json = serde_json::to_string_pretty(&contract);
-            json.unwrap_or_default() + "\n"
-        } else if args.names {
-            let names = contract.operations.iter();
-            let line = |it: &Operation| escaped(it.name.as_bytes()) + "\n";
-            names.map(line).collect()
-        } else {
-            escaped(contract.to_string().as_bytes())
-        };
-        return print(&[text.as_bytes()]);
+        if let Some(contract) = fetch(&mut wire, *format, limit).await? {
+            return Ok(Some(contract));
+        }
     }
-    let message = "the server does not describe itself";
-    Err(Failure::new(Exit::Rejected, message)
-        .hint("give its module the option `describe`, or check --format and --framing"))
+    Ok(None)
 }
 
 /// A format of modules.

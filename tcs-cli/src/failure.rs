@@ -106,6 +106,12 @@ impl From<tcs::Error> for Failure {
             ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => Exit::Closed,
             _ => Exit::Usage,
         };
-        Self::new(exit, message)
+        let is_file = error.kind() == ErrorKind::Setting && message.starts_with("TLS: ");
+        let failure = Self::new(exit, message);
+        if is_file {
+            return failure
+                .hint("name files in PEM that can be read, and a key that is of the certificate");
+        }
+        failure
     }
 }

@@ -12,6 +12,7 @@ mod pages;
 mod payload;
 mod proxy;
 mod rejections;
+mod socket;
 mod target;
 mod wire;
 
@@ -38,6 +39,9 @@ enum Command {
         /// bash, elvish, fish, powershell or zsh
         #[arg(value_enum, hide_possible_values = true)]
         shell: clap_complete::Shell,
+        /// Print the operations that may follow a line, as the scripts do
+        #[arg(long, value_name = "LINE", allow_hyphen_values = true, hide = true)]
+        operations: Option<String>,
     },
     /// Print the man page
     Man,
@@ -50,7 +54,31 @@ fn main() -> ExitCode {
         Command::Listen(args) => listen::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Proxy(args) => proxy::run(args),
-        Command::Completions { shell } => pages::completions(shell),
+        Command::Completions {
+            operations: Some(line),
+            ..
+        } => operations(&line),
+        Command::Completions { shell, .. } => pages::completions(shell),
         Command::Man => pages::man(),
+    }
+}
+
+/// Prints the operations that may follow a line: `tcs call HOST:PORT -o `. Says nothing of what is wrong.
+fn operations(line: &str) -> ExitCode {
+    // What is not yet whole is completed by the shell.
+    let line = line.rsplit_once(' ').map_or("", |(line, _)| line);
+    let words = line
+        .split_whitespace()
+        .map(|word| word.replace(['"', '\'', '\\'], ""));
+    let words = words.skip_while(|word| word != "call");
+    let mut words: Vec<_> = ["tcs".to_owned()].into_iter().chain(words).collect();
+    let is_asked = words
+        .pop()
+        .is_some_and(|last| last == "-o" || last == "--operation");
+    match Cli::try_parse_from(words) {
+        Ok(Cli {
+            command: Command::Call(args),
+        }) if is_asked => args.complete(),
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -15,11 +15,48 @@ use crate::{
     output::{print, unprinted},
 };
 
+/// Asks `tcs` for the operations of the server after `tcs call HOST:PORT -o`, and `clap` for all else.
+const BASH: &str = r#"
+_tcs_call() {
+    if [[ ${COMP_WORDS[1]} == call && ( $3 == -o || $3 == --operation ) ]]; then
+        compopt +o default +o bashdefault
+        local names=$("$1" completions bash --operations "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+        COMPREPLY=($(compgen -W "$names" -- "$2"))
+    else
+        _tcs "$@"
+    fi
+}
+"#;
+const FISH: &str = r#"complete -c tcs -n "__fish_tcs_using_subcommand call" -s o -l operation -x \
+    -a '(tcs completions fish --operations (commandline -cp | string collect -N) 2>/dev/null)'
+"#;
+/// Stands before the function that `clap` writes.
+const ZSH: &str = r#"#compdef tcs
+_tcs_operations() {
+    local -a names=(${(f)"$(tcs completions zsh --operations "$LBUFFER" 2>/dev/null)"})
+    compadd "$@" -a names
+}
+"#;
+
 /// Prints the completions of a shell.
 pub(crate) fn completions(shell: Shell) -> ExitCode {
     let mut page = Vec::new();
     generate(shell, &mut Cli::command(), "tcs", &mut page);
-    report(print(&[&page]))
+    let page = String::from_utf8_lossy(&page);
+    let page = match shell {
+        Shell::Bash => page.replace("complete -F _tcs ", "complete -F _tcs_call ") + BASH,
+        Shell::Fish => page.into_owned() + FISH,
+        Shell::Zsh => {
+            let operation = "[Call an operation; TEXT has its arguments in JSON]:NAME:_";
+            let page = page.replace(
+                &format!("{operation}default"),
+                &format!("{operation}tcs_operations"),
+            );
+            page.replacen("#compdef tcs\n", ZSH, 1)
+        }
+        _ => page.into_owned(),
+    };
+    report(print(&[page.as_bytes()]))
 }
 
 /// Prints the man page: that of `tcs`, and the options of each command.

@@ -1,4 +1,4 @@
-//! The names of rejections.
+//! The names of rejections, which live as long as what counts them. The texts of [`RejectionKind`] do not.
 
 use tcs::RejectionKind;
 
@@ -17,5 +17,22 @@ pub(crate) const fn name(kind: RejectionKind) -> &'static str {
         RejectionKind::TooManyConnections => "too many connections",
         RejectionKind::ProtocolError => "protocol error",
         _ => "unknown rejection",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_library() {
+        for kind in (0..=u8::MAX).filter_map(RejectionKind::from_code) {
+            // The bench has limits of its own.
+            let by_server = match kind {
+                RejectionKind::TimedOut => " by the server",
+                _ => "",
+            };
+            assert_eq!(name(kind), format!("{kind}{by_server}"));
+        }
     }
 }

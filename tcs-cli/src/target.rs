@@ -14,9 +14,12 @@ use tcs::{
     framing::Raw,
     transport::{ClientTls, Stream},
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time};
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    socket::Socket,
+};
 
 /// The server, and how to reach it.
 #[derive(Clone, Debug, clap::Args)]
@@ -151,7 +154,28 @@ impl Connector {
         let connected = options.connect::<Raw>(address.as_str()).await;
         let connection = connected.map_err(|error| unconnected(error, address))?;
         let peer = connection.peer().addr();
-        let mut stream = connection.into_parts()?.stream;
+        let stream = connection.into_parts()?.stream;
+        self.over(stream, peer).await
+    }
+
+    /// Connects, and returns the stream and the socket below it.
+    pub(crate) async fn connect_socket(&self) -> Result<(Stream, Socket), Failure> {
+        let opened = time::timeout(self.connect_timeout, Socket::connect(&self.endpoint)).await;
+        let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let opened = opened.and_then(|socket| {
+            let peer = socket.peer().parse().ok();
+            Ok((peer, socket.into_stream()?))
+        });
+        let (peer, (stream, socket)) = opened.map_err(|error| {
+            let message = format!("cannot connect to {}: {error}", self.address);
+            Failure::new(Exit::Connect, message)
+        })?;
+        Ok((self.over(stream, peer).await?, socket))
+    }
+
+    /// Begins what the server expects at first: the PROXY header and TLS.
+    async fn over(&self, mut stream: Stream, peer: Option<SocketAddr>) -> Result<Stream, Failure> {
+        let address = &self.endpoint;
         if let Some(client) = self.proxy {
             let header = proxy_header(client, peer);
             stream.write_all(header.as_bytes()).await.map_err(|error| {
@@ -168,6 +192,7 @@ impl Connector {
             .rsplit_once(':')
             .map_or(address.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
         let connection: Connection<Raw> = options.over(stream)?;
         let secured = connection.start_tls(tls, host).await;
         let connection = secured.map_err(|error| unconnected(error, address))?;
@@ -188,7 +213,7 @@ fn unconnected(error: tcs::Error, address: &str) -> Failure {
     if kind == ErrorKind::Resolve {
         failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
     } else if has("refused") || has("No such file") {
-        failure.hint("nothing listens there: start the server, or check the port")
+        failure.hint("nothing listens there: start the server, or check the address")
     } else if kind == ErrorKind::TimedOut {
         failure.hint(format_args!(
             "{address} does not answer: check the host, or raise --connect-timeout"

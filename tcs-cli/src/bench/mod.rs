@@ -45,7 +45,7 @@ use crate::{
 };
 
 const EXIT_CODES: &str = "\
-Exit codes, by the commonest error: 0 none, 1 rejected or wrong reply, 2 wrong usage, \
+Exit codes: 0 fine, 1 rejected or wrong reply, 2 wrong usage, \
 3 cannot connect, 4 too late, 5 wrong framing, 6 closed too early, 130 Ctrl-C";
 
 /// What `--help-all` says after them.
@@ -139,7 +139,7 @@ pub(crate) struct Measure {
         help_heading = "Load")]
     requests: Option<u64>,
     /// How long to send before anything counts
-    #[arg(short, long, value_name = "TIME", value_parser = duration, help_heading = "Load")]
+    #[arg(short, long, value_name = "TIME", value_parser = duration, help_heading = "Load", hide_short_help = true)]
     warm_up: Option<Duration>,
     /// Requests from a file, with weights: `9 get key`
     ///
@@ -147,12 +147,13 @@ pub(crate) struct Measure {
     #[arg(short, long, value_name = "FILE", help_heading = "Load")]
     mix: Option<String>,
     /// How long to wait for a reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Load")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Load",
+        hide_short_help = true)]
     timeout: Duration,
     /// Open a connection for each request
     ///
     /// The time to connect counts.
-    #[arg(long, help_heading = "Load")]
+    #[arg(long, help_heading = "Load", hide_short_help = true)]
     reconnect: bool,
     /// Wait for a message of the server first
     #[arg(long, help_heading = "Load")]
@@ -178,7 +179,8 @@ pub(crate) struct Measure {
         long,
         value_name = "FILE.json",
         conflicts_with = "json",
-        help_heading = "Result"
+        help_heading = "Result",
+        hide_short_help = true
     )]
     compare: Option<String>,
     #[command(flatten)]

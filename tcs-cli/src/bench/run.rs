@@ -34,6 +34,9 @@ const OPENING: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How long a server that speaks first may take for it at most to be noticed.
+///
+/// No event says that a server will stay silent, so only a time can. It is waited for once, before the clock starts, and
+/// nothing depends on it: a server that speaks later was not noticed, as `docs/cli-bench.md` says.
 const SILENCE: Duration = Duration::from_millis(100);
 /// In how many parts at most the requests of a connection that were not sent are recorded.
 const PARTS: u64 = 1_000;

@@ -7,6 +7,7 @@ mod session;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
+    describe,
     failure::{Failure, report, run_async},
     framing::FramingSpec,
     help::HelpFlags,
@@ -131,6 +132,16 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 impl Args {
+    /// Prints the operations of the server, for shells.
+    pub(crate) fn complete(&self) -> ExitCode {
+        let format = self.view.format;
+        report(run_async(describe::complete(
+            &self.target,
+            &self.framing,
+            format,
+        )))
+    }
+
     /// Returns an error for options that exclude each other.
     fn check(&self) -> Result<(), Failure> {
         if self.operation.is_some() && self.view.format == crate::payload::Format::Plain {

@@ -2,21 +2,23 @@
 
 use std::{io, time::Duration};
 
-use tcs::{Rejection, framing::Announcement};
-use tokio::{
-    io::Interest,
-    net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+use tcs::{
+    Rejection,
+    framing::Announcement,
+    transport::{Stream, Tls},
 };
+use tokio::time::{sleep, timeout};
 
 use super::{
-    Args, accept, close,
+    Args, close, open,
     script::{Script, Step},
+    unaccepted,
 };
 use crate::{
     failure::{Exit, Failure},
     framing::Kind,
     payload::{View, escaped, to_hex},
+    socket::{Listener, Socket},
     wire::{Wire, WireError},
 };
 
@@ -24,10 +26,11 @@ use crate::{
 const STALL_TICK: Duration = Duration::from_millis(20);
 
 struct Follower<'a> {
-    listener: &'a TcpListener,
+    listener: &'a Listener,
     args: &'a Args,
+    tls: Option<Tls>,
     /// The connection, unless the script has closed it.
-    wire: Option<Wire<TcpStream>>,
+    wire: Option<(Wire<Stream>, Socket)>,
     /// The id of the last request.
     id: u32,
 }
@@ -35,12 +38,14 @@ struct Follower<'a> {
 /// Follows a script. The first connection is taken without a step.
 pub(super) async fn follow(
     script: &Script,
-    listener: &TcpListener,
+    listener: &Listener,
     args: &Args,
+    tls: Option<Tls>,
 ) -> Result<(), Failure> {
     let mut peer = Follower {
         listener,
         args,
+        tls,
         wire: None,
         id: 0,
     };
@@ -70,7 +75,7 @@ pub(super) async fn follow(
             },
         })?;
     }
-    if let Some(wire) = &mut peer.wire {
+    if let Some((wire, _)) = &mut peer.wire {
         close(wire).await;
     }
     Ok(())
@@ -81,7 +86,9 @@ impl Follower<'_> {
         match step {
             Step::Accept => {
                 self.wire = None;
-                self.wire = Some(accept(self.listener, self.args).await?);
+                let socket = self.listener.accept().await;
+                let socket = socket.map_err(|error| unaccepted(&error))?;
+                self.wire = Some(open(socket, &self.args.framing, self.tls.as_ref()).await?);
                 Ok(())
             }
             Step::Expect(expected) => {
@@ -109,9 +116,12 @@ impl Follower<'_> {
             }
             Step::ExpectAny => self.message(b"a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
-            Step::ExpectEnd => match self.wire()?.next().await.map_err(unlike)? {
-                None => Ok(()),
-                Some(frame) => self.compare(false, "the end, not ", b"", &frame.payload),
+            Step::ExpectEnd => match self.wire()?.next().await {
+                Ok(None) => Ok(()),
+                // Many clients close without the farewell of TLS.
+                Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+                Err(error) => Err(unlike(error)),
+                Ok(Some(frame)) => self.compare(false, "the end, not ", b"", &frame.payload),
             },
             Step::Pause(time) => {
                 sleep(*time).await;
@@ -122,13 +132,11 @@ impl Follower<'_> {
                 timeout(*time, self.stall()).await.unwrap_or(Ok(()))
             }
             Step::Reset => {
-                let wire = self.take_wire()?;
-                wire.stream
-                    .set_zero_linger()
-                    .map_err(|error| failed(&error))
+                let (_wire, socket) = self.wire.take().ok_or_else(no_connection)?;
+                socket.must_reset().map_err(|error| failed(&error))
             }
             Step::Close => {
-                let mut wire = self.take_wire()?;
+                let (mut wire, _) = self.wire.take().ok_or_else(no_connection)?;
                 close(&mut wire).await;
                 Ok(())
             }
@@ -149,7 +157,7 @@ impl Follower<'_> {
         let id = self.id;
         let wire = self.wire()?;
         // Framings that announce nothing send what is announced as ordinary messages.
-        let announce = |wire: &mut Wire<TcpStream>, what, id| {
+        let announce = |wire: &mut Wire<Stream>, what, id| {
             wire.queue_with(|framing, out| {
                 framing.set_id(id);
                 framing.announce(what, 1, out)
@@ -183,12 +191,9 @@ impl Follower<'_> {
         wire.flush().await.map_err(|error| failed(&error))
     }
 
-    fn wire(&mut self) -> Result<&mut Wire<TcpStream>, Failure> {
-        self.wire.as_mut().ok_or_else(no_connection)
-    }
-
-    fn take_wire(&mut self) -> Result<Wire<TcpStream>, Failure> {
-        self.wire.take().ok_or_else(no_connection)
+    fn wire(&mut self) -> Result<&mut Wire<Stream>, Failure> {
+        let open = self.wire.as_mut().ok_or_else(no_connection)?;
+        Ok(&mut open.0)
     }
 
     /// Waits for the next message. Notices of a client are no messages.
@@ -263,9 +268,9 @@ impl Follower<'_> {
 
     /// Waits until the client closes its half or is gone, without reading.
     async fn stall(&mut self) -> Result<(), Failure> {
-        let stream = &self.wire()?.stream;
+        let (_, socket) = self.wire.as_ref().ok_or_else(no_connection)?;
         loop {
-            let ready = stream.ready(Interest::READABLE).await;
+            let ready = socket.readable().await;
             match ready {
                 Ok(ready) if !ready.is_read_closed() => sleep(STALL_TICK).await,
                 _ => return Ok(()),

@@ -3,12 +3,15 @@
 mod follow;
 mod script;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use tcs::framing::{Exchanges, Side};
+use tcs::{
+    Peer,
+    framing::{Exchanges, Side},
+    transport::{Handshake as _, Stream, Tls},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -20,6 +23,7 @@ use crate::{
     help::HelpFlags,
     output::print,
     payload::{View, escaped, unescaped},
+    socket::{Listener, Socket},
     target::duration,
     wire::Wire,
 };
@@ -35,9 +39,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = script::HELP, disable_help_flag = true)]
 pub(crate) struct Args {
-    /// Where to listen; the port 0 is any free one
-    #[arg(value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-    address: SocketAddr,
+    /// Where to listen, or unix:PATH; the port 0 is any free one
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    address: String,
+    /// Speak TLS, with the certificate in this PEM file
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     does: Does,
     /// Serve N connections [default: until Ctrl-C]
@@ -84,22 +94,36 @@ async fn listen(args: Args) -> Result<(), Failure> {
     };
     let reply = args.does.reply.as_deref();
     let reply = reply.map(|text| message(args.view, text)).transpose()?;
-    let listener = bind(args.address).await?;
+    let tls = match (&args.cert, &args.key) {
+        (Some(certificate), Some(key)) => Some(Tls::from_pem(certificate, key)?),
+        _ => None,
+    };
+    let (listener, address) = Listener::bind(&args.address).await?;
+    print(&[format!("listening on {address}\n").as_bytes()])?;
     if let Some(script) = script {
-        return follow::follow(&script, &listener, &args).await;
+        return follow::follow(&script, &listener, &args, tls).await;
     }
     let mut left = args.connections.unwrap_or(u64::MAX);
     let mut served = JoinSet::new();
     while left > 0 {
         tokio::select! {
-            accepted = accept(&listener, &args) => match accepted {
-                Ok(wire) => {
+            accepted = listener.accept() => match accepted {
+                Ok(socket) => {
                     left -= 1;
-                    let exchanges = args.framing.exchanges();
-                    served.spawn(serve(wire, reply.clone(), args.verbose, exchanges));
+                    let (framing, tls) = (args.framing.clone(), tls.clone());
+                    let (reply, verbose, limit) = (reply.clone(), args.verbose, args.timeout);
+                    served.spawn(async move {
+                        let opened = timeout(limit, open(socket, &framing, tls.as_ref())).await;
+                        match opened {
+                            Ok(Ok((wire, _))) => serve(wire, reply, verbose, framing.exchanges()).await,
+                            Ok(Err(failure)) => drop(failure.report()),
+                            // It has never begun.
+                            Err(_) => {}
+                        }
+                    });
                 }
-                Err(failure) => {
-                    failure.report();
+                Err(error) => {
+                    unaccepted(&error).report();
                     // Without descriptors, the next attempt would fail at once.
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -112,31 +136,31 @@ async fn listen(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let listening = async {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok::<_, std::io::Error>((listener, address))
-    };
-    let (listener, address) = listening.await.map_err(|error| {
-        let message = format!("cannot listen on {address}: {error}");
-        Failure::new(Exit::Connect, message)
-            .hint("end what listens there, or choose another port: 0 is any free one")
-    })?;
-    print(&[format!("listening on {address}\n").as_bytes()])?;
-    Ok(listener)
+fn unaccepted(error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Connect,
+        format_args!("cannot accept a connection: {error}"),
+    )
 }
 
-async fn accept(listener: &TcpListener, args: &Args) -> Result<Wire<TcpStream>, Failure> {
-    let (stream, _) = listener.accept().await.map_err(|error| {
-        Failure::new(
-            Exit::Connect,
-            format_args!("cannot accept a connection: {error}"),
-        )
-    })?;
-    // Steps of a script may be small.
-    drop(stream.set_nodelay(true));
-    Ok(Wire::new(stream, &args.framing, Side::Server, 8 << 20))
+/// Begins a connection, after the handshake if there is TLS. Returns its socket as well.
+async fn open(
+    socket: Socket,
+    framing: &FramingSpec,
+    tls: Option<&Tls>,
+) -> Result<(Wire<Stream>, Socket), Failure> {
+    let (mut stream, socket) = socket.into_stream().map_err(|error| unaccepted(&error))?;
+    if let Some(tls) = tls {
+        let secured = tls.perform(stream, &mut Peer::unnamed()).await;
+        stream = secured.map_err(|error| {
+            Failure::new(
+                Exit::Rejected,
+                format_args!("no TLS with the client: {error}"),
+            )
+            .hint("let the client speak TLS, and trust the certificate of --cert")
+        })?;
+    }
+    Ok((Wire::new(stream, framing, Side::Server, 8 << 20), socket))
 }
 
 /// Returns the message of a text, which has escapes unless the format is JSON.

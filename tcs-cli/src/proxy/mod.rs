@@ -7,16 +7,15 @@ mod pump;
 mod show;
 
 use std::{
-    io,
     pin::pin,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use tcs::transport::Stream;
 use tokio::{
-    io::AsyncWriteExt as _,
-    net::{TcpListener, TcpStream},
+    io::{AsyncWriteExt as _, split},
     runtime, signal, time,
 };
 
@@ -26,12 +25,13 @@ use self::{
     show::{Show, Style},
 };
 use crate::{
-    failure::{self, Exit, Failure},
+    failure::{self, Failure},
     framing::FramingSpec,
     help::HelpFlags,
     output::print,
     payload::View,
-    target::duration,
+    socket::{Listener, Socket},
+    target::{Connector, Target, duration},
 };
 
 const DIRECTIONS: &str = "\
@@ -49,10 +49,10 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = DIRECTIONS, after_long_help = format!("{DIRECTIONS}\n\n{EXAMPLES}"), disable_help_flag = true)]
 pub(crate) struct Args {
-    /// Where clients connect, HOST:PORT
+    /// Where clients connect: HOST:PORT or unix:PATH
     listen: String,
-    /// The server, HOST:PORT
-    upstream: String,
+    #[command(flatten)]
+    upstream: Target,
     /// Framing, such as lines [default: length-prefixed]
     #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
         long_help = crate::framing::LONG_HELP)]
@@ -94,7 +94,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(Proxy::new(args).run());
+            let result = runtime.block_on(async { Proxy::new(args)?.run().await });
             runtime.shutdown_background();
             result
         }
@@ -109,7 +109,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 #[derive(Debug)]
 struct Proxy {
     listen: String,
-    upstream: String,
+    upstream: Connector,
     framing: FramingSpec,
     style: Arc<Style>,
     up: Faults,
@@ -118,13 +118,11 @@ struct Proxy {
     must_reset: bool,
 }
 
-/// How long the server may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an end may take to close after a cut.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Proxy {
-    fn new(args: Args) -> Self {
+    fn new(args: Args) -> Result<Self, Failure> {
         let faults = |direction| Faults {
             delay: Directed::of(&args.delay, direction).unwrap_or_default(),
             jitter: args.jitter.unwrap_or_default(),
@@ -133,11 +131,11 @@ impl Proxy {
             rate: Directed::of(&args.rate, direction),
         };
         let (up, down) = (faults(Direction::Up), faults(Direction::Down));
-        Self {
+        Ok(Self {
             up,
             down,
             listen: args.listen,
-            upstream: args.upstream,
+            upstream: args.upstream.prepare()?,
             framing: args.framing,
             style: Arc::new(Style {
                 start: Instant::now(),
@@ -147,16 +145,12 @@ impl Proxy {
             }),
             seed: args.seed.unwrap_or_else(seed),
             must_reset: args.reset,
-        }
+        })
     }
 
     async fn run(self) -> Result<(), Failure> {
-        let listener = TcpListener::bind(&self.listen).await;
-        let listener = listener.map_err(|error| unbound(&self.listen, &error))?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| unbound(&self.listen, &error))?;
-        let upstream = &self.upstream;
+        let (listener, address) = Listener::bind(&self.listen).await?;
+        let upstream = &self.upstream.address;
         let line = format!("listening on {address} for {upstream}; Ctrl-C ends it\n");
         print(&[line.as_bytes()])?;
         if self.up.jitter > Duration::ZERO {
@@ -172,7 +166,7 @@ impl Proxy {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((client, _)) => {
+                Ok(client) => {
                     connection += 1;
                     tokio::spawn(Arc::clone(&proxy).connection(connection, client));
                 }
@@ -185,33 +179,41 @@ impl Proxy {
         }
     }
 
-    async fn connection(self: Arc<Self>, number: u64, client: TcpStream) {
-        let peer = client
-            .peer_addr()
-            .map_or_else(|_| "a client".to_owned(), |peer| peer.to_string());
+    async fn connection(self: Arc<Self>, number: u64, client: Socket) {
+        let peer = client.peer();
         self.style.line(number, &format!("connected {peer}"));
-        let opened = time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.upstream)).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match opened {
-            Ok(server) => self.exchange(number, client, server).await,
-            Err(error) => {
-                let text = format!("cannot connect to {}: {error}", self.upstream);
-                self.style.line(number, &text);
+        match self.upstream.connect_socket().await {
+            Ok(server) => match client.into_stream() {
+                Ok(client) => self.exchange(number, client, server).await,
+                Err(error) => self.style.line(number, &format!("broken: {error}")),
+            },
+            Err(failure) => {
+                self.style.line(number, &failure.message);
+                if let Some(hint) = failure.hint {
+                    self.style.line(number, &hint);
+                }
                 // The client sees what it would see without the proxy, as near as that can be.
-                let _gone = client.set_zero_linger();
+                let _gone = client.must_reset();
             }
         }
     }
 
-    async fn exchange(&self, number: u64, mut client: TcpStream, mut server: TcpStream) {
-        for socket in [&client, &server] {
-            let _gone = socket.set_nodelay(true);
-        }
+    async fn exchange(
+        &self,
+        number: u64,
+        (mut client, client_socket): (Stream, Socket),
+        (mut server, server_socket): (Stream, Socket),
+    ) {
+        let reset = || {
+            for socket in [&client_socket, &server_socket] {
+                let _gone = socket.must_reset();
+            }
+        };
         let show = |direction| Show::new(Arc::clone(&self.style), &self.framing, number, direction);
         let random = |direction| Random::new(self.seed, number, direction);
         let end = {
-            let (from_client, to_client) = client.split();
-            let (from_server, to_server) = server.split();
+            let (from_client, to_client) = split(&mut client);
+            let (from_server, to_server) = split(&mut server);
             let up = Direction::Up;
             let down = Direction::Down;
             let mut up = pin!(pump(from_client, to_server, &self.up, random(up), show(up)));
@@ -240,26 +242,19 @@ impl Proxy {
                     time::timeout(LINGER, async { tokio::join!(close(client), close(server)) })
                         .await;
             }
-            End::Cut => reset(&client, &server),
+            End::Cut => reset(),
             End::Broken(error) => {
                 self.style.line(number, &format!("broken: {error}"));
-                reset(&client, &server);
+                reset();
             }
         }
         self.style.line(number, "closed");
     }
 }
 
-/// Makes the sockets reset their connections when they are dropped.
-fn reset(client: &TcpStream, server: &TcpStream) {
-    for socket in [client, server] {
-        let _gone = socket.set_zero_linger();
-    }
-}
-
 /// Closes the sending half, and reads on until the other end closes: with unread bytes the connection would be reset,
 /// and the other end could lose what was passed on before.
-async fn close(mut socket: TcpStream) {
+async fn close(mut socket: Stream) {
     let _gone = socket.shutdown().await;
     let _gone = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
 }
@@ -273,12 +268,4 @@ fn seed() -> u64 {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     // It is short, because people write it.
     u64::from(since.subsec_nanos() % 1_000_000)
-}
-
-fn unbound(listen: &str, error: &io::Error) -> Failure {
-    Failure::new(
-        Exit::Connect,
-        format_args!("cannot listen on {listen}: {error}"),
-    )
-    .hint("write HOST:PORT with a free port, such as localhost:4321")
 }

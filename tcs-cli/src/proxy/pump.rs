@@ -171,6 +171,12 @@ impl<'a> Writing<'a> {
 
     /// Writes some bytes of the chunk. Safe to cancel.
     async fn next(&mut self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.written == self.chunk.len() {
+            // TLS keeps what the socket did not take.
+            to.flush().await?;
+            self.chunk.clear();
+            return Ok(());
+        }
         let mut rest = self.chunk.get(self.written..).unwrap_or_default();
         let rate = self.faults.rate.map(|rate| rate.max(1));
         if let Some(rate) = rate {
@@ -190,9 +196,6 @@ impl<'a> Writing<'a> {
         }
         self.passed += length as u64;
         self.written += length;
-        if self.written == self.chunk.len() {
-            self.chunk.clear();
-        }
         Ok(())
     }
 }
@@ -201,7 +204,7 @@ impl<'a> Writing<'a> {
 mod tests {
     use std::{sync::Arc, time::Instant as StdInstant};
 
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{BufWriter, DuplexStream, duplex};
 
     use super::*;
     use crate::{
@@ -212,8 +215,16 @@ mod tests {
 
     /// Starts a direction, and returns what it reads from and writes to.
     fn pumped(faults: Faults) -> (DuplexStream, DuplexStream) {
+        pumped_by(faults, |to| to)
+    }
+
+    fn pumped_by<W: AsyncWrite + Send + Unpin + 'static>(
+        faults: Faults,
+        writer: fn(DuplexStream) -> W,
+    ) -> (DuplexStream, DuplexStream) {
         let (near, from) = duplex(64);
         let (to, far) = duplex(64);
+        let to = writer(to);
         let style = Style {
             start: StdInstant::now(),
             view: View::default(),
@@ -257,6 +268,14 @@ mod tests {
             assert_eq!(start.elapsed(), DELAY + DELAY / 5 * 3);
         };
         tokio::join!(send, receive);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_left_in_what_writes() {
+        let (mut near, mut far) = pumped_by(Faults::default(), BufWriter::new);
+        near.write_all(b"a").await.expect("it is open");
+        let read = time::timeout(DELAY, far.read_u8()).await;
+        assert_eq!(read.expect("it comes").expect("a byte"), b'a');
     }
 
     #[tokio::test(start_paused = true)]

@@ -302,7 +302,7 @@ async fn errors_say_what_to_do() {
         (
             &["call", "127.0.0.1:1", "x"][..],
             3,
-            "start the server, or check the port",
+            "start the server, or check the address",
         ),
         (
             &["call", "localhost:x", "x"],

@@ -14,7 +14,7 @@ macro_rules! bank {
     ($module:ident, $($options:tt)*) => {
         /// A bank.
         #[server_protocol($($options)*, describe)]
-        mod $module {
+        pub(crate) mod $module {
             /// Takes money.
             ///
             /// It must be there.

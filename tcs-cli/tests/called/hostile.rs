@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{fails, printed, ran, ran_with, scripted, tcs};
+use crate::{fails, listening, printed, ran, ran_with, scripted, tcs};
 
 #[tokio::test]
 async fn garbage_is_a_protocol_error_that_says_what_to_do() {
@@ -195,9 +195,7 @@ async fn parts_are_joined_up_to_the_limit() {
 
 #[tokio::test]
 async fn requests_without_replies_are_sent_at_once() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.expect("a free port");
-    let address = listener.local_addr().expect("it listens").to_string();
+    let (listener, address) = listening().await;
     let process = tcs(&["call", &address, "--replies", "0", "-n", "9000000000", "x"]);
     let (mut server, _) = within(listener.accept()).await.expect("it connects");
     // Pings fill what takes them, unless they are read.
@@ -220,9 +218,7 @@ async fn requests_without_replies_are_sent_at_once() {
 
 #[tokio::test]
 async fn items_give_no_more_time_to_another_request() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.expect("a free port");
-    let address = listener.local_addr().expect("it listens").to_string();
+    let (listener, address) = listening().await;
     let options = [
         "-f",
         "multiplexed",

@@ -1,6 +1,7 @@
 //! `tcs call`, `tcs describe` and `tcs listen`, as programs.
 
 mod call;
+mod completions;
 mod describe;
 mod hostile;
 mod listen;
@@ -15,7 +16,7 @@ use tcs_tests::{
     process::{Finished, Process},
     within,
 };
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
 
 /// Starts `tcs` with these arguments.
 fn tcs(arguments: &[&str]) -> Process {
@@ -114,4 +115,12 @@ impl Peer {
     async fn ended(self) -> Ran {
         self.process.finished().await.into()
     }
+}
+
+/// Listens for what a test answers itself.
+async fn listening() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("it listens").to_string();
+    (listener, address)
 }

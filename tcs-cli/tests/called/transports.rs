@@ -4,9 +4,9 @@ use tcs::{
     ConcurrentServer, server_protocol,
     transport::{ProxyHeader, UnixSocketListener},
 };
-use tcs_tests::{scratch_path, start, tls};
+use tcs_tests::{Scratch, process::Process, scratch_path, start, tls};
 
-use crate::{call::Greet, fails, printed, ran};
+use crate::{call::Greet, fails, printed, ran, scripted, tcs};
 
 #[tokio::test]
 async fn tls_trusts_what_it_is_told() {
@@ -97,4 +97,138 @@ async fn unix_sockets_have_paths() {
         3,
         "nothing listens there",
     );
+}
+
+/// Starts a command that says where it listens.
+async fn started(arguments: &[&str]) -> (Process, String) {
+    let mut process = tcs(arguments);
+    let line = process.line().await;
+    let address = line.split_whitespace().nth(2).expect("it says where");
+    (process, address.to_owned())
+}
+
+/// Returns the address of a Unix socket that is not there yet.
+fn unix_address() -> String {
+    format!("unix:{}", scratch_path("sock").display())
+}
+
+#[tokio::test]
+async fn script_is_followed_over_tls_and_unix_sockets() {
+    let root = tls::Root::new();
+    let identity = root.issue("localhost");
+    let [file, cert, key] = [root.file(), identity.certificate, identity.key];
+    let script = "expect Ann\nsend one\naccept\nexpect Bob\nhalf-close\nexpect-end\n\
+        accept\nexpect-any\nstall 1h\nreset";
+    let at = unix_address();
+    let tls = ["--cert", cert.path(), "--key", key.path()];
+    let unix = [at.as_str()];
+    for (options, trust) in [
+        (&tls[..], &["--tls", "--ca", file.path()][..]),
+        (&unix, &[]),
+    ] {
+        let peer = scripted(script, options).await;
+        // The name in the certificate.
+        let address = peer.address.replace("127.0.0.1", "localhost");
+        let call = |text, more| [&["call", &address, text], trust, more].concat();
+        assert_eq!(printed(ran(&call("Ann", &[])).await), ["one"]);
+        fails(&ran(&call("Bob", &[])).await, 6, "closed");
+        fails(&ran(&call("Cid", &["--timeout", "50ms"])).await, 4, "50ms");
+        peer.followed().await;
+    }
+    let wrong = [
+        "listen",
+        "--echo",
+        "--cert",
+        key.path(),
+        "--key",
+        key.path(),
+    ];
+    fails(&ran(&wrong).await, 2, "files in PEM");
+    fails(
+        &ran(&["listen", "--echo", "unix:/nowhere/x"]).await,
+        3,
+        "or unix:PATH",
+    );
+    let peer = scripted("expect Ann", &tls).await;
+    fails(&ran(&["call", &peer.address, "Ann"]).await, 5, "add --tls");
+    fails(&peer.ended().await, 1, "no TLS with the client");
+}
+
+#[tokio::test]
+async fn reset_goes_below_tls() {
+    let root = tls::Root::new();
+    let identity = root.issue("localhost");
+    let [cert, key] = [identity.certificate, identity.key];
+    let tls = ["--cert", cert.path(), "--key", key.path()];
+    let peer = scripted("expect Ann\nreset", &tls).await;
+    let call = ["call", &peer.address, "--tls", "--insecure", "Ann"];
+    fails(&ran(&call).await, 6, "reset");
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn echo_serves_tls_and_the_path_that_another_run_has_left() {
+    let root = tls::Root::new();
+    let identity = root.issue("localhost");
+    let [cert, key] = [identity.certificate, identity.key];
+    let at = unix_address();
+    // The second server looks whether anyone listens, which is a connection.
+    let listen = ["listen", &at, "--echo", "--connections", "2"];
+    for tls in [&["--cert", cert.path(), "--key", key.path()][..], &[]] {
+        let (server, address) = started(&[&listen, tls].concat()).await;
+        let wrong = tcs(&listen).finished().await.into();
+        fails(&wrong, 3, "end what listens there");
+        if tls.is_empty() {
+            assert_eq!(printed(ran(&["call", &address, "Ann"]).await), ["Ann"]);
+        } else {
+            fails(
+                &ran(&["call", &address, "--timeout", "9s", "Ann"]).await,
+                5,
+                "add --tls",
+            );
+        }
+        drop(server.finished().await);
+    }
+}
+
+#[tokio::test]
+async fn proxy_decrypts_and_passes_between_transports() {
+    let root = tls::Root::new();
+    let tls = root.issue("localhost").server();
+    let secure = start(ConcurrentServer::new(Greet).tls(tls)).await;
+    let file: Scratch = root.file();
+    let upstream = format!("tls://localhost:{}", secure.addr().port());
+    let (mut first, address) =
+        started(&["proxy", &unix_address(), &upstream, "--ca", file.path()]).await;
+    let (mut second, address) = started(&["proxy", "127.0.0.1:0", &address]).await;
+    let long = "x".repeat(1 << 20);
+    let requests = Scratch::new(&format!("Ann\n{long}\n"));
+    let call = [
+        "call",
+        &address,
+        "--file",
+        requests.path(),
+        "--pipeline",
+        "2",
+    ];
+    let replies = ["Hello, Ann!".to_owned(), format!("Hello, {long}!")];
+    assert_eq!(printed(ran(&call).await), replies);
+    for proxy in [&mut first, &mut second] {
+        while !proxy
+            .line()
+            .await
+            .ends_with("#1 <- message 11 \"Hello, Ann!\"")
+        {}
+    }
+    let (mut wrong, address) = started(&["proxy", "127.0.0.1:0", &upstream]).await;
+    fails(&ran(&["call", &address, "Ann"]).await, 6, "");
+    assert!(wrong.line().await.contains("connected"));
+    assert!(wrong.line().await.contains("certificate"));
+    assert!(
+        wrong
+            .line()
+            .await
+            .contains("trust its issuer with --ca FILE")
+    );
+    secure.stopped().await;
 }
