@@ -20,7 +20,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tcs::{
-    ConcurrentServer, Rejection, Response, format::Json, framing::ContentLength, server_protocol,
+    ConcurrentServer, Rejection, RejectionKind, Response, format::Json, framing::ContentLength,
+    server_protocol,
 };
 
 #[derive(Deserialize)]
@@ -61,11 +62,15 @@ fn error(id: &Value, code: i32, text: &str) -> Value {
 
 /// An error has the id of its request, if that is JSON.
 fn rejected(rejection: &Rejection) -> Value {
-    let request = rejection.request().unwrap_or_default();
-    match serde_json::from_slice::<Value>(request) {
-        Ok(request) => error(&request["id"], -32600, rejection.text()),
-        Err(_) => error(&Value::Null, -32700, rejection.text()),
-    }
+    let request = serde_json::from_slice::<Value>(rejection.request().unwrap_or_default()).ok();
+    let code = match (rejection.kind(), &request) {
+        (RejectionKind::BadRequest, Some(_)) => -32600,
+        (RejectionKind::BadRequest, None) => -32700,
+        // It may be right: the server is busy, it is too large, or its function failed.
+        _ => -32000,
+    };
+    let id = request.as_ref().map_or(&Value::Null, |it| &it["id"]);
+    error(id, code, rejection.text())
 }
 
 fn main() -> tcs::Result<()> {

@@ -10,7 +10,7 @@
 //! Try: in a second terminal, run `curl --proxy socks5h://localhost:1234 http://example.com`.
 
 use std::{
-    io::{ErrorKind, Result},
+    io::{self, ErrorKind},
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -22,6 +22,9 @@ use tokio::{net::TcpStream, time};
 
 /// A client first says which logins it knows: the version, their number, and a byte for each.
 type Greeting = LengthField<{ length_field(1).offset(1).pack() }>;
+
+/// The time for a target to accept.
+const LIMIT: time::Duration = time::Duration::from_secs(30);
 
 #[server_protocol(framing = Duplex<Greeting, Verbatim>)]
 fn socks5<'a>(greeting: &[u8], draining: Draining<'a>) -> Response<&'static [u8], Upgrade<'a>> {
@@ -38,24 +41,19 @@ fn socks5<'a>(greeting: &[u8], draining: Draining<'a>) -> Response<&'static [u8]
     })
 }
 
-async fn serve(mut near: Upgraded) -> Result<()> {
-    let far = time::timeout(time::Duration::from_secs(30), connect(&mut near)).await?;
-    let code = match far.as_ref().map_err(std::io::Error::kind) {
-        Ok(_) => 0,
-        // What is no request has no reply.
-        Err(ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => return Ok(()),
-        Err(ErrorKind::Unsupported) => 7,
-        Err(ErrorKind::AddrNotAvailable) => 8,
-        Err(ErrorKind::ConnectionRefused) => 5,
-        Err(_) => 4,
-    };
+async fn serve(mut near: Upgraded) -> io::Result<()> {
+    // What is no request, or comes late, has no reply.
+    let far = time::timeout(2 * LIMIT, connect(&mut near)).await??;
+    let code = far.as_ref().err().copied().unwrap_or_default();
     near.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-    copy_bidirectional(&mut near, &mut far?).await?;
+    if let Ok(mut far) = far {
+        copy_bidirectional(&mut near, &mut far).await?;
+    }
     Ok(())
 }
 
-/// Reads a request, and connects to its target.
-async fn connect(near: &mut Upgraded) -> Result<TcpStream> {
+/// Reads a request, and connects to its target. Where that is not possible, returns the code of the reply.
+async fn connect(near: &mut Upgraded) -> io::Result<Result<TcpStream, u8>> {
     let mut request = [0; 4];
     near.read_exact(&mut request).await?;
     let host = match request {
@@ -66,11 +64,16 @@ async fn connect(near: &mut Upgraded) -> Result<TcpStream> {
             near.read_exact(&mut name).await?;
             String::from_utf8_lossy(&name).into_owned()
         }
-        [5, 1, ..] => return Err(ErrorKind::AddrNotAvailable.into()),
-        [5, ..] => return Err(ErrorKind::Unsupported.into()),
+        [5, 1, ..] => return Ok(Err(8)),
+        [5, ..] => return Ok(Err(7)),
         _ => return Err(ErrorKind::InvalidData.into()),
     };
-    TcpStream::connect((host, near.read_u16().await?)).await
+    let target = (host, near.read_u16().await?);
+    match time::timeout(LIMIT, TcpStream::connect(target)).await {
+        Ok(Ok(far)) => Ok(Ok(far)),
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(Err(5)),
+        _ => Ok(Err(4)),
+    }
 }
 
 fn main() -> tcs::Result<()> {

@@ -22,6 +22,7 @@ use tokio::{
     net::{TcpSocket, TcpStream as AsyncTcpStream},
     runtime::Builder,
     task::JoinSet,
+    time::timeout,
 };
 
 /// Replies with as many bytes as its request says.
@@ -209,7 +210,7 @@ fn full_backlog() {
     let waiting = runtime.expect("a runtime").block_on(async {
         let mut peers = JoinSet::new();
         for _ in 0..6_000 {
-            peers.spawn(tokio::time::timeout(LIMIT, AsyncTcpStream::connect(addr)));
+            peers.spawn(timeout(LIMIT, AsyncTcpStream::connect(addr)));
         }
         let results = peers.join_all().await;
         results.into_iter().flatten().flatten().count()
@@ -440,7 +441,8 @@ fn moved_name() {
         let report = first.stop().expect("it ends well");
         assert_eq!(report.requests.served, 2, "{report}");
         let mut state = channel.watch();
-        let lost = state.wait_for(|state| state.connected == 0).await;
+        let lost = state.wait_for(|state| state.connected == 0);
+        let lost = timeout(PATIENCE, lost).await.expect("it is lost");
         drop(lost.expect("the channel lasts"));
         call().await;
         assert_eq!(channel.state().connects, 2);

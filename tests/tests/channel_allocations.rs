@@ -36,7 +36,7 @@ async fn later(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Returns how many calls each of so many tasks makes: few of many tasks, because the machine may be busy.
+/// Returns how many calls each of `tasks` tasks makes: few of many tasks, because the machine may be busy.
 const fn calls_of(tasks: usize) -> usize {
     if tasks > 64 { 64_000 / tasks } else { 1_000 }
 }
@@ -84,7 +84,7 @@ macro_rules! calls_allocate_nothing {
     };
 }
 
-/// Returns the allocations per call of so many tasks, which begin and end at the barrier.
+/// Returns the allocations per call of `tasks` tasks, which begin and end at the barrier.
 async fn count(barrier: &Barrier, tasks: usize) -> f64 {
     within(barrier.wait()).await;
     let region = Region::new(ALLOCATOR);

@@ -418,7 +418,7 @@ async fn cut_without_close_notify_is_no_clean_end() {
     assert_ne!(error.execution(), Execution::NotExecuted);
 }
 
-/// Speaks TLS until so many bytes were sent, and closes.
+/// Speaks TLS until `left` bytes were sent, and closes.
 async fn cut_after(mut stream: DuplexStream, config: Arc<ServerConfig>, mut left: usize) {
     let mut server = ServerConnection::new(config).expect("a good configuration");
     let mut said = vec![0; 1 << 14];

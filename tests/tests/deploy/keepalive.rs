@@ -56,7 +56,8 @@ async fn end_in_time(end: &str, connections: usize) {
     assert_eq!(ended.len(), connections);
     for after in ended {
         let after: u64 = after.parse().expect(&after);
-        assert!((3_000..6_000).contains(&after), "{after} ms");
+        // The limit, or 4.5 s for the channel with a longer reply timeout, and some more for a machine that is busy.
+        assert!((3_000..8_000).contains(&after), "{after} ms");
     }
 }
 

@@ -139,7 +139,7 @@ async fn poll_some<F: Future>(mut future: Pin<&mut F>, mut polls: u32) -> Option
     .await
 }
 
-/// Calls from so many tasks.
+/// Calls from `tasks` tasks.
 async fn call_from<F: Framing, P: ServerProtocol>(
     tasks: u64,
     protocol: impl FnOnce(Executions) -> P,

@@ -84,7 +84,7 @@ struct Attempts {
     most_after: usize,
 }
 
-/// Returns the most of these times, which are sorted, within so long.
+/// Returns the most of these times, which are sorted, within `step`.
 fn most_within(times: &[Instant], step: Duration) -> usize {
     let within_step = |(index, first): (usize, &Instant)| {
         let end = *first + step;

@@ -71,7 +71,7 @@ impl OpenSsl {
         }
     }
 
-    /// Returns so many bytes of what it prints, or what it prints until it ends.
+    /// Returns `count` bytes of what it prints, or what it prints until it ends.
     async fn print(&mut self, count: usize) -> String {
         let mut printed = Vec::new();
         let mut limited = (&mut self.stdout).take(count as u64);
