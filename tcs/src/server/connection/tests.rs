@@ -420,6 +420,22 @@ async fn bad_frame_is_counted_once_when_its_time_is_over() {
     assert_eq!((requests.received, requests.aborted), (2, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn frame_beside_functions_has_its_time_once() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.frame = Limit::from_secs(10);
+    let registry = settings.registry();
+    let requests = requests_after(&registry, async |peer| {
+        sleep(Duration::from_secs(8)).await;
+        peer.write_all(b"\0").await.expect("there is room");
+        assert_eq!(registry.stats().requests.received, 1);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(registry.stats().requests.received, 2, "it is given up");
+    });
+    let requests = requests.await;
+    assert_eq!((requests.received, requests.aborted), (2, 0));
+}
+
 /// Counts how often it is woken.
 #[derive(Default)]
 struct Woken(AtomicUsize);

@@ -277,6 +277,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             too_large::<P::Framing>(parsed.oversized_len(), limit, arrived)
         });
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
+        self.io.end_frame();
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
             self.io.count_unreadable(self.shared);
@@ -359,7 +360,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Moves bytes that were read ahead to the read buffer.
     pub(super) fn take_ahead(&mut self) -> Result<(), ReadError> {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        self.io.take_ahead(read, ahead)?;
+        read.fill_from(ahead)?;
         if NEEDS_ARRIVALS || self.shared.checks_requests {
             read.record_arrival(self.io.registration.tally().received());
         }
