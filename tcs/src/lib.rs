@@ -405,7 +405,7 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, as in the [`Report`], `panicked`, or `dropped` before it returned |
+//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, mostly as in the [`Report`], `panicked` (or its stream did), or `dropped` before it returned; beside others, a reply that cannot be sent, or is cancelled after it, counts as the function left it |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
 //! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |

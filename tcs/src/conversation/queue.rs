@@ -142,40 +142,52 @@ impl PushQueue {
         let is_held = request == self.current_request();
         let was_empty = inner.events.is_empty();
         let cost = cost(&event);
-        let (mut limit, mut setting) = (self.limits.push_queue, "max_push_queue");
-        let wanted = limit.min(inner.cost + cost);
+        let pushed = self.make_room(&mut inner, cost);
+        match (&pushed, self.limits.push_overflow) {
+            (Ok(()), _) => {
+                inner.cost += cost;
+                if is_held || !inner.held.is_empty() {
+                    inner.held.push_back(event);
+                } else {
+                    inner.events.push_back(event);
+                }
+            }
+            (Err(_), PushOverflow::Close) => {
+                inner.state = State::Overflowed;
+                inner.clear();
+            }
+            (Err(_), _) => return (pushed, None),
+        }
+        // It looks at all events together.
+        let must_wake = was_empty && !inner.events.is_empty() || inner.state != State::Open;
+        // It comes back when the task has looked.
+        (pushed, inner.waker.take_if(|_| must_wake))
+    }
+
+    /// Makes room for an event. Without room for it, nothing is dropped or reserved.
+    fn make_room(&self, inner: &mut Inner, cost: usize) -> Result<(), PushError> {
+        let mut limit = self.limits.push_queue;
+        if cost > limit {
+            return Err(PushError(Reason::TooLong(limit)));
+        }
+        let drops_oldest = self.limits.push_overflow == PushOverflow::DropOldest;
+        let wanted = inner.cost + cost;
+        if wanted > limit && !drops_oldest {
+            return Err(PushError(Reason::Full(limit)));
+        }
+        let wanted = limit.min(wanted);
         if wanted > MemoryBudget::UNRESERVED
             && !self.memory.reserve_queue(wanted, &mut inner.reserved)
         {
             let reserved = inner.reserved.as_ref();
             limit = reserved.map_or(0, Reservation::queue_bytes);
             limit = limit.max(MemoryBudget::UNRESERVED);
-            setting = "memory_budget";
-        }
-        let mut pushed = Ok(());
-        if inner.cost + cost > limit {
-            match self.limits.push_overflow {
-                PushOverflow::DropOldest if cost <= limit => inner.make_room(limit - cost),
-                PushOverflow::Close => {
-                    inner.state = State::Overflowed;
-                    inner.clear();
-                    pushed = Err(PushError::full(limit, setting));
-                }
-                _ => return (Err(PushError::full(limit, setting)), None),
+            if cost > limit || !drops_oldest {
+                return Err(PushError(Reason::NoMemory));
             }
         }
-        if pushed.is_ok() {
-            inner.cost += cost;
-            if is_held || !inner.held.is_empty() {
-                inner.held.push_back(event);
-            } else {
-                inner.events.push_back(event);
-            }
-        }
-        // It looks at all events together.
-        let must_wake = was_empty && !inner.events.is_empty() || inner.state != State::Open;
-        // It comes back when the task has looked.
-        (pushed, inner.waker.take_if(|_| must_wake))
+        inner.drop_oldest(limit - cost);
+        Ok(())
     }
 
     /// Records that a request is answered, so that what its function has pushed can follow.
@@ -264,7 +276,7 @@ impl PushQueue {
 
 impl Inner {
     /// Drops the oldest events until the others cost at most `limit`.
-    fn make_room(&mut self, limit: usize) {
+    fn drop_oldest(&mut self, limit: usize) {
         while self.cost > limit
             && let Some(event) = self.events.pop_front().or_else(|| self.held.pop_front())
         {
@@ -296,18 +308,17 @@ pub struct PushError(Reason);
 #[derive(Debug)]
 enum Reason {
     Closed,
-    /// With the limit in bytes, and its setting.
-    Full(usize, &'static str),
+    /// Other events take the limit in bytes.
+    Full(usize),
+    /// The event alone is beyond the limit in bytes.
+    TooLong(usize),
+    NoMemory,
     Unsendable(Unsendable),
 }
 
 impl PushError {
     const fn closed() -> Self {
         Self(Reason::Closed)
-    }
-
-    const fn full(limit: usize, setting: &'static str) -> Self {
-        Self(Reason::Full(limit, setting))
     }
 
     pub(super) const fn unsent(unsent: Unsendable) -> Self {
@@ -319,9 +330,12 @@ impl PushError {
         matches!(self.0, Reason::Closed)
     }
 
-    /// Returns `true` if the queue of the connection is full.
+    /// Returns `true` if the queue of the connection has no room for the event.
     pub const fn is_full(&self) -> bool {
-        matches!(self.0, Reason::Full(..))
+        matches!(
+            self.0,
+            Reason::Full(_) | Reason::TooLong(_) | Reason::NoMemory
+        )
     }
 }
 
@@ -329,10 +343,17 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Closed => f.write_str("the connection is closed"),
-            Reason::Full(limit, setting) => write!(
+            Reason::Full(limit) => write!(
                 f,
-                "the peer does not read, and {limit} bytes of events wait for it (`{setting}`)"
+                "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
             ),
+            Reason::TooLong(limit) => write!(
+                f,
+                "an event does not fit into a queue of {limit} bytes (`max_push_queue`)"
+            ),
+            Reason::NoMemory => {
+                f.write_str("the memory for long queues of events is in use (`memory_budget`)")
+            }
             Reason::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
         }
     }
@@ -409,10 +430,7 @@ mod tests {
             PushOverflow::DropOldest,
         ] {
             let queue = queue(usize::MAX, policy);
-            let (memory, error) = (
-                &queue.memory,
-                "bytes of events wait for it (`memory_budget`)",
-            );
+            let (memory, error) = (&queue.memory, "is in use (`memory_budget`)");
             let other = memory.try_reserve(820 << 10).expect("it is free");
             assert!(push(&queue).is_ok() && push(&queue).is_ok());
             let full = push(&queue);
@@ -433,6 +451,24 @@ mod tests {
             let _: u64 = queue.close();
             assert!(memory.try_reserve(1 << 20).is_some());
         }
+    }
+
+    #[test]
+    fn rejected_event_reserves_no_memory() {
+        for policy in [PushOverflow::Reject, PushOverflow::DropOldest] {
+            let queue = queue(300 << 10, policy);
+            let too_long = vec![0; 400 << 10].into();
+            let (pushed, _) = queue.push(too_long, RequestNumber::NONE);
+            let error = pushed.expect_err("it is too long");
+            assert!(error.is_full() && error.to_string().contains("does not fit"));
+            assert!(queue.memory.try_reserve(1 << 20).is_some());
+        }
+        let queue = queue(300 << 10, PushOverflow::Reject);
+        let push = || queue.push(vec![0; 200 << 10].into(), RequestNumber::NONE).0;
+        assert!(push().is_ok());
+        let error = push().expect_err("it is full");
+        assert!(error.is_full() && error.to_string().contains("does not read"));
+        assert!(queue.memory.try_reserve(820 << 10).is_some());
     }
 
     #[test]

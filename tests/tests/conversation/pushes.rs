@@ -364,7 +364,7 @@ async fn event_beyond_the_limit_of_messages_or_of_the_queue_is_an_error() {
     hear(&mut peer, &LengthPrefixed::events(&[&"x".repeat(32)])).await;
     peer.send(LengthPrefixed::message(&format!("tell {}", "x".repeat(40))))
         .await;
-    let text = "the peer does not read, and 64 bytes of events wait for it (`max_push_queue`)";
+    let text = "an event does not fit into a queue of 64 bytes (`max_push_queue`)";
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(1, text.to_owned())

@@ -162,12 +162,13 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
+        let has_returned = called.is_ok();
         let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
             Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
             None => called,
         };
-        let (before, has_returned) = (self.io.accounts.unsent, called.is_ok());
+        let before = self.io.accounts.unsent;
         let mut upgrade = None;
         let responded = match called {
             Ok(result) if Self::UPGRADES => {

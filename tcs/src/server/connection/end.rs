@@ -42,7 +42,7 @@ pub(super) enum End {
     Stalled,
     /// The peer does not read, and there is no memory for what it does not read.
     StalledOverBudget,
-    /// The queue of events is full, which ends the connection (`PushOverflow::Close`).
+    /// The queue has no room for an event, which ends the connection (`PushOverflow::Close`).
     PushOverflow,
     /// The peer closed its sending half, which ends the connection.
     HalfClosed,
@@ -74,7 +74,7 @@ impl fmt::Display for End {
                 "the peer does not read, and the memory for large replies is in use (`memory_budget`)"
             }
             Self::PushOverflow => {
-                "the peer does not read, and its events exceed the limit (`max_push_queue`, or `memory_budget`)"
+                "its queue has no room for an event (`max_push_queue`, or `memory_budget`)"
             }
             Self::HalfClosed => "the peer has closed its sending half",
             Self::Aborted(reason) => reason.text(),

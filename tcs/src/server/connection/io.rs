@@ -95,8 +95,8 @@ impl Io {
         }
     }
 
-    /// Returns `true` if the task must yield before it takes another frame or polls another function; see [`Budget`]. `has_more` returns `true` if
-    /// there may be one.
+    /// Returns `true` if the task must yield before it takes another frame or polls another function; see [`Budget`].
+    /// `has_more` returns `true` if there may be one.
     #[inline]
     pub(super) fn must_yield(&mut self, has_more: impl FnOnce() -> bool) -> bool {
         self.budget.is_due()
@@ -476,18 +476,6 @@ impl Io {
         };
         self.read_ahead(ahead, cx)?;
         Ok(stalled)
-    }
-
-    /// Moves bytes that were read ahead to the read buffer, while functions wait.
-    pub(super) fn take_ahead(
-        &mut self,
-        read: &mut ReadBuffer,
-        ahead: &mut ReadAhead,
-    ) -> Result<(), ReadError> {
-        if read.has_consumed() {
-            self.end_frame();
-        }
-        read.fill_from(ahead)
     }
 
     /// Records that a frame was taken, so that the time of the next one can begin.

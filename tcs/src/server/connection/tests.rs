@@ -13,7 +13,8 @@ use std::{
 
 use tokio::{
     io::{
-        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex, join, sink,
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf,
+        duplex, join, sink,
     },
     sync::Semaphore,
     time::{Instant, sleep, timeout},
@@ -26,7 +27,7 @@ use crate::{
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Concurrency, Context, Receives},
-    server::{Concurrent, registry::Registry},
+    server::{Concurrent, limits::Limit, registry::Registry, report::RequestCounts},
     transport::Stream,
 };
 
@@ -372,6 +373,67 @@ async fn functions_side_by_side_share_the_budget_of_a_poll() {
     ended.await.expect("it ends");
     // A lone one reads no clock.
     assert!(most <= 2, "{most} polled at once");
+}
+
+/// Serves a peer that sends a request, whose function waits until the peer has ended, and the beginning of another. Then
+/// returns the requests of the report.
+async fn requests_after(
+    registry: &Arc<Registry>,
+    begin: impl AsyncFnOnce(&mut DuplexStream),
+) -> RequestCounts {
+    let (protocol, (near, mut peer)) = (Gated::new(), duplex(1 << 10));
+    let mut connection = open_for(protocol.clone(), registry, near, None);
+    let serving = async {
+        connection.serve().await;
+        drop(connection);
+    };
+    let talking = async {
+        let bytes = b"\0\0\0\0\0\0\0\x01\0\0";
+        peer.write_all(bytes).await.expect("there is room");
+        while registry.stats().requests.received < 1 {
+            yield_now().await;
+        }
+        begin(&mut peer).await;
+        protocol.gate.close();
+        peer.shutdown().await.ok();
+        let mut told = Vec::new();
+        peer.read_to_end(&mut told).await.expect("a pipe in memory");
+    };
+    registry
+        .sweeping(async { tokio::join!(serving, talking) })
+        .await;
+    registry.report().requests
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_frame_is_counted_once_when_its_time_is_over() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.frame = Limit::from_secs(5);
+    let registry = settings.registry();
+    let requests = requests_after(&registry, async |peer| {
+        begin_drain(&registry);
+        // The rest is taken when the time of the frame is over, and is not a frame: its id is 0.
+        peer.write_all(&[0; 6]).await.expect("there is room");
+        sleep(Duration::from_secs(10)).await;
+    });
+    let requests = requests.await;
+    assert_eq!((requests.received, requests.aborted), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frame_beside_functions_has_its_time_once() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.frame = Limit::from_secs(10);
+    let registry = settings.registry();
+    let requests = requests_after(&registry, async |peer| {
+        sleep(Duration::from_secs(8)).await;
+        peer.write_all(b"\0").await.expect("there is room");
+        assert_eq!(registry.stats().requests.received, 1);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(registry.stats().requests.received, 2, "it is given up");
+    });
+    let requests = requests.await;
+    assert_eq!((requests.received, requests.aborted), (2, 0));
 }
 
 /// Counts how often it is woken.

@@ -222,7 +222,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                     self.finish(slot, outcome);
                 } else {
                     // Its slot is in the outbox already.
-
                     self.slots.set_outcome(slot, outcome);
                 }
             }
@@ -236,11 +235,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         }
     }
 
-    /// Receives nothing after this, and closes the connection with its answer. The first one counts.
+    /// Counts input that is not a request. Receives nothing after this, and closes the connection with its answer. Only the
+    /// first one is counted and answered.
     #[cold]
     fn end_input(&mut self, unreadable: Unreadable) {
         self.phase = self.phase.max(Phase::Closing);
-        self.unreadable.get_or_insert(unreadable);
+        if self.unreadable.is_none() {
+            self.io.count_unreadable(self.shared);
+            self.unreadable = Some(unreadable);
+        }
     }
 
     /// Records what becomes of a request.

@@ -241,13 +241,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Records bytes in the place of a request that are not a frame. They stay where they are.
     #[cold]
     fn take_bad_frame(&mut self, error: FrameError) {
-        self.io.count_unreadable(self.shared);
         self.end_input(Unreadable::BadFrame(error));
     }
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
     #[cold]
     pub(super) fn give_up_frame(&mut self) {
+        if self.unreadable.is_some() {
+            // The answer to it quotes the read buffer.
+            return;
+        }
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         let memory = self.io.registration.memory();
         // If there are bytes ahead of it, they wait for memory.
@@ -261,7 +264,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             .bytes();
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
-        self.io.count_unreadable(self.shared);
         self.end_input(Unreadable::CutFrame(rejection));
     }
 
@@ -275,6 +277,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             too_large::<P::Framing>(parsed.oversized_len(), limit, arrived)
         });
         let place = (self.buffers.read).consume(&parsed.payload(), parsed.consumed);
+        self.io.end_frame();
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
             self.io.count_unreadable(self.shared);
@@ -357,7 +360,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     /// Moves bytes that were read ahead to the read buffer.
     pub(super) fn take_ahead(&mut self) -> Result<(), ReadError> {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        self.io.take_ahead(read, ahead)?;
+        read.fill_from(ahead)?;
         if NEEDS_ARRIVALS || self.shared.checks_requests {
             read.record_arrival(self.io.registration.tally().received());
         }
