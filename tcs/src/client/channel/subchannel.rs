@@ -325,6 +325,12 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
+    /// Returns `true` if the connection `index` of the channel is to the same address.
+    pub(super) fn has_address_of(&self, index: usize) -> bool {
+        let targets = self.connector.as_ref().map_or(1, |it| it.targets.len());
+        self.index.checked_rem(targets) == index.checked_rem(targets)
+    }
+
     /// Returns `true` if a call would use the connection, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().is_wanted || self.hub.has_subscribers()

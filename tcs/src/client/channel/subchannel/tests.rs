@@ -13,7 +13,8 @@ use super::{
     *,
 };
 use crate::{
-    Channel,
+    Channel, Rejection,
+    client::ChannelOptions,
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Contract, Streams},
@@ -206,4 +207,30 @@ async fn failure_of_a_streamed_reply_is_recorded() {
     let error = words.next().await.map(|_| ()).expect_err("it is busy");
     assert!(error.rejection().is_some(), "{error:?}");
     assert_eq!(subchannel.load(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_prefers_another_address() {
+    let channel: Channel = ChannelOptions::new("127.0.0.1:1")
+        .address("127.0.0.1:2")
+        .connections(2)
+        .connect_lazily()
+        .expect("good options");
+    let pool = &channel.pool;
+    let mut open = Vec::new();
+    for subchannel in &pool.connections {
+        let (near, far) = tokio::io::duplex(64);
+        open.push((subchannel.attach(Connection::over(near)), far));
+    }
+    // The connection 2 is to the same address, and the least loaded one.
+    let busy = Error::rejected(&Peer::unnamed(), Rejection::busy(""));
+    for subchannel in [1, 1, 3].map(|index| pool.connections.get(index)) {
+        subchannel.expect("four").record_failure(&busy);
+    }
+    assert_eq!(pool.choose_for_retry(0).index, 3);
+    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
+    for index in [1, 3] {
+        pool.connections.get(index).expect("four").lock().end();
+    }
+    assert_eq!(pool.choose_for_retry(0).index, 2);
 }
