@@ -57,7 +57,7 @@ impl Penalty {
 
     fn left(&self, now: Instant) -> u32 {
         let forgiven = |since| now.duration_since(since).as_nanos() / FORGIVEN.as_nanos();
-        let forgiven = self.since.map_or(0, forgiven);
+        let forgiven = self.since.map_or(u128::MAX, forgiven);
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
         self.failures.saturating_sub(forgiven)
     }
