@@ -242,7 +242,8 @@ async fn first_result<F: Future + Unpin>(
 }
 
 /// Alternates the families, so that a broken one delays only every other attempt (RFC 8305, section 4). The resolver
-/// decides which family is first, and the order within each.
+/// or the channel decides which family is first, and the order within each. An address that has failed may so come before
+/// one that works, if they are of different families.
 fn interleave(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = addrs.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =

@@ -47,6 +47,15 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Returns `true` if it is the server that has ended the connection, or the network.
+    pub(super) fn is_by_server(&self) -> bool {
+        match self {
+            Self::Rejected(_) | Self::Eof | Self::Read(_) | Self::Write(_) => true,
+            Self::Frame(error) => error.is_truncated(),
+            Self::ReadTimedOut(_) | Self::WriteTimedOut(_) | Self::Broken(_) => false,
+        }
+    }
+
     /// Returns the error of the request in flight that begins at `offset`, or of a wait without a
     /// request, after `sent` bytes of requests were sent.
     #[cold]
@@ -134,6 +143,25 @@ pub(super) fn clone_io_error(error: &io::Error) -> io::Error {
 mod tests {
     use super::*;
     use crate::{ErrorKind, Execution, RejectionKind};
+
+    #[test]
+    fn fault_is_by_the_server_if_the_server_has_ended_the_connection() {
+        let limit = Duration::from_secs(1);
+        let reset = || io::ErrorKind::ConnectionReset.into();
+        for (fault, is_by_server) in [
+            (Fault::Rejected(Rejection::busy("")), true),
+            (Fault::Eof, true),
+            (Fault::Read(reset()), true),
+            (Fault::Write(reset()), true),
+            (Fault::Frame(FrameError::truncated()), true),
+            (Fault::Frame(FrameError::malformed("it is")), false),
+            (Fault::ReadTimedOut(limit), false),
+            (Fault::WriteTimedOut(limit), false),
+            (Fault::Broken("it is"), false),
+        ] {
+            assert_eq!(fault.is_by_server(), is_by_server, "{fault:?}");
+        }
+    }
 
     #[test]
     fn fault_gives_each_request_its_kind_and_execution() {

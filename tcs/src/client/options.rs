@@ -112,9 +112,9 @@ impl ConnectOptions {
     ///
     /// There are no probes while a request is sent that the other machine has not acknowledged. On Linux, the
     /// connection then ends after this time as well (`TCP_USER_TIMEOUT`), if [`reply_timeout`](Self::reply_timeout) is not
-    /// longer. If it is longer, that limit ends the wait, and with `None`, the system gives up after about 15 minutes. The
-    /// reason: `TCP_USER_TIMEOUT` would also end the connection to a server that is alive and does not read for this time,
-    /// because it is busy with earlier requests.
+    /// longer. `TCP_USER_TIMEOUT` also ends the connection to a server that is alive and reads nothing for this time,
+    /// because it is busy with earlier requests: a channel then loses all calls in flight. So if `reply_timeout` is longer,
+    /// that limit ends the wait, and with `None`, the system gives up after about 15 minutes.
     ///
     /// The system counts in whole seconds, from 2 s to about 18 hours. `None` keeps the options of the system.
     /// Connecting returns an error for zero. Default: 2 minutes.

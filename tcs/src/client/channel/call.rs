@@ -188,6 +188,17 @@ impl<'s, F: Framing> Call<'s, F> {
         Poll::Pending
     }
 
+    /// The same as [`poll_reply`](Self::poll_reply), and records a failure at the connection.
+    #[cold]
+    pub(super) fn poll_attempt(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reply, Box<Failure>>> {
+        let reply = ready!(self.poll_reply(cx));
+        let record = |failure: &Box<Failure>| self.origin.subchannel.record_failure(&failure.error);
+        Poll::Ready(reply.inspect_err(record))
+    }
+
     /// Returns the slot, which the caller must then abandon.
     pub(super) fn into_slot(mut self) -> Option<u32> {
         self.slot.take()

@@ -80,7 +80,8 @@ impl<F: Framing> ChannelOptions<F> {
             Channel::<F>::assert_framing();
         }
         self.check()?;
-        if self.upkeep.ping_interval.is_some() {
+        // Without pings in the framing, the interval does nothing.
+        if self.upkeep.ping_interval.is_some() && F::default().ping(&mut Vec::new()) {
             self.options.keep_alive_with_pings();
         }
         let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
@@ -153,5 +154,30 @@ impl ConnectOptions {
             .connect_options(self.clone())
             .connect()
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{LengthPrefixed, Lines};
+
+    /// Returns the keepalive timeout in seconds of a channel with pings.
+    fn keepalive<F: Framing>() -> Option<u64> {
+        let second = Duration::from_secs(1);
+        let options = ConnectOptions::new().keepalive_timeout(second);
+        let channel: Channel<F> = ChannelOptions::new("127.0.0.1:1")
+            .connect_options(options.reply_timeout(30 * second))
+            .ping_interval(second)
+            .connect_lazily()
+            .expect("good options");
+        let limit = channel.pool.options.keepalive_timeout;
+        limit.map(|limit| limit.as_secs())
+    }
+
+    #[test]
+    fn interval_of_pings_changes_nothing_if_the_framing_has_none() {
+        assert_eq!(keepalive::<LengthPrefixed>(), Some(30));
+        assert_eq!(keepalive::<Lines>(), Some(1));
     }
 }

@@ -72,7 +72,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let Some(second) = &mut self.second else {
             return Poll::Pending;
         };
-        let reply = ready!(second.poll_reply(cx));
+        let reply = ready!(second.poll_attempt(cx));
         if is_answer(&reply) {
             swap(first, second);
             return Poll::Ready(reply);
@@ -93,7 +93,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
             return None;
         }
         let used = first.origin.subchannel.index;
-        let subchannel = pool.with_fewest_calls(|other| other.index != used)?;
+        let subchannel = pool.choose_other(used)?;
         let stats = &pool.stats;
         let retry = stats.budget()?.withdraw()?;
         let sent = subchannel.try_push(cx.waker(), self.params, self.request);

@@ -20,22 +20,27 @@ const FORGIVEN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Penalty {
     failures: u32,
-    /// When the last one was. `None` if all are forgiven, so that no clock is read.
-    last: Option<Instant>,
+    /// Since when they are forgiven. `None` if all are forgiven, so that no clock is read.
+    since: Option<Instant>,
 }
 
 impl Penalty {
     #[cold]
     pub(super) fn add(&mut self) {
         let now = Instant::now();
-        self.failures = (self.left(now) + 1).min(MOST);
-        self.last = Some(now);
+        let left = self.left(now);
+        self.since = match self.since {
+            // What has passed of the time of the next one counts on.
+            Some(since) if left > 0 => Some(since + FORGIVEN * (self.failures - left)),
+            _ => Some(now),
+        };
+        self.failures = (left + 1).min(MOST);
     }
 
     /// Returns how many calls the failures count for.
     #[inline]
     pub(super) fn load(&mut self) -> usize {
-        match self.last {
+        match self.since {
             None => 0,
             Some(_) => self.load_now(),
         }
@@ -45,14 +50,14 @@ impl Penalty {
     fn load_now(&mut self) -> usize {
         let left = self.left(Instant::now());
         if left == 0 {
-            self.last = None;
+            self.since = None;
         }
         (1 << left) - 1
     }
 
     fn left(&self, now: Instant) -> u32 {
-        let forgiven = |last| now.duration_since(last).as_nanos() / FORGIVEN.as_nanos();
-        let forgiven = self.last.map_or(0, forgiven);
+        let forgiven = |since| now.duration_since(since).as_nanos() / FORGIVEN.as_nanos();
+        let forgiven = self.since.map_or(u128::MAX, forgiven);
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
         self.failures.saturating_sub(forgiven)
     }
@@ -88,6 +93,19 @@ mod tests {
             assert_eq!(penalty.load(), load);
         }
         penalty.add();
+        assert_eq!(penalty.load(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_come_more_slowly_than_they_are_forgiven_become_fewer() {
+        let mut penalty = Penalty::default();
+        for _ in 0..MOST {
+            penalty.add();
+        }
+        for _ in 0..20 {
+            advance(FORGIVEN.mul_f64(1.9)).await;
+            penalty.add();
+        }
         assert_eq!(penalty.load(), 1);
     }
 }

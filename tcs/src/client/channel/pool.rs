@@ -94,8 +94,16 @@ impl<F: Framing> Pool<F> {
     /// Returns the connection for a call that the connection `failed` has rejected: another one, if one is open.
     #[cold]
     pub(super) fn choose_for_retry(&self, failed: usize) -> &Arc<Subchannel<F>> {
-        self.with_fewest_calls(|other| other.index != failed)
+        self.choose_other(failed)
             .unwrap_or_else(|| self.choose_for_call())
+    }
+
+    /// Returns the least loaded of the other connections that are open. It is one to another address, if there is one,
+    /// because it is the server that is slow or in trouble.
+    #[cold]
+    pub(super) fn choose_other(&self, index: usize) -> Option<&Arc<Subchannel<F>>> {
+        self.with_fewest_calls(|other| !other.has_address_of(index))
+            .or_else(|| self.with_fewest_calls(|other| other.index != index))
     }
 
     /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.

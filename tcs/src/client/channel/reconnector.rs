@@ -163,10 +163,12 @@ impl<F: Framing> Reconnector<F> {
             self.failures = self.failures.saturating_add(1);
             lock(&connector.address_stats).note(peer.addr(), false);
         }
-        if !matches!(*fault, Fault::Broken(_)) {
+        self.pause = if replacement.is_none() && fault.is_by_server() {
             // The server may have ended the connections of all its clients at this moment.
-            self.pause = connector.pause();
-        }
+            connector.pause()
+        } else {
+            Duration::ZERO
+        };
         if was_idle {
             tracing::debug!(%peer, reason = %error, "disconnected");
         } else {

@@ -15,7 +15,6 @@ use super::{
     call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
-    penalty::is_trouble,
     pending_calls::Failure,
     reply::Reply,
     state::ChannelStats,
@@ -89,11 +88,11 @@ impl<F: Framing> Channel<F> {
         let hedge_delay = self.options.hedge_delay();
         let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
         let mut failed = None;
+        if let Some((origin, failure)) = &failure {
+            origin.subchannel.record_failure(&failure.error);
+        }
         loop {
             if let Some((origin, failure)) = failure.take() {
-                if is_trouble(&failure.error) {
-                    origin.subchannel.add_penalty();
-                }
                 failed = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
                 retries.note(&failure.error, was_hedged);
@@ -130,7 +129,7 @@ async fn wait_for_reply<'c, F: Framing>(
     mut deadline: Option<&mut DeadlineTimer>,
 ) -> Result<Reply, Box<Failure>> {
     poll_fn(|cx| {
-        let reply = call.poll_reply(cx);
+        let reply = call.poll_attempt(cx);
         let reply = match &mut hedge {
             Some(hedge) => hedge.poll(cx, reply, call),
             None => reply,

@@ -217,6 +217,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
                     }
                     Err(failure) => {
                         numbers.count_failure();
+                        self.subchannel.record_failure(&failure.error);
                         Err(failure.error)
                     }
                 });

@@ -14,7 +14,7 @@ use super::{
     call::{Call, CallParams},
     connector::{BoxFuture, Connector},
     hub::{EventHub, Subscriber},
-    penalty::Penalty,
+    penalty::{Penalty, is_trouble},
     pending_calls::{Failure, PendingCalls},
     reconnector::Reconnector,
     reply::Reply,
@@ -315,10 +315,20 @@ impl<F: Framing> Subchannel<F> {
         is_connected.then(|| state.calls.len() + state.penalty.load())
     }
 
-    /// Notes that the server is in trouble.
+    /// Notes why a call has failed, so that calls prefer other connections if the server is in trouble.
+    ///
+    /// The error is that of a call that the server or the reply timeout has ended, not the caller's own deadline.
     #[cold]
-    pub(super) fn add_penalty(&self) {
-        self.lock().penalty.add();
+    pub(super) fn record_failure(&self, error: &Error) {
+        if is_trouble(error) {
+            self.lock().penalty.add();
+        }
+    }
+
+    /// Returns `true` if the connection `index` of the channel is to the same address.
+    pub(super) fn has_address_of(&self, index: usize) -> bool {
+        let targets = self.connector.as_ref().map_or(1, |it| it.targets.len());
+        self.index.checked_rem(targets) == index.checked_rem(targets)
     }
 
     /// Returns `true` if a call would use the connection, or if somebody receives its events.

@@ -6,15 +6,18 @@ use std::{
     task::{Context, Wake},
 };
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::{
-    super::{driver::Driver, pool::Pool},
+    super::{budget::RetryBudget, driver::Driver, pool::Pool},
     *,
 };
 use crate::{
-    Channel,
+    Channel, Rejection,
+    client::ChannelOptions,
+    format::Plain,
     framing::{LengthPrefixed, Multiplexed},
+    protocol::{Contract, Streams},
 };
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
@@ -107,4 +110,127 @@ fn waker_of_a_former_poll_is_dropped_without_the_lock() {
         }
     }
     assert_eq!(dropped.load(Relaxed), 3);
+}
+
+/// A channel with two connections, which are served, and the server's ends.
+fn pair() -> (Channel, Arc<Pool<LengthPrefixed>>, [DuplexStream; 2]) {
+    let stats = ChannelStats::new(Some(RetryBudget::new()));
+    let channel = Channel::over(Pool::new(2, ConnectOptions::new(), stats, None));
+    let pool = Arc::clone(&channel.pool);
+    let ends = [0, 1].map(|index| {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let subchannel = pool.connections.get(index).expect("two");
+        tokio::spawn(Driver::attach(subchannel, Connection::over(near)).run());
+        far
+    });
+    (channel, pool, ends)
+}
+
+/// Receives a request of one byte.
+async fn receive(far: &mut DuplexStream) {
+    far.read_exact(&mut [0; 5]).await.expect("a request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_of_one_request_of_a_hedge_is_recorded_at_its_connection() {
+    for fails in [0, 1] {
+        let (channel, pool, mut ends) = pair();
+        let hedged = channel.idempotent().hedge(Duration::from_secs(1));
+        let call = tokio::spawn(async move {
+            let reply = hedged.reply_to_bytes(false, b"x").await;
+            reply.map(|(reply, _)| reply.0.clone())
+        });
+        for far in &mut ends {
+            receive(far).await;
+        }
+        let [one, two] = &mut ends;
+        let (failing, other) = if fails == 0 { (one, two) } else { (two, one) };
+        failing.write_all(b"\x80\0\0\x01\x04").await.expect("open");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        other.write_all(b"\0\0\0\x01y").await.expect("open");
+        assert_eq!(call.await.expect("no panic").expect("a reply"), b"y");
+        let loads = pool.connections.iter().map(|it| it.load());
+        let loads: Vec<_> = loads.collect();
+        let expected = if fails == 0 { [1, 0] } else { [0, 1] };
+        assert_eq!(loads, expected.map(Some));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_of_the_caller_is_no_failure_of_the_server() {
+    let (near, mut far) = tokio::io::duplex(1 << 10);
+    let options = ConnectOptions::new().reply_timeout(Duration::from_hours(1));
+    let (channel, subchannel) = open::<LengthPrefixed>(options);
+    tokio::spawn(Driver::attach(&subchannel, Connection::over(near)).run());
+    let hasty = channel.deadline(Duration::from_secs(1));
+    let late = hasty.reply_to_bytes(false, b"x").await;
+    let error = late.map(|_| ()).expect_err("it is late");
+    assert_eq!(error.kind(), crate::ErrorKind::TimedOut);
+    let replies = async {
+        for _ in 0..2 {
+            receive(&mut far).await;
+            far.write_all(b"\0\0\0\x01y").await.expect("open");
+        }
+    };
+    let (reply, ()) = tokio::join!(channel.reply_to_bytes(false, b"x"), replies);
+    assert!(reply.is_ok());
+    assert_eq!(subchannel.load(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_of_a_streamed_reply_is_recorded() {
+    #[derive(Debug)]
+    enum Words {}
+
+    impl Contract for Words {
+        type Framing = Multiplexed;
+        type Format = Plain;
+        type Request<'a> = &'a str;
+        type Reply<'a> = &'a str;
+    }
+
+    impl Streams for Words {
+        type Format = Plain;
+        type Item<'a> = &'a str;
+    }
+
+    let (near, mut far) = tokio::io::duplex(1 << 10);
+    let (channel, subchannel) = open(ConnectOptions::new());
+    tokio::spawn(Driver::attach(&subchannel, Connection::over(near)).run());
+    let mut words = channel.stream::<Words>("x").await.expect("it is open");
+    let mut request = [0; 9];
+    far.read_exact(&mut request).await.expect("a request");
+    let [_, _, _, _, id @ .., _] = request;
+    far.write_all(b"\x80\0\0\x01").await.expect("open");
+    far.write_all(&id).await.expect("open");
+    far.write_all(b"\x04").await.expect("open");
+    let error = words.next().await.map(|_| ()).expect_err("it is busy");
+    assert!(error.rejection().is_some(), "{error:?}");
+    assert_eq!(subchannel.load(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_prefers_another_address() {
+    let channel: Channel = ChannelOptions::new("127.0.0.1:1")
+        .address("127.0.0.1:2")
+        .connections(2)
+        .connect_lazily()
+        .expect("good options");
+    let pool = &channel.pool;
+    let mut open = Vec::new();
+    for subchannel in &pool.connections {
+        let (near, far) = tokio::io::duplex(64);
+        open.push((subchannel.attach(Connection::over(near)), far));
+    }
+    // The connection 2 is to the same address, and the least loaded one.
+    let busy = Error::rejected(&Peer::unnamed(), Rejection::busy(""));
+    for subchannel in [1, 1, 3].map(|index| pool.connections.get(index)) {
+        subchannel.expect("four").record_failure(&busy);
+    }
+    assert_eq!(pool.choose_for_retry(0).index, 3);
+    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
+    for index in [1, 3] {
+        pool.connections.get(index).expect("four").lock().end();
+    }
+    assert_eq!(pool.choose_for_retry(0).index, 2);
 }
