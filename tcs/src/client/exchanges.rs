@@ -109,6 +109,8 @@ impl<F: Framing> Exchanges<F> {
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         if has_greeting {
+            // It may remove the only request so far. Then the greeting is still to come.
+            self.abandon_in_flight();
             self.await_greeting(deadline).await?;
         }
         self.prepare()?;
