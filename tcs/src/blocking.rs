@@ -13,8 +13,8 @@
 //! # What is missing
 //!
 //! A blocking connection has no pipeline: threads that share a [`Channel`] have many requests in flight. Nor has it
-//! `over`, `into_parts`, `into_channel` and `start_tls`. A blocking channel has no `watch`, `peer` and `service`. For
-//! these, for a channel over your own streams, and for one that connects when it is first used, create a
+//! `stream`, `next_event`, `split`, `over`, `into_parts`, `into_channel` and `start_tls`. A blocking channel has no
+//! `stream`, `subscribe`, `events`, `watch`, `peer` and `service`. For these, for a channel over your own streams, and for one that connects when it is first used, create a
 //! [`tcs::Channel`](crate::Channel) with [`connect_lazily`](crate::client::ChannelOptions::connect_lazily), keep a
 //! clone if you need one, and convert it with `from`.
 //!

@@ -2,11 +2,8 @@
 //!
 //! | file | what a connection does |
 //! |---|---|
-//! | `round_trip.rs` | one exchange after the other |
+//! | `exchanges.rs` | its requests in flight, the replies to them, and what limits each wait |
 //! | `pipeline.rs`, `items.rs`, `upload.rs`, `events.rs`, `split.rs` | other kinds of exchanges |
-//! | `incoming.rs` | matches what arrives with the requests in flight |
-//! | `waits.rs` | limits each wait |
-//! | `abandoned.rs` | deals with what is left of earlier exchanges |
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
@@ -143,7 +140,7 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-// These are here, because rustc would name the module of an impl elsewhere: `client::call::<impl Connection<F>>::call`.
+// These are here, because rustc would name the module of an impl elsewhere in its errors.
 impl<F: Framing> Connection<F> {
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///

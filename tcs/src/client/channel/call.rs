@@ -195,8 +195,10 @@ impl<'s, F: Framing> Call<'s, F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reply, Box<Failure>>> {
         let reply = ready!(self.poll_reply(cx));
-        let record = |failure: &Box<Failure>| self.origin.subchannel.record_failure(&failure.error);
-        Poll::Ready(reply.inspect_err(record))
+        if let Err(failure) = &reply {
+            self.origin.subchannel.record_failure(&failure.error);
+        }
+        Poll::Ready(reply)
     }
 
     /// Returns the slot, which the caller must then abandon.

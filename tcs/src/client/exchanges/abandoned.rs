@@ -1,6 +1,4 @@
 //! What is left of earlier exchanges, which nobody waits for any more.
-//!
-//! Every use of a connection begins with it, so that nothing depends on the drop of a future or a pipeline.
 
 use std::{sync::Arc, task::Poll};
 
