@@ -132,7 +132,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                     {
                         return Poll::Ready(Ok(result));
                     }
-                    self.poll_interrupt(&mut clock, &mut deadline, cx).map(Err)
+                    self.poll_beside_function(&mut clock, &mut deadline, cx)
+                        .map(Err)
                 })
                 .await
             };
@@ -202,7 +203,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
     #[inline]
-    fn poll_interrupt(
+    fn poll_beside_function(
         &mut self,
         clock: &mut Stopwatch,
         deadline: &mut Option<Instant>,

@@ -416,7 +416,7 @@ impl Io {
         } else {
             Deadline::NEVER
         };
-        self.poll_interrupt(timed_out, cut, ahead, write, cx)
+        self.poll_limits(timed_out, cut, ahead, write, cx)
     }
 
     /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
@@ -429,7 +429,7 @@ impl Io {
 
     /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
     /// [`poll_while_function_waits`](Self::poll_while_function_waits).
-    pub(super) fn poll_interrupt(
+    pub(super) fn poll_limits(
         &mut self,
         timed_out: Deadline,
         cut: Deadline,

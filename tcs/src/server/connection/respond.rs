@@ -1,5 +1,5 @@
-//! Writes everything but ordinary replies, which the [driver](super::dispatch::SequentialDriver) writes: rejections for each
-//! occasion, and replies that close the connection.
+//! Writes everything but ordinary replies, which the [driver](super::dispatch::SequentialDriver) writes: rejections for
+//! each occasion, and replies that close the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
 //! protocol's message for it (`ServerProtocol::reject_with`), if there is one:

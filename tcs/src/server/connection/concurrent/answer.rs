@@ -93,10 +93,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
             Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
                 self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
             }
-            Outcome::Reply(mut reply)
-                if !self.outbox.is_ordered
-                    || !matches!(reply.encoded.outcome, EncodeOutcome::Nothing) =>
-            {
+            Outcome::Reply(mut reply) if !self.outbox.is_ordered || !is_silent(&reply) => {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
@@ -171,4 +168,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let processing = Processing::Concurrent;
         Responder::new(self.shared, self.framing, write, self.io, processing)
     }
+}
+
+/// Returns `true` if nothing is sent for a reply.
+const fn is_silent(reply: &Reply) -> bool {
+    matches!(reply.encoded.outcome, EncodeOutcome::Nothing)
 }

@@ -29,7 +29,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     ) -> Poll<Result<(), Interrupt>> {
         // Events do not wait for the replies to functions that run side by side.
         let has_events = self.outgoing().write_all_events(Some(cx))?;
-        if let Poll::Ready(interrupt) = self.poll_interrupt(next, cx) {
+        if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
         // The slots come last. One that was woken since they were collected is seen here, and one that is woken later
@@ -41,7 +41,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be given up.
-    fn poll_interrupt(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
+    fn poll_transfer(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // It waits only for the peer to read, and needs no notices of the peer.
@@ -57,7 +57,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else {
             Deadline::NEVER
         };
-        let waited = self.io.poll_interrupt(self.timeout, cut, ahead, write, cx);
+        let waited = self.io.poll_limits(self.timeout, cut, ahead, write, cx);
         if (ahead.has_ended() || read.has_ended())
             && let Some(conversation) = self.info.open_conversation()
         {
