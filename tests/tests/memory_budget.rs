@@ -77,13 +77,13 @@ async fn stay_within_the_budget<K: Kind>(liars: usize) {
         });
     }
     while !peers.is_empty() {
-        // A small caller is served all the while, and none of it takes a second: of the clock of the test, and of time,
-        // with some more for a machine that is busy.
+        // A small caller is served all the while, and none of it takes a second of the clock of the test. Its time is
+        // measured as well, with a limit that only a server that is stuck exceeds.
         let began = Instant::now();
         let reply = tokio::time::timeout(Duration::from_secs(1), small.ask("small"));
         assert_eq!(reply.await.expect("in time"), Heard::message("small"));
         let took = began.elapsed();
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
         tokio::select! {
             done = peers.join_next() => done.expect("there are some").expect("no panic"),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

@@ -40,7 +40,7 @@ async fn streams_take_turns_and_an_event_comes_between_them() {
         .await;
     let (mut items, mut replies) = ([0; 2], 0);
     let mut run = (0, 0);
-    let mut event = None;
+    let (mut event, mut before_second) = (None, None);
     while replies < 2 {
         let (id, kind, text) = within(receive_frame(&mut peer)).await;
         match (id, kind) {
@@ -50,6 +50,9 @@ async fn streams_take_turns_and_an_event_comes_between_them() {
                 event = Some(items);
             }
             (id @ (1 | 2), None) if text.len() == 1_016 => {
+                if id == 2 {
+                    before_second.get_or_insert(items[0]);
+                }
                 items[id as usize - 1] += 1;
                 run = if run.0 == id {
                     (id, run.1 + 1)
@@ -69,6 +72,9 @@ async fn streams_take_turns_and_an_event_comes_between_them() {
         }
     }
     assert_eq!(items, [ITEMS_OF_EACH; 2]);
+    // The second stream begins long before the first has ended.
+    let before_second = before_second.expect("it has items");
+    assert!(before_second < ITEMS_OF_EACH, "{before_second}");
     let event = event.expect("it has come");
     // What is framed before it: no more than the write buffer holds.
     assert!((100..250).contains(&(event[0] + event[1])), "{event:?}");

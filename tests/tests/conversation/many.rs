@@ -74,6 +74,12 @@ fn beside<'a>(request: &'a str, #[state] taken: &'a Taken) -> Counted<'a, Beside
     count(request, taken)
 }
 
+#[server_protocol(replies = String, concurrent = 4)]
+async fn in_order<'a>(request: &'a str, #[state] taken: &'a Taken) -> Counted<'a, InOrder> {
+    yield_now().await;
+    count(request, taken)
+}
+
 fn message(text: &str) -> Vec<u8> {
     <LengthPrefixed as Wire>::message(text)
 }
@@ -115,6 +121,7 @@ async fn items_of_a_returned_iterator_come_before_the_reply() {
     items_come_before_the_reply(AtOnce::new(Taken::default())).await;
     items_come_before_the_reply(Ready::new(Taken::default())).await;
     items_come_before_the_reply(Waiting::new(Taken::default())).await;
+    items_come_before_the_reply(InOrder::new(Taken::default())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,6 +157,8 @@ async fn returned_iterator_is_taken_as_the_peer_reads_and_dropped_when_it_leaves
     taken_as_the_peer_reads(AtOnce::new).await;
     taken_as_the_peer_reads(Ready::new).await;
     taken_as_the_peer_reads(Waiting::new).await;
+    taken_as_the_peer_reads(InOrder::new).await;
+    taken_as_the_peer_reads(Blocking::new).await;
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ fn servers_on_their_own_threads_share_the_connections_of_a_port() {
     let peers: Vec<_> = (0..PEERS).map(|_| TcpStream::connect(addr)).collect();
     for peer in peers {
         let mut peer = peer.expect("it listens");
+        peer.set_read_timeout(Some(LONG)).expect("a timeout");
         exchange(&mut peer, &frame("Ann"), frame("Hello, Ann!").len());
     }
     let mut served = Vec::new();
