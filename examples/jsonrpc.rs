@@ -65,7 +65,7 @@ fn rejected(rejection: &Rejection) -> Value {
     let request = serde_json::from_slice::<Value>(rejection.request().unwrap_or_default()).ok();
     let code = match (rejection.kind(), &request) {
         (RejectionKind::BadRequest, Some(_)) => -32600,
-        (RejectionKind::BadRequest, None) => -32700,
+        (RejectionKind::BadRequest | RejectionKind::ProtocolError, None) => -32700,
         // It may be right: the server is busy, it is too large, or its function failed.
         _ => -32000,
     };

@@ -367,7 +367,7 @@ async fn irc_carries_messages_between_two_clients() {
         // What follows a line beyond the limit is no line.
         (
             &[&vec![b'x'; (8 << 20) + 1][..], b"\nNICK zoe\n"].concat(),
-            "ERROR :a message of at least 8388609 bytes exceeds `max_frame_len` of 8388608 bytes\r\n",
+            "ERROR :a message of 8388609 bytes exceeds `max_frame_len` of 8388608 bytes\r\n",
         ),
         (
             b"NICK zoe\rUSER zoe\n",
@@ -380,7 +380,9 @@ async fn irc_carries_messages_between_two_clients() {
         ),
     ] {
         let told = told(sent).await;
-        assert_eq!(String::from_utf8_lossy(&told), reply);
+        // If the end of a long line has not arrived yet, its length is not known.
+        let told = String::from_utf8_lossy(&told).replace("at least ", "");
+        assert_eq!(told, reply);
     }
     assert_eq!(stop(server).await, [""; 0]);
 }

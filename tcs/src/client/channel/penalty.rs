@@ -15,7 +15,7 @@ const FORGIVEN: Duration = Duration::from_secs(1);
 /// The recent failures of a connection, each of which doubles its load. One is forgiven each second.
 ///
 /// A server that answers *busy* at once has few calls in flight, and would get most of the calls. With a load that doubles,
-/// a few failures outweigh any number of calls in flight elsewhere, and a single one decides between equal loads only. A call that
+/// a few failures outweigh any number of calls in flight elsewhere, and a single one counts as much as one call. A call that
 /// finds the server well again needs no note: what is left is forgiven soon.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Penalty {

@@ -308,11 +308,13 @@ impl<F: Framing> Subchannel<F> {
         self.lock().has_room(&self.options)
     }
 
-    /// Returns how many calls are in flight, and what recent failures count for, or `None` if there is no connection.
-    pub(super) fn load(&self) -> Option<usize> {
+    /// Returns how many calls are in flight and what recent failures count for together, and then the calls alone, which
+    /// decide between equal sums. `None` if there is no connection.
+    pub(super) fn load(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
-        is_connected.then(|| state.calls.len() + state.penalty.load())
+        let calls = state.calls.len();
+        is_connected.then(|| (calls + state.penalty.load(), calls))
     }
 
     /// Notes why a call has failed, so that calls prefer other connections if the server is in trouble.

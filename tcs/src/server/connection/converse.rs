@@ -64,7 +64,7 @@ impl<F: Framing> Outgoing<'_, F> {
         queue.map_or(Ok(false), |queue| self.write_events(queue, cx))
     }
 
-    /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
+    /// Frames the events that wait, as many as the write buffer has room for. Returns `true` if there may be more.
     ///
     /// With a context, the task is woken when there are events again.
     pub(super) fn write_events(
@@ -77,7 +77,7 @@ impl<F: Framing> Outgoing<'_, F> {
         let room = if self.io.is_stalled() {
             0
         } else {
-            self.write.room()
+            self.write.room_for_events()
         };
         let has_more = queue
             .take_events(room, &mut events, cx)
