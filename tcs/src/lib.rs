@@ -136,7 +136,7 @@
 //! | use several servers, or several connections | [`address`](client::ChannelOptions::address), [`connections`](client::ChannelOptions::connections) of [`ChannelOptions`](client::ChannelOptions) |
 //! | set timeouts and limits | [`ConnectOptions`](client::ConnectOptions) |
 //! | limit a single call | [`Channel::deadline`], [`Connection::deadline`] |
-//! | cancel a call | drop its future, with the framing [`Multiplexed`](framing::Multiplexed) |
+//! | cancel a call | drop its future, with [`Multiplexed`](framing::Multiplexed) and functions that run [side by side](macro@server_protocol#requests-side-by-side) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
 //! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
@@ -161,7 +161,8 @@
 //! To send a request and receive its reply, use [`call`](Connection::call).
 //! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
 //!
-//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order.
+//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order. A protocol with
+//! a session also needs [`concurrent`](macro@server_protocol#requests-side-by-side).
 //!
 //! # Threads
 //!
@@ -262,7 +263,7 @@
 //! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
 //! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time, or as many as `concurrent` says; `max_in_flight_per_address` |
 //! | are too many for the server | `max_queue_time`: see `docs/overload.md` |
-//! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols) |
+//! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols), unless the framing has [`Detection::OFF`](framing::Detection::OFF), as `Codec` does |
 //! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
 //! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
 //! | read or change the traffic, or pretend to be another | nothing: use TLS, and authenticate in your protocol |
@@ -392,8 +393,8 @@
 //! # Metrics
 //!
 //! With the feature `metrics`, servers and channels publish their numbers through the crate `metrics`. The library installs no
-//! recorder: install one, such as the one of `metrics-exporter-prometheus`, before you call `bind()`, [`listen()`] or
-//! `run()`, and before you make a channel. The numbers of several servers in a program add up, and so do those of channels.
+//! recorder: install one, such as the one of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before you call
+//! `bind()`, [`listen()`] or `run()`, and before you make a channel. The numbers of several servers in a program add up, and so do those of channels.
 //!
 //! | name | kind | is |
 //! |---|---|---|
