@@ -83,7 +83,7 @@
 //! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
 //! | push or broadcast messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
-//! | reply with many messages | [`Replies`](protocol::Replies) |
+//! | reply with many messages | [`Response::many`] for an iterator, also in a plain `fn`; [`Replies`](protocol::Replies) for what waits, and in a module |
 //! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
 //! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
 //! | take a connection over, as tunnels do | [`Response::upgrade`] |
@@ -117,12 +117,12 @@
 //! | run code before the first byte of the protocol | [`Handshake`](transport::Handshake) |
 //! | limit what one client can ask | for each address, `max_request_rate_per_address` and other [limits](#limits); for each user or connection, [`FromSession`](protocol::FromSession) or a [`Middleware`](protocol::Middleware), which see the session |
 //! | reject unknown peers | [`on_accept`](server::Server::on_accept); by their requests, a [`Middleware`](protocol::Middleware) or [`FromContext`] |
-//! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and `docs/overload.md` in the package |
+//! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
 //! | log as JSON | `examples/json_logs.rs` |
 //! | see all of this in one program | `examples/production_server.rs` |
 //! | end a function that runs for long when the server stops | [`Draining`](protocol::Draining) |
 //! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
-//! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and `docs/deploy.md` in the package |
+//! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //!
 //! | a client | |
 //! |---|---|
@@ -161,8 +161,8 @@
 //! To send a request and receive its reply, use [`call`](Connection::call).
 //! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
 //!
-//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order. A protocol with
-//! a session also needs [`concurrent`](macro@server_protocol#requests-side-by-side).
+//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order. A protocol
+//! with a session also needs [`concurrent`](macro@server_protocol#requests-side-by-side).
 //!
 //! # Threads
 //!
@@ -262,7 +262,7 @@
 //! | read slowly, or not at all | `write_timeout`, and 2 s for a large reply beyond `memory_budget`; a connection stops processing while 64 KiB wait to be sent |
 //! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
 //! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time, or as many as `concurrent` says; `max_in_flight_per_address` |
-//! | are too many for the server | `max_queue_time`: see `docs/overload.md` |
+//! | are too many for the server | `max_queue_time`: see [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
 //! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols), unless the framing has [`Detection::OFF`](framing::Detection::OFF), as `Codec` does |
 //! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
 //! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
@@ -393,8 +393,9 @@
 //! # Metrics
 //!
 //! With the feature `metrics`, servers and channels publish their numbers through the crate `metrics`. The library installs no
-//! recorder: install one, such as the one of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before you call
-//! `bind()`, [`listen()`] or `run()`, and before you make a channel. The numbers of several servers in a program add up, and so do those of channels.
+//! recorder: install one, such as the one of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24),
+//! before you call `bind()`, [`listen()`] or `run()`, and before you make a channel. The numbers of several servers in
+//! a program add up, and so do those of channels.
 //!
 //! | name | kind | is |
 //! |---|---|---|

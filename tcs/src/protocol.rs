@@ -57,7 +57,9 @@
 //! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
 //! | [`draining: Draining<'_>`](Draining) | | knowing that the server stops |
 //!
-//! A function that returns [`Response::upgrade`](crate::Response::upgrade) takes its connection over, as for a tunnel.
+//! A function that has its items as an iterator returns [`Response::many`](crate::Response::many) in place of
+//! `Replies`, and need not be `async`. One that returns [`Response::upgrade`](crate::Response::upgrade) takes its
+//! connection over, as for a tunnel.
 //!
 //! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of items and one
 //! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from

@@ -15,7 +15,7 @@ use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writ
 ///
 /// A reply is sent as the function wrote it, with `\r\n` after it. So it may have blocks as well:
 /// `"VALUE key 0 3\r\nabc\r\nEND"`. A client of this library reads what `L` says; with [`Duplex`](super::Duplex), replies
-/// have an `L` of their own. It cannot send a line with a block of another length.
+/// have an `L` of their own. A client cannot send a line whose block has another length than `L` says.
 ///
 /// A line and its block have at most `max_frame_len` bytes together. Up to four times as much is skipped and rejected as
 /// *too large*.
@@ -74,8 +74,10 @@ pub struct Blocks<L> {
 pub trait BlockLen: 'static {
     /// Returns the length of the block that follows a line, or `None` if none follows.
     ///
-    /// Return `None` for an invalid line, too: it then becomes a request of its own. The line has no line end. What is
-    /// not UTF-8 in it is replaced by U+FFFD, so that the block after such a line is found as well.
+    /// Return `None` for an invalid line, too: it then becomes a request of its own. The bytes after it are read as
+    /// lines, so a peer could smuggle commands in a block: answer a line that should have announced one with
+    /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose). The line has no line end. What is not UTF-8 in it
+    /// is replaced by U+FFFD, so that the block after such a line is found as well.
     fn block_len(line: &str) -> Option<u64>;
 }
 

@@ -19,8 +19,8 @@ use crate::Rejection;
 /// framing, with test vectors.
 ///
 /// - A server runs functions that wait side by side, and replies in any order. A protocol with a `#[session]` needs
-///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Others run
-///   one after the other. They are not cancelled, and know no deadline of their client.
+///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Others
+///   run one after the other. They are not cancelled, and know no deadline of their client.
 /// - A call that is dropped, or whose deadline has passed, is cancelled: a function that runs beside others is dropped.
 /// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. A large reply is
 ///   sent in parts, between which others are sent.

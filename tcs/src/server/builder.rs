@@ -136,7 +136,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// The operating system then distributes new connections among them. One server per thread, each with its own
     /// runtime, scales accepting beyond one loop. When one of them closes its listener, Linux resets the
     /// connections that wait in its backlog. To replace a process without that, pass its sockets on: see
-    /// `docs/deploy.md`.
+    /// [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     pub fn reuse_port(mut self, is_shared: bool) -> Self {
         self.settings.reuse_port = is_shared;
@@ -371,7 +371,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// In this time, known as the lame-duck phase, the server accepts and serves connections, but
     /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
     /// the health of the server sees the stop before the listeners close, and no connection is lost: see
-    /// `docs/deploy.md`. [`drain_timeout`](Self::drain_timeout) begins after it. A second signal and
+    /// [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
+    /// [`drain_timeout`](Self::drain_timeout) begins after it. A second signal and
     /// [`ServerHandle::abort`](super::ServerHandle::abort) end the server at once.
     ///
     /// An [`IterativeServer`] also serves one connection after the other in this time, and a [`OnceServer`] waits for its
@@ -447,7 +448,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// - for a permit of [`max_blocking`](Self::max_blocking), with the same allowance
     ///
     /// The wait of a request that is not read yet is not known: a connection reads 16 KiB at a time, unless a request is
-    /// longer. A [`serve_stream`](Self::serve_stream) does not compare the second. `docs/overload.md` has figures.
+    /// longer. A [`serve_stream`](Self::serve_stream) does not compare the second.
+    /// [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) has figures.
     /// A limit of less than 5 ms gives no allowance for bursts, because timers have a resolution of 1 ms.
     /// [`bind`](Self::bind) rejects zero.
     pub fn max_queue_time(mut self, limit: impl Into<Option<Duration>>) -> Self {

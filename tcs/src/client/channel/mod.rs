@@ -141,11 +141,11 @@ mod waiting;
 /// [`connections`](ChannelOptions::connections) if that matters.
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
-/// holds up nobody, if the functions [run side by side](macro@crate::server_protocol#requests-side-by-side). The server is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and
-/// then drops its function. A server must answer that: if half of
-/// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within the
-/// reply timeout, or a minute if there is none, the connection is closed. Use it for every channel whose functions wait.
-/// Such a channel also has [streamed replies](Self::stream).
+/// holds up nobody, if the functions [run side by side](macro@crate::server_protocol#requests-side-by-side). The server
+/// is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and then drops its function.
+/// A server must answer that: if half of [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are
+/// cancelled and were not answered within the reply timeout, or a minute if there is none, the connection is closed.
+/// Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream).
 ///
 /// # The framing
 ///
@@ -293,8 +293,8 @@ impl<F: Framing> Channel<F> {
     /// nothing.
     ///
     /// The second request counts as a retry in the [budget](Self#retries), and
-    /// [`retries(false)`](ChannelOptions::retries) turns it off. A channel with one connection sends no second request, with
-    /// any framing: what makes the first one slow would most likely hold up the second as well.
+    /// [`retries(false)`](ChannelOptions::retries) turns it off. A channel with one connection sends no second request,
+    /// with any framing: what makes the first one slow would most likely hold up the second as well.
     ///
     /// # Examples
     ///
