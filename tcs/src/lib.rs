@@ -248,8 +248,8 @@
 //!
 //! [`max_connections`](server::Server::max_connections) is 1,024. To hold more, raise it, and raise the descriptor limit
 //! (`ulimit -n`, or `LimitNOFILE` of systemd) above it. A connection that waits for a request has no buffers and takes
-//! about 1.3 KB, in addition to the socket of the operating system. Connections that are idle for more than 300 s are
-//! closed, unless you set `idle_timeout(None)`.
+//! about 1.3 KB ([measured](https://docs.rs/crate/tcs/latest/source/docs/performance.md)), in addition to the socket of
+//! the operating system. Connections that are idle for more than 300 s are closed, unless you set `idle_timeout(None)`.
 //!
 //! # Untrusted peers
 //!
@@ -407,8 +407,8 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | calls of the function, by `outcome`: `served`, `failed` or `rejected`, mostly as in the [`Report`], `panicked` (or its stream did), or `dropped` before it returned; beside others, a reply that cannot be sent, or is cancelled after it, counts as the function left it |
-//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking`, which is in the next |
+//! | `tcs_calls_total` | counter | calls of the function, by `outcome`, which is how it ended: `served`, `failed`, `rejected`, `panicked` (or its stream did), or `dropped` before it returned |
+//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call. The wait for a permit of `max_blocking` is in the next one |
 //! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
@@ -425,7 +425,8 @@
 //! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
 //! published when they change, and have no labels but `outcome`. `tcs_calls_total` and
 //! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
-//! recorded for each request, which takes two looks at the clock, and one for each read.
+//! recorded for each request, which takes two looks at the clock, and one for each read. What happens to a reply after
+//! it is encoded changes nothing in `tcs_calls_total`.
 //!
 //! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
 //! `examples/prometheus.rs` serves them as text.

@@ -38,10 +38,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Rejected`: *protocol error* | `NotExecuted` | no | yes | correct the address or the protocol |
 /// | `Rejected`: *error*, *timed out*, *failed* | `Executed` | no | no | it is the answer |
 /// | `Rejected`: *cancelled*, or any other | `Unknown` | no | no | send it again if it is safe to execute more than once |
-/// | `Reply` | any | no | no | correct the address or the protocol |
+/// | `Reply` | `NotSent`, `Unknown` | no | no | correct the address or the protocol |
 /// | `Request` | `NotSent` | no | no | correct the request |
 /// | `Full` | `NotSent` | no | no | receive a reply, and send it again |
-/// | `Setting`, `Listen`, `Accept`, `Runtime`, `Interrupted` | `NotSent` | no | no | correct the program or its environment |
+/// | `Setting`, `Listen`, `Accept`, `Runtime` | `NotSent` | no | no | correct the program or its environment |
+/// | `Interrupted` | `NotSent` | no | no | nothing: the server was aborted, as asked |
 /// | `Other` | `NotSent` | no | no | it is an error of your own |
 ///
 /// The table is for a [`Connection`](crate::Connection). A [`Channel`](crate::Channel) has already done it, as far as it

@@ -20,7 +20,7 @@
 //! | [`ContentLength`] | headers with the length, an empty line, the message | Language Server Protocol, JSON-RPC |
 //! | **bytes of an existing protocol** | | |
 //! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
-//! | [`LengthField`] | a header with a length of 1 to 8 bytes in it, the rest of the frame | Modbus, Kafka, PostgreSQL, SMPP |
+//! | [`LengthField`] | a header with a length of 1 to 8 bytes in it, the rest of the frame | Modbus, PostgreSQL, SMPP |
 //! | [`Varint`] | a length in bytes of 7 bits each, the message | MQTT, Protocol Buffers |
 //! | [`Digits<b' '>`](Digits) | `5 hello` | syslog |
 //! | [`Hex4`] | `000ahello\n` | Git |

@@ -54,8 +54,8 @@
 //!
 //! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests, and
 //! up to 14 MiB if they have grown to different sizes. A buffer beyond 128 KiB is freed when its connection waits, but glibc
-//! can keep what is freed: 399 MB after large frames in one measurement, and 5 MB with the environment variable
-//! `MALLOC_MMAP_THRESHOLD_=131072`.
+//! can keep what is freed. With the environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
+//! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
 //! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
 //! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
