@@ -23,6 +23,7 @@ chapters! {
     Simulation: "simulation",
     Production: "production",
     Operating: "operating",
+    Observing: "observing",
     ExistingProtocol: "existing-protocol",
     OwnFraming: "own-framing",
     Migrating: "migrating",
