@@ -70,7 +70,7 @@ pub(super) fn handle_option(word: &str) -> Option<&'static str> {
     Some(option)
 }
 
-/// Returns the type of the library that a word means, also in lower case or as the crate behind it, and its option.
+/// Returns the type of the library that a word means, also in lower case or by the name of its crate, and its option.
 pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
     let camel = match word {
         // The crates behind them.
