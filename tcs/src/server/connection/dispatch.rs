@@ -110,7 +110,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if self.frames.has_ended() {
             self.io.start_half_close();
         }
-        loop {
+        'requests: loop {
             let mut scratch = Vec::new();
             let timer;
             let called = {
@@ -120,7 +120,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                         timer = began;
                         function
                     }
-                    Ok(None) => continue,
+                    Ok(None) => continue 'requests,
                     Err(next) => return next,
                 });
                 let mut clock = Stopwatch::default();

@@ -120,8 +120,11 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
-        let local_addr = self.info.local_addr().map(tracing::field::display);
-        tracing::debug!(local_addr, "connected");
+        {
+            // In a block, so that the task has no room for it.
+            let local_addr = self.info.local_addr().map(tracing::field::display);
+            tracing::debug!(local_addr, "connected");
+        }
         let mut begun = self.greet();
         let end = loop {
             begun = match begun {
