@@ -64,12 +64,14 @@ pub(super) enum Next {
     /// Flushes and yields: the budget of this poll is spent.
     Yield,
     /// Takes no further requests. What is in flight is answered before.
-    End(End),
+    ///
+    /// Boxed, so that the value is returned in a register.
+    End(Box<End>),
 }
 
 impl From<End> for Next {
     fn from(end: End) -> Self {
-        Self::End(end)
+        Self::End(Box::new(end))
     }
 }
 
@@ -143,7 +145,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 // Boxed: few connections need it, and every task would pay for its size.
                 Ok(Some(upgrade)) => {
                     let Err(end) = Box::pin(self.take_over(upgrade)).await;
-                    return Next::End(end);
+                    return end.into();
                 }
                 responded => responded.map(drop),
             };
@@ -396,7 +398,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 .input(self.shared.limits.frame_len, Side::Server);
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if self.frames.has_ended() => return Err(Next::End(End::Eof)),
+                Ok(None) if self.frames.has_ended() => return Err(End::Eof.into()),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
                     if self.frames.has_started() {
@@ -427,7 +429,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Takes the request of a protocol that waits for none.
     fn no_request(&mut self) -> Result<&'a [u8], Next> {
         if self.io.registration.tally().received() > 0 {
-            return Err(Next::End(End::Closed));
+            return Err(End::Closed.into());
         }
         self.io.count_request();
         Ok(&[])
@@ -447,7 +449,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
         self.io.count_unreadable(self.shared);
         self.end_request().bad_frame(error, unread);
-        Next::End(End::Closed)
+        End::Closed.into()
     }
 
     /// Handles a frame that is not a message within the limit: a control frame or an oversized

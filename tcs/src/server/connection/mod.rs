@@ -242,7 +242,7 @@ impl<P: ServerProtocol> Connection<P> {
                     Next::Read => break,
                     Next::Flush => false,
                     Next::Yield => true,
-                    Next::End(end) => return Err(end),
+                    Next::End(end) => return Err(*end),
                 };
                 poll_fn(|cx| driver.io.poll_flush_in_time(driver.write, cx)).await?;
                 if must_yield {

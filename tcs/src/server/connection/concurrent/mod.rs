@@ -117,7 +117,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         loop {
             let next = match self.process()? {
                 Next::Read if self.is_idle() => return Ok(()),
-                Next::End(end) if self.is_idle() => return Err(end),
+                Next::End(end) if self.is_idle() => return Err(*end),
                 next => next,
             };
             let mut has_waited = false;

@@ -107,7 +107,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
-            Ok(None) if frames.has_ended() => return Err(Next::End(End::Eof)),
+            Ok(None) if frames.has_ended() => return Err(End::Eof.into()),
             Ok(None) => {
                 // The part of a frame counts as well: a stream may always have another one.
                 self.io.count_frame(|| true);
