@@ -33,13 +33,8 @@ pub(super) trait DynShared: Send + Sync {
     /// Returns the frames with which a peer is told that its connection is rejected.
     fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
 
-    /// Serves a connection in its own task, after its handshakes.
-    fn spawn_connection(
-        self: Arc<Self>,
-        new: Box<NewConnection>,
-        handshakes: Handshakes,
-        admission: Arc<Admission>,
-    );
+    /// Serves a connection in a task of its own.
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>);
 }
 
 impl<P: ServerProtocol> DynShared for Shared<P> {
@@ -51,49 +46,9 @@ impl<P: ServerProtocol> DynShared for Shared<P> {
         rejection_frames(self, rejection, log_limiter)
     }
 
-    fn spawn_connection(
-        self: Arc<Self>,
-        mut new: Box<NewConnection>,
-        handshakes: Handshakes,
-        admission: Arc<Admission>,
-    ) {
-        let serve = |shared, new: Box<NewConnection>| {
-            let span = new.span();
-            async move { Connection::open(shared, new).serve().await }.instrument(span)
-        };
-        if handshakes.is_empty() {
-            tokio::spawn(serve(self, new));
-        } else {
-            tokio::spawn(async move {
-                let NewConnection {
-                    stream,
-                    info,
-                    registration,
-                    usage,
-                    ..
-                } = &mut *new;
-                // The peer as it was accepted. A handshake may replace it.
-                let span = info_span!("handshake", peer = %info.peer(), id = info.id());
-                let shaking = shake_hands(stream, info.peer_mut(), &handshakes, registration);
-                // Boxed, so that its memory is freed before the connection is served.
-                if !Box::pin(shaking.instrument(span)).await {
-                    return;
-                }
-                // What only the handshake needs is freed before a connection that may live for days.
-                drop(handshakes);
-                let admitted = admission.admit(info.peer(), usage, registration.log_limiter());
-                drop(admission);
-                match admitted {
-                    Ok(()) => serve(self, new).await,
-                    Err(rejection) => {
-                        record_rejected(info.peer(), &rejection);
-                        let frames = self.rejection_frames(&rejection, registration.log_limiter());
-                        let sending = send_rejection(stream.take_inner(), frames, REJECT_TIMEOUT);
-                        Box::pin(sending).await;
-                    }
-                }
-            });
-        }
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>) {
+        let span = new.span();
+        tokio::spawn(async move { Connection::open(self, new).serve().await }.instrument(span));
     }
 }
 
@@ -223,8 +178,45 @@ impl Acceptor {
         } = incoming;
         let mut new = NewConnection::register(&self.registry, stream, peer, local_addr);
         (new.usage, new.permit) = (usage, Some(permit));
-        let admission = Arc::clone(&self.admission);
-        Arc::clone(&self.shared).spawn_connection(new, handshakes, admission);
+        let shared = Arc::clone(&self.shared);
+        if handshakes.is_empty() {
+            shared.spawn_connection(new);
+        } else {
+            let admission = Arc::clone(&self.admission);
+            tokio::spawn(serve_after_handshakes(shared, new, handshakes, admission));
+        }
+    }
+}
+
+/// Performs the handshakes of a connection, and then serves it.
+///
+/// The connection has another task, so that what only the handshakes need is freed: it may live for days.
+async fn serve_after_handshakes(
+    shared: Arc<dyn DynShared>,
+    mut new: Box<NewConnection>,
+    handshakes: Handshakes,
+    admission: Arc<Admission>,
+) {
+    let NewConnection {
+        stream,
+        info,
+        registration,
+        usage,
+        ..
+    } = &mut *new;
+    // The peer as it was accepted. A handshake may replace it.
+    let span = info_span!("handshake", peer = %info.peer(), id = info.id());
+    let shaking = shake_hands(stream, info.peer_mut(), &handshakes, registration);
+    if !shaking.instrument(span).await {
+        return;
+    }
+    match admission.admit(info.peer(), usage, registration.log_limiter()) {
+        Ok(()) => shared.spawn_connection(new),
+        Err(rejection) => {
+            record_rejected(info.peer(), &rejection);
+            let frames = shared.rejection_frames(&rejection, registration.log_limiter());
+            send_rejection(stream.take_inner(), frames, REJECT_TIMEOUT).await;
+        }
     }
 }
 
