@@ -27,7 +27,7 @@ use std::{
     future::poll_fn,
     mem::take,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -210,14 +210,16 @@ impl<P: ServerProtocol> Connection<P> {
                     }
                 }
             }
-            // A constant, so that other protocols have no code for it.
             if const { is_concurrent::<P>() }
                 && let Some(concurrency) = P::CONCURRENT
             {
                 self.processing = self.choose_processing();
                 if self.processing == Processing::Concurrent {
-                    // Boxed: few connections need it, and every task would pay for its size.
-                    Box::pin(process_concurrent(self, concurrency)).await?;
+                    // Boxed: few connections need it, and every task would pay for its size. `dyn`: this state of the task
+                    // exists for other protocols, too, and would have the code of the driver.
+                    let processing: Pin<Box<dyn Future<Output = _> + Send>> =
+                        Box::pin(process_concurrent(self, concurrency));
+                    processing.await?;
                     continue;
                 }
             }
