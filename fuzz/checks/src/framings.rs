@@ -126,7 +126,7 @@ fn comes_back<F: Framing>(naive: Naive, case: &Case<'_>) {
 
 /// Returns `true` if the first message was taken for one of another protocol.
 fn is_of_another_protocol(error: Option<&FrameError>) -> bool {
-    error.map(FrameError::to_string).is_some_and(|text| {
-        text.starts_with("the server ") || text.contains("that looks like")
-    })
+    error
+        .map(FrameError::to_string)
+        .is_some_and(|text| text.starts_with("the server ") || text.contains("that looks like"))
 }
