@@ -174,6 +174,7 @@ impl<'s, F: Framing> Call<'s, F> {
         Self { origin, slot }
     }
 
+    /// Waits for the reply. A failure of the server is recorded at its connection.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
@@ -181,24 +182,13 @@ impl<'s, F: Framing> Call<'s, F> {
         if let Some(slot) = self.slot {
             if let Some(result) = subchannel.take_result(slot) {
                 self.slot = None;
-                return Poll::Ready(result);
+                return Poll::Ready(result.inspect_err(|failure| {
+                    subchannel.record_failure(&failure.error);
+                }));
             }
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
-    }
-
-    /// The same as [`poll_reply`](Self::poll_reply), and records a failure at the connection.
-    #[cold]
-    pub(super) fn poll_attempt(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Reply, Box<Failure>>> {
-        let reply = ready!(self.poll_reply(cx));
-        if let Err(failure) = &reply {
-            self.origin.subchannel.record_failure(&failure.error);
-        }
-        Poll::Ready(reply)
     }
 
     /// Returns the slot, which the caller must then abandon.

@@ -72,7 +72,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let Some(second) = &mut self.second else {
             return Poll::Pending;
         };
-        let reply = ready!(second.poll_attempt(cx));
+        let reply = ready!(second.poll_reply(cx));
         if is_answer(&reply) {
             swap(first, second);
             return Poll::Ready(reply);

@@ -50,9 +50,9 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
-mod penalty;
 mod pending_calls;
 mod pool;
+mod recent_failures;
 mod reconnector;
 mod reply;
 mod retry;

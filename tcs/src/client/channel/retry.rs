@@ -88,9 +88,6 @@ impl<F: Framing> Channel<F> {
         let hedge_delay = self.options.hedge_delay();
         let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
         let mut failed = None;
-        if let Some((origin, failure)) = &failure {
-            origin.subchannel.record_failure(&failure.error);
-        }
         loop {
             if let Some((origin, failure)) = failure.take() {
                 failed = Some(origin.subchannel.index);
@@ -129,7 +126,7 @@ async fn wait_for_reply<'c, F: Framing>(
     mut deadline: Option<&mut DeadlineTimer>,
 ) -> Result<Reply, Box<Failure>> {
     poll_fn(|cx| {
-        let reply = call.poll_attempt(cx);
+        let reply = call.poll_reply(cx);
         let reply = match &mut hedge {
             Some(hedge) => hedge.poll(cx, reply, call),
             None => reply,

@@ -14,8 +14,8 @@ use super::{
     call::{Call, CallParams},
     connector::{BoxFuture, Connector},
     hub::{EventHub, Subscriber},
-    penalty::{Penalty, is_trouble},
     pending_calls::{Failure, PendingCalls},
+    recent_failures::{RecentFailures, is_server_failure},
     reconnector::Reconnector,
     reply::Reply,
     state::ChannelStats,
@@ -70,8 +70,8 @@ pub(super) struct SubchannelState<F> {
     pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
-    /// What recent failures count for. It outlives the connection: the next one is to the same server, or as good as any.
-    penalty: Penalty,
+    /// They outlive the connection, because the next one is probably to the same server.
+    recent_failures: RecentFailures,
 }
 
 /// The state of a connection.
@@ -152,7 +152,7 @@ impl<F: Framing> Subchannel<F> {
                 generation: 0,
                 is_wanted: false,
                 peer: Peer::unnamed(),
-                penalty: Penalty::default(),
+                recent_failures: RecentFailures::default(),
             }),
         }
     }
@@ -308,22 +308,22 @@ impl<F: Framing> Subchannel<F> {
         self.lock().has_room(&self.options)
     }
 
-    /// Returns how many calls are in flight and what recent failures count for together, and then the calls alone, which
-    /// decide between equal sums. `None` if there is no connection.
+    /// Returns the number of calls in flight plus the load of recent failures, and then the calls alone, which decide between
+    /// equal sums. `None` if there is no connection.
     pub(super) fn load(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
         let calls = state.calls.len();
-        is_connected.then(|| (calls + state.penalty.load(), calls))
+        is_connected.then(|| (calls + state.recent_failures.load(), calls))
     }
 
-    /// Notes why a call has failed, so that calls prefer other connections if the server is in trouble.
+    /// Records the error of a request, so that calls prefer other connections if the server fails.
     ///
-    /// The error is that of a call that the server or the reply timeout has ended, not the caller's own deadline.
+    /// The server or the reply timeout has ended the request, not the caller's own deadline.
     #[cold]
     pub(super) fn record_failure(&self, error: &Error) {
-        if is_trouble(error) {
-            self.lock().penalty.add();
+        if is_server_failure(error) {
+            self.lock().recent_failures.record();
         }
     }
 
