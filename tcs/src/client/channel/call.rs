@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use crate::{
     Error, Peer, Result,
     client::requests::encode_into,
     format::{EncodeError, Writer},
-    framing::Framing,
+    framing::{Framing, Notice},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
@@ -120,8 +120,8 @@ impl<F: Framing> Channel<F> {
                             has_greeting,
                             ..CallParams::default()
                         };
-                        let pushed = subchannel.try_push(cx.waker(), params, bytes);
-                        if let Some(call) = pushed.inspect_err(count_failure)? {
+                        let queued = Call::try_queue(subchannel, cx.waker(), params, bytes);
+                        if let Some(call) = queued.inspect_err(count_failure)? {
                             state = RoundTrip::Sent(call);
                             give_spare(spare);
                             return Poll::Pending;
@@ -163,15 +163,51 @@ fn poll_in_box<R: Future>(future: &mut Pin<Box<R>>, cx: &mut Context<'_>) -> Pol
 }
 
 impl<'s, F: Framing> Call<'s, F> {
-    /// Returns a call whose request is queued at `subchannel`.
-    #[inline]
-    pub(super) const fn new(subchannel: &'s Subchannel<F>, generation: u64, slot: u32) -> Self {
+    /// Takes a slot and queues the request. Returns `None` if there is no room.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn try_queue(
+        subchannel: &'s Subchannel<F>,
+        waker: &Waker,
+        params: CallParams,
+        request: &[u8],
+    ) -> Result<Option<Self>> {
+        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
+        // after the guard, because that is declared later.
+        let waker = waker.clone();
+        let CallParams {
+            has_greeting,
+            has_items,
+            end,
+        } = params;
+        let mut guard = subchannel.lock();
+        let state = &mut *guard;
+        if !state.has_room(&subchannel.options) || has_greeting && !state.is_greeted() {
+            return state.check_waiting(has_greeting).map(|()| None);
+        }
+        let framing = state.framing.get_mut();
+        if F::HAS_IDS {
+            framing.set_id(state.calls.next_id());
+        }
+        let mut offset = state.queue.push_encoded(framing, request)?;
+        if F::HAS_IDS
+            && let Some(end) = end
+        {
+            let notice = Notice::deadline_at(end);
+            offset = state.queue.notice_before(offset, framing, notice);
+        }
+        let slot = state.calls.insert::<F>(offset, waker);
+        if F::HAS_IDS && has_items {
+            state.calls.expect_items(slot);
+        }
+        let generation = state.generation;
+        Subchannel::unlock_and_wake_driver(guard);
         let origin = Origin {
             subchannel,
             generation,
         };
         let slot = Some(slot);
-        Self { origin, slot }
+        Ok(Some(Self { origin, slot }))
     }
 
     /// Waits for the reply. A failure of the server is recorded at its connection.
@@ -180,12 +216,15 @@ impl<'s, F: Framing> Call<'s, F> {
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
-            if let Some(result) = subchannel.take_result(slot) {
+            let mut state = subchannel.lock();
+            if let Some(result) = state.calls.take_result(slot) {
+                subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 return Poll::Ready(result.inspect_err(|failure| {
                     subchannel.record_failure(&failure.error);
                 }));
             }
+            drop(state);
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending

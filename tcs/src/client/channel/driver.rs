@@ -8,21 +8,25 @@ use std::{
 };
 
 use super::{
-    super::{
+    connector::BoxFuture,
+    pending_calls::{Failure, UnansweredCall},
+    subchannel::Subchannel,
+    subchannel_state::{SubchannelState, tick_limit},
+    upkeep::{Due, Upkeep},
+};
+use crate::{
+    Error, Result,
+    client::{
         connection::Connection,
-        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
+        options::CLOSE_TIMEOUT,
         reencode::payload,
         replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    connector::BoxFuture,
-    pending_calls::{Failure, UnansweredCall},
-    subchannel::{Subchannel, SubchannelState, tick_limit},
-    upkeep::{Due, Upkeep},
+    framing::Framing,
 };
-use crate::{Error, Result, framing::Framing};
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;

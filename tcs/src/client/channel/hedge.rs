@@ -96,7 +96,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let subchannel = pool.choose_other(used)?;
         let stats = &pool.stats;
         let retry = stats.budget()?.withdraw()?;
-        let sent = subchannel.try_push(cx.waker(), self.params, self.request);
+        let sent = Call::try_queue(subchannel, cx.waker(), self.params, self.request);
         let second = sent.ok()??;
         retry.spend();
         stats.note_retry();

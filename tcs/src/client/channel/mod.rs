@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats};
+use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
 use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
 use crate::{
     Address, Error, Peer, Result,
@@ -26,7 +26,7 @@ use crate::{
 pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
-pub use state::ChannelState;
+pub use stats::ChannelState;
 pub use streams::ChannelItems;
 #[cfg(feature = "stream")]
 pub use streams::OwnedChannelItems;
@@ -56,9 +56,10 @@ mod recent_failures;
 mod reconnector;
 mod reply;
 mod retry;
-mod state;
+mod stats;
 mod streams;
 mod subchannel;
+mod subchannel_state;
 mod upkeep;
 mod waiting;
 

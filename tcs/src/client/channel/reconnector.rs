@@ -12,7 +12,8 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connector::Connector,
     driver::{Driver, DriverExit},
-    subchannel::{Link, Subchannel},
+    subchannel::Subchannel,
+    subchannel_state::Link,
 };
 use crate::{
     Error, ErrorKind, Execution,

@@ -17,7 +17,7 @@ use super::{
     metrics::Start,
     pending_calls::Failure,
     reply::Reply,
-    state::ChannelStats,
+    stats::ChannelStats,
 };
 use crate::{
     Error, Execution, Result,

@@ -43,8 +43,9 @@ impl<F: Framing> Channel<F> {
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
         if !subchannel.room.is_awaited() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
-            if let Some(call) = poll_once(push).await? {
+            let queue =
+                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
+            if let Some(call) = poll_once(queue).await? {
                 return Ok(call);
             }
         }
@@ -68,14 +69,14 @@ impl<F: Framing> Channel<F> {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = deadline => late,
-            call = self.push_in_turn(subchannel, params, request) => return call,
+            call = self.queue_in_turn(subchannel, params, request) => return call,
             late = timeout => late,
         };
         Err(subchannel.no_room(late))
     }
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
-    async fn push_in_turn<'s>(
+    async fn queue_in_turn<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
         params: CallParams,
@@ -91,8 +92,9 @@ impl<F: Framing> Channel<F> {
             if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
                 *subchannel = open;
             }
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
-            if let Some(call) = poll_once(push).await? {
+            let queue =
+                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
+            if let Some(call) = poll_once(queue).await? {
                 return Ok(call);
             }
             for other in wanted {
