@@ -219,7 +219,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
             Ok(Received::Item(item)) => {
                 if let Some(deadline) = deadline.filter(|it| Instant::now() >= it.at) {
                     self.state = StreamState::Failed;
-                    return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
+                    return Poll::Ready(Err(exchanges.late_error(Some(self.offset), deadline)));
                 }
                 if <P::Framing as Framing>::HAS_IDS {
                     exchanges.count_item(item.len(), cx);

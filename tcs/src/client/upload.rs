@@ -238,7 +238,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             && Instant::now() >= deadline.at
         {
             self.state = UploadState::Failed;
-            return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
+            return Poll::Ready(Err(exchanges.late_error(Some(self.offset), deadline)));
         }
         let polled = match exchanges.poll_received(cx, Expected::NOTHING) {
             Poll::Pending if exchanges.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),
