@@ -193,13 +193,7 @@ impl<F: Framing> Connection<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self
-            .exchanges()
-            .round_trip(P::HAS_GREETING, deadline, request);
-        let reply = reply.await?;
+        let reply = self.reply_to::<P>(request).await?;
         self.decode(reply, |reply, _| Ok(reply))
     }
 
@@ -216,13 +210,7 @@ impl<F: Framing> Connection<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self
-            .exchanges()
-            .round_trip(P::HAS_GREETING, deadline, request);
-        let reply = reply.await?;
+        let reply = self.reply_to::<P>(request).await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
         self.is_out_of_sync = true;
         self.decode(reply, |reply, peer| {
@@ -477,6 +465,21 @@ impl<F: Framing> Connection<F> {
     pub(super) fn into_exchanges(mut self) -> Exchanges<F> {
         self.exchanges();
         self.exchanges
+    }
+
+    /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
+    #[inline]
+    async fn reply_to<P>(&mut self, request: P::Request<'_>) -> Result<Range<usize>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let exchanges = self.exchanges();
+        exchanges
+            .round_trip(P::HAS_GREETING, deadline, request)
+            .await
     }
 
     /// Returns the deadline of the call that begins, or an error if it has passed.

@@ -18,7 +18,7 @@ use super::{
     connection::Connection,
     exchanges::Exchanges,
     fault::Fault,
-    reencode::{again, encode_alone},
+    reencode::{encode_unframed, encoded},
     replies::Received,
     wire::Expected,
 };
@@ -176,10 +176,10 @@ struct SharedExchanges<F> {
 
 /// The tasks of both halves. It is the waker with which the stream and the timers are polled.
 #[derive(Debug, Default)]
-struct Wakers(Mutex<Waiting>);
+struct Wakers(Mutex<WaitingTasks>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingTasks {
     sender: Option<Waker>,
     receiver: Option<Waker>,
     /// Whether the connection is locked. The tasks are woken afterwards.
@@ -190,14 +190,14 @@ struct Waiting {
 
 impl Wakers {
     /// Registers the task that waits.
-    fn register(&self, half: fn(&mut Waiting) -> &mut Option<Waker>, cx: &Context<'_>) {
+    fn register(&self, half: fn(&mut WaitingTasks) -> &mut Option<Waker>, cx: &Context<'_>) {
         let waker = cx.waker().clone();
         let former = half(&mut lock(&self.0)).replace(waker);
         drop(former);
     }
 
     /// Wakes the task of one half.
-    fn wake_half(&self, half: fn(&mut Waiting) -> &mut Option<Waker>) {
+    fn wake_half(&self, half: fn(&mut WaitingTasks) -> &mut Option<Waker>) {
         let waker = half(&mut lock(&self.0)).take();
         if let Some(waker) = waker {
             waker.wake();
@@ -288,7 +288,7 @@ impl<P: CallContract> Sender<P> {
             exchanges.end_send_wait();
             exchanges.options().max_frame_len
         };
-        let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
+        let request = encode_unframed(|out| P::encode(request, out), max_frame_len)?;
         let queued = poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
@@ -299,7 +299,7 @@ impl<P: CallContract> Sender<P> {
                 if exchanges.poll_room(P::HAS_GREETING, cx)?.is_pending() {
                     return exchanges.poll_send_timeout(cx);
                 }
-                let offset = exchanges.queue_request(None, again(&request))?;
+                let offset = exchanges.queue_request(None, encoded(&request))?;
                 Poll::Ready(Ok((offset, exchanges.end_offset())))
             })
         });

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     Channel,
     metrics::Start,
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
     subchannel::Subchannel,
 };
@@ -38,8 +38,7 @@ pub(super) struct CallParams {
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
     pub(super) has_items: bool,
-    /// When the call ends.
-    pub(super) end: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// The connection that a request was queued for, and that its reply comes from.
@@ -115,17 +114,11 @@ impl<F: Framing> Channel<F> {
                             .inspect_err(count_failure)?;
                         &spare
                     };
-                    if !self.options.needs_timer() && !subchannel.room.is_awaited() {
-                        let params = CallParams {
-                            has_greeting,
-                            ..CallParams::default()
-                        };
-                        let queued = Call::try_queue(subchannel, cx.waker(), params, bytes);
-                        if let Some(call) = queued.inspect_err(count_failure)? {
-                            state = RoundTrip::Sent(call);
-                            give_spare(spare);
-                            return Poll::Pending;
-                        }
+                    let queued = self.queue_first(subchannel, cx.waker(), has_greeting, bytes);
+                    if let Some(call) = queued.inspect_err(count_failure)? {
+                        state = RoundTrip::Sent(call);
+                        give_spare(spare);
+                        return Poll::Pending;
                     }
                     (bytes.to_vec(), None)
                 }
@@ -137,6 +130,26 @@ impl<F: Framing> Channel<F> {
             state = RoundTrip::Retrying(retrying);
             polled
         })
+    }
+
+    /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    fn queue_first<'s>(
+        &self,
+        subchannel: &'s Subchannel<F>,
+        waker: &Waker,
+        has_greeting: bool,
+        request: &[u8],
+    ) -> Result<Option<Call<'s, F>>> {
+        if self.options.needs_timer() || subchannel.room.is_awaited() {
+            return Ok(None);
+        }
+        let params = CallParams {
+            has_greeting,
+            ..CallParams::default()
+        };
+        Call::try_queue(subchannel, waker, params, request)
     }
 }
 
@@ -178,7 +191,7 @@ impl<'s, F: Framing> Call<'s, F> {
         let CallParams {
             has_greeting,
             has_items,
-            end,
+            deadline,
         } = params;
         let mut guard = subchannel.lock();
         let state = &mut *guard;
@@ -191,9 +204,9 @@ impl<'s, F: Framing> Call<'s, F> {
         }
         let mut offset = state.queue.push_encoded(framing, request)?;
         if F::HAS_IDS
-            && let Some(end) = end
+            && let Some(deadline) = deadline
         {
-            let notice = Notice::deadline_at(end);
+            let notice = Notice::deadline_at(deadline);
             offset = state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
@@ -213,7 +226,10 @@ impl<'s, F: Framing> Call<'s, F> {
     /// Waits for the reply. A failure of the server is recorded at its connection.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
+    pub(super) fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reply, Box<FailedCall>>> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();

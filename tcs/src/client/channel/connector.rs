@@ -26,7 +26,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Opens a stream to a server.
-pub(super) type Open = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
+pub(super) type OpenStream = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
 
 /// What a new connection says first.
 pub(super) type OnConnect<F> =
@@ -36,7 +36,7 @@ pub(super) type OnConnect<F> =
 pub(super) enum Target {
     Address(Address),
     /// A stream of the user's.
-    Stream(Open),
+    Stream(OpenStream),
 }
 
 /// Makes the connections of a channel.

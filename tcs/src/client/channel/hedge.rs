@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{
     Channel,
     call::{Call, CallParams},
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::Reply,
 };
 use crate::{client::options::MAX_TIMEOUT, framing::Framing};
@@ -51,9 +51,9 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        reply: Poll<Result<Reply, Box<Failure>>>,
+        reply: Poll<Result<Reply, Box<FailedCall>>>,
         first: &mut Call<'c, F>,
-    ) -> Poll<Result<Reply, Box<Failure>>> {
+    ) -> Poll<Result<Reply, Box<FailedCall>>> {
         if let Poll::Ready(reply) = reply {
             match self.second.take() {
                 Some(second) if !is_answer(&reply) => *first = second,
@@ -89,7 +89,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
         let pool = &self.channel.pool;
-        if self.params.end.is_some_and(|end| Instant::now() >= end) {
+        if self.params.deadline.is_some_and(|it| Instant::now() >= it) {
             return None;
         }
         let used = first.origin.subchannel.index;
@@ -104,7 +104,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     }
 }
 
-fn is_answer(reply: &Result<Reply, Box<Failure>>) -> bool {
+fn is_answer(reply: &Result<Reply, Box<FailedCall>>) -> bool {
     reply
         .as_ref()
         .map_or_else(|failure| failure.is_answer(), |_| true)

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
-use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
+use super::{connection::Connection, options::MAX_TIMEOUT, reencode::encoded};
 use crate::{
     Address, Error, Peer, Result,
     deadline::inherited,
@@ -56,12 +56,12 @@ mod recent_failures;
 mod reconnector;
 mod reply;
 mod retry;
+mod room;
 mod stats;
 mod streams;
 mod subchannel;
 mod subchannel_state;
 mod upkeep;
-mod waiting;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
 /// any time.
@@ -481,7 +481,7 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
-        let encode = |request: &[u8], out: &mut Writer<'_>| again(request)(out);
+        let encode = |request: &[u8], out: &mut Writer<'_>| encoded(request)(out);
         self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{connector::Connector, stats::ChannelStats, subchannel::Subchannel, waiting::Room};
+use super::{connector::Connector, room::Room, stats::ChannelStats, subchannel::Subchannel};
 use crate::{Peer, client::options::ConnectOptions, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.

@@ -115,7 +115,7 @@ impl<F: Framing> Reconnector<F> {
                     } else {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
-                    subchannel.stats.note_failure(&error);
+                    subchannel.stats.note_failed_connect(&error);
                     subchannel.set_link(if is_permanent(&error) {
                         Link::Rejected(error)
                     } else {

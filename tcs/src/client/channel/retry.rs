@@ -15,7 +15,7 @@ use super::{
     call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::Reply,
     stats::ChannelStats,
 };
@@ -71,7 +71,7 @@ impl<F: Framing> Channel<F> {
         &'c self,
         has_greeting: bool,
         mut request: Vec<u8>,
-        mut failure: Option<(Origin<'c, F>, Box<Failure>)>,
+        mut failure: Option<(Origin<'c, F>, Box<FailedCall>)>,
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
@@ -79,7 +79,7 @@ impl<F: Framing> Channel<F> {
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let params = CallParams {
-            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
             has_greeting,
             ..CallParams::default()
         };
@@ -124,7 +124,7 @@ async fn wait_for_reply<'c, F: Framing>(
     call: &mut Call<'c, F>,
     mut hedge: Option<&mut Hedge<'c, '_, F>>,
     mut deadline: Option<&mut DeadlineTimer>,
-) -> Result<Reply, Box<Failure>> {
+) -> Result<Reply, Box<FailedCall>> {
     poll_fn(|cx| {
         let reply = call.poll_reply(cx);
         let reply = match &mut hedge {
@@ -135,7 +135,7 @@ async fn wait_for_reply<'c, F: Framing>(
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
                 let error = Error::reply_timed_out(&call.origin.peer(), late);
-                Poll::Ready(Err(Failure::without_retry(error).into()))
+                Poll::Ready(Err(FailedCall::without_retry(error).into()))
             }
             (reply, _) => reply,
         }
@@ -191,11 +191,11 @@ impl<'c> Retries<'c> {
     async fn next<F: Framing>(
         &mut self,
         origin: Origin<'c, F>,
-        failure: Failure,
+        failure: FailedCall,
         is_idempotent: bool,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Vec<u8>> {
-        let Failure { error, request } = failure;
+        let FailedCall { error, request } = failure;
         let Origin { subchannel, .. } = origin;
         let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
             return Err(error);

@@ -89,7 +89,7 @@ impl ChannelStats {
     }
 
     /// Notes an attempt that has failed.
-    pub(super) fn note_failure(&self, error: &Arc<Error>) {
+    pub(super) fn note_failed_connect(&self, error: &Arc<Error>) {
         self.metrics.count_failed_connect();
         let mut last = Some(Arc::clone(error));
         self.state.send_modify(|state| {

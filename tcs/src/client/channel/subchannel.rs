@@ -7,12 +7,12 @@ use tokio::sync::Notify;
 use super::{
     connector::{BoxFuture, Connector},
     hub::{EventHub, Subscriber},
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     recent_failures::is_server_failure,
     reconnector::Reconnector,
+    room::Room,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
-    waiting::Room,
 };
 use crate::{
     Error, Peer, Result,
@@ -136,7 +136,7 @@ impl<F: Framing> Subchannel<F> {
             }
             calls.complete::<F>(
                 oldest.index,
-                Err(Failure { error, request }.into()),
+                Err(FailedCall { error, request }.into()),
                 peer,
                 wakers,
             );

@@ -3,7 +3,7 @@
 use std::{mem::replace, sync::Arc, task::Waker, time::Duration};
 
 use super::{
-    pending_calls::{Failure, PendingCalls},
+    pending_calls::{FailedCall, PendingCalls},
     recent_failures::RecentFailures,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl<F: Framing> SubchannelState<F> {
     pub(super) fn fail_and_cancel(
         &mut self,
         slot: u32,
-        failure: Box<Failure>,
+        failure: Box<FailedCall>,
         wakers: &mut Vec<Waker>,
     ) {
         if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
