@@ -59,16 +59,11 @@ pub(super) struct Exchanges<F> {
     options: ConnectOptions,
     /// Whether a message was received without a request.
     is_greeted: bool,
-    /// Set while chunks follow the request in flight, and their end was not queued. No other exchange can follow it.
-    upload: Option<OpenUpload>,
+    /// Set while chunks follow the request in flight, and their end was not queued: whether the framing distinguishes them
+    /// from requests. No other exchange can follow it.
+    has_announced_chunks: Option<bool>,
     /// The events that have arrived, and were not received.
     events: EventQueue,
-}
-
-/// A request that chunks follow.
-struct OpenUpload {
-    /// Whether the framing distinguishes the chunks from requests.
-    is_announced: bool,
 }
 
 impl<F: Framing> Exchanges<F> {
@@ -86,7 +81,7 @@ impl<F: Framing> Exchanges<F> {
             peer,
             options,
             is_greeted: false,
-            upload: None,
+            has_announced_chunks: None,
             events: EventQueue::default(),
         }
     }
@@ -203,7 +198,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) fn begin_chunks(&mut self) {
         // Until there are some, or their end, the server knows that they are to come.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
-        self.upload = Some(OpenUpload { is_announced });
+        self.has_announced_chunks = Some(is_announced);
     }
 
     /// Queues a chunk of the last request, whole or not at all.
@@ -220,7 +215,7 @@ impl<F: Framing> Exchanges<F> {
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
         self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
-        self.upload = None;
+        self.has_announced_chunks = None;
         self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;
         self.message_in(received)
@@ -229,16 +224,13 @@ impl<F: Framing> Exchanges<F> {
     /// Notes that the server has answered before the end of the chunks.
     #[cold]
     pub(super) fn note_early_answer(&mut self) {
-        if let Some(OpenUpload {
-            is_announced: false,
-        }) = self.upload
-        {
+        if self.has_announced_chunks == Some(false) {
             let reason = "the server answered an upload before its end";
             self.wire.end_sending(Fault::Broken(reason));
         }
         // Unless it is an item of a streamed reply, whose end is to come.
         if self.in_flight.is_empty() {
-            self.upload = None;
+            self.has_announced_chunks = None;
         }
     }
 

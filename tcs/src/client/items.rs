@@ -127,7 +127,7 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let exchanges = self.exchanges();
+        let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
         exchanges.skip_arrived().await?;

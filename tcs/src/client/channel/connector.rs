@@ -101,7 +101,7 @@ impl<F: Framing> Connector<F> {
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
             .and_then(|mut connection| {
                 // A reply that is still to come would be taken for the reply to a call.
-                connection.exchanges().ensure_idle()?;
+                connection.checked_exchanges().ensure_idle()?;
                 Ok(connection)
             })
             .map_err(|source| Error::on_connect(&peer, source))

@@ -105,7 +105,5 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
 }
 
 fn is_answer(reply: &Result<Reply, Box<FailedCall>>) -> bool {
-    reply
-        .as_ref()
-        .map_or_else(|failure| failure.is_answer(), |_| true)
+    reply.as_ref().map_or_else(|it| it.is_answer(), |_| true)
 }

@@ -517,7 +517,7 @@ impl<F: Framing> Connection<F> {
         const {
             Channel::<F>::assert_framing();
         }
-        self.exchanges().ensure_idle()?;
+        self.checked_exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let options = self.exchanges.options().clone();
         let pool = Pool::new(1, options, ChannelStats::new(None), None);

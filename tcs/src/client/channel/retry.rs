@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     Error, Execution, Result,
-    client::{options::MAX_TIMEOUT, timer::DeadlineTimer},
+    client::{
+        options::MAX_TIMEOUT,
+        timer::{DeadlineTimer, wait_until_late},
+    },
     deadline::Deadline,
     framing::Framing,
 };
@@ -87,22 +90,22 @@ impl<F: Framing> Channel<F> {
         // It is sent twice without a failure.
         let hedge_delay = self.options.hedge_delay();
         let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
-        let mut failed = None;
+        let mut failed_at = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
-                failed = Some(origin.subchannel.index);
+                failed_at = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
-                retries.note(&failure.error, was_hedged);
+                retries.record(&failure.error, was_hedged);
                 let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
-                request = next.map_err(|error| retries.failed(stats, error))?;
+                request = next.map_err(|error| retries.error(stats, error))?;
             }
-            let mut subchannel = match failed {
-                Some(failed) => self.pool.choose_for_retry(failed),
+            let mut subchannel = match failed_at {
+                Some(index) => self.pool.choose_for_retry(index),
                 None => self.pool.choose_for_call(),
             };
             let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
-            let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
+            let mut call = room.await.map_err(|error| retries.error(stats, error))?;
             retries.note_sent(stats);
             let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
@@ -110,9 +113,9 @@ impl<F: Framing> Channel<F> {
                     stats.record_answer(start);
                     return Ok((reply, call.origin));
                 }
-                Err(failed) => {
+                Err(error) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.origin, failed));
+                    failure = Some((call.origin, error));
                 }
             }
         }
@@ -168,14 +171,14 @@ impl<'c> Retries<'c> {
         }
     }
 
-    /// Notes how an attempt has failed. If the request was sent twice, nothing is known of the other one.
-    fn note(&mut self, error: &Error, was_hedged: bool) {
+    /// Records how an attempt has failed. If the request was sent twice, nothing is known of the other one.
+    fn record(&mut self, error: &Error, was_hedged: bool) {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
         self.was_rejected |= error.execution() == Execution::NotExecuted;
     }
 
     /// Returns the error of the call. `error` is the error of the last attempt.
-    fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
+    fn error(&self, stats: &ChannelStats, error: Error) -> Error {
         stats.count_failure();
         match error.execution() {
             Execution::NotSent | Execution::NotExecuted if self.is_unknown => {
@@ -217,16 +220,12 @@ impl<'c> Retries<'c> {
             if self.withdrawal.is_none() {
                 return Err(error);
             }
-            let wait = sleep(wait);
-            match deadline {
-                Some(deadline) => tokio::select! {
-                    // If both end at the same time, nothing is sent any more.
-                    biased;
-                    // The error says more than that the deadline has passed.
-                    _ = deadline => return Err(error),
-                    () = wait => {}
-                },
-                None => wait.await,
+            tokio::select! {
+                // If both end at the same time, nothing is sent any more.
+                biased;
+                // The error says more than that the deadline has passed.
+                _ = wait_until_late(deadline) => return Err(error),
+                () = sleep(wait) => {}
             }
         }
         self.count += 1;

@@ -10,7 +10,11 @@ use super::{
     subchannel::Subchannel,
 };
 use crate::{
-    Result, client::timer::DeadlineTimer, deadline::Late, framing::Framing, runtime::poll_once,
+    Result,
+    client::timer::{DeadlineTimer, wait_until_late},
+    deadline::Late,
+    framing::Framing,
+    runtime::poll_once,
 };
 
 /// Tells the calls that wait that a connection of the channel may have room. All connections share it.
@@ -59,16 +63,10 @@ impl<F: Framing> Channel<F> {
                 None => pending().await,
             }
         };
-        let deadline = async {
-            match deadline {
-                Some(deadline) => deadline.await,
-                None => pending().await,
-            }
-        };
         let late = tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
-            late = deadline => late,
+            late = wait_until_late(deadline) => late,
             call = self.queue_in_turn(subchannel, params, request) => return call,
             late = timeout => late,
         };

@@ -8,7 +8,7 @@ use super::Exchanges;
 use crate::{
     Error, Result,
     client::{fault::Fault, wire::Expected},
-    framing::Framing,
+    framing::{Framing, Notice},
     runtime::poll_once,
 };
 
@@ -34,7 +34,7 @@ impl<F: Framing> Exchanges<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if self.upload.take().is_some() {
+        if self.has_announced_chunks.take().is_some() {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -44,8 +44,9 @@ impl<F: Framing> Exchanges<F> {
             self.wire.truncate_requests(offset);
             self.in_flight.pop_back();
         }
-        if F::HAS_IDS {
-            self.cancel_request();
+        if F::HAS_IDS && self.in_flight.cancel() {
+            // A part of it was sent.
+            self.notice(Notice::Cancel);
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.

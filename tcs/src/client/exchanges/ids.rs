@@ -116,12 +116,12 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Queues a notice about the last request.
-    fn notice(&mut self, notice: Notice) {
+    pub(super) fn notice(&mut self, notice: Notice) {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 
-    /// Returns what is for the request in flight, or for the connection if there is none. Replies to cancelled requests are skipped, and
-    /// parts of a reply are collected.
+    /// Returns what is for the request in flight, or for the connection if there is none. Skips replies to cancelled
+    /// requests, and collects the parts of a reply.
     pub(super) fn route(
         &mut self,
         received: Received,
@@ -175,13 +175,6 @@ impl<F: Framing> Exchanges<F> {
         if let Some(credit) = self.ids.credit.count(length) {
             self.notice(credit);
             let _: Poll<()> = self.wire.poll_flush(cx);
-        }
-    }
-
-    /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
-    pub(super) fn cancel_request(&mut self) {
-        if self.in_flight.cancel() {
-            self.notice(Notice::Cancel);
         }
     }
 }
