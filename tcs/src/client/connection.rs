@@ -456,7 +456,7 @@ impl<F: Framing> Connection<F> {
         &mut self.exchanges
     }
 
-    /// Returns the exchanges, in place of the connection. Closes it if it is out of sync.
+    /// Returns the exchanges without the connection. Closes it if it is out of sync.
     pub(super) fn into_exchanges(mut self) -> Exchanges<F> {
         self.checked_exchanges();
         self.exchanges

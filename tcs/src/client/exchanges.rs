@@ -1,12 +1,9 @@
-//! The requests of a connection, and what arrives for them.
+//! The exchanges of a connection. Each of them has three steps:
 //!
-//! | file | what it does |
-//! |---|---|
-//! | this one | queues requests, sends them, and waits for their replies |
-//! | `exchanges/in_flight.rs` | knows which requests have no reply yet |
-//! | `exchanges/receive.rs` | matches what arrives with the requests in flight; `exchanges/ids.rs`: by their ids |
-//! | `exchanges/waits.rs` | has the timers, and limits each wait |
-//! | `exchanges/abandoned.rs` | deals with what is left of earlier exchanges |
+//! 1. Skip what earlier exchanges have left, such as replies for which nobody waits any more (`abandoned.rs`).
+//! 2. Queue the request, which is then in flight (`in_flight.rs`).
+//! 3. Send it, and wait for its reply. `receive.rs` finds the request that a message is for, in framings with ids by its
+//!    id (`ids.rs`). `waits.rs` has the timers, and limits each wait.
 
 mod abandoned;
 mod ids;

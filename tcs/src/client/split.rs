@@ -1,7 +1,7 @@
 //! The two halves of a connection.
 //!
 //! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so they poll it with a
-//! waker that wakes both: whoever is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
+//! waker that wakes both: a half that is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
 //! connection.
 //!
 //! Wakers and what encodes requests are foreign code, which may use the other half: neither runs under the lock.

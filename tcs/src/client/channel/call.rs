@@ -31,7 +31,7 @@ pub(super) struct Call<'s, F: Framing> {
     slot: Option<u32>,
 }
 
-/// What a request needs beside its bytes.
+/// How a request is sent, and until when its reply is awaited.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CallParams {
     /// Whether the connection must have been greeted.

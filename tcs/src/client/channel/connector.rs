@@ -19,7 +19,7 @@ use crate::{
     transport::Stream,
 };
 
-/// The longest wait after a server has ended a connection. It need not be longer, because the server may well be there.
+/// The longest wait after a server has ended a connection. It need not be longer, because the server is probably up.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A future in a box.
@@ -28,7 +28,7 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Opens a stream to a server.
 pub(super) type OpenStream = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
 
-/// What a new connection says first.
+/// Prepares a new connection, for example with a login.
 pub(super) type OnConnect<F> =
     Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>;
 

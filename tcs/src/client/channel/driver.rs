@@ -240,7 +240,7 @@ impl<F: Framing> Driver<F> {
             }
             Err(error) => {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
-                self.subchannel.stats.note_failed_connect(&error.into());
+                self.subchannel.stats.record_failed_connect(&error.into());
                 if let Some(upkeep) = &mut self.upkeep {
                     upkeep.retry_replacement();
                 }

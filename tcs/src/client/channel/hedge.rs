@@ -99,7 +99,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let sent = Call::try_queue(subchannel, cx.waker(), self.params, self.request);
         let second = sent.ok()??;
         retry.spend();
-        stats.note_retry();
+        stats.record_retry();
         Some(second)
     }
 }

@@ -64,7 +64,7 @@ impl RecentFailures {
 }
 
 /// Returns `true` if an error shows that the server fails, and not only that the request is wrong. A lost connection does
-/// not count, because the next one may well work.
+/// not count, because the next one probably works.
 pub(super) fn is_server_failure(error: &Error) -> bool {
     use RejectionKind::{Busy, Failed, TimedOut};
 

@@ -164,7 +164,7 @@ impl<'c> Retries<'c> {
     /// Notes that the request was sent, or sent again.
     fn note_sent(&mut self, stats: &ChannelStats) {
         if self.count > 0 {
-            stats.note_retry();
+            stats.record_retry();
         }
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.spend();

@@ -101,7 +101,7 @@ impl<F: Framing> Channel<F> {
             subchannel.request_connection()?;
             // An error cannot be: the connections have the sender.
             drop(room.changed().await);
-            // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
+            // There was no room, and perhaps an attempt to connect has failed: from now on, the first connection that is open.
             wanted = &self.pool.connections;
         }
     }

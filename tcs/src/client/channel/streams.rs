@@ -208,15 +208,15 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 state.calls.end_items(slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                let numbers = &self.channel.pool.stats;
+                let totals = &self.channel.pool.stats;
                 return Poll::Ready(match result {
                     Ok(reply) => {
-                        numbers.record_answer(self.start);
+                        totals.record_answer(self.start);
                         self.reply = Some(reply);
                         Ok(None)
                     }
                     Err(failure) => {
-                        numbers.count_failure();
+                        totals.count_failure();
                         self.subchannel.record_failure(&failure.error);
                         Err(failure.error)
                     }

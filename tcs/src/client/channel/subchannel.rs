@@ -97,7 +97,7 @@ impl<F: Framing> Subchannel<F> {
             // After the link, because calls that wait for other connections look at it then.
             lock(&connector.address_stats).add(addr);
         }
-        self.stats.note_connected();
+        self.stats.record_connected();
         self.hub.note_connected(generation);
         wire
     }
@@ -108,7 +108,7 @@ impl<F: Framing> Subchannel<F> {
             let addr = self.peer().addr();
             lock(&connector.address_stats).remove(addr);
         }
-        self.stats.note_disconnected();
+        self.stats.record_disconnected();
         let link = match self.connector {
             Some(_) => Link::Disconnected(None),
             None => Link::Closed(Arc::clone(fault)),

@@ -16,6 +16,7 @@ use crate::{
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
 const MAX_QUEUED: usize = 1 << 20;
 
+/// A connection of a channel, or the place of the next one.
 #[derive(Debug)]
 pub(super) struct SubchannelState<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
@@ -102,7 +103,7 @@ impl<F: Framing> SubchannelState<F> {
         }
     }
 
-    /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
+    /// Tells the server that a request is no longer wanted, for a framing with ids. The server still answers it.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
         self.calls.note_cancel(slot);

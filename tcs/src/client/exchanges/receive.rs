@@ -22,7 +22,7 @@ use crate::{
 
 /// How many bytes of notices, and of replies that were abandoned, are skipped within one poll.
 const SKIPPED_AT_ONCE: usize = 1 << 20;
-/// What each of them counts beside its own bytes.
+/// Each of them counts this many bytes more, so that empty ones are limited, too.
 const SKIPPED_OVERHEAD: usize = 1 << 10;
 
 impl<F: Framing> Exchanges<F> {
