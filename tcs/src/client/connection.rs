@@ -1,9 +1,4 @@
 //! A connection for many exchanges: how it begins and ends, and its calls.
-//!
-//! | file | what a connection does |
-//! |---|---|
-//! | `exchanges.rs` | its requests in flight, the replies to them, and what limits each wait |
-//! | `pipeline.rs`, `items.rs`, `upload.rs`, `events.rs`, `split.rs` | other kinds of exchanges |
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
@@ -93,7 +88,7 @@ const MAX_SCRATCH: usize = 128 * 1024;
 /// # }
 /// ```
 pub struct Connection<F = LengthPrefixed> {
-    /// The next use of the connection begins with [`exchanges`](Self::exchanges).
+    /// The next use of the connection begins with [`checked_exchanges`](Self::checked_exchanges).
     pub(super) exchanges: Exchanges<F>,
     /// How long the next call may take, from [`deadline`](Self::deadline).
     next_limit: Option<Duration>,
@@ -161,7 +156,7 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self
-            .exchanges()
+            .checked_exchanges()
             .round_trip(P::HAS_GREETING, deadline, request);
         let reply = reply.await?;
         let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
@@ -193,13 +188,7 @@ impl<F: Framing> Connection<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self
-            .exchanges()
-            .round_trip(P::HAS_GREETING, deadline, request);
-        let reply = reply.await?;
+        let reply = self.reply_to::<P>(request).await?;
         self.decode(reply, |reply, _| Ok(reply))
     }
 
@@ -216,13 +205,7 @@ impl<F: Framing> Connection<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self
-            .exchanges()
-            .round_trip(P::HAS_GREETING, deadline, request);
-        let reply = reply.await?;
+        let reply = self.reply_to::<P>(request).await?;
         // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
         self.is_out_of_sync = true;
         self.decode(reply, |reply, peer| {
@@ -257,7 +240,7 @@ impl<F: Framing> Connection<F> {
         T: Decode<'a, Format>,
     {
         let deadline = self.take_deadline()?;
-        let message = self.exchanges().receive_message(deadline).await?;
+        let message = self.checked_exchanges().receive_message(deadline).await?;
         let decoded = self.decode(message, |message, _| Ok(message));
         decoded.map_err(Error::not_sent)
     }
@@ -355,7 +338,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// Dropping the future drops the connection.
     pub async fn close(mut self) {
-        if self.exchanges().ensure_idle().is_ok() {
+        if self.checked_exchanges().ensure_idle().is_ok() {
             self.exchanges.shut_down().await;
         }
     }
@@ -466,17 +449,32 @@ impl<F: Framing> Connection<F> {
 impl<F: Framing> Connection<F> {
     /// Returns the exchanges, for the next use of the connection. Closes it if it is out of sync.
     #[inline]
-    pub(super) fn exchanges(&mut self) -> &mut Exchanges<F> {
+    pub(super) fn checked_exchanges(&mut self) -> &mut Exchanges<F> {
         if self.is_out_of_sync {
             self.exchanges.close_with(OUT_OF_SYNC);
         }
         &mut self.exchanges
     }
 
-    /// Returns the exchanges, in place of the connection. Closes it if it is out of sync.
+    /// Returns the exchanges without the connection. Closes it if it is out of sync.
     pub(super) fn into_exchanges(mut self) -> Exchanges<F> {
-        self.exchanges();
+        self.checked_exchanges();
         self.exchanges
+    }
+
+    /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
+    #[inline]
+    async fn reply_to<P>(&mut self, request: P::Request<'_>) -> Result<Range<usize>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let deadline = self.take_deadline()?;
+        self.note_events_of::<P>();
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let exchanges = self.checked_exchanges();
+        exchanges
+            .round_trip(P::HAS_GREETING, deadline, request)
+            .await
     }
 
     /// Returns the deadline of the call that begins, or an error if it has passed.
@@ -510,7 +508,7 @@ impl<F: Framing> Connection<F> {
 
     /// Takes the oldest event that was kept. Returns `false` if there is none.
     pub(super) fn take_event(&mut self) -> bool {
-        let event = self.exchanges().take_event();
+        let event = self.checked_exchanges().take_event();
         let is_there = event.is_some();
         self.event = event.unwrap_or_default();
         is_there

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-/// How many bytes an event counts beside its own, so that empty events are limited, too.
+/// Each event counts this many bytes more, so that empty events are limited, too.
 pub(super) const EVENT_OVERHEAD: usize = 32;
 
 /// Events that have arrived, and were not received, and notes about them, oldest first.

@@ -68,12 +68,12 @@ impl<F: Framing> Connection<F> {
         P: Pushes,
         P::Event<'a>: Decode<'a, P::Format>,
     {
-        self.exchanges().set_is_event(P::is_push);
+        self.checked_exchanges().set_is_event(P::is_push);
         let deadline = self.take_deadline()?;
         if self.take_event() {
             return self.decode_event().map_err(Error::not_sent);
         }
-        let event = self.exchanges().receive_event(deadline).await?;
+        let event = self.checked_exchanges().receive_event(deadline).await?;
         let decoded = self.decode(event, |event, _| Ok(event));
         decoded.map_err(Error::not_sent)
     }

@@ -1,20 +1,17 @@
 //! A client for one exchange.
 
-use std::time::Duration;
-
 use tokio::{runtime::Builder, time::timeout};
 
-use super::{ConnectOptions, connection::Connection};
+use super::{
+    connection::Connection,
+    options::{CLOSE_TIMEOUT, ConnectOptions},
+};
 use crate::{
     Address, Result,
     framing::Framing,
     protocol::ClientProtocol,
     runtime::{Instead, block_on, inside_runtime},
 };
-
-/// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually that takes no time,
-/// but a peer that does not read may block it.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for one exchange: it connects, sends a request, processes the reply, and closes the
 /// connection.

@@ -1,23 +1,20 @@
-//! The requests of a connection, and what arrives for them.
+//! The exchanges of a connection. Each of them has three steps:
 //!
-//! | file | what it does |
-//! |---|---|
-//! | this one | queues requests, sends them, and waits for their replies |
-//! | `exchanges/in_flight.rs` | knows which requests have no reply yet |
-//! | `exchanges/incoming.rs` | matches what arrives with the requests in flight; `exchanges/ids.rs`: by their ids |
-//! | `exchanges/waits.rs` | limits each wait |
-//! | `exchanges/abandoned.rs` | deals with what is left of earlier exchanges |
+//! 1. Skip what earlier exchanges have left, such as replies for which nobody waits any more (`abandoned.rs`).
+//! 2. Queue the request, which is then in flight (`in_flight.rs`).
+//! 3. Send it, and wait for its reply. `receive.rs` finds the request that a message is for, in framings with ids by its
+//!    id (`ids.rs`). `waits.rs` has the timers, and limits each wait.
 
 mod abandoned;
 mod ids;
 mod in_flight;
-mod incoming;
+mod receive;
 mod waits;
 
 use std::{
     ops::Range,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 pub(super) use self::ids::ItemCredit;
@@ -53,20 +50,17 @@ pub(super) struct Exchanges<F> {
     /// For framings with ids.
     ids: Ids,
     waits: Waits,
+    /// How much was skipped since the last pause.
+    skipped: usize,
     peer: Peer,
     options: ConnectOptions,
     /// Whether a message was received without a request.
     is_greeted: bool,
-    /// Set while chunks follow the request in flight, and their end was not queued. No other exchange can follow it.
-    upload: Option<Chunks>,
+    /// Set while chunks follow the request in flight, and their end was not queued: whether the framing distinguishes them
+    /// from requests. No other exchange can follow it.
+    has_announced_chunks: Option<bool>,
     /// The events that have arrived, and were not received.
     events: EventQueue,
-}
-
-/// The chunks that follow a request.
-struct Chunks {
-    /// Whether the framing distinguishes them from requests.
-    is_announced: bool,
 }
 
 impl<F: Framing> Exchanges<F> {
@@ -80,10 +74,11 @@ impl<F: Framing> Exchanges<F> {
             in_flight: InFlight::default(),
             ids: Ids::default(),
             waits: Waits::default(),
+            skipped: 0,
             peer,
             options,
             is_greeted: false,
-            upload: None,
+            has_announced_chunks: None,
             events: EventQueue::default(),
         }
     }
@@ -114,13 +109,13 @@ impl<F: Framing> Exchanges<F> {
             self.await_greeting(deadline).await?;
         }
         self.prepare()?;
-        // With ids, a late reply holds up nobody, but there may not be more and more of them.
-        let bearable = if F::HAS_IDS {
+        // With ids, an owed reply holds up nobody, but there may not be more and more of them.
+        let most_owed = if F::HAS_IDS {
             self.options.max_in_flight
         } else {
             0
         };
-        if self.in_flight.missing::<F>() > bearable {
+        if self.in_flight.owed::<F>() > most_owed {
             self.skip_arrived().await?;
         }
         if !F::EXCHANGES.are_many() && self.is_used() {
@@ -146,18 +141,16 @@ impl<F: Framing> Exchanges<F> {
     ) -> Result<Range<usize>> {
         self.prepare()?;
         let receive = |it: &mut Self, cx: &mut Context<'_>| it.poll_received(cx, Expected::ANY);
-        let received = self.exchange_in_time(None, deadline, receive).await?;
+        let received = self.wait_in_time(None, deadline, receive).await?;
         self.is_greeted = true;
         self.message_in(received).map_err(Error::not_sent)
     }
 
     /// Waits for the reply to the oldest request in flight that was not abandoned. Returns where it is in the read buffer.
     pub(super) async fn next_reply(&mut self) -> Result<Range<usize>> {
-        let received = self.with_timeout(
-            |it| &mut it.waits.reply_timer,
-            |it, cx| it.poll_received(cx, Expected::NOTHING),
-        );
-        let received = received.await.map_err(|fault| self.fail(fault))?;
+        let received = self
+            .wait_in_time(None, None, |it, cx| it.poll_received(cx, Expected::NOTHING))
+            .await?;
         self.message_in(received)
     }
 
@@ -185,7 +178,7 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<Deadline>,
         mut reply: Option<Received>,
     ) -> impl Future<Output = Result<Received>> {
-        self.exchange_in_time(Some(offset), deadline, move |it, cx| {
+        self.wait_in_time(Some(offset), deadline, move |it, cx| {
             let received = match reply.take() {
                 Some(received) => received,
                 None => ready!(it.poll_received(cx, Expected::NOTHING))?,
@@ -202,7 +195,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) fn begin_chunks(&mut self) {
         // Until there are some, or their end, the server knows that they are to come.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
-        self.upload = Some(Chunks { is_announced });
+        self.has_announced_chunks = Some(is_announced);
     }
 
     /// Queues a chunk of the last request, whole or not at all.
@@ -219,8 +212,8 @@ impl<F: Framing> Exchanges<F> {
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
         self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
-        self.upload = None;
-        self.waits.reply_timer.reset();
+        self.has_announced_chunks = None;
+        self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;
         self.message_in(received)
     }
@@ -228,43 +221,14 @@ impl<F: Framing> Exchanges<F> {
     /// Notes that the server has answered before the end of the chunks.
     #[cold]
     pub(super) fn note_early_answer(&mut self) {
-        if let Some(Chunks {
-            is_announced: false,
-        }) = self.upload
-        {
+        if self.has_announced_chunks == Some(false) {
             let reason = "the server answered an upload before its end";
             self.wire.end_sending(Fault::Broken(reason));
         }
         // Unless it is an item of a streamed reply, whose end is to come.
         if self.in_flight.is_empty() {
-            self.upload = None;
+            self.has_announced_chunks = None;
         }
-    }
-
-    /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
-    /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
-    /// reply is received.
-    pub(super) async fn flush(&mut self) -> bool {
-        self.with_timeout(|it| &mut it.waits.flush_timer, Self::poll_flush)
-            .await
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let wire = &mut self.wire;
-        if wire.sent() >= self.waits.flush_end {
-            // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.waits.flush_timer.reset();
-            self.waits.flush_end = wire.end_offset();
-        }
-        while wire.poll_flush(cx).is_pending() {
-            if wire.unread() >= MAX_BUFFERED {
-                // This wait is over, so the next flush begins another.
-                self.waits.flush_end = 0;
-                return Poll::Ready(false);
-            }
-            ready!(wire.poll_read(cx));
-        }
-        Poll::Ready(true)
     }
 
     /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
@@ -311,37 +275,12 @@ impl<F: Framing> Exchanges<F> {
 }
 
 impl<F: Framing> Exchanges<F> {
-    /// Begins a wait until a request is sent, as one half of a connection.
-    pub(super) fn begin_send(&mut self) {
-        self.waits.flush_timer.reset();
-    }
-
     /// Waits until the requests before `end` are sent, or nothing can be sent any more.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>, end: u64) -> Poll<()> {
         match self.wire.poll_flush(cx) {
             Poll::Pending if self.wire.sent() < end => Poll::Pending,
             _ => Poll::Ready(()),
         }
-    }
-
-    /// Ends the wait for a reply.
-    pub(super) fn end_wait(&mut self) {
-        self.waits.reply_timer.reset();
-    }
-
-    /// Replaces the wakers of earlier tasks, which are foreign code. Later, they would be dropped under a lock.
-    pub(super) fn forget_wakers(&mut self) {
-        self.waits.reply_timer.forget_waker();
-        self.waits.flush_timer.forget_waker();
-        let mut cx = Context::from_waker(Waker::noop());
-        let _: [Poll<()>; 2] = [self.wire.poll_read(&mut cx), self.wire.poll_flush(&mut cx)];
-    }
-
-    /// Shuts the sending half down, within the reply timeout.
-    pub(super) async fn shut_down(&mut self) {
-        let shut_down = |it: &mut Self, cx: &mut Context<'_>| it.wire.poll_shutdown(cx);
-        self.with_timeout(|it| &mut it.waits.reply_timer, shut_down)
-            .await;
     }
 
     /// Returns what goes on without them.

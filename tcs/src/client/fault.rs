@@ -9,7 +9,7 @@
 //! | `Frame` | `Wire::next_received`: no frame | `Reply` | `Reply` | `Broken` |
 //! | `Frame` | the same: the end in the middle of a frame | `Closed` | `Closed` | `Closed` |
 //! | `ReadTimedOut`, `WriteTimedOut` | `Wire::time_out` | `TimedOut` | `TimedOut` | `Broken` |
-//! | `Broken` | whoever closes the connection at this end | `Broken` | `Broken` | `Broken` |
+//! | `Broken` | the code that closes the connection at this end | `Broken` | `Broken` | `Broken` |
 //!
 //! `Closed` is for errors that the peer's close causes, such as a reset. Other errors stay `Io`.
 //! After a final rejection, the server has executed no request without a reply. Otherwise, whether a

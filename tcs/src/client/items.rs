@@ -127,7 +127,7 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let exchanges = self.exchanges();
+        let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
         exchanges.skip_arrived().await?;
@@ -219,7 +219,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
             Ok(Received::Item(item)) => {
                 if let Some(deadline) = deadline.filter(|it| Instant::now() >= it.at) {
                     self.state = StreamState::Failed;
-                    return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
+                    return Poll::Ready(Err(exchanges.late_error(Some(self.offset), deadline)));
                 }
                 if <P::Framing as Framing>::HAS_IDS {
                     exchanges.count_item(item.len(), cx);

@@ -43,6 +43,8 @@ mod requests;
 #[cfg(feature = "tower")]
 mod service;
 mod split;
+#[cfg(test)]
+mod text_contract;
 mod timer;
 mod upload;
 mod wire;

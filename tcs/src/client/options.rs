@@ -10,6 +10,10 @@ use crate::{
     socket::Keepalive,
 };
 
+/// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually that takes no time,
+/// but a peer that does not read may block it.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The longest wait, a year: adding it to the clock does not overflow.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The default of `max_frame_len`: 8 MiB.

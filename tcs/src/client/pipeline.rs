@@ -121,7 +121,7 @@ impl<F: Framing> Connection<F> {
         }
         self.note_events_of::<P>();
         // If this closes the connection, the first `send` returns the error.
-        self.exchanges().abandon_in_flight();
+        self.checked_exchanges().abandon_in_flight();
         Pipeline {
             connection: self,
             marker: PhantomData,

@@ -16,7 +16,7 @@ pub(super) fn payload<F: Framing>(frame: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Writes a request that was sent before.
-pub(super) fn again(request: &[u8]) -> impl EncodeRequest {
+pub(super) fn encoded(request: &[u8]) -> impl EncodeRequest {
     move |out| {
         out.put(request);
         Ok(())
@@ -24,7 +24,7 @@ pub(super) fn again(request: &[u8]) -> impl EncodeRequest {
 }
 
 /// Encodes a request without its frame.
-pub(super) fn encode_alone(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
+pub(super) fn encode_unframed(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     encode_into(&mut request, max_frame_len, encode)?;
     Ok(request)

@@ -179,11 +179,11 @@ impl RequestQueue {
 
 /// Up to this many bytes are copied to the buffer of earlier requests.
 const MAX_COPIED: usize = 2_000;
-/// How many bytes of requests are kept beside those of the last write. So neither a server that does not answer, nor one
-/// slow call of a framing with ids, keeps all the requests after it in memory.
+/// How many bytes of requests are kept in addition to those of the last write. So neither a server that does not
+/// answer, nor one slow call of a framing with ids, keeps all the requests after it in memory.
 const MAX_KEPT: u64 = 4 << 20;
 
-/// Requests that were sent, oldest first, with those that never will be. They are kept until they are answered, so that
+/// Requests that were sent, or never will be, oldest first. They are kept until they are answered, so that
 /// they can be sent again over another connection, unless [`MAX_KEPT`] bytes were sent after them.
 #[derive(Debug, Default)]
 pub(super) struct SentRequests(VecDeque<RequestQueue>);

@@ -1,7 +1,7 @@
 //! The two halves of a connection.
 //!
 //! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so they poll it with a
-//! waker that wakes both: whoever is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
+//! waker that wakes both: a half that is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
 //! connection.
 //!
 //! Wakers and what encodes requests are foreign code, which may use the other half: neither runs under the lock.
@@ -18,7 +18,7 @@ use super::{
     connection::Connection,
     exchanges::Exchanges,
     fault::Fault,
-    reencode::{again, encode_alone},
+    reencode::{encode_unframed, encoded},
     replies::Received,
     wire::Expected,
 };
@@ -176,10 +176,10 @@ struct SharedExchanges<F> {
 
 /// The tasks of both halves. It is the waker with which the stream and the timers are polled.
 #[derive(Debug, Default)]
-struct Wakers(Mutex<Waiting>);
+struct Wakers(Mutex<WaitingTasks>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingTasks {
     sender: Option<Waker>,
     receiver: Option<Waker>,
     /// Whether the connection is locked. The tasks are woken afterwards.
@@ -190,14 +190,14 @@ struct Waiting {
 
 impl Wakers {
     /// Registers the task that waits.
-    fn register(&self, half: fn(&mut Waiting) -> &mut Option<Waker>, cx: &Context<'_>) {
+    fn register(&self, half: fn(&mut WaitingTasks) -> &mut Option<Waker>, cx: &Context<'_>) {
         let waker = cx.waker().clone();
         let former = half(&mut lock(&self.0)).replace(waker);
         drop(former);
     }
 
     /// Wakes the task of one half.
-    fn wake_half(&self, half: fn(&mut Waiting) -> &mut Option<Waker>) {
+    fn wake_half(&self, half: fn(&mut WaitingTasks) -> &mut Option<Waker>) {
         let waker = half(&mut lock(&self.0)).take();
         if let Some(waker) = waker {
             waker.wake();
@@ -285,10 +285,10 @@ impl<P: CallContract> Sender<P> {
         let Half { shared, peer, .. } = &self.0;
         let max_frame_len = {
             let exchanges = &mut lock(&shared.state).exchanges;
-            exchanges.begin_send();
+            exchanges.end_send_wait();
             exchanges.options().max_frame_len
         };
-        let request = encode_alone(|out| P::encode(request, out), max_frame_len)?;
+        let request = encode_unframed(|out| P::encode(request, out), max_frame_len)?;
         let queued = poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
             self.0.poll(|state, cx| {
@@ -299,7 +299,7 @@ impl<P: CallContract> Sender<P> {
                 if exchanges.poll_room(P::HAS_GREETING, cx)?.is_pending() {
                     return exchanges.poll_send_timeout(cx);
                 }
-                let offset = exchanges.queue_request(None, again(&request))?;
+                let offset = exchanges.queue_request(None, encoded(&request))?;
                 Poll::Ready(Ok((offset, exchanges.end_offset())))
             })
         });
@@ -348,7 +348,7 @@ impl<P: CallContract> Receiver<P> {
     ///
     /// Safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        match self.incoming(Accepted::Replies).await? {
+        match self.next_message(Accepted::Replies).await? {
             Some(_) => self.decode().map(Some),
             None => Ok(None),
         }
@@ -374,7 +374,7 @@ impl<P: CallContract> Receiver<P> {
         lock(&self.half.shared.state)
             .exchanges
             .set_is_event(P::is_push);
-        match self.incoming(Accepted::RepliesAndEvents).await? {
+        match self.next_message(Accepted::RepliesAndEvents).await? {
             Some(ReplyOrEvent::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
                 event.map(ReplyOrEvent::Event).map_err(Error::not_sent)
@@ -386,17 +386,17 @@ impl<P: CallContract> Receiver<P> {
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn incoming(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
+    async fn next_message(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
-        let incoming = poll_fn(|cx| {
+        let next = poll_fn(|cx| {
             wakers.register(|it| &mut it.receiver, cx);
-            half.poll(|state, cx| state.poll_incoming::<P>(cx, accepted, message))
+            half.poll(|state, cx| state.poll_message::<P>(cx, accepted, message))
         });
-        let incoming = incoming.await;
+        let next = next.await;
         // There may be room now, or the connection has failed.
         wakers.wake_half(|it| &mut it.sender);
-        incoming
+        next
     }
 
     fn decode<'a, Format, T: Decode<'a, Format>>(&'a mut self) -> Result<T> {
@@ -408,7 +408,7 @@ impl<P: CallContract> Receiver<P> {
 
 impl<F: Framing> SharedExchanges<F> {
     /// Waits for a message, and copies it to `message`.
-    fn poll_incoming<P: Contract>(
+    fn poll_message<P: Contract>(
         &mut self,
         cx: &mut Context<'_>,
         accepted: Accepted,
@@ -427,7 +427,7 @@ impl<F: Framing> SharedExchanges<F> {
                 return Poll::Ready(Ok(None));
             }
             if exchanges.is_at_rest() && !awaits_greeting {
-                exchanges.end_wait();
+                exchanges.end_reply_wait();
             }
             let expected = if awaits_greeting {
                 Expected::ANY
@@ -458,7 +458,7 @@ impl<F: Framing> SharedExchanges<F> {
                     cx.waker().wake_by_ref();
                 }
                 received => {
-                    exchanges.end_wait();
+                    exchanges.end_reply_wait();
                     let reply = exchanges.message_in(received)?;
                     copy(exchanges.message(reply), message);
                     return Poll::Ready(Ok(Some(ReplyOrEvent::Reply(()))));

@@ -1,6 +1,7 @@
 //! Timers that are kept from one wait to the next.
 
 use std::{
+    future::pending,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -115,6 +116,14 @@ impl Future for DeadlineTimer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
         let late = self.late;
         self.sleep.as_mut().poll(cx).map(|()| late)
+    }
+}
+
+/// Waits until the deadline has passed. Without one, waits forever.
+pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> Late {
+    match deadline {
+        Some(deadline) => deadline.await,
+        None => pending().await,
     }
 }
 

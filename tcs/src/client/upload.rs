@@ -153,7 +153,7 @@ impl<F: Framing> Connection<F> {
         let deadline = self.take_deadline()?;
         self.note_events_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let exchanges = self.exchanges();
+        let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         exchanges.begin_chunks();
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
@@ -238,7 +238,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             && Instant::now() >= deadline.at
         {
             self.state = UploadState::Failed;
-            return Poll::Ready(Err(exchanges.late(Some(self.offset), deadline)));
+            return Poll::Ready(Err(exchanges.late_error(Some(self.offset), deadline)));
         }
         let polled = match exchanges.poll_received(cx, Expected::NOTHING) {
             Poll::Pending if exchanges.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),

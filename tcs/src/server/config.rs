@@ -351,9 +351,8 @@ mod tests {
         let settings = Settings::new::<Concurrent>();
         let limits = settings.limits;
         let time = |limit: Limit| match limit.as_duration().as_secs() {
-            _ if limit == Limit::NONE => "`None`".to_owned(),
-            0 => "`None`".to_owned(),
-            seconds => format!("{seconds} s"),
+            seconds if limit != Limit::NONE && seconds > 0 => format!("{seconds} s"),
+            _ => "`None`".to_owned(),
         };
         let idle = |limits: Limits| time(limits.idle);
         let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];

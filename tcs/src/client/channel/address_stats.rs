@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-/// The most addresses that are noted as not answering. The addresses of a name may change for ever.
+/// The most addresses that are recorded as not answering. The addresses of a name may change for ever.
 const MAX_FAILED: usize = 64;
 
 /// Which addresses of a name are better than others.
@@ -35,8 +35,8 @@ impl AddressStats {
         }
     }
 
-    /// Notes whether the last connection to `addr` has answered.
-    pub(super) fn note(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
+    /// Records whether the last connection to `addr` has answered.
+    pub(super) fn record(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
         let failed = &mut self.failed;
         failed.retain(|failed| Some(*failed) != addr);
         if !has_answered {
@@ -82,10 +82,10 @@ mod tests {
             addresses.sort(&mut addrs);
             addrs
         };
-        addresses.note(Some(a), false);
+        addresses.record(Some(a), false);
         addresses.add(Some(b));
         assert_eq!(sorted(&addresses), [b, a]);
-        addresses.note(Some(a), true);
+        addresses.record(Some(a), true);
         assert_eq!(sorted(&addresses), [a, b]);
     }
 }

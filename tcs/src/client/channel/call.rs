@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     Channel,
     metrics::Start,
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
     subchannel::Subchannel,
 };
@@ -21,7 +21,7 @@ use crate::{
     Error, Peer, Result,
     client::requests::encode_into,
     format::{EncodeError, Writer},
-    framing::Framing,
+    framing::{Framing, Notice},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
@@ -31,15 +31,14 @@ pub(super) struct Call<'s, F: Framing> {
     slot: Option<u32>,
 }
 
-/// What a request needs beside its bytes.
+/// How a request is sent, and until when its reply is awaited.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CallParams {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
     pub(super) has_items: bool,
-    /// When the call ends.
-    pub(super) end: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// The connection that a request was queued for, and that its reply comes from.
@@ -115,17 +114,11 @@ impl<F: Framing> Channel<F> {
                             .inspect_err(count_failure)?;
                         &spare
                     };
-                    if !self.options.needs_timer() && !subchannel.room.is_awaited() {
-                        let params = CallParams {
-                            has_greeting,
-                            ..CallParams::default()
-                        };
-                        let pushed = subchannel.try_push(cx.waker(), params, bytes);
-                        if let Some(call) = pushed.inspect_err(count_failure)? {
-                            state = RoundTrip::Sent(call);
-                            give_spare(spare);
-                            return Poll::Pending;
-                        }
+                    let queued = self.queue_first(subchannel, cx.waker(), has_greeting, bytes);
+                    if let Some(call) = queued.inspect_err(count_failure)? {
+                        state = RoundTrip::Sent(call);
+                        give_spare(spare);
+                        return Poll::Pending;
                     }
                     (bytes.to_vec(), None)
                 }
@@ -137,6 +130,26 @@ impl<F: Framing> Channel<F> {
             state = RoundTrip::Retrying(retrying);
             polled
         })
+    }
+
+    /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    fn queue_first<'s>(
+        &self,
+        subchannel: &'s Subchannel<F>,
+        waker: &Waker,
+        has_greeting: bool,
+        request: &[u8],
+    ) -> Result<Option<Call<'s, F>>> {
+        if self.options.needs_timer() || subchannel.room.is_awaited() {
+            return Ok(None);
+        }
+        let params = CallParams {
+            has_greeting,
+            ..CallParams::default()
+        };
+        Call::try_queue(subchannel, waker, params, request)
     }
 }
 
@@ -163,42 +176,74 @@ fn poll_in_box<R: Future>(future: &mut Pin<Box<R>>, cx: &mut Context<'_>) -> Pol
 }
 
 impl<'s, F: Framing> Call<'s, F> {
-    /// Returns a call whose request is queued at `subchannel`.
-    #[inline]
-    pub(super) const fn new(subchannel: &'s Subchannel<F>, generation: u64, slot: u32) -> Self {
+    /// Takes a slot and queues the request. Returns `None` if there is no room.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
+    pub(super) fn try_queue(
+        subchannel: &'s Subchannel<F>,
+        waker: &Waker,
+        params: CallParams,
+        request: &[u8],
+    ) -> Result<Option<Self>> {
+        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
+        // after the guard, because that is declared later.
+        let waker = waker.clone();
+        let CallParams {
+            has_greeting,
+            has_items,
+            deadline,
+        } = params;
+        let mut guard = subchannel.lock();
+        let state = &mut *guard;
+        if !state.has_room(&subchannel.options) || has_greeting && !state.is_greeted() {
+            return state.check_waiting(has_greeting).map(|()| None);
+        }
+        let framing = state.framing.get_mut();
+        if F::HAS_IDS {
+            framing.set_id(state.calls.next_id());
+        }
+        let mut offset = state.queue.push_encoded(framing, request)?;
+        if F::HAS_IDS
+            && let Some(deadline) = deadline
+        {
+            let notice = Notice::deadline_at(deadline);
+            offset = state.queue.notice_before(offset, framing, notice);
+        }
+        let slot = state.calls.insert::<F>(offset, waker);
+        if F::HAS_IDS && has_items {
+            state.calls.expect_items(slot);
+        }
+        let generation = state.generation;
+        Subchannel::unlock_and_wake_driver(guard);
         let origin = Origin {
             subchannel,
             generation,
         };
         let slot = Some(slot);
-        Self { origin, slot }
+        Ok(Some(Self { origin, slot }))
     }
 
+    /// Waits for the reply. A failure of the server is recorded at its connection.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Box<Failure>>> {
+    pub(super) fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reply, Box<FailedCall>>> {
         let subchannel = self.origin.subchannel;
         if let Some(slot) = self.slot {
-            if let Some(result) = subchannel.take_result(slot) {
+            let mut state = subchannel.lock();
+            if let Some(result) = state.calls.take_result(slot) {
+                subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                return Poll::Ready(result);
+                return Poll::Ready(result.inspect_err(|failure| {
+                    subchannel.record_failure(&failure.error);
+                }));
             }
+            drop(state);
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
-    }
-
-    /// The same as [`poll_reply`](Self::poll_reply), and records a failure at the connection.
-    #[cold]
-    pub(super) fn poll_attempt(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Reply, Box<Failure>>> {
-        let reply = ready!(self.poll_reply(cx));
-        if let Err(failure) = &reply {
-            self.origin.subchannel.record_failure(&failure.error);
-        }
-        Poll::Ready(reply)
     }
 
     /// Returns the slot, which the caller must then abandon.

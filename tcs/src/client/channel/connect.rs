@@ -10,7 +10,7 @@ use super::{
     options::ChannelOptions,
     pool::Pool,
     reconnector::Reconnector,
-    state::ChannelStats,
+    stats::ChannelStats,
 };
 use crate::{
     Address, Error, Result,

@@ -19,16 +19,16 @@ use crate::{
     transport::Stream,
 };
 
-/// The longest wait after a server has ended a connection. It need not be longer, because the server may well be there.
+/// The longest wait after a server has ended a connection. It need not be longer, because the server is probably up.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Opens a stream to a server.
-pub(super) type Open = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
+pub(super) type OpenStream = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
 
-/// What a new connection says first.
+/// Prepares a new connection, for example with a login.
 pub(super) type OnConnect<F> =
     Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>;
 
@@ -36,7 +36,7 @@ pub(super) type OnConnect<F> =
 pub(super) enum Target {
     Address(Address),
     /// A stream of the user's.
-    Stream(Open),
+    Stream(OpenStream),
 }
 
 /// Makes the connections of a channel.
@@ -101,7 +101,7 @@ impl<F: Framing> Connector<F> {
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
             .and_then(|mut connection| {
                 // A reply that is still to come would be taken for the reply to a call.
-                connection.exchanges().ensure_idle()?;
+                connection.checked_exchanges().ensure_idle()?;
                 Ok(connection)
             })
             .map_err(|source| Error::on_connect(&peer, source))

@@ -8,21 +8,25 @@ use std::{
 };
 
 use super::{
-    super::{
+    connector::BoxFuture,
+    pending_calls::{FailedCall, UnansweredCall},
+    subchannel::Subchannel,
+    subchannel_state::{SubchannelState, tick_limit},
+    upkeep::{Due, Upkeep},
+};
+use crate::{
+    Error, Result,
+    client::{
         connection::Connection,
-        exchange::CLOSE_TIMEOUT,
         fault::{Fault, UNEXPECTED},
+        options::CLOSE_TIMEOUT,
         reencode::payload,
         replies::Received,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    connector::BoxFuture,
-    pending_calls::{Failure, UnansweredCall},
-    subchannel::{Subchannel, SubchannelState, tick_limit},
-    upkeep::{Due, Upkeep},
+    framing::Framing,
 };
-use crate::{Error, Result, framing::Framing};
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
@@ -236,7 +240,7 @@ impl<F: Framing> Driver<F> {
             }
             Err(error) => {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
-                self.subchannel.stats.note_failure(&error.into());
+                self.subchannel.stats.record_failed_connect(&error.into());
                 if let Some(upkeep) = &mut self.upkeep {
                     upkeep.retry_replacement();
                 }
@@ -358,7 +362,7 @@ fn deliver_other<F: Framing>(
             }
             Ok(())
         }
-        Received::Item(_) => Err(Failure::without_retry(Error::streamed(peer)).into()),
+        Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
         Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
         Received::Message(rest) => {
             let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
@@ -370,7 +374,7 @@ fn deliver_other<F: Framing>(
             let is_kept = subchannel.keeps_requests && error.is_retryable();
             let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
             let request = request.flatten();
-            let failure = Failure { error, request };
+            let failure = FailedCall { error, request };
             let is_answer = failure.is_answer();
             calls.complete::<F>(index, Err(failure.into()), peer, wakers);
             return Ok(is_answer);

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::{Channel, hub::Subscriber, pool::Pool};
 use crate::{
     Error, Result,
-    client::{event_queue::Entry, reencode::encode_alone},
+    client::{event_queue::Entry, reencode::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallOwned, Contract, Pushes},
@@ -147,7 +147,7 @@ impl<F: Framing> Channel<F> {
         P: CallOwned<Framing = F> + Pushes,
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_alone(encode, self.pool.options.max_frame_len);
+        let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
         let request: Arc<[u8]> = request.into();
         // What the request does ends with its connection, so it may be executed again.

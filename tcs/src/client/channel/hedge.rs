@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{
     Channel,
     call::{Call, CallParams},
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::Reply,
 };
 use crate::{client::options::MAX_TIMEOUT, framing::Framing};
@@ -51,9 +51,9 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        reply: Poll<Result<Reply, Box<Failure>>>,
+        reply: Poll<Result<Reply, Box<FailedCall>>>,
         first: &mut Call<'c, F>,
-    ) -> Poll<Result<Reply, Box<Failure>>> {
+    ) -> Poll<Result<Reply, Box<FailedCall>>> {
         if let Poll::Ready(reply) = reply {
             match self.second.take() {
                 Some(second) if !is_answer(&reply) => *first = second,
@@ -72,7 +72,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let Some(second) = &mut self.second else {
             return Poll::Pending;
         };
-        let reply = ready!(second.poll_attempt(cx));
+        let reply = ready!(second.poll_reply(cx));
         if is_answer(&reply) {
             swap(first, second);
             return Poll::Ready(reply);
@@ -89,23 +89,21 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.
     fn send(&self, cx: &Context<'_>, first: &Call<'c, F>) -> Option<Call<'c, F>> {
         let pool = &self.channel.pool;
-        if self.params.end.is_some_and(|end| Instant::now() >= end) {
+        if self.params.deadline.is_some_and(|it| Instant::now() >= it) {
             return None;
         }
         let used = first.origin.subchannel.index;
         let subchannel = pool.choose_other(used)?;
         let stats = &pool.stats;
         let retry = stats.budget()?.withdraw()?;
-        let sent = subchannel.try_push(cx.waker(), self.params, self.request);
+        let sent = Call::try_queue(subchannel, cx.waker(), self.params, self.request);
         let second = sent.ok()??;
         retry.spend();
-        stats.note_retry();
+        stats.record_retry();
         Some(second)
     }
 }
 
-fn is_answer(reply: &Result<Reply, Box<Failure>>) -> bool {
-    reply
-        .as_ref()
-        .map_or_else(|failure| failure.is_answer(), |_| true)
+fn is_answer(reply: &Result<Reply, Box<FailedCall>>) -> bool {
+    reply.as_ref().map_or_else(|it| it.is_answer(), |_| true)
 }

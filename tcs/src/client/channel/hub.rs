@@ -18,33 +18,33 @@ use crate::{
 /// Those who receive the events of a connection of a channel, and of its successors.
 #[derive(Debug, Default)]
 pub(super) struct EventHub {
-    listeners: Mutex<Vec<Listener>>,
+    registered: Mutex<Vec<WeakSubscriber>>,
 }
 
-/// Who receives the events.
+/// A subscriber, unless it was dropped.
 #[derive(Debug)]
-struct Listener {
+struct WeakSubscriber {
     subscriber: Weak<Subscriber>,
-    /// Whether a connection was lost since it listens or was told, so that it is told of the next one.
+    /// Whether a connection was lost since it was added or told of one, so that it is told of the next one.
     has_gap: bool,
 }
 
 impl EventHub {
     /// Returns `true` if somebody receives events.
     pub(super) fn has_subscribers(&self) -> bool {
-        !self.listeners().is_empty()
+        !self.registered().is_empty()
     }
 
-    /// Returns those who still listen.
-    fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
-        let mut listeners = lock(&self.listeners);
-        listeners.retain(|listener| listener.subscriber.strong_count() > 0);
-        listeners
+    /// Returns those that were not dropped.
+    fn registered(&self) -> MutexGuard<'_, Vec<WeakSubscriber>> {
+        let mut registered = lock(&self.registered);
+        registered.retain(|weak| weak.subscriber.strong_count() > 0);
+        registered
     }
 
     /// Adds a subscriber.
     pub(super) fn add(&self, subscriber: &Arc<Subscriber>) {
-        self.listeners().push(Listener {
+        self.registered().push(WeakSubscriber {
             subscriber: Arc::downgrade(subscriber),
             has_gap: false,
         });
@@ -62,15 +62,15 @@ impl EventHub {
 
     /// Tells those who have listened to an earlier connection that there is another one, of this generation.
     pub(super) fn note_connected(&self, generation: u64) {
-        for subscriber in self.subscribers(|listener| take(&mut listener.has_gap)) {
+        for subscriber in self.subscribers(|weak| take(&mut weak.has_gap)) {
             wake(subscriber.add(Entry::Connected(generation)));
         }
     }
 
     /// Notes that the connection is lost. With a fault, there is no other.
     pub(super) fn note_lost(&self, fault: Option<&Arc<Fault>>) {
-        let subscribers = self.subscribers(|listener| {
-            listener.has_gap = true;
+        let subscribers = self.subscribers(|weak| {
+            weak.has_gap = true;
             fault.is_some()
         });
         for subscriber in subscribers {
@@ -79,11 +79,14 @@ impl EventHub {
     }
 
     /// Returns the subscribers for whom `is_meant` returns `true`.
-    fn subscribers(&self, mut is_meant: impl FnMut(&mut Listener) -> bool) -> Vec<Arc<Subscriber>> {
-        let mut listeners = lock(&self.listeners);
-        let meant = listeners.iter_mut().filter_map(|listener| {
-            let is_meant = is_meant(listener);
-            is_meant.then(|| listener.subscriber.upgrade()).flatten()
+    fn subscribers(
+        &self,
+        mut is_meant: impl FnMut(&mut WeakSubscriber) -> bool,
+    ) -> Vec<Arc<Subscriber>> {
+        let mut registered = lock(&self.registered);
+        let meant = registered.iter_mut().filter_map(|weak| {
+            let is_meant = is_meant(weak);
+            is_meant.then(|| weak.subscriber.upgrade()).flatten()
         });
         meant.collect()
     }
@@ -93,11 +96,11 @@ impl EventHub {
 #[derive(Debug)]
 pub(super) struct Subscriber {
     limit: usize,
-    inner: Mutex<Inner>,
+    state: Mutex<SubscriberState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SubscriberState {
     events: EventQueue,
     /// Why there are no more connections.
     fault: Option<Arc<Fault>>,
@@ -109,57 +112,57 @@ impl Subscriber {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            inner: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
     /// Adds an entry. An event for which there is no room is counted as missed. Returns the task to wake, which the caller
     /// does without a lock.
     fn add(&self, entry: Entry) -> Option<Waker> {
-        let mut inner = lock(&self.inner);
+        let mut state = lock(&self.state);
         match entry {
             Entry::Event(event) => {
-                if !inner.events.push(event, self.limit) {
-                    inner.events.push_note(Entry::Missed(1));
+                if !state.events.push(event, self.limit) {
+                    state.events.push_note(Entry::Missed(1));
                 }
             }
-            note => inner.events.push_note(note),
+            note => state.events.push_note(note),
         }
-        inner.waker.take()
+        state.waker.take()
     }
 
     /// Notes that there are no more connections.
     pub(super) fn close(&self, fault: Option<Arc<Fault>>) {
-        let mut inner = lock(&self.inner);
-        inner.fault = fault;
-        let waker = inner.waker.take();
-        drop(inner);
+        let mut state = lock(&self.state);
+        state.fault = fault;
+        let waker = state.waker.take();
+        drop(state);
         wake(waker);
     }
 
     pub(super) fn forget_waker(&self) {
-        let waker = lock(&self.inner).waker.take();
+        let waker = lock(&self.state).waker.take();
         drop(waker);
     }
 
     #[cfg(feature = "stream")]
     pub(super) fn is_closed(&self) -> bool {
-        let inner = lock(&self.inner);
-        inner.fault.is_some() && inner.events.is_empty()
+        let state = lock(&self.state);
+        state.fault.is_some() && state.events.is_empty()
     }
 
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Entry, Arc<Fault>>> {
         // Cloned and dropped without the lock, because wakers are foreign code.
         let waker = cx.waker().clone();
-        let mut inner = lock(&self.inner);
-        if let Some(entry) = inner.events.pop() {
+        let mut state = lock(&self.state);
+        if let Some(entry) = state.events.pop() {
             return Poll::Ready(Ok(entry));
         }
-        if let Some(fault) = &inner.fault {
+        if let Some(fault) = &state.fault {
             return Poll::Ready(Err(Arc::clone(fault)));
         }
-        let former = inner.waker.replace(waker);
-        drop(inner);
+        let former = state.waker.replace(waker);
+        drop(state);
         drop(former);
         Poll::Pending
     }
@@ -190,6 +193,6 @@ mod tests {
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }
-        assert_eq!(lock(&subchannel.hub.listeners).len(), 1);
+        assert_eq!(lock(&subchannel.hub.registered).len(), 1);
     }
 }

@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, state::ChannelStats};
-use super::{connection::Connection, options::MAX_TIMEOUT, reencode::again};
+use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
+use super::{connection::Connection, options::MAX_TIMEOUT, reencode::encoded};
 use crate::{
     Address, Error, Peer, Result,
     deadline::inherited,
@@ -26,7 +26,7 @@ use crate::{
 pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use options::ChannelOptions;
-pub use state::ChannelState;
+pub use stats::ChannelState;
 pub use streams::ChannelItems;
 #[cfg(feature = "stream")]
 pub use streams::OwnedChannelItems;
@@ -50,17 +50,18 @@ mod models;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
 mod options;
-mod penalty;
 mod pending_calls;
 mod pool;
+mod recent_failures;
 mod reconnector;
 mod reply;
 mod retry;
-mod state;
+mod room;
+mod stats;
 mod streams;
 mod subchannel;
+mod subchannel_state;
 mod upkeep;
-mod waiting;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
 /// any time.
@@ -480,7 +481,7 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
-        let encode = |request: &[u8], out: &mut Writer<'_>| again(request)(out);
+        let encode = |request: &[u8], out: &mut Writer<'_>| encoded(request)(out);
         self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
 }
@@ -516,7 +517,7 @@ impl<F: Framing> Connection<F> {
         const {
             Channel::<F>::assert_framing();
         }
-        self.exchanges().ensure_idle()?;
+        self.checked_exchanges().ensure_idle()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let options = self.exchanges.options().clone();
         let pool = Pool::new(1, options, ChannelStats::new(None), None);

@@ -57,13 +57,13 @@ pub(super) struct UnansweredCall {
 
 /// Why a call has no reply.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedCall {
     pub(super) error: Error,
     /// The request without its frame, if it can be sent again.
     pub(super) request: Option<Vec<u8>>,
 }
 
-impl Failure {
+impl FailedCall {
     #[cold]
     fn no_memory(peer: &Peer, length: usize) -> Self {
         Self::without_retry(Error::no_frame(peer, FrameError::out_of_memory(length)))
@@ -91,7 +91,7 @@ struct Slot {
     stage: Stage,
     /// The buffer that the reply is copied to, or why there is none. The buffer is empty until then, except for the parts
     /// of the reply that have come.
-    result: Result<Vec<u8>, Box<Failure>>,
+    result: Result<Vec<u8>, Box<FailedCall>>,
     waker: Option<Waker>,
     /// The offset of its request in the bytes of all requests.
     offset: u64,
@@ -195,7 +195,7 @@ impl PendingCalls {
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Reply, Box<Failure>>> {
+    pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Reply, Box<FailedCall>>> {
         let slot = self.entries.get_mut(index as usize)?;
         match slot.stage {
             Stage::Complete => {
@@ -261,7 +261,7 @@ impl PendingCalls {
     pub(super) fn complete<F: Framing>(
         &mut self,
         index: u32,
-        result: Result<&[u8], Box<Failure>>,
+        result: Result<&[u8], Box<FailedCall>>,
         peer: &Peer,
         wakers: &mut Vec<Waker>,
     ) {
@@ -281,7 +281,7 @@ impl PendingCalls {
         part: &[u8],
         limit: usize,
         peer: &Peer,
-    ) -> Result<(), Box<Failure>> {
+    ) -> Result<(), Box<FailedCall>> {
         // Nobody waits for the reply to another one.
         if let Some(slot) = self.entries.get_mut(index as usize)
             && slot.stage == Stage::Pending
@@ -289,7 +289,9 @@ impl PendingCalls {
         {
             let length = parts.len() + part.len();
             if length > limit {
-                return Err(Failure::without_retry(Error::too_large(peer, length, limit)).into());
+                return Err(
+                    FailedCall::without_retry(Error::too_large(peer, length, limit)).into(),
+                );
             }
             slot.copy(part, peer)?;
         }
@@ -359,7 +361,7 @@ impl PendingCalls {
     pub(super) fn fail(
         &mut self,
         index: u32,
-        failure: Box<Failure>,
+        failure: Box<FailedCall>,
         wakers: &mut Vec<Waker>,
     ) -> bool {
         let slot = self.entries.get_mut(index as usize);
@@ -461,7 +463,7 @@ impl PendingCalls {
                     return false;
                 }
                 if was_pending {
-                    slot.end_wait(Failure::without_retry(timed_out(index)).into(), wakers);
+                    slot.end_wait(FailedCall::without_retry(timed_out(index)).into(), wakers);
                 }
             }
             index = slot.next;
@@ -499,7 +501,7 @@ impl PendingCalls {
 impl Slot {
     /// Ends the wait of the caller. The reply is still to come.
     #[cold]
-    fn end_wait(&mut self, failure: Box<Failure>, wakers: &mut Vec<Waker>) {
+    fn end_wait(&mut self, failure: Box<FailedCall>, wakers: &mut Vec<Waker>) {
         self.stage = Stage::Failed;
         self.fail(failure);
         wakers.extend(self.waker.take());
@@ -507,7 +509,7 @@ impl Slot {
 
     /// Sets why there is no reply. The first reason is kept.
     #[cold]
-    fn fail(&mut self, failure: Box<Failure>) {
+    fn fail(&mut self, failure: Box<FailedCall>) {
         if self.result.is_ok() {
             self.result = Err(failure);
         }
@@ -516,8 +518,8 @@ impl Slot {
     /// Appends a reply, or a part of it, to the buffer, unless the call has failed.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    fn copy(&mut self, reply: &[u8], peer: &Peer) -> Result<(), Box<Failure>> {
-        let no_memory = |_| Box::new(Failure::no_memory(peer, reply.len()));
+    fn copy(&mut self, reply: &[u8], peer: &Peer) -> Result<(), Box<FailedCall>> {
+        let no_memory = |_| Box::new(FailedCall::no_memory(peer, reply.len()));
         if let Ok(buffer) = &mut self.result {
             buffer.try_reserve(reply.len()).map_err(no_memory)?;
             buffer.extend_from_slice(reply);

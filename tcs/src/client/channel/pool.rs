@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{connector::Connector, state::ChannelStats, subchannel::Subchannel, waiting::Room};
+use super::{connector::Connector, room::Room, stats::ChannelStats, subchannel::Subchannel};
 use crate::{Peer, client::options::ConnectOptions, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
@@ -48,7 +48,7 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns a pool with the first connection of `whole`. Its calls wait beside those of `whole`.
+    /// Returns a pool with the first connection of `whole`. Its calls have a queue of their own.
     pub(super) fn first_of(whole: &Arc<Self>) -> Arc<Self> {
         if let [_] = *whole.connections {
             return Arc::clone(whole);
@@ -70,7 +70,7 @@ impl<F: Framing> Pool<F> {
             for subchannel in &self.connections {
                 subchannel.lock().framing.set_is_event(is_event);
             }
-            // Last: whoever finds it uses the connections at once.
+            // Last, because a call that finds it uses the connections at once.
             self.is_event.get_or_init(|| is_event);
         }
     }

@@ -12,7 +12,8 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connector::Connector,
     driver::{Driver, DriverExit},
-    subchannel::{Link, Subchannel},
+    subchannel::Subchannel,
+    subchannel_state::Link,
 };
 use crate::{
     Error, ErrorKind, Execution,
@@ -114,7 +115,7 @@ impl<F: Framing> Reconnector<F> {
                     } else {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
-                    subchannel.stats.note_failure(&error);
+                    subchannel.stats.record_failed_connect(&error);
                     subchannel.set_link(if is_permanent(&error) {
                         Link::Rejected(error)
                     } else {
@@ -158,10 +159,10 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
-            lock(&connector.address_stats).note(peer.addr(), true);
+            lock(&connector.address_stats).record(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
-            lock(&connector.address_stats).note(peer.addr(), false);
+            lock(&connector.address_stats).record(peer.addr(), false);
         }
         self.pause = if replacement.is_none() && fault.is_by_server() {
             // The server may have ended the connections of all its clients at this moment.
@@ -173,7 +174,7 @@ impl<F: Framing> Reconnector<F> {
             tracing::debug!(%peer, reason = %error, "disconnected");
         } else {
             tracing::info!(%peer, reason = %error, "connection lost with calls in flight");
-            subchannel.stats.note_loss(error);
+            subchannel.stats.record_loss(error);
         }
         replacement
     }

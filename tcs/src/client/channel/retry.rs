@@ -15,13 +15,16 @@ use super::{
     call::{Call, CallParams, Origin},
     hedge::Hedge,
     metrics::Start,
-    pending_calls::Failure,
+    pending_calls::FailedCall,
     reply::Reply,
-    state::ChannelStats,
+    stats::ChannelStats,
 };
 use crate::{
     Error, Execution, Result,
-    client::{options::MAX_TIMEOUT, timer::DeadlineTimer},
+    client::{
+        options::MAX_TIMEOUT,
+        timer::{DeadlineTimer, wait_until_late},
+    },
     deadline::Deadline,
     framing::Framing,
 };
@@ -71,7 +74,7 @@ impl<F: Framing> Channel<F> {
         &'c self,
         has_greeting: bool,
         mut request: Vec<u8>,
-        mut failure: Option<(Origin<'c, F>, Box<Failure>)>,
+        mut failure: Option<(Origin<'c, F>, Box<FailedCall>)>,
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
@@ -79,7 +82,7 @@ impl<F: Framing> Channel<F> {
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let params = CallParams {
-            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
             has_greeting,
             ..CallParams::default()
         };
@@ -87,25 +90,22 @@ impl<F: Framing> Channel<F> {
         // It is sent twice without a failure.
         let hedge_delay = self.options.hedge_delay();
         let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
-        let mut failed = None;
-        if let Some((origin, failure)) = &failure {
-            origin.subchannel.record_failure(&failure.error);
-        }
+        let mut failed_at = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
-                failed = Some(origin.subchannel.index);
+                failed_at = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
-                retries.note(&failure.error, was_hedged);
+                retries.record(&failure.error, was_hedged);
                 let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
                 let next = next.await;
-                request = next.map_err(|error| retries.failed(stats, error))?;
+                request = next.map_err(|error| retries.error(stats, error))?;
             }
-            let mut subchannel = match failed {
-                Some(failed) => self.pool.choose_for_retry(failed),
+            let mut subchannel = match failed_at {
+                Some(index) => self.pool.choose_for_retry(index),
                 None => self.pool.choose_for_call(),
             };
             let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
-            let mut call = room.await.map_err(|error| retries.failed(stats, error))?;
+            let mut call = room.await.map_err(|error| retries.error(stats, error))?;
             retries.note_sent(stats);
             let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
@@ -113,9 +113,9 @@ impl<F: Framing> Channel<F> {
                     stats.record_answer(start);
                     return Ok((reply, call.origin));
                 }
-                Err(failed) => {
+                Err(error) => {
                     was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
-                    failure = Some((call.origin, failed));
+                    failure = Some((call.origin, error));
                 }
             }
         }
@@ -127,9 +127,9 @@ async fn wait_for_reply<'c, F: Framing>(
     call: &mut Call<'c, F>,
     mut hedge: Option<&mut Hedge<'c, '_, F>>,
     mut deadline: Option<&mut DeadlineTimer>,
-) -> Result<Reply, Box<Failure>> {
+) -> Result<Reply, Box<FailedCall>> {
     poll_fn(|cx| {
-        let reply = call.poll_attempt(cx);
+        let reply = call.poll_reply(cx);
         let reply = match &mut hedge {
             Some(hedge) => hedge.poll(cx, reply, call),
             None => reply,
@@ -138,7 +138,7 @@ async fn wait_for_reply<'c, F: Framing>(
             (Poll::Pending, Some(deadline)) => {
                 let late = ready!(Pin::new(deadline).poll(cx));
                 let error = Error::reply_timed_out(&call.origin.peer(), late);
-                Poll::Ready(Err(Failure::without_retry(error).into()))
+                Poll::Ready(Err(FailedCall::without_retry(error).into()))
             }
             (reply, _) => reply,
         }
@@ -164,21 +164,21 @@ impl<'c> Retries<'c> {
     /// Notes that the request was sent, or sent again.
     fn note_sent(&mut self, stats: &ChannelStats) {
         if self.count > 0 {
-            stats.note_retry();
+            stats.record_retry();
         }
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.spend();
         }
     }
 
-    /// Notes how an attempt has failed. If the request was sent twice, nothing is known of the other one.
-    fn note(&mut self, error: &Error, was_hedged: bool) {
+    /// Records how an attempt has failed. If the request was sent twice, nothing is known of the other one.
+    fn record(&mut self, error: &Error, was_hedged: bool) {
         self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
         self.was_rejected |= error.execution() == Execution::NotExecuted;
     }
 
     /// Returns the error of the call. `error` is the error of the last attempt.
-    fn failed(&self, stats: &ChannelStats, error: Error) -> Error {
+    fn error(&self, stats: &ChannelStats, error: Error) -> Error {
         stats.count_failure();
         match error.execution() {
             Execution::NotSent | Execution::NotExecuted if self.is_unknown => {
@@ -194,11 +194,11 @@ impl<'c> Retries<'c> {
     async fn next<F: Framing>(
         &mut self,
         origin: Origin<'c, F>,
-        failure: Failure,
+        failure: FailedCall,
         is_idempotent: bool,
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Vec<u8>> {
-        let Failure { error, request } = failure;
+        let FailedCall { error, request } = failure;
         let Origin { subchannel, .. } = origin;
         let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
             return Err(error);
@@ -220,16 +220,12 @@ impl<'c> Retries<'c> {
             if self.withdrawal.is_none() {
                 return Err(error);
             }
-            let wait = sleep(wait);
-            match deadline {
-                Some(deadline) => tokio::select! {
-                    // If both end at the same time, nothing is sent any more.
-                    biased;
-                    // The error says more than that the deadline has passed.
-                    _ = deadline => return Err(error),
-                    () = wait => {}
-                },
-                None => wait.await,
+            tokio::select! {
+                // If both end at the same time, nothing is sent any more.
+                biased;
+                // The error says more than that the deadline has passed.
+                _ = wait_until_late(deadline) => return Err(error),
+                () = sleep(wait) => {}
             }
         }
         self.count += 1;

@@ -16,7 +16,7 @@ use futures_core::Stream;
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{exchanges::ItemCredit, reencode::encode_alone, timer::DeadlineTimer},
+    client::{exchanges::ItemCredit, reencode::encode_unframed, timer::DeadlineTimer},
     conversation::Messages,
     deadline::{Deadline, Late},
     format::{Decode, Frame, Writer},
@@ -106,12 +106,12 @@ impl<F: Framing> Channel<F> {
         let deadline = deadline.inspect_err(count_failure)?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_alone(encode, self.pool.options.max_frame_len);
+        let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
         let params = CallParams {
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            end: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
         };
         let mut subchannel = self.pool.choose_for_call();
         let call = self
@@ -208,15 +208,15 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 state.calls.end_items(slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                let numbers = &self.channel.pool.stats;
+                let totals = &self.channel.pool.stats;
                 return Poll::Ready(match result {
                     Ok(reply) => {
-                        numbers.record_answer(self.start);
+                        totals.record_answer(self.start);
                         self.reply = Some(reply);
                         Ok(None)
                     }
                     Err(failure) => {
-                        numbers.count_failure();
+                        totals.count_failure();
                         self.subchannel.record_failure(&failure.error);
                         Err(failure.error)
                     }

@@ -1,37 +1,31 @@
 //! A connection of a channel and its successors: what their callers and their driver share.
 
-use std::{
-    mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking, time::Duration,
-};
+use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking};
 
 use tokio::sync::Notify;
 
 use super::{
-    super::{
-        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
-        requests::RequestQueue, timer::ticks_in, wire::Wire,
-    },
-    call::{Call, CallParams},
     connector::{BoxFuture, Connector},
     hub::{EventHub, Subscriber},
-    penalty::{Penalty, is_trouble},
-    pending_calls::{Failure, PendingCalls},
+    pending_calls::FailedCall,
+    recent_failures::is_server_failure,
     reconnector::Reconnector,
-    reply::Reply,
-    state::ChannelStats,
-    waiting::Room,
+    room::Room,
+    stats::ChannelStats,
+    subchannel_state::{Link, SubchannelState},
 };
 use crate::{
     Error, Peer, Result,
+    client::{
+        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
+        requests::RequestQueue, wire::Wire,
+    },
     deadline::Late,
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::Framing,
     panics::{lock, panic_text},
     runtime::{Instead, inside_runtime},
     sync::{Mutex, MutexGuard},
 };
-
-/// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
-const MAX_QUEUED: usize = 1 << 20;
 
 /// A connection of a channel. It is made when a call needs it, and again when it has ended. Its callers and its
 /// driver share it.
@@ -54,76 +48,6 @@ pub(super) struct Subchannel<F: Framing> {
     state: Mutex<SubchannelState<F>>,
 }
 
-#[derive(Debug)]
-pub(super) struct SubchannelState<F> {
-    /// The framing of both directions: callers write with it, and the driver reads.
-    pub(super) framing: ConnectionFraming<F>,
-    /// The requests that the driver has not taken yet.
-    pub(super) queue: RequestQueue,
-    pub(super) calls: PendingCalls,
-    /// The waker of the driver, if it waits for a request.
-    pub(super) driver: Option<Waker>,
-    pub(super) link: Link,
-    /// The number of connections so far, this one included.
-    pub(super) generation: u64,
-    /// Whether somebody would use the next connection. It ends with an attempt to connect.
-    pub(super) is_wanted: bool,
-    /// The server's end of the connection, or of the last one.
-    pub(super) peer: Peer,
-    /// What recent failures count for. It outlives the connection: the next one is to the same server, or as good as any.
-    penalty: Penalty,
-}
-
-/// The state of a connection.
-///
-/// | from | to | set by |
-/// |---|---|---|
-/// | any but `Released` | `Connected` | `attach`: a connection was made |
-/// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
-/// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
-/// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
-/// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
-/// | `Rejected` | `Disconnected(Some)` | `Reconnector`: the next attempt is due |
-/// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
-/// | any | `Released` | `release` |
-#[derive(Debug)]
-pub(super) enum Link {
-    /// There is no connection, and no task that makes one. The first call starts it.
-    Off,
-    /// Requests can be sent. Those of a protocol with a greeting need a message that was received, or a request that was
-    /// made, before the connection was shared.
-    Connected { is_greeted: bool },
-    /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
-    /// answered.
-    Ending(Option<Arc<Fault>>),
-    /// There is no connection. The error is from the last attempt. Callers wait for the next one.
-    Disconnected(Option<Arc<Error>>),
-    /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
-    Rejected(Arc<Error>),
-    /// The connection has ended, and there is no other.
-    Closed(Arc<Fault>),
-    /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
-    Released,
-}
-
-/// What a tick has found.
-pub(super) struct Tick {
-    /// Whether the requests of late calls were cancelled.
-    pub(super) has_cancelled: bool,
-    /// The number of cancels that were not answered in time.
-    pub(super) overdue: usize,
-    /// Whether there are no calls.
-    pub(super) is_idle: bool,
-}
-
-/// The limit of cancels, if calls have none.
-const CANCEL_LIMIT: Duration = Duration::from_mins(1);
-
-/// Returns the limit that is checked now and then: the limit of calls, or, with ids, at least the limit of cancels.
-pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
-    options.reply_timeout.or(F::HAS_IDS.then_some(CANCEL_LIMIT))
-}
-
 impl<F: Framing> Subchannel<F> {
     pub(super) fn new(
         options: ConnectOptions,
@@ -132,9 +56,8 @@ impl<F: Framing> Subchannel<F> {
         room: Room,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
-        let ticks = tick_limit::<F>(&options).map_or(0, ticks_in);
-        let is_limited = options.reply_timeout.is_some();
         Self {
+            state: Mutex::new(SubchannelState::new(&options)),
             options,
             index,
             keeps_requests: F::HAS_INDEPENDENT_FRAMES && stats.budget().is_some(),
@@ -143,17 +66,6 @@ impl<F: Framing> Subchannel<F> {
             room,
             wanted: Notify::new(),
             hub: EventHub::default(),
-            state: Mutex::new(SubchannelState {
-                framing: ConnectionFraming::of_client(),
-                queue: RequestQueue::new(0),
-                calls: PendingCalls::new(ticks, is_limited),
-                driver: None,
-                link: Link::Off,
-                generation: 0,
-                is_wanted: false,
-                peer: Peer::unnamed(),
-                penalty: Penalty::default(),
-            }),
         }
     }
 
@@ -185,7 +97,7 @@ impl<F: Framing> Subchannel<F> {
             // After the link, because calls that wait for other connections look at it then.
             lock(&connector.address_stats).add(addr);
         }
-        self.stats.note_connected();
+        self.stats.record_connected();
         self.hub.note_connected(generation);
         wire
     }
@@ -196,7 +108,7 @@ impl<F: Framing> Subchannel<F> {
             let addr = self.peer().addr();
             lock(&connector.address_stats).remove(addr);
         }
-        self.stats.note_disconnected();
+        self.stats.record_disconnected();
         let link = match self.connector {
             Some(_) => Link::Disconnected(None),
             None => Link::Closed(Arc::clone(fault)),
@@ -224,7 +136,7 @@ impl<F: Framing> Subchannel<F> {
             }
             calls.complete::<F>(
                 oldest.index,
-                Err(Failure { error, request }.into()),
+                Err(FailedCall { error, request }.into()),
                 peer,
                 wakers,
             );
@@ -308,22 +220,22 @@ impl<F: Framing> Subchannel<F> {
         self.lock().has_room(&self.options)
     }
 
-    /// Returns how many calls are in flight and what recent failures count for together, and then the calls alone, which
-    /// decide between equal sums. `None` if there is no connection.
+    /// Returns the number of calls in flight plus the load of recent failures, and then the calls alone, which decide between
+    /// equal sums. `None` if there is no connection.
     pub(super) fn load(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         let is_connected = matches!(state.link, Link::Connected { .. });
         let calls = state.calls.len();
-        is_connected.then(|| (calls + state.penalty.load(), calls))
+        is_connected.then(|| (calls + state.recent_failures.load(), calls))
     }
 
-    /// Notes why a call has failed, so that calls prefer other connections if the server is in trouble.
+    /// Records the error of a request, so that calls prefer other connections if the server fails.
     ///
-    /// The error is that of a call that the server or the reply timeout has ended, not the caller's own deadline.
+    /// The server or the reply timeout has ended the request, not the caller's own deadline.
     #[cold]
     pub(super) fn record_failure(&self, error: &Error) {
-        if is_trouble(error) {
-            self.lock().penalty.add();
+        if is_server_failure(error) {
+            self.lock().recent_failures.record();
         }
     }
 
@@ -341,58 +253,6 @@ impl<F: Framing> Subchannel<F> {
     /// Returns the server's end of the connection, or of the last one.
     pub(super) fn peer(&self) -> Peer {
         self.lock().peer.clone()
-    }
-
-    /// Takes a slot and queues the request. Returns `None` if there is no room.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn try_push(
-        &self,
-        waker: &Waker,
-        params: CallParams,
-        request: &[u8],
-    ) -> Result<Option<Call<'_, F>>> {
-        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
-        // after the guard, because that is declared later.
-        let waker = waker.clone();
-        let CallParams {
-            has_greeting,
-            has_items,
-            end,
-        } = params;
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if !state.has_room(&self.options) || has_greeting && !state.is_greeted() {
-            return state.check_waiting(has_greeting).map(|()| None);
-        }
-        let framing = state.framing.get_mut();
-        if F::HAS_IDS {
-            framing.set_id(state.calls.next_id());
-        }
-        let mut offset = state.queue.push_encoded(framing, request)?;
-        if F::HAS_IDS
-            && let Some(end) = end
-        {
-            let notice = Notice::deadline_at(end);
-            offset = state.queue.notice_before(offset, framing, notice);
-        }
-        let slot = state.calls.insert::<F>(offset, waker);
-        if F::HAS_IDS && has_items {
-            state.calls.expect_items(slot);
-        }
-        let generation = state.generation;
-        Self::unlock_and_wake_driver(guard);
-        Ok(Some(Call::new(self, generation, slot)))
-    }
-
-    /// Takes the result of a call, if there is one.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn take_result(&self, slot: u32) -> Option<Result<Reply, Box<Failure>>> {
-        let mut state = self.lock();
-        let result = state.calls.take_result(slot)?;
-        self.unlock_and_offer_room(state);
-        Some(result)
     }
 
     /// Removes the caller of a call.
@@ -499,119 +359,6 @@ impl<F: Framing> Subchannel<F> {
         if is_offer {
             self.room.offer();
         }
-    }
-}
-
-impl<F: Framing> SubchannelState<F> {
-    /// Tells the server that a request is no longer wanted, for a framing with ids. The server answers it all the same.
-    #[cold]
-    pub(super) fn cancel(&mut self, slot: u32) {
-        self.calls.note_cancel(slot);
-        self.notice(slot, Notice::Cancel);
-    }
-
-    /// Ends the wait of a call, whose reply is still to come, and cancels its request.
-    #[cold]
-    pub(super) fn fail_and_cancel(
-        &mut self,
-        slot: u32,
-        failure: Box<Failure>,
-        wakers: &mut Vec<Waker>,
-    ) {
-        if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
-            self.cancel(slot);
-        }
-    }
-
-    /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `None` if calls are late and
-    /// nothing at all has arrived.
-    pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> Option<Tick> {
-        let mut late = Vec::new();
-        let Self { calls, peer, .. } = self;
-        let timed_out = |slot| {
-            late.push(slot);
-            Error::reply_timed_out(peer, Late::reply_timeout(limit))
-        };
-        if !calls.tick(wakers, timed_out) {
-            return None;
-        }
-        let has_cancelled = F::HAS_IDS && !late.is_empty();
-        if has_cancelled {
-            for slot in late {
-                self.cancel(slot);
-            }
-        }
-        Some(Tick {
-            has_cancelled,
-            overdue: if F::HAS_IDS { self.calls.overdue() } else { 0 },
-            is_idle: self.calls.len() == 0,
-        })
-    }
-
-    /// Queues a notice about a request.
-    #[cold]
-    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
-        let framing = self.framing.get_mut();
-        framing.set_id(slot + 1);
-        self.queue.notice(framing, notice);
-    }
-}
-
-impl<F> SubchannelState<F> {
-    #[inline]
-    pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        matches!(self.link, Link::Connected { .. })
-            && self.calls.len() < options.max_in_flight
-            && self.queue.unsent() < MAX_QUEUED
-    }
-
-    /// Sets the state of the connection, unless the channel was dropped. Returns what must be dropped without the lock: an
-    /// error may have a value of the user's type.
-    pub(super) fn set_link(&mut self, link: Link) -> Link {
-        match self.link {
-            Link::Released => link,
-            _ => replace(&mut self.link, link),
-        }
-    }
-
-    /// Takes no more requests. The driver ends once all calls are answered.
-    pub(super) fn end(&mut self) {
-        if let Link::Connected { .. } = self.link {
-            self.link = Link::Ending(None);
-        }
-    }
-
-    /// Returns `true` if a request of a protocol with a greeting can be sent.
-    pub(super) const fn is_greeted(&self) -> bool {
-        matches!(self.link, Link::Connected { is_greeted: true })
-    }
-
-    /// Returns the error of a request that cannot be sent now, unless it can wait.
-    #[cold]
-    pub(super) fn check_waiting(&self, has_greeting: bool) -> Result<()> {
-        match &self.link {
-            Link::Connected { is_greeted: false } if has_greeting => Err(Error::not_greeted()),
-            Link::Rejected(error) => Err(Error::not_connected(error)),
-            Link::Closed(fault) => Err(fault.later_error(&self.peer)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns `true` if no call is in flight.
-    pub(super) fn is_idle(&self) -> bool {
-        self.calls.oldest().is_none() && self.queue.unsent() == 0
-    }
-
-    /// Returns why the driver must end, if it must.
-    pub(super) fn end_reason(&self) -> Option<Arc<Fault>> {
-        let reason = match &self.link {
-            Link::Connected { .. } => return None,
-            Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
-            _ if self.calls.oldest().is_some() => return None,
-            Link::Released => "all its clones were dropped",
-            _ => "it is replaced by another connection",
-        };
-        Some(Fault::Broken(reason).into())
     }
 }
 

@@ -8,7 +8,7 @@ use super::Exchanges;
 use crate::{
     Error, Result,
     client::{fault::Fault, wire::Expected},
-    framing::Framing,
+    framing::{Framing, Notice},
     runtime::poll_once,
 };
 
@@ -17,12 +17,12 @@ impl<F: Framing> Exchanges<F> {
     /// sent. The replies to the others are skipped.
     ///
     /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
-    pub(crate) fn abandon_in_flight(&mut self) {
+    pub(in crate::client) fn abandon_in_flight(&mut self) {
         if !self.in_flight.is_empty() {
             self.abandon_requests();
         }
         if self.in_flight.is_empty() {
-            self.waits.reply_timer.reset();
+            self.end_reply_wait();
         }
         if F::HAS_IDS {
             self.ids.drop_parts();
@@ -34,7 +34,7 @@ impl<F: Framing> Exchanges<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if self.upload.take().is_some() {
+        if self.has_announced_chunks.take().is_some() {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -44,12 +44,13 @@ impl<F: Framing> Exchanges<F> {
             self.wire.truncate_requests(offset);
             self.in_flight.pop_back();
         }
-        if F::HAS_IDS {
-            self.cancel_request();
+        if F::HAS_IDS && self.in_flight.cancel() {
+            // A part of it was sent.
+            self.notice(Notice::Cancel);
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.
-        self.waits.flush_end = 0;
+        self.end_send_wait();
     }
 
     /// Returns `true` if the request in flight at `offset` can still be removed: nothing of it was sent.
@@ -78,7 +79,7 @@ impl<F: Framing> Exchanges<F> {
     ///
     /// Closes the connection, and returns an error, if a message has arrived that answers no request, if the server
     /// has closed, or if replies are missing: too many, or since the reply timeout.
-    pub(crate) async fn skip_arrived(&mut self) -> Result<()> {
+    pub(in crate::client) async fn skip_arrived(&mut self) -> Result<()> {
         // Without `unconstrained`, a task that has used up its budget of tokio could miss what has arrived.
         let polled = unconstrained(poll_once(|cx| {
             let polled = self.poll_received(cx, Expected::NOTHING);
@@ -90,16 +91,16 @@ impl<F: Framing> Exchanges<F> {
         if let Poll::Ready(Err(fault)) = polled.await {
             return Err(self.fail(fault));
         }
-        if self.in_flight.missing::<F>() > self.options.max_in_flight {
+        if self.in_flight.owed::<F>() > self.options.max_in_flight {
             self.close_with("too many replies are missing (`max_in_flight`)");
         }
         self.close_if_stopped()
     }
 
     /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
-    pub(crate) fn ensure_idle(&mut self) -> Result<()> {
+    pub(in crate::client) fn ensure_idle(&mut self) -> Result<()> {
         self.abandon_in_flight();
-        if self.in_flight.missing::<F>() > 0 {
+        if self.in_flight.owed::<F>() > 0 {
             self.close_with("replies to earlier requests are missing");
         }
         self.ensure_open()
@@ -108,7 +109,7 @@ impl<F: Framing> Exchanges<F> {
     /// Closes the connection, which has failed. Removes the oldest request in flight that was not abandoned, and
     /// returns its error, or the error of a wait without a request.
     #[cold]
-    pub(crate) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+    pub(in crate::client) fn fail(&mut self, fault: Arc<Fault>) -> Error {
         let offset = self.in_flight.pop_failed();
         let error = fault.error_of(offset, self.wire.sent(), &self.peer);
         self.wire.close(fault);
@@ -118,14 +119,14 @@ impl<F: Framing> Exchanges<F> {
 
 impl<F> Exchanges<F> {
     /// Returns an error if the connection is closed, or cannot send any more.
-    pub(crate) fn ensure_open(&self) -> Result<()> {
+    pub(in crate::client) fn ensure_open(&self) -> Result<()> {
         let fault = self.wire.stop_reason();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
 
     /// Closes the connection at this end, for `reason` if it has not failed. Nothing is in flight any more.
     #[cold]
-    pub(crate) fn close_with(&mut self, reason: &'static str) {
+    pub(in crate::client) fn close_with(&mut self, reason: &'static str) {
         self.in_flight.clear();
         self.wire.close(self.wire.fault_or(Fault::Broken(reason)));
     }

@@ -1,4 +1,4 @@
-//! Exchanges whose framing has ids: one request in flight, and late replies to those before it.
+//! Exchanges whose framing has ids: one request in flight, and the replies to cancelled ones before it.
 
 use std::{
     mem::take,
@@ -79,13 +79,13 @@ impl Ids {
 
 /// What was received of a stream, and for which the server has not got credit again.
 #[derive(Debug, Default)]
-pub(crate) struct ItemCredit {
+pub(in crate::client) struct ItemCredit {
     used: usize,
 }
 
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
-    pub(crate) fn count(&mut self, length: usize) -> Option<Notice> {
+    pub(in crate::client) fn count(&mut self, length: usize) -> Option<Notice> {
         self.used += length + Messages::OVERHEAD;
         if self.used < Notice::INITIAL_CREDIT as usize / 2 {
             return None;
@@ -116,12 +116,12 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Queues a notice about the last request.
-    fn notice(&mut self, notice: Notice) {
+    pub(super) fn notice(&mut self, notice: Notice) {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 
-    /// Returns what is for the request in flight, or for the connection if there is none. Late replies are skipped, and
-    /// parts of a reply are collected.
+    /// Returns what is for the request in flight, or for the connection if there is none. Skips replies to cancelled
+    /// requests, and collects the parts of a reply.
     pub(super) fn route(
         &mut self,
         received: Received,
@@ -138,7 +138,7 @@ impl<F: Framing> Exchanges<F> {
             _ if id == 0 => Err(Fault::Broken(UNEXPECTED).into()),
             Received::Item(_) | Received::Part(_) => Ok(None),
             Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
-                self.in_flight.answer_late();
+                self.in_flight.answer_cancelled();
                 Ok(None)
             }
         }
@@ -151,7 +151,7 @@ impl<F: Framing> Exchanges<F> {
             Received::Part(part) => {
                 let length = self.add_part(part).err()?;
                 // Its rest is still to come.
-                self.in_flight.make_late();
+                self.in_flight.cancel();
                 return Some(Received::TooLarge(length));
             }
             Received::Message(rest) if !self.ids.parts.is_empty() => {
@@ -171,17 +171,10 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Counts an item that was received, and returns credit for half of what the server may send at a time.
-    pub(crate) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
+    pub(in crate::client) fn count_item(&mut self, length: usize, cx: &mut Context<'_>) {
         if let Some(credit) = self.ids.credit.count(length) {
             self.notice(credit);
             let _: Poll<()> = self.wire.poll_flush(cx);
-        }
-    }
-
-    /// Cancels the request in flight. A part of it was sent. Its reply is skipped when it comes.
-    pub(super) fn cancel_request(&mut self) {
-        if self.in_flight.make_late() {
-            self.notice(Notice::Cancel);
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::framing::Framing;
 /// The requests in flight, oldest first, each by its offset. The oldest may be abandoned: nobody waits for their replies.
 ///
 /// The count of those is enough, because replies come in the order of the requests. With ids, at most one request is in
-/// flight, and one that is abandoned is late.
+/// flight, and one that is abandoned is cancelled.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     offsets: VecDeque<u64>,
     abandoned: usize,
-    /// With ids: how many abandoned requests have no reply yet. They are not among the others.
-    late: usize,
+    /// With ids: how many cancelled requests have no reply yet. They are not among the others.
+    cancelled: usize,
 }
 
 impl InFlight {
@@ -26,15 +26,15 @@ impl InFlight {
         self.offsets.is_empty()
     }
 
-    /// Returns the number of those that were abandoned, without those that are late.
+    /// Returns the number of those that were abandoned, without those that were cancelled.
     pub(super) const fn abandoned(&self) -> usize {
         self.abandoned
     }
 
     /// Returns how many replies are still to come for which nobody waits.
-    pub(super) const fn missing<F: Framing>(&self) -> usize {
+    pub(super) const fn owed<F: Framing>(&self) -> usize {
         if F::HAS_IDS {
-            self.late
+            self.cancelled
         } else {
             self.abandoned
         }
@@ -93,16 +93,16 @@ impl InFlight {
         self.abandoned = self.offsets.len();
     }
 
-    /// Makes the request in flight late, with ids. Returns `false` if there is none.
-    pub(super) fn make_late(&mut self) -> bool {
-        let is_late = self.offsets.pop_front().is_some();
-        self.late += usize::from(is_late);
-        is_late
+    /// Notes that the request in flight is cancelled, with ids. Returns `false` if there is none.
+    pub(super) fn cancel(&mut self) -> bool {
+        let was_there = self.offsets.pop_front().is_some();
+        self.cancelled += usize::from(was_there);
+        was_there
     }
 
-    /// Notes that the reply to a late request has come.
-    pub(super) const fn answer_late(&mut self) {
-        self.late = self.late.saturating_sub(1);
+    /// Notes that the reply to a cancelled request has come.
+    pub(super) const fn answer_cancelled(&mut self) {
+        self.cancelled = self.cancelled.saturating_sub(1);
     }
 
     /// Removes those that were abandoned, and the oldest of the others. Returns its offset.

@@ -4,21 +4,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::{
-    client::ConnectOptions,
-    format::Plain,
+    client::{ConnectOptions, text_contract::Text},
     framing::LengthPrefixed,
     models::{block_on, explore, scope},
 };
 
-#[derive(Debug)]
-enum Echo {}
-
-impl Contract for Echo {
-    type Framing = LengthPrefixed;
-    type Format = Plain;
-    type Request<'a> = &'a str;
-    type Reply<'a> = String;
-}
+type Echo = Text<LengthPrefixed>;
 
 /// Returns the halves of a connection, and its far end.
 fn halves(size: usize) -> (Sender<Echo>, Receiver<Echo>, DuplexStream) {

@@ -245,7 +245,7 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
         }
         assert!(calls.add_part(index, b"l", 100, &peer).is_ok());
         let result = if is_rejected {
-            Err(Failure::without_retry(error()).into())
+            Err(FailedCall::without_retry(error()).into())
         } else {
             Ok(b"y".as_slice())
         };
@@ -301,7 +301,7 @@ fn slot_of_a_failed_call_is_used_again() {
     let index = open(&mut calls, 0);
     calls.complete::<Multiplexed>(
         index,
-        Err(Failure::without_retry(error()).into()),
+        Err(FailedCall::without_retry(error()).into()),
         &Peer::unnamed(),
         &mut Vec::new(),
     );

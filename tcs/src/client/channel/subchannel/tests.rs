@@ -4,6 +4,7 @@ use std::{
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::{Context, Wake},
+    time::Duration,
 };
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -14,10 +15,8 @@ use super::{
 };
 use crate::{
     Channel, Rejection,
-    client::ChannelOptions,
-    format::Plain,
+    client::{ChannelOptions, text_contract::Text},
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Contract, Streams},
 };
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
@@ -179,32 +178,20 @@ async fn deadline_of_the_caller_is_no_failure_of_the_server() {
 
 #[tokio::test(start_paused = true)]
 async fn failure_of_a_streamed_reply_is_recorded() {
-    #[derive(Debug)]
-    enum Words {}
-
-    impl Contract for Words {
-        type Framing = Multiplexed;
-        type Format = Plain;
-        type Request<'a> = &'a str;
-        type Reply<'a> = &'a str;
-    }
-
-    impl Streams for Words {
-        type Format = Plain;
-        type Item<'a> = &'a str;
-    }
-
     let (near, mut far) = tokio::io::duplex(1 << 10);
     let (channel, subchannel) = open(ConnectOptions::new());
     tokio::spawn(Driver::attach(&subchannel, Connection::over(near)).run());
-    let mut words = channel.stream::<Words>("x").await.expect("it is open");
+    let mut items = channel
+        .stream::<Text<Multiplexed>>("x")
+        .await
+        .expect("it is open");
     let mut request = [0; 9];
     far.read_exact(&mut request).await.expect("a request");
     let [_, _, _, _, id @ .., _] = request;
     far.write_all(b"\x80\0\0\x01").await.expect("open");
     far.write_all(&id).await.expect("open");
     far.write_all(b"\x04").await.expect("open");
-    let error = words.next().await.map(|_| ()).expect_err("it is busy");
+    let error = items.next().await.map(|_| ()).expect_err("it is busy");
     assert!(error.rejection().is_some(), "{error:?}");
     assert_eq!(subchannel.load(), Some((1, 0)));
 }

@@ -22,13 +22,13 @@ use crate::{
 
 /// How many bytes of notices, and of replies that were abandoned, are skipped within one poll.
 const SKIPPED_AT_ONCE: usize = 1 << 20;
-/// What each of them counts beside its own bytes.
+/// Each of them counts this many bytes more, so that empty ones are limited, too.
 const SKIPPED_OVERHEAD: usize = 1 << 10;
 
 impl<F: Framing> Exchanges<F> {
     /// Waits for the reply to the oldest request in flight that was not abandoned, which it removes, or for an item of
     /// that reply. If there is none, waits for a message that is expected without a request. Events are queued.
-    pub(crate) fn poll_received(
+    pub(in crate::client) fn poll_received(
         &mut self,
         cx: &mut Context<'_>,
         without_request: Expected,
@@ -43,7 +43,7 @@ impl<F: Framing> Exchanges<F> {
 
     /// Like [`poll_received`](Self::poll_received), but returns events as well.
     #[inline]
-    pub(crate) fn poll_any(
+    pub(in crate::client) fn poll_any(
         &mut self,
         cx: &mut Context<'_>,
         without_request: Expected,
@@ -79,7 +79,7 @@ impl<F: Framing> Exchanges<F> {
             if self.in_flight.answer_oldest() {
                 return Poll::Ready(Ok(received));
             }
-            self.waits.reply_timer.reset();
+            self.end_reply_wait();
         }
     }
 
@@ -121,18 +121,18 @@ impl<F: Framing> Exchanges<F> {
 
     /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when others must get their turn.
     #[cold]
-    pub(crate) const fn must_pause(&mut self, length: usize) -> bool {
-        self.waits.skipped += SKIPPED_OVERHEAD + length;
-        let is_enough = self.waits.skipped >= SKIPPED_AT_ONCE;
+    pub(in crate::client) const fn must_pause(&mut self, length: usize) -> bool {
+        self.skipped += SKIPPED_OVERHEAD + length;
+        let is_enough = self.skipped >= SKIPPED_AT_ONCE;
         if is_enough {
-            self.waits.skipped = 0;
+            self.skipped = 0;
         }
         is_enough
     }
 
     /// Returns the place of the message, or the error of the request.
     #[inline]
-    pub(crate) fn message_in(&mut self, received: Received) -> Result<Range<usize>> {
+    pub(in crate::client) fn message_in(&mut self, received: Received) -> Result<Range<usize>> {
         match received {
             Received::Message(range) => Ok(range),
             received => Err(self.error_in(received)),
@@ -151,7 +151,7 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Waits for an event, and returns where it is in the read buffer.
-    pub(crate) async fn receive_event(
+    pub(in crate::client) async fn receive_event(
         &mut self,
         deadline: Option<Deadline>,
     ) -> Result<Range<usize>> {
@@ -159,17 +159,11 @@ impl<F: Framing> Exchanges<F> {
         poll_fn(|cx| match self.poll_event(cx) {
             Poll::Ready(event) => {
                 if self.in_flight.abandoned() == 0 {
-                    self.waits.reply_timer.reset();
+                    self.end_reply_wait();
                 }
                 Poll::Ready(event.map_err(|fault| self.fail(fault)))
             }
-            Poll::Pending => match &deadline {
-                Some(deadline) => {
-                    ready!(self.waits.reply_timer.poll_until(deadline.at, cx));
-                    Poll::Ready(Err(self.late(None, deadline)))
-                }
-                None => Poll::Pending,
-            },
+            Poll::Pending => self.poll_deadline(cx, None, deadline.as_ref()).map(Err),
         })
         .await
     }
@@ -185,7 +179,7 @@ impl<F: Framing> Exchanges<F> {
 
     /// Keeps an event for [`take_event`](Self::take_event).
     #[cold]
-    pub(crate) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
+    pub(in crate::client) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
         let event = Arc::from(self.wire.message(event));
         if self.events.push(event, self.options.max_queued_events) {
             return Ok(());
@@ -195,7 +189,7 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Takes the oldest event that was kept.
-    pub(crate) fn take_event(&mut self) -> Option<Arc<[u8]>> {
+    pub(in crate::client) fn take_event(&mut self) -> Option<Arc<[u8]>> {
         self.events.pop_event()
     }
 }

@@ -10,7 +10,11 @@ use super::{
     subchannel::Subchannel,
 };
 use crate::{
-    Result, client::timer::DeadlineTimer, deadline::Late, framing::Framing, runtime::poll_once,
+    Result,
+    client::timer::{DeadlineTimer, wait_until_late},
+    deadline::Late,
+    framing::Framing,
+    runtime::poll_once,
 };
 
 /// Tells the calls that wait that a connection of the channel may have room. All connections share it.
@@ -43,8 +47,9 @@ impl<F: Framing> Channel<F> {
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<Call<'s, F>> {
         if !subchannel.room.is_awaited() {
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
-            if let Some(call) = poll_once(push).await? {
+            let queue =
+                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
+            if let Some(call) = poll_once(queue).await? {
                 return Ok(call);
             }
         }
@@ -58,24 +63,18 @@ impl<F: Framing> Channel<F> {
                 None => pending().await,
             }
         };
-        let deadline = async {
-            match deadline {
-                Some(deadline) => deadline.await,
-                None => pending().await,
-            }
-        };
         let late = tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
-            late = deadline => late,
-            call = self.push_in_turn(subchannel, params, request) => return call,
+            late = wait_until_late(deadline) => late,
+            call = self.queue_in_turn(subchannel, params, request) => return call,
             late = timeout => late,
         };
         Err(subchannel.no_room(late))
     }
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
-    async fn push_in_turn<'s>(
+    async fn queue_in_turn<'s>(
         &'s self,
         subchannel: &mut &'s Arc<Subchannel<F>>,
         params: CallParams,
@@ -91,8 +90,9 @@ impl<F: Framing> Channel<F> {
             if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
                 *subchannel = open;
             }
-            let push = |cx: &mut Context<'_>| subchannel.try_push(cx.waker(), params, request);
-            if let Some(call) = poll_once(push).await? {
+            let queue =
+                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
+            if let Some(call) = poll_once(queue).await? {
                 return Ok(call);
             }
             for other in wanted {
@@ -101,7 +101,7 @@ impl<F: Framing> Channel<F> {
             subchannel.request_connection()?;
             // An error cannot be: the connections have the sender.
             drop(room.changed().await);
-            // There was no room, and perhaps an attempt to connect has failed: from now on, whichever connection is there.
+            // There was no room, and perhaps an attempt to connect has failed: from now on, the first connection that is open.
             wanted = &self.pool.connections;
         }
     }

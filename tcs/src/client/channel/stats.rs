@@ -69,7 +69,7 @@ impl ChannelStats {
         self.metrics.count_failure();
     }
 
-    pub(super) fn note_connected(&self) {
+    pub(super) fn record_connected(&self) {
         self.metrics.count_connect();
         self.state.send_modify(|state| {
             state.connected += 1;
@@ -77,19 +77,19 @@ impl ChannelStats {
         });
     }
 
-    pub(super) fn note_disconnected(&self) {
+    pub(super) fn record_disconnected(&self) {
         self.metrics.count_end();
         self.state.send_modify(|state| state.connected -= 1);
     }
 
-    /// Notes that a request is sent again.
-    pub(super) fn note_retry(&self) {
+    /// Records that a request is sent again.
+    pub(super) fn record_retry(&self) {
         self.metrics.count_retry();
         self.state.send_modify(|state| state.retries += 1);
     }
 
-    /// Notes an attempt that has failed.
-    pub(super) fn note_failure(&self, error: &Arc<Error>) {
+    /// Records an attempt that has failed.
+    pub(super) fn record_failed_connect(&self, error: &Arc<Error>) {
         self.metrics.count_failed_connect();
         let mut last = Some(Arc::clone(error));
         self.state.send_modify(|state| {
@@ -99,8 +99,8 @@ impl ChannelStats {
         // The former one is dropped here, outside of the lock: it may have an error of the user's type.
     }
 
-    /// Notes that a connection was lost.
-    pub(super) fn note_loss(&self, error: Error) {
+    /// Records that a connection was lost.
+    pub(super) fn record_loss(&self, error: Error) {
         self.metrics.count_loss();
         let mut last = Some(Arc::new(error));
         self.state.send_modify(|state| {

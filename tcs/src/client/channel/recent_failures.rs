@@ -1,0 +1,111 @@
+//! The recent failures of a server, after which calls prefer other connections.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{Error, ErrorKind, Execution, RejectionKind};
+
+/// The most failures that count. So a server gets its share again at most this many times [`DECAY`] after the last one.
+const MAX_FAILURES: u32 = 10;
+
+/// After this time, one failure no longer counts.
+const DECAY: Duration = Duration::from_secs(1);
+
+/// The recent failures of a server. Each of them doubles the load that it seems to have.
+///
+/// A server that answers *busy* at once has few calls in flight, and would get most of the calls. With a load that doubles,
+/// a few failures outweigh any number of calls in flight elsewhere, and a single one counts as much as one call. Successes
+/// are not recorded: failures are soon too old to count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RecentFailures {
+    count: u32,
+    /// When `count` of them counted. `None` if none counts, so that no clock is read.
+    since: Option<Instant>,
+}
+
+impl RecentFailures {
+    #[cold]
+    pub(super) fn record(&mut self) {
+        let now = Instant::now();
+        let left = self.left(now);
+        self.since = match self.since {
+            // The oldest one that is left keeps its age.
+            Some(since) if left > 0 => Some(since + DECAY * (self.count - left)),
+            _ => Some(now),
+        };
+        self.count = (left + 1).min(MAX_FAILURES);
+    }
+
+    /// Returns the load that they add, in calls.
+    #[inline]
+    pub(super) fn load(&mut self) -> usize {
+        match self.since {
+            None => 0,
+            Some(_) => self.load_now(),
+        }
+    }
+
+    #[cold]
+    fn load_now(&mut self) -> usize {
+        let left = self.left(Instant::now());
+        if left == 0 {
+            self.since = None;
+        }
+        (1 << left) - 1
+    }
+
+    fn left(&self, now: Instant) -> u32 {
+        let decayed = |since| now.duration_since(since).as_nanos() / DECAY.as_nanos();
+        let decayed = self.since.map_or(u128::MAX, decayed);
+        let decayed = u32::try_from(decayed).unwrap_or(u32::MAX);
+        self.count.saturating_sub(decayed)
+    }
+}
+
+/// Returns `true` if an error shows that the server fails, and not only that the request is wrong. A lost connection does
+/// not count, because the next one probably works.
+pub(super) fn is_server_failure(error: &Error) -> bool {
+    use RejectionKind::{Busy, Failed, TimedOut};
+
+    match error.rejection() {
+        Some(rejection) => matches!(rejection.kind(), Busy | Failed | TimedOut),
+        None => error.kind() == ErrorKind::TimedOut && error.execution() == Execution::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_double_the_load_up_to_a_limit_and_decay_one_by_one() {
+        let mut failures = RecentFailures::default();
+        assert_eq!(failures.load(), 0);
+        for load in [1, 3, 7, 15, 31, 63, 127, 255, 511, 1_023, 1_023] {
+            failures.record();
+            assert_eq!(failures.load(), load);
+        }
+        for load in [511, 255, 127, 63, 31, 15, 7, 3, 1, 0, 0] {
+            advance(DECAY).await;
+            assert_eq!(failures.load(), load);
+        }
+        failures.record();
+        assert_eq!(failures.load(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_come_more_slowly_than_they_decay_become_fewer() {
+        let mut failures = RecentFailures::default();
+        for _ in 0..MAX_FAILURES {
+            failures.record();
+        }
+        for _ in 0..20 {
+            advance(DECAY.mul_f64(1.9)).await;
+            failures.record();
+        }
+        assert_eq!(failures.load(), 1);
+    }
+}

@@ -1,0 +1,216 @@
+//! What the callers of a connection and its driver share, under the lock of the [`Subchannel`](super::subchannel::Subchannel).
+
+use std::{mem::replace, sync::Arc, task::Waker, time::Duration};
+
+use super::{
+    pending_calls::{FailedCall, PendingCalls},
+    recent_failures::RecentFailures,
+};
+use crate::{
+    Error, Peer, Result,
+    client::{fault::Fault, options::ConnectOptions, requests::RequestQueue, timer::ticks_in},
+    deadline::Late,
+    framing::{ConnectionFraming, Framing, Notice},
+};
+
+/// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
+const MAX_QUEUED: usize = 1 << 20;
+
+/// A connection of a channel, or the place of the next one.
+#[derive(Debug)]
+pub(super) struct SubchannelState<F> {
+    /// The framing of both directions: callers write with it, and the driver reads.
+    pub(super) framing: ConnectionFraming<F>,
+    /// The requests that the driver has not taken yet.
+    pub(super) queue: RequestQueue,
+    pub(super) calls: PendingCalls,
+    /// The waker of the driver, if it waits for a request.
+    pub(super) driver: Option<Waker>,
+    pub(super) link: Link,
+    /// The number of connections so far, this one included.
+    pub(super) generation: u64,
+    /// Whether somebody would use the next connection. It ends with an attempt to connect.
+    pub(super) is_wanted: bool,
+    /// The server's end of the connection, or of the last one.
+    pub(super) peer: Peer,
+    /// They outlive the connection, because the next one is probably to the same server.
+    pub(super) recent_failures: RecentFailures,
+}
+
+/// The state of a connection.
+///
+/// | from | to | set by |
+/// |---|---|---|
+/// | any but `Released` | `Connected` | `attach`: a connection was made |
+/// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
+/// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
+/// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
+/// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
+/// | `Rejected` | `Disconnected(Some)` | `Reconnector`: the next attempt is due |
+/// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
+/// | any | `Released` | `release` |
+#[derive(Debug)]
+pub(super) enum Link {
+    /// There is no connection, and no task that makes one. The first call starts it.
+    Off,
+    /// Requests can be sent. Those of a protocol with a greeting need a message that was received, or a request that was
+    /// made, before the connection was shared.
+    Connected { is_greeted: bool },
+    /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
+    /// answered.
+    Ending(Option<Arc<Fault>>),
+    /// There is no connection. The error is from the last attempt. Callers wait for the next one.
+    Disconnected(Option<Arc<Error>>),
+    /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
+    Rejected(Arc<Error>),
+    /// The connection has ended, and there is no other.
+    Closed(Arc<Fault>),
+    /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
+    Released,
+}
+
+/// What a tick has found.
+pub(super) struct Tick {
+    /// Whether the requests of late calls were cancelled.
+    pub(super) has_cancelled: bool,
+    /// The number of cancels that were not answered in time.
+    pub(super) overdue: usize,
+    /// Whether there are no calls.
+    pub(super) is_idle: bool,
+}
+
+/// The limit of cancels, if calls have none.
+const CANCEL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Returns the limit that is checked now and then: the limit of calls, or, with ids, at least the limit of cancels.
+pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duration> {
+    options.reply_timeout.or(F::HAS_IDS.then_some(CANCEL_LIMIT))
+}
+
+impl<F: Framing> SubchannelState<F> {
+    pub(super) fn new(options: &ConnectOptions) -> Self {
+        let ticks = tick_limit::<F>(options).map_or(0, ticks_in);
+        Self {
+            framing: ConnectionFraming::of_client(),
+            queue: RequestQueue::new(0),
+            calls: PendingCalls::new(ticks, options.reply_timeout.is_some()),
+            driver: None,
+            link: Link::Off,
+            generation: 0,
+            is_wanted: false,
+            peer: Peer::unnamed(),
+            recent_failures: RecentFailures::default(),
+        }
+    }
+
+    /// Tells the server that a request is no longer wanted, for a framing with ids. The server still answers it.
+    #[cold]
+    pub(super) fn cancel(&mut self, slot: u32) {
+        self.calls.note_cancel(slot);
+        self.notice(slot, Notice::Cancel);
+    }
+
+    /// Ends the wait of a call, whose reply is still to come, and cancels its request.
+    #[cold]
+    pub(super) fn fail_and_cancel(
+        &mut self,
+        slot: u32,
+        failure: Box<FailedCall>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
+            self.cancel(slot);
+        }
+    }
+
+    /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `None` if calls are late and
+    /// nothing at all has arrived.
+    pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> Option<Tick> {
+        let mut late = Vec::new();
+        let Self { calls, peer, .. } = self;
+        let timed_out = |slot| {
+            late.push(slot);
+            Error::reply_timed_out(peer, Late::reply_timeout(limit))
+        };
+        if !calls.tick(wakers, timed_out) {
+            return None;
+        }
+        let has_cancelled = F::HAS_IDS && !late.is_empty();
+        if has_cancelled {
+            for slot in late {
+                self.cancel(slot);
+            }
+        }
+        Some(Tick {
+            has_cancelled,
+            overdue: if F::HAS_IDS { self.calls.overdue() } else { 0 },
+            is_idle: self.calls.len() == 0,
+        })
+    }
+
+    /// Queues a notice about a request.
+    #[cold]
+    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
+        let framing = self.framing.get_mut();
+        framing.set_id(slot + 1);
+        self.queue.notice(framing, notice);
+    }
+}
+
+impl<F> SubchannelState<F> {
+    #[inline]
+    pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
+        matches!(self.link, Link::Connected { .. })
+            && self.calls.len() < options.max_in_flight
+            && self.queue.unsent() < MAX_QUEUED
+    }
+
+    /// Sets the state of the connection, unless the channel was dropped. Returns what must be dropped without the lock: an
+    /// error may have a value of the user's type.
+    pub(super) fn set_link(&mut self, link: Link) -> Link {
+        match self.link {
+            Link::Released => link,
+            _ => replace(&mut self.link, link),
+        }
+    }
+
+    /// Takes no more requests. The driver ends once all calls are answered.
+    pub(super) fn end(&mut self) {
+        if let Link::Connected { .. } = self.link {
+            self.link = Link::Ending(None);
+        }
+    }
+
+    /// Returns `true` if a request of a protocol with a greeting can be sent.
+    pub(super) const fn is_greeted(&self) -> bool {
+        matches!(self.link, Link::Connected { is_greeted: true })
+    }
+
+    /// Returns the error of a request that cannot be sent now, unless it can wait.
+    #[cold]
+    pub(super) fn check_waiting(&self, has_greeting: bool) -> Result<()> {
+        match &self.link {
+            Link::Connected { is_greeted: false } if has_greeting => Err(Error::not_greeted()),
+            Link::Rejected(error) => Err(Error::not_connected(error)),
+            Link::Closed(fault) => Err(fault.later_error(&self.peer)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns `true` if no call is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.oldest().is_none() && self.queue.unsent() == 0
+    }
+
+    /// Returns why the driver must end, if it must.
+    pub(super) fn end_reason(&self) -> Option<Arc<Fault>> {
+        let reason = match &self.link {
+            Link::Connected { .. } => return None,
+            Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
+            _ if self.calls.oldest().is_some() => return None,
+            Link::Released => "all its clones were dropped",
+            _ => "it is replaced by another connection",
+        };
+        Some(Fault::Broken(reason).into())
+    }
+}
