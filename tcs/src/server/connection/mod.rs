@@ -57,7 +57,6 @@ mod budget;
 mod clocks;
 mod concurrent;
 mod converse;
-mod dispatch;
 mod end;
 mod interrupt;
 mod io;
@@ -67,10 +66,10 @@ mod models;
 mod new_connection;
 mod rejections;
 mod respond;
+mod sequential;
 
 use concurrent::process_concurrent;
 use converse::{EVENT_BATCHES, Outgoing, close_queue};
-use dispatch::{Next, SequentialDriver, end_chunks};
 use end::End;
 use io::{Io, ReadOutcome, Running};
 use memory::reserve_memory;
@@ -78,6 +77,7 @@ pub(super) use new_connection::NewConnection;
 use rejections::wait_end_rejection;
 pub(super) use respond::rejection_frames;
 use respond::{Processing, Responder};
+use sequential::{Next, SequentialDriver, end_chunks};
 
 /// One connection of a server.
 ///

@@ -1,4 +1,4 @@
-//! Writes everything but ordinary replies, which the [driver](super::dispatch::SequentialDriver) writes: rejections for
+//! Writes everything but ordinary replies, which the [driver](super::sequential::SequentialDriver) writes: rejections for
 //! each occasion, and replies that close the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the

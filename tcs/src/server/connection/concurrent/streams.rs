@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use super::{
-    Driver,
+    ConcurrentDriver,
     execute::{Outcome, Reply},
     slots::SlotIndex,
 };
@@ -25,7 +25,7 @@ pub(super) fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
 }
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
         let Some(slot) = self.outbox.next_stream(&mut self.slots) else {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{
     super::{
         clocks::CONTENDED,
-        dispatch::{Next, check_control},
         end::End,
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
+        sequential::{Next, check_control},
     },
-    Driver, Phase, Unreadable,
+    ConcurrentDriver, Phase, Unreadable,
     backlog::QueuedRequest,
     execute::{Outcome, Request},
     request::ClientDeadline,
@@ -24,7 +24,7 @@ use crate::{
     server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
 };
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Returns `true` if a further request may be received.
     fn may_receive(&self) -> bool {
         let received = self.io.registration.tally().received();

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use super::{
     super::{
         converse::Outgoing,
-        dispatch::Next,
         end::End,
         interrupt::Interrupt,
         rejections::{client_timed_out, half_closed, timed_out},
+        sequential::Next,
     },
-    Driver, Phase,
+    ConcurrentDriver, Phase,
     execute::Outcome,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     server::{limits::Deadline, registry::AbortReason},
 };
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Flushes, reads ahead, and waits until there is something to do. Returns an error if functions must be dropped.
     pub(super) fn poll_wait(
         &mut self,
