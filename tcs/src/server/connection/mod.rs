@@ -64,6 +64,7 @@ mod memory;
 #[cfg(test)]
 mod models;
 mod new_connection;
+mod next;
 mod rejections;
 mod respond;
 mod sequential;
@@ -74,10 +75,11 @@ use end::End;
 use io::{Io, ReadOutcome, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
+use next::Next;
 use rejections::wait_end_rejection;
 pub(super) use respond::rejection_frames;
 use respond::{Processing, Responder};
-use sequential::{Next, SequentialDriver, end_chunks};
+use sequential::{SequentialDriver, end_chunks};
 
 /// One connection of a server.
 ///

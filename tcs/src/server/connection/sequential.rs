@@ -21,6 +21,7 @@ use super::{
     end::End,
     interrupt::Interrupt,
     io::Io,
+    next::{Next, check_control},
     rejections::too_large,
     respond::{Processing, Responder},
 };
@@ -30,7 +31,7 @@ use crate::{
     conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
-    framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
     server::{metrics::Timer, shared::Shared},
@@ -53,27 +54,6 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
 
 /// The future of the function that was called, and when, or `None` if the request was rejected.
 type Step<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
-
-/// What the connection does when it has taken the requests that it can take now, and why.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// Flushes and reads: no complete frame is left.
-    Read,
-    /// Flushes: the write buffer is full, or enough requests are in flight side by side.
-    Flush,
-    /// Flushes and yields: the budget of this poll is spent.
-    Yield,
-    /// Takes no further requests. What is in flight is answered before.
-    ///
-    /// Boxed, so that the value is returned in a register.
-    End(Box<End>),
-}
-
-impl From<End> for Next {
-    fn from(end: End) -> Self {
-        Self::End(Box::new(end))
-    }
-}
 
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Whether a function may wait, or what follows it.
@@ -542,19 +522,5 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             return Err(Next::Flush);
         }
         Ok(())
-    }
-}
-
-/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
-pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
-    match kind {
-        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
-            "a control frame of kind {code:#04x}, which clients do not send"
-        ))),
-        FrameKind::Announced(Announcement::Items | Announcement::Events | Announcement::Parts) => {
-            let text = "items of a reply, or events, which clients do not send";
-            Err(FrameError::malformed(text))
-        }
-        _ => Ok(()),
     }
 }

@@ -27,7 +27,7 @@ use self::{
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
-use super::{Connection, end::End, io::Io, rejections::function_panicked, sequential::Next};
+use super::{Connection, end::End, io::Io, next::Next, rejections::function_panicked};
 use crate::{
     ConnectionInfo, Rejection,
     buffer::Buffers,

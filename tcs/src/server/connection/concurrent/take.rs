@@ -6,8 +6,8 @@ use super::{
     super::{
         clocks::CONTENDED,
         end::End,
+        next::{Next, check_control},
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
-        sequential::{Next, check_control},
     },
     ConcurrentDriver, Phase, Unreadable,
     backlog::QueuedRequest,
