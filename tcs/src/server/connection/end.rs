@@ -56,6 +56,32 @@ pub(super) enum End {
     TlsFailed,
 }
 
+impl End {
+    /// Returns `true` if what is left in the write buffer is sent before the connection closes.
+    pub(super) const fn sends_rest(&self) -> bool {
+        match self {
+            Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
+            // Of these, the first six have become `Idle` or `Closed` when the peer was told, and TLS goes on.
+            Self::TimedOut
+            | Self::Draining
+            | Self::Retired
+            | Self::Evicted
+            | Self::OutOfMemory
+            | Self::OverBudget
+            | Self::StartTls
+            | Self::Error(_)
+            | Self::Stalled
+            | Self::StalledOverBudget
+            | Self::PushOverflow
+            | Self::HalfClosed
+            | Self::Aborted(_)
+            | Self::DropPanicked
+            | Self::UpgradePanicked
+            | Self::TlsFailed => false,
+        }
+    }
+}
+
 impl From<AbortReason> for End {
     fn from(reason: AbortReason) -> Self {
         Self::Aborted(reason)
@@ -81,7 +107,15 @@ impl fmt::Display for End {
             Self::DropPanicked => "a function panicked as it was dropped",
             Self::UpgradePanicked => "the function that took it over panicked",
             Self::TlsFailed => "TLS did not start",
-            _ => "the server has closed",
+            Self::TimedOut
+            | Self::Draining
+            | Self::Retired
+            | Self::Evicted
+            | Self::OutOfMemory
+            | Self::OverBudget
+            | Self::Idle
+            | Self::Closed
+            | Self::StartTls => "the server has closed",
         })
     }
 }

@@ -147,12 +147,11 @@ impl<P: ServerProtocol> Connection<P> {
             };
         };
         close_queue(&self.info);
-        let is_idle = matches!(end, End::Idle);
-        let closed = match end {
-            End::Idle | End::Closed | End::Eof | End::Upgraded => {
-                self.io.close(&mut self.buffers, is_idle).await
-            }
-            _ => Ok(()),
+        let closed = if end.sends_rest() {
+            let is_idle = matches!(end, End::Idle);
+            self.io.close(&mut self.buffers, is_idle).await
+        } else {
+            Ok(())
         };
         self.record_end(&closed.err().unwrap_or(end));
     }
@@ -198,7 +197,7 @@ impl<P: ServerProtocol> Connection<P> {
                 let input = if self.info.open_conversation().is_none() {
                     poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx)).await
                 } else {
-                    poll_fn(|cx| self.poll_conversation(cx)).await
+                    poll_fn(|cx| self.poll_events_and_input(cx)).await
                 };
                 match input {
                     Ok(ReadOutcome::Arrived) if NEEDS_ARRIVALS || self.shared.checks_requests => {
@@ -270,7 +269,7 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
+    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.idle_limit = Limit::from_millis(idle);
