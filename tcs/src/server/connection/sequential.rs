@@ -77,7 +77,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let before = self.io.accounts.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
-                Poll::Pending => self.end_request().must_not_wait(),
+                Poll::Pending => self.responder_after_request().must_not_wait(),
             };
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
             if let Err(next) = self.after_response(responded) {
@@ -135,7 +135,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Responds to the request of a function that has returned or was dropped. Returns the upgrade if its reply has one.
+    /// Ends the request of a function that has returned or was dropped. Returns the upgrade if its reply has one.
     ///
     /// A reply need not be `Send`, so it ends here, before the next wait.
     #[inline(always)]
@@ -146,41 +146,54 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
-        let called = match self.info.open_conversation() {
-            // The items of a function that did not return are dropped at the end of its request.
-            Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
-            None => called,
-        };
         let before = self.io.accounts.unsent;
-        let mut upgrade = None;
-        let responded = match called {
-            Ok(result) if Self::UPGRADES => {
-                let responded = self.respond_or_upgrade(result);
-                responded.map(|found| upgrade = found)
-            }
-            Ok(result) => self.respond(result),
-            // Nothing can be written, and nothing follows.
-            Err(Interrupt::Ended(end)) => return Err(end),
-            Err(interrupt) => self.end_request().interrupted(interrupt),
-        };
+        let responded = self.respond_to_call(called);
         // A function that takes the connection over ends the conversation itself.
-        if upgrade.is_none()
+        if !matches!(responded, Ok(Some(_)))
             && let Some(conversation) = self.info.open_conversation()
         {
-            conversation.end_request();
-            let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
-            self.frames.skip(rest);
-            if P::CLONE_FRAMING.is_some()
-                && let Some(framing) = conversation.framing.take()
-            {
-                *self.framing.get_mut() = *framing;
-            }
+            self.end_conversation(conversation);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
         }
-        responded.map(|()| upgrade)
+        responded
+    }
+
+    /// Writes the items that are left and the response. Returns the upgrade if the reply has one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `respond`")]
+    fn respond_to_call<'r>(
+        &mut self,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+    ) -> Result<Option<Upgrade<'r>>, End> {
+        let called = match self.info.open_conversation() {
+            // The items of a function that did not return are dropped at the end of its request.
+            Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
+            None => called,
+        };
+        match called {
+            Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
+            Ok(result) => self.respond(result).map(|()| None),
+            Err(interrupt) => {
+                let responded = self.responder_after_request().interrupted(interrupt);
+                responded.map(|()| None)
+            }
+        }
+    }
+
+    /// Drops what the function has left in the conversation, and skips the chunks that it did not take.
+    #[cold]
+    fn end_conversation(&mut self, conversation: &Conversation) {
+        conversation.end_request();
+        let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
+        self.frames.skip(rest);
+        if P::CLONE_FRAMING.is_some()
+            && let Some(framing) = conversation.framing.take()
+        {
+            *self.framing.get_mut() = *framing;
+        }
     }
 
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
@@ -193,7 +206,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     ) -> Poll<Interrupt> {
         let interrupt = ready!(if self.info.open_conversation().is_some() {
             let before = *clock;
-            let polled = self.poll_conversation(clock, cx);
+            let polled = self.poll_while_function_streams(clock, cx);
             if before.is_running() && *clock != before {
                 // For the next item or message.
                 *deadline = self.shared.limits.request_deadline();
@@ -213,7 +226,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// deadline (`poll_while_function_waits` was `Pending`), the queue of events (`write_events` has the waker), and the
     /// function itself, for items and for what it receives.
     #[cold]
-    fn poll_conversation(
+    fn poll_while_function_streams(
         &mut self,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
@@ -352,7 +365,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
         let rejection = rejection.of_request::<P::Framing>(frame);
-        let responded = self.end_request().reject(&rejection);
+        let responded = self.responder_after_request().reject(&rejection);
         self.after_response(responded)
     }
 
@@ -428,7 +441,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
         self.io.count_unreadable(self.shared);
-        self.end_request().bad_frame(error, unread);
+        self.responder_after_request().bad_frame(error, unread);
         End::Closed.into()
     }
 
@@ -447,7 +460,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
-                let responded = self.end_request().reject(&rejection);
+                let responded = self.responder_after_request().reject(&rejection);
                 self.after_response(responded)
             }
             kind => match check_control(kind) {
@@ -468,7 +481,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.end_request().reject(&rejection),
+            Err(rejection) => return self.responder_after_request().reject(&rejection),
         };
         let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -479,21 +492,22 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Ok(());
         }
-        self.end_request().after_response()
+        self.responder_after_request().after_response()
     }
 
     #[cold]
     fn unusual_reply(&mut self, reply: Unusual) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
         let peer = self.info.peer();
-        self.end_request().unusual_reply(reply, peer, is_last)
+        self.responder_after_request()
+            .unusual_reply(reply, peer, is_last)
     }
 
     /// Ends the request in flight, and returns what writes any other response to it. Out of line, so that it takes no
     /// registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn end_request(&mut self) -> Responder<'_, P> {
+    fn responder_after_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
         self.io.accounts.end_request();
         Responder::new(
