@@ -77,7 +77,7 @@ impl<F: Framing> Outgoing<'_, F> {
         let room = if self.io.is_stalled() {
             0
         } else {
-            self.write.room_for_events()
+            self.write.room()
         };
         let has_more = queue
             .take_events(room, &mut events, cx)
