@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Error, Execution, Result,
     client::{options::MAX_TIMEOUT, timer::DeadlineTimer},
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::Framing,
 };
 
@@ -75,7 +75,7 @@ impl<F: Framing> Channel<F> {
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
-        let deadline = Deadline::begin(self.options.deadline, || self.peer());
+        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let params = CallParams {

@@ -10,7 +10,7 @@ use super::{Exchanges, ids::CancelOnDrop};
 use crate::{
     Error, Result,
     client::{fault::Fault, replies::Received, timer::Timer},
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::Framing,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Waits {
 impl<F: Framing> Exchanges<F> {
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
     #[cold]
-    pub(crate) fn late(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
+    pub(crate) fn late(&self, offset: Option<u64>, deadline: &CallDeadline) -> Error {
         let error = Error::late(&self.peer, deadline);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
@@ -76,7 +76,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) fn exchange_in_time(
         &mut self,
         offset: Option<u64>,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
     ) -> impl Future<Output = Result<Received>> {
         let mut waiting = CancelOnDrop(self);
@@ -93,7 +93,7 @@ impl<F: Framing> Exchanges<F> {
         &mut self,
         cx: &mut Context<'_>,
         offset: Option<u64>,
-        deadline: Option<&Deadline>,
+        deadline: Option<&CallDeadline>,
         polled: Poll<Result<T, Arc<Fault>>>,
     ) -> Poll<Result<T>> {
         match polled {

@@ -325,7 +325,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: &self.info,
             io: &self.io,
         };
-        outgoing.write_all_events(cx)
+        outgoing.write_released_events(cx)
     }
 
     /// Records when the requests in the read buffer began to wait.

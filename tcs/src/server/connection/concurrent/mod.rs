@@ -148,7 +148,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Polls the functions that were woken, answers, and takes further requests.
     fn process(&mut self) -> Result<Next, End> {
         // Events have their turn here, because streams may fill the buffer before each flush.
-        self.outgoing().write_all_events(None)?;
+        self.outgoing().write_released_events(None)?;
         self.poll_woken();
         loop {
             let next = if self.slots.has_woken() {

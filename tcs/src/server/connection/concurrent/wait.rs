@@ -28,7 +28,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupt>> {
         // Events do not wait for the replies to functions that run side by side.
-        let has_events = self.outgoing().write_all_events(Some(cx))?;
+        let has_events = self.outgoing().write_released_events(Some(cx))?;
         if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
