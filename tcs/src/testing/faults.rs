@@ -84,7 +84,7 @@ pub struct FaultyStream<S> {
     reading: Half,
     writing: Half,
     cut: Option<(At, Cut)>,
-    state: StreamState,
+    state: FaultState,
     /// Whether the sending half is still to be closed, which a stream may do in several polls.
     must_shut_down: bool,
     counts: Option<Arc<ByteCounts>>,
@@ -117,7 +117,7 @@ impl Half {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StreamState {
+enum FaultState {
     Open,
     ReadingEnded,
     WritingEnded,
@@ -150,7 +150,7 @@ impl<S> FaultyStream<S> {
             reading: Half::NEW,
             writing: Half::NEW,
             cut: None,
-            state: StreamState::Open,
+            state: FaultState::Open,
             must_shut_down: false,
             counts: None,
         }
@@ -211,28 +211,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             self.must_shut_down = false;
         }
         match self.state {
-            StreamState::Stalled => Poll::Pending,
-            StreamState::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            StreamState::Closed => Poll::Ready(Ok(false)),
-            StreamState::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
-            StreamState::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
-            StreamState::Open => Poll::Ready(Ok(true)),
+            FaultState::Stalled => Poll::Pending,
+            FaultState::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            FaultState::Closed => Poll::Ready(Ok(false)),
+            FaultState::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
+            FaultState::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
+            FaultState::Open => Poll::Ready(Ok(true)),
         }
     }
 
     fn apply(&mut self, at: At, cut: Cut) {
         self.state = match (cut, at) {
-            (Cut::Close, _) => StreamState::Closed,
-            (Cut::Reset, _) => StreamState::Reset,
-            (Cut::Stall, _) => StreamState::Stalled,
-            (Cut::HalfClose, At::Read(_)) => StreamState::ReadingEnded,
-            (Cut::HalfClose, At::Written(_)) => StreamState::WritingEnded,
+            (Cut::Close, _) => FaultState::Closed,
+            (Cut::Reset, _) => FaultState::Reset,
+            (Cut::Stall, _) => FaultState::Stalled,
+            (Cut::HalfClose, At::Read(_)) => FaultState::ReadingEnded,
+            (Cut::HalfClose, At::Written(_)) => FaultState::WritingEnded,
         };
         match self.state {
-            StreamState::Closed => self.stream = None,
-            StreamState::Reset => self.stream.take().into_iter().for_each(reset),
-            StreamState::WritingEnded => self.must_shut_down = true,
-            StreamState::Open | StreamState::ReadingEnded | StreamState::Stalled => {}
+            FaultState::Closed => self.stream = None,
+            FaultState::Reset => self.stream.take().into_iter().for_each(reset),
+            FaultState::WritingEnded => self.must_shut_down = true,
+            FaultState::Open | FaultState::ReadingEnded | FaultState::Stalled => {}
         }
         let waiting = [self.reading.waker.take(), self.writing.waker.take()];
         waiting.into_iter().flatten().for_each(Waker::wake);

@@ -9,7 +9,8 @@ use crate::{server::registry::AbortReason, text::Text};
 /// The reason decides what is done first, in the order of the variants below. `serve` has the order of these steps.
 #[derive(Debug)]
 pub(super) enum End {
-    // The peer is told why its wait for a request ended, or for the rest of one. Then one of the next group follows.
+    // The wait for a request, or for the rest of one, has ended. The peer is told why, and the end becomes `Idle` or
+    // `Closed`.
     /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
     TimedOut,
     /// The server drains. No frame has started, or it was not complete in time.
@@ -61,7 +62,7 @@ impl End {
     pub(super) const fn sends_rest(&self) -> bool {
         match self {
             Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
-            // Of these, the first six have become `Idle` or `Closed` when the peer was told, and TLS goes on.
+            // The first six have become `Idle` or `Closed` by then, and `StartTls` does not close the connection.
             Self::TimedOut
             | Self::Draining
             | Self::Retired

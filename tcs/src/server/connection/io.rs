@@ -310,7 +310,7 @@ impl Io {
         }
     }
 
-    /// Ready when bytes that have not arrived are not waited for any longer.
+    /// Ready when the connection must stop waiting for bytes.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
         let now = self.registration.now();

@@ -10,11 +10,11 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::End`]) | flushes, and closes or shakes hands |
 //!
-//! How the values that say so follow from each other, from the next frame to the end of the loop:
+//! How these values lead from the next frame to the end of the loop:
 //!
 //! ```text
-//!  step() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► step(), or Next::Flush if the buffer is full
-//!    └ Err(Next): no complete request               └ Err(End) ─► Next::End
+//!  call_next() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► call_next(), or Next::Flush: the buffer is full
+//!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on
 //!  Next::End(end), or Err(end) of a wait ─► serve() closes, drops what is left, or starts TLS
@@ -90,10 +90,10 @@ pub(super) struct Connection<P: ServerProtocol> {
     session: P::Session,
     framing: ConnectionFraming<P::Framing>,
     buffers: BufferSlot,
-    /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited
-    /// for.
+    /// Whether the next request needs no wait: a panic has left the read buffer half processed, or the protocol waits for
+    /// no bytes.
     has_unprocessed: bool,
-    /// How the requests are processed that arrived last.
+    /// How the requests that arrived last are processed.
     processing: Processing,
     io: Io,
     /// Released last, however the connection ends. If it is evicted, it is released at once.
@@ -256,8 +256,8 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, and a
-    /// session that is not shared keeps requests in sequence.
+    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, so a
+    /// session that is not shared is no mistake: its requests are processed in sequence.
     fn choose_processing(&self) -> Processing {
         // If sharing panics, the next request fails with that panic.
         if P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None)) {

@@ -2,7 +2,8 @@
 //!
 //! There are two loops, because only the future of a function that may wait needs a place in the task of the
 //! connection: [`process_ready`](SequentialDriver::process_ready) polls it on the stack, and
-//! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use [`step`](SequentialDriver::step).
+//! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use
+//! [`call_next`](SequentialDriver::call_next).
 
 mod receive;
 mod upgrade;
@@ -53,7 +54,7 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
 }
 
 /// The future of the function that was called, and when, or `None` if the request was rejected.
-type Step<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
+type Called<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
 
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Whether a function may wait, or what follows it.
@@ -66,7 +67,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         loop {
             // Each request has its own, so that a large one does not outlive its request.
             let mut scratch = Vec::new();
-            let (function, timer) = match self.step(session, &mut scratch) {
+            let (function, timer) = match self.call_next(session, &mut scratch) {
                 Ok(Some(called)) => called,
                 Ok(None) => continue,
                 Err(next) => return next,
@@ -97,7 +98,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let timer;
             let called = {
                 // Nothing else may hold the future, or the task would have room for two.
-                let mut function = pin!(match self.step(session, &mut scratch) {
+                let mut function = pin!(match self.call_next(session, &mut scratch) {
                     Ok(Some((function, began))) => {
                         timer = began;
                         function
@@ -323,11 +324,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
-    fn step<'f>(
+    fn call_next<'f>(
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Step<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
+    ) -> Called<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
@@ -528,7 +529,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Returns an error if the connection takes no further request now, after a response.
+    /// Returns what follows a response if it is not the next request.
     #[inline]
     fn after_response(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;

@@ -1,6 +1,6 @@
 //! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
 //!
-//! It is a third driver, beside the two in `sequential.rs`. The loop of the connection enters it when bytes have arrived. It
+//! It is the driver beside that of `sequential.rs`. The loop of the connection enters it when bytes have arrived. It
 //! returns when nothing is in flight, and the loop then waits as for all protocols. Each request has a slot. Its future
 //! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
 //! its messages: they are framed in the order in which they are sent.
