@@ -81,7 +81,7 @@ enum Phase {
 
 /// Input that is not a request, and ends the connection.
 enum Unreadable {
-    /// The rest of the read buffer is not a frame.
+    /// The rest of the read buffer is not a frame. It stays there.
     BadFrame(FrameError),
     /// The beginning of a frame, which was not complete in time. The rejection is final.
     CutFrame(Rejection),

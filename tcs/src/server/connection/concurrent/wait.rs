@@ -34,7 +34,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
         // The slots come last. One that was woken since they were collected is seen here, and one that is woken later
         // wakes the task.
-        if self.goes_on(next, has_events) || !self.slots.sleep(cx) {
+        if self.has_work(next, has_events) || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -57,7 +57,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         } else {
             Deadline::NEVER
         };
-        let waited = self.io.poll_limits(self.timeout, cut, ahead, write, cx);
+        let waited = self
+            .io
+            .poll_while_functions_wait(self.timeout, cut, ahead, write, cx);
         if (ahead.has_ended() || read.has_ended())
             && let Some(conversation) = self.info.open_conversation()
         {
@@ -67,7 +69,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Returns `true` if there is something to do without waiting.
-    fn goes_on(&mut self, next: &Next, has_events: bool) -> bool {
+    fn has_work(&mut self, next: &Next, has_events: bool) -> bool {
         // Without room, the stream wakes the task when the peer has read.
         let has_room = self.buffers.write.is_empty();
         matches!(next, Next::Yield)
