@@ -42,7 +42,7 @@ impl Drop for Restore {
 
 /// The deadline of a call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
+pub(crate) struct CallDeadline {
     pub(crate) at: Instant,
     /// The time from the beginning of the call to the deadline.
     pub(crate) limit: Duration,
@@ -50,7 +50,7 @@ pub(crate) struct Deadline {
     pub(crate) is_inherited: bool,
 }
 
-impl Deadline {
+impl CallDeadline {
     /// Returns the deadline of a call that begins now and may take `limit`: the earlier one of its own and the
     /// inherited one. Reads the clock only if there is one.
     ///
@@ -101,7 +101,7 @@ impl Deadline {
 }
 
 /// Writes the limit, for errors.
-impl fmt::Display for Deadline {
+impl fmt::Display for CallDeadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.late().fmt(f)
     }
@@ -158,7 +158,7 @@ mod tests {
     async fn earlier_deadline_limits_the_call() {
         let now = Instant::now();
         let of_call = |limit: Option<Duration>, inherited: Option<Instant>| {
-            with_inherited(inherited, || Deadline::begin(limit, Peer::unnamed))
+            with_inherited(inherited, || CallDeadline::begin(limit, Peer::unnamed))
                 .expect("time is left")
                 .map(|deadline| (deadline.at, deadline.limit, deadline.is_inherited))
         };
@@ -169,7 +169,9 @@ mod tests {
         let inherited = Some((now + SECOND, SECOND, true));
         assert_eq!(of_call(None, Some(now + SECOND)), inherited);
         assert_eq!(of_call(Some(2 * SECOND), Some(now + SECOND)), inherited);
-        let passed = with_inherited(Some(now - SECOND), || Deadline::begin(None, Peer::unnamed));
+        let passed = with_inherited(Some(now - SECOND), || {
+            CallDeadline::begin(None, Peer::unnamed)
+        });
         assert_eq!(passed.expect_err("no time").kind(), ErrorKind::TimedOut);
     }
 }

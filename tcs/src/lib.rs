@@ -426,7 +426,8 @@
 //! published when they change, and have no labels but `outcome`. `tcs_calls_total` and
 //! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
 //! recorded for each request, which takes two looks at the clock, and one for each read. What happens to a reply after
-//! it is encoded changes nothing in `tcs_calls_total`.
+//! it is encoded changes nothing in `tcs_calls_total`. So a call with the option `concurrent` was *served* even if its
+//! framing cannot carry the reply, and its request has *failed*.
 //!
 //! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
 //! `examples/prometheus.rs` serves them as text.

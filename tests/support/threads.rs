@@ -95,10 +95,19 @@ impl Apart {
 
     /// Waits until the server returns, whose peers may have gone away at any time.
     pub fn finished_after_aborts(self) -> Report {
-        let report = self.thread.join().expect("no panic").expect("no error");
+        let report = joined(self.thread).expect("no error");
         nothing_is_left(&report, &self.handle, report.connections.aborted);
         report
     }
+}
+
+/// Waits until a thread has ended without a panic, and fails with the caller's line when that takes too long.
+#[track_caller]
+pub fn joined<T: Send + 'static>(thread: JoinHandle<T>) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(thread.join()));
+    let ended = told.recv_timeout(LIMIT).expect("it ends in time");
+    ended.expect("no panic")
 }
 
 /// Sends a request and waits for a reply of this many bytes; returns how long that took.
@@ -137,7 +146,7 @@ impl Flooder {
 
     /// Waits until the server has closed the connection.
     pub fn finished(self) {
-        self.receiving.join().expect("no panic");
-        self.sending.join().expect("no panic");
+        joined(self.receiving);
+        joined(self.sending);
     }
 }

@@ -17,7 +17,7 @@ use metrics::{
 use tcs::{
     Channel, ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::{Encode, EncodeError, Json, Plain, Writer},
-    framing::{LengthPrefixed, Multiplexed},
+    framing::{LengthPrefixed, Lines, Multiplexed},
     protocol::{
         Contract, FromContext, Push, PushError, PushOverflow, Pushes, ServerProtocol, Streams,
     },
@@ -352,6 +352,40 @@ async fn are_recorded(protocol: impl ServerProtocol) {
             recorded.counter(&name)
         });
         assert_eq!(recorded, calls, "{operation}");
+    }
+}
+
+#[server_protocol(framing = Lines)]
+fn two_lines(_name: &str) -> &'static str {
+    "one\ntwo"
+}
+
+/// The same, side by side.
+#[server_protocol(framing = Lines, concurrent = 2)]
+async fn two_lines_beside(_name: &str) -> &'static str {
+    "one\ntwo"
+}
+
+#[tokio::test]
+async fn request_whose_reply_the_framing_cannot_carry_has_failed() {
+    fails(TwoLines, "failed").await;
+    // Its reply is framed when it is its turn, and the call is recorded before.
+    fails(TwoLinesBeside, "served").await;
+}
+
+/// Asserts that a request fails, and the outcome of its call.
+async fn fails(protocol: impl ServerProtocol, call: &str) {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(protocol), 1 << 10);
+    within(peer.send("name\n")).await;
+    within(peer.rest()).await;
+    let report = within(serving).await.expect("no panic");
+    assert_eq!((report.requests.failed, report.requests.served), (1, 0));
+    for outcome in ["served", "failed", "rejected", "panicked", "dropped"] {
+        let name = format!("tcs_calls_total{{outcome={outcome}}}");
+        let expected = u64::from(outcome == call);
+        assert_eq!(recorded.counter(&name), expected, "{name}");
     }
 }
 

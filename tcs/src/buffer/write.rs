@@ -28,8 +28,6 @@ use crate::{
 
 /// Flush once this many bytes are buffered.
 const FLUSH_THRESHOLD: usize = 64 * 1024;
-/// How many bytes of events are written to a full buffer, as many as a stream has at its turn.
-const EVENTS_BEYOND: usize = 16 * 1024;
 
 /// The send buffer of a connection. Its memory returns to the pool when the connection waits for a request.
 #[derive(Debug, Default)]
@@ -157,10 +155,9 @@ impl WriteBuffer {
         self.committed - self.sent
     }
 
-    /// Returns how many bytes of events can be written. Items may fill the buffer before each flush, so there is room beyond
-    /// its limit. Otherwise no event would be sent as long as there are items.
-    pub(crate) fn room_for_events(&self) -> usize {
-        (FLUSH_THRESHOLD + EVENTS_BEYOND).saturating_sub(self.committed)
+    /// Returns how many bytes can be written before the buffer should be flushed.
+    pub(crate) fn room(&self) -> usize {
+        FLUSH_THRESHOLD.saturating_sub(self.committed)
     }
 
     /// Returns `true` if the buffer should be flushed now. Bytes already sent count as well.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Address, Error, Peer, Result,
-    deadline::Deadline,
+    deadline::CallDeadline,
     format::{Decode, Encode as _, Writer, read},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, ClientProtocol, Contract},
@@ -478,8 +478,8 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Returns the deadline of the call that begins, or an error if it has passed.
-    pub(super) fn take_deadline(&mut self) -> Result<Option<Deadline>> {
-        Deadline::begin(self.next_limit.take(), || self.exchanges.peer().clone())
+    pub(super) fn take_deadline(&mut self) -> Result<Option<CallDeadline>> {
+        CallDeadline::begin(self.next_limit.take(), || self.exchanges.peer().clone())
     }
 
     /// Sets how the protocol distinguishes events from replies, if it does.

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::{ConnectionFraming, Framing, Notice},
     limit::assert_parameters,
     runtime::poll_once,
@@ -87,7 +87,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) async fn round_trip(
         &mut self,
         has_greeting: bool,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         encode: impl EncodeRequest,
     ) -> Result<Range<usize>> {
         let offset = self.begin(has_greeting, deadline, encode).await?;
@@ -100,7 +100,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) async fn begin(
         &mut self,
         has_greeting: bool,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         if has_greeting {
@@ -126,7 +126,7 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Waits for the greeting, if this is the first exchange.
-    pub(super) async fn await_greeting(&mut self, deadline: Option<Deadline>) -> Result<()> {
+    pub(super) async fn await_greeting(&mut self, deadline: Option<CallDeadline>) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
         if F::EXCHANGES.are_many() && self.is_fresh() {
             self.receive_message(deadline).await?;
@@ -137,7 +137,7 @@ impl<F: Framing> Exchanges<F> {
     /// Receives a message without a request.
     pub(super) async fn receive_message(
         &mut self,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
     ) -> Result<Range<usize>> {
         self.prepare()?;
         let receive = |it: &mut Self, cx: &mut Context<'_>| it.poll_received(cx, Expected::ANY);
@@ -157,7 +157,7 @@ impl<F: Framing> Exchanges<F> {
     /// Queues a request. It is then in flight. Returns its offset.
     pub(super) fn queue_request(
         &mut self,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         if F::HAS_IDS {
@@ -175,7 +175,7 @@ impl<F: Framing> Exchanges<F> {
     fn exchange(
         &mut self,
         offset: u64,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         mut reply: Option<Received>,
     ) -> impl Future<Output = Result<Received>> {
         self.wait_in_time(Some(offset), deadline, move |it, cx| {
@@ -208,7 +208,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) async fn end_chunks(
         &mut self,
         offset: u64,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
         self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);

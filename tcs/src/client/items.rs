@@ -18,7 +18,7 @@ use tokio::{task::yield_now, time::Instant};
 use super::{connection::Connection, replies::Received, wire::Expected};
 use crate::{
     Error, Result,
-    deadline::Deadline,
+    deadline::CallDeadline,
     format::{Decode, Writer},
     framing::Framing,
     protocol::{CallContract, Contract, Streams},
@@ -52,7 +52,7 @@ use crate::{
 pub struct Items<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
-    deadline: Option<Deadline>,
+    deadline: Option<CallDeadline>,
     state: StreamState,
     marker: PhantomData<fn() -> P>,
 }

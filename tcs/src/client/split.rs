@@ -134,7 +134,7 @@ impl<F: Framing> Connection<F> {
         exchanges.abandon_in_flight();
         exchanges.forget_wakers();
         let peer = exchanges.peer().clone();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SplitConnection {
             state: Mutex::new(SharedExchanges {
                 exchanges,
                 has_sender: true,
@@ -158,12 +158,12 @@ impl<F: Framing> Connection<F> {
 
 /// What both halves have.
 struct Half<P: Contract> {
-    shared: Arc<Shared<P::Framing>>,
+    shared: Arc<SplitConnection<P::Framing>>,
     peer: Peer,
     marker: PhantomData<fn() -> P>,
 }
 
-struct Shared<F> {
+struct SplitConnection<F> {
     state: Mutex<SharedExchanges<F>>,
     wakers: Arc<Wakers>,
 }

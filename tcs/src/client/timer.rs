@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::options::MAX_TIMEOUT;
-use crate::deadline::{Deadline, Late};
+use crate::deadline::{CallDeadline, Late};
 
 /// A timer for many waits, one after the other. Most of them end before their deadline.
 ///
@@ -93,7 +93,7 @@ pub(super) struct DeadlineTimer {
 
 impl DeadlineTimer {
     #[cold]
-    pub(super) fn new(deadline: Deadline) -> Self {
+    pub(super) fn new(deadline: CallDeadline) -> Self {
         Self {
             late: deadline.late(),
             sleep: Box::pin(sleep_until(deadline.at)),

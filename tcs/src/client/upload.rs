@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{connection::Connection, exchanges::MAX_BUFFERED, replies::Received, wire::Expected};
 use crate::{
     Error, Execution, Result,
-    deadline::Deadline,
+    deadline::CallDeadline,
     format::{Encode, Writer},
     framing::Framing,
     protocol::{CallContract, Contract, Receives},
@@ -52,7 +52,7 @@ use crate::{
 pub struct Upload<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
     offset: u64,
-    deadline: Option<Deadline>,
+    deadline: Option<CallDeadline>,
     state: UploadState,
     marker: PhantomData<fn() -> P>,
 }

@@ -1,6 +1,6 @@
 //! Items that a function returns as an iterator.
 
-use std::{fmt, future::Pending, ops::ControlFlow};
+use std::{convert::identity, fmt, future::Pending, ops::ControlFlow};
 
 use super::Streams;
 use crate::{ConnectionInfo, Rejection, RejectionKind, Response, format::Encode};
@@ -64,10 +64,9 @@ where
     ) -> Sending<Streamed<'a, T, P>, impl Future<Output = Result<Streamed<'a, T, P>, Rejection>>>
     {
         match self.0 {
-            Response::Many(reply, items) => ControlFlow::Continue(async move {
-                send(items, info).await?;
-                Ok(Response::Reply(reply))
-            }),
+            Response::Many(reply, items) => {
+                ControlFlow::Continue(send(reply, items, info, identity))
+            }
             other => ControlFlow::Break(other),
         }
     }
@@ -91,10 +90,7 @@ where
         impl Future<Output = Result<Fallible<'a, T, P, E>, Rejection>>,
     > {
         match self.0 {
-            Ok(Response::Many(reply, items)) => ControlFlow::Continue(async move {
-                send(items, info).await?;
-                Ok(Ok(Response::Reply(reply)))
-            }),
+            Ok(Response::Many(reply, items)) => ControlFlow::Continue(send(reply, items, info, Ok)),
             other => ControlFlow::Break(other),
         }
     }
@@ -112,8 +108,13 @@ impl<R> AnyAnswer<R> for Answer<R> {
     }
 }
 
-/// Sends the items, up to the first error.
-async fn send<'a, P: Streams>(items: Many<'a, P>, info: &ConnectionInfo) -> Result<(), Rejection>
+/// Sends the items, up to the first error. Returns the rest of the response, as `wrap` makes it.
+async fn send<'a, T, P: Streams, R>(
+    reply: T,
+    items: Many<'a, P>,
+    info: &ConnectionInfo,
+    wrap: impl FnOnce(Streamed<'a, T, P>) -> R,
+) -> Result<R, Rejection>
 where
     P::Item<'a>: Encode<P::Format>,
 {
@@ -125,5 +126,5 @@ where
             out.stage().await;
         }
     }
-    Ok(())
+    Ok(wrap(Response::Reply(reply)))
 }

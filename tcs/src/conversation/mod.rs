@@ -39,8 +39,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use chunks::ChunkCursor;
-pub(crate) use chunks::{Chunks, ChunksEnd, Demand};
+pub(crate) use chunks::{ChunkCursor, Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
 use framing::FramingSlot;

@@ -78,13 +78,13 @@ struct Inner {
     taken: u64,
     /// The events that were dropped, and not counted yet.
     dropped: u64,
-    state: State,
+    state: QueueState,
     /// The task of the connection, if it has looked for events and was not woken since. None when the queue is closed.
     waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum QueueState {
     #[default]
     Open,
     /// The queue was full, and the connection must close.
@@ -136,7 +136,7 @@ impl PushQueue {
         request: RequestNumber,
     ) -> (Result<(), PushError>, Option<Waker>) {
         let mut inner = self.lock();
-        if inner.state != State::Open {
+        if inner.state != QueueState::Open {
             return (Err(PushError::closed()), None);
         }
         let is_held = request == self.current_request();
@@ -153,13 +153,13 @@ impl PushQueue {
                 }
             }
             (Err(_), PushOverflow::Close) => {
-                inner.state = State::Overflowed;
+                inner.state = QueueState::Overflowed;
                 inner.clear();
             }
             (Err(_), _) => return (pushed, None),
         }
         // It looks at all events together.
-        let must_wake = was_empty && !inner.events.is_empty() || inner.state != State::Open;
+        let must_wake = was_empty && !inner.events.is_empty() || inner.state != QueueState::Open;
         // It comes back when the task has looked.
         (pushed, inner.waker.take_if(|_| must_wake))
     }
@@ -168,12 +168,12 @@ impl PushQueue {
     fn make_room(&self, inner: &mut Inner, cost: usize) -> Result<(), PushError> {
         let mut limit = self.limits.push_queue;
         if cost > limit {
-            return Err(PushError(Reason::TooLong(limit)));
+            return Err(PushError(PushErrorKind::TooLong(limit)));
         }
         let drops_oldest = self.limits.push_overflow == PushOverflow::DropOldest;
         let wanted = inner.cost + cost;
         if wanted > limit && !drops_oldest {
-            return Err(PushError(Reason::Full(limit)));
+            return Err(PushError(PushErrorKind::Full(limit)));
         }
         let wanted = limit.min(wanted);
         if wanted > MemoryBudget::UNRESERVED
@@ -183,7 +183,7 @@ impl PushQueue {
             limit = reserved.map_or(0, Reservation::queue_bytes);
             limit = limit.max(MemoryBudget::UNRESERVED);
             if cost > limit || !drops_oldest {
-                return Err(PushError(Reason::NoMemory));
+                return Err(PushError(PushErrorKind::NoMemory));
             }
         }
         inner.drop_oldest(limit - cost);
@@ -210,7 +210,7 @@ impl PushQueue {
     ) -> Option<bool> {
         let waker = cx.map(|cx| cx.waker().clone());
         let mut inner = self.lock();
-        if inner.state == State::Overflowed {
+        if inner.state == QueueState::Overflowed {
             return None;
         }
         let mut room = budget;
@@ -245,14 +245,14 @@ impl PushQueue {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().state != State::Open
+        self.lock().state != QueueState::Open
     }
 
     /// Takes no further events. Those that are queued can be taken.
     pub(crate) fn seal(&self) {
         let mut inner = self.lock();
-        if inner.state == State::Open {
-            inner.state = State::Closed;
+        if inner.state == QueueState::Open {
+            inner.state = QueueState::Closed;
         }
         let waker = inner.waker.take();
         drop(inner);
@@ -263,7 +263,7 @@ impl PushQueue {
     /// [`take_dropped`](Self::take_dropped).
     pub(crate) fn close(&self) -> u64 {
         let mut inner = self.lock();
-        inner.state = State::Closed;
+        inner.state = QueueState::Closed;
         inner.clear();
         let (dropped, waker) = (take(&mut inner.dropped), inner.waker.take());
         let unneeded = inner.unneeded();
@@ -303,10 +303,10 @@ impl Inner {
 
 /// The error of [`Push::try_send`](super::Push::try_send) and [`PushGroup::send`](super::PushGroup::send).
 #[derive(Debug)]
-pub struct PushError(Reason);
+pub struct PushError(PushErrorKind);
 
 #[derive(Debug)]
-enum Reason {
+enum PushErrorKind {
     Closed,
     /// Other events take the limit in bytes.
     Full(usize),
@@ -318,23 +318,23 @@ enum Reason {
 
 impl PushError {
     const fn closed() -> Self {
-        Self(Reason::Closed)
+        Self(PushErrorKind::Closed)
     }
 
     pub(super) const fn unsent(unsent: Unsendable) -> Self {
-        Self(Reason::Unsendable(unsent))
+        Self(PushErrorKind::Unsendable(unsent))
     }
 
     /// Returns `true` if the connection is closed.
     pub const fn is_closed(&self) -> bool {
-        matches!(self.0, Reason::Closed)
+        matches!(self.0, PushErrorKind::Closed)
     }
 
     /// Returns `true` if the queue of the connection has no room for the event.
     pub const fn is_full(&self) -> bool {
         matches!(
             self.0,
-            Reason::Full(_) | Reason::TooLong(_) | Reason::NoMemory
+            PushErrorKind::Full(_) | PushErrorKind::TooLong(_) | PushErrorKind::NoMemory
         )
     }
 }
@@ -342,19 +342,19 @@ impl PushError {
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Reason::Closed => f.write_str("the connection is closed"),
-            Reason::Full(limit) => write!(
+            PushErrorKind::Closed => f.write_str("the connection is closed"),
+            PushErrorKind::Full(limit) => write!(
                 f,
                 "the peer does not read, and {limit} bytes of events wait for it (`max_push_queue`)"
             ),
-            Reason::TooLong(limit) => write!(
+            PushErrorKind::TooLong(limit) => write!(
                 f,
                 "an event does not fit into a queue of {limit} bytes (`max_push_queue`)"
             ),
-            Reason::NoMemory => {
+            PushErrorKind::NoMemory => {
                 f.write_str("the memory for long queues of events is in use (`memory_budget`)")
             }
-            Reason::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
+            PushErrorKind::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
         }
     }
 }

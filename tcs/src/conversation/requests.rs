@@ -116,7 +116,8 @@ impl<P: Receives> Requests<'_, P> {
         };
         scratch.clear();
         let frame = Frame::new(message).with_scratch(scratch);
-        let chunk = P::Chunk::decode(frame).map_err(|error| ReceiveError(Reason::Decode(error)))?;
+        let chunk = P::Chunk::decode(frame)
+            .map_err(|error| ReceiveError(ReceiveErrorKind::Decode(error)))?;
         Ok(Some(chunk))
     }
 
@@ -203,7 +204,7 @@ impl Body<'_> {
         if let Err(end) = chunks.receive(demand, self.batch).await {
             ReceiveError::from_end(end)?;
             let text = "the request has ended before the block";
-            return Err(ReceiveError(Reason::Framing(text.to_owned())));
+            return Err(ReceiveError(ReceiveErrorKind::Framing(text.to_owned())));
         }
         let piece = self.batch.next().unwrap_or_default();
         self.rest = self.rest.saturating_sub(piece.len());
@@ -224,10 +225,10 @@ impl Drop for Body<'_> {
 
 /// The error of [`Requests::next`] and [`Body::next`].
 #[derive(Debug)]
-pub struct ReceiveError(Reason);
+pub struct ReceiveError(ReceiveErrorKind);
 
 #[derive(Debug)]
-enum Reason {
+enum ReceiveErrorKind {
     Decode(DecodeError),
     Framing(String),
 }
@@ -236,7 +237,7 @@ impl ReceiveError {
     fn from_end(end: ChunksEnd) -> Result<(), Self> {
         match end {
             ChunksEnd::Complete => Ok(()),
-            ChunksEnd::Failed(text) => Err(Self(Reason::Framing(text))),
+            ChunksEnd::Failed(text) => Err(Self(ReceiveErrorKind::Framing(text))),
         }
     }
 }
@@ -245,8 +246,8 @@ impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a further message of the request: ")?;
         match &self.0 {
-            Reason::Decode(error) => error.fmt(f),
-            Reason::Framing(text) => f.write_str(text),
+            ReceiveErrorKind::Decode(error) => error.fmt(f),
+            ReceiveErrorKind::Framing(text) => f.write_str(text),
         }
     }
 }

@@ -58,12 +58,12 @@ where
                 Ok(value) => {
                     let value = format!("{value:?}");
                     let expected = first.get().and_then(|values| values.get(index));
-                    let mut outcome = Outcome::replied();
+                    let mut outcome = CheckedCall::replied();
                     outcome.compare(&value, expected);
                     values.push(value);
                     outcome
                 }
-                Err(error) => Outcome::failed(error),
+                Err(error) => CheckedCall::failed(error),
             };
             outcome.executed = Some(executed(server));
             outcomes.push(outcome);
@@ -118,19 +118,19 @@ pub fn cut_client_everywhere<S, T, E>(
         let result = client(server).await;
         vec![match result {
             Ok(value) => {
-                let mut outcome = Outcome::replied();
+                let mut outcome = CheckedCall::replied();
                 outcome.compare(&value, first.get());
                 drop(first.set(value));
                 outcome
             }
-            Err(error) => Outcome::failed(error),
+            Err(error) => CheckedCall::failed(error),
         }]
     });
 }
 
 /// What a call has returned.
 #[derive(Debug)]
-struct Outcome {
+struct CheckedCall {
     /// How often its request was executed, at least and at most.
     executions: (u64, u64),
     /// Whether a reply is that of the connection that was not cut.
@@ -141,7 +141,7 @@ struct Outcome {
     executed: Option<u64>,
 }
 
-impl Outcome {
+impl CheckedCall {
     fn replied() -> Self {
         Self {
             executions: (1, 1),
@@ -177,7 +177,10 @@ impl Outcome {
     }
 }
 
-fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<Outcome>) {
+fn run<S: IntoServer>(
+    server: S,
+    client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<CheckedCall>,
+) {
     paused_runtime().block_on(async {
         // A limit of a server that has not passed by then is none.
         let server = serve(server).await.within(Duration::from_hours(1));
@@ -198,7 +201,7 @@ fn run<S: IntoServer>(server: S, client: &impl AsyncFn(&TestServer<S::Protocol>)
 /// Calls over a connection that is cut, and compares.
 async fn check<P: ServerProtocol>(
     server: &TestServer<P>,
-    client: &impl AsyncFn(&TestServer<P>) -> Vec<Outcome>,
+    client: &impl AsyncFn(&TestServer<P>) -> Vec<CheckedCall>,
     cut: Option<(At, Cut)>,
 ) {
     let before = executed(server);

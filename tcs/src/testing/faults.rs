@@ -84,7 +84,7 @@ pub struct FaultyStream<S> {
     reading: Half,
     writing: Half,
     cut: Option<(At, Cut)>,
-    state: State,
+    state: FaultState,
     /// Whether the sending half is still to be closed, which a stream may do in several polls.
     must_shut_down: bool,
     counts: Option<Arc<ByteCounts>>,
@@ -117,7 +117,7 @@ impl Half {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum FaultState {
     Open,
     ReadingEnded,
     WritingEnded,
@@ -150,7 +150,7 @@ impl<S> FaultyStream<S> {
             reading: Half::NEW,
             writing: Half::NEW,
             cut: None,
-            state: State::Open,
+            state: FaultState::Open,
             must_shut_down: false,
             counts: None,
         }
@@ -211,28 +211,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
             self.must_shut_down = false;
         }
         match self.state {
-            State::Stalled => Poll::Pending,
-            State::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            State::Closed => Poll::Ready(Ok(false)),
-            State::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
-            State::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
-            State::Open => Poll::Ready(Ok(true)),
+            FaultState::Stalled => Poll::Pending,
+            FaultState::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            FaultState::Closed => Poll::Ready(Ok(false)),
+            FaultState::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
+            FaultState::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
+            FaultState::Open => Poll::Ready(Ok(true)),
         }
     }
 
     fn apply(&mut self, at: At, cut: Cut) {
         self.state = match (cut, at) {
-            (Cut::Close, _) => State::Closed,
-            (Cut::Reset, _) => State::Reset,
-            (Cut::Stall, _) => State::Stalled,
-            (Cut::HalfClose, At::Read(_)) => State::ReadingEnded,
-            (Cut::HalfClose, At::Written(_)) => State::WritingEnded,
+            (Cut::Close, _) => FaultState::Closed,
+            (Cut::Reset, _) => FaultState::Reset,
+            (Cut::Stall, _) => FaultState::Stalled,
+            (Cut::HalfClose, At::Read(_)) => FaultState::ReadingEnded,
+            (Cut::HalfClose, At::Written(_)) => FaultState::WritingEnded,
         };
         match self.state {
-            State::Closed => self.stream = None,
-            State::Reset => self.stream.take().into_iter().for_each(reset),
-            State::WritingEnded => self.must_shut_down = true,
-            State::Open | State::ReadingEnded | State::Stalled => {}
+            FaultState::Closed => self.stream = None,
+            FaultState::Reset => self.stream.take().into_iter().for_each(reset),
+            FaultState::WritingEnded => self.must_shut_down = true,
+            FaultState::Open | FaultState::ReadingEnded | FaultState::Stalled => {}
         }
         let waiting = [self.reading.waker.take(), self.writing.waker.take()];
         waiting.into_iter().flatten().for_each(Waker::wake);

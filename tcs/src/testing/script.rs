@@ -358,7 +358,7 @@ impl Place<'_> {
 
 impl Step {
     /// Does this. What comes is added to `received`.
-    async fn run<S>(&self, stream: &mut S, received: &mut Vec<u8>) -> Result<(), Failure>
+    async fn run<S>(&self, stream: &mut S, received: &mut Vec<u8>) -> Result<(), StepFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -387,7 +387,7 @@ impl Step {
             Self::ReceiveAny(len) => receive(stream, *len, received, |_| true).await?,
             Self::ReceiveEof => {
                 if stream.read_buf(received).await? > 0 {
-                    return Err(Failure::Other);
+                    return Err(StepFailure::Other);
                 }
             }
             Self::ShutDown => stream.shutdown().await?,
@@ -423,19 +423,19 @@ impl Step {
 }
 
 /// Why a step has failed.
-enum Failure {
+enum StepFailure {
     Ended,
     Other,
     Io(io::Error),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for StepFailure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for StepFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("the connection has ended"),
@@ -459,14 +459,14 @@ async fn receive<S: AsyncRead + Unpin>(
     len: usize,
     received: &mut Vec<u8>,
     expected: impl Fn(&[u8]) -> bool,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     while received.len() < len {
         let left = (len - received.len()) as u64;
         if stream.take(left).read_buf(received).await? == 0 {
-            return Err(Failure::Ended);
+            return Err(StepFailure::Ended);
         }
         if !expected(received) {
-            return Err(Failure::Other);
+            return Err(StepFailure::Other);
         }
     }
     Ok(())

@@ -19,7 +19,9 @@ use tcs_tests::{
     Heard,
     channel::Owned,
     client::{Ask, Prefixed, ask, told},
-    frame, start, within,
+    frame, start,
+    threads::joined,
+    within,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -125,7 +127,7 @@ fn greeting_is_received() {
         .receive::<_, tcs::format::Plain>()
         .expect("a greeting");
     assert_eq!(greeting, "welcome");
-    server.join().expect("no panic");
+    joined(server);
 }
 
 /// Fails unless the result is the error of a method that was called in `async` code.
@@ -213,7 +215,7 @@ fn drop_in_async_code_does_not_panic() {
             assert_eq!(channel.call::<Owned>("a").expect("a reply"), "a");
             KEPT.set(Some(CallsOnDrop(channel, sender)));
         });
-        thread.join().expect("no panic");
+        joined(thread);
         match results.recv().expect("it was dropped") {
             Ok(reply) => assert_eq!(reply, "bye"),
             Err(error) => assert_eq!(
@@ -295,7 +297,7 @@ fn channel_reconnects_after_a_restart_of_the_server() {
     }
     assert_eq!(channel.call::<Owned>("b").expect("a reply"), "b");
     assert_eq!(channel.state().connects, 2);
-    server.join().expect("no panic");
+    joined(server);
 }
 
 #[test]

@@ -21,7 +21,9 @@ use tcs_tests::{
     client::{chain, events, hears, items, told},
     code, control, frame,
     lasting::{Attempts, lasting},
-    patiently, start, within,
+    patiently, start,
+    threads::joined,
+    within,
 };
 use tokio::time::sleep;
 
@@ -252,7 +254,7 @@ async fn renewal_that_had_no_runtime_is_sent_by_the_next_wait_in_one() {
         }
         subscriber
     });
-    let mut subscriber = outside.join().expect("no panic");
+    let mut subscriber = joined(outside);
     let server = answer(&mut peer, "subscribe", "welcome");
     let (note, ()) = tokio::join!(next(&mut subscriber), server);
     assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);

@@ -2,9 +2,8 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, mpsc},
+    sync::Arc,
     task::{Context, Wake, Waker},
-    time::Duration,
 };
 
 use tcs::{
@@ -12,6 +11,7 @@ use tcs::{
     format::{Encode, EncodeError, Plain, Writer},
     protocol::{Push, PushGroup, Pushes, Receives, Streams},
 };
+use tcs_tests::threads::joined;
 
 /// Names all messages.
 enum All {}
@@ -44,17 +44,7 @@ impl Encode<Plain> for Calls<'_> {
 
 /// Runs a test that can wait for itself.
 fn in_time(test: impl FnOnce() + Send + 'static) {
-    let (sender, receiver) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        test();
-        sender.send(()).ok();
-    });
-    let ended = receiver.recv_timeout(Duration::from_secs(10));
-    assert!(
-        !matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)),
-        "it waits for itself"
-    );
-    thread.join().expect("no panic");
+    joined(std::thread::spawn(test));
 }
 
 fn info() -> ConnectionInfo {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tcs_tests::{
-    process::{Process, example_path, is_missing},
+    process::{Process, is_missing},
     scratch_path,
 };
 
@@ -29,10 +29,13 @@ fn number_after(page: &str, text: &str) -> u64 {
 }
 
 #[test]
-fn program_behind_a_balancer_is_that_of_the_example() {
-    let example = include_str!("../../../examples/behind_balancer.rs");
-    let (_, program) = example.split_once("\n\n").expect("a header");
-    assert_eq!(blocks("rust,no_run")[2], program);
+fn programs_are_those_that_are_tested() {
+    let systemd = include_str!("../../programs/greet.rs");
+    let balancer = include_str!("../../../examples/behind_balancer.rs");
+    for (block, file) in [(0, systemd), (2, balancer)] {
+        let (_, program) = file.split_once("\n\n").expect("a header");
+        assert_eq!(blocks("rust,no_run")[block], program);
+    }
 }
 
 #[test]
@@ -67,8 +70,7 @@ async fn units_of_systemd_are_valid() {
     let folder = scratch_path("units");
     fs::create_dir(&folder).expect("a writable folder");
     let files = ["greet.socket", "greet.service"].map(|name| folder.join(name));
-    let program = example_path("upgrade");
-    let service = service.replace("/usr/local/bin/greet", program.to_str().expect("text"));
+    let service = service.replace("/usr/local/bin/greet", env!("CARGO_BIN_EXE_greet"));
     fs::write(&files[0], socket).expect("a writable folder");
     fs::write(&files[1], service).expect("a writable folder");
     let arguments = [

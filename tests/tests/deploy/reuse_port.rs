@@ -12,7 +12,11 @@ use tcs::{
     server::{Report, ServerHandle},
     server_protocol,
 };
-use tcs_tests::{Heard, LONG, RawPeer, frame, nothing_is_left, start, threads::exchange, within};
+use tcs_tests::{
+    Heard, LONG, RawPeer, frame, nothing_is_left, start,
+    threads::{exchange, joined},
+    within,
+};
 
 /// So many that no server is left out: the system distributes by a hash of the addresses.
 const PEERS: usize = 64;
@@ -77,7 +81,7 @@ fn servers_on_their_own_threads_share_the_connections_of_a_port() {
     let mut served = Vec::new();
     for (_, handle, thread) in servers {
         handle.stop();
-        let report = thread.join().expect("no panic").expect("it drains");
+        let report = joined(thread).expect("it drains");
         nothing_is_left(&report, &handle, 0);
         assert_eq!(report.connections.closed, report.requests.served);
         served.push(report.requests.served);

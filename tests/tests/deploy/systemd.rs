@@ -1,6 +1,7 @@
 //! Sockets that systemd has opened, and what systemd is told.
 
 use std::{
+    ffi::OsStr,
     net::{TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::Stdio,
@@ -24,6 +25,12 @@ async fn next(notifications: &UnixDatagram) -> String {
 
 #[tokio::test]
 async fn sockets_of_systemd_are_served_and_systemd_is_told() {
+    // The program of `docs/deploy.md`.
+    is_served(&[env!("CARGO_BIN_EXE_greet").as_ref()]).await;
+    is_served(&[example_path("upgrade").as_ref(), "worker".as_ref()]).await;
+}
+
+async fn is_served(program: &[&OsStr]) {
     const TOOL: &str = "systemd-socket-activate";
     if is_missing(TOOL) {
         return;
@@ -31,14 +38,10 @@ async fn sockets_of_systemd_are_served_and_systemd_is_told() {
     let ([addr], path, notify) = (own_addrs(), scratch_path("sock"), scratch_path("notify"));
     let notifications = UnixDatagram::bind(&notify).expect("a free path");
     let (socket, notify) = (path.display(), notify.display());
-    let worker = example_path("upgrade");
     // The Unix socket comes first, so it exists when the port does.
     let arguments = format!("-l {socket} -l {addr} -E NOTIFY_SOCKET={notify}");
-    let arguments = arguments.split(' ').map(Into::into);
-    let process = Process::start(
-        TOOL,
-        arguments.chain([worker.into_os_string(), "worker".into()]),
-    );
+    let arguments = arguments.split(' ').map(OsStr::new);
+    let process = Process::start(TOOL, arguments.chain(program.iter().copied()));
 
     // The first connection starts the program.
     let mut over_tcp = RawPeer::of(connect(addr).await);

@@ -13,7 +13,7 @@ use tcs::{
     ConcurrentServer, ErrorKind, Execution, blocking, client::ChannelOptions, format::Json,
     framing::LengthPrefixed, server_protocol, transport::memory,
 };
-use tcs_tests::{Running, start, within};
+use tcs_tests::{Running, start, threads::joined, within};
 use tokio::{
     io::{copy_bidirectional, duplex},
     sync::Notify,
@@ -159,7 +159,7 @@ async fn client_calls_without_async() {
         let threads = [client.clone(), client.clone()];
         let threads = threads.map(|client| std::thread::spawn(move || client.add("bob", "b")));
         for thread in threads {
-            assert_eq!(thread.join().expect("no panic")?, "bob: b");
+            assert_eq!(joined(thread)?, "bob: b");
         }
         assert_eq!(client.deadline(LIMIT).count()?, 3);
         client.first_word("a b", str::len)

@@ -14,7 +14,7 @@ use tcs::{
     Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, OnceServer, Peer,
     client_protocol, framing::LengthPrefixed, server_protocol,
 };
-use tcs_tests::{start, within};
+use tcs_tests::{start, threads::joined, within};
 use tokio::net::{TcpListener, lookup_host};
 
 #[server_protocol]
@@ -164,7 +164,7 @@ async fn second_server_on_localhost_is_told_that_the_port_is_in_use() {
         is_in_use(IterativeServer::new(Greet).address(address).start());
         is_in_use(OnceServer::new(Greet).address(address).start());
     });
-    started.join().expect("no panic");
+    joined(started);
 
     let mut peer = within(Connection::connect(address))
         .await

@@ -25,7 +25,7 @@ use crate::{
         options::MAX_TIMEOUT,
         timer::{DeadlineTimer, wait_until_late},
     },
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::Framing,
 };
 
@@ -78,7 +78,7 @@ impl<F: Framing> Channel<F> {
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
-        let deadline = Deadline::begin(self.options.deadline, || self.peer());
+        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(|_| stats.count_failure())?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let params = CallParams {

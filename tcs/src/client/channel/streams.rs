@@ -18,7 +18,7 @@ use crate::{
     Error, Result,
     client::{exchanges::ItemCredit, reencode::encode_unframed, timer::DeadlineTimer},
     conversation::Messages,
-    deadline::{Deadline, Late},
+    deadline::{CallDeadline, Late},
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
@@ -102,7 +102,7 @@ impl<F: Framing> Channel<F> {
     {
         let start = Start::now();
         let count_failure = |_: &Error| self.pool.stats.count_failure();
-        let deadline = Deadline::begin(self.options.deadline, || self.peer());
+        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
         let deadline = deadline.inspect_err(count_failure)?;
         let mut deadline = deadline.map(DeadlineTimer::new);
         let encode = |out: &mut Writer<'_>| P::encode(request, out);

@@ -17,7 +17,7 @@ use crate::{
         wire::{Expected, Wire},
     },
     conversation::Messages,
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::{Framing, Notice},
 };
 
@@ -99,7 +99,7 @@ impl<F: Framing> Exchanges<F> {
     /// Queues a request with a new id, and its deadline. Returns the offset of both.
     pub(super) fn queue_with_id(
         &mut self,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         let id = self.ids.last.checked_add(1).unwrap_or(1);

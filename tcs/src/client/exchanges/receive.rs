@@ -15,7 +15,7 @@ use crate::{
         replies::Received,
         wire::Expected,
     },
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::Framing,
     runtime::wake_after_others,
 };
@@ -153,7 +153,7 @@ impl<F: Framing> Exchanges<F> {
     /// Waits for an event, and returns where it is in the read buffer.
     pub(in crate::client) async fn receive_event(
         &mut self,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
     ) -> Result<Range<usize>> {
         self.prepare()?;
         poll_fn(|cx| match self.poll_event(cx) {

@@ -10,7 +10,7 @@ use super::{Exchanges, MAX_BUFFERED, ids::CancelOnDrop};
 use crate::{
     Error, Result,
     client::{fault::Fault, replies::Received, timer::Timer},
-    deadline::Deadline,
+    deadline::CallDeadline,
     framing::Framing,
 };
 
@@ -28,7 +28,11 @@ pub(super) struct Waits {
 impl<F: Framing> Exchanges<F> {
     /// Returns the error of the request at `offset`, or of a wait without a request, when `deadline` has passed.
     #[cold]
-    pub(in crate::client) fn late_error(&self, offset: Option<u64>, deadline: &Deadline) -> Error {
+    pub(in crate::client) fn late_error(
+        &self,
+        offset: Option<u64>,
+        deadline: &CallDeadline,
+    ) -> Error {
         let error = Error::late(&self.peer, deadline);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
@@ -44,7 +48,7 @@ impl<F: Framing> Exchanges<F> {
     pub(super) fn wait_in_time(
         &mut self,
         offset: Option<u64>,
-        deadline: Option<Deadline>,
+        deadline: Option<CallDeadline>,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Received, Arc<Fault>>>,
     ) -> impl Future<Output = Result<Received>> {
         let mut waiting = CancelOnDrop(self);
@@ -61,7 +65,7 @@ impl<F: Framing> Exchanges<F> {
         &mut self,
         cx: &mut Context<'_>,
         offset: Option<u64>,
-        deadline: Option<&Deadline>,
+        deadline: Option<&CallDeadline>,
         polled: Poll<Result<T, Arc<Fault>>>,
     ) -> Poll<Result<T>> {
         match polled {
@@ -81,7 +85,7 @@ impl<F: Framing> Exchanges<F> {
         &mut self,
         cx: &mut Context<'_>,
         offset: Option<u64>,
-        deadline: Option<&Deadline>,
+        deadline: Option<&CallDeadline>,
     ) -> Poll<Error> {
         let Some(deadline) = deadline else {
             return Poll::Pending;

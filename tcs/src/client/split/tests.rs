@@ -18,12 +18,12 @@ use crate::{
 
 /// Foreign code, which must not find the connection locked.
 struct Probe {
-    shared: Arc<Shared<LengthPrefixed>>,
+    shared: Arc<SplitConnection<LengthPrefixed>>,
     ran: AtomicUsize,
 }
 
 impl Probe {
-    fn new(shared: &Arc<Shared<LengthPrefixed>>) -> Arc<Self> {
+    fn new(shared: &Arc<SplitConnection<LengthPrefixed>>) -> Arc<Self> {
         Arc::new(Self {
             shared: Arc::clone(shared),
             ran: AtomicUsize::new(0),
@@ -117,7 +117,7 @@ async fn wake_while_a_half_polls_reaches_both_afterwards() {
 
 /// The waker of a task that has used the connection before it was split.
 struct Earlier {
-    shared: OnceLock<Arc<Shared<LengthPrefixed>>>,
+    shared: OnceLock<Arc<SplitConnection<LengthPrefixed>>>,
     was_locked: Arc<AtomicBool>,
 }
 

@@ -45,7 +45,7 @@ impl<F: Framing> Outgoing<'_, F> {
         if F::HAS_IDS {
             conversation.credit.spend(items.cost());
         }
-        let framed = self.write_all(Announcement::Items, items.iter());
+        let framed = self.write_announced(Announcement::Items, items.iter());
         conversation.items.recycle(items);
         match framed {
             (_, Some(error)) => Err(error),
@@ -55,7 +55,7 @@ impl<F: Framing> Outgoing<'_, F> {
 
     /// Lets events be sent that the last function has pushed, and frames those that wait; see
     /// [`write_events`](Self::write_events).
-    pub(super) fn write_all_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
+    pub(super) fn write_released_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
         let Some(conversation) = self.info.open_conversation() else {
             return Ok(false);
         };
@@ -77,7 +77,7 @@ impl<F: Framing> Outgoing<'_, F> {
         let room = if self.io.is_stalled() {
             0
         } else {
-            self.write.room_for_events()
+            self.write.room()
         };
         let has_more = queue
             .take_events(room, &mut events, cx)
@@ -88,7 +88,7 @@ impl<F: Framing> Outgoing<'_, F> {
         let mut rest = events.as_slice();
         while !rest.is_empty() {
             let (framed, error) =
-                self.write_all(Announcement::Events, rest.iter().map(|event| &**event));
+                self.write_announced(Announcement::Events, rest.iter().map(|event| &**event));
             sent += framed as u64;
             rest = rest.get(framed..).unwrap_or_default();
             if let Some(error) = error {
@@ -105,7 +105,7 @@ impl<F: Framing> Outgoing<'_, F> {
 
     /// Frames messages, with an announcement. Returns the number of those that are framed, and the error of the one
     /// after them, if there is one.
-    pub(super) fn write_all<'m>(
+    pub(super) fn write_announced<'m>(
         &mut self,
         announcement: Announcement,
         messages: impl ExactSizeIterator<Item = &'m [u8]> + Clone,
@@ -113,21 +113,21 @@ impl<F: Framing> Outgoing<'_, F> {
         self.write.prepare();
         let start = self.write.end();
         let count = messages.len();
-        let failed = self.try_write(announcement, count, messages.clone());
+        let failed = self.try_write_announced(announcement, count, messages.clone());
         let Some((framed, error)) = failed else {
             return (count, None);
         };
         // The announcement counts messages that are not there.
         self.write.remove_from(start);
         if framed > 0 {
-            let failed = self.try_write(announcement, framed, messages.take(framed));
+            let failed = self.try_write_announced(announcement, framed, messages.take(framed));
             debug_assert!(failed.is_none(), "they were framed before");
         }
         (framed, Some(error))
     }
 
     /// Frames `count` messages. Returns the error of the first that cannot be framed, and how many are before it.
-    fn try_write<'m>(
+    fn try_write_announced<'m>(
         &mut self,
         announcement: Announcement,
         count: usize,

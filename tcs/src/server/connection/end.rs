@@ -9,7 +9,8 @@ use crate::{server::registry::AbortReason, text::Text};
 /// The reason decides what is done first, in the order of the variants below. `serve` has the order of these steps.
 #[derive(Debug)]
 pub(super) enum End {
-    // The peer is told why its wait for a request ended, or for the rest of one. Then one of the next group follows.
+    // The wait for a request, or for the rest of one, has ended. The peer is told why, and the end becomes `Idle` or
+    // `Closed`.
     /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
     TimedOut,
     /// The server drains. No frame has started, or it was not complete in time.
@@ -56,6 +57,32 @@ pub(super) enum End {
     TlsFailed,
 }
 
+impl End {
+    /// Returns `true` if what is left in the write buffer is sent before the connection closes.
+    pub(super) const fn sends_rest(&self) -> bool {
+        match self {
+            Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
+            // The first six have become `Idle` or `Closed` by then, and `StartTls` does not close the connection.
+            Self::TimedOut
+            | Self::Draining
+            | Self::Retired
+            | Self::Evicted
+            | Self::OutOfMemory
+            | Self::OverBudget
+            | Self::StartTls
+            | Self::Error(_)
+            | Self::Stalled
+            | Self::StalledOverBudget
+            | Self::PushOverflow
+            | Self::HalfClosed
+            | Self::Aborted(_)
+            | Self::DropPanicked
+            | Self::UpgradePanicked
+            | Self::TlsFailed => false,
+        }
+    }
+}
+
 impl From<AbortReason> for End {
     fn from(reason: AbortReason) -> Self {
         Self::Aborted(reason)
@@ -81,7 +108,15 @@ impl fmt::Display for End {
             Self::DropPanicked => "a function panicked as it was dropped",
             Self::UpgradePanicked => "the function that took it over panicked",
             Self::TlsFailed => "TLS did not start",
-            _ => "the server has closed",
+            Self::TimedOut
+            | Self::Draining
+            | Self::Retired
+            | Self::Evicted
+            | Self::OutOfMemory
+            | Self::OverBudget
+            | Self::Idle
+            | Self::Closed
+            | Self::StartTls => "the server has closed",
         })
     }
 }

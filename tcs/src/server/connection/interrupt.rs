@@ -1,4 +1,4 @@
-//! Why a function is dropped.
+//! Why a function or its reply is dropped.
 
 use super::end::End;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     server::{limits::Limit, registry::AbortReason},
 };
 
-/// Why a function is dropped before it returns, or its reply. Unless the connection has ended, the peer is told.
+/// Why a function or its reply is dropped. The peer is told, unless the connection has ended.
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.

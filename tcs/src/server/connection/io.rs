@@ -310,7 +310,7 @@ impl Io {
         }
     }
 
-    /// Ready when bytes that have not arrived are not waited for any longer.
+    /// Ready when the connection must stop waiting for bytes.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
         let now = self.registration.now();
@@ -383,8 +383,12 @@ impl Io {
         Deadline::after(began, limit)
     }
 
-    /// Waits for memory for the rest of a frame, as for its bytes, with the same limits.
-    pub(super) fn poll_no_memory(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
+    /// Ready when the connection must stop waiting for memory for the rest of a frame. The limits are those for its bytes.
+    pub(super) fn poll_memory_deadline(
+        &mut self,
+        read: &ReadBuffer,
+        cx: &Context<'_>,
+    ) -> Poll<End> {
         // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
         if self.registration.must_close()
             && let Err(end) = self.check_closing(false)
@@ -416,7 +420,7 @@ impl Io {
         } else {
             Deadline::NEVER
         };
-        self.poll_limits(timed_out, cut, ahead, write, cx)
+        self.poll_while_functions_wait(timed_out, cut, ahead, write, cx)
     }
 
     /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
@@ -429,7 +433,7 @@ impl Io {
 
     /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
     /// [`poll_while_function_waits`](Self::poll_while_function_waits).
-    pub(super) fn poll_limits(
+    pub(super) fn poll_while_functions_wait(
         &mut self,
         timed_out: Deadline,
         cut: Deadline,

@@ -49,7 +49,7 @@ pub(super) async fn wait_for_memory<T>(
                 // Those with memory have less time from now on.
                 io.registration.wake_others();
             }
-            io.poll_no_memory(read, cx).map(Err)
+            io.poll_memory_deadline(read, cx).map(Err)
         }
     })
     .await

@@ -10,11 +10,11 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::End`]) | flushes, and closes or shakes hands |
 //!
-//! How the values that say so follow from each other, from the next frame to the end of the loop:
+//! How these values lead from the next frame to the end of the loop:
 //!
 //! ```text
-//!  step() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► step(), or Next::Flush if the buffer is full
-//!    └ Err(Next): no complete request               └ Err(End) ─► Next::End
+//!  call_next() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► call_next(), or Next::Flush: the buffer is full
+//!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on
 //!  Next::End(end), or Err(end) of a wait ─► serve() closes, drops what is left, or starts TLS
@@ -57,7 +57,6 @@ mod budget;
 mod clocks;
 mod concurrent;
 mod converse;
-mod dispatch;
 mod end;
 mod interrupt;
 mod io;
@@ -65,19 +64,22 @@ mod memory;
 #[cfg(test)]
 mod models;
 mod new_connection;
+mod next;
 mod rejections;
 mod respond;
+mod sequential;
 
 use concurrent::process_concurrent;
 use converse::{EVENT_BATCHES, Outgoing, close_queue};
-use dispatch::{Next, SequentialDriver, end_chunks};
 use end::End;
 use io::{Io, ReadOutcome, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
+use next::Next;
 use rejections::wait_end_rejection;
 pub(super) use respond::rejection_frames;
 use respond::{Processing, Responder};
+use sequential::{SequentialDriver, end_chunks};
 
 /// One connection of a server.
 ///
@@ -88,10 +90,10 @@ pub(super) struct Connection<P: ServerProtocol> {
     session: P::Session,
     framing: ConnectionFraming<P::Framing>,
     buffers: BufferSlot,
-    /// Whether there may be a request already: a panic interrupted the processing of the read buffer, or none is waited
-    /// for.
+    /// Whether the next request needs no wait: a panic has left the read buffer half processed, or the protocol waits for
+    /// no bytes.
     has_unprocessed: bool,
-    /// How the requests are processed that arrived last.
+    /// How the requests that arrived last are processed.
     processing: Processing,
     io: Io,
     /// Released last, however the connection ends. If it is evicted, it is released at once.
@@ -145,12 +147,11 @@ impl<P: ServerProtocol> Connection<P> {
             };
         };
         close_queue(&self.info);
-        let is_idle = matches!(end, End::Idle);
-        let closed = match end {
-            End::Idle | End::Closed | End::Eof | End::Upgraded => {
-                self.io.close(&mut self.buffers, is_idle).await
-            }
-            _ => Ok(()),
+        let closed = if end.sends_rest() {
+            let is_idle = matches!(end, End::Idle);
+            self.io.close(&mut self.buffers, is_idle).await
+        } else {
+            Ok(())
         };
         self.record_end(&closed.err().unwrap_or(end));
     }
@@ -196,7 +197,7 @@ impl<P: ServerProtocol> Connection<P> {
                 let input = if self.info.open_conversation().is_none() {
                     poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx)).await
                 } else {
-                    poll_fn(|cx| self.poll_conversation(cx)).await
+                    poll_fn(|cx| self.poll_events_and_input(cx)).await
                 };
                 match input {
                     Ok(ReadOutcome::Arrived) if NEEDS_ARRIVALS || self.shared.checks_requests => {
@@ -257,8 +258,8 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, and a
-    /// session that is not shared keeps requests in sequence.
+    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, so a
+    /// session that is not shared is no mistake: its requests are processed in sequence.
     fn choose_processing(&self) -> Processing {
         // If sharing panics, the next request fails with that panic.
         if P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None)) {
@@ -270,7 +271,7 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
+    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.idle_limit = Limit::from_millis(idle);
@@ -326,7 +327,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: &self.info,
             io: &self.io,
         };
-        outgoing.write_all_events(cx)
+        outgoing.write_released_events(cx)
     }
 
     /// Records when the requests in the read buffer began to wait.

@@ -41,7 +41,20 @@ pub(super) fn wait_end_rejection(
         End::TimedOut => idle(format!(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
-        _ => return None,
+        End::Idle
+        | End::Closed
+        | End::Eof
+        | End::Upgraded
+        | End::StartTls
+        | End::Error(_)
+        | End::Stalled
+        | End::StalledOverBudget
+        | End::PushOverflow
+        | End::HalfClosed
+        | End::Aborted(_)
+        | End::DropPanicked
+        | End::UpgradePanicked
+        | End::TlsFailed => return None,
     })
 }
 

@@ -1,5 +1,5 @@
-//! Writes everything but ordinary replies, which the [driver](super::dispatch::SequentialDriver) writes: rejections for
-//! each occasion, and replies that close the connection.
+//! Writes everything but ordinary replies, which the drivers write: rejections for each occasion, and replies that close
+//! the connection.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
 //! protocol's message for it (`ServerProtocol::reject_with`), if there is one:
@@ -51,7 +51,7 @@ pub(super) enum Processing {
     Concurrent,
 }
 
-/// Writes and counts responses other than ordinary replies. A connection creates one whenever it has something to write.
+/// Writes and counts responses other than ordinary replies. A connection creates one whenever it needs one.
 pub(super) struct Responder<'a, P: ServerProtocol> {
     shared: &'a Shared<P>,
     framing: &'a mut ConnectionFraming<P::Framing>,
@@ -326,7 +326,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to a request whose function was dropped, or whose reply.
+    /// Responds to a request whose function or reply was dropped.
     #[cold]
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), End> {
         let limits = self.shared.limits;

@@ -6,7 +6,7 @@ use super::{
         rejections::TLS_BESIDE_OTHERS,
         respond::{Processing, Responder},
     },
-    Driver, Phase, Unreadable,
+    ConcurrentDriver, Phase, Unreadable,
     execute::{Outcome, Reply},
     slots::SlotIndex,
     streams::is_large,
@@ -18,7 +18,7 @@ use crate::{
     protocol::ServerProtocol,
 };
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Writes the replies whose turn it is, until the write buffer is full.
     pub(super) fn answer(&mut self) -> Result<(), End> {
         while !self.buffers.write.is_full() {

@@ -1,6 +1,6 @@
 //! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
 //!
-//! It is a third driver, beside the two in `dispatch.rs`. The loop of the connection enters it when bytes have arrived. It
+//! It is the driver beside that of `sequential.rs`. The loop of the connection enters it when bytes have arrived. It
 //! returns when nothing is in flight, and the loop then waits as for all protocols. Each request has a slot. Its future
 //! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
 //! its messages: they are framed in the order in which they are sent.
@@ -27,7 +27,7 @@ use self::{
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
-use super::{Connection, dispatch::Next, end::End, io::Io, rejections::function_panicked};
+use super::{Connection, end::End, io::Io, next::Next, rejections::function_panicked};
 use crate::{
     ConnectionInfo, Rejection,
     buffer::Buffers,
@@ -47,7 +47,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
     connection: &mut Connection<P>,
     concurrency: Concurrency,
 ) -> Result<(), End> {
-    let mut driver = Driver {
+    let mut driver = ConcurrentDriver {
         shared: &*connection.shared,
         info: &connection.info,
         limit: concurrency.limit(),
@@ -81,14 +81,14 @@ enum Phase {
 
 /// Input that is not a request, and ends the connection.
 enum Unreadable {
-    /// The rest of the read buffer is not a frame.
+    /// The rest of the read buffer is not a frame. It stays there.
     BadFrame(FrameError),
     /// The beginning of a frame, which was not complete in time. The rejection is final.
     CutFrame(Rejection),
 }
 
 /// The driver. `F` are the futures of requests.
-struct Driver<'a, P: ServerProtocol, F: Future> {
+struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     shared: &'a Shared<P>,
     info: &'a ConnectionInfo,
     /// How many requests are in flight at most.
@@ -110,7 +110,7 @@ struct Driver<'a, P: ServerProtocol, F: Future> {
     unreadable: Option<Unreadable>,
 }
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Runs until nothing is in flight.
     async fn run(&mut self) -> Result<(), End> {
         let (mut began, mut rounds) = (Instant::now(), 0);
@@ -147,6 +147,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 
     /// Polls the functions that were woken, answers, and takes further requests.
     fn process(&mut self) -> Result<Next, End> {
+        // Events have their turn here, because streams may fill the buffer before each flush.
+        self.outgoing().write_released_events(None)?;
         self.poll_woken();
         loop {
             let next = if self.slots.has_woken() {
@@ -258,7 +260,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
 }
 
 /// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
-impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future> Drop for ConcurrentDriver<'_, P, F> {
     fn drop(&mut self) {
         for slot in self.slots.indices() {
             self.drop_function(slot);
@@ -266,7 +268,7 @@ impl<P: ServerProtocol, F: Future> Drop for Driver<'_, P, F> {
     }
 }
 
-impl<P: ServerProtocol, F: Future> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future> ConcurrentDriver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
     fn drop_function(&mut self, slot: SlotIndex) {
         if let Err(payload) = self.slots.drop_future(slot) {

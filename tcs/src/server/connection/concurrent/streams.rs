@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use super::{
-    Driver,
+    ConcurrentDriver,
     execute::{Outcome, Reply},
     slots::SlotIndex,
 };
@@ -25,7 +25,7 @@ pub(super) fn is_large<P: ServerProtocol>(reply: &Reply) -> bool {
     P::Framing::HAS_IDS && is_message && !is_whole && reply.bytes.len() - reply.sent > PART_LEN
 }
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
         let Some(slot) = self.outbox.next_stream(&mut self.slots) else {
@@ -40,7 +40,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let (count, cost) = items.batch(credit.min(PART_LEN));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         let batch = items.iter().take(count);
-        let (_, error) = self.outgoing().write_all(Announcement::Items, batch);
+        let (_, error) = self.outgoing().write_announced(Announcement::Items, batch);
         items.advance(count);
         // `request_timeout` is for each item.
         let now = self.io.registration.now();
@@ -61,7 +61,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         let part = part.get(..PART_LEN).unwrap_or(part);
         let length = part.len();
         let parts = std::iter::once(part);
-        let (_, error) = self.outgoing().write_all(Announcement::Parts, parts);
+        let (_, error) = self.outgoing().write_announced(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
         self.slots.set_outcome(slot, Outcome::Reply(reply));

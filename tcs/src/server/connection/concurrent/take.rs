@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{
     super::{
         clocks::CONTENDED,
-        dispatch::{Next, check_control},
         end::End,
+        next::{Next, check_control},
         rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
     },
-    Driver, Phase, Unreadable,
+    ConcurrentDriver, Phase, Unreadable,
     backlog::QueuedRequest,
     execute::{Outcome, Request},
     request::ClientDeadline,
@@ -19,12 +19,12 @@ use crate::{
     Rejection, RejectionKind,
     buffer::{Buffers, ReadError},
     concurrency::share_session,
-    framing::{FrameError, FrameKind, Framing, Notice, ParsedFrame, Side},
+    framing::{FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
     server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
 };
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Returns `true` if a further request may be received.
     fn may_receive(&self) -> bool {
         let received = self.io.registration.tally().received();
@@ -113,7 +113,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
                 self.io.count_frame(|| true);
                 return Err(Next::Read);
             }
-            Err(error) => self.take_bad_frame(error),
+            Err(error) => self.end_input(Unreadable::BadFrame(error)),
         }
         Ok(())
     }
@@ -238,12 +238,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         self.finish(slot, Outcome::Rejected(rejection));
     }
 
-    /// Records bytes in the place of a request that are not a frame. They stay where they are.
-    #[cold]
-    fn take_bad_frame(&mut self, error: FrameError) {
-        self.end_input(Unreadable::BadFrame(error));
-    }
-
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
     #[cold]
     pub(super) fn give_up_frame(&mut self) {
@@ -289,7 +283,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         {
             self.take_notice(notice);
         } else if let Err(error) = check_control(parsed.kind) {
-            self.take_bad_frame(error);
+            self.end_input(Unreadable::BadFrame(error));
         } else if self.is_idle() {
             self.io.start_idle();
         }

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use super::{
     super::{
         converse::Outgoing,
-        dispatch::Next,
         end::End,
         interrupt::Interrupt,
+        next::Next,
         rejections::{client_timed_out, half_closed, timed_out},
     },
-    Driver, Phase,
+    ConcurrentDriver, Phase,
     execute::Outcome,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     server::{limits::Deadline, registry::AbortReason},
 };
 
-impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
+impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
     /// Flushes, reads ahead, and waits until there is something to do. Returns an error if functions must be dropped.
     pub(super) fn poll_wait(
         &mut self,
@@ -28,13 +28,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupt>> {
         // Events do not wait for the replies to functions that run side by side.
-        let has_events = self.outgoing().write_all_events(Some(cx))?;
+        let has_events = self.outgoing().write_released_events(Some(cx))?;
         if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
         // The slots come last. One that was woken since they were collected is seen here, and one that is woken later
         // wakes the task.
-        if self.goes_on(next, has_events) || !self.slots.sleep(cx) {
+        if self.has_work(next, has_events) || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -57,7 +57,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
         } else {
             Deadline::NEVER
         };
-        let waited = self.io.poll_limits(self.timeout, cut, ahead, write, cx);
+        let waited = self
+            .io
+            .poll_while_functions_wait(self.timeout, cut, ahead, write, cx);
         if (ahead.has_ended() || read.has_ended())
             && let Some(conversation) = self.info.open_conversation()
         {
@@ -67,7 +69,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> Driver<'_, P, F> {
     }
 
     /// Returns `true` if there is something to do without waiting.
-    fn goes_on(&mut self, next: &Next, has_events: bool) -> bool {
+    fn has_work(&mut self, next: &Next, has_events: bool) -> bool {
         // Without room, the stream wakes the task when the peer has read.
         let has_room = self.buffers.write.is_empty();
         matches!(next, Next::Yield)

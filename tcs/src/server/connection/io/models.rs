@@ -38,7 +38,7 @@ fn connection_that_begins_to_wait_learns_that_others_wait_for_its_memory() {
                 assert!(reserved.is_ok());
             });
             block_on(poll_fn(|cx| {
-                assert!(holder.poll_no_memory(&read, cx).is_pending());
+                assert!(holder.poll_memory_deadline(&read, cx).is_pending());
                 // If so, the wait has a shorter limit.
                 if holder.clocks.memory.is_running() {
                     return Poll::Ready(());

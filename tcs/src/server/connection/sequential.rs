@@ -2,7 +2,8 @@
 //!
 //! There are two loops, because only the future of a function that may wait needs a place in the task of the
 //! connection: [`process_ready`](SequentialDriver::process_ready) polls it on the stack, and
-//! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use [`step`](SequentialDriver::step).
+//! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use
+//! [`call_next`](SequentialDriver::call_next).
 
 mod receive;
 mod upgrade;
@@ -21,6 +22,7 @@ use super::{
     end::End,
     interrupt::Interrupt,
     io::Io,
+    next::{Next, check_control},
     rejections::too_large,
     respond::{Processing, Responder},
 };
@@ -30,7 +32,7 @@ use crate::{
     conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
-    framing::{Announcement, ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
     server::{metrics::Timer, shared::Shared},
@@ -52,28 +54,7 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
 }
 
 /// The future of the function that was called, and when, or `None` if the request was rejected.
-type Step<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
-
-/// What the connection does when it has taken the requests that it can take now, and why.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// Flushes and reads: no complete frame is left.
-    Read,
-    /// Flushes: the write buffer is full, or enough requests are in flight side by side.
-    Flush,
-    /// Flushes and yields: the budget of this poll is spent.
-    Yield,
-    /// Takes no further requests. What is in flight is answered before.
-    ///
-    /// Boxed, so that the value is returned in a register.
-    End(Box<End>),
-}
-
-impl From<End> for Next {
-    fn from(end: End) -> Self {
-        Self::End(Box::new(end))
-    }
-}
+type Called<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
 
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Whether a function may wait, or what follows it.
@@ -86,7 +67,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         loop {
             // Each request has its own, so that a large one does not outlive its request.
             let mut scratch = Vec::new();
-            let (function, timer) = match self.step(session, &mut scratch) {
+            let (function, timer) = match self.call_next(session, &mut scratch) {
                 Ok(Some(called)) => called,
                 Ok(None) => continue,
                 Err(next) => return next,
@@ -97,7 +78,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let before = self.io.accounts.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
-                Poll::Pending => self.end_request().must_not_wait(),
+                Poll::Pending => self.responder_after_request().must_not_wait(),
             };
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
             if let Err(next) = self.after_response(responded) {
@@ -117,7 +98,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let timer;
             let called = {
                 // Nothing else may hold the future, or the task would have room for two.
-                let mut function = pin!(match self.step(session, &mut scratch) {
+                let mut function = pin!(match self.call_next(session, &mut scratch) {
                     Ok(Some((function, began))) => {
                         timer = began;
                         function
@@ -155,7 +136,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Responds to the request of a function that has returned or was dropped. Returns the upgrade if its reply has one.
+    /// Ends the request of a function that has returned or was dropped. Returns the upgrade if its reply has one.
     ///
     /// A reply need not be `Send`, so it ends here, before the next wait.
     #[inline(always)]
@@ -166,41 +147,54 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
-        let called = match self.info.open_conversation() {
-            // The items of a function that did not return are dropped at the end of its request.
-            Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
-            None => called,
-        };
         let before = self.io.accounts.unsent;
-        let mut upgrade = None;
-        let responded = match called {
-            Ok(result) if Self::UPGRADES => {
-                let responded = self.respond_or_upgrade(result);
-                responded.map(|found| upgrade = found)
-            }
-            Ok(result) => self.respond(result),
-            // Nothing can be written, and nothing follows.
-            Err(Interrupt::Ended(end)) => return Err(end),
-            Err(interrupt) => self.end_request().interrupted(interrupt),
-        };
+        let responded = self.respond_to_call(called);
         // A function that takes the connection over ends the conversation itself.
-        if upgrade.is_none()
+        if !matches!(responded, Ok(Some(_)))
             && let Some(conversation) = self.info.open_conversation()
         {
-            conversation.end_request();
-            let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
-            self.frames.skip(rest);
-            if P::CLONE_FRAMING.is_some()
-                && let Some(framing) = conversation.framing.take()
-            {
-                *self.framing.get_mut() = *framing;
-            }
+            self.end_conversation(conversation);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
         }
-        responded.map(|()| upgrade)
+        responded
+    }
+
+    /// Writes the items that are left and the response. Returns the upgrade if the reply has one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `respond`")]
+    fn respond_to_call<'r>(
+        &mut self,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+    ) -> Result<Option<Upgrade<'r>>, End> {
+        let called = match self.info.open_conversation() {
+            // The items of a function that did not return are dropped at the end of its request.
+            Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
+            None => called,
+        };
+        match called {
+            Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
+            Ok(result) => self.respond(result).map(|()| None),
+            Err(interrupt) => {
+                let responded = self.responder_after_request().interrupted(interrupt);
+                responded.map(|()| None)
+            }
+        }
+    }
+
+    /// Drops what the function has left in the conversation, and skips the chunks that it did not take.
+    #[cold]
+    fn end_conversation(&mut self, conversation: &Conversation) {
+        conversation.end_request();
+        let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
+        self.frames.skip(rest);
+        if P::CLONE_FRAMING.is_some()
+            && let Some(framing) = conversation.framing.take()
+        {
+            *self.framing.get_mut() = *framing;
+        }
     }
 
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
@@ -213,7 +207,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     ) -> Poll<Interrupt> {
         let interrupt = ready!(if self.info.open_conversation().is_some() {
             let before = *clock;
-            let polled = self.poll_conversation(clock, cx);
+            let polled = self.poll_while_function_streams(clock, cx);
             if before.is_running() && *clock != before {
                 // For the next item or message.
                 *deadline = self.shared.limits.request_deadline();
@@ -233,7 +227,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// deadline (`poll_while_function_waits` was `Pending`), the queue of events (`write_events` has the waker), and the
     /// function itself, for items and for what it receives.
     #[cold]
-    fn poll_conversation(
+    fn poll_while_function_streams(
         &mut self,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
@@ -330,11 +324,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
-    fn step<'f>(
+    fn call_next<'f>(
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Step<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
+    ) -> Called<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
     where
         'a: 'f,
     {
@@ -372,7 +366,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
         let rejection = rejection.of_request::<P::Framing>(frame);
-        let responded = self.end_request().reject(&rejection);
+        let responded = self.responder_after_request().reject(&rejection);
         self.after_response(responded)
     }
 
@@ -448,7 +442,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
         self.io.count_unreadable(self.shared);
-        self.end_request().bad_frame(error, unread);
+        self.responder_after_request().bad_frame(error, unread);
         End::Closed.into()
     }
 
@@ -467,7 +461,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
-                let responded = self.end_request().reject(&rejection);
+                let responded = self.responder_after_request().reject(&rejection);
                 self.after_response(responded)
             }
             kind => match check_control(kind) {
@@ -488,7 +482,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.end_request().reject(&rejection),
+            Err(rejection) => return self.responder_after_request().reject(&rejection),
         };
         let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -499,21 +493,22 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Ok(());
         }
-        self.end_request().after_response()
+        self.responder_after_request().after_response()
     }
 
     #[cold]
     fn unusual_reply(&mut self, reply: Unusual) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
         let peer = self.info.peer();
-        self.end_request().unusual_reply(reply, peer, is_last)
+        self.responder_after_request()
+            .unusual_reply(reply, peer, is_last)
     }
 
     /// Ends the request in flight, and returns what writes any other response to it. Out of line, so that it takes no
     /// registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn end_request(&mut self) -> Responder<'_, P> {
+    fn responder_after_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
         self.io.accounts.end_request();
         Responder::new(
@@ -534,7 +529,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Returns an error if the connection takes no further request now, after a response.
+    /// Returns what follows a response if it is not the next request.
     #[inline]
     fn after_response(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;
@@ -542,19 +537,5 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             return Err(Next::Flush);
         }
         Ok(())
-    }
-}
-
-/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
-pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
-    match kind {
-        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
-            "a control frame of kind {code:#04x}, which clients do not send"
-        ))),
-        FrameKind::Announced(Announcement::Items | Announcement::Events | Announcement::Parts) => {
-            let text = "items of a reply, or events, which clients do not send";
-            Err(FrameError::malformed(text))
-        }
-        _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::cmp::min;
 use super::{super::clocks::Stopwatch, SequentialDriver};
 use crate::{
     buffer::ReadAhead,
-    conversation::{ChunksEnd, Conversation, Demand, Messages},
+    conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing as _, Input,
         Notice, ReadState, Side,
@@ -25,7 +25,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn feed(&mut self, conversation: &Conversation, clock: &mut Stopwatch) -> bool {
         let chunks = &conversation.chunks;
-        let Some((demand, mut batch, mut progress)) = chunks.demand() else {
+        let Some((demand, mut batch, mut cursor)) = chunks.demand() else {
             self.ahead.set_demand(false);
             return false;
         };
@@ -35,19 +35,46 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         self.move_rest_ahead();
         let before = self.ahead.len();
-        let skipped = min(progress.skip, self.ahead.len());
+        let skipped = min(cursor.skip, self.ahead.len());
         self.ahead.consume(skipped);
-        progress.skip -= skipped;
+        cursor.skip -= skipped;
         if skipped > 0 || demand != Demand::Messages {
             restart_framing(self.framing, self.shared);
         }
-        let end = match demand {
+        let end = self.take_demanded(demand, &mut batch, &mut cursor);
+        if P::Framing::HAS_IDS {
+            let credit = &conversation.credit;
+            let consumed = before - self.ahead.len();
+            credit.set_searched(credit.searched().saturating_sub(consumed));
+        }
+        let is_fed = chunks.give(batch, end, cursor);
+        if !self.ahead.has_demand() {
+            // The time of another message begins.
+            self.io.end_frame();
+        }
+        self.ahead.set_demand(!is_fed);
+        if is_fed {
+            // `request_timeout` is for each message.
+            clock.stop();
+        }
+        !is_fed
+    }
+
+    /// Takes what the function waits for off the bytes that were read ahead. Returns the end of the chunks, if there is
+    /// one after it.
+    fn take_demanded(
+        &mut self,
+        demand: Demand,
+        batch: &mut Messages,
+        cursor: &mut ChunkCursor,
+    ) -> Option<ChunksEnd> {
+        match demand {
             // They were parsed together, including those after the one that the function has received last.
-            Demand::Bytes(_) if progress.is_open => {
+            Demand::Bytes(_) if cursor.is_open => {
                 let text = "chunks that are announced have no block after them";
                 Some(ChunksEnd::Failed(text.to_owned()))
             }
-            _ if progress.skip > 0 => self.truncated(),
+            _ if cursor.skip > 0 => self.truncated(),
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
                 let length = min(length, min(bytes.len(), MAX_BYTES));
@@ -60,29 +87,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 }
             }
             Demand::Messages => {
-                let (consumed, end) = self.parse_chunks(&mut batch, &mut progress.is_open);
+                let (consumed, end) = self.parse_chunks(batch, &mut cursor.is_open);
                 let arrived = min(consumed, self.ahead.len());
                 self.ahead.consume(arrived);
-                progress.skip = consumed - arrived;
+                cursor.skip = consumed - arrived;
                 end
             }
-        };
-        if P::Framing::HAS_IDS {
-            let credit = &conversation.credit;
-            let consumed = before - self.ahead.len();
-            credit.set_searched(credit.searched().saturating_sub(consumed));
         }
-        let is_fed = chunks.give(batch, end, progress);
-        if !self.ahead.has_demand() {
-            // The time of another message begins.
-            self.io.end_frame();
-        }
-        self.ahead.set_demand(!is_fed);
-        if is_fed {
-            // `request_timeout` is for each message.
-            clock.stop();
-        }
-        !is_fed
     }
 
     /// Moves what was read with the request to what was read ahead. Once: what comes later is read ahead.
