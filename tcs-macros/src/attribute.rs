@@ -1,6 +1,8 @@
 //! One attribute, in the four steps of the crate.
 
-use proc_macro2::TokenStream;
+use std::env;
+
+use proc_macro2::{Span, TokenStream};
 
 use crate::{
     errors::Errors,
@@ -9,7 +11,12 @@ use crate::{
     options::{Options, Side},
 };
 
-/// Expands to the item as written, followed by what is derived from it, followed by the errors.
+/// A variable that rust-analyzer sets where it expands attributes. Without it, an editor completes only a word that
+/// has been begun.
+const EDITOR: &str = "RUST_ANALYZER_INTERNALS_DO_NOT_USE";
+
+/// Expands to the item as written, followed by what is derived from it, followed by the errors. What editors
+/// complete comes before them.
 ///
 /// The item is kept whatever the errors, and once its name is known, so is the type. Otherwise an error in one
 /// place would be one at every use.
@@ -18,13 +25,19 @@ pub(crate) fn expand(side: Side, options: TokenStream, item: TokenStream) -> Tok
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
     // the function.
     let mut options = Options::parse(side, options, &mut errors);
+    if env::var_os(EDITOR).is_some() {
+        errors.complete_none(side.attribute());
+    }
+    // Before the path is that inside of a module.
+    let private = options.library.private(Span::mixed_site());
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.append_to(crate::expand::expand_other(&options, item));
+        let other = crate::expand::expand_other(&options, item);
+        return errors.add_to(&other, &private);
     };
     if let Item::Module(module) = &mut parsed {
         add_description(&options, module, &mut errors);
         options.move_into_module();
     }
     let model = Model::resolve(&options, &parsed, &mut errors);
-    errors.append_to(crate::expand::expand(&model))
+    errors.add_to(&crate::expand::expand(&model), &private)
 }

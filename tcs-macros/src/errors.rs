@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
 use syn::{Error, Result};
 
 /// Returns `true` if an error of the parser is that tokens are missing at the end.
@@ -16,6 +16,8 @@ pub(crate) fn ends_early(error: &Error) -> bool {
 pub(crate) struct Errors {
     found: Vec<Error>,
     left_to_rustc: bool,
+    /// What an editor completes, and the module of the library that has the words.
+    completed: Vec<(&'static str, TokenStream)>,
 }
 
 impl Errors {
@@ -47,6 +49,21 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    /// Lets an editor complete `word`, which is not known, to those in the module `options::list` of the library.
+    pub(crate) fn complete(&mut self, list: &'static str, word: &Ident) {
+        // A path cannot end in a keyword.
+        if syn::parse2::<Ident>(word.to_token_stream()).is_ok() {
+            self.completed.push((list, word.to_token_stream()));
+        }
+    }
+
+    /// Lets an editor begin a word, if none was completed.
+    pub(crate) fn complete_none(&mut self, list: &'static str) {
+        if self.completed.is_empty() {
+            self.completed.push((list, quote!(*)));
+        }
+    }
+
     /// Notes an error that rustc reports by itself: a second one would not help.
     pub(crate) fn leave_to_rustc(&mut self) {
         self.left_to_rustc = true;
@@ -58,9 +75,19 @@ impl Errors {
         self.found.is_empty() && !self.left_to_rustc
     }
 
-    /// Returns the tokens, followed by all errors.
-    pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
-        tokens.extend(self.found.into_iter().map(Error::into_compile_error));
-        tokens
+    /// Returns the tokens, between what editors complete and all errors. `private` is the path of what expansions use.
+    pub(crate) fn add_to(self, tokens: &TokenStream, private: &TokenStream) -> TokenStream {
+        let completed = self.completed.iter().map(|(list, word)| {
+            let list = format_ident!("{list}");
+            // rust-analyzer looks at the path though it is never compiled. It is in a constant, because an
+            // `impl` cannot have a `use`.
+            quote! {
+                #[cfg(false)]
+                const COMPLETED: () = { use #private::options::#list::#word; };
+            }
+        });
+        let errors = self.found.into_iter().map(Error::into_compile_error);
+        // First, because the item depends on the word, and rust-analyzer needs the path at one place.
+        quote!(#(#completed)* #tokens #(#errors)*)
     }
 }

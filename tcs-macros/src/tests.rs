@@ -222,6 +222,66 @@ fn function_that_is_half_typed_keeps_its_type() {
     }
 }
 
+/// rust-analyzer completes a word where it is in the expansion; rustc leaves the constant out.
+#[test]
+fn word_that_is_not_known_is_in_a_path_for_editors() {
+    let function = "fn f(a: &str, #[stat] s: &u8) {}";
+    let module = "mod m { pub fn f(#[stat] s: &u8) {} }";
+    for (side, options, item, paths) in [
+        (
+            Side::Server,
+            "fra",
+            "fn f(a: u8) {}",
+            &["server_protocol::fra"][..],
+        ),
+        (
+            Side::Server,
+            "A, format = B, c",
+            "struct S;",
+            &["server_protocol::c"],
+        ),
+        (
+            Side::Server,
+            "fra",
+            "fn f(&self, a: u8) {}",
+            &["server_protocol::fra"],
+        ),
+        (
+            Side::Client,
+            "re",
+            "fn f(a: u8) {}",
+            &["client_protocol::re"],
+        ),
+        (Side::Server, "", function, &["parameter::stat"]),
+        (Side::Server, "format = Json", module, &["parameter::stat"]),
+        (
+            Side::Server,
+            "fra",
+            function,
+            &["server_protocol::fra", "parameter::stat"],
+        ),
+        (Side::Server, "format = Json", "fn f(a: u8) {}", &[]),
+    ] {
+        let output = expand(side, tokens(options), tokens(item)).to_string();
+        let mut rest = output.replace(' ', "");
+        // They come first, whatever the item is.
+        for path in paths {
+            let constant = format!(
+                "#[cfg(false)]constCOMPLETED:()={{use::tcs::__private::options::{path};}};"
+            );
+            let Some(after) = rest.strip_prefix(&constant) else {
+                panic!("{path} is missing: {rest}");
+            };
+            rest = after.to_owned();
+        }
+        assert!(!rest.contains("COMPLETED"), "{rest}");
+        assert_eq!(rest.contains("compile_error"), !paths.is_empty(), "{rest}");
+    }
+    let inside = server_protocol(tokens("fra, crate = a::b"), tokens("mod m {}"));
+    let path = "use a :: b :: __private :: options :: server_protocol :: fra ;";
+    assert!(inside.to_string().contains(path), "{inside}");
+}
+
 #[test]
 fn request_that_is_half_typed_keeps_its_fields() {
     for request in [

@@ -34,6 +34,7 @@ pub use crate::{
             CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,
             State, UnreadReply, assert_send_field, assert_shared_session, assert_state,
         },
+        options,
         pair::{OtherPair, Pair},
         values::{
             AnyReply, Encoded, FieldReference, FieldValue, Hidden, Reply, Shown, Unknown, Unshown,

@@ -113,6 +113,9 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
 /// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
 /// was probably meant.
 fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
+    if !HELPERS.iter().any(|(name, _)| word == name) {
+        errors.complete("parameter", word);
+    }
     let Some((meant, role)) = meant(word) else {
         let help = "use `#[state]`, `#[session]`, `#[framing]`, `#[context]`";
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));

@@ -41,7 +41,7 @@ impl Options {
         errors: &mut Errors,
     ) -> Result<()> {
         while !input.is_empty() {
-            if let Err(error) = self.parse_one(input) {
+            if let Err(error) = self.parse_one(input, errors) {
                 match last {
                     // The parser has no place for what is missing after the last token, but for that in a group.
                     Some(token) if ends_early(&error) && !matches!(token, TokenTree::Group(_)) => {
@@ -59,7 +59,7 @@ impl Options {
         Ok(())
     }
 
-    fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
+    fn parse_one(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
         let word = input.call(Ident::parse_any).map_err(|wrong| {
             let expected = "expected an option, such as `framing = Lines`, or the type's name";
             Error::new(wrong.span(), expected)
@@ -85,6 +85,7 @@ impl Options {
                 format_args!("the name comes first, alone: {help}"),
             ));
         }
+        errors.complete(self.side.attribute(), &word);
         let message = unknown(self.side, self.name.as_ref(), &text, input);
         if let Some(option) = handle_option(&text).and_then(|meant| self.side.option(meant)) {
             // Parameters of the function need what it declares, so without it they would be further errors.

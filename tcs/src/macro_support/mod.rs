@@ -17,5 +17,6 @@ pub(crate) mod bounds;
 mod macros;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub(crate) mod operations;
+pub mod options;
 pub(crate) mod pair;
 pub(crate) mod values;

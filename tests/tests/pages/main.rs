@@ -2,6 +2,7 @@
 
 mod guide;
 mod links;
+mod options;
 mod pictures;
 mod tables;
 
