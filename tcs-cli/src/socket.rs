@@ -65,6 +65,19 @@ impl Socket {
         }
     }
 
+    /// Waits until the system has sent all that was written, where it tells (Linux).
+    pub(crate) async fn sent(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            let socket = SockRef::from(stream);
+            socket.set_tcp_notsent_lowat(1)?;
+            // The readiness that the runtime knows of the other handles is from before.
+            let fresh = TcpStream::from_std(socket.try_clone()?.into())?;
+            fresh.writable().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until something can be read.
     pub(crate) async fn readable(&self) -> io::Result<Ready> {
         match self {
