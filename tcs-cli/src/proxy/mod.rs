@@ -30,7 +30,7 @@ use crate::{
     help::HelpFlags,
     output::print,
     payload::View,
-    socket::{Listener, Socket},
+    socket::{Listener, Socket, unaccepted},
     target::{Connector, Target, duration},
 };
 
@@ -94,7 +94,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(async { Proxy::new(args)?.run().await });
+            let result = runtime.block_on(async {
+                // Only from its first poll on, a signal does not end the process.
+                tokio::select! {
+                    biased;
+                    _ = signal::ctrl_c() => Ok(()),
+                    done = async { Proxy::new(args)?.run().await } => done,
+                }
+            });
             runtime.shutdown_background();
             result
         }
@@ -159,20 +166,15 @@ impl Proxy {
         }
         let proxy = Arc::new(self);
         let mut connection = 0;
-        let mut ends = pin!(signal::ctrl_c());
         loop {
-            let accepted = tokio::select! {
-                _ = &mut ends => return Ok(()),
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
+            match listener.accept().await {
                 Ok(client) => {
                     connection += 1;
                     tokio::spawn(Arc::clone(&proxy).connection(connection, client));
                 }
                 // Without descriptors, the next attempt would fail at once.
                 Err(error) => {
-                    eprintln!("cannot accept a connection: {error}");
+                    unaccepted(&error).report();
                     time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -349,3 +349,28 @@ async fn delay_may_be_longer_than_the_clock() {
         proxied.down(&frame("hello")).await;
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn proxy_goes_on_after_it_could_not_accept() {
+    let upstream = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let upstream_addr = upstream.local_addr().expect("it has one").to_string();
+    let mut command = tokio::process::Command::new("sh");
+    let script = "ulimit -n 16; exec \"$0\" proxy 127.0.0.1:0 \"$1\" --quiet 2>&1";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tcs"), &upstream_addr]);
+    let mut proxy = Process::run(&mut command);
+    let listening = proxy.line().await;
+    let listen = listening.split_whitespace().nth(2).expect(&listening);
+    // The proxy takes each on its way, and has no descriptors for all.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(TcpStream::connect(listen).await.expect("it listens"));
+    }
+    let told = proxy.line().await;
+    assert!(
+        told.starts_with("tcs: cannot accept a connection: "),
+        "{told}"
+    );
+}
