@@ -37,8 +37,11 @@ fn irc(
     if line.contains('\r') {
         return closed("a carriage return in a line");
     }
+    // Who a client says that it is has no meaning.
+    let source = line.starts_with(':').then(|| line.split_once(' '));
+    let line = source.map_or(&*line, |source| source.map_or("", |(_, rest)| rest));
     // What follows ` :` may contain spaces.
-    let (words, text) = line.split_once(" :").unwrap_or((&line, ""));
+    let (words, text) = line.split_once(" :").unwrap_or((line, ""));
     let mut words: Vec<&str> = words.split_ascii_whitespace().collect();
     words.extend(Some(text).filter(|text| !text.is_empty()));
     let was_known = !me.nick.is_empty() && !me.user.is_empty();
@@ -49,15 +52,17 @@ fn irc(
     let channel = words.get(1).and_then(|name| channels.get(*name));
     let channel = channel.unwrap_or(&nobody);
     match *words.as_slice() {
-        ["NICK", nick] => nick.clone_into(&mut me.nick),
-        ["USER", user, ..] => user.clone_into(&mut me.user),
+        ["NICK", nick] if is_name(nick) => nick.clone_into(&mut me.nick),
+        ["NICK", ..] => return Response::Reply(":tcs 432 * :this is no nickname".to_owned()),
+        ["USER", user, ..] if is_name(user) => user.clone_into(&mut me.user),
+        ["USER", ..] => return Response::Reply(":tcs 468 * :this is no name of a user".to_owned()),
         ["PING", token, ..] => return Response::Reply(format!(":tcs PONG tcs :{token}")),
         ["QUIT", ..] => return closed("goodbye"),
         ["CAP" | "PONG", ..] | [] => {}
         _ if !was_known => {
             return Response::Reply(":tcs 451 * :say NICK and USER first".to_owned());
         }
-        ["JOIN", name, ..] if name.starts_with('#') => {
+        ["JOIN", name, ..] if name.starts_with('#') && !name.contains(' ') => {
             let joined = format!("{source} JOIN {name}");
             let channel = channels.entry(name.to_owned()).or_default();
             // A member that takes too little is not told. The reply tells this one.
@@ -86,6 +91,11 @@ fn irc(
     Response::Reply(format!(
         ":tcs 001 {nick} :welcome\n:tcs 422 {nick} :no message of the day"
     ))
+}
+
+/// Returns `true` for a word that can be a part of `:nick!user@host`, which precedes messages to others.
+fn is_name(word: &str) -> bool {
+    !word.starts_with([':', '#']) && !word.contains([' ', '!', '@'])
 }
 
 fn in_words(rejection: &Rejection) -> Response<String> {

@@ -32,6 +32,8 @@ use tcs::{
 };
 
 const MAX_LEN: usize = 1 << 20;
+/// A line may name a value any number of times.
+const MAX_REPLY_LEN: usize = 8 << 20;
 const BAD_LINE: &str = "CLIENT_ERROR bad command line format";
 const TOO_LARGE: &str = "SERVER_ERROR object too large for cache";
 
@@ -101,15 +103,20 @@ fn memcached(Block { line, block }: Block<'_>, #[state] cache: &Mutex<Cache>) ->
 
 impl Cache {
     fn get(&self, keys: &[&str], version: impl Fn(&Item) -> String) -> Vec<u8> {
+        let end = b"END";
         let mut reply = Vec::new();
         for key in keys {
             if let Some(item) = self.items.get(*key) {
                 let (flags, length, version) = (item.flags, item.value.len(), version(item));
                 let line = format!("VALUE {key} {flags} {length}{version}\r\n");
-                reply.extend([line.as_bytes(), &item.value, b"\r\n"].concat());
+                let found = [line.as_bytes(), &item.value, b"\r\n"].concat();
+                if reply.len() + found.len() + end.len() > MAX_REPLY_LEN {
+                    return b"SERVER_ERROR out of memory writing get response".to_vec();
+                }
+                reply.extend(found);
             }
         }
-        [&reply[..], b"END"].concat()
+        [&reply[..], end].concat()
     }
 
     fn store(&mut self, words: &[&str], block: &[u8]) -> &'static str {
@@ -179,6 +186,7 @@ fn in_words(rejection: &Rejection) -> Response<String> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> tcs::Result<()> {
     let server = ConcurrentServer::new(Memcached::new(Mutex::default()));
-    server.max_frame_len(MAX_LEN).listen_until_signal().await?;
+    let server = server.max_frame_len(MAX_LEN).max_reply_len(MAX_REPLY_LEN);
+    server.listen_until_signal().await?;
     Ok(())
 }

@@ -5,8 +5,7 @@
 //! ```
 //!
 //! It listens on 127.0.0.1:1234 until you press Ctrl-C, and prints the folder of the certificate that it makes for itself.
-//! It leaves out: sending mail, logins (`AUTH`), parameters of `MAIL` and `RCPT`, `VRFY` and `HELP`, and a limit for the number
-//! of recipients.
+//! It leaves out: sending mail, logins (`AUTH`), parameters of `MAIL` and `RCPT`, `VRFY` and `HELP`.
 //!
 //! Try: in a second terminal, in that folder, run
 //!
@@ -20,6 +19,10 @@ use tcs::framing::{CrlfText, unstuffed};
 use tcs::protocol::Lossy;
 use tcs::transport::{Tls, TlsInfo, create_self_signed};
 use tcs::{ConcurrentServer, Rejection, RejectionKind, Response, server_protocol};
+
+/// The limits of a mail. A server must take at least these (RFC 5321, section 4.5.3.1).
+const MAX_RECIPIENTS: usize = 100;
+const MAX_PATH_LEN: usize = 256;
 
 #[derive(Default)]
 struct Mail {
@@ -57,6 +60,9 @@ fn smtp(
             mail.from = Some(path(rest, "FROM:")?);
             "250 ok"
         }
+        "RCPT" if mail.to.len() == MAX_RECIPIENTS => {
+            return Err("452 too many recipients".to_owned());
+        }
         "RCPT" if mail.from.is_some() => {
             mail.to.push(path(rest, "TO:")?);
             "250 ok"
@@ -77,6 +83,10 @@ fn smtp(
 fn path(text: &str, before: &str) -> Result<String, String> {
     let (start, path) = text.split_once('<').unwrap_or_default();
     match path.split_once('>') {
+        // The path has two brackets.
+        Some((path, _)) if path.len() + 2 > MAX_PATH_LEN => {
+            Err("501 the path is too long".to_owned())
+        }
         Some((path, _)) if start.trim_end().eq_ignore_ascii_case(before) => Ok(path.to_owned()),
         _ => Err(format!("501 it has the form {before}<name@host>")),
     }

@@ -15,7 +15,7 @@ use crate::{
     framing::{FramingSpec, Kind},
     help::HelpFlags,
     output::print,
-    payload::{Format, View, escaped},
+    payload::{Format, View, escaped, escaped_json},
     target::{Target, duration},
     wire::{Parts, Wire},
 };
@@ -71,7 +71,7 @@ async fn describe(args: Args) -> Result<(), Failure> {
     };
     let text = if args.json {
         let json = serde_json::to_string_pretty(&contract);
-        json.unwrap_or_default() + "\n"
+        escaped_json(&json.unwrap_or_default()) + "\n"
     } else if args.names {
         let names = contract.operations.iter();
         let line = |it: &Operation| escaped(it.name.as_bytes()) + "\n";
@@ -258,13 +258,15 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
 
 /// Reads the reply of the operation, a text of JSON.
 fn contract(format: Named, reply: &[u8]) -> Result<Contract, Failure> {
-    let is_none = || Failure::new(Exit::Protocol, "the reply is not a description");
+    let hint = "see the reply with `tcs call`, or check --format and the server";
+    let is_none = || Failure::new(Exit::Protocol, "the reply is not a description").hint(hint);
     let text = format.text(reply).ok_or_else(is_none)?;
     serde_json::from_str(&text).map_err(|error| {
         Failure::new(
             Exit::Protocol,
             format_args!("the description is not one of tcs: {error}"),
         )
+        .hint(hint)
     })
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 
 use tcs::ErrorKind;
 
-use crate::payload::escaped;
+use crate::output::complain;
 
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +60,9 @@ impl Failure {
 
     /// Prints the failure on standard error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // They may quote the other end, whose bytes are not for the terminal.
-        eprintln!("tcs: {}", escaped(self.message.as_bytes()));
-        if let Some(hint) = &self.hint {
-            eprintln!("  {}", escaped(hint.as_bytes()));
+        match &self.hint {
+            Some(hint) => complain(format_args!("{}\n  {hint}", self.message)),
+            None => complain(&self.message),
         }
         self.exit.into()
     }

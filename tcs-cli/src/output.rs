@@ -1,11 +1,15 @@
-//! Standard output.
+//! What is printed: on standard output, and about it on standard error.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     process,
 };
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    payload::escaped,
+};
 
 /// Prints pieces of text at once.
 ///
@@ -25,4 +29,13 @@ pub(crate) fn print(pieces: &[&[u8]]) -> Result<(), Failure> {
 
 pub(crate) fn unprinted(error: &io::Error) -> Failure {
     Failure::new(Exit::Closed, format_args!("cannot print: {error}"))
+}
+
+/// Tells on standard error what is not part of the output. It may quote the other end, whose bytes are not for the
+/// terminal.
+///
+/// That nobody reads it ends nothing.
+pub(crate) fn complain(text: impl fmt::Display) {
+    let line = format!("tcs: {}\n", escaped(text.to_string().as_bytes()));
+    let _closed = io::stderr().lock().write_all(line.as_bytes());
 }

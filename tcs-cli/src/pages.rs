@@ -52,6 +52,8 @@ pub(crate) fn completions(shell: Shell) -> ExitCode {
                 &format!("{operation}default"),
                 &format!("{operation}tcs_operations"),
             );
+            // `clap` does not escape what parts a name from its completion.
+            let page = page.replace(":IP:PORT:", r":IP\:PORT:");
             page.replacen("#compdef tcs\n", ZSH, 1)
         }
         _ => page.into_owned(),

@@ -150,15 +150,31 @@ pub(crate) fn one_line(json: &str) -> String {
             ' ' | '\n' | '\r' | '\t' if !is_text => continue,
             _ => {}
         }
-        if is_harmful(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _infallible = write!(line, "\\u{unit:04x}");
-            }
-        } else {
-            line.push(character);
-        }
+        push_json(&mut line, character);
     }
     line
+}
+
+/// Returns JSON with its line ends, and with escapes for what would change a terminal.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut shown = String::new();
+    for character in json.chars() {
+        match character {
+            '\n' => shown.push('\n'),
+            _ => push_json(&mut shown, character),
+        }
+    }
+    shown
+}
+
+fn push_json(text: &mut String, character: char) {
+    if is_harmful(character) {
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _infallible = write!(text, "\\u{unit:04x}");
+        }
+    } else {
+        text.push(character);
+    }
 }
 
 /// Returns `true` for what changes a terminal, or how text looks: control characters, and those that have no shape, such

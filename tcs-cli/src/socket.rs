@@ -1,6 +1,12 @@
 //! Sockets of both kinds: what `listen` and `proxy` must do to a connection below its stream, which may be of TLS.
 
 use std::io;
+#[cfg(unix)]
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
+};
 
 use socket2::SockRef;
 use tcs::transport::Stream;
@@ -65,6 +71,19 @@ impl Socket {
         }
     }
 
+    /// Waits until the system has sent all that was written, where it tells (Linux).
+    pub(crate) async fn sent(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            let socket = SockRef::from(stream);
+            socket.set_tcp_notsent_lowat(1)?;
+            // The readiness that the runtime knows of the other handles is from before.
+            let fresh = TcpStream::from_std(socket.try_clone()?.into())?;
+            fresh.writable().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until something can be read.
     pub(crate) async fn readable(&self) -> io::Result<Ready> {
         match self {
@@ -90,7 +109,42 @@ impl Socket {
 pub(crate) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
+}
+
+/// The file of a Unix socket, which is removed at the end.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// The device and the inode. Another run may have put its own file there.
+    id: (u64, u64),
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    /// Gives the file the mode of those of servers: a stranger on this machine cannot connect.
+    fn new(path: &str) -> io::Result<Self> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let file = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.into(),
+            id: (file.dev(), file.ino()),
+        })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let file = fs::symlink_metadata(&self.path);
+        if file.is_ok_and(|file| (file.dev(), file.ino()) == self.id) {
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
@@ -101,7 +155,12 @@ impl Listener {
             if let Some(path) = endpoint.strip_prefix(UNIX) {
                 // It removes what another run has left there.
                 drop(UnixSocketListener::bind(path, 0o600)?);
-                return Ok((Self::Unix(UnixListener::bind(path)?), endpoint.to_owned()));
+                let listener = UnixListener::bind(path)?;
+                let listener = Self::Unix {
+                    listener,
+                    _file: SocketFile::new(path)?,
+                };
+                return Ok((listener, endpoint.to_owned()));
             }
             let listener = TcpListener::bind(endpoint).await?;
             let address = listener.local_addr()?.to_string();
@@ -130,7 +189,15 @@ impl Listener {
                 Ok(Socket::Tcp(stream))
             }
             #[cfg(unix)]
-            Self::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
+}
+
+/// Tells why a connection was not accepted.
+pub(crate) fn unaccepted(error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Connect,
+        format_args!("cannot accept a connection: {error}"),
+    )
 }

@@ -18,7 +18,7 @@ use crate::{
     describe,
     failure::{Exit, Failure},
     framing::Kind,
-    output::print,
+    output::{complain, print},
     payload::{Format, escaped, one_line},
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
@@ -388,7 +388,7 @@ impl Session<'_> {
 
     fn say(&self, text: impl FnOnce() -> String) {
         if self.args.verbose {
-            eprintln!("tcs: {}", text());
+            complain(text());
         }
     }
 }

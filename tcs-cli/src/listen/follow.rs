@@ -12,13 +12,13 @@ use tokio::time::{sleep, timeout};
 use super::{
     Args, close, open,
     script::{Script, Step},
-    unaccepted,
 };
 use crate::{
     failure::{Exit, Failure},
     framing::Kind,
+    output::complain,
     payload::{View, escaped, to_hex},
-    socket::{Listener, Socket},
+    socket::{Listener, Socket, unaccepted},
     wire::{Wire, WireError},
 };
 
@@ -210,7 +210,7 @@ impl Follower<'_> {
                 Kind::Message | Kind::Announced(_) => {
                     self.id = frame.id;
                     if self.args.verbose {
-                        eprintln!("tcs: request: {}", shown(view, &frame.payload));
+                        complain(format_args!("request: {}", shown(view, &frame.payload)));
                     }
                     return Ok(frame.payload);
                 }

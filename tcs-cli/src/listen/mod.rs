@@ -12,6 +12,7 @@ use tcs::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    signal,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -21,9 +22,9 @@ use crate::{
     failure::{Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
     help::HelpFlags,
-    output::print,
+    output::{complain, print},
     payload::{View, escaped, unescaped},
-    socket::{Listener, Socket},
+    socket::{Listener, Socket, unaccepted},
     target::duration,
     wire::Wire,
 };
@@ -84,7 +85,20 @@ struct Does {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_async(listen(args)))
+    let has_script = args.does.script.is_some();
+    report(run_async(async {
+        // It ends by itself, so that the file of a Unix socket is removed. Only from the first poll on, a signal does
+        // not end the process.
+        tokio::select! {
+            biased;
+            _ = signal::ctrl_c() => {
+                let message = "Ctrl-C has ended it before the end of the script";
+                let unfinished = has_script.then(|| Failure::new(Exit::Interrupted, message));
+                unfinished.map_or(Ok(()), Err)
+            }
+            done = listen(args) => done,
+        }
+    }))
 }
 
 async fn listen(args: Args) -> Result<(), Failure> {
@@ -136,13 +150,6 @@ async fn listen(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unaccepted(error: &std::io::Error) -> Failure {
-    Failure::new(
-        Exit::Connect,
-        format_args!("cannot accept a connection: {error}"),
-    )
-}
-
 /// Begins a connection, after the handshake if there is TLS. Returns its socket as well.
 async fn open(
     socket: Socket,
@@ -191,7 +198,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             continue;
         }
         if is_verbose {
-            eprintln!("tcs: request: {}", escaped(&frame.payload));
+            complain(format_args!("request: {}", escaped(&frame.payload)));
         }
         let reply = reply.as_ref().unwrap_or(&frame.payload);
         if let Err(failure) = wire.queue(reply, frame.id) {

@@ -9,7 +9,7 @@ mod show;
 use std::{
     pin::pin,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     help::HelpFlags,
     output::print,
     payload::View,
-    socket::{Listener, Socket},
+    socket::{Listener, Socket, unaccepted},
     target::{Connector, Target, duration},
 };
 
@@ -94,7 +94,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(async { Proxy::new(args)?.run().await });
+            let result = runtime.block_on(async {
+                // Only from its first poll on, a signal does not end the process.
+                tokio::select! {
+                    biased;
+                    _ = signal::ctrl_c() => Ok(()),
+                    done = async { Proxy::new(args)?.run().await } => done,
+                }
+            });
             runtime.shutdown_background();
             result
         }
@@ -159,20 +166,15 @@ impl Proxy {
         }
         let proxy = Arc::new(self);
         let mut connection = 0;
-        let mut ends = pin!(signal::ctrl_c());
         loop {
-            let accepted = tokio::select! {
-                _ = &mut ends => return Ok(()),
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
+            match listener.accept().await {
                 Ok(client) => {
                     connection += 1;
                     tokio::spawn(Arc::clone(&proxy).connection(connection, client));
                 }
                 // Without descriptors, the next attempt would fail at once.
                 Err(error) => {
-                    eprintln!("cannot accept a connection: {error}");
+                    unaccepted(&error).report();
                     time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -204,7 +206,10 @@ impl Proxy {
         (mut client, client_socket): (Stream, Socket),
         (mut server, server_socket): (Stream, Socket),
     ) {
-        let reset = || {
+        let reset = async || {
+            // A reset drops what the system has not sent yet, and that came before it.
+            let sent = async { tokio::join!(client_socket.sent(), server_socket.sent()) };
+            let _late = time::timeout(LINGER, sent).await;
             for socket in [&client_socket, &server_socket] {
                 let _gone = socket.must_reset();
             }
@@ -214,25 +219,33 @@ impl Proxy {
         let end = {
             let (from_client, to_client) = split(&mut client);
             let (from_server, to_server) = split(&mut server);
-            let up = Direction::Up;
-            let down = Direction::Down;
-            let mut up = pin!(pump(from_client, to_server, &self.up, random(up), show(up)));
-            let mut down = pin!(pump(
-                from_server,
-                to_client,
-                &self.down,
-                random(down),
-                show(down)
-            ));
+            let is_reset = AtomicBool::new(false);
+            let pumped = |from, to, faults, direction| {
+                pump(
+                    from,
+                    to,
+                    faults,
+                    &is_reset,
+                    random(direction),
+                    show(direction),
+                )
+            };
+            let mut up = pin!(pumped(from_client, to_server, &self.up, Direction::Up));
+            let mut down = pin!(pumped(from_server, to_client, &self.down, Direction::Down));
             // Each direction ends by itself, unless the connection does.
             let (end, is_up) = tokio::select! {
                 end = &mut up => (end, true),
                 end = &mut down => (end, false),
             };
-            match end {
-                End::Cut | End::Broken(_) => end,
-                End::HalfClosed | End::Stalled if is_up => down.await,
-                End::HalfClosed | End::Stalled => up.await,
+            if let End::Cut | End::Broken(_) = end {
+                end
+            } else {
+                // Also what a receiver has said before it went is passed on.
+                let other = if is_up { down.await } else { up.await };
+                match (end, other) {
+                    (unread @ End::Unread(_), End::HalfClosed | End::Stalled) => unread,
+                    (_, other) => other,
+                }
             }
         };
         match end {
@@ -242,10 +255,10 @@ impl Proxy {
                     time::timeout(LINGER, async { tokio::join!(close(client), close(server)) })
                         .await;
             }
-            End::Cut => reset(),
-            End::Broken(error) => {
+            End::Cut => reset().await,
+            End::Broken(error) | End::Unread(error) => {
                 self.style.line(number, &format!("broken: {error}"));
-                reset();
+                reset().await;
             }
         }
         self.style.line(number, "closed");

@@ -1,6 +1,11 @@
 //! One direction of a connection: reads, waits as the faults say, shows, and writes.
 
-use std::{collections::VecDeque, future, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    future, io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -31,11 +36,13 @@ pub(super) enum End {
     Cut,
     /// The sender has closed its half, but after a stall nothing is passed on.
     Stalled,
-    /// A side is gone.
+    /// The sender is gone. What it had sent before was passed on, except after a stall.
     Broken(io::Error),
+    /// The receiver is gone. What it had sent before may still be read.
+    Unread(io::Error),
 }
 
-/// What waits for its time, behind all that was read before it. No bytes are the end.
+/// What waits for its time, after all that was read before it. No bytes are the end.
 #[derive(Debug, Default)]
 struct Queue {
     chunks: VecDeque<(Instant, Vec<u8>)>,
@@ -57,25 +64,35 @@ impl Queue {
     /// Waits until the first chunk is due.
     async fn due(&self) {
         match self.chunks.front() {
-            Some((due, _)) => time::sleep_until(*due).await,
+            Some((due, _)) => sleep_until(*due).await,
             None => future::pending().await,
         }
     }
 }
 
+/// Returns at once for a time that has come, where the timer would round up to the next millisecond.
+async fn sleep_until(time: Instant) {
+    if time > Instant::now() {
+        time::sleep_until(time).await;
+    }
+}
+
 /// Passes bytes on until the end of the direction.
 ///
-/// Reading goes on while bytes wait or are written, so that a reset is noticed.
+/// Reading goes on while bytes wait or are written, so that a reset is noticed. It is passed on after the bytes.
+/// `is_reset` is of both directions: after a reset, no end is passed on.
 pub(super) async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     faults: &Faults,
+    is_reset: &AtomicBool,
     mut random: Random,
     mut show: Show,
 ) -> End {
     let mut queue = Queue::default();
     let mut buffer = vec![0; READ_SIZE];
     let mut is_read = false;
+    let mut broken = None;
     let mut writing = Writing::new(faults);
     while !(is_read && writing.is_stalled) {
         if writing.is_at(faults.cut_after) {
@@ -91,10 +108,16 @@ pub(super) async fn pump(
             () = queue.due(), if writing.is_idle() => {
                 let chunk = queue.pop().unwrap_or_default();
                 if chunk.is_empty() {
+                    if let Some(error) = broken {
+                        return End::Broken(error);
+                    }
+                    if is_reset.load(Ordering::Relaxed) {
+                        return End::HalfClosed;
+                    }
                     show.end();
                     return match to.shutdown().await {
                         Ok(()) => End::HalfClosed,
-                        Err(error) => End::Broken(error),
+                        Err(error) => End::Unread(error),
                     };
                 }
                 // Before it is written, so that a request is shown before its reply.
@@ -102,22 +125,27 @@ pub(super) async fn pump(
             }
             written = writing.next(&mut to), if writing.is_busy() => {
                 if let Err(error) = written {
-                    return End::Broken(error);
+                    // The system tells a reset once. Whoever reads from there sees an end.
+                    let seen = error.kind() == io::ErrorKind::ConnectionReset;
+                    is_reset.fetch_or(seen, Ordering::Relaxed);
+                    return End::Unread(error);
                 }
             }
             read = from.read(&mut buffer), if !is_read && queue.length < MAX_QUEUE => {
-                let length = match read {
-                    Ok(length) => length,
-                    Err(error) => return End::Broken(error),
-                };
+                let length = read.unwrap_or_else(|error| {
+                    broken = Some(error);
+                    0
+                });
                 is_read = length == 0;
                 let delay = faults.delay.saturating_add(random.up_to(faults.jitter));
                 let due = Instant::now() + delay.min(LONGEST_DELAY);
                 queue.push(due, buffer.get(..length).unwrap_or_default().to_vec());
             }
+            // Stalled, with a full queue: the other direction goes on.
+            else => future::pending().await,
         }
     }
-    End::Stalled
+    broken.map_or(End::Stalled, End::Broken)
 }
 
 /// A chunk that is written, no further than the faults let it, and no faster.
@@ -180,7 +208,7 @@ impl<'a> Writing<'a> {
         let mut rest = self.chunk.get(self.written..).unwrap_or_default();
         let rate = self.faults.rate.map(|rate| rate.max(1));
         if let Some(rate) = rate {
-            time::sleep_until(self.next).await;
+            sleep_until(self.next).await;
             let slice = usize::try_from(rate / SLICES).unwrap_or(usize::MAX).max(1);
             rest = rest.get(..slice).unwrap_or(rest);
         }
@@ -234,7 +262,7 @@ mod tests {
         let show = Show::new(Arc::new(style), &FramingSpec::default(), 1, Direction::Up);
         tokio::spawn(async move {
             let random = Random::new(7, 1, Direction::Up);
-            pump(from, to, &faults, random, show).await
+            pump(from, to, &faults, &AtomicBool::new(false), random, show).await
         });
         (near, far)
     }

@@ -195,3 +195,35 @@ async fn advice_of_a_server_does_not_change_the_terminal() {
     assert!(!called.stderr.contains('\x1b'), "{called:?}");
     peer.followed().await;
 }
+
+#[tokio::test]
+async fn description_does_not_change_the_terminal() {
+    let description = "{\\\"protocol\\\":\\\"Bank\u{9b}2J\u{202e}\\\",\\\"operations\\\":[]}";
+    let script = format!("expect-any\nsend {{\"describe\":\"{description}\"}}");
+    for option in [&[][..], &["--json"]] {
+        let peer = scripted(&script, &["--format", "json"]).await;
+        let arguments = [&["describe", &peer.address], option].concat();
+        let shown = printed(ran(&arguments).await).join("\n");
+        assert!(shown.contains("2J"), "{shown:?}");
+        assert!(!shown.contains(['\u{9b}', '\u{202e}']), "{shown:?}");
+        peer.followed().await;
+    }
+}
+
+#[tokio::test]
+async fn wrong_description_is_told_with_what_to_do() {
+    for (reply, said) in [
+        ("[1]", "the reply is not a description"),
+        (
+            r#"{"describe":"{}"}"#,
+            "the description is not one of tcs: missing field",
+        ),
+    ] {
+        let script = format!("expect-any\nsend {reply}");
+        let peer = scripted(&script, &["--format", "json"]).await;
+        let described = ran(&["describe", &peer.address]).await;
+        fails(&described, 5, said);
+        fails(&described, 5, "\n  see the reply with `tcs call`");
+        peer.followed().await;
+    }
+}

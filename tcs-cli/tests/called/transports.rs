@@ -232,3 +232,27 @@ async fn proxy_decrypts_and_passes_between_transports() {
     );
     secure.stopped().await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn file_of_a_unix_socket_is_private_and_removed_at_the_end() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    for command in [&["listen", "--echo"][..], &["proxy", "localhost:1"]] {
+        let path = scratch_path("sock");
+        // What another run has left is replaced.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+        let address = format!("unix:{}", path.display());
+        let arguments = match command {
+            ["proxy", upstream] => vec!["proxy", &address, upstream],
+            _ => [command, &[address.as_str()]].concat(),
+        };
+        let mut process = tcs(&arguments);
+        process.line().await;
+        let file = std::fs::metadata(&path).expect("it listens");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{command:?}");
+        process.interrupt().await;
+        assert_eq!(process.finished().await.status.code(), Some(0));
+        assert!(!path.exists(), "{command:?}");
+    }
+}

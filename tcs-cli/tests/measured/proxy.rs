@@ -1,11 +1,11 @@
 //! `tcs proxy`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tcs_tests::{frame, process::Process, within};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::tcs;
@@ -28,7 +28,11 @@ async fn proxied(arguments: &[&str]) -> Proxied {
     let mut proxy = tcs(&all);
     let listening = proxy.line().await;
     let listen = listening.split_whitespace().nth(2).expect(&listening);
-    let client = TcpStream::connect(listen).await.expect("it listens");
+    let client = TcpSocket::new_v4().expect("a socket");
+    // What it does not read soon waits in the proxy.
+    client.set_recv_buffer_size(1 << 12).expect("a socket");
+    let client = client.connect(listen.parse().expect("an address")).await;
+    let client = client.expect("it listens");
     let (server, _) = within(upstream.accept()).await.expect("it connects");
     Proxied {
         proxy,
@@ -173,6 +177,89 @@ async fn proxy_passes_resets_on() {
 }
 
 #[tokio::test]
+async fn proxy_passes_on_what_came_before_a_reset() {
+    for faults in [&[][..], &["--delay", "20ms"]] {
+        let mut it = proxied(&[&["--quiet"], faults].concat()).await;
+        it.up(b"request").await;
+        it.server.write_all(b"reply").await.expect("it reads");
+        it.server.set_zero_linger().expect("it is open");
+        drop(it.server);
+        // What it sends now cannot arrive.
+        let written = it.client.write_all(b"late").await;
+        received(&mut it.client, b"reply").await;
+        // The system tells a reset once.
+        let end = written.and(rest(&mut it.client).await);
+        let error = end.expect_err("a reset");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+
+        let mut it = proxied(&[&["--quiet"], faults].concat()).await;
+        it.client.write_all(b"request").await.expect("it reads");
+        it.client.set_zero_linger().expect("it is open");
+        drop(it.client);
+        received(&mut it.server, b"request").await;
+        rest(&mut it.server).await.expect_err("a reset");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn proxy_passes_on_to_a_slow_client_what_came_before_a_reset() {
+    let mut it = proxied(&["--framing", "verbatim"]).await;
+    let reply = vec![b'x'; 256 << 10];
+    within(it.server.write_all(&reply)).await.expect("it reads");
+    let mut shown = 0;
+    while shown < reply.len() {
+        let line = it.line().await;
+        if let Some(message) = line.strip_prefix("#1 <- message ") {
+            let (length, _) = message.split_once(' ').expect("a length");
+            shown += length.parse::<usize>().expect("a length");
+        }
+    }
+    it.server.set_zero_linger().expect("it is open");
+    drop(it.server);
+    let broken = it.proxy.line().await;
+    assert!(broken.contains("#1 broken: "), "{broken}");
+    // The system of the proxy has what the client has no room for.
+    received(&mut it.client, &reply).await;
+    rest(&mut it.client).await.expect_err("a reset");
+}
+
+#[tokio::test]
+async fn proxy_keeps_nothing_that_is_due() {
+    let mut it = proxied(&["--quiet"]).await;
+    let mut best = Duration::MAX;
+    for _ in 0..200 {
+        let start = Instant::now();
+        it.up(b"ping").await;
+        it.down(b"pong").await;
+        best = best.min(start.elapsed());
+    }
+    // A timer is rounded up to the next millisecond.
+    assert!(best < Duration::from_millis(1), "{best:?}");
+}
+
+#[tokio::test]
+async fn proxy_takes_no_more_than_fits_after_a_stall() {
+    for fault in ["--stall-after", "--cut-after"] {
+        let mut it = proxied(&["--quiet", fault, "up:2M"]).await;
+        let megabytes = vec![b'x'; 2 << 20];
+        it.up(&megabytes).await;
+        if fault == "--cut-after" {
+            assert_eq!(rest(&mut it.server).await.expect("an end"), b"");
+            continue;
+        }
+        // So much that nobody takes it.
+        let sent = tokio::time::timeout(Duration::from_millis(500), async {
+            while it.client.write_all(&megabytes).await.is_ok() {}
+        });
+        sent.await.expect_err("the client waits");
+        it.down(b"reply").await;
+        it.server.shutdown().await.expect("it is open");
+        assert_eq!(rest(&mut it.client).await.expect("an end"), b"");
+    }
+}
+
+#[tokio::test]
 async fn proxy_stalls_one_direction() {
     let mut it = proxied(&["--framing", "verbatim", "--stall-after", "up:3"]).await;
     it.client
@@ -261,4 +348,29 @@ async fn delay_may_be_longer_than_the_clock() {
     for _ in 0..20 {
         proxied.down(&frame("hello")).await;
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn proxy_goes_on_after_it_could_not_accept() {
+    let upstream = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let upstream_addr = upstream.local_addr().expect("it has one").to_string();
+    let mut command = tokio::process::Command::new("sh");
+    let script = "ulimit -n 16; exec \"$0\" proxy 127.0.0.1:0 \"$1\" --quiet 2>&1";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tcs"), &upstream_addr]);
+    let mut proxy = Process::run(&mut command);
+    let listening = proxy.line().await;
+    let listen = listening.split_whitespace().nth(2).expect(&listening);
+    // The proxy takes each on its way, and has no descriptors for all.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(TcpStream::connect(listen).await.expect("it listens"));
+    }
+    let told = proxy.line().await;
+    assert!(
+        told.starts_with("tcs: cannot accept a connection: "),
+        "{told}"
+    );
 }

@@ -120,6 +120,20 @@ async fn memcached_tells_in_its_own_terms_what_is_wrong() {
     ] {
         assert_eq!(said_to(sent).await, told, "{sent}");
     }
+    // A line may name a large value often, and gets no more than the limit at once.
+    let value = "x".repeat(1_000_000);
+    let set = format!("set large 0 0 1000000\r\n{value}\r\n");
+    assert_eq!(said_to(&set).await, "STORED\r\n");
+    let few = said_to(&format!("get{}\r\n", " large".repeat(8))).await;
+    let found = format!("VALUE large 0 1000000\r\n{value}\r\n");
+    assert_eq!(few, format!("{}END\r\n", found.repeat(8)));
+    for verb in ["get", "gets"] {
+        let many = said_to(&format!("{verb}{}\r\nversion\r\n", " large".repeat(20))).await;
+        assert_eq!(
+            many,
+            "SERVER_ERROR out of memory writing get response\r\nVERSION 1.6.0\r\n"
+        );
+    }
     // A key that is not UTF-8 is a bad request, after which the connection goes on.
     assert_eq!(
         told(b"delete \xff\r\ndelete \xff noreply\r\nversion\r\n").await,
@@ -195,6 +209,20 @@ async fn smtp_tells_in_its_own_terms_what_is_wrong() {
         (
             "MAIL FROM:<a@b>\r\nEHLO me\r\nRCPT TO:<c@d>\r\nMAIL FROM:<e@\x1b[31m>\r\nRCPT TO:<g@h>\r\nDATA\r\nx\r\n.\r\n".to_owned(),
             format!("250 ok\r\n250-mail.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 STARTTLS\r\n503 not now\r\n{replies}250 taken\r\n"),
+        ),
+        // Recipients are limited, and what is given up makes room.
+        (
+            format!(
+                "MAIL FROM:<a@b>\r\n{}RSET\r\nMAIL FROM:<{}>\r\nMAIL FROM:<{}>\r\nRCPT TO:<c@d>\r\n",
+                "RCPT TO:<c@d>\r\n".repeat(102),
+                "x".repeat(255),
+                "x".repeat(254),
+            ),
+            format!(
+                "{}{}250 ok\r\n501 the path is too long\r\n250 ok\r\n250 ok\r\n",
+                "250 ok\r\n".repeat(101),
+                "452 too many recipients\r\n".repeat(2),
+            ),
         ),
         // What is smuggled stays in the mail.
         (
@@ -368,6 +396,21 @@ async fn irc_carries_messages_between_two_clients() {
         (
             &[&vec![b'x'; (8 << 20) + 1][..], b"\nNICK zoe\n"].concat(),
             "ERROR :a message of 8388609 bytes exceeds `max_frame_len` of 8388608 bytes\r\n",
+        ),
+        // A source before the command, and a colon before the last word.
+        (
+            b":me NICK :zoe\r\n:me USER :zo\r\nJOIN :#tea\r\n:me\r\n",
+            ":tcs 001 zoe :welcome\r\n:tcs 422 zoe :no message of the day\r\n\
+             :zoe!zo@tcs JOIN #tea\r\n:tcs 366 zoe #tea :end of names\r\n",
+        ),
+        // What others would read as something else is no name.
+        (
+            b"NICK ::zoe\nNICK :zoe and zack\nNICK zoe!x@y\nUSER :zo zack\nNICK zoe\nUSER ::zo\nUSER zo\nJOIN :#tea :cup\n",
+            ":tcs 432 * :this is no nickname\r\n:tcs 432 * :this is no nickname\r\n\
+             :tcs 432 * :this is no nickname\r\n:tcs 468 * :this is no name of a user\r\n\
+             :tcs 468 * :this is no name of a user\r\n\
+             :tcs 001 zoe :welcome\r\n:tcs 422 zoe :no message of the day\r\n\
+             :tcs 421 zoe JOIN :unknown command\r\n",
         ),
         (
             b"NICK zoe\rUSER zoe\n",
