@@ -29,8 +29,8 @@ pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
     /// How many of them were consumed.
     consumed: usize,
-    /// How many bytes may be there beyond [`READ_AHEAD`], because the function waits for the rest of a message.
-    demand: usize,
+    /// If the function waits for a message, how many bytes of it have arrived. So many may be there beyond [`READ_AHEAD`].
+    demand: Option<usize>,
     has_ended: bool,
     /// Memory reserved for a message that is longer than what is read ahead otherwise.
     reserved: Option<Reservation>,
@@ -85,12 +85,20 @@ impl ReadAhead {
     /// Sets whether the function waits for more than there is, so that a message may be longer than what is read ahead
     /// otherwise. Its framing has a limit for it.
     pub(crate) fn set_demand(&mut self, is_waited_for: bool) {
-        self.demand = if is_waited_for { self.len() } else { 0 };
+        self.demand = is_waited_for.then(|| self.len());
     }
 
-    /// Returns `true` if the function waits for the rest of a message.
-    pub(crate) const fn has_demand(&self) -> bool {
-        self.demand > 0
+    /// Returns how many bytes of a message have arrived, if the function waits for one.
+    pub(crate) const fn demand(&self) -> Option<usize> {
+        self.demand
+    }
+
+    /// Returns the maximum number of bytes that are read ahead.
+    const fn limit(&self) -> usize {
+        match self.demand {
+            Some(arrived) => READ_AHEAD + arrived,
+            None => READ_AHEAD,
+        }
     }
 
     /// Returns `true` if the bytes have more memory than the pool keeps, which must be [reserved](Self::reserve).
@@ -108,7 +116,7 @@ impl ReadAhead {
 
     /// Returns `true` if nothing more is read ahead.
     pub(crate) const fn is_full(&self) -> bool {
-        self.len() >= READ_AHEAD + self.demand
+        self.len() >= self.limit()
     }
 
     /// Records that bytes were read.
@@ -134,7 +142,7 @@ impl ReadAhead {
         while !self.has_ended && !self.is_full() {
             let mut piece = [const { MaybeUninit::uninit() }; 4096];
             let mut piece = ReadBuf::uninit(&mut piece);
-            let mut piece = piece.take(READ_AHEAD + self.demand - self.len());
+            let mut piece = piece.take(self.limit() - self.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
@@ -156,7 +164,7 @@ impl ReadAhead {
     /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
     /// reply waits for the last.
     pub(super) fn move_to(&mut self, buffer: &mut Vec<u8>) -> ReadState {
-        self.demand = 0;
+        self.demand = None;
         self.bytes.drain(..take(&mut self.consumed));
         let room = buffer.capacity() - buffer.len();
         let moved = room.min(self.bytes.len());

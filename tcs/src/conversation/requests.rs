@@ -49,7 +49,9 @@ pub trait Receives {
 /// is none, the function is dropped, its request has *failed*, and the connection closes.
 ///
 /// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
-/// time from one message to the next, and [`frame_timeout`](crate::server::Server::frame_timeout) the time of one.
+/// time from one message to the next, whatever the function waits for. If it waits for the peer,
+/// [`idle_timeout`](crate::server::Server::idle_timeout) limits the time until the first byte of a message, and
+/// [`frame_timeout`](crate::server::Server::frame_timeout) the time from there to its last.
 ///
 /// # Examples
 ///

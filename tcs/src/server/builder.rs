@@ -299,6 +299,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Frames that are not requests, such as notices, do not restart it. A frame that has started in time may
     /// still complete.
     ///
+    /// It also limits how long a function waits for the first byte of a further message of its request
+    /// ([`Requests`](crate::protocol::Requests)). Then the function is dropped, and its request is answered *timed out*.
+    ///
     /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
     /// waiting; 30 s for a [`OnceServer`].
@@ -319,6 +322,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Sets how long a protocol function may take, counted from its first wait.
+    ///
+    /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives further messages
+    /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
     /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
     /// connection closes if it has a session. A function that does not wait, or runs under `blocking`, is

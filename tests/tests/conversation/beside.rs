@@ -210,6 +210,57 @@ async fn chunk_that_has_not_begun_has_no_frame_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn upload_ends_if_its_peer_is_silent() {
+    // Without chunks, after one, after a part of one that came in time, and with notices, which are no messages.
+    for sent in [
+        vec![frame("a")],
+        vec![[frame("a"), chunks(9), frame("b")].concat()],
+        vec![
+            [frame("a"), chunks(9), b"\0\0".to_vec()].concat(),
+            b"\0\x01b".to_vec(),
+        ],
+        vec![[frame("a"), chunks(9)].concat(), control(0x80, "")],
+    ] {
+        let server = ConcurrentServer::new(Upload).idle_timeout(LIMIT);
+        let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+        let is_notice = sent.last() == Some(&control(0x80, ""));
+        let mut began = Instant::now();
+        for (i, bytes) in sent.iter().enumerate() {
+            if i > 0 {
+                sleep(ALMOST).await;
+                began = if is_notice { began } else { Instant::now() };
+            }
+            patiently(peer.send(bytes)).await;
+        }
+        let text = "no further message of the request arrived within 5s (`idle_timeout`)";
+        let ended = Heard::Control(code::TIMED_OUT, text.to_owned());
+        assert_eq!(patiently(peer.hear()).await, ended);
+        ended_in_time(began, LIMIT);
+        assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+        assert_eq!(patiently(peer.hear()).await, Heard::End);
+        drop(peer);
+        let report = patiently(serving).await.expect("no panic");
+        assert_eq!(outcomes(&report), [0, 1, 0, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn upload_goes_on_as_long_as_its_chunks_come() {
+    let server = ConcurrentServer::new(Upload).idle_timeout(LIMIT);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 10);
+    patiently(peer.send([frame("a"), chunks(9)].concat())).await;
+    for _ in 0..3 {
+        sleep(ALMOST).await;
+        // A byte begins the chunk, which then has the time of a frame.
+        patiently(peer.send(b"\0")).await;
+        sleep(2 * LIMIT).await;
+        patiently(peer.send(b"\0\0\x01b")).await;
+    }
+    patiently(peer.send(control(0x84, ""))).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("bbb"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn notice_beside_a_function_starts_no_idle_time() {
     let gates = Gates::default();
     let server = ConcurrentServer::new(Ordered::new(gates.clone())).idle_timeout(LIMIT);

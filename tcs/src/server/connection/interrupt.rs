@@ -15,6 +15,8 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
     CutFrame(Limit),
+    /// The function waits for a further message of its request, and nothing has arrived for this limit (`idle_timeout`).
+    Silent(Limit),
     /// There is no memory for a long chunk of the request.
     OverBudget,
     /// The framing cannot carry an item of the reply.

@@ -415,12 +415,26 @@ impl Io {
     ) -> Poll<Interrupt> {
         clock.start(self.registration.now());
         let timed_out = clock.deadline(self.registration.limits().request);
-        let cut = if ahead.has_demand() {
+        let is_silent = ahead.demand() == Some(0) && ahead.len() == 0;
+        let cut = if is_silent {
+            let began = self.clocks.frame.start(self.registration.now());
+            Deadline::after(began, self.idle_limit)
+        } else if ahead.demand().is_some() {
             self.part_deadline(ahead.len())
         } else {
             Deadline::NEVER
         };
-        self.poll_while_functions_wait(timed_out, cut, ahead, write, cx)
+        match self.poll_while_functions_wait(timed_out, cut, ahead, write, cx) {
+            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && ahead.len() == 0 => {
+                Poll::Ready(Interrupt::Silent(limit))
+            }
+            // The message has begun in time, and has a time of its own.
+            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            waited => waited,
+        }
     }
 
     /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not

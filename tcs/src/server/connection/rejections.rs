@@ -77,6 +77,12 @@ pub(super) fn late_chunk(limit: Limit) -> Rejection {
     Rejection::new(RejectionKind::TimedOut, text)
 }
 
+/// Returns the rejection of a request without a further message within this limit.
+pub(super) fn no_chunk(limit: Limit) -> Rejection {
+    let text = format!("no further message of the request arrived within {limit} (`idle_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
 /// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
 pub(super) fn timed_out(limits: &Limits) -> Rejection {
     let text = format!("no reply within {} (`request_timeout`)", limits.request);

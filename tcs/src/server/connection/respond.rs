@@ -21,7 +21,7 @@ use super::{
     io::Io,
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
-        timed_out,
+        no_chunk, timed_out,
     },
 };
 use crate::{
@@ -341,6 +341,10 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             Interrupt::CutFrame(limit) => {
                 self.reject(&late_chunk(limit))?;
+                self.close_in_chunk();
+            }
+            Interrupt::Silent(limit) => {
+                self.reject(&no_chunk(limit))?;
                 self.close_in_chunk();
             }
             Interrupt::Unsendable(error) => return self.unsendable_item(error),

@@ -48,11 +48,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             credit.set_searched(credit.searched().saturating_sub(consumed));
         }
         let is_fed = chunks.give(batch, end, cursor);
-        if !self.ahead.has_demand() {
-            // The time of another message begins.
+        let demanded = self.ahead.demand();
+        self.ahead.set_demand(!is_fed);
+        if is_fed || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
+            // The time begins until another message, or of one whose first byte has arrived.
             self.io.end_frame();
         }
-        self.ahead.set_demand(!is_fed);
         if is_fed {
             // `request_timeout` is for each message.
             clock.stop();
