@@ -76,7 +76,7 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither the request nor known from the connection",
     label = "not a `FromContext` type",
-    note = "the request is the first parameter without a helper attribute, and there is one",
+    note = "the request is the first parameter without a helper attribute, and there is one: a struct or a tuple can hold several values",
     note = "write `#[state]` before what all connections share, `#[session]` before what one keeps",
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext` or `FromSession`"
 )]

@@ -166,6 +166,10 @@ fn each_mistake_is_one_error() {
             "rustc says it of the parameter and of the call",
         ),
         (
+            "requests_without_option",
+            "rustc says it of the parameter and of the call",
+        ),
+        (
             "server_given_function_with_port",
             "rustc says it of the argument and at the next method",
         ),

@@ -87,14 +87,16 @@ impl<'a> TraitImpl<'a> {
             return;
         }
         let library = &self.model.options.library;
-        let bound = library.bound(kept, requirement.trait_name);
         if !self.ty.generics.params.is_empty() {
-            self.bounds.extend(bound);
+            self.bounds
+                .extend(library.bound(kept, requirement.trait_name));
             return;
         }
-        self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
         let (declaration, path) = alias(self.ty.item_name, &name, kept);
+        // By the alias, because rustc would suggest `'tcs` for a lifetime that is hidden in the type.
+        let bound = library.bound(&path, requirement.trait_name);
+        self.bounds.extend(quote!(for<'tcs> #bound));
         let check = library.item(requirement.check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration

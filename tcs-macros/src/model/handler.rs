@@ -13,7 +13,7 @@ use super::{
 use crate::{
     errors::Errors,
     item::Function,
-    options::Side,
+    options::{Options, Side},
     syntax::{
         bare, find_impl, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
@@ -140,7 +140,11 @@ impl Parameters {
     }
 
     /// Finds where the parameters of a function that is a protocol come from, and the type of its request.
-    pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
+    pub(super) fn resolve(
+        options: &Options,
+        function: &Function,
+        errors: &mut Errors,
+    ) -> (Self, Option<Type>) {
         let mut parameters = Self::default();
         let mut request = None;
         let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
@@ -169,6 +173,11 @@ impl Parameters {
                         // It may have been meant as the request, so that one is not reported as missing.
                         has_request = true;
                     }
+                }
+                Role::Plain
+                    if options.means_state && !parameter::is_known_of_connection(&parameter.ty) =>
+                {
+                    parameters.0.extend(guessed_state(parameter));
                 }
                 role => parameters.resolve_one(role, parameter, errors),
             }

@@ -5,7 +5,7 @@ use syn::{Type, TypeReference};
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_impl, has_future, is_unsized, lifetimes},
+    syntax::{bare, find_impl, has_future, has_iterator, is_unsized, lifetimes},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
@@ -79,6 +79,11 @@ pub(super) fn resolve_output(
     if has_future(&output) {
         let message = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, message);
+        return None;
+    }
+    if let Some(keyword) = find_impl(&output).filter(|_| has_iterator(&output)) {
+        let message = "an iterator is no message: return a `Vec`, or send its items with `replies`";
+        errors.at(&keyword, message);
         return None;
     }
     resolve_type(&output, what, errors).cloned()

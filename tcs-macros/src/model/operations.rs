@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Attribute, FnArg, Generics, PatType, Type, ext::IdentExt as _};
+use syn::{FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
     describe,
@@ -23,7 +23,7 @@ use crate::{
     syntax::{
         is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
-        mentions_one_of, path_starts, upper_camel, without_argument,
+        mentions_one_of, path_starts, same_tokens, upper_camel, without_argument,
     },
 };
 
@@ -232,10 +232,15 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let mut sig = function.sig.clone();
     // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
     let may_keep = options.given(OptionName::Push).is_some();
-    let may_keep = |attr: &Attribute| may_keep && parameter::is_ours(attr);
+    let is_handle = |ty: &Type| {
+        let mut words = path_starts(ty.to_token_stream()).into_iter();
+        words.any(|word| is_one_of(&word, &["Push", "PushGroup"]))
+    };
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input
-            && (parameter::is_context(parameter, function) || parameter.attrs.iter().any(may_keep))
+            && (parameter::is_context(parameter, function)
+                || (may_keep || is_handle(&parameter.ty))
+                    && parameter.attrs.iter().any(parameter::is_ours))
         {
             let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
             *parameter.ty = Type::Verbatim(ty);
@@ -313,9 +318,10 @@ fn check_concrete<'t>(
     errors: &mut Errors,
 ) -> bool {
     let params = generics::param_idents(generics);
-    let generic: Vec<_> = messages
+    let mut generic: Vec<_> = messages
         .filter(|ty| mentions_one_of(*ty, &params))
         .collect();
+    generic.dedup_by(|one, other| same_tokens(*one, *other));
     let message = "both ends know the messages: name the type instead of a parameter";
     errors.at_each(&generic, message)
 }

@@ -81,6 +81,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
         return Role::Unclear;
     }
     let mut found = Role::Plain;
+    let mut secret = None;
     for attr in &parameter.attrs {
         let declared = match helper(attr.path()) {
             Some(word) if is_conditional(attr) => {
@@ -96,11 +97,15 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
             Some(word) if is_ours(attr) => resolve_helper(attr, word, errors),
             _ => continue,
         };
+        if declared == Role::Secret {
+            secret = Some(attr.path());
+        }
         found = match found {
             Role::Plain => declared,
             Role::Unclear => Role::Unclear,
             _ => {
-                let word = attr.path().to_token_stream();
+                // A secret is an argument, so what says that it is none was meant.
+                let word = secret.unwrap_or_else(|| attr.path()).to_token_stream();
                 let help = "a parameter has one helper attribute: remove";
                 errors.at(&word, format_args!("{help} `#[{word}]`"));
                 Role::Unclear

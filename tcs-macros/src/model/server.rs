@@ -60,7 +60,7 @@ impl<'a> ServerFunction<'a> {
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
-        let (parameters, request) = Parameters::resolve(function, errors);
+        let (parameters, request) = Parameters::resolve(options, function, errors);
         let reply = resolve_reply(function, errors);
         let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
         let handler = Handler::new(function, kind, parameters);

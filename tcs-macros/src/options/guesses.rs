@@ -1,9 +1,9 @@
 //! What was probably meant by a word that is not an option.
 
 use proc_macro2::Ident;
-use syn::parse::ParseStream;
+use syn::{Token, parse::ParseStream};
 
-use super::Side;
+use super::{Side, spec::OptionSpec};
 use crate::syntax::{at_element_end, nearest, upper_camel};
 
 /// What is set by methods of servers and clients.
@@ -33,15 +33,49 @@ const HANDLE_OPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The helper attributes of parameters that have no option of their name.
+const HELPERS: &[&str] = &["context", "secret", "state"];
+
+/// Returns the option that a word before `rest` was probably meant to be.
+pub(super) fn meant(side: Side, word: &str, rest: ParseStream<'_>) -> Option<&'static OptionSpec> {
+    if SETTINGS.split(' ').any(|setting| setting == word) || HELPERS.contains(&word) {
+        return None;
+    }
+    if at_element_end(rest)
+        && let Some((option, _)) = library_type(word)
+    {
+        return side.option(option);
+    }
+    let names: Vec<_> = side.options().iter().map(|option| option.text).collect();
+    let by_name = handle_option(word).filter(|meant| names.contains(meant));
+    let by_name = by_name.or_else(|| nearest(word, &names));
+    let name = by_name.or_else(|| Some(library_value(&rest.fork())?.0))?;
+    side.option(name)
+}
+
+/// Returns the option that a value `= Json` is for.
+fn library_value(input: ParseStream<'_>) -> Option<(&'static str, &'static str)> {
+    input.parse::<Token![=]>().ok()?;
+    let value: Ident = input.parse().ok()?;
+    library_type(&value.to_string()).filter(|_| at_element_end(input))
+}
+
 /// Says what to write instead of a word that is neither an option nor the name, before `rest`. `name` is what was
-/// given as the name before.
+/// given as the name before, and `meant` the option that it probably is.
 pub(super) fn unknown(
     side: Side,
     name: Option<&Ident>,
     word: &str,
+    meant: Option<&OptionSpec>,
     rest: ParseStream<'_>,
 ) -> String {
-    let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
+    let settings = SETTINGS.split(' ');
+    let end = format!("_{word}");
+    let is_option = [Side::Server, Side::Client]
+        .iter()
+        .any(|side| side.option(word).is_some());
+    let is_setting = |setting: &&str| !is_option && setting.ends_with(&end);
+    let is_common = |setting: &&str| setting.starts_with("request_");
     let (is_alone, attribute) = (at_element_end(rest), side.attribute());
     if is_alone && let Some((option, ty)) = library_type(word) {
         format!("`{ty}` is a {option}: write `{option} = {ty}`")
@@ -50,13 +84,18 @@ pub(super) fn unknown(
             Some(name) => format!("the type has the name `{name}` already: remove this one"),
             None => format!("the name comes first: write `{attribute}({word}, …)`"),
         }
-    } else if SETTINGS.split(' ').any(|setting| setting == word) {
+    } else if settings.clone().any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
-    } else if let Some(meant) = handle_option(word).filter(|meant| options.contains(meant)) {
-        format!("did you mean `{meant}`?")
-    } else if let Some(meant) = nearest(word, &options) {
-        format!("did you mean `{meant}`?")
+    } else if HELPERS.contains(&word) {
+        format!("`{word}` is for a parameter: write `#[{word}]` before it")
+    } else if let Some(meant) = meant {
+        format!("did you mean `{}`?", meant.text)
+    } else if let Some(setting) = settings.filter(is_setting).max_by_key(is_common) {
+        format!(
+            "a setting is a method: call `.{setting}(…)` or the like on the server or the client"
+        )
     } else {
+        let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
         let known = options.join("`, `");
         // On a line of its own: the list alone is as long as a message may be.
         format!("unknown option `{word}`: write one of\n`{known}`")
@@ -64,7 +103,7 @@ pub(super) fn unknown(
 }
 
 /// Returns the option that a word probably means, if it is one that declares messages for a handle.
-pub(super) fn handle_option(word: &str) -> Option<&'static str> {
+fn handle_option(word: &str) -> Option<&'static str> {
     let mut options = HANDLE_OPTIONS.iter();
     let (option, _) = options.find(|(_, words)| words.split(' ').any(|known| known == word))?;
     Some(option)

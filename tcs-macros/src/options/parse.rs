@@ -3,7 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{
-    Error, Expr, ExprCast, FnArg, Ident, Path, Result, Token, Type,
+    Error, Expr, ExprCast, FnArg, Ident, LitStr, Path, Result, Token, Type,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -12,7 +12,7 @@ use syn::{
 
 use super::{
     OptionName, Options, Side,
-    guesses::{handle_option, library_type, unknown},
+    guesses::{library_type, meant, unknown},
     spec::{OptionSpec, ValueKind},
 };
 use crate::{
@@ -50,7 +50,19 @@ impl Options {
                     _ => errors.push(error),
                 }
             } else if !at_element_end(input) {
-                errors.push(input.error("expected `,` before this"));
+                let is_semicolon = input.peek(Token![;]);
+                errors.push(input.error(if is_semicolon {
+                    "options are separated by commas: write `,` instead of `;`"
+                } else {
+                    "expected `,` before this"
+                }));
+                let ahead = input.fork();
+                ahead.parse::<Option<Token![;]>>()?;
+                let next = ahead.call(Ident::parse_any);
+                if next.is_ok_and(|next| self.side.option(&next.to_string()).is_some()) {
+                    input.parse::<Option<Token![;]>>()?;
+                    continue;
+                }
             }
             // The rest of an option with an error is skipped, so that the next one is parsed all the same.
             take_until(input, at_element_end);
@@ -75,9 +87,10 @@ impl Options {
             self.name = Some(word);
             return Ok(());
         }
-        if text == "name" && self.name.is_none() && input.peek(Token![=]) && input.peek2(Ident) {
-            input.parse::<Token![=]>()?;
-            let name: Ident = input.parse()?;
+        if matches!(&*text, "name" | "rename" | "type" | "type_name")
+            && self.name.is_none()
+            && let Some(name) = parse_name(input)
+        {
             let help = format!("write `{}({name}, …)`", self.side.attribute());
             self.name = Some(name);
             return Err(Error::new(
@@ -86,10 +99,17 @@ impl Options {
             ));
         }
         errors.complete(self.side.attribute(), &word);
-        let message = unknown(self.side, self.name.as_ref(), &text, input);
-        if let Some(option) = handle_option(&text).and_then(|meant| self.side.option(meant)) {
-            // Parameters of the function need what it declares, so without it they would be further errors.
-            self.parse_option(option, &word, input).ok();
+        let meant = meant(self.side, &text, input);
+        let message = unknown(self.side, self.name.as_ref(), &text, meant, input);
+        self.means_state |= text == "state";
+        // The function needs what it declares, so without it there would be further errors.
+        if let Some(option) = meant {
+            if at_element_end(input) && library_type(&text).is_some() {
+                let parse = |input: ParseStream<'_>| self.parse_option(option, &word, input);
+                parse.parse2(quote!(= #word)).ok();
+            } else {
+                self.parse_option(option, &word, input).ok();
+            }
         }
         Err(Error::new(word.span(), message))
     }
@@ -122,7 +142,11 @@ impl Options {
                 parse_equals(option, word, input)?;
                 let start = input.fork();
                 match parse_expr(option, input) {
-                    Ok(value) => *field(self) = Some(value),
+                    Ok(value) => {
+                        let unfit = find_unfit(option, &value);
+                        *field(self) = Some(value);
+                        unfit.map_or(Ok(()), Err)?;
+                    }
                     Err(error) => {
                         // A closure that is still written has its parameters, which are fields.
                         if let Some(closure) = parse_closure_start(&start) {
@@ -215,6 +239,34 @@ fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     };
     ParenthesizeGroups.visit_expr_mut(&mut value);
     Ok(value)
+}
+
+/// Returns the error of a session or a greeting that waits or fails, which neither can.
+fn find_unfit(option: &OptionSpec, value: &Expr) -> Option<Error> {
+    let text = option.text;
+    match (option.name, value) {
+        (OptionName::Session | OptionName::Greeting, Expr::Await(value)) => {
+            let message = format!("`{text}` cannot wait: write a value, and wait in the function");
+            Some(Error::new_spanned(value.await_token, message))
+        }
+        (OptionName::Session | OptionName::Greeting, Expr::Try(value)) => {
+            let message = format!("`{text}` cannot fail: write a value, such as an `Option`");
+            Some(Error::new_spanned(value.question_token, message))
+        }
+        _ => None,
+    }
+}
+
+/// Parses `= Name` or `= "Name"`, or takes nothing.
+fn parse_name(input: ParseStream<'_>) -> Option<Ident> {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>().ok()?;
+    let name = match ahead.parse::<Option<LitStr>>().ok()? {
+        Some(text) => text.parse().ok()?,
+        None => ahead.parse().ok()?,
+    };
+    input.advance_to(&ahead);
+    Some(name)
 }
 
 /// Parses what comes before the body of a closure, without the parameters that do not parse, and gives it a body.

@@ -19,8 +19,8 @@ pub(crate) use self::{
     paths::IntoModule,
     text::text_of,
     types::{
-        bare, find_impl, has_future, is_converted, is_named, is_unsized, mentions_one_of,
-        path_starts, same_tokens, with_marks, without_argument,
+        bare, find_impl, has_future, has_iterator, is_converted, is_named, is_unsized,
+        mentions_one_of, path_starts, same_tokens, with_marks, without_argument,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };

@@ -55,6 +55,12 @@ pub(crate) fn has_future(ty: &Type) -> bool {
     runs.any(|run| run == ["Future", "<", "Output", "="])
 }
 
+/// Returns `true` if a type with `impl` contains the name of a trait of several values.
+pub(crate) fn has_iterator(ty: &Type) -> bool {
+    let mut words = tokens_of(ty).into_iter().map(|token| token.to_string());
+    words.any(|word| matches!(&*word, "Iterator" | "IntoIterator" | "Stream"))
+}
+
 /// Returns `true` if one of the names is meant in tokens: `S` is not in `other::S`.
 pub(crate) fn mentions_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
     let starts = path_starts(tokens.to_token_stream());

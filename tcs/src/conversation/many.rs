@@ -9,9 +9,21 @@ use crate::{ConnectionInfo, Rejection, RejectionKind, Response, format::Encode};
 /// [`Response::many`](crate::Response::many).
 ///
 /// A test of the function can take the items from it.
-pub struct Many<'a, P: Streams>(Boxed<'a, P::Item<'a>>);
+pub struct Many<'a, P>(Box<dyn Items<'a, P> + Send + 'a>);
 
-type Boxed<'a, T> = Box<dyn Iterator<Item = Result<T, String>> + Send + 'a>;
+/// An iterator of items, which can be named without the bound: a type in a signature, whose option is missing, would be
+/// an error wherever the signature is repeated.
+trait Items<'a, P> {
+    fn next(&mut self) -> Option<Result<P::Item<'a>, String>>
+    where
+        P: Streams;
+}
+
+impl<'a, P: Streams, I: Iterator<Item = Result<P::Item<'a>, String>>> Items<'a, P> for I {
+    fn next(&mut self) -> Option<Result<P::Item<'a>, String>> {
+        Iterator::next(self)
+    }
+}
 
 impl<'a, P: Streams> Many<'a, P> {
     pub(crate) fn new<I>(items: I) -> Self
@@ -30,7 +42,7 @@ impl<'a, P: Streams> Iterator for Many<'a, P> {
     }
 }
 
-impl<P: Streams> fmt::Debug for Many<'_, P> {
+impl<P> fmt::Debug for Many<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Many").finish_non_exhaustive()
     }

@@ -35,7 +35,9 @@ use crate::{
     label = "no `Pushes`",
     note = "name the protocol, as in `Push<Chat>`, and add the type of the events to its attribute: `#[server_protocol(push = Event<'_>)]`"
 )]
-pub trait Pushes {
+// Where a handle is used without its option, rustc shows the line of the trait, so it says what to write.
+#[rustfmt::skip]
+pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
     /// The format of the events.
     type Format;
     /// An event. It may borrow.

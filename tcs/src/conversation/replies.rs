@@ -25,7 +25,9 @@ use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
     label = "no `Streams`",
     note = "add the type of the items to the attribute of its function: `#[server_protocol(replies = Row<'_>)]`"
 )]
-pub trait Streams {
+// Where a handle is used without its option, rustc shows the line of the trait, so it says what to write.
+#[rustfmt::skip]
+pub trait Streams { // implemented by `#[server_protocol(replies = Row<'_>)]`
     /// The format of the items.
     type Format;
     /// An item. It may borrow.

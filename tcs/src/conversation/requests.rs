@@ -28,7 +28,9 @@ use crate::{
     label = "no `Receives`",
     note = "add the type of the chunks to the attribute of its function: `#[server_protocol(requests = Chunk<'_>)]`"
 )]
-pub trait Receives {
+// Where a handle is used without its option, rustc shows the line of the trait, so it says what to write.
+#[rustfmt::skip]
+pub trait Receives { // implemented by `#[server_protocol(requests = Chunk<'_>)]`
     /// The format of the chunks.
     type Format;
     /// A chunk. It may borrow.
@@ -74,7 +76,7 @@ pub trait Receives {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Requests<'a, P: Receives> {
+pub struct Requests<'a, P> {
     conversation: &'a Conversation,
     batch: Messages,
     scratch: Vec<u8>,

@@ -195,7 +195,7 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     }
 }
 
-impl<Format, T: Encode<Format>, P: Streams> Encode<Format> for Response<T, Many<'_, P>> {
+impl<Format, T: Encode<Format>, P> Encode<Format> for Response<T, Many<'_, P>> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
             // The caller would take the stream for an empty one.

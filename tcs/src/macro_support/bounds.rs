@@ -72,7 +72,7 @@ impl<T: Default> DefaultSession for T {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither the request nor known from the connection",
     label = "not a `FromContext` type",
-    note = "the request is the first parameter without a helper attribute, and there is one",
+    note = "the request is the first parameter without a helper attribute, and there is one: a struct or a tuple can hold several values",
     note = "write `#[state]` before what all connections share",
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`",
     note = "a type with `FromSession` borrows the session, and this function has it as `&mut`: take it as `&`, or without that type"

@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-#[server_protocol(timeout = 5)]
+#[server_protocol(priority = 5)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }
