@@ -88,15 +88,15 @@ impl<F: Framing> ConnectionFraming<F> {
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.is_special {
-            // A stateless framing finds the same message again. The compiler then sees that no message
-            // comes from a call, and keeps the parts of one in registers, also of later frames.
+            // The same message is found again. The compiler then sees that no message comes from a call, and keeps the
+            // parts of one in registers, also of later frames.
             match self.special(
                 input.bytes(),
                 input.limit(),
                 input.side(),
                 input.read_state(),
             )? {
-                Some(frame) if F::IS_STATELESS && frame.kind == FrameKind::Message => {}
+                Some(frame) if F::PARSE_IS_IDEMPOTENT && frame.kind == FrameKind::Message => {}
                 first => return Ok(first),
             }
         }

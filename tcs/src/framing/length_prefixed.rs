@@ -52,7 +52,7 @@ pub struct LengthPrefixed;
 impl Framing for LengthPrefixed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
-    const IS_STATELESS: bool = true;
+    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON

@@ -82,7 +82,7 @@ impl Framing for Multiplexed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
     // Parsed twice, a frame sets the same id and deadline.
-    const IS_STATELESS: bool = true;
+    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
