@@ -60,7 +60,7 @@ pub(super) struct Registry {
     /// Notified whenever a connection opens or ends.
     changed: Notify,
     /// How many milliseconds the sweeper had run at its last sweep.
-    now: AtomicU64,
+    swept_at: AtomicU64,
     /// How many connections have begun to wait for memory since the last sweep.
     memory_waits: AtomicUsize,
     /// Milliseconds between two sweeps.
@@ -103,7 +103,7 @@ impl Registry {
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
             changed: Notify::new(),
-            now: AtomicU64::new(0),
+            swept_at: AtomicU64::new(0),
             memory_waits: AtomicUsize::new(0),
             tick,
         })
@@ -174,7 +174,7 @@ impl Registry {
     /// Wakes the connections whose deadline is at most `now`.
     fn sweep_at(&self, now: u64) {
         // First, because they look at it when they are woken.
-        self.now.store(now, Ordering::Relaxed);
+        self.swept_at.store(now, Ordering::Relaxed);
         self.set_flag(EXPIRED, now);
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
             self.wake_all();
@@ -294,7 +294,7 @@ impl Registry {
     /// Returns the latest time that it can be, because the clock may lag.
     #[inline]
     fn latest(&self) -> u64 {
-        self.now.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
+        self.swept_at.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
     }
 
     /// Returns the totals so far.

@@ -96,7 +96,7 @@ impl Registration {
     /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
     pub(in super::super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.as_millis() <= self.registry.now.load(Ordering::Relaxed)
+        deadline.as_millis() <= self.registry.swept_at.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
