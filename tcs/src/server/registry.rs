@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
+    entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -278,7 +278,7 @@ impl Registry {
         let now = self.latest();
         let inner = lock(&self.inner);
         let evictable = inner.entries.values().rev().filter_map(|entry| {
-            let idle_time = entry.idle_time(now).filter(|_| !entry.has(!EXPIRED));
+            let idle_time = entry.idle_time(now).filter(|_| !entry.has(CLOSING));
             Some((idle_time?, entry))
         });
         // Of several, it returns the last. That is the oldest.

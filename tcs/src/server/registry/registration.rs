@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
+        entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -118,7 +118,7 @@ impl Registration {
     /// Returns `true` if the connection must close, at once or when it is idle.
     #[inline]
     pub(in super::super) fn must_close(&self) -> bool {
-        self.entry.has(!EXPIRED)
+        self.entry.has(CLOSING)
     }
 
     /// Returns why an aborted connection ends.
