@@ -81,9 +81,11 @@ mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
+mod mode;
 #[cfg(test)]
 mod models;
 mod probe;
+mod process;
 mod registry;
 mod rejected;
 mod report;
@@ -96,7 +98,7 @@ mod stop;
 pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
-pub use config::{Concurrent, Iterative, Mode, Once};
+pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
 pub use run::ServerThread;
 #[cfg(feature = "serde")]

@@ -333,10 +333,7 @@ mod tests {
         task::{Context, Poll, Wake},
     };
 
-    use super::{
-        super::config::{Concurrent, Settings},
-        *,
-    };
+    use super::{super::config::Settings, super::mode::Concurrent, *};
 
     /// Counts how often it is woken.
     #[derive(Default)]
