@@ -59,6 +59,7 @@ mod blocks;
 mod code_lines;
 #[cfg(feature = "codec")]
 mod codec;
+mod codes;
 pub(crate) mod connection_framing;
 mod content_length;
 mod crlf_text;
@@ -82,6 +83,7 @@ mod parse;
 mod prefixed;
 mod raw;
 mod signatures;
+mod telnet;
 mod until_eof;
 mod varint;
 mod verbatim;
@@ -114,12 +116,12 @@ pub use until_eof::UntilEof;
 pub use varint::Varint;
 pub use verbatim::Verbatim;
 
+pub(crate) use codes::CHUNKS_END;
 pub(crate) use connection_framing::ConnectionFraming;
-pub(crate) use parse::CHUNKS_END;
 
 use crate::Rejection;
 
-/// Makes room for what a framing adds to a message, which may have no room after it if it is large.
+/// Reserves room for the bytes that a framing adds to a message. For a large message, there may be no memory.
 #[inline]
 fn make_room(out: &mut Vec<u8>, length: usize) -> Result<(), FrameError> {
     let reserved = out.try_reserve(length);
