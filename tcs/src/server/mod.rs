@@ -52,8 +52,8 @@
 //!
 //! # Memory
 //!
-//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests, and
-//! up to 14 MiB if they have grown to different sizes. A buffer beyond 128 KiB is freed when its connection waits, but glibc
+//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
+//! up to 14 MiB if they have grown to different sizes, and 2 MiB for short messages. A buffer beyond 128 KiB is freed when its connection waits, but glibc
 //! can keep what is freed. With the environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!

@@ -281,7 +281,7 @@ impl Registry {
             let idle_time = entry.idle_time(now).filter(|_| !entry.has(CLOSING));
             Some((idle_time?, entry))
         });
-        // Of several, it returns the last. That is the oldest.
+        // `max_by_key` returns the last of equals; reversed, that is the oldest.
         let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
         let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);
