@@ -13,7 +13,7 @@ const SETTINGS: &str = "\
     max_connection_age max_connections max_connections_per_address max_frame_len max_in_flight \
     max_in_flight_per_address max_pipelined_requests max_push_queue max_queue_time \
     max_queued_events max_reply_len max_request_rate_per_address max_requests_per_connection memory_budget notify_systemd on_accept \
-    on_listening options poll_budget port push_overflow reply_timeout request_timeout reuse_port \
+    on_listening options port push_overflow reply_timeout request_timeout reuse_port \
     start_tls tls write_timeout";
 
 /// The types of the library that are options by a single word.

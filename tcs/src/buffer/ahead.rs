@@ -82,8 +82,8 @@ impl ReadAhead {
         }
     }
 
-    /// Sets whether the function waits for more than there is, so that a message may be longer than what is read ahead
-    /// otherwise. Its framing has a limit for it.
+    /// Sets whether the function waits for a message of which only a part is here. Then more is read ahead, because the
+    /// message may be longer than that usually is. The framing limits its length.
     pub(crate) fn set_demand(&mut self, is_waited_for: bool) {
         self.demand = is_waited_for.then(|| self.len());
     }

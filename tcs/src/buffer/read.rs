@@ -112,10 +112,7 @@ impl ReadBuffer {
     /// Lets the buffer grow to a capacity, for which memory was reserved in addition to what it has.
     pub(crate) fn grow_to(&mut self, capacity: usize, reserved: Reservation) {
         self.max_capacity = capacity;
-        match &mut self.reserved {
-            Some(earlier) => earlier.merge(reserved),
-            None => self.reserved = Some(reserved),
-        }
+        Reservation::merge(&mut self.reserved, reserved);
     }
 
     /// Returns the unread bytes as the input of a framing.

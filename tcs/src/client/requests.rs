@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     Error, Result,
-    buffer::{EncodeOutcome, Unusual, WriteBuffer},
-    format::{EncodeError, Writer},
+    buffer::{Unusual, WriteBuffer},
+    format::{EncodeError, EncodeOutcome, Writer},
     framing::{Announcement, Framing, Notice},
     transport::Stream,
 };

@@ -27,6 +27,7 @@ mod push;
 mod queue;
 mod replies;
 mod requests;
+mod response;
 mod staged;
 mod test_connection;
 mod upgrade;
@@ -51,14 +52,15 @@ pub(crate) use queue::PushQueue;
 pub use queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Receives, Requests};
+pub use response::Response;
 use staged::StagedItems;
 pub use test_connection::TestConnection;
 pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    buffer::{EncodeOutcome, MemoryBudget},
-    format::{Encode, Writer},
+    buffer::MemoryBudget,
+    format::{Encode, EncodeOutcome, Writer},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 

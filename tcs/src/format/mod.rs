@@ -59,12 +59,12 @@ mod json;
 pub(crate) mod lossy;
 #[cfg(feature = "messagepack")]
 mod messagepack;
+mod outcome;
 pub(crate) mod plain;
 #[cfg(feature = "postcard")]
 mod postcard;
 #[cfg(feature = "protobuf")]
 pub(crate) mod protobuf;
-pub(crate) mod response;
 mod writer;
 
 use crate::framing::Framing;
@@ -80,6 +80,7 @@ pub use frame::Frame;
 pub use json::Json;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
+pub(crate) use outcome::EncodeOutcome;
 pub use plain::Plain;
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;

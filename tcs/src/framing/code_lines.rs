@@ -64,7 +64,7 @@ pub struct CodeLines {
 }
 
 /// The length of a code.
-const CODE: usize = 3;
+const CODE_LEN: usize = 3;
 
 impl Framing for CodeLines {
     const HAS_INDEPENDENT_FRAMES: bool = true;
@@ -111,7 +111,7 @@ impl Framing for CodeLines {
 
 /// Returns the code of the first line, or as much of it as has arrived.
 fn code_of(bytes: &[u8]) -> Result<&[u8], FrameError> {
-    let (code, rest) = bytes.split_at(bytes.len().min(CODE));
+    let (code, rest) = bytes.split_at(bytes.len().min(CODE_LEN));
     let is_code = code.iter().all(u8::is_ascii_digit);
     match rest {
         [] | [b' ' | b'-' | b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] if is_code => Ok(code),

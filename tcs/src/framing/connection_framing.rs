@@ -16,8 +16,9 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
+    codes::{CHUNKS_END, PING},
     detection::Decision,
-    parse::{CHUNKS_END, OVERHEAD},
+    parse::OVERHEAD,
 };
 use crate::Rejection;
 
@@ -39,8 +40,8 @@ use crate::Rejection;
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
-    /// Whether the next frame is not simply parsed: the first one, those that were announced, and each of a client whose
-    /// protocol tells events from replies. It is one flag, so that all other frames pay for one branch.
+    /// Whether more is done with the next frame than to parse it: with the first one, with those that were announced, and
+    /// with each of a client whose protocol tells events from replies. All other frames pay for one branch.
     is_special: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
@@ -88,15 +89,15 @@ impl<F: Framing> ConnectionFraming<F> {
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.is_special {
-            // A stateless framing finds the same message again. The compiler then sees that no message
-            // comes from a call, and keeps the parts of one in registers, also of later frames.
+            // The same message is found again. The compiler then sees that no message comes from a call, and keeps the
+            // parts of one in registers, also of later frames.
             match self.special(
                 input.bytes(),
                 input.limit(),
                 input.side(),
                 input.read_state(),
             )? {
-                Some(frame) if F::IS_STATELESS && frame.kind == FrameKind::Message => {}
+                Some(frame) if F::PARSE_IS_IDEMPOTENT && frame.kind == FrameKind::Message => {}
                 first => return Ok(first),
             }
         }
@@ -274,7 +275,7 @@ impl<F: Framing> ConnectionFraming<F> {
             // The rest of a message beyond the limit may arrive later.
             FrameKind::Oversized => arrived > 0 && frame.consumed > 0,
             FrameKind::Control(code) => {
-                if is_within && code > 0x80 {
+                if is_within && code > PING {
                     let count = input.bytes().get(frame.payload()).unwrap_or_default();
                     self.note_announcement(code, count);
                 }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2_iter, memmem};
 
-use super::{Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, delimited};
+use super::{
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, delimited,
+    telnet::{IAC, command_len},
+};
 
 /// Lines as telnet and most text protocols have them: any line end is read, and `\r\n` is written after every line
 /// of a reply. For SMTP, POP3, NNTP, IRC, FTP and consoles.
@@ -235,42 +238,6 @@ pub fn unstuffed(text: &str) -> Cow<'_, str> {
         Cow::Owned(rest.replace("\r\n.", "\r\n"))
     } else {
         Cow::Borrowed(rest)
-    }
-}
-
-/// The byte before commands of telnet (RFC 854), and those commands that more bytes follow.
-const IAC: u8 = 255;
-const SUBNEGOTIATION: u8 = 250;
-const SUBNEGOTIATION_END: u8 = 240;
-const WILL: u8 = 251;
-const DONT: u8 = 254;
-
-/// Allowance for a subnegotiation. Nothing asks for one, so it would be short.
-const MAX_COMMAND: usize = 1_024;
-
-/// Returns the length of the command of telnet at the start of `bytes`, or `None` if it is not complete.
-fn command_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
-    match bytes {
-        [_, SUBNEGOTIATION, rest @ ..] => {
-            let mut at = 0;
-            let searched = rest.get(..MAX_COMMAND).unwrap_or(rest);
-            while let Some([first, second]) = searched.get(at..at + 2) {
-                match (*first, *second) {
-                    (IAC, SUBNEGOTIATION_END) => return Ok(Some(at + 4)),
-                    // Two of these bytes stand for one within a subnegotiation, so the second does not end it.
-                    (IAC, _) => at += 2,
-                    _ => at += 1,
-                }
-            }
-            if rest.len() > MAX_COMMAND {
-                let text = format_args!("a command of telnet of more than {MAX_COMMAND} bytes");
-                return Err(FrameError::malformed(text));
-            }
-            Ok(None)
-        }
-        [_, WILL..=DONT, _, ..] => Ok(Some(3)),
-        [_] | [_, WILL..=DONT] => Ok(None),
-        _ => Ok(Some(2)),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct FrameError {
 struct Inner {
     cause: Cause,
     text: Text,
+    /// The protocol that the server seems to speak.
+    guess: Option<OtherProtocol>,
 }
 
 /// Whose fault an error is, and so what the peer gets.
@@ -25,6 +27,8 @@ struct Inner {
 enum Cause {
     /// The peer sent bytes that are not of this framing.
     Malformed,
+    /// The peer sent a message of at least `length` bytes.
+    TooLarge { length: usize, limit: usize },
     /// The peer closed the connection in the middle of a frame.
     Truncated,
     /// The peer speaks another protocol, and is sent the protocol's answer, or the text if it has none.
@@ -50,17 +54,23 @@ impl FrameError {
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
     /// skipped. The connection closes, unlike after [`ParsedFrame::oversized`](super::ParsedFrame::oversized).
     pub fn too_large(length: usize, limit: usize) -> Self {
-        Self::malformed(format_args!(
-            "a message of {length} bytes exceeds `max_frame_len` of {limit} bytes"
-        ))
+        Self::beyond("max_frame_len", length, limit)
     }
 
     /// Names the limit of replies in the place of that of requests, which framings and buffers name for both.
     #[cold]
     pub(crate) fn of_reply(self) -> Self {
-        let text = self.inner.text.raw();
-        let text = text.replace("`max_frame_len`", "`max_reply_len`");
-        Self::new(self.inner.cause, &text)
+        match self.inner.cause {
+            Cause::TooLarge { length, limit } => {
+                Self::beyond("max_reply_len", length, limit).with_guess(self.inner.guess)
+            }
+            _ => self,
+        }
+    }
+
+    fn beyond(setting: &str, length: usize, limit: usize) -> Self {
+        let text = format_args!("a message of {length} bytes exceeds `{setting}` of {limit} bytes");
+        Self::new(Cause::TooLarge { length, limit }, &text)
     }
 
     /// Creates an error for a message of at least `length` bytes that this end has no memory for. The
@@ -119,25 +129,24 @@ impl FrameError {
     }
 
     /// Adds the protocol that the server seems to speak, if any.
-    pub(super) fn with_guess(self, protocol: Option<OtherProtocol>) -> Self {
-        let Some(protocol) = protocol else {
-            return self;
-        };
-        let text = self.inner.text.raw();
-        let text = format_args!("{text}; that looks like {protocol}");
-        let cause = match self.inner.cause {
+    pub(super) fn with_guess(mut self, protocol: Option<OtherProtocol>) -> Self {
+        if protocol.is_some() && self.is_truncated() {
             // Another connection would end like this one.
-            Cause::Truncated => Cause::Malformed,
-            cause => cause,
-        };
-        Self::new(cause, &text)
+            self.inner.cause = Cause::Malformed;
+        }
+        self.inner.guess = protocol;
+        self
     }
 
     #[cold]
     fn new(cause: Cause, text: &dyn fmt::Display) -> Self {
         let text = Text::new(text);
         Self {
-            inner: Box::new(Inner { cause, text }),
+            inner: Box::new(Inner {
+                cause,
+                text,
+                guess: None,
+            }),
         }
     }
 
@@ -162,9 +171,10 @@ impl FrameError {
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self.inner.cause {
-            Cause::Malformed | Cause::Truncated | Cause::OtherProtocol { .. } => {
-                RejectionKind::ProtocolError
-            }
+            Cause::Malformed
+            | Cause::TooLarge { .. }
+            | Cause::Truncated
+            | Cause::OtherProtocol { .. } => RejectionKind::ProtocolError,
             Cause::OutOfMemory => RejectionKind::Busy,
             Cause::Failed => RejectionKind::Failed,
         };
@@ -174,7 +184,11 @@ impl FrameError {
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.text.fmt(f)
+        self.inner.text.fmt(f)?;
+        match self.inner.guess {
+            Some(protocol) => write!(f, "; that looks like {protocol}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,25 +7,23 @@ use super::{
 use crate::{Rejection, text::Escaped};
 
 /// The length in bytes of a length.
-pub(super) const LENGTH: usize = 4;
+pub(super) const PREFIX_LEN: usize = 4;
 /// The bit of a length that marks a control frame.
 pub(super) const CONTROL: u32 = 1 << 31;
 pub(super) const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.
 const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
-/// The notice that a client sends while it has nothing to say.
-pub(super) const PING: u8 = 0x80;
 
-/// Returns the length of the frame at the start of `bytes`, once its header of `HEADER` bytes is there.
-pub(super) fn frame_len<const HEADER: usize>(bytes: &[u8]) -> Option<usize> {
-    let header = bytes.first_chunk::<HEADER>()?;
+/// Returns the length of the frame at the start of `bytes`, once its header of `HEADER_LEN` bytes is there.
+pub(super) fn frame_len<const HEADER_LEN: usize>(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_LEN>()?;
     let length = u32::from_be_bytes(*header.first_chunk()?);
-    Some(HEADER.saturating_add(length as usize))
+    Some(HEADER_LEN.saturating_add(length as usize))
 }
 
-/// Writes the length of the message at the end of `out` into its header of `HEADER` bytes at `start`.
+/// Writes the length of the message at the end of `out` into its header of `HEADER_LEN` bytes at `start`.
 #[inline]
-pub(super) fn write_length<const HEADER: usize>(
+pub(super) fn write_length<const HEADER_LEN: usize>(
     out: &mut [u8],
     start: usize,
 ) -> Result<(), FrameError> {
@@ -37,12 +35,12 @@ pub(super) fn write_length<const HEADER: usize>(
         // `rest` has the id as well, which the length does not count. Four bytes below 2 GiB make no difference.
         Some((header, rest)) if rest.len() <= MAX_LENGTH => {
             #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
-            let length = rest.len().saturating_sub(HEADER - LENGTH) as u32;
+            let length = rest.len().saturating_sub(HEADER_LEN - PREFIX_LEN) as u32;
             *header = length.to_be_bytes();
             Ok(())
         }
         _ => {
-            let length = out.len().saturating_sub(start + HEADER);
+            let length = out.len().saturating_sub(start + HEADER_LEN);
             Err(FrameError::length_overflow(length, MAX_LENGTH, 31))
         }
     }
@@ -68,10 +66,10 @@ pub(super) fn write_rejection(out: &mut Vec<u8>, id: Option<u32>, rejection: &Re
     write_control(out, id, rejection.kind().code(), text.as_bytes());
 }
 
-/// Parses a frame with a header of `HEADER` bytes that is not a message within the limit: a control frame, or a message
+/// Parses a frame with a header of `HEADER_LEN` bytes that is not a message within the limit: a control frame, or a message
 /// beyond it. It gets the parts of the input, as `ConnectionFraming::special` does.
 #[cold]
-pub(super) fn other_frame<const HEADER: usize>(
+pub(super) fn other_frame<const HEADER_LEN: usize>(
     bytes: &[u8],
     limit: usize,
     side: Side,
@@ -80,7 +78,7 @@ pub(super) fn other_frame<const HEADER: usize>(
 ) -> Result<Option<ParsedFrame>, FrameError> {
     let input = Input::new(bytes, limit, side, read_state);
     let length = (header & !CONTROL) as usize;
-    let end = HEADER + length;
+    let end = HEADER_LEN + length;
     if header & CONTROL == 0 {
         return skip_or_reject(length, input.limit(), end, input.ends_before(end));
     }
@@ -91,8 +89,8 @@ pub(super) fn other_frame<const HEADER: usize>(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
         )));
     }
-    match input.bytes().get(HEADER..end) {
-        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end))),
+    match input.bytes().get(HEADER_LEN..end) {
+        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER_LEN + 1..end, end))),
         _ => ParsedFrame::incomplete(input),
     }
 }
@@ -104,7 +102,7 @@ pub(super) fn other_frame<const HEADER: usize>(
 /// to skip. It is rejected as text all the same: a client that types is likelier than such a message.
 pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
-    let start = bytes.get(..LENGTH).unwrap_or(bytes);
+    let start = bytes.get(..PREFIX_LEN).unwrap_or(bytes);
     // Bytes after a line end may not have arrived, so the result must not depend on them.
     let line = start.split_inclusive(|byte| *byte == b'\n').next();
     let Some(text @ [b' '..=b'~', ..]) = line else {
@@ -113,7 +111,7 @@ pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     // Four printable bytes are a length beyond every `max_frame_len`. Until all four are there, they may be the
     // beginning of a smaller one.
     let is_complete =
-        text.len() == LENGTH || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
+        text.len() == PREFIX_LEN || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
     if !is_complete || !text.iter().all(is_text) {
         return Ok(());

@@ -43,10 +43,10 @@ pub struct Hex4;
 /// The maximum length of a line, from Git's `LARGE_PACKET_MAX`.
 const MAX_LINE: usize = 65_520;
 
-const DIGITS: usize = 4;
+const DIGITS_LEN: usize = 4;
 
 /// Returns the length of a line with these digits.
-fn line_len(digits: [u8; DIGITS]) -> Result<usize, FrameError> {
+fn line_len(digits: [u8; DIGITS_LEN]) -> Result<usize, FrameError> {
     let mut number = 0;
     for byte in digits {
         let Some(digit) = char::from(byte).to_digit(16) else {
@@ -55,7 +55,7 @@ fn line_len(digits: [u8; DIGITS]) -> Result<usize, FrameError> {
         number = number << 4 | digit as usize;
     }
     match number {
-        0..=2 => Ok(DIGITS),
+        0..=2 => Ok(DIGITS_LEN),
         3 => Err(FrameError::malformed("the length 0003, which no line has")),
         length => Ok(length),
     }
@@ -63,7 +63,7 @@ fn line_len(digits: [u8; DIGITS]) -> Result<usize, FrameError> {
 
 impl Framing for Hex4 {
     const HAS_INDEPENDENT_FRAMES: bool = true;
-    const MIN_MESSAGE_LEN: usize = DIGITS;
+    const MIN_MESSAGE_LEN: usize = DIGITS_LEN;
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().first_chunk() {
@@ -79,7 +79,7 @@ impl Framing for Hex4 {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let line = out.get_mut(start..).unwrap_or_default();
         let length = line.len();
-        let Some((digits, rest)) = line.split_first_chunk_mut::<DIGITS>() else {
+        let Some((digits, rest)) = line.split_first_chunk_mut::<DIGITS_LEN>() else {
             return Err(FrameError::unsendable(format_args!(
                 "a message of {length} bytes; a line has 4 digits"
             )));

@@ -2,8 +2,9 @@
 
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame,
+    codes::PING,
     headers::{
-        LENGTH as HEADER, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control,
+        MAX_LENGTH, PREFIX_LEN as HEADER_LEN, frame_len, other_frame, reject_text, write_control,
         write_length, write_rejection,
     },
 };
@@ -52,7 +53,7 @@ pub struct LengthPrefixed;
 impl Framing for LengthPrefixed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
-    const IS_STATELESS: bool = true;
+    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
@@ -62,7 +63,7 @@ impl Framing for LengthPrefixed {
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
-        let Some(header) = bytes.first_chunk::<HEADER>() else {
+        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
             return ParsedFrame::incomplete(input);
         };
         let header = u32::from_be_bytes(*header);
@@ -71,28 +72,28 @@ impl Framing for LengthPrefixed {
         if length > input.limit().min(MAX_LENGTH) {
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
             let (limit, read_state) = (input.limit(), input.read_state());
-            let other = other_frame::<HEADER>(bytes, limit, input.side(), read_state, header)?;
+            let other = other_frame::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
-        let end = HEADER + length;
+        let end = HEADER_LEN + length;
         if bytes.len() < end {
             return ParsedFrame::incomplete(input);
         }
-        Ok(Some(ParsedFrame::message(HEADER..end, end)))
+        Ok(Some(ParsedFrame::message(HEADER_LEN..end, end)))
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        frame_len::<HEADER>(bytes)
+        frame_len::<HEADER_LEN>(bytes)
     }
 
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[0; HEADER]);
+        out.extend_from_slice(&[0; HEADER_LEN]);
     }
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        write_length::<HEADER>(out, start)
+        write_length::<HEADER_LEN>(out, start)
     }
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {

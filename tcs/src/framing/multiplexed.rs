@@ -5,8 +5,9 @@ use std::mem::replace;
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
     Side,
+    codes::PING,
     headers::{
-        LENGTH, MAX_LENGTH, PING, frame_len, other_frame, reject_text, write_control, write_length,
+        MAX_LENGTH, PREFIX_LEN, frame_len, other_frame, reject_text, write_control, write_length,
         write_rejection,
     },
 };
@@ -74,7 +75,7 @@ pub struct Multiplexed {
 }
 
 /// The length in bytes of the header of a frame.
-const HEADER: usize = LENGTH + size_of::<u32>();
+const HEADER_LEN: usize = PREFIX_LEN + size_of::<u32>();
 
 impl HasIds for Multiplexed {}
 
@@ -82,7 +83,7 @@ impl Framing for Multiplexed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
     // Parsed twice, a frame sets the same id and deadline.
-    const IS_STATELESS: bool = true;
+    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
@@ -91,19 +92,19 @@ impl Framing for Multiplexed {
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
-        let Some(&[a, b, c, d, id @ ..]) = bytes.first_chunk::<HEADER>() else {
+        let Some(&[a, b, c, d, id @ ..]) = bytes.first_chunk::<HEADER_LEN>() else {
             return ParsedFrame::incomplete(input);
         };
         let (header, id) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(id));
         let length = header as usize;
         let frame = if length > input.limit().min(MAX_LENGTH) {
             let (limit, read_state) = (input.limit(), input.read_state());
-            other_frame::<HEADER>(bytes, limit, input.side(), read_state, header)?
-        } else if bytes.len() < HEADER + length {
+            other_frame::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
+        } else if bytes.len() < HEADER_LEN + length {
             ParsedFrame::incomplete(input)?
         } else {
-            let end = HEADER + length;
-            Some(ParsedFrame::message(HEADER..end, end))
+            let end = HEADER_LEN + length;
+            Some(ParsedFrame::message(HEADER_LEN..end, end))
         };
         let Some(frame) = frame else {
             return Ok(None);
@@ -133,7 +134,7 @@ impl Framing for Multiplexed {
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        frame_len::<HEADER>(bytes)
+        frame_len::<HEADER_LEN>(bytes)
     }
 
     #[inline]
@@ -144,7 +145,7 @@ impl Framing for Multiplexed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        write_length::<HEADER>(out, start)
+        write_length::<HEADER_LEN>(out, start)
     }
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::CHUNKS_END;
+use super::codes;
 
 /// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ impl Notice {
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Credit(_) => 0x86,
-            Self::Cancel => 0x87,
-            Self::Deadline(_) => 0x88,
-            Self::ChunksEnd => CHUNKS_END,
+            Self::Credit(_) => codes::CREDIT,
+            Self::Cancel => codes::CANCEL,
+            Self::Deadline(_) => codes::DEADLINE,
+            Self::ChunksEnd => codes::CHUNKS_END,
         }
     }
 
@@ -51,9 +51,9 @@ impl Notice {
     pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         Some(match code {
-            0x86 => Self::Credit(number()?),
-            0x87 => Self::Cancel,
-            0x88 => Self::Deadline(number()?),
+            codes::CREDIT => Self::Credit(number()?),
+            codes::CANCEL => Self::Cancel,
+            codes::DEADLINE => Self::Deadline(number()?),
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
-use super::FrameError;
+use super::{FrameError, codes};
 
 /// Allowance for what a framing adds to a message.
 pub(super) const OVERHEAD: usize = 1024;
@@ -225,27 +225,24 @@ pub enum Announcement {
     Parts,
 }
 
-/// The kind of the control frame after the last chunk, from `WIRE.md`.
-pub(crate) const CHUNKS_END: u8 = 0x84;
-
 impl Announcement {
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Items => 0x81,
-            Self::Events => 0x82,
-            Self::Chunks => 0x83,
-            Self::Parts => 0x85,
+            Self::Items => codes::ITEMS,
+            Self::Events => codes::EVENTS,
+            Self::Chunks => codes::CHUNKS,
+            Self::Parts => codes::PARTS,
         }
     }
 
     /// Returns the announcement of a control frame of this kind.
     pub(crate) const fn from_code(code: u8) -> Option<Self> {
         match code {
-            0x81 => Some(Self::Items),
-            0x82 => Some(Self::Events),
-            0x83 => Some(Self::Chunks),
-            0x85 => Some(Self::Parts),
+            codes::ITEMS => Some(Self::Items),
+            codes::EVENTS => Some(Self::Events),
+            codes::CHUNKS => Some(Self::Chunks),
+            codes::PARTS => Some(Self::Parts),
             _ => None,
         }
     }

@@ -19,12 +19,11 @@ use super::{
     handshakes::{Handshakes, shake_hands},
     listeners::Listeners,
     log_limiter::LogLimiter,
-    metrics::count_rejection,
     registry::Registry,
-    rejected::{LAST_REJECT_TIMEOUT, REJECT_TIMEOUT, send_rejection},
+    rejected::{LAST_REJECT_TIMEOUT, REJECT_TIMEOUT, record_rejected, send_rejection},
     shared::Shared,
 };
-use crate::{Peer, Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
+use crate::{Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
 
 /// The shared state without its protocol type.
 pub(super) trait DynShared: Send + Sync {
@@ -81,42 +80,25 @@ impl Acceptor {
     ///
     /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
-        let listeners = self.shared.listeners();
         let mut capacity = Capacity::new(self.max_connections, self.at_capacity);
         loop {
             let was_full = capacity.is_full();
             // Before the accept: a connection that cannot be served stays in the backlog, where it costs no
             // descriptor and a balancer can see it.
             let permit = capacity.wait().await;
-            let mut has_waited = false;
-            // Polled, and not awaited: the future of an accept stays with its listener, so no connection is lost
-            // when this one is dropped.
-            let accepted = poll_fn(|cx| {
-                let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
-                has_waited |= accepted.is_pending();
-                accepted
-            });
-            let Some(incoming) = accepted.await? else {
+            let Some((incoming, has_waited)) = self.next_incoming().await? else {
                 return Ok(());
             };
             if was_full && permit.is_some() && !has_waited {
-                // The peer has waited instead.
+                // The peer was in the backlog already, so the server kept it waiting.
                 capacity.warn();
             }
-            if !listeners.restore_descriptor() {
-                let text = "the server has no descriptors left";
-                let rejection = Rejection::too_many_connections(text);
-                record_rejected(&incoming.peer, &rejection);
-                // Nobody is accepted before it is closed: it has the last descriptor.
-                self.send_rejection(incoming, &rejection, LAST_REJECT_TIMEOUT)
-                    .await;
-                listeners.restore_descriptor();
+            if !self.shared.listeners().restore_descriptor() {
+                self.reject_last(incoming).await;
                 continue;
             }
-            let admitted = match self
-                .admission
-                .at_accept(&incoming, self.registry.log_limiter())
-            {
+            let log_limiter = self.registry.log_limiter();
+            let admitted = match self.admission.at_accept(&incoming, log_limiter) {
                 // Last, so that whoever is rejected evicts nobody.
                 Ok(usage) => {
                     let permit = capacity.make_room(permit, &self.registry).await;
@@ -133,6 +115,31 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Returns the next connection, and whether it was waited for, or `None` when no listener is left.
+    async fn next_incoming(&self) -> io::Result<Option<(Incoming, bool)>> {
+        let listeners = self.shared.listeners();
+        let mut has_waited = false;
+        // Polled, and not awaited: the future of an accept stays with its listener, so no connection is lost
+        // when this one is dropped.
+        let accepted = poll_fn(|cx| {
+            let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
+            has_waited |= accepted.is_pending();
+            accepted
+        });
+        let incoming = accepted.await?;
+        Ok(incoming.map(|incoming| (incoming, has_waited)))
+    }
+
+    /// Rejects the connection that has the last descriptor. Nobody is accepted before it is closed.
+    async fn reject_last(&self, incoming: Incoming) {
+        let text = "the server has no descriptors left";
+        let rejection = Rejection::too_many_connections(text);
+        record_rejected(&incoming.peer, &rejection);
+        self.send_rejection(incoming, &rejection, LAST_REJECT_TIMEOUT)
+            .await;
+        self.shared.listeners().restore_descriptor();
     }
 
     /// Rejects a connection in a task of its own. Drops it if too many are being rejected.
@@ -218,10 +225,4 @@ async fn serve_after_handshakes(
             send_rejection(stream.take_inner(), frames, REJECT_TIMEOUT).await;
         }
     }
-}
-
-/// Counts and logs a rejected connection.
-fn record_rejected(peer: &Peer, reason: &Rejection) {
-    count_rejection(reason.kind());
-    tracing::debug!(%peer, %reason, "a connection is rejected");
 }

@@ -19,8 +19,8 @@ pub(super) struct Addresses {
     known: Mutex<HashMap<IpAddr, Arc<PeerUsage>>>,
 }
 
-/// What the peers of an address use. Each of its open connections holds it, so its references are counted, not its
-/// connections.
+/// What the peers of an address use. Each open connection of the address holds an `Arc` of it, and so the number of
+/// these is that of the connections.
 #[derive(Debug)]
 pub(super) struct PeerUsage(Mutex<RequestUsage>);
 

@@ -5,7 +5,8 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use super::{
     bound::{BoundServer, OnListening, ServerPlan},
     capacity::AtCapacity,
-    config::{Concurrent, Iterative, Mode, Once, Settings},
+    config::Settings,
+    mode::{Concurrent, Iterative, Mode, Once},
     shared::Shared,
 };
 use crate::{

@@ -128,8 +128,9 @@ mod tests {
 
     use super::{
         super::{
-            config::{Concurrent, Settings},
+            config::Settings,
             limits::{Deadline, Millis},
+            mode::Concurrent,
         },
         *,
     };

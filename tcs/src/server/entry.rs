@@ -25,6 +25,9 @@ pub(super) const EVICT: u8 = 8;
 /// Flag: finish the requests in flight and close, because of the age of the connection.
 pub(super) const RETIRE: u8 = 16;
 
+/// The flags of a connection that must close, at once or when it is idle.
+pub(super) const CLOSING: u8 = DRAIN | ABORT | EVICT | RETIRE;
+
 /// The connection does not wait for a request.
 const NOT_IDLE: u32 = 0;
 

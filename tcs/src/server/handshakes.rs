@@ -35,8 +35,8 @@ pub(super) async fn shake_hands(
         return true;
     };
     let reason = Text::new(&error);
-    // The peer as the last handshake has left it.
     count_failed_handshake();
+    // `peer` is as the last handshake has left it.
     if error.kind() == io::ErrorKind::ConnectionAborted {
         tracing::debug!(%peer, %reason, "a handshake has failed");
     } else {

@@ -223,10 +223,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::config::{Iterative, Settings},
-        *,
-    };
+    use super::{super::config::Settings, super::mode::Iterative, *};
 
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {

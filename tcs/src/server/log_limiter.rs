@@ -63,7 +63,7 @@ macro_rules! log_limited {
     ($limiter:expr, $level:ident, { $($fields:tt)* }, $message:literal) => {
         log_limited!($limiter, $level, $message, { $($fields)* }, $message)
     };
-    // With a key, where texts of several kinds have one literal.
+    // With a key, for a message that is logged for several reasons: each reason has a second of its own.
     ($limiter:expr, $level:ident, $key:expr, { $($fields:tt)* }, $message:literal) => {
         match $limiter.pass($key) {
             Some(left_out) => {

@@ -52,8 +52,8 @@
 //!
 //! # Memory
 //!
-//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests, and
-//! up to 14 MiB if they have grown to different sizes. A buffer beyond 128 KiB is freed when its connection waits, but glibc
+//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
+//! up to 14 MiB if they have grown to different sizes, and 2 MiB for short messages. A buffer beyond 128 KiB is freed when its connection waits, but glibc
 //! can keep what is freed. With the environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
@@ -81,9 +81,11 @@ mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
+mod mode;
 #[cfg(test)]
 mod models;
 mod probe;
+mod process;
 mod registry;
 mod rejected;
 mod report;
@@ -96,7 +98,7 @@ mod stop;
 pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
-pub use config::{Concurrent, Iterative, Mode, Once};
+pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
 pub use run::ServerThread;
 #[cfg(feature = "serde")]

@@ -12,8 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::{
     addresses::Addresses,
     capacity::{AtCapacity, Capacity},
-    config::{Concurrent, Settings},
+    config::Settings,
     limits::{Deadline, Millis},
+    mode::Concurrent,
     registry::Registry,
 };
 use crate::{

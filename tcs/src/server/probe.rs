@@ -18,8 +18,7 @@ use crate::{
 /// The bounds of the pause between two turns of the probe. The pause is a quarter of the limit.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];
 
-/// How late a task is that waits as those of connections do: for the runtime to poll the driver, which has its timer and
-/// their sockets, and then for its turn. While it is late, a request that starts has probably waited as long.
+/// A task that only sleeps. How late it wakes is how long connections wait to run.
 ///
 /// Requests are compared with how late it is *now*, so those at the front of a queue pass. With its last lateness, all would
 /// be rejected until its next turn, and then none. A single long call makes it late as well, so the limit is that of a
@@ -70,8 +69,8 @@ impl SchedulerProbe {
             sleep_until(due).await;
             wait_for_turn().await;
             self.queue.note(due.elapsed(), Instant::now());
-            // Without a pause while it is late: in the pause, requests would start that have waited for longer. If it is
-            // in time then, nothing is noted, because further requests may be in their sockets still.
+            // While it is late, it does not sleep: requests that start meanwhile have waited longer. Once it is in time,
+            // nothing is noted, because further requests may be in their sockets still.
             while self.queue.is_long(due.elapsed()) {
                 due = Instant::now();
                 self.set_due(due);

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
+    entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -60,7 +60,7 @@ pub(super) struct Registry {
     /// Notified whenever a connection opens or ends.
     changed: Notify,
     /// How many milliseconds the sweeper had run at its last sweep.
-    now: AtomicU64,
+    swept_at: AtomicU64,
     /// How many connections have begun to wait for memory since the last sweep.
     memory_waits: AtomicUsize,
     /// Milliseconds between two sweeps.
@@ -103,7 +103,7 @@ impl Registry {
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
             changed: Notify::new(),
-            now: AtomicU64::new(0),
+            swept_at: AtomicU64::new(0),
             memory_waits: AtomicUsize::new(0),
             tick,
         })
@@ -174,7 +174,7 @@ impl Registry {
     /// Wakes the connections whose deadline is at most `now`.
     fn sweep_at(&self, now: u64) {
         // First, because they look at it when they are woken.
-        self.now.store(now, Ordering::Relaxed);
+        self.swept_at.store(now, Ordering::Relaxed);
         self.set_flag(EXPIRED, now);
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
             self.wake_all();
@@ -278,10 +278,10 @@ impl Registry {
         let now = self.latest();
         let inner = lock(&self.inner);
         let evictable = inner.entries.values().rev().filter_map(|entry| {
-            let idle_time = entry.idle_time(now).filter(|_| !entry.has(!EXPIRED));
+            let idle_time = entry.idle_time(now).filter(|_| !entry.has(CLOSING));
             Some((idle_time?, entry))
         });
-        // Of several, it returns the last. That is the oldest.
+        // `max_by_key` returns the last of equals; reversed, that is the oldest.
         let longest = evictable.max_by_key(|(idle_time, _)| *idle_time);
         let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);
@@ -294,7 +294,7 @@ impl Registry {
     /// Returns the latest time that it can be, because the clock may lag.
     #[inline]
     fn latest(&self) -> u64 {
-        self.now.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
+        self.swept_at.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
     }
 
     /// Returns the totals so far.
@@ -333,10 +333,7 @@ mod tests {
         task::{Context, Poll, Wake},
     };
 
-    use super::{
-        super::config::{Concurrent, Settings},
-        *,
-    };
+    use super::{super::config::Settings, super::mode::Concurrent, *};
 
     /// Counts how often it is woken.
     #[derive(Default)]

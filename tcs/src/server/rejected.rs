@@ -4,7 +4,9 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::time::timeout;
 
+use super::metrics::count_rejection;
 use crate::{
+    Peer, Rejection,
     buffer::WriteBuffer,
     transport::{Stream, close},
 };
@@ -24,4 +26,10 @@ pub(super) async fn send_rejection(mut stream: Stream, mut frames: WriteBuffer, 
     };
     // An error says that the peer is gone.
     timeout(limit, sending).await.ok();
+}
+
+/// Counts and logs a rejected connection.
+pub(super) fn record_rejected(peer: &Peer, reason: &Rejection) {
+    count_rejection(reason.kind());
+    tracing::debug!(%peer, %reason, "a connection is rejected");
 }

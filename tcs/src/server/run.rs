@@ -19,9 +19,9 @@ use tracing::Instrument as _;
 use super::{
     bound::{BoundServer, ServerPlan},
     builder::Server,
-    config::Mode,
     connection::{Connection, NewConnection},
     metrics::publishing,
+    mode::Mode,
     report::Report,
     stop::{ServerHandle, Signals},
 };

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     runtime::Handle,
-    task::{JoinError, JoinHandle},
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
@@ -23,6 +23,7 @@ use super::{
     pipe::{Pipe, pipe},
     script::Script,
 };
+use crate::panics::panic_text;
 
 /// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
 const LIMIT: Duration = Duration::from_hours(1);
@@ -510,16 +511,10 @@ async fn ended(name: &str, server: JoinHandle<()>) {
     let Ok(result) = timeout(LIMIT, server).await else {
         panic!("{name}: the server has not ended within {LIMIT:?}");
     };
-    if let Err(text) = result.map_err(panic_text) {
+    if let Err(error) = result {
+        let text = panic_text(error.into_panic());
         panic!("{name}: the server has panicked: {text}");
     }
-}
-
-fn panic_text(error: JoinError) -> String {
-    let panic = error.into_panic();
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-    text.unwrap_or_default()
 }
 
 async fn play<S>(script: Script, stream: S)

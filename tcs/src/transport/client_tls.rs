@@ -16,8 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Stream,
-    tls::{provider, read_certificates, read_identity, read_roots},
-    tls_error::{NotPinned, explained},
+    pem::{provider, read_certificates, read_identity, read_roots},
+    tls_error::{NotPinned, explain},
 };
 use crate::{Error, Result};
 
@@ -157,7 +157,7 @@ impl ClientTls {
         let stream = connector
             .connect(name, stream)
             .await
-            .map_err(|error| explained(error, "server"))?;
+            .map_err(|error| explain(error, "server"))?;
         Ok(Stream::new(stream))
     }
 }

@@ -48,9 +48,9 @@ use crate::Peer;
 /// # }
 /// ```
 pub trait Listener: Send + 'static {
-    /// Waits for the next connection. Return `None` when no more will come: once every listener of a server has, the
-    /// server drains and returns. A drain closes idle connections, so if they should go on, wait for them before you
-    /// return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
+    /// Waits for the next connection. Return `None` when no more will come. Once every listener of a server has returned
+    /// `None`, the server drains, which closes idle connections, and returns. If they should go on, wait for them before
+    /// you return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
     ///
     /// The server calls this method when it has room for a connection. It polls the future until it is ready,
     /// or drops it with the listener. So it need not be cancel safe.

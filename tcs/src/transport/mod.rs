@@ -62,6 +62,8 @@ mod client_tls;
 mod handshake;
 mod listener;
 mod memory;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "proxy")]
 mod proxy;
 #[cfg(feature = "self-signed")]
@@ -106,7 +108,7 @@ pub use crate::address::Address;
 /// client after the handshake.
 pub(crate) fn explained(error: std::io::Error) -> std::io::Error {
     #[cfg(feature = "tls")]
-    let error = tls_error::explained(error, "server");
+    let error = tls_error::explain(error, "server");
     error
 }
 

@@ -56,6 +56,7 @@ pub fn systemd_sockets() -> Result<Vec<SystemdListener>> {
         return Err(Error::setting("LISTEN_FDS", reason));
     }
     let mut take = |index| {
+        // An error says that it is no TCP socket.
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             return SystemdListener::tcp(socket);
         }

@@ -8,9 +8,8 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig, ServerConnection,
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    ServerConfig, ServerConnection,
+    pki_types::CertificateDer,
     server::{Acceptor, WebPkiClientVerifier},
 };
 use tokio::{
@@ -19,8 +18,16 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use super::{Handshake, Stream, close, handshake::nothing_sent, tls_error::explained};
+use super::{
+    Handshake, Stream, close,
+    handshake::nothing_sent,
+    pem::{provider, read_identity, read_roots},
+    tls_error::explain,
+};
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
+
+/// How long a peer whose handshake has failed may take to close.
+const FAILED_HANDSHAKE_LINGER: Duration = Duration::from_secs(1);
 
 /// TLS at a server: its certificate and key, and what it requires of its clients.
 ///
@@ -207,48 +214,6 @@ impl Files {
     }
 }
 
-/// Returns the cryptography in use. It is named, because rustls panics if two are compiled in and none is chosen.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-/// Reads a certificate with its chain, and its key.
-pub(super) fn read_identity(
-    certificate: &Path,
-    key: &Path,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let chain = read_certificates(certificate)?;
-    let parsed = PrivateKeyDer::from_pem_file(key);
-    let key = parsed.map_err(|error| Error::tls(key.display(), error))?;
-    Ok((chain, key))
-}
-
-/// Reads the certificates of a PEM file, at least one.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let failed = |error| Error::tls(path.display(), error);
-    let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
-    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(failed)?;
-    if certificates.is_empty() {
-        let reason = "it has no certificate in PEM";
-        return Err(Error::tls(path.display(), reason));
-    }
-    Ok(certificates)
-}
-
-/// Reads the root certificates of a PEM file, at least one.
-pub(super) fn read_roots(path: &Path) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| Error::tls(path.display(), error))?;
-    }
-    Ok(roots)
-}
-
-/// How long a peer whose handshake has failed may take to close.
-const LINGER: Duration = Duration::from_secs(1);
-
 impl Handshake for Tls {
     async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         // The shortest buffer: it shows that there is a first byte, and later reads go past it.
@@ -273,9 +238,9 @@ impl Handshake for Tls {
             }
             Err(error) => (error, stream),
         };
-        // The alert says what is wrong. An error says that the peer is gone.
-        timeout(LINGER, close(stream)).await.ok();
-        Err(explained(error, "client"))
+        // The peer is sent an alert that says what is wrong. If that fails, it is gone.
+        timeout(FAILED_HANDSHAKE_LINGER, close(stream)).await.ok();
+        Err(explain(error, "client"))
     }
 
     fn may_change_addr(&self, _peer: &Peer) -> bool {

@@ -5,13 +5,13 @@ use std::{fmt, io};
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// Adds what to do to an error of a handshake with a `peer`: `client` or `server`.
-pub(super) fn explained(error: io::Error, peer: &str) -> io::Error {
+pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
     let advice = match source {
         Some(Error::InvalidCertificate(error)) => {
             Some(format!("the {peer}'s certificate {}", problem(error)))
         }
-        Some(other) => advice(other).map(str::to_owned),
+        Some(other) => advice_on(other).map(str::to_owned),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             Some(format!("the {peer} closed in the middle of the handshake"))
         }
@@ -51,7 +51,8 @@ fn problem(error: &CertificateError) -> &'static str {
     }
 }
 
-fn advice(error: &Error) -> Option<&'static str> {
+/// Says what is wrong, or what to do, if that is not clear from the text of the error.
+fn advice_on(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::InvalidMessage(_) => "the peer does not speak TLS at this port",
         Error::NoCertificatesPresented => {
@@ -152,13 +153,13 @@ mod tests {
             (Error::DecryptError, ""),
         ] {
             let text = error.to_string();
-            let explained = explained(io::Error::new(io::ErrorKind::InvalidData, error), "client");
+            let explained = explain(io::Error::new(io::ErrorKind::InvalidData, error), "client");
             assert_eq!(explained.kind(), io::ErrorKind::InvalidData);
             let explained = explained.to_string();
             let rest = explained.strip_prefix(advice).expect(advice);
             assert_eq!(rest.trim_end_matches(')'), text.trim_end_matches(')'));
         }
-        let other = explained(io::Error::from(io::ErrorKind::ConnectionReset), "client");
+        let other = explain(io::Error::from(io::ErrorKind::ConnectionReset), "client");
         assert_eq!(other.to_string(), "connection reset");
     }
 }

@@ -245,7 +245,9 @@ fn reply_beyond_the_limit_names_the_protocol_of_its_server() {
                 .to_owned(),
         ),
     ] {
-        let found = (Vec::new(), Some(FrameError::malformed(error)));
+        let found = read::<Prefixed<2>>(Side::Client, &[response], 5_000);
+        assert!(found.0.is_empty());
+        assert_eq!(found.1.as_ref().map(FrameError::to_string), Some(error));
         every_split_gives::<Prefixed<2>>(Side::Client, response, 5_000, &found);
     }
     // A length that is no text.

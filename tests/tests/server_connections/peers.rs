@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 #[cfg(target_os = "linux")]
 use tcs::transport::ProxyHeader;
 use tcs::{
-    ConcurrentServer, IterativeServer, Peer, Rejection, RejectionKind,
+    ConcurrentServer, ConnectionInfo, IterativeServer, Peer, Rejection, RejectionKind,
     framing::{LengthPrefixed, Lines},
     server::AtCapacity,
     server_protocol,
@@ -44,13 +44,36 @@ fn server_of<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
     ConcurrentServer::new(tester_of(&gate()))
 }
 
+/// Where its peers have connected to.
+const REACHED: &str = "198.51.100.1:7000";
+
+#[server_protocol]
+fn reached(_request: &str, info: &ConnectionInfo) -> String {
+    info.local_addr()
+        .map(|addr| addr.to_string())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn function_sees_the_address_that_a_listener_gives() {
+    let (listener, world) = anywhere();
+    let server = start(ConcurrentServer::new(Reached).listener(listener)).await;
+    let mut peer = world.connect("192.0.2.1:1");
+    assert_eq!(within(peer.ask("a")).await, Heard::message(REACHED));
+    leaves(peer).await;
+    server.stopped().await;
+}
+
 /// A listener in memory whose peers come from any address.
 pub(crate) struct Anywhere(mpsc::UnboundedReceiver<(DuplexStream, Peer)>);
 
 impl Listener for Anywhere {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let accepted = self.0.recv().await;
-        Ok(accepted.map(|(stream, peer)| Incoming::new(stream, peer)))
+        Ok(accepted.map(|(stream, peer)| {
+            let reached = REACHED.parse().expect("an address");
+            Incoming::new(stream, peer).with_local_addr(reached)
+        }))
     }
 
     fn name(&self) -> String {

@@ -100,6 +100,9 @@ impl<F: Framing> Channel<F> {
         F: HasIds,
         P: CallContract<Framing = F> + Streams,
     {
+        const {
+            assert!(F::HAS_IDS, "a framing with `HasIds` sets `HAS_IDS`");
+        }
         let start = Start::now();
         let count_failure = |_: &Error| self.pool.stats.count_failure();
         let deadline = CallDeadline::begin(self.options.deadline, || self.peer());

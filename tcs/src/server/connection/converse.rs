@@ -8,8 +8,9 @@ use std::task::Context;
 use super::{end::End, io::Io};
 use crate::{
     ConnectionInfo,
-    buffer::{EncodeOutcome, Unusual, WriteBuffer},
+    buffer::{Unusual, WriteBuffer},
     conversation::{Conversation, PushQueue},
+    format::EncodeOutcome,
     framing::{Announcement, ConnectionFraming, FrameError, Framing},
     server::log_limiter::log_limited,
 };

@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     Peer, Rejection, RejectionKind,
-    buffer::{EncodeOutcome, ReadBuffer, Unusual, WriteBuffer},
+    buffer::{ReadBuffer, Unusual, WriteBuffer},
     concurrency::is_concurrent,
-    format::{After, Encode, EncodeError, Writer},
+    format::{After, Encode, EncodeError, EncodeOutcome, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::{ServerProtocol, has_one_exchange},

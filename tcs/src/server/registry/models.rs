@@ -5,10 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    super::config::{Concurrent, Settings},
-    *,
-};
+use super::{super::config::Settings, super::mode::Concurrent, *};
 use crate::{
     Peer,
     models::{block_on, explore, explore_all, scope},

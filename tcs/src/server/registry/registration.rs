@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
+        entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -96,7 +96,7 @@ impl Registration {
     /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
     pub(in super::super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.as_millis() <= self.registry.now.load(Ordering::Relaxed)
+        deadline.as_millis() <= self.registry.swept_at.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
@@ -118,7 +118,7 @@ impl Registration {
     /// Returns `true` if the connection must close, at once or when it is idle.
     #[inline]
     pub(in super::super) fn must_close(&self) -> bool {
-        self.entry.has(!EXPIRED)
+        self.entry.has(CLOSING)
     }
 
     /// Returns why an aborted connection ends.

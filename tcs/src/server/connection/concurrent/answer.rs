@@ -12,8 +12,8 @@ use super::{
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, EncodeOutcome, Unusual},
-    format::After,
+    buffer::{Buffers, Unusual},
+    format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
 };

@@ -5,11 +5,8 @@ use std::{future::poll_fn, pin::pin, sync::Arc};
 use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{
-        Arrival, EncodeOutcome, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
-        Unusual,
-    },
-    format::{After, Decode as _, Encode as _, Frame, Writer},
+    buffer::{Arrival, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation, Unusual},
+    format::{After, Decode as _, Encode as _, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
     server::{metrics::Timer, report::CallOutcome, shared::Shared},

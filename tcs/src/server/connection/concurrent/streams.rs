@@ -8,7 +8,7 @@ use super::{
     slots::SlotIndex,
 };
 use crate::{
-    buffer::EncodeOutcome,
+    format::EncodeOutcome,
     framing::{Announcement, Framing},
     protocol::ServerProtocol,
 };

@@ -234,7 +234,7 @@ fn restart_framing<P: ServerProtocol>(
     framing: &mut ConnectionFraming<P::Framing>,
     shared: &Shared<P>,
 ) {
-    if P::Framing::HAS_INDEPENDENT_FRAMES && !P::Framing::IS_STATELESS {
+    if P::Framing::HAS_INDEPENDENT_FRAMES && !P::Framing::PARSE_IS_IDEMPOTENT {
         *framing.get_mut() = shared.protocol.framing();
     }
 }

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     Rejection,
-    buffer::{EncodeOutcome, Unusual},
+    buffer::Unusual,
     conversation::{Upgrade, Upgraded},
-    format::{After, Encode, Writer},
+    format::{After, Encode, EncodeOutcome, Writer},
     protocol::ServerProtocol,
 };
 

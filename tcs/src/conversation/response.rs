@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use super::{Encode, EncodeError, Writer};
-use crate::conversation::{Many, NoUpgrade, Streams, Upgrade, Upgraded};
+use super::{Many, NoUpgrade, Streams, Upgrade, Upgraded};
+use crate::format::{Encode, EncodeError, Writer};
 
 /// The return type of a protocol function that can close the connection, send no reply, or start TLS.
 ///
