@@ -78,7 +78,11 @@ where
     value.encode(&mut out).expect("each value can be written");
     match decode::<F, T>(&bytes) {
         Ok(read) => assert_eq!(read, *value),
-        Err(error) => assert!(error.contains("nests deeper"), "{value:?}: {error}"),
+        Err(error) => {
+            // `serde_json` has a limit of its own.
+            let is_deep = error.contains("nests deeper") || error.contains("recursion limit");
+            assert!(is_deep, "{value:?}: {error}");
+        }
     }
 }
 
