@@ -93,6 +93,15 @@ const fn framing_error<F: Framing>(is_value: bool, is_one_type: bool) -> Option<
     F::PARAMETER_ERROR
 }
 
+/// Returns the error in the framing of a module with an upload.
+pub const fn upload_error<P: ServerProtocol>() -> Option<&'static str> {
+    // Its client cannot call the upload, and the other functions could neither run side by side nor be cancelled.
+    if P::Framing::HAS_IDS {
+        return Some("uploads need `LengthPrefixed`: put them into a module of their own");
+    }
+    None
+}
+
 /// Returns the error in the option `reject_with` of a protocol.
 pub const fn reject_with_error<P: ServerProtocol>() -> Option<&'static str> {
     if P::Framing::HAS_REJECTION_FRAME {

@@ -28,7 +28,7 @@ pub use crate::{
     conversation::{Answer, AnyAnswer, CloneFraming, LentFraming},
     format::{Decode, Encode, Plain},
     framing::{HasIds, LengthPrefixed},
-    limit::{client_error, reject_with_error, server_error},
+    limit::{client_error, reject_with_error, server_error, upload_error},
     macro_support::{
         bounds::{
             CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::Type;
 
 use crate::{
-    model::{Model, generics::param_idents, protocol_type::ProtocolType},
+    model::{Model, ModelItem, generics::param_idents, protocol_type::ProtocolType},
     options::{OptionName, Options, Side},
     spans::start_of,
 };
@@ -61,24 +61,34 @@ pub(super) fn option_checks(
     // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
     let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
     let protocol = quote!(#name<#(#lifetimes),*>);
-    let [rejection, pair] = checks(options, &protocol);
+    let [rejection, upload, pair] = checks(options, upload_of(model), &protocol);
     let pair = pair.filter(|_| options.framing.is_some() || !has_kept_checks);
-    let checks = rejection.iter().chain(&pair);
+    let checks = rejection.iter().chain(&upload).chain(&pair);
     Some(quote!(#(const _: () = #checks;)*))
 }
 
 /// Writes the same checks for the body of a method. They are made where a program uses the protocol.
-pub(super) fn checks_in_use(options: &Options) -> TokenStream {
-    let checks = checks(options, &quote!(Self)).into_iter().flatten();
+/// `upload` is what [`upload_of`] returns.
+pub(super) fn checks_in_use(options: &Options, upload: Option<&Ident>) -> TokenStream {
+    let checks = checks(options, upload, &quote!(Self)).into_iter().flatten();
     quote!(#(const { #checks })*)
 }
 
-/// Writes the check of `reject_with`, and the check that the framing and the format belong together.
-fn checks(options: &Options, protocol: &TokenStream) -> [Option<TokenStream>; 2] {
+/// Writes the check of `reject_with`, that of the framing of a module with an upload, and the check that the framing and
+/// the format belong together.
+fn checks(
+    options: &Options,
+    upload: Option<&Ident>,
+    protocol: &TokenStream,
+) -> [Option<TokenStream>; 3] {
     let (side, library) = (options.side, &options.library);
     let rejection = options.reject_with.as_ref().map(|path| {
         let error = library.item("reject_with_error", path);
         check(path, &quote!(#error::<#protocol>()))
+    });
+    let upload = upload.map(|ident| {
+        let error = library.item("upload_error", ident);
+        check(ident, &quote!(#error::<#protocol>()))
     });
     let given = options.framing.as_ref().or(options.format.as_ref());
     let pair = given.map(|given| {
@@ -97,7 +107,18 @@ fn checks(options: &Options, protocol: &TokenStream) -> [Option<TokenStream>; 2]
         }};
         check(given, &error)
     });
-    [rejection, pair]
+    [rejection, upload, pair]
+}
+
+/// Returns the name of an operation that takes chunks, in a module with a framing.
+pub(super) fn upload_of<'a>(model: &Model<'a>) -> Option<&'a Ident> {
+    model.options.framing.as_ref()?;
+    let ModelItem::Operations(operations) = &model.item else {
+        return None;
+    };
+    let mut list = operations.list.iter();
+    let upload = list.find(|operation| operation.chunks.is_some())?;
+    Some(&upload.handler.function.sig.ident)
 }
 
 /// Writes an expression that reports an error at `option`, if `error` evaluates to one.

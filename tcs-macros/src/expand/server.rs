@@ -10,7 +10,7 @@ use super::{
     family,
     messages::contract_item,
     names::{public_name, request_variant},
-    options::{checks_in_use, format, framing, is_event},
+    options::{checks_in_use, format, framing, is_event, upload_of},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
@@ -255,7 +255,7 @@ impl<'a> ServerExpansion<'a> {
         let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let checks = checks_in_use(self.model.options);
+        let checks = checks_in_use(self.model.options, upload_of(self.model));
         let process_request = self.process_request(Some(&checks), answer);
         quote_spanned! {span=>
             const ENDS_AT_HALF_CLOSE: bool = #half_close;

@@ -1,6 +1,7 @@
 //! A channel connects when it is used, and again when its connection has ended.
 
 use std::{
+    iter,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -294,6 +295,24 @@ async fn rejection_in_on_connect_is_told_to_calls_until_the_next_attempt() {
     assert_eq!(five.reply().await, "five");
     let state = channel.state();
     assert_eq!((state.connects, state.failed_attempts), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_in_on_connect_is_told_to_calls_though_the_other_address_is_down() {
+    let (options, mut attempts) = lasting();
+    let channel = options.connections(2).on_connect(log_in).connect_lazily();
+    let channel = channel.expect("good options");
+    let waiting = call(&channel, "one");
+    attempts.attempt().await.refuse();
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "log in").await;
+    patiently(peer.send(control(code::ERROR, "wrong password"))).await;
+    // The first one waits at the connection that was refused. The next attempts are not over.
+    for call in iter::once(waiting).chain((0..10).map(|_| call(&channel, "two"))) {
+        let error = call.error().await;
+        assert_eq!(told(&error), (ErrorKind::Rejected, Execution::NotSent));
+        assert_eq!(chain(&error).last().expect("some"), "wrong password");
+    }
 }
 
 #[tokio::test(start_paused = true)]

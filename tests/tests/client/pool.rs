@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{
-    Channel, Execution,
+    Channel, Error, ErrorKind, Execution,
     client::{ChannelOptions, ConnectOptions},
     format::Json,
     framing::LengthPrefixed,
@@ -115,6 +115,20 @@ async fn calls_are_spread_over_all_connections_to_all_addresses() {
     assert_eq!(made, ["one", "one", "two", "two"]);
     let state = channel.state();
     assert_eq!((state.connected, state.connects), (4, 4));
+}
+
+#[tokio::test]
+async fn connect_tells_a_rejected_login_rather_than_a_server_that_is_down() {
+    let ((first, dead), (up, addr)) = (listen().await, listen().await);
+    drop(first);
+    let (sender, _connections) = mpsc::unbounded_channel();
+    serve_as("up", up, sender);
+    for addrs in [[dead, addr], [addr, dead]] {
+        let options: ChannelOptions = ChannelOptions::new(addrs[0]).address(addrs[1]);
+        let options = options.on_connect(|_| async { Err(Error::other("wrong password")) });
+        let error = options.connect().await.expect_err("no login");
+        assert_eq!(error.kind(), ErrorKind::Other, "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use super::{
     driver::Driver,
     options::ChannelOptions,
     pool::Pool,
-    reconnector::Reconnector,
+    reconnector::{Reconnector, is_permanent},
     stats::ChannelStats,
 };
 use crate::{
@@ -33,8 +33,9 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// If no address answers, the error of the first one: an error of [`ConnectOptions::connect`], or of the function of
-    /// [`on_connect`](Self::on_connect). [`Setting`](crate::ErrorKind::Setting) for an invalid value.
+    /// If no address answers, the error of the first one, or of the first that another attempt would not mend, such as a
+    /// rejected login: an error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
+    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     ///
     /// # Panics
     ///
@@ -60,7 +61,11 @@ impl<F: Framing> ChannelOptions<F> {
                         .spawn(Some(driver));
                     return Ok(channel);
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => {
+                    // A rejected login is told rather than a server that is down.
+                    let is_told = |former: &Error| is_permanent(former) || !is_permanent(&error);
+                    failure = failure.filter(is_told).or(Some(error));
+                }
             }
         }
         failure.map_or(Ok(channel), Err)

@@ -173,7 +173,8 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// The function gets the connection, and returns it. It runs for each connection, so it clones what its future owns,
     /// as in the example. It may take the [connect timeout](ConnectOptions::connect_timeout), in addition to connecting,
-    /// which has this timeout as well. Default: nothing.
+    /// which has this timeout as well. A closure that is written outside of this call names the type of its parameter, as in
+    /// `|connection: Connection<Multiplexed>|`. Default: nothing.
     ///
     /// # Errors
     ///
@@ -184,6 +185,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// |---|---|
     /// | returns an error that [can be retried](crate::Error::is_retryable) or says that the connection was lost; takes too long | wait for the next attempt |
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
+    ///
+    /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
     ///

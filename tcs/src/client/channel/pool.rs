@@ -119,6 +119,14 @@ impl<F: Framing> Pool<F> {
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
+    /// Returns a connection whose error calls get, if the last attempt of every connection has failed.
+    pub(super) fn rejected(&self) -> Option<&Arc<Subchannel<F>>> {
+        let mut all = self.connections.iter();
+        let rejected = all.clone().find(|subchannel| subchannel.is_rejected())?;
+        all.all(|subchannel| subchannel.has_failed())
+            .then_some(rejected)
+    }
+
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
     /// all that are.
     ///

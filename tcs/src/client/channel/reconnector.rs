@@ -182,7 +182,7 @@ impl<F: Framing> Reconnector<F> {
 
 /// Returns `true` if another attempt would most likely fail as well, so that calls need not wait for it: a setting or a
 /// certificate is wrong, or the server does not like what `on_connect` told it.
-fn is_permanent(error: &Error) -> bool {
+pub(super) fn is_permanent(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
     // What `on_connect` has returned.
     let error = cause.unwrap_or(error);

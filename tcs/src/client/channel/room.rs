@@ -84,11 +84,14 @@ impl<F: Framing> Channel<F> {
         subchannel.request_connection()?;
         // When it is dropped, the next call is the first, and looks for room as well.
         let _first = self.pool.first_in_line.acquire().await;
-        let mut wanted: &[Arc<Subchannel<F>>] = &[];
+        let all = &*self.pool.connections;
+        let have_failed = all.iter().all(|other| other.has_failed());
+        let mut wanted: &[Arc<Subchannel<F>>] = if have_failed { all } else { &[] };
         loop {
             room.mark_unchanged();
-            if let Some(open) = self.pool.with_fewest_calls(Subchannel::has_room) {
-                *subchannel = open;
+            let open = self.pool.with_fewest_calls(Subchannel::has_room);
+            if let Some(other) = open.or_else(|| self.pool.rejected()) {
+                *subchannel = other;
             }
             let queue =
                 |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
@@ -102,7 +105,7 @@ impl<F: Framing> Channel<F> {
             // An error cannot be: the connections have the sender.
             drop(room.changed().await);
             // There was no room, and perhaps an attempt to connect has failed: from now on, the first connection that is open.
-            wanted = &self.pool.connections;
+            wanted = all;
         }
     }
 }

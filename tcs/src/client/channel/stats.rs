@@ -26,7 +26,7 @@ pub struct ChannelState {
     pub losses: u64,
     /// The number of attempts to connect that have failed.
     pub failed_attempts: u64,
-    /// The number of times that a request was sent again.
+    /// The number of times that a request was sent again, or a second time by a [hedge](crate::Channel::hedge).
     pub retries: u64,
     /// Why the last attempt to connect has failed, or the last connection was lost. It stays when a later attempt
     /// succeeds: [`connected`](Self::connected) says whether there is a connection.

@@ -210,6 +210,12 @@ impl<F: Framing> Subchannel<F> {
         matches!(self.lock().link, Link::Rejected(_))
     }
 
+    /// Returns `true` if the last attempt to connect has failed, and no other was successful since.
+    pub(super) fn has_failed(&self) -> bool {
+        let state = self.lock();
+        matches!(state.link, Link::Rejected(_) | Link::Disconnected(Some(_)))
+    }
+
     /// Returns `true` if the last clone of the channel was dropped.
     pub(super) fn is_released(&self) -> bool {
         matches!(self.lock().link, Link::Released)
