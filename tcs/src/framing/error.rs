@@ -18,7 +18,7 @@ pub struct FrameError {
 struct Inner {
     cause: Cause,
     text: Text,
-    /// The protocol that the server seems to speak.
+    /// The protocol that the server seems to speak. It is in `text` as well.
     guess: Option<OtherProtocol>,
 }
 
@@ -130,11 +130,16 @@ impl FrameError {
 
     /// Adds the protocol that the server seems to speak, if any.
     pub(super) fn with_guess(mut self, protocol: Option<OtherProtocol>) -> Self {
-        if protocol.is_some() && self.is_truncated() {
+        let Some(protocol) = protocol else {
+            return self;
+        };
+        if self.is_truncated() {
             // Another connection would end like this one.
             self.inner.cause = Cause::Malformed;
         }
-        self.inner.guess = protocol;
+        let text = self.inner.text.raw();
+        self.inner.text = Text::new(format_args!("{text}; that looks like {protocol}"));
+        self.inner.guess = Some(protocol);
         self
     }
 
@@ -184,11 +189,7 @@ impl FrameError {
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.text.fmt(f)?;
-        match self.inner.guess {
-            Some(protocol) => write!(f, "; that looks like {protocol}"),
-            None => Ok(()),
-        }
+        self.inner.text.fmt(f)
     }
 }
 
