@@ -1,12 +1,6 @@
-use tcs::{format::Json, framing::Multiplexed, protocol::Requests, server_protocol};
-
-#[server_protocol(format = Json, framing = Multiplexed)]
+#[tcs::server_protocol(format = tcs::format::Json, framing = tcs::framing::Multiplexed)]
 mod files {
-    use super::Requests;
-
-    pub async fn length(name: String) -> usize {
-        name.len()
-    }
+    use tcs::protocol::Requests;
 
     #[requests(&[u8])]
     pub async fn store(mut pieces: Requests<'_, Store>) -> Result<usize, String> {
