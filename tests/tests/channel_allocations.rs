@@ -12,7 +12,7 @@ use tcs::{
 };
 use tcs_tests::within;
 use tokio::{
-    sync::Barrier,
+    sync::{Barrier, Notify},
     task::{JoinSet, yield_now},
 };
 
@@ -29,12 +29,17 @@ fn beside(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Waits once.
+/// Waits once, or until `HELD` is notified.
 #[server_protocol(framing = Multiplexed)]
 async fn later(bytes: &[u8]) -> &[u8] {
+    if bytes == b"hold" {
+        HELD.notified().await;
+    }
     yield_now().await;
     bytes
 }
+
+static HELD: Notify = Notify::const_new();
 
 /// Returns how many calls each of `tasks` tasks makes: few of many tasks, because the machine may be busy.
 const fn calls_of(tasks: usize) -> usize {
@@ -46,14 +51,21 @@ const fn calls_of(tasks: usize) -> usize {
 ///
 /// A macro, because the future of a call of any protocol is not known to be `Send`.
 macro_rules! calls_allocate_nothing {
-    ($protocol:ident, $framing:ty, $alone:expr, $beside:expr) => {
+    ($protocol:ident, $framing:ty, $tasks:expr, $most:expr, holds: $holds:expr) => {
         let server = ConcurrentServer::new($protocol).port(0);
         let server = server.bind().await.expect("a free port");
         let addr = server.local_addr();
         tokio::spawn(server.listen());
         let channel = within(Channel::<$framing>::connect(addr)).await;
         let channel = channel.expect("it listens");
-        for tasks in [1, 64, 512] {
+        let holding = channel.clone();
+        let held = tokio::spawn(async move {
+            if $holds {
+                let length = holding.call_with::<$protocol, _>(b"hold", <[u8]>::len);
+                assert_eq!(length.await.expect("a reply"), 4);
+            }
+        });
+        for tasks in $tasks {
             let barrier = Arc::new(Barrier::new(tasks + 1));
             let mut running = JoinSet::new();
             for _ in 0..tasks {
@@ -76,12 +88,15 @@ macro_rules! calls_allocate_nothing {
                 "{}, {tasks} tasks: {count} allocations per call",
                 stringify!($protocol)
             );
-            let most = if tasks == 1 { $alone } else { $beside };
-            assert!(count <= most, "{tasks} tasks: {count} per call");
+            assert!(count <= $most, "{tasks} tasks: {count} per call");
             while let Some(ended) = within(running.join_next()).await {
                 ended.expect("its replies");
             }
         }
+        if $holds {
+            HELD.notify_one();
+        }
+        within(held).await.expect("its reply");
     };
 }
 
@@ -101,9 +116,9 @@ async fn count(barrier: &Barrier, tasks: usize) -> f64 {
 
 #[tokio::test]
 async fn calls_allocate_nothing() {
-    calls_allocate_nothing!(Echo, LengthPrefixed, 0.05, 0.05);
-    calls_allocate_nothing!(Beside, Multiplexed, 0.05, 0.05);
-    // A connection whose requests all are answered gives back what it needs to run them side by side. How often that
-    // happens with many tasks, the scheduler decides.
-    calls_allocate_nothing!(Later, Multiplexed, 10.5, 0.2);
+    calls_allocate_nothing!(Echo, LengthPrefixed, [1, 64, 512], 0.05, holds: false);
+    calls_allocate_nothing!(Beside, Multiplexed, [1, 64, 512], 0.05, holds: false);
+    // A connection whose requests all are answered gives back what it needs to run them side by side.
+    calls_allocate_nothing!(Later, Multiplexed, [1], 10.5, holds: false);
+    calls_allocate_nothing!(Later, Multiplexed, [64, 512], 0.2, holds: true);
 }

@@ -369,7 +369,7 @@ impl<R: Row, const WAITS: bool> CellRun<R, WAITS> {
             // Where the peer may still send, the server lingers.
             _ if is_first => LIMITS.frame + LIMITS.linger,
             State::Writing => LIMITS.write,
-            State::Uploading => LIMITS.request,
+            State::Uploading => LIMITS.idle.min(LIMITS.request),
             // An idle connection is closed at once.
             State::Draining if has_many::<R>() => Duration::ZERO,
             _ if has_many::<R>() => LIMITS.idle,
