@@ -324,8 +324,8 @@
 //!
 //! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
 //! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
-//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is
-//! poisoned. If you build with `panic = "abort"`, a panic ends the process.
+//! which may be half changed, and no `concurrent`. Other connections are not affected. A `std::sync::Mutex` that the
+//! function had locked is poisoned. If you build with `panic = "abort"`, a panic ends the process.
 //!
 //! Before the panic is logged, the panic hook of your program runs. The default hook writes the message to stderr as it
 //! is, with what it quotes of a peer. A hook of your own can escape it:

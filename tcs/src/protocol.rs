@@ -420,8 +420,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says otherwise,
     /// those of several connections at the same time. A panic fails the request: the peer receives *failed*, and the payload is
-    /// logged. Unless [`Session`](Self::Session) is `()`, the connection then closes, because the
-    /// session may be half-changed.
+    /// logged. Unless [`Session`](Self::Session) is `()` or there is [`CONCURRENT`](Self::CONCURRENT), the connection
+    /// then closes, because the session may be half-changed.
     ///
     /// # Cancel safety
     ///
