@@ -167,7 +167,7 @@ impl Error {
         match self.0.kind {
             ErrorKind::TimedOut | ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => true,
             // A resolver that cannot be reached is no other error than a name that does not exist.
-            ErrorKind::Resolve => self.0.source.is_some(),
+            ErrorKind::Resolve => self.cause().0.source.is_some(),
             // With `InvalidData`, TLS says that the certificate is wrong, or that the server does not speak TLS.
             ErrorKind::Connect => self.io_error_kind() != Some(io::ErrorKind::InvalidData),
             _ => false,
@@ -193,20 +193,28 @@ impl Error {
 
     /// Returns the kind of the I/O error that is the cause, if one is.
     fn io_error_kind(&self) -> Option<io::ErrorKind> {
-        let source = self.0.source.as_ref()?.downcast_ref::<io::Error>()?;
+        let source = self
+            .cause()
+            .0
+            .source
+            .as_ref()?
+            .downcast_ref::<io::Error>()?;
         Some(source.kind())
+    }
+
+    /// Returns the error because of which a channel has no connection, or this one.
+    fn cause(&self) -> &Self {
+        let cause = self.0.source.as_ref().and_then(|source| {
+            let shared = source.downcast_ref::<Arc<Self>>().map(AsRef::as_ref);
+            shared.or_else(|| source.downcast_ref())
+        });
+        cause.map_or(self, Self::cause)
     }
 
     /// Returns the reason of the server, if it rejected the request, or an earlier one for good: this request
     /// was then not sent.
     pub fn rejection(&self) -> Option<&Rejection> {
-        let source = self.0.source.as_ref()?;
-        // Also if it is why a channel has no connection.
-        let cause = source.downcast_ref::<Arc<Self>>();
-        let cause = cause
-            .map(AsRef::as_ref)
-            .or_else(|| source.downcast_ref::<Self>());
-        source.downcast_ref().or_else(|| cause?.rejection())
+        self.cause().0.source.as_ref()?.downcast_ref()
     }
 
     /// Returns the address of the server, or the address to listen on, if there is one.

@@ -89,6 +89,11 @@ fn verdicts() -> Vec<(Error, bool, bool)> {
             true,
             true,
         ),
+        (
+            Error::not_connected(&Error::connect(addr, invalid()).into()),
+            false,
+            true,
+        ),
         (Error::open(cause()), true, true),
         (Error::on_connect(peer, Error::full("why")), false, false),
         (Error::on_connect_timed_out(peer, LIMIT), true, false),

@@ -316,6 +316,22 @@ async fn rejection_in_on_connect_is_told_to_calls_though_the_other_address_is_do
 }
 
 #[tokio::test(start_paused = true)]
+async fn call_that_waits_where_the_login_is_rejected_goes_to_a_connection_that_was_not_tried() {
+    let (options, mut attempts) = lasting();
+    let channel = options.connections(2).on_connect(log_in).connect_lazily();
+    let channel = channel.expect("good options");
+    let call = call(&channel, "one");
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "log in").await;
+    patiently(peer.send(control(code::ERROR, "wrong password"))).await;
+    let mut other = attempts.accept().await;
+    hears(&mut other, "log in").await;
+    patiently(other.send(frame("welcome"))).await;
+    assert_eq!(patiently(other.ask_back()).await, "one");
+    assert_eq!(call.outcome().await.expect("a reply"), "one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_wait_when_on_connect_fails_for_now() {
     let (options, mut attempts) = lasting();
     let channel = options.on_connect(log_in).connect_lazily();

@@ -119,12 +119,22 @@ impl<F: Framing> Pool<F> {
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
-    /// Returns a connection whose error calls get, if the last attempt of every connection has failed.
-    pub(super) fn rejected(&self) -> Option<&Arc<Subchannel<F>>> {
-        let mut all = self.connections.iter();
-        let rejected = all.clone().find(|subchannel| subchannel.is_rejected())?;
-        all.all(|subchannel| subchannel.has_failed())
-            .then_some(rejected)
+    /// Returns where a call waits that finds no room, instead of `current`.
+    ///
+    /// It does not wait where a login is rejected, because its error would be the call's: unless all connections were asked,
+    /// and the last attempt of each has failed.
+    pub(super) fn place_to_wait<'s>(
+        &'s self,
+        current: &'s Arc<Subchannel<F>>,
+        has_asked_all: bool,
+    ) -> &'s Arc<Subchannel<F>> {
+        let all = &self.connections;
+        let must_fail = has_asked_all && all.iter().all(|it| it.has_failed());
+        if current.is_rejected() == must_fail {
+            return current;
+        }
+        let fit = all.iter().find(|it| it.is_rejected() == must_fail);
+        fit.unwrap_or(current)
     }
 
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of

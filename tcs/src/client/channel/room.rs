@@ -90,9 +90,9 @@ impl<F: Framing> Channel<F> {
         loop {
             room.mark_unchanged();
             let open = self.pool.with_fewest_calls(Subchannel::has_room);
-            if let Some(other) = open.or_else(|| self.pool.rejected()) {
-                *subchannel = other;
-            }
+            let has_asked_all = !wanted.is_empty();
+            *subchannel =
+                open.unwrap_or_else(|| self.pool.place_to_wait(subchannel, has_asked_all));
             let queue =
                 |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
             if let Some(call) = poll_once(queue).await? {
