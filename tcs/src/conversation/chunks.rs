@@ -22,7 +22,10 @@ pub(crate) struct Chunks {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// What the function waits for, or has waited for: a message for a wait that was dropped is found for the next one.
     demand: Option<Demand>,
+    /// Whether the function waits now.
+    is_awaited: bool,
     found: Messages,
     end: Option<ChunksEnd>,
     cursor: ChunkCursor,
@@ -62,6 +65,22 @@ pub(crate) enum ChunksEnd {
     Failed(String),
 }
 
+/// The wait of a function. It ends as well if the function drops it and works on.
+struct Awaited<'a>(&'a Chunks);
+
+impl<'a> Awaited<'a> {
+    fn new(chunks: &'a Chunks) -> Self {
+        chunks.lock().is_awaited = true;
+        Self(chunks)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_awaited = false;
+    }
+}
+
 impl Chunks {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
@@ -78,6 +97,7 @@ impl Chunks {
             if let Some(received) = self.lock().receive(demand, batch) {
                 return received;
             }
+            let _awaited = Awaited::new(self);
             notified.await;
         }
     }
@@ -100,6 +120,11 @@ impl Chunks {
         let mut batch = take(&mut inner.found);
         batch.clear();
         Some((demand, batch, inner.cursor))
+    }
+
+    /// Returns `true` if the function waits now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.lock().is_awaited
     }
 
     /// Gives the function a batch, or nothing and why. Without both, the function goes on waiting.

@@ -244,6 +244,30 @@ async fn upload_ends_if_its_peer_is_silent() {
     }
 }
 
+/// Stops waiting for a chunk, and works on.
+#[server_protocol]
+async fn impatient(_name: &str, mut more: Requests<'_, Impatient>) -> Result<&'static str, String> {
+    tokio::select! {
+        chunk = more.next() => drop(chunk?),
+        () = sleep(LIMIT / 2) => {}
+    }
+    sleep(3 * LIMIT).await;
+    Ok("done")
+}
+
+impl Receives for Impatient {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_that_has_stopped_waiting_for_a_chunk_has_no_idle_time() {
+    let server = ConcurrentServer::new(Impatient).idle_timeout(LIMIT);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 10);
+    patiently(peer.send(frame("a"))).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("done"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn upload_goes_on_as_long_as_its_chunks_come() {
     let server = ConcurrentServer::new(Upload).idle_timeout(LIMIT);

@@ -49,7 +49,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         let is_fed = chunks.give(batch, end, cursor);
         let demanded = self.ahead.demand();
-        self.ahead.set_demand(!is_fed);
+        // A function that has stopped waiting has no limit for its peer.
+        self.ahead.set_demand(!is_fed && chunks.is_awaited());
         if is_fed || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time begins until another message, or of one whose first byte has arrived.
             self.io.end_frame();
