@@ -7,6 +7,7 @@ use tcs::{
     format::Plain,
     framing::{Lines, Multiplexed},
     protocol::{Receives, Requests, ServerProtocol},
+    server::Report,
     server_protocol,
     transport::{Handshake, Stream},
 };
@@ -15,7 +16,10 @@ use tcs_tests::{
     ids::{control_of, kind::DEADLINE, message_of, receive_frame},
     patiently, serve_in_memory, within,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::concurrent::{Gates, outcomes};
 
@@ -165,6 +169,18 @@ impl Receives for Upload {
     type Chunk<'a> = &'a str;
 }
 
+/// The only request times out `LIMIT` after `began`, for this reason, and the connection ends.
+async fn times_out(mut peer: RawPeer, serving: JoinHandle<Report>, began: Instant, text: &str) {
+    let ended = Heard::Control(code::TIMED_OUT, text.to_owned());
+    assert_eq!(patiently(peer.hear()).await, ended);
+    ended_in_time(began, LIMIT);
+    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [0, 1, 0, 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn chunk_that_does_not_complete_ends_its_function() {
     let server = ConcurrentServer::new(Upload).frame_timeout(LIMIT);
@@ -177,14 +193,7 @@ async fn chunk_that_does_not_complete_ends_its_function() {
     let began = Instant::now();
     patiently(peer.send(b"c\0\0")).await;
     let text = "the chunk was not complete after 5s (`frame_timeout`)";
-    let ended = Heard::Control(code::TIMED_OUT, text.to_owned());
-    assert_eq!(patiently(peer.hear()).await, ended);
-    ended_in_time(began, LIMIT);
-    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
-    assert_eq!(patiently(peer.hear()).await, Heard::End);
-    drop(peer);
-    let report = patiently(serving).await.expect("no panic");
-    assert_eq!(outcomes(&report), [0, 1, 0, 0]);
+    times_out(peer, serving, began, text).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,14 +242,7 @@ async fn upload_ends_if_its_peer_is_silent() {
             patiently(peer.send(bytes)).await;
         }
         let text = "no further message of the request arrived within 5s (`idle_timeout`)";
-        let ended = Heard::Control(code::TIMED_OUT, text.to_owned());
-        assert_eq!(patiently(peer.hear()).await, ended);
-        ended_in_time(began, LIMIT);
-        assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
-        assert_eq!(patiently(peer.hear()).await, Heard::End);
-        drop(peer);
-        let report = patiently(serving).await.expect("no panic");
-        assert_eq!(outcomes(&report), [0, 1, 0, 0]);
+        times_out(peer, serving, began, text).await;
     }
 }
 
