@@ -12,7 +12,7 @@ use std::{
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
 pub(super) const NEW_CAPACITY: usize = 16 * 1024;
-/// The largest capacity that is kept. A larger buffer is freed, so that a burst of large frames
+/// The largest capacity that the pool keeps. Of the larger buffers, a thread keeps one, so that a burst of large frames
 /// does not hold memory afterwards.
 pub(super) const LARGEST: usize = 128 * 1024;
 
@@ -22,7 +22,13 @@ pub(super) type Pool<T> = RefCell<Vec<T>>;
 /// The largest capacity of a short message. A thread keeps up to 1,024 of them.
 const LARGEST_SHORT: usize = 2 * 1024;
 
+/// The largest capacity of the one large buffer that a thread keeps.
+const LARGEST_SPARE: usize = 2 * 1024 * 1024;
+
 thread_local! {
+    /// Without it, an allocator may return the memory of each large message to the system. glibc does so from twice the
+    /// largest message on (`M_TRIM_THRESHOLD` in mallopt(3)), and the next one faults for each of its pages.
+    static LARGE_SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static UNUSED_MEMORY: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
     static UNUSED_SHORT: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
@@ -37,6 +43,18 @@ pub(super) fn get() -> Vec<u8> {
     get_from(&UNUSED_MEMORY).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
 }
 
+/// Takes the large buffer of the thread if it has at least `capacity`, at most `limit`, and at most twice what is needed.
+pub(super) fn get_large(capacity: usize, limit: usize) -> Option<Vec<u8>> {
+    let fitting = capacity..=limit.min(capacity.saturating_mul(2));
+    let spare = LARGE_SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        fitting
+            .contains(&spare.capacity())
+            .then(|| take(&mut *spare))
+    });
+    spare.ok().flatten()
+}
+
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
 pub(super) fn put(buffer: &mut Vec<u8>) {
     let mut buffer = take(buffer);
@@ -44,6 +62,9 @@ pub(super) fn put(buffer: &mut Vec<u8>) {
     if is_poolable(capacity) {
         buffer.clear();
         put_in(&UNUSED_MEMORY, capacity, buffer);
+    } else if (LARGEST..=LARGEST_SPARE).contains(&capacity) {
+        buffer.clear();
+        let _: Result<Vec<u8>, AccessError> = LARGE_SPARE.try_with(|spare| spare.replace(buffer));
     }
 }
 
@@ -120,6 +141,28 @@ mod tests {
         buffer.reserve_exact(LARGEST + 1);
         put(&mut buffer);
         assert_eq!(get().capacity(), NEW_CAPACITY);
+    }
+
+    #[test]
+    fn thread_keeps_one_large_buffer() {
+        put(&mut Vec::with_capacity(LARGEST + 1));
+        let mut last = Vec::with_capacity(4 * LARGEST);
+        last.push(1);
+        put(&mut last);
+        // It would be too small, more than was reserved, or much more than is needed.
+        for (capacity, limit) in [
+            (4 * LARGEST + 1, usize::MAX),
+            (LARGEST + 1, 4 * LARGEST - 1),
+            (2 * LARGEST - 1, usize::MAX),
+        ] {
+            assert_eq!(get_large(capacity, limit), None, "{capacity}");
+        }
+        let spare = get_large(2 * LARGEST, 4 * LARGEST).expect("it fits");
+        assert_eq!((spare.capacity(), spare.len()), (4 * LARGEST, 0));
+        assert_eq!(get_large(2 * LARGEST, usize::MAX), None);
+
+        put(&mut Vec::with_capacity(LARGEST_SPARE + 1));
+        assert_eq!(get_large(LARGEST_SPARE + 1, usize::MAX), None);
     }
 
     #[test]

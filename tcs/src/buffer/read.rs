@@ -431,6 +431,13 @@ impl ReadBuffer {
         // The system may refuse the memory for a large frame. That must not end the process.
         // Not by what a length in a header claims: a peer gets memory for bytes that have arrived.
         let more = room.min(capacity / divisor);
+        if capacity + more > pool::LARGEST
+            && let Some(mut large) = pool::get_large(capacity + more, self.max_capacity)
+        {
+            large.extend_from_slice(&self.buffer);
+            pool::put(&mut replace(&mut self.buffer, large));
+            return Ok(());
+        }
         let grown = self.buffer.try_reserve_exact(more);
         grown.map_err(|_| ReadError::OutOfMemory)
     }

@@ -348,6 +348,7 @@ impl WriteBuffer {
     pub(crate) fn replace_large(&mut self) {
         // A connection that waits would keep the size of its largest reply for as long as it waits.
         if self.committed == 0 && !is_poolable(self.buffer.capacity()) {
+            pool::put(&mut self.buffer);
             self.buffer = pool::get();
             self.reserved = None;
         }

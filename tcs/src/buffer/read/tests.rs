@@ -78,6 +78,21 @@ fn a_buffer_is_not_much_larger_than_what_has_arrived() {
     }
 }
 
+#[test]
+fn large_message_takes_the_buffer_that_its_thread_keeps() {
+    let mut large = Vec::<u8>::with_capacity(300_000);
+    let address = large.as_ptr().addr();
+    pool::put(&mut large);
+    let message: Vec<u8> = (0..=250).cycle().take(280_000).collect();
+    let mut read = ReadBuffer::default();
+    while read.unread_len() < message.len() {
+        let rest = &message[read.unread_len()..];
+        fill(&mut read, rest);
+    }
+    assert_eq!(read.buffer.as_ptr().addr(), address);
+    assert_eq!(unread(&read), message);
+}
+
 #[tokio::test]
 async fn buffer_that_was_filled_exactly_is_a_pause_after_all() {
     let (mut near, mut far) = tokio::io::duplex(1 << 20);
