@@ -80,7 +80,10 @@ impl PeerUsage {
     /// Counts a request that begins, unless it exceeds a limit.
     pub(super) fn begin_request(&self, limits: &Limits) -> Result<(), Rejection> {
         const SECOND: Duration = Duration::from_secs(1);
-        let (most, rate) = (limits.in_flight_per_address, limits.rate_per_address);
+        let (most, rate) = (
+            limits.max_in_flight_per_address,
+            limits.max_request_rate_per_address,
+        );
         let (mut requests, now) = (lock(&self.0), Instant::now());
         let full_at = requests.full_at.max(now) + SECOND / rate;
         Err(Rejection::busy(if requests.in_flight >= most {

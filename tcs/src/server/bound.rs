@@ -212,7 +212,7 @@ async fn accept_then_drain(
     // Before the drain: a new connection would be told at once to go away, and its peer could have reached another
     // server.
     acceptor.shared.listeners().close();
-    let abort = timeout(limits.drain.as_duration(), handle.wait_for(Order::Abort));
+    let abort = timeout(limits.drain_timeout.as_duration(), handle.wait_for(Order::Abort));
     let report = acceptor.registry.drain(abort).await;
     let aborted = report.requests.aborted;
     if aborted > 0 {

@@ -156,7 +156,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// sockets. Default: 2 minutes.
     #[doc(alias = "keepalive")]
     pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.keepalive = limit.into();
+        self.settings.keepalive_timeout = limit.into();
         self
     }
 
@@ -233,7 +233,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Then the connection is dropped. A server that is stopped lets handshakes go on for a second, and then tells
     /// their peers *going away*. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.handshake = limit.into().into();
+        self.settings.limits.handshake_timeout = limit.into().into();
         self
     }
 
@@ -247,7 +247,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
     /// message ([`Fixed`](crate::framing::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
-        self.settings.limits.frame_len = bytes;
+        self.settings.limits.max_frame_len = bytes;
         self
     }
 
@@ -291,7 +291,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Default: 512 MiB, or a quarter of the memory that the process may use if that is less (`RLIMIT_AS`, and
     /// `memory.max` of the control group on Linux). A message that is larger than the budget waits for all of it.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
-        self.settings.memory = Some(bytes);
+        self.settings.memory_budget = Some(bytes);
         self
     }
 
@@ -307,7 +307,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
     /// waiting; 30 s for a [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.idle = limit.into().into();
+        self.settings.limits.idle_timeout = limit.into().into();
         self
     }
 
@@ -318,7 +318,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// the same time, those in flight are answered before. A function that waits for the rest of a chunk
     /// ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.frame = limit.into().into();
+        self.settings.limits.frame_timeout = limit.into().into();
         self
     }
 
@@ -335,7 +335,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// interrupted.
     #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.request = limit.into().into();
+        self.settings.limits.request_timeout = limit.into().into();
         self
     }
 
@@ -347,7 +347,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
     /// function. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.half_close = limit.into().into();
+        self.settings.limits.half_close_timeout = limit.into().into();
         self
     }
 
@@ -357,7 +357,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// 64 KiB that the peer takes meanwhile adds a second. When the limit expires, the connection is
     /// dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.write = limit.into().into();
+        self.settings.limits.write_timeout = limit.into().into();
         self
     }
 
@@ -396,7 +396,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// until it or its process ends. Default: 30 s.
     #[doc(alias = "shutdown")]
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.drain = limit.into().into();
+        self.settings.limits.drain_timeout = limit.into().into();
         self
     }
 
@@ -407,7 +407,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// aborted. So clients that keep their connections forever are distributed anew, as over servers that were added to
     /// a balancer. The age of each connection differs by up to a tenth, so that those of a restart do not end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.age = limit.into().into();
+        self.settings.limits.max_connection_age = limit.into().into();
         self
     }
 
@@ -416,7 +416,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// After the response to the last, the peer receives *going away*, if the framing can carry it, and the connection
     /// closes. Requests after the last are not executed. [`bind`](Self::bind) rejects zero.
     pub fn max_requests_per_connection(mut self, limit: impl Into<Option<u64>>) -> Self {
-        self.settings.limits.requests = limit.into().unwrap_or(u64::MAX);
+        self.settings.limits.max_requests_per_connection = limit.into().unwrap_or(u64::MAX);
         self
     }
 
@@ -428,7 +428,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
     /// zero.
     pub fn max_in_flight_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
-        self.settings.limits.in_flight_per_address = limit.into().unwrap_or(usize::MAX);
+        self.settings.limits.max_in_flight_per_address = limit.into().unwrap_or(usize::MAX);
         self
     }
 
@@ -438,7 +438,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// bucket with room for the requests of one second, and it stays when the peer reconnects. A [`Channel`](crate::Channel)
     /// sends such a request again after a wait, so its callers see a delay. [`bind`](Self::bind) rejects zero.
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
-        self.settings.limits.rate_per_address = per_second.into().unwrap_or(u32::MAX);
+        self.settings.limits.max_request_rate_per_address = per_second.into().unwrap_or(u32::MAX);
         self
     }
 
@@ -460,7 +460,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A limit of less than 5 ms gives no allowance for bursts, because timers have a resolution of 1 ms.
     /// [`bind`](Self::bind) rejects zero.
     pub fn max_queue_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.queue = limit.into().into();
+        self.settings.limits.max_queue_time = limit.into().into();
         self
     }
 
@@ -472,7 +472,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// processes one at a time (or as many as `concurrent` says), and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
     /// how many small requests are read together. [`bind`](Self::bind) rejects zero.
     pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
-        self.settings.limits.pipelined = limit.into().unwrap_or(u64::MAX);
+        self.settings.limits.max_pipelined_requests = limit.into().unwrap_or(u64::MAX);
         self
     }
 
@@ -482,7 +482,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// subscribers may need this many times their number. Beyond 128 KiB, a queue needs memory of the
     /// [`memory_budget`](Self::memory_budget), too. [`bind`](Self::bind) rejects zero.
     pub fn max_push_queue(mut self, bytes: usize) -> Self {
-        self.settings.limits.push_queue = bytes;
+        self.settings.limits.max_push_queue = bytes;
         self
     }
 

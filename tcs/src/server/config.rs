@@ -33,7 +33,7 @@ pub(super) struct Settings {
     /// Whether other servers can listen at the same address.
     pub(super) reuse_port: bool,
     /// How long the machine of a peer may not answer.
-    pub(super) keepalive: Option<Duration>,
+    pub(super) keepalive_timeout: Option<Duration>,
     pub(super) systemd: Systemd,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
@@ -43,7 +43,7 @@ pub(super) struct Settings {
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_blocking: usize,
     /// The memory budget in bytes. `None`: what [`default_memory`] says.
-    pub(super) memory: Option<usize>,
+    pub(super) memory_budget: Option<usize>,
     pub(super) limits: Limits,
     pub(super) on_accept: Option<OnAccept>,
 }
@@ -76,7 +76,7 @@ impl Settings {
             has_address: false,
             reuse_port: false,
             // Shorter than `idle_timeout`, and long enough for a machine that changes its network.
-            keepalive: Some(Duration::from_mins(2)),
+            keepalive_timeout: Some(Duration::from_mins(2)),
             systemd: Systemd::default(),
             listeners: Vec::new(),
             handshakes: Vec::new(),
@@ -87,36 +87,36 @@ impl Settings {
             max_connections_per_address: None,
             // The size of tokio's own pool of blocking threads.
             max_blocking: 512,
-            memory: None,
+            memory_budget: None,
             limits: Limits {
                 // The default of tokio-util's length-delimited codec. Memory follows the bytes that
                 // arrive, not the claimed length.
-                frame_len: ConversationLimits::DEFAULT.message_len,
+                max_frame_len: ConversationLimits::DEFAULT.message_len,
                 max_reply_len: None,
-                handshake: Limit::from_secs(10),
-                idle: Some(M::IDLE).into(),
+                handshake_timeout: Limit::from_secs(10),
+                idle_timeout: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
                 // slow lines finish large frames.
-                frame: Limit::from_secs(30),
+                frame_timeout: Limit::from_secs(30),
                 // Cutting a transaction is the user's decision.
-                request: Limit::NONE,
+                request_timeout: Limit::NONE,
                 // A half-closed peer that waits for its reply looks like one that is gone.
-                half_close: Limit::from_secs(30),
-                write: Limit::from_secs(30),
+                half_close_timeout: Limit::from_secs(30),
+                write_timeout: Limit::from_secs(30),
                 linger: Limit::from_secs(2),
-                drain: Limit::from_secs(30),
+                drain_timeout: Limit::from_secs(30),
                 // Only a balancer needs it, and how long depends on its checks.
                 lame_duck: Limit::from_secs(0),
                 // These eight depend on the service: what its peers do is not known here.
-                age: Limit::NONE,
-                queue: Limit::NONE,
-                requests: u64::MAX,
-                pipelined: u64::MAX,
+                max_connection_age: Limit::NONE,
+                max_queue_time: Limit::NONE,
+                max_requests_per_connection: u64::MAX,
+                max_pipelined_requests: u64::MAX,
                 // As many replies wait before they are sent.
-                push_queue: ConversationLimits::DEFAULT.push_queue,
+                max_push_queue: ConversationLimits::DEFAULT.push_queue,
                 push_overflow: ConversationLimits::DEFAULT.push_overflow,
-                in_flight_per_address: usize::MAX,
-                rate_per_address: u32::MAX,
+                max_in_flight_per_address: usize::MAX,
+                max_request_rate_per_address: u32::MAX,
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
@@ -143,7 +143,7 @@ impl Settings {
 
     /// Creates the registry of the server's connections.
     pub(super) fn registry(&self) -> Arc<Registry> {
-        let memory = self.memory.unwrap_or_else(default_memory);
+        let memory = self.memory_budget.unwrap_or_else(default_memory);
         Registry::new(self.limits, memory, self.max_blocking)
     }
 
@@ -161,7 +161,7 @@ impl Settings {
         let limits = &self.limits;
         // `linger`, `lame_duck` and `drain_timeout` are not checked: zero means no wait.
         check_zero(&[
-            ("max_frame_len", limits.frame_len == 0),
+            ("max_frame_len", limits.max_frame_len == 0),
             ("max_reply_len", limits.reply_len() == 0),
             ("max_connections", self.max_connections == 0),
             (
@@ -169,37 +169,46 @@ impl Settings {
                 self.max_connections_per_address == Some(0),
             ),
             ("max_blocking", self.max_blocking == 0),
-            ("memory_budget", self.memory == Some(0)),
-            ("keepalive_timeout", self.keepalive == Some(Duration::ZERO)),
-            ("handshake_timeout", limits.handshake.is_zero()),
-            ("idle_timeout", limits.idle.is_zero()),
-            ("frame_timeout", limits.frame.is_zero()),
-            ("request_timeout", limits.request.is_zero()),
-            ("half_close_timeout", limits.half_close.is_zero()),
-            ("write_timeout", limits.write.is_zero()),
-            ("max_connection_age", limits.age.is_zero()),
-            ("max_queue_time", limits.queue.is_zero()),
-            ("max_requests_per_connection", limits.requests == 0),
-            ("max_pipelined_requests", limits.pipelined == 0),
-            ("max_push_queue", limits.push_queue == 0),
+            ("memory_budget", self.memory_budget == Some(0)),
+            (
+                "keepalive_timeout",
+                self.keepalive_timeout == Some(Duration::ZERO),
+            ),
+            ("handshake_timeout", limits.handshake_timeout.is_zero()),
+            ("idle_timeout", limits.idle_timeout.is_zero()),
+            ("frame_timeout", limits.frame_timeout.is_zero()),
+            ("request_timeout", limits.request_timeout.is_zero()),
+            ("half_close_timeout", limits.half_close_timeout.is_zero()),
+            ("write_timeout", limits.write_timeout.is_zero()),
+            ("max_connection_age", limits.max_connection_age.is_zero()),
+            ("max_queue_time", limits.max_queue_time.is_zero()),
+            (
+                "max_requests_per_connection",
+                limits.max_requests_per_connection == 0,
+            ),
+            ("max_pipelined_requests", limits.max_pipelined_requests == 0),
+            ("max_push_queue", limits.max_push_queue == 0),
             (
                 "max_in_flight_per_address",
-                limits.in_flight_per_address == 0,
+                limits.max_in_flight_per_address == 0,
             ),
-            ("max_request_rate_per_address", limits.rate_per_address == 0),
+            (
+                "max_request_rate_per_address",
+                limits.max_request_rate_per_address == 0,
+            ),
         ])?;
-        check_message_len("max_frame_len", limits.frame_len, min_frame_len)?;
+        check_message_len("max_frame_len", limits.max_frame_len, min_frame_len)?;
         check_message_len("max_reply_len", limits.reply_len(), min_frame_len)
     }
 
     /// Returns the socket options of `keepalive_timeout`.
     pub(super) fn keepalive(&self) -> Option<Keepalive> {
-        let limit = self.keepalive?;
+        let limit = self.keepalive_timeout?;
         Some(Keepalive {
             limit,
             // It also ends the connection of a peer that does not read, which is for `write_timeout` to decide. On
             // Linux, it takes the place of the number of probes, so a longer one would make those wait as well.
-            is_for_unacknowledged: self.limits.write <= Some(limit).into(),
+            is_for_unacknowledged: self.limits.write_timeout <= Some(limit).into(),
         })
     }
 
@@ -243,11 +252,11 @@ mod tests {
     #[test]
     fn defaults_that_no_test_waits_for() {
         let settings = Settings::new::<Iterative>();
-        assert_eq!(settings.limits.drain, Limit::from_secs(30));
+        assert_eq!(settings.limits.drain_timeout, Limit::from_secs(30));
         assert_eq!(settings.max_blocking, 512);
         assert_eq!(settings.at_capacity, AtCapacity::Wait);
-        assert_eq!(settings.limits.request, Limit::NONE);
-        assert_eq!(settings.limits.age, Limit::NONE);
+        assert_eq!(settings.limits.request_timeout, Limit::NONE);
+        assert_eq!(settings.limits.max_connection_age, Limit::NONE);
         assert!(!settings.limits.check_requests());
     }
 
@@ -259,7 +268,7 @@ mod tests {
             seconds if limit != Limit::NONE && seconds > 0 => format!("{seconds} s"),
             _ => "`None`".to_owned(),
         };
-        let idle = |limits: Limits| time(limits.idle);
+        let idle = |limits: Limits| time(limits.idle_timeout);
         let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];
         let [iterative, once] = others.map(|settings| idle(settings.limits));
         let (most, per_address) = (
@@ -271,15 +280,15 @@ mod tests {
             settings.max_connections_per_address.is_none(),
             settings.on_accept.is_none(),
             limits.max_reply_len.is_none(),
-            limits.requests == u64::MAX,
-            limits.pipelined == u64::MAX,
-            limits.in_flight_per_address == usize::MAX,
-            limits.rate_per_address == u32::MAX,
+            limits.max_requests_per_connection == u64::MAX,
+            limits.max_pipelined_requests == u64::MAX,
+            limits.max_in_flight_per_address == usize::MAX,
+            limits.max_request_rate_per_address == u32::MAX,
             settings.start_tls.is_none(),
         ];
         assert_eq!(unset, [true; 8]);
         assert_eq!(settings.address, Address::from("127.0.0.1:1234"));
-        let keepalive = settings.keepalive.expect("it is on").as_secs();
+        let keepalive = settings.keepalive_timeout.expect("it is on").as_secs();
         let defaults = [
             (
                 "max_connections",
@@ -298,18 +307,21 @@ mod tests {
                 "a quarter of `max_connections`, at least 1".to_owned(),
             ),
             ("on_accept", "none".to_owned()),
-            ("max_connection_age", time(limits.age)),
+            ("max_connection_age", time(limits.max_connection_age)),
             ("max_requests_per_connection", "`None`".to_owned()),
             (
                 "idle_timeout",
                 format!("{}; iterative {iterative}; once {once}", idle(limits)),
             ),
             ("keepalive_timeout", format!("{} minutes", keepalive / 60)),
-            ("handshake_timeout", time(limits.handshake)),
+            ("handshake_timeout", time(limits.handshake_timeout)),
             ("lame_duck", time(limits.lame_duck)),
-            ("drain_timeout", time(limits.drain)),
+            ("drain_timeout", time(limits.drain_timeout)),
             ("linger", time(limits.linger)),
-            ("max_frame_len", format!("{} MiB", limits.frame_len >> 20)),
+            (
+                "max_frame_len",
+                format!("{} MiB", limits.max_frame_len >> 20),
+            ),
             ("max_reply_len", "`max_frame_len`".to_owned()),
             (
                 "memory_budget",
@@ -320,19 +332,22 @@ mod tests {
             ),
             ("max_request_rate_per_address", "`None`".to_owned()),
             ("max_in_flight_per_address", "`None`".to_owned()),
-            ("max_queue_time", time(limits.queue)),
+            ("max_queue_time", time(limits.max_queue_time)),
             ("max_pipelined_requests", "`None`".to_owned()),
-            ("max_push_queue", format!("{} KiB", limits.push_queue >> 10)),
+            (
+                "max_push_queue",
+                format!("{} KiB", limits.max_push_queue >> 10),
+            ),
             ("max_blocking", settings.max_blocking.to_string()),
             (
                 "frame_timeout",
-                format!("{}; 1 s more per 64 KiB", time(limits.frame)),
+                format!("{}; 1 s more per 64 KiB", time(limits.frame_timeout)),
             ),
-            ("request_timeout", time(limits.request)),
-            ("half_close_timeout", time(limits.half_close)),
+            ("request_timeout", time(limits.request_timeout)),
+            ("half_close_timeout", time(limits.half_close_timeout)),
             (
                 "write_timeout",
-                format!("{}; 1 s more per 64 KiB", time(limits.write)),
+                format!("{}; 1 s more per 64 KiB", time(limits.write_timeout)),
             ),
             ("address", "127.0.0.1:1234".to_owned()),
             ("host", "127.0.0.1".to_owned()),

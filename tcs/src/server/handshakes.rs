@@ -53,7 +53,7 @@ async fn perform_all(
     handshakes: &[Arc<dyn DynHandshake>],
     registration: &mut Registration,
 ) -> io::Result<()> {
-    let limit = registration.limits().handshake;
+    let limit = registration.limits().handshake_timeout;
     let mut deadline = Deadline::after(registration.now(), limit);
     let mut is_draining = false;
     let mut opening = pin!(async {

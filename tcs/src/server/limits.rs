@@ -13,35 +13,31 @@ use crate::{
 pub(super) const TOO_OLD: &str =
     "the connection has reached its maximum age (`max_connection_age`)";
 
-/// The limits of one connection; [`Server`](super::Server) documents them.
+/// The limits of one connection, with the names of their settings: [`Server`](super::Server) documents them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    pub(super) frame_len: usize,
-    /// `None`: `frame_len`.
+    pub(super) max_frame_len: usize,
+    /// `None`: `max_frame_len`.
     pub(super) max_reply_len: Option<usize>,
-    pub(super) handshake: Limit,
-    pub(super) idle: Limit,
-    pub(super) frame: Limit,
-    pub(super) request: Limit,
-    pub(super) half_close: Limit,
-    pub(super) write: Limit,
+    pub(super) handshake_timeout: Limit,
+    pub(super) idle_timeout: Limit,
+    pub(super) frame_timeout: Limit,
+    pub(super) request_timeout: Limit,
+    pub(super) half_close_timeout: Limit,
+    pub(super) write_timeout: Limit,
     pub(super) linger: Limit,
-    pub(super) drain: Limit,
-    /// How long a stopped server goes on before it drains.
+    pub(super) drain_timeout: Limit,
     pub(super) lame_duck: Limit,
-    pub(super) age: Limit,
-    /// How long a request may wait before it starts.
-    pub(super) queue: Limit,
-    /// How many requests a connection may have.
-    pub(super) requests: u64,
-    /// How many requests of a connection may wait for their replies.
-    pub(super) pipelined: u64,
+    pub(super) max_connection_age: Limit,
+    pub(super) max_queue_time: Limit,
+    pub(super) max_requests_per_connection: u64,
+    pub(super) max_pipelined_requests: u64,
     /// In bytes.
-    pub(super) push_queue: usize,
+    pub(super) max_push_queue: usize,
     pub(super) push_overflow: PushOverflow,
-    pub(super) in_flight_per_address: usize,
+    pub(super) max_in_flight_per_address: usize,
     /// In requests per second. With the largest number, a request takes no time.
-    pub(super) rate_per_address: u32,
+    pub(super) max_request_rate_per_address: u32,
     /// How long a connection may process requests within one poll of its task.
     pub(super) poll_nanos: u64,
 }
@@ -138,7 +134,7 @@ impl Limits {
     pub(super) const fn reply_len(&self) -> usize {
         match self.max_reply_len {
             Some(limit) => limit,
-            None => self.frame_len,
+            None => self.max_frame_len,
         }
     }
 
@@ -146,7 +142,7 @@ impl Limits {
     pub(super) const fn conversation(&self) -> ConversationLimits {
         ConversationLimits {
             message_len: self.reply_len(),
-            push_queue: self.push_queue,
+            push_queue: self.max_push_queue,
             push_overflow: self.push_overflow,
         }
     }
@@ -154,15 +150,15 @@ impl Limits {
     /// Returns the deadline of a function that is called now. It comes before the end of `request_timeout`, which
     /// begins later.
     pub(super) fn request_deadline(&self) -> Option<Instant> {
-        if self.request == Limit::NONE {
+        if self.request_timeout == Limit::NONE {
             return None;
         }
-        Instant::now().checked_add(self.request.as_duration())
+        Instant::now().checked_add(self.request_timeout.as_duration())
     }
 
     /// Returns an error if this many requests of a connection are too many without a reply.
     pub(super) fn check_pipeline(&self, waiting: u64) -> Result<(), Rejection> {
-        let most = self.pipelined;
+        let most = self.max_pipelined_requests;
         if waiting <= most {
             return Ok(());
         }
@@ -172,16 +168,16 @@ impl Limits {
 
     /// Returns `max_queue_time`.
     pub(super) fn queue_time(&self) -> Option<Duration> {
-        (self.queue != Limit::NONE).then(|| self.queue.as_duration())
+        (self.max_queue_time != Limit::NONE).then(|| self.max_queue_time.as_duration())
     }
 
     /// Returns `true` if something is checked at each request.
     pub(super) fn check_requests(&self) -> bool {
-        self.queue != Limit::NONE
-            || self.requests != u64::MAX
-            || self.pipelined != u64::MAX
-            || self.in_flight_per_address != usize::MAX
-            || self.rate_per_address != u32::MAX
+        self.max_queue_time != Limit::NONE
+            || self.max_requests_per_connection != u64::MAX
+            || self.max_pipelined_requests != u64::MAX
+            || self.max_in_flight_per_address != usize::MAX
+            || self.max_request_rate_per_address != u32::MAX
     }
 
     /// Returns the shortest time limit. It sets the interval between sweeps.
@@ -189,29 +185,36 @@ impl Limits {
         // Each field is named, so that a new limit does not compile until somebody decides whether it needs its own
         // sweeps.
         let Self {
-            frame_len: _,
+            max_frame_len: _,
             max_reply_len: _,
-            handshake,
-            idle,
-            frame,
-            request,
-            half_close,
-            write,
+            handshake_timeout,
+            idle_timeout,
+            frame_timeout,
+            request_timeout,
+            half_close_timeout,
+            write_timeout,
             linger,
-            drain: _,
+            drain_timeout: _,
             lame_duck: _,
-            age,
-            queue: _,
-            requests: _,
-            pipelined: _,
-            push_queue: _,
+            max_connection_age,
+            max_queue_time: _,
+            max_requests_per_connection: _,
+            max_pipelined_requests: _,
+            max_push_queue: _,
             push_overflow: _,
-            in_flight_per_address: _,
-            rate_per_address: _,
+            max_in_flight_per_address: _,
+            max_request_rate_per_address: _,
             poll_nanos: _,
         } = *self;
         [
-            handshake, idle, frame, request, half_close, write, linger, age,
+            handshake_timeout,
+            idle_timeout,
+            frame_timeout,
+            request_timeout,
+            half_close_timeout,
+            write_timeout,
+            linger,
+            max_connection_age,
         ]
         .into_iter()
         // `linger` may be zero, which means no wait.

@@ -26,7 +26,7 @@ use crate::{
 
 fn registry() -> Arc<Registry> {
     let mut settings = Settings::new::<Concurrent>();
-    settings.memory = Some(1 << 20);
+    settings.memory_budget = Some(1 << 20);
     settings.registry()
 }
 

@@ -119,7 +119,7 @@ impl Registry {
         let entry = Arc::new(ConnectionEntry::new(inner.flags));
         inner.entries.insert(id, Arc::clone(&entry));
         let retires = self.retirement(id);
-        if self.limits.age != Limit::NONE {
+        if self.limits.max_connection_age != Limit::NONE {
             inner.retirements.insert((retires, id));
         }
         drop(inner);
@@ -165,7 +165,7 @@ impl Registry {
             clock += began.elapsed().min(tick * SLACK);
             let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
             self.sweep_at(now);
-            if self.limits.age != Limit::NONE {
+            if self.limits.max_connection_age != Limit::NONE {
                 self.retire(now);
             }
         }
@@ -197,7 +197,7 @@ impl Registry {
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
     fn retirement(&self, id: u64) -> Deadline {
-        let age = self.limits.age;
+        let age = self.limits.max_connection_age;
         // The golden ratio spreads successive numbers evenly.
         let spread = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
         // A tenth of the age, times the spread. The spread is less than 1,024.
@@ -216,7 +216,7 @@ impl Registry {
             if !entry.has(RETIRE) {
                 retired.push(Arc::clone(entry));
             }
-            if deadline.plus(self.limits.drain) <= Deadline(now) {
+            if deadline.plus(self.limits.drain_timeout) <= Deadline(now) {
                 aborted.push(Arc::clone(entry));
             }
         }
@@ -405,11 +405,13 @@ mod tests {
     #[test]
     fn connections_of_the_same_time_retire_at_different_times() {
         let mut settings = Settings::new::<Concurrent>();
-        settings.limits.age = Limit::from_secs(5);
+        settings.limits.max_connection_age = Limit::from_secs(5);
         let registry = settings.registry();
         let retired: Vec<_> = (1..=8).map(|id| registry.retirement(id).0).collect();
         let (first, last) = (retired.iter().min(), retired.iter().max());
-        let earliest = Deadline(registry.latest()).plus(settings.limits.age).0;
+        let earliest = Deadline(registry.latest())
+            .plus(settings.limits.max_connection_age)
+            .0;
         assert!(first >= Some(&earliest) && last <= Some(&(earliest + 500)));
         assert!(
             last > first.map(|first| first + 200).as_ref(),

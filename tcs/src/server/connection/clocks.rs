@@ -192,7 +192,7 @@ impl SendQueueEstimate {
 
 /// Returns how long a frame may take when `arrived` bytes of it have arrived.
 pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
-    extended(limits.frame, arrived)
+    extended(limits.frame_timeout, arrived)
 }
 
 /// Returns how long a connection may hold memory that others wait for, when `arrived` bytes of its frame have arrived.

@@ -88,7 +88,7 @@ impl Io {
             running: Running::Request,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             budget: Budget::new(),
-            idle_limit: registration.limits().idle,
+            idle_limit: registration.limits().idle_timeout,
             clocks: Clocks::default(),
             accounts: Accounts::new(usage),
             registration,
@@ -244,7 +244,7 @@ impl Io {
 
     /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
     fn start_stall(&mut self, write: &mut WriteBuffer) -> Result<Deadline, End> {
-        let mut limit = self.registration.limits().write;
+        let mut limit = self.registration.limits().write_timeout;
         let reserved = write.reserve(self.registration.memory());
         reserved.map_err(|OverBudget| End::StalledOverBudget)?;
         if write.is_overdrawn() {
@@ -414,7 +414,7 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> Poll<Interrupt> {
         clock.start(self.registration.now());
-        let timed_out = clock.deadline(self.registration.limits().request);
+        let timed_out = clock.deadline(self.registration.limits().request_timeout);
         let is_silent = ahead.demand() == Some(0) && ahead.len() == 0;
         let cut = if is_silent {
             let began = self.clocks.frame.start(self.registration.now());
@@ -463,7 +463,7 @@ impl Io {
             return Poll::Ready(Interrupt::OverBudget);
         }
         let limits = self.registration.limits();
-        let half_closed = self.clocks.half_close.deadline(limits.half_close);
+        let half_closed = self.clocks.half_close.deadline(limits.half_close_timeout);
         let deadline = stalled.min(timed_out).min(half_closed).min(cut);
         let woken = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);

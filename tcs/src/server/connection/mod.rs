@@ -292,7 +292,7 @@ impl<P: ServerProtocol> Connection<P> {
         let reserved = match input {
             Ok(_) => {
                 let read = &mut self.buffers.checkout().read;
-                let limit = self.shared.limits.frame_len;
+                let limit = self.shared.limits.max_frame_len;
                 reserve_memory(&mut self.io, read, &mut self.framing, limit).await
             }
             Err(end) => Err(end),

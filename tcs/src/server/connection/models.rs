@@ -34,7 +34,7 @@ impl ServerProtocol for Echo {
 
 pub(super) fn settings() -> Settings {
     let mut settings = Settings::new::<Concurrent>();
-    settings.memory = Some(1 << 20);
+    settings.memory_budget = Some(1 << 20);
     settings
 }
 

@@ -85,7 +85,10 @@ pub(super) fn no_chunk(limit: Limit) -> Rejection {
 
 /// Returns the rejection of a request whose function was dropped at the end of `request_timeout`.
 pub(super) fn timed_out(limits: &Limits) -> Rejection {
-    let text = format!("no reply within {} (`request_timeout`)", limits.request);
+    let text = format!(
+        "no reply within {} (`request_timeout`)",
+        limits.request_timeout
+    );
     Rejection::new(RejectionKind::TimedOut, text)
 }
 
@@ -103,7 +106,7 @@ pub(super) fn function_panicked(log_limiter: &LogLimiter, payload: Payload) -> R
 
 /// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.
 pub(super) fn half_closed(limits: &Limits) -> Rejection {
-    let limit = limits.half_close;
+    let limit = limits.half_close_timeout;
     let text = format!("no reply within {limit} after the end of the input (`half_close_timeout`)");
     Rejection::new(RejectionKind::TimedOut, text)
 }

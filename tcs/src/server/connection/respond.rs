@@ -267,7 +267,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             self.close_with_frame(&going_away("this server answers one request"));
             return Err(End::Closed);
         }
-        let most = self.shared.limits.requests;
+        let most = self.shared.limits.max_requests_per_connection;
         if self.tally.received() >= most {
             let text =
                 format!("the connection had {most} requests (`max_requests_per_connection`)");
@@ -395,7 +395,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     #[cold]
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: Rejection) {
         count_rejection(why.kind());
-        let unread = read.input(self.shared.limits.frame_len, Side::Server);
+        let unread = read.input(self.shared.limits.max_frame_len, Side::Server);
         let rejection = why.of_request::<P::Framing>(unread.bytes());
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);

@@ -389,7 +389,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             }
             let input = self
                 .frames
-                .input(self.shared.limits.frame_len, Side::Server);
+                .input(self.shared.limits.max_frame_len, Side::Server);
             let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) if self.frames.has_ended() => return Err(End::Eof.into()),
@@ -459,7 +459,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             FrameKind::Oversized => {
                 self.set_id();
                 self.io.count_unreadable(self.shared);
-                let limit = self.shared.limits.frame_len;
+                let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
                 let responded = self.responder_after_request().reject(&rejection);
                 self.after_response(responded)

@@ -254,7 +254,10 @@ async fn told_after(late: Duration) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn panic_at_a_chunk_that_arrives_with_the_end_of_its_time_is_answered() {
-    let limit = Settings::new::<Concurrent>().limits.frame.as_duration();
+    let limit = Settings::new::<Concurrent>()
+        .limits
+        .frame_timeout
+        .as_duration();
     // Between them is the time at which the clock that all connections share comes to the end.
     let (mut in_time, mut late) = (0, 500);
     while late - in_time > 1 {
@@ -408,7 +411,7 @@ async fn requests_after(
 #[tokio::test(start_paused = true)]
 async fn bad_frame_is_counted_once_when_its_time_is_over() {
     let mut settings = Settings::new::<Concurrent>();
-    settings.limits.frame = Limit::from_secs(5);
+    settings.limits.frame_timeout = Limit::from_secs(5);
     let registry = settings.registry();
     let requests = requests_after(&registry, async |peer| {
         begin_drain(&registry);
@@ -423,7 +426,7 @@ async fn bad_frame_is_counted_once_when_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn frame_beside_functions_has_its_time_once() {
     let mut settings = Settings::new::<Concurrent>();
-    settings.limits.frame = Limit::from_secs(10);
+    settings.limits.frame_timeout = Limit::from_secs(10);
     let registry = settings.registry();
     let requests = requests_after(&registry, async |peer| {
         sleep(Duration::from_secs(8)).await;
@@ -449,7 +452,7 @@ impl Wake for Woken {
 #[tokio::test]
 async fn frame_without_memory_is_given_up_beside_functions() {
     let mut settings = Settings::new::<Concurrent>();
-    settings.memory = Some(1 << 20);
+    settings.memory_budget = Some(1 << 20);
     let (registry, protocol) = (settings.registry(), Gated::new());
     let (near, mut peer) = duplex(1 << 10);
     let mut connection = open_for(protocol.clone(), &registry, near, None);

@@ -13,8 +13,8 @@ use crate::{
 
 fn registry() -> Arc<Registry> {
     let mut settings = Settings::new::<Concurrent>();
-    settings.memory = Some(1 << 20);
-    settings.limits.age = Limit::from_secs(60);
+    settings.memory_budget = Some(1 << 20);
+    settings.limits.max_connection_age = Limit::from_secs(60);
     settings.registry()
 }
 

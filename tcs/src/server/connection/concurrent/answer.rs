@@ -58,7 +58,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         match unreadable {
             Unreadable::CutFrame(rejection) => responder.reject(&rejection),
             Unreadable::BadFrame(error) => {
-                let unread = read.input(self.shared.limits.frame_len, Side::Server);
+                let unread = read.input(self.shared.limits.max_frame_len, Side::Server);
                 responder.bad_frame(&error, unread.bytes());
                 Ok(())
             }

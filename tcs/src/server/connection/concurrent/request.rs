@@ -60,7 +60,7 @@ impl ActiveRequest {
     /// Starts `request_timeout` again, for the next item.
     pub(super) fn restart(&mut self, now: Millis, limits: &Limits) {
         let client = self.client_deadline;
-        self.deadline = Deadline::after(now, limits.request).min(client.at);
+        self.deadline = Deadline::after(now, limits.request_timeout).min(client.at);
         let limit = limits.request_deadline();
         self.inherited = limit.into_iter().chain(client.inherited).min();
     }

@@ -28,7 +28,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Returns `true` if a further request may be received.
     fn may_receive(&self) -> bool {
         let received = self.io.registration.tally().received();
-        let is_last = received >= self.shared.limits.requests
+        let is_last = received >= self.shared.limits.max_requests_per_connection
             || received > 0 && (self.shared.is_once || !P::Framing::EXCHANGES.are_many());
         self.phase < Phase::Closing && !is_last
     }
@@ -103,7 +103,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         if self.io.must_yield(|| frames.has_started()) {
             return Err(Next::Yield);
         }
-        let input = frames.input(self.shared.limits.frame_len, Side::Server);
+        let input = frames.input(self.shared.limits.max_frame_len, Side::Server);
         match self.framing.parse(input) {
             Ok(Some(parsed)) if parsed.kind == FrameKind::Message => self.take_message(&parsed),
             Ok(Some(parsed)) => self.take_other_frame(&parsed),
@@ -254,7 +254,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             late_frame(&self.shared.limits, read)
         };
         let arrived = read
-            .input(self.shared.limits.frame_len, Side::Server)
+            .input(self.shared.limits.max_frame_len, Side::Server)
             .bytes();
         let rejection = rejection.of_request::<P::Framing>(arrived);
         read.reset();
@@ -265,7 +265,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     #[cold]
     fn take_other_frame(&mut self, parsed: &ParsedFrame) {
         let too_large = (parsed.kind == FrameKind::Oversized).then(|| {
-            let limit = self.shared.limits.frame_len;
+            let limit = self.shared.limits.max_frame_len;
             let unread = self.buffers.read.input(limit, Side::Server).bytes();
             let arrived = unread.get(..parsed.consumed).unwrap_or(unread);
             too_large::<P::Framing>(parsed.oversized_len(), limit, arrived)
@@ -331,7 +331,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             Ok(()) => true,
             Err(ReadError::NeedsMemory) => {
                 let read = &mut self.buffers.read;
-                let limit = self.shared.limits.frame_len;
+                let limit = self.shared.limits.max_frame_len;
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.framing.frame_len_bound(unread, limit);
                 let length = length.max(unread.len().saturating_mul(2));

@@ -46,7 +46,7 @@ impl Io {
 
     /// Tells the peer that this was all.
     async fn shutdown(&mut self) {
-        let limit = self.registration.limits().write;
+        let limit = self.registration.limits().write_timeout;
         let deadline = Deadline::after(self.registration.now(), limit);
         poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // An error says that the peer is gone.

@@ -115,7 +115,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         current.set_id(id);
         // Another one, because the requests are parsed again.
         let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.max_frame_len;
         // What is wrong is found when it is its turn.
         loop {
             let input = input_at(self.ahead, credit.searched(), limit);
@@ -154,7 +154,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             .framing
             .get_mut()
             .announce(&mut Vec::new(), Announcement::Chunks, 0);
-        let limit = self.shared.limits.frame_len;
+        let limit = self.shared.limits.max_frame_len;
         let mut consumed = 0;
         let mut messages = 0;
         let end = loop {
