@@ -3,12 +3,9 @@
 //! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
 //! [`DynShared`] hides its type, so that everything outside of a connection is compiled once.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::yield_now,
-};
+use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 use tracing::{Instrument as _, info_span};
 
 use super::{
@@ -20,7 +17,7 @@ use super::{
     listeners::Listeners,
     log_limiter::LogLimiter,
     registry::Registry,
-    rejected::{LAST_REJECT_TIMEOUT, REJECT_TIMEOUT, record_rejected, send_rejection},
+    rejected::{RejectedPeers, record_rejected, tell_last, tell_registered},
     shared::Shared,
 };
 use crate::{Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
@@ -59,8 +56,7 @@ pub(super) struct Acceptor {
     pub(super) registry: Arc<Registry>,
     pub(super) admission: Arc<Admission>,
     pub(super) at_capacity: AtCapacity,
-    /// The permits of connections that are being rejected.
-    pub(super) rejecting: Arc<Semaphore>,
+    pub(super) rejected: RejectedPeers,
     /// The maximum number of open connections.
     pub(super) max_connections: usize,
 }
@@ -137,38 +133,25 @@ impl Acceptor {
         let text = "the server has no descriptors left";
         let rejection = Rejection::too_many_connections(text);
         record_rejected(&incoming.peer, &rejection);
-        self.send_rejection(incoming, &rejection, LAST_REJECT_TIMEOUT)
-            .await;
+        if incoming.handshakes.is_empty() {
+            tell_last(incoming.stream, self.frames(&rejection)).await;
+        }
         self.shared.listeners().restore_descriptor();
     }
 
-    /// Rejects a connection in a task of its own. Drops it if too many are being rejected.
     fn reject(&self, incoming: Incoming, rejection: &Rejection) {
         record_rejected(&incoming.peer, rejection);
-        if let Ok(permit) = Arc::clone(&self.rejecting).try_acquire_owned() {
-            let sending = self.send_rejection(incoming, rejection, REJECT_TIMEOUT);
-            tokio::spawn(async move {
-                sending.await;
-                drop(permit);
-            });
+        // A peer that begins with a handshake would not understand it.
+        if incoming.handshakes.is_empty() {
+            self.rejected
+                .tell(incoming.stream, || self.frames(rejection));
         }
     }
 
-    /// Returns a future that sends a peer why its connection is rejected, and closes it.
-    fn send_rejection(
-        &self,
-        incoming: Incoming,
-        rejection: &Rejection,
-        limit: Duration,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    /// Returns the frames with which a peer is told why it is rejected.
+    fn frames(&self, rejection: &Rejection) -> WriteBuffer {
         let log_limiter = self.registry.log_limiter();
-        let frames = self.shared.rejection_frames(rejection, log_limiter);
-        async move {
-            // A peer that begins with a handshake would not understand it.
-            if incoming.handshakes.is_empty() {
-                send_rejection(incoming.stream, frames, limit).await;
-            }
-        }
+        self.shared.rejection_frames(rejection, log_limiter)
     }
 
     fn spawn(
@@ -222,7 +205,7 @@ async fn serve_after_handshakes(
         Err(rejection) => {
             record_rejected(info.peer(), &rejection);
             let frames = shared.rejection_frames(&rejection, registration.log_limiter());
-            send_rejection(stream.take_inner(), frames, REJECT_TIMEOUT).await;
+            tell_registered(stream.take_inner(), frames, registration).await;
         }
     }
 }

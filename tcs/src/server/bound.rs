@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, DynShared},
@@ -16,7 +16,7 @@ use super::{
     limits::{Limit, Limits},
     listeners::DynListener,
     metrics::publishing,
-    rejected::MAX_REJECTING,
+    rejected::RejectedPeers,
     report::Report,
     stop::{Order, ServerHandle, StopOnDrop},
 };
@@ -163,7 +163,7 @@ impl BoundServer {
             shared,
             admission: Arc::new(settings.admission(max_connections)),
             at_capacity: settings.at_capacity,
-            rejecting: Arc::new(Semaphore::new(MAX_REJECTING)),
+            rejected: RejectedPeers::default(),
             registry: Arc::clone(handle.registry()),
             max_connections,
         };
@@ -212,8 +212,12 @@ async fn accept_then_drain(
     // Before the drain: a new connection would be told at once to go away, and its peer could have reached another
     // server.
     acceptor.shared.listeners().close();
-    let abort = timeout(limits.drain_timeout.as_duration(), handle.wait_for(Order::Abort));
+    let abort = timeout(
+        limits.drain_timeout.as_duration(),
+        handle.wait_for(Order::Abort),
+    );
     let report = acceptor.registry.drain(abort).await;
+    acceptor.rejected.detach();
     let aborted = report.requests.aborted;
     if aborted > 0 {
         tracing::warn!(%report, "stopped; requests in flight were aborted");

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use super::{
-    limits::{Deadline, Limit},
+    limits::{Deadline, Limit, TOO_OLD},
     log_limiter::log_limited,
     metrics::count_failed_handshake,
     registry::Registration,
@@ -70,12 +70,14 @@ async fn perform_all(
             deadline = deadline.min(Deadline::after(registration.now(), DRAINED_HANDSHAKE));
             wakeup = registration.poll_deadline(deadline, cx);
         }
-        if wakeup.is_ready() {
-            return Poll::Ready(Err(io::Error::other(if is_draining {
-                "the server is stopping".to_owned()
-            } else {
-                format!("it took longer than {limit} (`handshake_timeout`)")
-            })));
+        if let Poll::Ready(over) = wakeup {
+            let reason = match over {
+                Err(aborted) => aborted.text().to_owned(),
+                Ok(()) if registration.is_retired() => TOO_OLD.to_owned(),
+                Ok(()) if is_draining => "the server is stopping".to_owned(),
+                Ok(()) => format!("it took longer than {limit} (`handshake_timeout`)"),
+            };
+            return Poll::Ready(Err(io::Error::other(reason)));
         }
         poll_caught(opening.as_mut(), cx).map(|opened| {
             opened.unwrap_or_else(|payload| {

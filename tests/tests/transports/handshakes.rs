@@ -16,11 +16,12 @@ use tcs::{
     format::Plain,
     framing::LengthPrefixed,
     protocol::{Context, ServerProtocol},
+    testing::LeakCheck,
     transport::{Handshake, Listener as _, MemoryConnector, Stream, memory},
 };
 use tcs_tests::{
-    Heard, Kind, Log, RawPeer, Tester, adds_up, code, each_kind, ended_in_time, frame, gate,
-    patiently, start, tester_of, within,
+    Heard, Kind, Log, RawPeer, Tester, adds_up, code, each_kind, ended_between, ended_in_time,
+    frame, gate, patiently, start, tester_of, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -377,6 +378,58 @@ async fn dropped_server_drops_its_handshakes() {
     serving.abort();
     assert_eq!(patiently(peer.rest()).await, b"");
     assert_eq!(stalls.gone(), 1);
+}
+
+/// A rejected peer has a second to close.
+#[tokio::test(start_paused = true)]
+async fn dropped_server_drops_the_peers_that_it_has_rejected() {
+    let rejecting = || server().on_accept(|_| Err(Rejection::busy("")));
+    let (listener, at_accept) = memory();
+    let rejects_at_accept = rejecting().listener(listener);
+    let (listener, after_handshake) = memory();
+    let rejects_later = rejecting().listener(listener.with_handshake(Step(b'a')));
+    for (server, connector) in [
+        (rejects_at_accept, at_accept),
+        (rejects_later, after_handshake),
+    ] {
+        let leaks = LeakCheck::new();
+        let serving = tokio::spawn(server.listen());
+        let mut peer = connect(&connector).await;
+        patiently(peer.send("a")).await;
+        assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+        let began = Instant::now();
+        serving.abort();
+        leaks.assert_none().await;
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_millis(100), "{waited:?}");
+    }
+}
+
+/// It has a second, as in a drain, and never longer than `drain_timeout`.
+#[tokio::test(start_paused = true)]
+async fn handshake_ends_with_the_age_of_its_connection() {
+    let (age, second) = (Duration::from_secs(10), Duration::from_secs(1));
+    for (drain, more, counts) in [
+        (2 * second, second, (1, 0)),
+        (Duration::ZERO, Duration::ZERO, (0, 1)),
+    ] {
+        let (log, _logging) = Log::start();
+        let (listener, connector) = memory();
+        let server = server().listener(listener.with_handshake(Stalls::new()));
+        let server = server.max_connection_age(age).drain_timeout(drain);
+        let serving = tokio::spawn(server.handshake_timeout(None).listen());
+        let began = Instant::now();
+        let mut peer = connect(&connector).await;
+        patiently(peer.send("s")).await;
+        assert_eq!(patiently(peer.rest()).await, b"");
+        ended_between(began, age + more, age + age / 10 + more);
+        drop(connector);
+        let report = patiently(serving).await.expect("no panic");
+        let connections = report.expect("it ends").connections;
+        assert_eq!((connections.closed, connections.aborted), counts);
+        let reason = "reason=the connection has reached its maximum age (`max_connection_age`)";
+        assert_eq!(log.with(reason).len(), 1);
+    }
 }
 
 async fn handshakes_count_against_the_limit_of_connections<K: Kind>() {
