@@ -203,6 +203,10 @@ impl Script {
         self
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     #[track_caller]
     fn step(mut self, step: Step) -> Self {
         let line = self.line.take().unwrap_or(Location::caller());

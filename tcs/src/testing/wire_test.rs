@@ -1,11 +1,10 @@
 //! A server in all the ways in which bytes can come and connections can end.
 
 use std::{
-    cell::Cell,
     fmt,
+    ops::RangeInclusive,
     panic::Location,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -152,71 +151,59 @@ impl WireTest {
         assert!(!self.list.is_empty(), "no exchange is listed");
         let max_polls = MAX_POLLS + MAX_POLLS_PER_BYTE * self.len();
         let serve: Serve<'_> = &|stream| {
-            let bounded = Bounded {
+            Box::pin(Bounded {
                 inner: Box::pin(serve(stream)),
                 max_polls,
                 polls_left: max_polls,
                 polled: None,
-            };
-            Box::pin(bounded)
-        };
-        let (whole, all) = (self.in_turn("one by one"), self.at_once("all at once"));
-        let check = |name: &str, executed, run: &dyn Fn(Pipe) -> Peer| {
-            self.run(name, serve, self.pipe_len(), executed, run);
-        };
-        let played = |script: &Script| -> Box<dyn Fn(Pipe) -> Peer> {
-            let script = script.clone();
-            Box::new(move |stream| Box::pin(play(script.clone(), stream)))
-        };
-        let count = self.list.len();
-        let duration = Rc::new(Cell::new(Duration::ZERO));
-        check("one by one", count..=count, &|stream| {
-            let (script, duration) = (whole.clone(), Rc::clone(&duration));
-            Box::pin(async move {
-                let begun = Instant::now();
-                play(script, stream).await;
-                duration.set(begun.elapsed());
             })
-        });
-        check(
-            "byte by byte",
-            count..=count,
-            &played(&self.by_byte("byte by byte")),
-        );
-        check("all at once", count..=count, &played(&all));
-        let ended = self.ended("all at once, and the end");
-        check("all at once, and the end", count..=count, &played(&ended));
-        let narrow = "through a pipe of one byte";
-        let run = played(&self.at_the_same_time(narrow));
-        self.run(narrow, serve, 1, count..=count, &run);
-        self.in_pieces(serve, &[whole, all, ended]);
+        };
+        let in_turn = self.in_turn("one by one");
+        let at_once = self.at_once("all at once");
+        let with_end = self.with_end("all at once, and the end");
+        let alone = self.play(serve, &in_turn);
+        self.play(serve, &self.by_byte("byte by byte"));
+        self.play(serve, &at_once);
+        self.play(serve, &with_end);
+        self.through_one_byte(serve);
+        self.in_pieces(serve, &[in_turn, at_once, with_end]);
         self.cut_requests(serve);
         self.cut_replies(serve);
         self.without_request(serve);
         if self.has_limits {
             self.unread(serve);
         }
-        self.beside(serve, duration.get());
+        self.beside(serve, alone);
+    }
+
+    /// Plays a script that makes all exchanges. Returns how long that takes.
+    fn play(&self, serve: Serve<'_>, script: &Script) -> Duration {
+        self.run(serve, self.case(script.name()), async |stream| {
+            script.clone().play(stream).await;
+        })
+    }
+
+    /// Sends and receives through a pipe that holds one byte.
+    fn through_one_byte(&self, serve: Serve<'_>) {
+        let script = self.at_the_same_time("through a pipe of one byte");
+        let case = Case {
+            pipe_len: 1,
+            ..self.case(script.name())
+        };
+        self.run(serve, case, async |stream| {
+            script.clone().play(stream).await;
+        });
     }
 
     /// Tries random pieces.
     fn in_pieces(&self, serve: Serve<'_>, scripts: &[Script]) {
-        let count = self.list.len();
+        let name = "in random pieces";
         for mut seed in Seed::many(SEEDS) {
             for script in scripts {
-                let script = script.clone().named("in random pieces");
-                let pieces = std::cell::RefCell::new(&mut seed);
-                let run = |stream: Pipe| -> Peer {
-                    let stream = pieces.borrow_mut().chunked(stream);
-                    Box::pin(play(script.clone(), stream))
-                };
-                self.run(
-                    "in random pieces",
-                    serve,
-                    self.pipe_len(),
-                    count..=count,
-                    &run,
-                );
+                let script = script.clone().named(name);
+                self.run(serve, self.case(name), async |stream| {
+                    script.play(seed.chunked(stream)).await;
+                });
             }
         }
     }
@@ -230,39 +217,33 @@ impl WireTest {
             for cut in Cut::ALL {
                 let name = format!("{cut:?} after {len} bytes of the requests");
                 let (script, sent) = (silent(&name), &requests[..len]);
-                let script = match cut {
-                    Cut::Close => script.send(sent).close(),
-                    Cut::Reset => script.send(sent).reset(),
-                    Cut::HalfClose => script.send_and_shut_down(sent).receive(&replies),
-                    Cut::Stall => script.send(sent).receive(&replies),
+                let (script, least) = match cut {
+                    Cut::Close => (script.send(sent).close(), 0),
+                    Cut::Reset => (script.send(sent).reset(), 0),
+                    Cut::HalfClose => {
+                        let script = script.send_and_shut_down(sent).receive(&replies);
+                        // What the server says of an incomplete request is its own.
+                        let script = if is_whole {
+                            script.receive_eof()
+                        } else {
+                            script
+                        };
+                        (script, complete)
+                    }
+                    Cut::Stall => (script.send(sent).receive(&replies), complete),
                 };
-                // What the server says of an incomplete request is its own.
-                let script = match cut {
-                    Cut::HalfClose if is_whole => script.receive_eof(),
-                    _ => script,
+                let must_end = cut != Cut::Stall || self.has_limits;
+                let case = Case {
+                    executions: least..=complete,
+                    ..self.case(&name)
                 };
-                let least = match cut {
-                    Cut::HalfClose | Cut::Stall => complete,
-                    Cut::Close | Cut::Reset => 0,
-                };
-                let run = |stream: Pipe| -> Peer {
-                    let (script, name) = (script.clone(), name.clone());
-                    let must_end = cut != Cut::Stall || self.has_limits;
-                    Box::pin(async move {
-                        if let Some(mut stream) = script.play(stream).await
-                            && must_end
-                        {
-                            let mut rest = Vec::new();
-                            // The server ends the connection, as a reset or not.
-                            let ended = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
-                            assert!(
-                                ended.is_ok(),
-                                "{name}: the server has not closed within {LIMIT:?}"
-                            );
-                        }
-                    })
-                };
-                self.run(&name, serve, self.pipe_len(), least..=complete, &run);
+                self.run(serve, case, async |stream| {
+                    if let Some(stream) = script.play(stream).await
+                        && must_end
+                    {
+                        is_closed(&name, stream).await;
+                    }
+                });
             }
         }
     }
@@ -273,14 +254,18 @@ impl WireTest {
         for len in 0..=self.replies(count).len() {
             for cut in [Cut::Close, Cut::Reset] {
                 let name = format!("{cut:?} after {len} bytes of the replies");
-                let script = silent(&name);
-                let script = script.send(self.requests()).receive_any(len);
+                let script = silent(&name).send(self.requests()).receive_any(len);
                 let script = match cut {
                     Cut::Reset => script.reset(),
                     _ => script.close(),
                 };
-                let run = |stream: Pipe| -> Peer { Box::pin(play(script.clone(), stream)) };
-                self.run(&name, serve, self.pipe_len(), 0..=count, &run);
+                let case = Case {
+                    executions: 0..=count,
+                    ..self.case(&name)
+                };
+                self.run(serve, case, async |stream| {
+                    script.play(stream).await;
+                });
             }
         }
     }
@@ -289,97 +274,97 @@ impl WireTest {
     /// late would be taken for the first reply.
     fn without_request(&self, serve: Serve<'_>) {
         let name = "a peer that says nothing";
-        let script = self.script(name, |script, _| script);
-        let run = |stream: Pipe| -> Peer {
-            let script = script.clone();
-            Box::pin(async move {
-                let stream = script.play(stream).await;
-                let mut stream = stream.expect("the script closes nothing");
-                let mut said = Vec::new();
-                let first = timeout(TOLERANCE, stream.read_buf(&mut said)).await;
-                if !matches!(first, Ok(Ok(1..))) {
-                    return;
-                }
-                let rest = timeout(TOLERANCE, stream.read_to_end(&mut said)).await;
-                let said = said.escape_ascii();
-                assert!(rest.is_ok(), "{name}: the server says `{said}` and goes on");
-            })
+        let case = Case {
+            executions: 0..=0,
+            ..self.case(name)
         };
-        self.run(name, serve, self.pipe_len(), 0..=0, &run);
+        self.run(serve, case, async |stream| {
+            let stream = self.opened(name).play(stream).await;
+            let mut stream = stream.expect("the script closes nothing");
+            let mut said = Vec::new();
+            let first = timeout(TOLERANCE, stream.read_buf(&mut said)).await;
+            if !matches!(first, Ok(Ok(1..))) {
+                return;
+            }
+            let rest = timeout(TOLERANCE, stream.read_to_end(&mut said)).await;
+            let said = said.escape_ascii();
+            assert!(rest.is_ok(), "{name}: the server says `{said}` and goes on");
+        });
     }
 
     /// Reads no reply.
     fn unread(&self, serve: Serve<'_>) {
         let name = "a peer that does not read";
-        let Some(first) = self.list.first() else {
-            return;
+        let case = Case {
+            pipe_len: 1,
+            executions: 0..=1,
+            ..self.case(name)
         };
-        let request = &first.request;
-        let run = |mut stream: Pipe| -> Peer {
-            let request = request.clone();
-            Box::pin(async move {
-                // A server with a greeting may not even read.
-                let written = timeout(2 * LIMIT, async {
-                    stream.write_all(&request).await?;
-                    sleep(LIMIT).await;
-                    stream.write_all(b"\n").await
-                });
-                // A connection that the server has closed takes nothing more.
-                let is_closed = matches!(written.await, Ok(Err(_)));
-                assert!(
-                    is_closed,
-                    "{name}: the server waits for more than {LIMIT:?}"
-                );
-            })
-        };
-        self.run(name, serve, 1, 0..=1, &run);
+        self.run(serve, case, async |mut stream| {
+            // A server with a greeting may not even read.
+            let written = timeout(2 * LIMIT, async {
+                stream.write_all(&self.list[0].request).await?;
+                sleep(LIMIT).await;
+                stream.write_all(b"\n").await
+            });
+            // A connection that the server has closed takes nothing more.
+            let is_closed = matches!(written.await, Ok(Err(_)));
+            assert!(
+                is_closed,
+                "{name}: the server waits for more than {LIMIT:?}"
+            );
+        });
     }
 
     /// Stops in the middle of a request on one connection, and uses another one, which must not take much longer than it
     /// does alone.
     fn beside(&self, serve: Serve<'_>, alone: Duration) {
         let name = "beside a connection in the middle of a request";
-        let script = self.in_turn(name).within(alone + TOLERANCE);
-        let pipe_len = self.pipe_len();
-        let half = self.list.first().map_or(0, |it| it.request.len() / 2);
-        let beginning = self.requests()[..half].to_vec();
-        let run = |stream: Pipe| -> Peer {
-            let (other, far) = pipe(pipe_len);
+        let request = &self.list[0].request;
+        let half = silent(name).send(&request[..request.len() / 2]);
+        self.run(serve, self.case(name), async |stream| {
+            let (other, far) = pipe(self.pipe_len());
             let other_server = tokio::spawn(serve(far));
-            let (script, beginning) = (script.clone(), beginning.clone());
-            Box::pin(async move {
-                let begun = silent(name).send(beginning);
-                let other = begun.play(other).await;
-                play(script, stream).await;
-                drop(other);
-                ended(name, other_server).await;
-            })
-        };
-        let count = self.list.len();
-        self.run(name, serve, self.pipe_len(), count..=count, &run);
+            let other = half.play(other).await;
+            let script = self.in_turn(name).within(alone + TOLERANCE);
+            script.play(stream).await;
+            drop(other);
+            ended(name, other_server).await;
+        });
     }
 
-    /// Opens one connection to the server, in a runtime of its own.
-    fn run(
-        &self,
-        name: &str,
-        serve: Serve<'_>,
-        pipe_len: usize,
-        executions: std::ops::RangeInclusive<usize>,
-        peer: &dyn Fn(Pipe) -> Peer,
-    ) {
+    /// Returns the case in which all requests are executed.
+    fn case<'a>(&self, name: &'a str) -> Case<'a> {
+        let count = self.list.len();
+        Case {
+            name,
+            pipe_len: self.pipe_len(),
+            executions: count..=count,
+        }
+    }
+
+    /// Opens one connection to the server, in a runtime of its own. Returns how long its peer takes.
+    fn run(&self, serve: Serve<'_>, case: Case<'_>, peer: impl AsyncFnOnce(Pipe)) -> Duration {
+        let Case {
+            name,
+            pipe_len,
+            executions,
+        } = case;
         let executed = || self.executed.as_ref().map_or(0, |count| count());
         let before: Vec<_> = self.counts.iter().map(|(_, count)| count()).collect();
         let executed_before = executed();
-        paused_runtime().block_on(async {
+        let taken = paused_runtime().block_on(async {
             let (near, far) = pipe(pipe_len);
             let server = tokio::spawn(serve(far));
+            let begun = Instant::now();
             peer(near).await;
+            let taken = begun.elapsed();
             ended(name, server).await;
             // What it has spawned ends when it runs next.
             sleep(LIMIT).await;
             let tasks = Handle::current().metrics().num_alive_tasks();
             assert_eq!(tasks, 0, "{name}: tasks are left over");
+            taken
         });
         for ((count_name, count), before) in self.counts.iter().zip(before) {
             let now = count();
@@ -392,6 +377,7 @@ impl WireTest {
                 "{name}: {executed} requests were executed instead of {executions:?}"
             );
         }
+        taken
     }
 
     /// Sends each request when the one before is answered.
@@ -432,20 +418,24 @@ impl WireTest {
         script.shut_down().receive_eof()
     }
 
-    fn ended(&self, name: &str) -> Script {
-        let script = silent(name);
-        let script = script.send_and_shut_down(&self.requests());
+    /// Sends the end of the sending half together with all requests.
+    fn with_end(&self, name: &str) -> Script {
+        let script = silent(name).send_and_shut_down(&self.requests());
         script.receive(self.replies(self.list.len())).receive_eof()
     }
 
     fn script(&self, name: &str, step: impl Fn(Script, &Exchange) -> Script) -> Script {
+        self.list.iter().fold(self.opened(name), step)
+    }
+
+    /// Receives the greeting.
+    fn opened(&self, name: &str) -> Script {
         let script = silent(name);
-        let script = if self.greeting.is_empty() {
+        if self.greeting.is_empty() {
             script
         } else {
             script.receive(&self.greeting)
-        };
-        self.list.iter().fold(script, step)
+        }
     }
 
     /// Returns the number of bytes of a connection.
@@ -496,8 +486,15 @@ impl fmt::Debug for WireTest {
     }
 }
 
-/// The peer of the server, in one connection.
-type Peer = Pin<Box<dyn Future<Output = ()>>>;
+/// A connection, and what the server must make of it.
+struct Case<'a> {
+    /// What is before each message.
+    name: &'a str,
+    pipe_len: usize,
+    /// How many requests are executed.
+    executions: RangeInclusive<usize>,
+}
+
 /// Serves a connection.
 type Serve<'a> = &'a dyn Fn(Pipe) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -517,11 +514,14 @@ async fn ended(name: &str, server: JoinHandle<()>) {
     }
 }
 
-async fn play<S>(script: Script, stream: S)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
-{
-    drop(script.play(stream).await);
+/// Waits until the server ends the connection, as a reset or not.
+async fn is_closed(name: &str, mut stream: Pipe) {
+    let mut rest = Vec::new();
+    let closed = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
+    assert!(
+        closed.is_ok(),
+        "{name}: the server has not closed within {LIMIT:?}"
+    );
 }
 
 /// A server that is polled a limited number of times at each time.
