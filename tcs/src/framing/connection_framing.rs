@@ -16,8 +16,8 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side,
-    codes::{CHUNKS_END, PING},
     detection::Decision,
+    notice::{CHUNKS_END, PING},
     parse::OVERHEAD,
 };
 use crate::Rejection;
@@ -107,7 +107,7 @@ impl<F: Framing> ConnectionFraming<F> {
     /// Gives messages for which `is_event` returns `true` the kind of announced events, if this framing announces none.
     #[cold]
     pub fn set_is_event(&mut self, is_event: fn(&[u8]) -> bool) {
-        if F::HAS_VALUES || F::default().announce(&mut Vec::new(), Announcement::Events, 0) {
+        if F::HAS_VALUES || F::has_notices(Side::Server) {
             return;
         }
         self.rare.get_or_insert_default().is_event = Some(is_event);

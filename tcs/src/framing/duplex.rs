@@ -133,17 +133,19 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
         self.replies.reject(out, rejection)
     }
 
+    fn has_notices(side: Side) -> bool {
+        match side {
+            Side::Client => Requests::has_notices(side),
+            Side::Server => Replies::has_notices(side),
+        }
+    }
+
     fn ping(&mut self, out: &mut Vec<u8>) -> bool {
         writer!(self, framing => framing.ping(out))
     }
 
     fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        // Also a server asks whether its clients announce chunks.
-        if announcement == Announcement::Chunks {
-            self.requests.announce(out, announcement, count)
-        } else {
-            self.replies.announce(out, announcement, count)
-        }
+        writer!(self, framing => framing.announce(out, announcement, count))
     }
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {

@@ -1,12 +1,12 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame,
-    codes::PING,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
     headers::{
         MAX_LENGTH, PREFIX_LEN as HEADER_LEN, frame_len, other_frame, reject_text, write_control,
         write_length, write_rejection,
     },
+    notice::PING,
 };
 use crate::Rejection;
 
@@ -98,6 +98,10 @@ impl Framing for LengthPrefixed {
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         write_rejection(out, None, rejection);
+        true
+    }
+
+    fn has_notices(_side: Side) -> bool {
         true
     }
 

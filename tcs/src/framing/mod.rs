@@ -59,7 +59,6 @@ mod blocks;
 mod code_lines;
 #[cfg(feature = "codec")]
 mod codec;
-mod codes;
 pub(crate) mod connection_framing;
 mod content_length;
 mod crlf_text;
@@ -107,17 +106,17 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use multiplexed::Multiplexed;
 pub use netstrings::Netstrings;
-pub use notice::Notice;
+pub use notice::{Announcement, Notice};
 pub use other_protocol::OtherProtocol;
-pub use parse::{Announcement, FrameKind, Input, ParsedFrame, ReadState, Side};
+pub use parse::{FrameKind, Input, ParsedFrame, ReadState, Side};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use raw::Raw;
 pub use until_eof::UntilEof;
 pub use varint::Varint;
 pub use verbatim::Verbatim;
 
-pub(crate) use codes::CHUNKS_END;
 pub(crate) use connection_framing::ConnectionFraming;
+pub(crate) use notice::CHUNKS_END;
 
 use crate::Rejection;
 
@@ -333,6 +332,17 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let _ = (out, rejection);
+        false
+    }
+
+    /// Returns `true` if this end of a connection can write notices: [`ping`](Self::ping), [`announce`](Self::announce) and
+    /// [`notice`](Self::notice) append something.
+    ///
+    /// Without them, a server tells chunks from requests, and a client events from replies, only by what is in them.
+    ///
+    /// Default: `false`.
+    fn has_notices(side: Side) -> bool {
+        let _ = side;
         false
     }
 

@@ -5,11 +5,11 @@ use std::mem::replace;
 use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
     Side,
-    codes::PING,
     headers::{
         MAX_LENGTH, PREFIX_LEN, frame_len, other_frame, reject_text, write_control, write_length,
         write_rejection,
     },
+    notice::PING,
 };
 use crate::Rejection;
 
@@ -154,6 +154,10 @@ impl Framing for Multiplexed {
         // and go on.
         let id = if is_final { 0 } else { self.written };
         write_rejection(out, Some(id), rejection);
+        true
+    }
+
+    fn has_notices(_side: Side) -> bool {
         true
     }
 

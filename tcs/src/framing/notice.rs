@@ -1,8 +1,44 @@
-//! Notices of a client about its requests.
+//! Notices: the control frames that are no rejections. `WIRE.md` has their kinds.
 
 use tokio::time::Instant;
 
-use super::codes;
+/// A client sends it while it has nothing to say.
+pub(super) const PING: u8 = 0x80;
+/// The last chunk was before it.
+pub(crate) const CHUNKS_END: u8 = 0x84;
+/// The client takes more bytes of items.
+const CREDIT: u8 = 0x86;
+/// The request is no longer wanted.
+const CANCEL: u8 = 0x87;
+/// The request is no longer wanted after a time.
+const DEADLINE: u8 = 0x88;
+
+/// What the messages are that follow a notice; see [`Framing::announce`](super::Framing::announce).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Announcement {
+    /// Items of the reply to the oldest request that is not answered. The reply follows them.
+    Items = 0x81,
+    /// Events that the server pushes.
+    Events = 0x82,
+    /// Further messages of the request before, from a client.
+    Chunks = 0x83,
+    /// Parts of the reply with the same [id](super::Framing::id), which the next message of that id continues.
+    Parts = 0x85,
+}
+
+impl Announcement {
+    /// Returns the kind of its control frame, from `WIRE.md`.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the announcement of a control frame of this kind.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        let all = [Self::Items, Self::Events, Self::Chunks, Self::Parts];
+        all.into_iter().find(|it| it.code() == code)
+    }
+}
 
 /// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +61,10 @@ impl Notice {
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Credit(_) => codes::CREDIT,
-            Self::Cancel => codes::CANCEL,
-            Self::Deadline(_) => codes::DEADLINE,
-            Self::ChunksEnd => codes::CHUNKS_END,
+            Self::Credit(_) => CREDIT,
+            Self::Cancel => CANCEL,
+            Self::Deadline(_) => DEADLINE,
+            Self::ChunksEnd => CHUNKS_END,
         }
     }
 
@@ -51,9 +87,9 @@ impl Notice {
     pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         Some(match code {
-            codes::CREDIT => Self::Credit(number()?),
-            codes::CANCEL => Self::Cancel,
-            codes::DEADLINE => Self::Deadline(number()?),
+            CREDIT => Self::Credit(number()?),
+            CANCEL => Self::Cancel,
+            DEADLINE => Self::Deadline(number()?),
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
-use super::{FrameError, codes};
+use super::{Announcement, FrameError};
 
 /// Allowance for what a framing adds to a message.
 pub(super) const OVERHEAD: usize = 1024;
@@ -209,43 +209,6 @@ pub enum FrameKind {
     Oversized,
     /// Bytes that are no part of a message.
     Skip,
-}
-
-/// What the messages are that follow a notice; see [`Framing::announce`](super::Framing::announce).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Announcement {
-    /// Items of the reply to the oldest request that is not answered. The reply follows them.
-    Items,
-    /// Events that the server pushes.
-    Events,
-    /// Further messages of the request before, from a client.
-    Chunks,
-    /// Parts of the reply with the same [id](super::Framing::id), which the next message of that id continues.
-    Parts,
-}
-
-impl Announcement {
-    /// Returns the kind of its control frame, from `WIRE.md`.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Items => codes::ITEMS,
-            Self::Events => codes::EVENTS,
-            Self::Chunks => codes::CHUNKS,
-            Self::Parts => codes::PARTS,
-        }
-    }
-
-    /// Returns the announcement of a control frame of this kind.
-    pub(crate) const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            codes::ITEMS => Some(Self::Items),
-            codes::EVENTS => Some(Self::Events),
-            codes::CHUNKS => Some(Self::Chunks),
-            codes::PARTS => Some(Self::Parts),
-            _ => None,
-        }
-    }
 }
 
 impl ParsedFrame {

@@ -383,6 +383,7 @@ fn canonical(expected: &str) -> String {
 fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     let (verb, rest) = given.split_once(' ').expect("a verb");
     let mut framing = F::default();
+    assert_eq!(framing.ping(&mut Vec::new()), F::has_notices(Side::Server));
     framing.set_id(id);
     match verb {
         "send" => send(framing, rest, id),

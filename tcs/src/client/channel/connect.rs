@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Address, Error, Result,
     client::options::ConnectOptions,
-    framing::Framing,
+    framing::{Framing, Side},
     limit::check_zero,
     runtime::{Instead, inside_runtime},
     sync::Mutex,
@@ -86,7 +86,7 @@ impl<F: Framing> ChannelOptions<F> {
         }
         self.check()?;
         // Without pings in the framing, the interval does nothing.
-        if self.upkeep.ping_interval.is_some() && F::default().ping(&mut Vec::new()) {
+        if self.upkeep.ping_interval.is_some() && F::has_notices(Side::Client) {
             self.options.keep_alive_with_pings();
         }
         let (options, number) = (self.options.clone(), self.targets.len() * self.connections);

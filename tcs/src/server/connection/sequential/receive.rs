@@ -150,10 +150,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let text = "this framing makes values, which are not received one by one";
             return (0, Some(ChunksEnd::Failed(text.to_owned())));
         }
-        let has_notices = self
-            .framing
-            .get_mut()
-            .announce(&mut Vec::new(), Announcement::Chunks, 0);
+        let has_notices = P::Framing::has_notices(Side::Client);
         let limit = self.shared.limits.max_frame_len;
         let mut consumed = 0;
         let mut messages = 0;
