@@ -4,6 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use super::{
     Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parse::skip_or_reject,
+    write::make_room,
 };
 use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
@@ -172,7 +173,7 @@ impl<L: BlockLen> Framing for Blocks<L> {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        super::make_room(out, END.len())?;
+        make_room(out, END.len())?;
         out.extend_from_slice(END);
         let framed = out.get(start..).unwrap_or_default();
         if self.is_client {

@@ -3,8 +3,7 @@
 use memchr::memchr;
 
 use super::{
-    Detection, FrameError, Framing, Input, Lines, ParsedFrame, ReadState, Side,
-    crlf_text::write_lines,
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, ReadState, Side, write::write_lines,
 };
 
 /// Replies of lines that begin with a code of three digits, as a client of SMTP or FTP gets them.

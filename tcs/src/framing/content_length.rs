@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::{
-    FrameError, Framing, Input, ParsedFrame, ReadState, Side, digits::insert, parse::OVERHEAD,
+    FrameError, Framing, Input, ParsedFrame, ReadState, Side, parse::OVERHEAD, write::insert,
 };
 use crate::text::Escaped;
 

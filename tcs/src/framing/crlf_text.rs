@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2_iter, memmem};
 
 use super::{
-    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, delimited,
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, packed,
     telnet::{IAC, command_len},
+    write::{make_room, write_lines},
 };
 
 /// Lines as telnet and most text protocols have them: any line end is read, and `\r\n` is written after every line
@@ -86,7 +87,7 @@ pub const DOT_END: u128 = 1 << 127;
 #[must_use]
 #[track_caller]
 pub const fn prompt(bytes: &[u8]) -> u128 {
-    delimited::pack(bytes)
+    packed::pack(bytes)
 }
 
 /// The end of a text.
@@ -129,7 +130,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const DETECTION: Detection = Lines::DETECTION;
     const PARAMETER_ERROR: Option<&'static str> =
-        if Self::PROMPT == 0 || delimited::is_packed(Self::PROMPT) {
+        if Self::PROMPT == 0 || packed::is_packed(Self::PROMPT) {
             None
         } else {
             Some("this number has no options: write `CrlfText<{ prompt(b\"> \") | DOT_END }>`")
@@ -182,7 +183,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
                 "the message contains a line end, or a line that begins as a command of telnet",
             ));
         }
-        super::make_room(out, b"\r\n.\r\n".len())?;
+        make_room(out, b"\r\n.\r\n".len())?;
         if self.is_client {
             out.extend_from_slice(b"\r\n");
             return Ok(());
@@ -198,7 +199,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
         if has_dot_end {
             out.extend_from_slice(b".\r\n");
         }
-        out.extend_from_slice(delimited::unpacked(const { &Self::PROMPT.to_be_bytes() }));
+        out.extend_from_slice(packed::unpacked(const { &Self::PROMPT.to_be_bytes() }));
         Ok(())
     }
 }
@@ -207,18 +208,6 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
 /// many lines that arrive together are not searched again and again.
 fn first_line_end(bytes: &[u8], mut places: impl Iterator<Item = usize>) -> Option<usize> {
     places.find(|at| matches!(bytes.get(*at..), Some([b'\n', ..] | [b'\r', 0, ..])))
-}
-
-/// Writes text with `\r\n` after each line.
-pub(super) fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if is_stuffed && line.starts_with(b".") {
-            out.push(b'.');
-        }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// Removes the dot that a sender has put before each line that begins with one, from a text of

@@ -2,7 +2,11 @@
 
 use memchr::memmem::find;
 
-use super::{Detection, FrameError, Framing, Input, ParsedFrame, make_room};
+use super::{
+    Detection, FrameError, Framing, Input, ParsedFrame,
+    packed::{LONGEST, is_packed, pack, unpacked},
+    write::make_room,
+};
 use crate::text::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.
@@ -39,9 +43,6 @@ pub struct Delimited<const D: u128> {
     searched: usize,
 }
 
-/// The maximum length of a delimiter: the bytes of its number except one, which has the length.
-const LONGEST: usize = 15;
-
 /// Packs a delimiter of 1 to 15 bytes into a number, for [`Delimited`].
 ///
 /// # Panics
@@ -56,35 +57,6 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
     );
     assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
     pack(bytes)
-}
-
-/// Packs up to 15 bytes into a number, which begins with their count.
-pub(super) const fn pack(bytes: &[u8]) -> u128 {
-    let mut packed = [0; LONGEST + 1];
-    let [length, rest @ ..] = &mut packed;
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most 15")]
-    {
-        *length = bytes.len() as u8;
-    }
-    rest.split_at_mut(bytes.len()).0.copy_from_slice(bytes);
-    u128::from_be_bytes(packed)
-}
-
-/// Returns `true` if [`pack`] has made this number of at least one byte.
-pub(super) const fn is_packed(number: u128) -> bool {
-    let [count, ..] = number.to_be_bytes();
-    match count {
-        15 => true,
-        // No bytes follow them.
-        1..15 => number << (8 * (count as u32 + 1)) == 0,
-        _ => false,
-    }
-}
-
-/// Returns the bytes that [`pack`] has packed.
-pub(super) fn unpacked(packed: &[u8; LONGEST + 1]) -> &[u8] {
-    let [length, bytes @ ..] = packed;
-    bytes.get(..usize::from(*length)).unwrap_or_default()
 }
 
 impl<const D: u128> Delimited<D> {

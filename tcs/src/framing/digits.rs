@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{FrameError, Framing, Input, ParsedFrame, make_room, parse::SKIP_FACTOR};
+use super::{FrameError, Framing, Input, ParsedFrame, parse::SKIP_FACTOR, write::insert};
 use crate::text::Escaped;
 
 /// A length in decimal digits, the byte `END`, and the message: `5 hello`.
@@ -81,24 +81,6 @@ pub(super) fn put_length(out: &mut Vec<u8>, start: usize, end: u8) -> Result<(),
     })
 }
 
-/// Inserts the length of a message at `at`, which `put` appends to `out`.
-pub(super) fn insert(
-    out: &mut Vec<u8>,
-    at: usize,
-    put: impl FnOnce(&mut Vec<u8>),
-) -> Result<(), FrameError> {
-    /// More than a header with a length has, and what ends a message.
-    const LONGEST: usize = 64;
-    make_room(out, LONGEST)?;
-    let end = out.len();
-    put(out);
-    let inserted = out.len().saturating_sub(end);
-    if let Some(rest) = out.get_mut(at..) {
-        rest.rotate_right(inserted);
-    }
-    Ok(())
-}
-
 /// Returns the length in digits and where the message begins, or `None` if the `end` of the digits has not arrived.
 pub(super) fn parse_length(
     bytes: &[u8],
@@ -119,20 +101,15 @@ pub(super) fn parse_length(
                     return Err(FrameError::too_large(length, limit));
                 }
             }
-            other if at == 0 => return Err(unexpected(other, "the digits of a length")),
+            other if at == 0 => {
+                return Err(FrameError::unexpected(other, "the digits of a length"));
+            }
             other => {
                 let end = [end];
                 let expected = format!("a digit or `{}` in a length", Escaped::all(&end));
-                return Err(unexpected(other, expected));
+                return Err(FrameError::unexpected(other, expected));
             }
         }
     }
     Ok(None)
-}
-
-#[cold]
-pub(super) fn unexpected(found: u8, expected: impl std::fmt::Display) -> FrameError {
-    let found = [found];
-    let found = Escaped::all(&found);
-    FrameError::malformed(format_args!("`{found}` instead of {expected}"))
 }

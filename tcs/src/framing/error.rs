@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::OtherProtocol;
-use crate::{Rejection, RejectionKind, text::Text};
+use crate::{
+    Rejection, RejectionKind,
+    text::{Escaped, Text},
+};
 
 /// The reason why bytes are not a frame, or a message cannot become one.
 ///
@@ -93,6 +96,14 @@ impl FrameError {
         Self::unsendable(format_args!(
             "a message of {length} bytes exceeds {max}, the maximum length that fits in {bits} bits"
         ))
+    }
+
+    /// Creates an error for a byte in the place of what is expected.
+    #[cold]
+    pub(super) fn unexpected(found: u8, expected: impl fmt::Display) -> Self {
+        let found = [found];
+        let found = Escaped::all(&found);
+        Self::malformed(format_args!("`{found}` instead of {expected}"))
     }
 
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{FrameError, Framing, Input, ParsedFrame, digits::unexpected};
+use super::{FrameError, Framing, Input, ParsedFrame};
 
 /// A length of four hexadecimal digits, which counts itself, and the rest of the line: `000ahello\n`.
 ///
@@ -50,7 +50,10 @@ fn line_len(digits: [u8; DIGITS_LEN]) -> Result<usize, FrameError> {
     let mut number = 0;
     for byte in digits {
         let Some(digit) = char::from(byte).to_digit(16) else {
-            return Err(unexpected(byte, "a hexadecimal digit of a length"));
+            return Err(FrameError::unexpected(
+                byte,
+                "a hexadecimal digit of a length",
+            ));
         };
         number = number << 4 | digit as usize;
     }

@@ -3,8 +3,8 @@
 use memchr::memchr;
 
 use super::{
-    Detection, FrameError, Framing, Input, ParsedFrame, Side, make_room,
-    other_protocol::EXPECTS_LINES,
+    Detection, FrameError, Framing, Input, ParsedFrame, Side, other_protocol::EXPECTS_LINES,
+    write::make_room,
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.

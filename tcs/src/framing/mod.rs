@@ -78,6 +78,7 @@ mod multiplexed;
 mod netstrings;
 mod notice;
 mod other_protocol;
+mod packed;
 mod parse;
 mod prefixed;
 mod raw;
@@ -86,6 +87,7 @@ mod telnet;
 mod until_eof;
 mod varint;
 mod verbatim;
+mod write;
 
 pub use blocks::{Block, BlockLen, Blocks};
 pub use code_lines::CodeLines;
@@ -119,13 +121,6 @@ pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use notice::CHUNKS_END;
 
 use crate::Rejection;
-
-/// Reserves room for the bytes that a framing adds to a message. For a large message, there may be no memory.
-#[inline]
-fn make_room(out: &mut Vec<u8>, length: usize) -> Result<(), FrameError> {
-    let reserved = out.try_reserve(length);
-    reserved.map_err(|_| FrameError::out_of_memory(out.len()))
-}
 
 /// Splits a byte stream into messages, and writes messages to it.
 ///

@@ -2,7 +2,7 @@
 
 use super::{
     FrameError, FrameKind, Framing, Input, ParsedFrame,
-    digits::{parse_length, put_length, unexpected},
+    digits::{parse_length, put_length},
     parse::skip_or_reject,
 };
 
@@ -100,6 +100,6 @@ fn parse_message(
 fn check_comma(byte: u8) -> Result<(), FrameError> {
     match byte {
         b',' => Ok(()),
-        other => Err(unexpected(other, "`,` after the message")),
+        other => Err(FrameError::unexpected(other, "`,` after the message")),
     }
 }

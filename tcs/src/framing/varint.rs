@@ -1,6 +1,6 @@
 //! Messages with a length of variable width before each.
 
-use super::{FrameError, Framing, Input, ParsedFrame, digits::insert};
+use super::{FrameError, Framing, Input, ParsedFrame, write::insert};
 
 /// A length in bytes of 7 bits each, the least significant first (LEB128), and the message.
 ///

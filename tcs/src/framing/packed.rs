@@ -1,0 +1,33 @@
+//! A few bytes, packed into a const parameter.
+
+/// The maximum length of a delimiter: the bytes of its number except one, which has the length.
+pub(super) const LONGEST: usize = 15;
+
+/// Packs up to 15 bytes into a number, which begins with their count.
+pub(super) const fn pack(bytes: &[u8]) -> u128 {
+    let mut packed = [0; LONGEST + 1];
+    let [length, rest @ ..] = &mut packed;
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most 15")]
+    {
+        *length = bytes.len() as u8;
+    }
+    rest.split_at_mut(bytes.len()).0.copy_from_slice(bytes);
+    u128::from_be_bytes(packed)
+}
+
+/// Returns `true` if [`pack`] has made this number of at least one byte.
+pub(super) const fn is_packed(number: u128) -> bool {
+    let [count, ..] = number.to_be_bytes();
+    match count {
+        15 => true,
+        // No bytes follow them.
+        1..15 => number << (8 * (count as u32 + 1)) == 0,
+        _ => false,
+    }
+}
+
+/// Returns the bytes that [`pack`] has packed.
+pub(super) fn unpacked(packed: &[u8; LONGEST + 1]) -> &[u8] {
+    let [length, bytes @ ..] = packed;
+    bytes.get(..usize::from(*length)).unwrap_or_default()
+}
