@@ -62,6 +62,7 @@ mod client_tls;
 mod handshake;
 mod listener;
 mod memory;
+mod over_tls;
 #[cfg(feature = "tls")]
 mod pem;
 #[cfg(feature = "proxy")]
@@ -79,6 +80,8 @@ mod tls;
 mod tls_error;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+mod unregistered;
 
 #[cfg(feature = "tls")]
 pub use client_tls::ClientTls;
@@ -99,32 +102,8 @@ pub use tls::{Tls, TlsInfo};
 pub use unix::UnixSocketListener;
 
 pub(crate) use handshake::DynHandshake;
+pub(crate) use over_tls::{StartedTls, explained, is_over_tls};
 pub(crate) use stream::close;
 pub(crate) use tcp::AddressListener;
 
 pub use crate::address::Address;
-
-/// Adds what to do to an error of a client's stream, if that is TLS. A server with TLS 1.3 rejects the certificate of a
-/// client after the handshake.
-pub(crate) fn explained(error: std::io::Error) -> std::io::Error {
-    #[cfg(feature = "tls")]
-    let error = tls_error::explain(error, "server");
-    error
-}
-
-/// A fact of a peer whose connection has performed the handshake of `Server::start_tls`, of whatever type.
-pub(crate) struct StartedTls;
-
-/// Returns `true` if the peer is connected over [`Tls`], or has performed the handshake of `Server::start_tls`.
-pub(crate) fn is_over_tls(peer: &crate::Peer) -> bool {
-    if peer.get::<StartedTls>().is_some() {
-        return true;
-    }
-    #[cfg(feature = "tls")]
-    return peer.get::<TlsInfo>().is_some();
-    #[cfg(not(feature = "tls"))]
-    return {
-        _ = peer;
-        false
-    };
-}

@@ -10,7 +10,7 @@ use std::{
 use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{Incoming, Listener, listener::Unregistered};
+use super::{Incoming, Listener, unregistered::Unregistered};
 use crate::{Error, Result};
 
 /// Returns the listening sockets that this process was started with, at least one, in the order of their

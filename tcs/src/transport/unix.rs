@@ -12,7 +12,7 @@ use std::{
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, unix::UCred};
 
-use super::{Incoming, Listener, listener::Unregistered};
+use super::{Incoming, Listener, unregistered::Unregistered};
 use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 
 /// A listener at a path. Dropping it removes the socket file.
