@@ -37,15 +37,17 @@ mod faults;
 mod leaks;
 mod pipe;
 mod script;
+mod seed;
 mod server;
 mod task;
 mod wire_test;
 
 pub use cuts::{cut_client_everywhere, cut_everywhere};
-pub use faults::{At, Cut, FaultyStream, Seed};
+pub use faults::{At, Cut, FaultyStream};
 pub use leaks::LeakCheck;
 pub use pipe::{Pipe, pipe};
 pub use script::{Player, Script};
+pub use seed::Seed;
 pub use server::{IntoServer, TestServer, serve};
 pub use wire_test::WireTest;
 

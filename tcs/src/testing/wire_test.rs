@@ -17,10 +17,11 @@ use tokio::{
 };
 
 use super::{
-    faults::{Cut, Seed},
+    faults::Cut,
     paused_runtime,
     pipe::{Pipe, pipe},
     script::Script,
+    seed::Seed,
 };
 use crate::panics::panic_text;
 
