@@ -9,11 +9,11 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    addresses::PeerUsage,
+    addresses::AddressUsage,
     admission::Admission,
     capacity::{AtCapacity, Capacity},
     connection::{Connection, NewConnection, rejection_frames},
-    handshakes::{Handshakes, shake_hands},
+    handshakes::{Handshakes, perform_handshakes},
     listeners::Listeners,
     log_limiter::LogLimiter,
     registry::Registry,
@@ -157,7 +157,7 @@ impl Acceptor {
     fn spawn(
         &self,
         incoming: Incoming,
-        usage: Option<Arc<PeerUsage>>,
+        usage: Option<Arc<AddressUsage>>,
         permit: OwnedSemaphorePermit,
     ) {
         let Incoming {
@@ -196,7 +196,7 @@ async fn serve_after_handshakes(
     } = &mut *new;
     // The peer as it was accepted. A handshake may replace it.
     let span = info_span!("handshake", peer = %info.peer(), id = info.id());
-    let shaking = shake_hands(stream, info.peer_mut(), &handshakes, registration);
+    let shaking = perform_handshakes(stream, info.peer_mut(), &handshakes, registration);
     if !shaking.instrument(span).await {
         return;
     }

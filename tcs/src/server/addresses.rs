@@ -16,13 +16,13 @@ use crate::{Peer, Rejection, panics::lock, sync::Mutex};
 pub(super) struct Addresses {
     /// How many connections each address may have.
     max_connections: usize,
-    known: Mutex<HashMap<IpAddr, Arc<PeerUsage>>>,
+    known: Mutex<HashMap<IpAddr, Arc<AddressUsage>>>,
 }
 
 /// What the peers of an address use. Each open connection of the address holds an `Arc` of it, and so the number of
 /// these is that of the connections.
 #[derive(Debug)]
-pub(super) struct PeerUsage(Mutex<RequestUsage>);
+pub(super) struct AddressUsage(Mutex<RequestUsage>);
 
 #[derive(Debug)]
 struct RequestUsage {
@@ -41,7 +41,7 @@ impl Addresses {
 
     /// Counts a connection, for as long as it holds the result. Returns `None` for a peer whose address is not
     /// limited, and an error if the address has too many connections.
-    pub(super) fn connect(&self, peer: &Peer) -> Result<Option<Arc<PeerUsage>>, Rejection> {
+    pub(super) fn connect(&self, peer: &Peer) -> Result<Option<Arc<AddressUsage>>, Rejection> {
         let Some(key) = peer.addr().and_then(|addr| limited(addr.ip())) else {
             return Ok(None);
         };
@@ -56,7 +56,7 @@ impl Addresses {
         }
         let address = known
             .entry(key)
-            .or_insert_with(|| Arc::new(PeerUsage::new()));
+            .or_insert_with(|| Arc::new(AddressUsage::new()));
         // The map has one of the references. Others can only be dropped meanwhile.
         if Arc::strong_count(address) > self.max_connections {
             let limit = self.max_connections;
@@ -69,7 +69,7 @@ impl Addresses {
     }
 }
 
-impl PeerUsage {
+impl AddressUsage {
     fn new() -> Self {
         Self(Mutex::new(RequestUsage {
             in_flight: 0,

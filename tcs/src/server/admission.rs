@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    addresses::{Addresses, PeerUsage},
+    addresses::{AddressUsage, Addresses},
     log_limiter::{LogLimiter, log_panic},
 };
 use crate::{Peer, Rejection, RejectionKind, transport::Incoming};
@@ -26,7 +26,7 @@ impl Admission {
         &self,
         incoming: &Incoming,
         log_limiter: &LogLimiter,
-    ) -> Result<Option<Arc<PeerUsage>>, Rejection> {
+    ) -> Result<Option<Arc<AddressUsage>>, Rejection> {
         let Incoming {
             peer, handshakes, ..
         } = incoming;
@@ -46,7 +46,7 @@ impl Admission {
     pub(super) fn admit(
         &self,
         peer: &Peer,
-        usage: &mut Option<Arc<PeerUsage>>,
+        usage: &mut Option<Arc<AddressUsage>>,
         log_limiter: &LogLimiter,
     ) -> Result<(), Rejection> {
         if usage.is_none() {

@@ -12,13 +12,14 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, DynShared},
-    config::{Settings, Systemd},
+    config::Settings,
     limits::{Limit, Limits},
     listeners::DynListener,
     metrics::publishing,
     rejected::RejectedPeers,
     report::Report,
     stop::{Order, ServerHandle, StopOnDrop},
+    systemd::Systemd,
 };
 use crate::{
     Error, Result,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// A server that does not listen yet.
-pub(super) struct ServerPlan {
+pub(super) struct UnboundServer {
     pub(super) shared: Arc<dyn DynShared>,
     pub(super) settings: Settings,
     pub(super) on_listening: Option<OnListening>,
@@ -35,7 +36,7 @@ pub(super) struct ServerPlan {
 
 pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
 
-impl ServerPlan {
+impl UnboundServer {
     /// Binds the port.
     pub(super) async fn bind(mut self) -> Result<BoundServer> {
         let listens_at_address = self.settings.listens_at_address();
@@ -57,7 +58,7 @@ impl ServerPlan {
         }
         let handle = ServerHandle::new(self.settings.registry());
         Ok(BoundServer {
-            plan: self,
+            server: self,
             listeners,
             handle: StopOnDrop(handle),
         })
@@ -97,7 +98,7 @@ impl ServerPlan {
 /// # }
 /// ```
 pub struct BoundServer {
-    plan: ServerPlan,
+    server: UnboundServer,
     listeners: Vec<Box<dyn DynListener>>,
     handle: StopOnDrop,
 }
@@ -142,21 +143,21 @@ impl BoundServer {
     /// Dropping the future closes the listener and aborts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(mut self) -> Result<Report> {
-        let max_connections = self.plan.settings.effective_max_connections();
+        let max_connections = self.server.settings.effective_max_connections();
         let names: Vec<_> = self
             .listeners
             .iter()
             .map(|listener| listener.name())
             .collect();
         tracing::info!(listeners = names.join(", "), max_connections, "listening");
-        if let Some(on_listening) = self.plan.on_listening.take() {
+        if let Some(on_listening) = self.server.on_listening.take() {
             on_listening(&self);
         }
-        let ServerPlan {
+        let UnboundServer {
             shared,
             mut settings,
             on_listening: _,
-        } = self.plan;
+        } = self.server;
         let handle = &self.handle.0;
         shared.listeners().start(self.listeners);
         let acceptor = Acceptor {

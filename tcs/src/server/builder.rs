@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
-    bound::{BoundServer, OnListening, ServerPlan},
+    bound::{BoundServer, OnListening, UnboundServer},
     capacity::AtCapacity,
     config::Settings,
     mode::{Concurrent, Iterative, Mode, Once},
@@ -548,12 +548,12 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Erases the types of the server.
-    pub(super) fn plan(mut self) -> Result<ServerPlan> {
+    pub(super) fn unbound(mut self) -> Result<UnboundServer> {
         let instead = "give each listener its own with `with_handshake`";
         let has_address = self.settings.listens_at_address();
         let on_listening = self.on_listening.take();
         let (shared, settings) = self.shared(has_address, instead)?;
-        Ok(ServerPlan {
+        Ok(UnboundServer {
             shared,
             settings,
             on_listening,

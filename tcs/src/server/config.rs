@@ -11,6 +11,7 @@ use super::{
     mode::Mode,
     process::{connections_of, default_memory, descriptor_limit},
     registry::Registry,
+    systemd::Systemd,
 };
 use crate::{
     Address, Error,
@@ -46,27 +47,6 @@ pub(super) struct Settings {
     pub(super) memory_budget: Option<usize>,
     pub(super) limits: Limits,
     pub(super) on_accept: Option<OnAccept>,
-}
-
-/// Whether systemd is told when the server accepts, and when it drains.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Systemd {
-    #[cfg(all(unix, feature = "systemd"))]
-    pub(super) is_notified: bool,
-}
-
-impl Systemd {
-    /// Sends a state of `sd_notify(3)`, such as `READY=1`.
-    pub(super) fn notify(self, state: &str) {
-        #[cfg(all(unix, feature = "systemd"))]
-        if self.is_notified
-            && let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Custom(state)])
-        {
-            tracing::warn!(%error, state, "cannot notify systemd");
-        }
-        #[cfg(not(all(unix, feature = "systemd")))]
-        let _ = (self, state);
-    }
 }
 
 impl Settings {

@@ -4,7 +4,7 @@ use std::{mem::replace, sync::Arc, task::Waker};
 
 use super::{
     limits::{Deadline, Millis},
-    report::Tally,
+    tally::Tally,
 };
 use crate::{
     panics::lock,

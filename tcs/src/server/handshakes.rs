@@ -25,7 +25,7 @@ const DRAINED_HANDSHAKE: Limit = Limit::from_secs(1);
 /// logged. The connection is then over.
 ///
 /// The registration wakes the task when the time is over or the server stops.
-pub(super) async fn shake_hands(
+pub(super) async fn perform_handshakes(
     stream: &mut Stream,
     peer: &mut Peer,
     handshakes: &[Arc<dyn DynHandshake>],

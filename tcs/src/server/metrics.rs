@@ -10,10 +10,7 @@ use ::metrics::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{
-    registry::Registry,
-    report::{CallOutcome, Report},
-};
+use super::{registry::Registry, report::Report, tally::CallOutcome};
 use crate::{RejectionKind, buffer::Arrival};
 
 const INTERVAL: Duration = Duration::from_secs(1);

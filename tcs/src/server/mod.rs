@@ -94,6 +94,8 @@ mod run;
 mod settings;
 mod shared;
 mod stop;
+mod systemd;
+mod tally;
 
 pub use bound::BoundServer;
 pub use builder::Server;

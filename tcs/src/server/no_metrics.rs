@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, time::Duration};
 
-use super::{registry::Registry, report::CallOutcome};
+use super::{registry::Registry, tally::CallOutcome};
 use crate::{RejectionKind, buffer::Arrival};
 
 pub(super) const NEEDS_ARRIVALS: bool = false;

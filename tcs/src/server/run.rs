@@ -17,7 +17,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    bound::{BoundServer, ServerPlan},
+    bound::{BoundServer, UnboundServer},
     builder::Server,
     connection::{Connection, NewConnection},
     metrics::publishing,
@@ -47,7 +47,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// This method is cancel safe. Dropping the future frees the port.
     pub async fn bind(self) -> Result<BoundServer> {
         inside_runtime("bind()", Instead::Run)?;
-        self.plan()?.bind().await
+        self.unbound()?.bind().await
     }
 
     /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
@@ -80,7 +80,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     #[doc(alias = "serve")]
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
-        bind_or_log(self.plan()).await?.listen().await
+        bind_or_log(self.unbound()).await?.listen().await
     }
 
     /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready. Dropping the future is the same, too.
@@ -99,7 +99,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
-        bind_or_log(self.plan()).await?.listen_until(stop).await
+        bind_or_log(self.unbound()).await?.listen_until(stop).await
     }
 
     /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
@@ -115,7 +115,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
-        listen_until_signal(self.plan()).await
+        listen_until_signal(self.unbound()).await
     }
 
     /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
@@ -136,7 +136,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`Runtime`](crate::ErrorKind::Runtime) inside a tokio runtime.
     #[doc(alias = "serve")]
     pub fn run(self) -> Result<()> {
-        self.plan()?.run()
+        self.unbound()?.run()
     }
 
     /// Binds the port and serves on a new thread, with its own runtime.
@@ -149,7 +149,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Returns the errors of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside a
     /// tokio runtime, or if no thread can be spawned.
     pub fn start(self) -> Result<ServerThread> {
-        self.plan()?.start()
+        self.unbound()?.start()
     }
 
     /// Serves one connection over any stream that you have connected or accepted.
@@ -197,20 +197,20 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 }
 
 /// Binds the port. Logs why it cannot: the task that does it may be a spawned one, whose result nobody looks at.
-async fn bind_or_log(plan: Result<ServerPlan>) -> Result<BoundServer> {
-    let bound = match plan {
-        Ok(plan) => plan.bind().await,
+async fn bind_or_log(server: Result<UnboundServer>) -> Result<BoundServer> {
+    let bound = match server {
+        Ok(server) => server.bind().await,
         Err(error) => Err(error),
     };
     bound.inspect_err(|error| tracing::error!(?error, "the server does not listen"))
 }
 
 /// Serves until the server is done. The first signal stops it, the second aborts it.
-async fn listen_until_signal(plan: Result<ServerPlan>) -> Result<Report> {
+async fn listen_until_signal(server: Result<UnboundServer>) -> Result<Report> {
     // Before the port is bound: from then on, a supervisor may see the server and stop it, and the signal would end
     // the process without a drain.
     let signals = Signals::catch().map_err(Error::signals)?;
-    let bound = bind_or_log(plan).await?;
+    let bound = bind_or_log(server).await?;
     bound.listen_until_signals(signals).await
 }
 
@@ -222,7 +222,7 @@ fn say_listening(server: &BoundServer) {
     }
 }
 
-impl ServerPlan {
+impl UnboundServer {
     /// Serves on a new runtime until the server is done or a signal stops it.
     pub(super) fn run(mut self) -> Result<()> {
         if !tracing::dispatcher::has_been_set() {

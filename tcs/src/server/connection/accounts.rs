@@ -8,7 +8,7 @@ use crate::{
     Rejection,
     buffer::Arrival,
     protocol::ServerProtocol,
-    server::{addresses::PeerUsage, registry::Registration, report::Unsent, shared::Shared},
+    server::{addresses::AddressUsage, registry::Registration, shared::Shared, tally::Unsent},
 };
 
 /// The request in flight, and the responses that were not sent.
@@ -18,11 +18,11 @@ pub(super) struct Accounts {
     /// The responses in the write buffer, including those without bytes. They count once they are sent.
     pub(super) unsent: Unsent,
     /// What the address of the peer uses. It counts this connection.
-    usage: Option<Arc<PeerUsage>>,
+    usage: Option<Arc<AddressUsage>>,
 }
 
 impl Accounts {
-    pub(super) fn new(usage: Option<Arc<PeerUsage>>) -> Self {
+    pub(super) fn new(usage: Option<Arc<AddressUsage>>) -> Self {
         Self {
             is_in_flight: false,
             unsent: Unsent::default(),
@@ -91,7 +91,7 @@ impl Accounts {
 
 /// A request that its address counts as in flight.
 #[derive(Debug)]
-pub(super) struct AddressRequest(Arc<PeerUsage>);
+pub(super) struct AddressRequest(Arc<AddressUsage>);
 
 impl Drop for AddressRequest {
     fn drop(&mut self) {

@@ -30,8 +30,8 @@ use crate::{
     conversation::Returned,
     protocol::ServerProtocol,
     server::{
-        addresses::PeerUsage,
-        handshakes::shake_hands,
+        addresses::AddressUsage,
+        handshakes::perform_handshakes,
         limits::{Deadline, Limit, Millis},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
@@ -80,7 +80,7 @@ pub(super) enum ReadOutcome {
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        usage: Option<Arc<PeerUsage>>,
+        usage: Option<Arc<AddressUsage>>,
         registration: Registration,
     ) -> Self {
         Self {
@@ -559,7 +559,8 @@ impl Io {
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
         }
         self.clocks.frame.stop();
-        let shaking = shake_hands(&mut self.stream, peer, handshakes, &mut self.registration);
+        let shaking =
+            perform_handshakes(&mut self.stream, peer, handshakes, &mut self.registration);
         if shaking.await {
             peer.insert(StartedTls);
             Ok(())

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     ConnectionInfo, Peer,
     server::{
-        addresses::PeerUsage,
+        addresses::AddressUsage,
         registry::{Registration, Registry},
     },
     transport::Stream,
@@ -21,7 +21,7 @@ pub(in super::super) struct NewConnection {
     pub(in super::super) stream: Stream,
     pub(in super::super) info: ConnectionInfo,
     pub(in super::super) registration: Registration,
-    pub(in super::super) usage: Option<Arc<PeerUsage>>,
+    pub(in super::super) usage: Option<Arc<AddressUsage>>,
     pub(in super::super) permit: Option<OwnedSemaphorePermit>,
 }
 

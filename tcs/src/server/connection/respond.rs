@@ -35,8 +35,8 @@ use crate::{
     server::{
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
-        report::{Tally, Unsent},
         shared::Shared,
+        tally::{Tally, Unsent},
     },
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,

@@ -13,7 +13,7 @@ use super::{
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
-        report::Tally,
+        tally::Tally,
     },
     Registry,
 };

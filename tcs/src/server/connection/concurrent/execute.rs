@@ -9,7 +9,7 @@ use crate::{
     format::{After, Decode as _, Encode as _, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
-    server::{metrics::Timer, report::CallOutcome, shared::Shared},
+    server::{metrics::Timer, shared::Shared, tally::CallOutcome},
 };
 
 /// A request whose function is to be called.
