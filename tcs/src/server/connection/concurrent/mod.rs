@@ -17,7 +17,7 @@ mod streams;
 mod take;
 mod wait;
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, mem::replace, sync::Arc};
 
 use tokio::{task::yield_now, time::Instant};
 
@@ -61,6 +61,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
         backlog: Backlog::default(),
         timeout: Deadline::NEVER,
         phase: Phase::Serving,
+        requests_first: false,
         unreadable: None,
     };
     driver.run().await
@@ -106,6 +107,8 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     /// No function times out before this.
     timeout: Deadline,
     phase: Phase,
+    /// Whether the last poll was over before requests could be taken, so that they have the next one.
+    requests_first: bool,
     /// The input after the last request, if it is not one. It is answered when all requests are.
     unreadable: Option<Unreadable>,
 }
@@ -137,7 +140,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             // A wait has let other tasks run.
             if must_yield && !has_waited {
                 yield_now().await;
-                poll_once(|cx| self.io.resume(&mut self.buffers.ahead, cx)).await?;
+                match poll_once(|cx| self.io.resume(&mut self.buffers.ahead, cx)).await {
+                    Err(End::Aborted(reason)) => self.abort(reason)?,
+                    resumed => resumed?,
+                }
             }
             if must_yield || has_waited {
                 (began, rounds) = (Instant::now(), 0);
@@ -149,9 +155,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn process(&mut self) -> Result<Next, End> {
         // Events have their turn here, because streams may fill the buffer before each flush.
         self.outgoing().write_released_events(None)?;
+        let requests_first = replace(&mut self.requests_first, false);
+        if requests_first {
+            self.read_more(&Next::Read);
+            self.take_requests();
+        }
         self.poll_woken();
         loop {
             let next = if self.slots.has_woken() {
+                // Functions may be woken each time they are polled, and use up each poll.
+                self.requests_first = !requests_first;
                 Next::Yield
             } else {
                 self.take_requests()

@@ -258,6 +258,14 @@ impl<F: Future> Slots<F> {
     }
 }
 
+impl<F: Future> Drop for Slots<F> {
+    /// Functions may have left wakers somewhere, which must not keep the memory of the task.
+    fn drop(&mut self) {
+        let task = self.wakeups.lock().task.take();
+        drop(task);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -325,8 +333,24 @@ mod tests {
             let task = Waker::from(Arc::new(Task(Arc::clone(&slots.wakeups))));
             assert!(slots.sleep(&Context::from_waker(&task)));
         }
-        let last = slots.wakeups.lock().task.take();
-        drop(last);
+    }
+
+    #[test]
+    fn waker_of_a_slot_does_not_keep_the_task() {
+        struct Task;
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        let task = Arc::new(Task);
+        let mut slots = Slots::new();
+        let index = start(&mut slots, poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+        let Some(Ok(left)) = slots.poll(index) else {
+            panic!("it is ready");
+        };
+        assert!(slots.sleep(&Context::from_waker(&Waker::from(Arc::clone(&task)))));
+        drop(slots);
+        assert_eq!(Arc::strong_count(&task), 1);
+        left.wake();
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Drops all functions, and tells the peer of each.
-    fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
+    pub(super) fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
         // Only requests have failed.
         let slots = self.outbox.unanswered(&self.slots);
         let Some((last, others)) = slots.split_last() else {
