@@ -61,6 +61,20 @@ impl Keepalive {
     }
 }
 
+/// How many bytes wait in the system until they can be sent, of a connection whose messages take turns.
+const MAX_UNSENT: u32 = 64 * 1024;
+
+/// Lets little wait in the system until it can be sent, which is up to 4 MiB otherwise: the next message waits behind it.
+/// Sockets that are accepted have this from their listener. A connection is useful without it, so an error is only logged.
+pub(crate) fn limit_unsent(listener: &TcpListener) {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(MAX_UNSENT) {
+        tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
+    }
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (listener, MAX_UNSENT);
+}
+
 /// The longest time of Linux in seconds, about nine hours.
 const MAX_TCP_KEEPIDLE: u32 = 32_767;
 
@@ -149,5 +163,17 @@ mod tests {
         let listener = listen(any, false, None).expect("a free port");
         let without = SockRef::from(&listener).keepalive();
         assert!(!without.expect("TCP has it"));
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_limit_of_what_is_not_sent() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let listener = listen(any, false, None).expect("a free port");
+        limit_unsent(&listener);
+        let addr = listener.local_addr().expect("it listens");
+        let _near = connect(addr).await.expect("it listens");
+        let (far, _) = listener.accept().await.expect("it is connected");
+        let limit = SockRef::from(&far).tcp_notsent_lowat();
+        assert_eq!(limit.expect("TCP has it"), MAX_UNSENT);
     }
 }

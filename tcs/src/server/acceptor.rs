@@ -20,11 +20,17 @@ use super::{
     rejected::{RejectedPeers, record_rejected, tell_last, tell_registered},
     shared::Shared,
 };
-use crate::{Rejection, buffer::WriteBuffer, protocol::ServerProtocol, transport::Incoming};
+use crate::{
+    Rejection, buffer::WriteBuffer, framing::Framing as _, protocol::ServerProtocol,
+    transport::Incoming,
+};
 
 /// The shared state without its protocol type.
 pub(super) trait DynShared: Send + Sync {
     fn listeners(&self) -> &Listeners;
+
+    /// Returns `true` if replies take turns on a connection, because its framing has ids.
+    fn has_ids(&self) -> bool;
 
     /// Returns the frames with which a peer is told that its connection is rejected.
     fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
@@ -36,6 +42,10 @@ pub(super) trait DynShared: Send + Sync {
 impl<P: ServerProtocol> DynShared for Shared<P> {
     fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    fn has_ids(&self) -> bool {
+        P::Framing::HAS_IDS
     }
 
     fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer {

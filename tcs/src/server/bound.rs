@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    socket::{Keepalive, listen},
+    socket::{Keepalive, limit_unsent, listen},
     transport::{AddressListener, WithHandshake},
 };
 
@@ -46,11 +46,12 @@ impl UnboundServer {
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
             let keepalive = self.settings.keepalive();
+            let listener = listen_at_any(&addrs, self.settings.reuse_port, keepalive)?;
+            if self.shared.has_ids() {
+                limit_unsent(&listener);
+            }
             let at_address = WithHandshake {
-                listener: AddressListener::new(
-                    listen_at_any(&addrs, self.settings.reuse_port, keepalive)?,
-                    keepalive,
-                ),
+                listener: AddressListener::new(listener, keepalive),
                 handshakes: take(&mut self.settings.handshakes),
             };
             // At the front, because `local_addr` is documented as the address of the server.
