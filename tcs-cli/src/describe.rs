@@ -26,6 +26,8 @@ const ID: u32 = u32::MAX;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest description that is read.
 const MAX_LEN: usize = 8 << 20;
+/// How many names an advice has.
+const MAX_NAMES: usize = 20;
 
 /// Print the operations of a server that describes itself
 ///
@@ -247,13 +249,20 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
                 Some(_) => return Ok(None),
             },
             Kind::Message | Kind::Announced(Announcement::Parts) if !is_other => {
-                if let Some(reply) = parts.add(&frame, MAX_LEN)? {
+                if let Some(reply) = parts.add(&frame, MAX_LEN).map_err(|_| too_long())? {
                     return Ok(Some(reply));
                 }
             }
+            Kind::Oversized(_) if !is_other => return Err(too_long()),
             _ => {}
         }
     }
+}
+
+fn too_long() -> Failure {
+    let message = format_args!("the description is longer than {MAX_LEN} bytes");
+    Failure::new(Exit::Protocol, message)
+        .hint("it is something else: check --framing, or see the reply with `tcs call`")
 }
 
 /// Reads the reply of the operation, a text of JSON.
@@ -284,7 +293,11 @@ impl Contract {
         if let Some(near) = near {
             return format!("did you mean `{}`? {}", near.name, near.signature());
         }
-        let names: Vec<&str> = self.operations.iter().map(|it| it.name.as_str()).collect();
+        let names = self.operations.iter().map(|it| it.name.as_str());
+        let mut names: Vec<&str> = names.take(MAX_NAMES + 1).collect();
+        if let Some(last) = names.get_mut(MAX_NAMES) {
+            *last = "others, which `tcs describe` prints";
+        }
         format!(
             "there is no `{name}`; the operations are {}",
             names.join(", ")
@@ -404,6 +417,9 @@ mod tests {
             advice("withdraw"),
             "there is no `withdraw`; the operations are log_in, balance"
         );
+        let mut many = bank();
+        many.operations = (0..1_000).flat_map(|_| bank().operations).collect();
+        assert!(many.advice("withdraw").len() < 300);
     }
 
     #[test]

@@ -320,6 +320,8 @@ impl From<WireError> for Failure {
         match error {
             WireError::Io(error) => disconnected(&error),
             WireError::Framing { error, bytes, side } => {
+                // The name of the setting is one of the library, not of an option.
+                let error = error.to_string().replace("`max_frame_len`", "the limit");
                 let message = format!("what arrived is not of the framing: {error}");
                 let guess = match side {
                     Side::Server => Some(

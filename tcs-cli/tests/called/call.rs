@@ -7,9 +7,13 @@ use tcs::{
     protocol::{Push, Replies},
     server_protocol,
 };
-use tcs_tests::start;
+use tcs_tests::{
+    ids::{control_of, kind, message_of},
+    start, within,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{Scratch, fails, printed, ran, ran_with, scripted};
+use crate::{Scratch, fails, listening, printed, ran, ran_with, scripted, tcs};
 
 #[server_protocol]
 pub(crate) fn greet(name: &str) -> Result<Response<String>, &str> {
@@ -230,6 +234,27 @@ async fn limit_may_be_longer_than_the_clock() {
     let ran = ran(&[&["call", &peer.address], &endless[..]].concat()).await;
     assert_eq!(printed(ran), ["hello", "A"]);
     peer.followed().await;
+}
+
+#[tokio::test]
+async fn limit_goes_with_each_request() {
+    let (listener, address) = listening().await;
+    let options = ["-f", "multiplexed", "--timeout", "5s", "-n", "2"];
+    let process = tcs(&[&["call", &address][..], &options, &["Ann"]].concat());
+    let (mut server, _) = within(listener.accept()).await.expect("it connects");
+    for id in 1..=2 {
+        let limit = control_of(id, kind::DEADLINE, 5_000_u32.to_be_bytes());
+        let request = [limit, message_of(id, "Ann")].concat();
+        let mut bytes = vec![0; request.len()];
+        within(server.read_exact(&mut bytes))
+            .await
+            .expect("it sends");
+        assert_eq!(bytes, request);
+        within(server.write_all(&message_of(id, "Hello")))
+            .await
+            .expect("it reads");
+    }
+    assert_eq!(printed(process.finished().await.into()), ["Hello", "Hello"]);
 }
 
 #[server_protocol(framing = UntilEof)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcs_tests::{
-    ids::{announced_of, kind},
+    ids::{announced_of, kind, message_of},
     within,
 };
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{fails, listening, printed, ran, ran_with, scripted, tcs};
+use crate::{Ran, fails, listening, printed, ran, ran_with, scripted, tcs};
 
 #[tokio::test]
 async fn garbage_is_a_protocol_error_that_says_what_to_do() {
@@ -243,5 +243,59 @@ async fn items_give_no_more_time_to_another_request() {
         let (ran, ()) = within(async { tokio::join!(process.finished(), sending) }).await;
         let said = format!("no reply to request {silent} within 300ms");
         fails(&ran.into(), 4, &said);
+    }
+}
+
+/// Runs `tcs describe` with these options, and sends `bytes` again and again until it has gone.
+async fn described(options: &[&str], bytes: Vec<u8>) -> Ran {
+    let (listener, address) = listening().await;
+    let process = tcs(&[&["describe", &address], options].concat());
+    let (mut server, _) = within(listener.accept()).await.expect("it connects");
+    let sending = async { while server.write_all(&bytes).await.is_ok() {} };
+    let (ran, ()) = within(async { tokio::join!(process.finished(), sending) }).await;
+    ran.into()
+}
+
+#[tokio::test]
+async fn endless_description_is_not_kept() {
+    let zeros = vec![0; 1 << 16];
+    let announced = [&(16_u32 << 20).to_be_bytes()[..], &zeros].concat();
+    let is_too_long = "the description is longer than 8388608 bytes\n  it is something else";
+    fails(&described(&[], announced).await, 5, is_too_long);
+    // A reply in parts, each of which is within the limit, and a line.
+    let line = described(&["-f", "lines"], zeros.clone()).await;
+    fails(&line, 5, "bytes exceeds the limit of 8388608 bytes\n");
+    let parts = announced_of(u32::MAX, kind::PARTS, &zeros);
+    fails(
+        &described(&["-f", "multiplexed"], parts).await,
+        5,
+        is_too_long,
+    );
+
+    // What is no description, for as long as it waits for one.
+    for (framing, bytes) in [
+        ("multiplexed", announced_of(7, kind::PARTS, &zeros)),
+        ("multiplexed", announced_of(0, kind::EVENTS, &zeros)),
+        ("multiplexed", message_of(7, &zeros)),
+        ("length-prefixed", b"\x80\0\0\x02\x80 ".repeat(1_000)),
+    ] {
+        let options = ["-f", framing, "--timeout", "300ms"];
+        let late = "no description within 300ms";
+        fails(&described(&options, bytes).await, 4, late);
+    }
+}
+
+#[tokio::test]
+async fn nested_description_is_none() {
+    let nested = |depth| [vec![0x91; depth], vec![0xc0]].concat();
+    let reply = |text: &[u8]| {
+        let length = u32::try_from(text.len()).expect("it is short");
+        [&length.to_be_bytes(), text].concat()
+    };
+    let depth = 1 << 20;
+    let json = [vec![b'['; depth], vec![b']'; depth]].concat();
+    for (format, text) in [("json", json), ("messagepack", nested(depth))] {
+        let described = described(&["--format", format], reply(&text)).await;
+        fails(&described, 5, "the reply is not a description");
     }
 }
