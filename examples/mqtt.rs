@@ -5,20 +5,16 @@
 //! ```
 //!
 //! It leaves out wildcards, retained messages, wills, logins, sessions that outlive their connection, and quality of
-//! service 2. Subscribers get messages with quality 0. Topics are never forgotten.
+//! service 2. Subscribers get messages with quality 0.
 //!
 //! Try: `mosquitto_sub -p 1234 -t news` and `mosquitto_pub -p 1234 -t news -m hello`.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tcs::protocol::{Push, PushGroup};
+use tcs::protocol::{Push, PushGroups};
 use tcs::{ConcurrentServer, ConnectionInfo, Response, framing::Varint, server_protocol};
 
-type Topics = Mutex<HashMap<Vec<u8>, PushGroup<Mqtt>>>;
+type Topics = PushGroups<Vec<u8>, Mqtt>;
 
 /// What is no packet, or comes at a wrong time, closes the connection, as the protocol demands.
 #[server_protocol(framing = Varint<1>, push = &[u8])]
@@ -64,18 +60,15 @@ fn packet_of(
     topics: &Topics,
     push: &Push<Mqtt>,
 ) -> Option<Response<Vec<u8>>> {
-    let mut topics = topics.lock().unwrap_or_else(PoisonError::into_inner);
     match kind {
         // PUBLISH with quality 0, or 1, which is acknowledged by PUBACK.
         0x30..0x34 | 0x3a | 0x3b => {
             let (length, topic) = (body.get(..2)?, string(&mut body)?);
             let has_id = kind & 2 != 0;
             let id = body.split_off(..if has_id { 2 } else { 0 })?;
-            if let Some(subscribers) = topics.get(topic) {
-                // The framing puts the length in the place of the 0.
-                let message = [&[0x30, 0], length, topic, body].concat();
-                subscribers.send(&message).ok()?;
-            }
+            // The framing puts the length in the place of the 0.
+            let message = [&[0x30, 0], length, topic, body].concat();
+            topics.send(topic, &message).ok()?;
             let acknowledged = Response::Reply([&[0x40, 0], id].concat());
             Some(if has_id {
                 acknowledged
@@ -90,12 +83,12 @@ fn packet_of(
             while !body.is_empty() {
                 let topic = string(&mut body)?;
                 if kind == 0xa2 {
-                    topics.get(topic).map(|it| it.leave(push));
+                    topics.leave(topic, push);
                 } else if body.split_off_first()? > &2 || topic.iter().any(|it| b"#+".contains(it))
                 {
                     reply.push(0x80);
                 } else {
-                    topics.entry(topic.to_vec()).or_default().join(push);
+                    topics.join(topic.to_vec(), push);
                     reply.push(0);
                 }
             }
@@ -112,5 +105,5 @@ fn string<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn main() -> tcs::Result<()> {
-    ConcurrentServer::new(Mqtt::new(Topics::default())).run()
+    ConcurrentServer::new(Mqtt::new(Topics::new())).run()
 }

@@ -6,8 +6,8 @@
 //!
 //! It listens on 127.0.0.1:1234 until you press Ctrl-C. It leaves out: expiry times and the other options of `SET`, types other
 //! than strings and lists (the keys of the two are apart, so there is no `WRONGTYPE`), `BLPOP` from several lists, patterns of
-//! channels, transactions, scripts, databases, logins, RESP3 (`HELLO` is unknown, so clients use RESP2), and files. Lists and
-//! channels are never forgotten.
+//! channels, transactions, scripts, databases, logins, RESP3 (`HELLO` is unknown, so clients use RESP2), and files. Lists are
+//! never forgotten.
 //!
 //! Try: in a second terminal, run `redis-cli -p 1234`, or `redis-benchmark -p 1234 -t get,set -P 16`.
 
@@ -22,7 +22,7 @@ use std::{
 use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection, RejectionKind, Response,
     framing::{Detection, FrameError, Framing, Input, ParsedFrame},
-    protocol::PushGroup,
+    protocol::PushGroups,
     server_protocol,
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -107,7 +107,7 @@ fn words(mut command: &[u8]) -> Vec<&[u8]> {
 struct Store {
     strings: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     lists: Mutex<HashMap<Vec<u8>, Arc<List>>>,
-    channels: Mutex<HashMap<Vec<u8>, PushGroup<Resp>>>,
+    channels: PushGroups<Vec<u8>, Resp>,
 }
 
 struct List {
@@ -151,19 +151,15 @@ async fn resp(
         (b"QUIT", _) => return Ok(Response::ReplyAndClose(b"+OK\r\n".to_vec())),
         (b"SUBSCRIBE", channels @ [_, ..]) => {
             let push = info.push();
-            let mut groups = lock(&store.channels);
             let replies = channels.iter().map(|channel| {
-                groups.entry(channel.to_vec()).or_default().join(&push);
+                store.channels.join(channel.to_vec(), &push);
                 subscribed.insert(channel.to_vec());
                 told(b"subscribe", channel, subscribed.len())
             });
             replies.collect::<Vec<_>>().concat()
         }
         (b"UNSUBSCRIBE", [channel]) => {
-            let groups = lock(&store.channels);
-            if let Some(group) = groups.get(*channel) {
-                group.leave(&info.push());
-            }
+            store.channels.leave(*channel, &info.push());
             subscribed.remove(*channel);
             told(b"unsubscribe", channel, subscribed.len())
         }
@@ -222,15 +218,9 @@ fn execute(name: &[u8], arguments: &[&[u8]], store: &Store) -> Result<Vec<u8>, S
             integer(values.len())
         }
         (b"PUBLISH", [channel, text]) => {
-            let groups = lock(&store.channels);
             let message = array(&[b"message", channel, text]);
-            let receivers = groups.get(*channel).map(|group| group.send(&message));
-            integer(
-                receivers
-                    .transpose()
-                    .map_err(|error| format!("ERR {error}"))?
-                    .unwrap_or(0),
-            )
+            let receivers = store.channels.send(*channel, &message);
+            integer(receivers.map_err(|error| format!("ERR {error}"))?)
         }
         (b"PING", []) => b"+PONG\r\n".to_vec(),
         (b"PING" | b"ECHO", [text]) => bulk(text),

@@ -246,9 +246,9 @@ pub(crate) use no_request::{has_no_request, has_one_exchange};
 pub use crate::{
     context::{Context, FromContext},
     conversation::{
-        Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushOverflow, Pushes,
-        ReceiveError, Receives, Replies, Requests, SendError, Streams, TestConnection, Upgrade,
-        Upgraded,
+        Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushGroups, PushOverflow,
+        Pushes, ReceiveError, Receives, Replies, Requests, SendError, Streams, TestConnection,
+        Upgrade, Upgraded,
     },
     draining::Draining,
     format::lossy::Lossy,

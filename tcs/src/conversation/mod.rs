@@ -24,6 +24,7 @@ mod messages;
 #[cfg(test)]
 mod models;
 mod push;
+mod push_groups;
 mod queue;
 mod replies;
 mod requests;
@@ -48,6 +49,7 @@ pub use framing::{CloneFraming, LentFraming};
 pub use many::{Answer, AnyAnswer, Many};
 pub(crate) use messages::Messages;
 pub use push::{Push, PushGroup, Pushes};
+pub use push_groups::PushGroups;
 pub(crate) use queue::PushQueue;
 pub use queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};

@@ -198,6 +198,9 @@ impl<P> PushGroup<P> {
         if members.len() == members.capacity() {
             // A group to which nobody sends forgets members as well, before it grows.
             members.retain(|_, queue| !queue.is_closed());
+            // So that it is long until the next time.
+            let len = members.len();
+            members.reserve(len);
         }
         members
             .insert(push.key(), Arc::clone(&push.queue))
@@ -313,28 +316,39 @@ impl<P> fmt::Debug for PushGroup<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::ConversationLimits, *};
     use crate::{buffer::MemoryBudget, format::Plain};
 
-    enum Room {}
+    pub(in super::super) enum Room {}
 
     impl Pushes for Room {
         type Format = Plain;
         type Event<'a> = &'a str;
     }
 
+    impl Push<Room> {
+        /// Returns one of a connection that takes events of at most this length.
+        pub(in super::super) fn of_connection(message_len: usize) -> Self {
+            let limits = ConversationLimits {
+                message_len,
+                ..ConversationLimits::DEFAULT
+            };
+            let queue = PushQueue::new(limits, MemoryBudget::new(1 << 20));
+            Self {
+                queue: Arc::new(queue),
+                request: RequestNumber::NONE,
+                protocol: PhantomData,
+            }
+        }
+
+        pub(in super::super) fn close_connection(&self) {
+            let _: u64 = self.queue.close();
+        }
+    }
+
     fn member(group: &PushGroup<Room>, message_len: usize) -> Push<Room> {
-        let limits = ConversationLimits {
-            message_len,
-            ..ConversationLimits::DEFAULT
-        };
-        let queue = PushQueue::new(limits, MemoryBudget::new(1 << 20));
-        let push = Push {
-            queue: Arc::new(queue),
-            request: RequestNumber::NONE,
-            protocol: PhantomData,
-        };
+        let push = Push::of_connection(message_len);
         assert!(group.join(&push));
         push
     }
@@ -346,9 +360,9 @@ mod tests {
         assert!(group.send("hello").is_err());
         assert!(group.send_to_others(&long, "hello").is_err());
         assert_eq!(group.send_to_others(&short, "hello").ok(), Some(1));
-        let _: u64 = short.queue.close();
+        short.close_connection();
         assert_eq!(group.send("hello").ok(), Some(1));
-        let _: u64 = long.queue.close();
+        long.close_connection();
         assert_eq!(group.send("hello").ok(), Some(0));
     }
 }
