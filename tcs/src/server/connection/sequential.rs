@@ -153,7 +153,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if !matches!(responded, Ok(Some(_)))
             && let Some(conversation) = self.info.open_conversation()
         {
-            self.end_conversation(conversation);
+            self.end_conversation(conversation, has_returned);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
@@ -184,14 +184,16 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Drops what the function has left in the conversation, and skips the chunks that it did not take.
+    /// Drops what the function has left in the conversation, and skips the chunks that it did not take. Takes the framing
+    /// of a function that has returned: one that was dropped may have changed half of it.
     #[cold]
-    fn end_conversation(&mut self, conversation: &Conversation) {
+    fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
         let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
         self.frames.skip(rest);
         if P::CLONE_FRAMING.is_some()
             && let Some(framing) = conversation.framing.take()
+            && has_returned
         {
             *self.framing.get_mut() = *framing;
         }
