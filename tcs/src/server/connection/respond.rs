@@ -163,9 +163,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             "the connection is over TLS already"
         } else if self.shared.is_once || has_one_exchange::<P>() {
             "the connection has one exchange"
+        } else if self.tally.received() >= self.shared.limits.requests {
+            "this is the last request of the connection (`max_requests_per_connection`)"
         } else {
             self.unsent.served += 1;
-            self.after_response()?;
             return Err(End::StartTls);
         };
         log_limited!(self.log_limiter, error, { reason = why, }, "TLS cannot start");
