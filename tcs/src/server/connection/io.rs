@@ -21,7 +21,7 @@ use super::{
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
-    end::End,
+    end::{End, WaitEnd},
     interrupt::Interrupt,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -182,7 +182,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -263,7 +263,7 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         // Before each read, because a peer may never stop sending.
         if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
@@ -277,19 +277,19 @@ impl Io {
                 Poll::Ready(Ok(ReadOutcome::Arrived))
             }
             Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
-            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(End::OutOfMemory)),
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error))),
+            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(WaitEnd::OutOfMemory)),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error).into())),
             Poll::Pending => self.poll_read_deadline(read, cx).map(Err),
         }
     }
 
     /// Ends the wait of a connection that must close, unless a frame has started in a drain: it has some time to complete.
     #[cold]
-    fn check_closing(&mut self, is_idle: bool) -> Result<(), End> {
+    fn check_closing(&mut self, is_idle: bool) -> Result<(), WaitEnd> {
         let received = self.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
         if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
-            return Err(End::Evicted);
+            return Err(WaitEnd::Evicted);
         }
         if !self.registration.is_draining() {
             return Ok(());
@@ -302,17 +302,17 @@ impl Io {
         Ok(())
     }
 
-    fn end_of_drain(&self) -> End {
+    fn end_of_drain(&self) -> WaitEnd {
         if self.registration.is_retired() {
-            End::Retired
+            WaitEnd::Retired
         } else {
-            End::Draining
+            WaitEnd::Draining
         }
     }
 
     /// Ready when the connection must stop waiting for bytes.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<WaitEnd> {
         let now = self.registration.now();
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -343,12 +343,12 @@ impl Io {
             cx.waker().wake_by_ref();
         }
         woken.map(|woken| match woken {
-            Ok(()) if deadline == contended => End::OverBudget,
+            Ok(()) if deadline == contended => WaitEnd::OverBudget,
             Ok(()) if deadline < timed_out => self.end_of_drain(),
-            Ok(()) => End::TimedOut,
+            Ok(()) => WaitEnd::TimedOut,
             // An idle peer is told, even if the server ended after that check.
             Err(_) if !read.has_started() => self.end_of_drain(),
-            Err(reason) => reason.into(),
+            Err(reason) => End::from(reason).into(),
         })
     }
 
@@ -388,7 +388,7 @@ impl Io {
         &mut self,
         read: &ReadBuffer,
         cx: &Context<'_>,
-    ) -> Poll<End> {
+    ) -> Poll<WaitEnd> {
         // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
         if self.registration.must_close()
             && let Err(end) = self.check_closing(false)
@@ -397,7 +397,7 @@ impl Io {
         }
         self.poll_read_deadline(read, cx).map(|end| match end {
             // Its time has passed without memory, so that is the reason.
-            End::TimedOut => End::OverBudget,
+            WaitEnd::TimedOut => WaitEnd::OverBudget,
             end => end,
         })
     }
