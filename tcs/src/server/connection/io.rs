@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{
     accounts::Accounts,
     budget::Budget,
-    clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
+    clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit},
     end::{End, WaitEnd},
     interrupt::Interrupt,
 };
@@ -377,9 +377,19 @@ impl Io {
     }
 
     /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
-    fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let began = self.clocks.frame.start(self.registration.now());
+    pub(super) fn part_deadline(&mut self, arrived: usize) -> Deadline {
         let limit = frame_limit(self.registration.limits(), arrived);
+        self.start_frame(limit)
+    }
+
+    /// Returns when the first byte of a frame must have arrived for which a function waits.
+    pub(super) fn first_byte_deadline(&mut self) -> Deadline {
+        self.start_frame(self.idle_limit)
+    }
+
+    /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
+    fn start_frame(&mut self, limit: Limit) -> Deadline {
+        let began = self.clocks.frame.start(self.registration.now());
         Deadline::after(began, limit)
     }
 
@@ -402,51 +412,16 @@ impl Io {
         })
     }
 
-    /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
-    /// deadlines. `clock` is the clock of the function.
+    /// Marks the function that waited as about to be dropped because the connection ends, so that a panic of its drop is not
+    /// answered.
+    pub(super) const fn begin_last_drop(&mut self) {
+        self.running = Running::LastFunction;
+    }
+
+    /// Waits while functions wait: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
+    /// deadlines. The first function must end by `timed_out`, and a frame that has begun by `cut`.
     ///
     /// Keeps what was transferred in both directions.
-    pub(super) fn poll_while_function_waits(
-        &mut self,
-        clock: &mut Stopwatch,
-        ahead: &mut ReadAhead,
-        write: &mut WriteBuffer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Interrupt> {
-        clock.start(self.registration.now());
-        let timed_out = clock.deadline(self.registration.limits().request);
-        let is_silent = ahead.demand() == Some(0) && ahead.len() == 0;
-        let cut = if is_silent {
-            let began = self.clocks.frame.start(self.registration.now());
-            Deadline::after(began, self.idle_limit)
-        } else if ahead.demand().is_some() {
-            self.part_deadline(ahead.len())
-        } else {
-            Deadline::NEVER
-        };
-        match self.poll_while_functions_wait(timed_out, cut, ahead, write, cx) {
-            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && ahead.len() == 0 => {
-                Poll::Ready(Interrupt::Silent(limit))
-            }
-            // The message has begun in time, and has a time of its own.
-            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            waited => waited,
-        }
-    }
-
-    /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
-    /// answered.
-    pub(super) fn begin_drop(&mut self, interrupt: &Interrupt) {
-        if !matches!(interrupt, Interrupt::TimedOut | Interrupt::Unsendable(_)) {
-            self.running = Running::LastFunction;
-        }
-    }
-
-    /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
-    /// [`poll_while_function_waits`](Self::poll_while_function_waits).
     pub(super) fn poll_while_functions_wait(
         &mut self,
         timed_out: Deadline,
