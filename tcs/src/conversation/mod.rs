@@ -196,26 +196,6 @@ impl Drop for ConnectionState {
     }
 }
 
-/// The events of all connections of a server.
-#[derive(Debug, Default)]
-pub(crate) struct EventTally {
-    sent: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl EventTally {
-    /// Counts events that were framed, and events that were dropped.
-    pub(crate) fn count(&self, sent: u64, dropped: u64) {
-        self.sent.fetch_add(sent, Ordering::Relaxed);
-        self.dropped.fetch_add(dropped, Ordering::Relaxed);
-    }
-
-    /// Returns the numbers of events that were framed, and that were dropped.
-    pub(crate) fn totals(&self) -> [u64; 2] {
-        [&self.sent, &self.dropped].map(|count| count.load(Ordering::Relaxed))
-    }
-}
-
 /// Why a message cannot be sent.
 #[derive(Debug)]
 pub(crate) struct Unsendable(EncodeOutcome);

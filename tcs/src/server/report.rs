@@ -287,6 +287,26 @@ impl Unsent {
     }
 }
 
+/// The events of all connections of a server.
+#[derive(Debug, Default)]
+pub(super) struct EventTally {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl EventTally {
+    /// Counts events that were framed, and events that were dropped.
+    pub(super) fn count(&self, sent: u64, dropped: u64) {
+        self.sent.fetch_add(sent, Relaxed);
+        self.dropped.fetch_add(dropped, Relaxed);
+    }
+
+    /// Returns the numbers of events that were framed, and that were dropped.
+    pub(super) fn totals(&self) -> [u64; 2] {
+        [&self.sent, &self.dropped].map(|count| count.load(Relaxed))
+    }
+}
+
 /// What has become of a call that has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallOutcome {

@@ -146,7 +146,7 @@ impl<P: ServerProtocol> Connection<P> {
                 Err(end) => break end,
             };
         };
-        close_queue(&self.info);
+        close_queue(&self.info, &self.io);
         let closed = if end.sends_rest() {
             let is_idle = matches!(end, End::Idle);
             self.io.close(&mut self.buffers, is_idle).await

@@ -53,7 +53,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
         // Also one of which the function takes a handle later.
         self.info.push_queue();
-        close_queue(self.info);
+        close_queue(self.info, self.io);
         let skip = self.info.open_conversation().map_or(0, |conversation| {
             end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
