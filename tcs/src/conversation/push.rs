@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     encode,
-    queue::{PushError, PushQueue, RequestNumber},
+    push_queue::{PushError, PushQueue, RequestNumber},
 };
 use crate::{
     ConnectionInfo, FromContext, Rejection,
