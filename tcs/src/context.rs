@@ -10,7 +10,7 @@ use crate::{
     Peer, Rejection,
     blocking_permits::BlockingPermits,
     buffer::MemoryBudget,
-    conversation::{Conversation, ConversationLimits, EventTally},
+    conversation::{Conversation, ConversationLimits},
     deadline::inherited,
     drain_signal::DrainSignal,
 };
@@ -198,7 +198,6 @@ pub(crate) struct ServerContext {
     /// What the queues of events reserve.
     pub(crate) memory: Arc<MemoryBudget>,
     conversation: ConversationLimits,
-    pub(crate) events: EventTally,
     pub(crate) drain: DrainSignal,
 }
 
@@ -214,7 +213,6 @@ impl ServerContext {
         Self {
             memory,
             conversation,
-            events: EventTally::default(),
             created: Instant::now(),
             blocking: BlockingPermits::new(max_blocking, max_wait),
             drain: DrainSignal::default(),

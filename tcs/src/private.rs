@@ -25,11 +25,12 @@ pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{ChannelItems, Items, Upload},
-    conversation::{Answer, AnyAnswer, CloneFraming, LentFraming},
+    conversation::{CloneFraming, LentFraming},
     format::{Decode, Encode, Plain},
     framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error, upload_error},
     macro_support::{
+        answer::{Answer, AnyAnswer},
         bounds::{
             CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,
             State, UnreadReply, assert_send_field, assert_shared_session, assert_state,

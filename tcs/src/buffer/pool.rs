@@ -64,7 +64,8 @@ pub(super) fn put(buffer: &mut Vec<u8>) {
         put_in(&UNUSED_MEMORY, capacity, buffer);
     } else if (LARGEST..=LARGEST_SPARE).contains(&capacity) {
         buffer.clear();
-        let _: Result<Vec<u8>, AccessError> = LARGE_SPARE.try_with(|spare| spare.replace(buffer));
+        // Without a spare, it is freed.
+        drop(LARGE_SPARE.try_with(|spare| spare.replace(buffer)));
     }
 }
 

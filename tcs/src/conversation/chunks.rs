@@ -65,17 +65,10 @@ pub(crate) enum ChunksEnd {
     Failed(String),
 }
 
-/// The wait of a function. It ends as well if the function drops it and works on.
-struct Awaited<'a>(&'a Chunks);
+/// The wait of a function, which is recorded with its demand. It ends as well if the function drops it and works on.
+struct Wait<'a>(&'a Chunks);
 
-impl<'a> Awaited<'a> {
-    fn new(chunks: &'a Chunks) -> Self {
-        chunks.lock().is_awaited = true;
-        Self(chunks)
-    }
-}
-
-impl Drop for Awaited<'_> {
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
         self.0.lock().is_awaited = false;
     }
@@ -97,7 +90,7 @@ impl Chunks {
             if let Some(received) = self.lock().receive(demand, batch) {
                 return received;
             }
-            let _awaited = Awaited::new(self);
+            let _wait = Wait(self);
             notified.await;
         }
     }
@@ -164,7 +157,7 @@ impl Chunks {
 }
 
 impl Inner {
-    /// Fills `batch` with what was found. Records the demand if that is nothing.
+    /// Fills `batch` with what was found. If that is nothing, records the demand, and that the function waits.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
         if !self.found.is_empty() {
             batch.clear();
@@ -175,6 +168,7 @@ impl Inner {
             return Some(Err(end.clone()));
         }
         self.demand = Some(demand);
+        self.is_awaited = true;
         None
     }
 }
@@ -215,6 +209,23 @@ mod tests {
         let received = receive(&chunks, Demand::Messages);
         assert_eq!(received, Poll::Ready(Ok(b"a".to_vec())));
         assert!(receive(&chunks, Demand::Messages).is_pending());
+    }
+
+    #[test]
+    fn function_waits_until_its_wait_ends_or_is_dropped() {
+        let chunks = Chunks::default();
+        let mut batch = Messages::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        {
+            let mut waiting = pin!(chunks.receive(Demand::Messages, &mut batch));
+            assert!(!chunks.is_awaited());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending() && chunks.is_awaited());
+        }
+        assert!(!chunks.is_awaited() && chunks.demand().is_some());
+        let mut waiting = pin!(chunks.receive(Demand::Messages, &mut batch));
+        assert!(waiting.as_mut().poll(&mut cx).is_pending() && chunks.is_awaited());
+        assert!(give(&chunks, "a", None));
+        assert!(waiting.as_mut().poll(&mut cx).is_ready() && !chunks.is_awaited());
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod messages;
 mod models;
 mod push;
 mod push_groups;
-mod queue;
+mod push_queue;
 mod replies;
 mod requests;
 mod response;
@@ -46,12 +46,12 @@ pub use closed::Closed;
 use credit::Credit;
 use framing::FramingSlot;
 pub use framing::{CloneFraming, LentFraming};
-pub use many::{Answer, AnyAnswer, Many};
+pub use many::Many;
 pub(crate) use messages::Messages;
 pub use push::{Push, PushGroup, Pushes};
 pub use push_groups::PushGroups;
-pub(crate) use queue::PushQueue;
-pub use queue::{PushError, PushOverflow};
+pub(crate) use push_queue::PushQueue;
+pub use push_queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Receives, Requests};
 pub use response::Response;
@@ -195,26 +195,6 @@ impl Drop for ConnectionState {
         if let Some(queue) = self.pushes.get() {
             let _: u64 = queue.close();
         }
-    }
-}
-
-/// The events of all connections of a server.
-#[derive(Debug, Default)]
-pub(crate) struct EventTally {
-    sent: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl EventTally {
-    /// Counts events that were framed, and events that were dropped.
-    pub(crate) fn count(&self, sent: u64, dropped: u64) {
-        self.sent.fetch_add(sent, Ordering::Relaxed);
-        self.dropped.fetch_add(dropped, Ordering::Relaxed);
-    }
-
-    /// Returns the numbers of events that were framed, and that were dropped.
-    pub(crate) fn totals(&self) -> [u64; 2] {
-        [&self.sent, &self.dropped].map(|count| count.load(Ordering::Relaxed))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{queue::RequestNumber, staged::FULL, *};
+use super::{push_queue::RequestNumber, staged::FULL, *};
 use crate::{
     ConnectionInfo, Peer,
     format::Plain,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     encode,
-    queue::{PushError, PushQueue, RequestNumber},
+    push_queue::{PushError, PushQueue, RequestNumber},
 };
 use crate::{
     ConnectionInfo, FromContext, Rejection,
@@ -140,9 +140,14 @@ impl<P> fmt::Debug for Push<P> {
 }
 
 impl ConnectionInfo {
+    /// Returns the queue of events, which is created by the first call.
+    pub(crate) fn push_queue(&self) -> &Arc<PushQueue> {
+        self.conversation().push_queue(&self.server().memory)
+    }
+
     /// Returns what pushes events to the peer, as the parameter [`Push`] of a function does.
     pub fn push<P: Pushes>(&self) -> Push<P> {
-        let queue = Arc::clone(self.conversation().push_queue(&self.server().memory));
+        let queue = Arc::clone(self.push_queue());
         Push {
             request: queue.current_request(),
             queue,

@@ -4,7 +4,7 @@ use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use super::{
     push::{Push, PushGroup, Pushes},
-    queue::PushError,
+    push_queue::PushError,
 };
 use crate::{
     format::Encode,

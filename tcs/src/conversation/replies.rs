@@ -136,7 +136,7 @@ impl<P: Streams> Replies<'_, P> {
     }
 
     /// Encodes an item, which need not be `Send`. Returns `false` if there is none to send.
-    pub(super) fn encode<'i>(&mut self, item: P::Item<'i>) -> Result<bool, SendError>
+    pub(crate) fn encode<'i>(&mut self, item: P::Item<'i>) -> Result<bool, SendError>
     where
         P::Item<'i>: Encode<P::Format>,
     {
@@ -146,7 +146,7 @@ impl<P: Streams> Replies<'_, P> {
 
     /// Stages the encoded item when there is room for it. Not before: a function that drops this future and sends the next
     /// item would stage more and more.
-    pub(super) async fn stage(&mut self) {
+    pub(crate) async fn stage(&mut self) {
         let items = &self.conversation.items;
         while !items.try_stage(&self.item) {
             items.room().await;

@@ -41,8 +41,11 @@ pub enum Response<T, U = NoUpgrade> {
     /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
     /// have added it. With a framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), TLS does not start if
     /// something has arrived after the request: the request fails, and the connection closes. The session stays: to
-    /// forget what came before TLS, as SMTP requires (RFC 3207), reset it in the function. If the server has no `start_tls`, if the connection is already over TLS, or if it ends after one
-    /// exchange, the request fails and the connection closes.
+    /// forget what came before TLS, as SMTP requires (RFC 3207), reset it in the function.
+    ///
+    /// If the server has no `start_tls`, if the connection is already over TLS, or if this is its last request, such as
+    /// that of [`max_requests_per_connection`](crate::server::Server::max_requests_per_connection), the request fails and
+    /// the connection closes.
     StartTls(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
     /// whose peers know which requests get no reply.

@@ -2,7 +2,7 @@
 //!
 //! Expansions name these items by `tcs::__private`, which re-exports them.
 //!
-//! Four of them ask the compiler something about a type: `Pair`, `FormatCheck`, `FieldValue` and `Shown`. An inherent
+//! Five of them ask the compiler something about a type: `Answer`, `Pair`, `FormatCheck`, `FieldValue` and `Shown`. An inherent
 //! item is preferred to a trait's of the same name, and exists only where its bounds hold. So the trait's is the answer
 //! for all other types. The technique is also called autoref specialization.
 
@@ -13,6 +13,7 @@
     reason = "only expansions see them, make them and match them"
 )]
 
+pub(crate) mod answer;
 pub(crate) mod bounds;
 mod macros;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]

@@ -29,6 +29,7 @@ use super::{
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::Report,
+    tally::EventTally,
 };
 use crate::{
     buffer::MemoryBudget,
@@ -54,6 +55,7 @@ pub(super) struct Registry {
     log_limiter: LogLimiter,
     memory: Arc<MemoryBudget>,
     context: Arc<ServerContext>,
+    events: EventTally,
     /// Measures how long tasks wait, for `max_queue_time`.
     probe: Option<Arc<SchedulerProbe>>,
     inner: Mutex<Inner>,
@@ -100,6 +102,7 @@ impl Registry {
                 limits.conversation(),
                 memory,
             )),
+            events: EventTally::default(),
             probe: limits.queue_time().map(SchedulerProbe::new),
             inner: Mutex::default(),
             changed: Notify::new(),
@@ -303,7 +306,7 @@ impl Registry {
         let inner = lock(&self.inner);
         let mut stats = inner.totals;
         stats.connections.open = inner.entries.len() as u64;
-        [stats.events.sent, stats.events.dropped] = self.context.events.totals();
+        [stats.events.sent, stats.events.dropped] = self.events.totals();
         for entry in inner.entries.values() {
             stats.requests += entry.tally.requests();
             stats.bytes += entry.tally.bytes();

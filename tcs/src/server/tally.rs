@@ -1,4 +1,4 @@
-//! The numbers of one connection.
+//! The numbers of one connection, and the events of all of them.
 
 use std::mem::take;
 
@@ -138,6 +138,26 @@ impl Unsent {
         } else {
             self.failed += 1;
         }
+    }
+}
+
+/// The events of all connections of a server.
+#[derive(Debug, Default)]
+pub(super) struct EventTally {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl EventTally {
+    /// Counts events that were framed, and events that were dropped.
+    pub(super) fn count(&self, sent: u64, dropped: u64) {
+        self.sent.fetch_add(sent, Relaxed);
+        self.dropped.fetch_add(dropped, Relaxed);
+    }
+
+    /// Returns the numbers of events that were framed, and that were dropped.
+    pub(super) fn totals(&self) -> [u64; 2] {
+        [&self.sent, &self.dropped].map(|count| count.load(Relaxed))
     }
 }
 

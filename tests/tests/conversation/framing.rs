@@ -1,6 +1,6 @@
 //! Functions that change the framing of their connection.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tcs::{
     ConcurrentServer, Rejection, RejectionKind,
@@ -144,6 +144,34 @@ async fn framing_of_a_function_that_panics_is_not_taken() {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"failed\r\n4\r\n6\r\n");
     assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+}
+
+/// As after a panic. Without a session, the connection goes on.
+#[tokio::test(start_paused = true)]
+async fn framing_of_a_function_that_is_dropped_is_not_taken() {
+    #[server_protocol(framing = CrlfText, reject_with = kind)]
+    async fn hangs(request: &str, #[framing] framing: &mut CrlfText) -> String {
+        if request == "hang" {
+            framing.read_text();
+            pending::<()>().await;
+        }
+        answer(request, framing)
+    }
+
+    fn kind(rejection: &Rejection) -> String {
+        rejection.kind().to_string()
+    }
+
+    let server = ConcurrentServer::new(Hangs).request_timeout(Duration::from_secs(1));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send("hang\r\nline\r\ntext\r\n.\r\n")).await;
+    within(peer.finish()).await;
+    let told = within(peer.rest()).await;
+    assert_eq!(
+        String::from_utf8_lossy(&told),
+        "timed out\r\n4\r\n4\r\n1\r\n"
+    );
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 3);
 }
 
 /// It is an ordinary function.

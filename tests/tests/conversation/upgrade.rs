@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer, IterativeServer, OnceServer, Response,
+    ConcurrentServer, ConnectionInfo, IterativeServer, OnceServer, Response,
     format::Json,
     framing::{Lines, Raw, UntilEof},
     protocol::{Draining, Push, Pushes, Upgrade, Upgraded},
@@ -389,6 +389,31 @@ async fn events_end_with_the_protocol() {
     assert_eq!(within(peer.rest()).await, b"ok\n");
     let report = within(serving).await.expect("no panic");
     assert_eq!(report.requests.served, 1);
+}
+
+#[server_protocol(framing = Lines)]
+fn pushing_later<'a>(
+    _line: &'a str,
+    #[state] pushes: &'a tokio::sync::mpsc::UnboundedSender<Push<Pushing>>,
+    info: &'a ConnectionInfo,
+) -> Response<&'static str, Upgrade<'a>> {
+    Response::upgrade("ok", async move |mut io: Upgraded| {
+        drop(pushes.send(info.push()));
+        drop(io.read_u8().await);
+    })
+}
+
+#[tokio::test]
+async fn handle_that_is_first_taken_after_the_protocol_is_closed() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let server = ConcurrentServer::new(PushingLater::new(sender));
+    let (mut peer, serving) = serve_in_memory(server, 64);
+    within(peer.send("go\n")).await;
+    let push = within(receiver.recv()).await.expect("it is sent");
+    assert!(push.is_closed());
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"ok\n");
+    within(serving).await.expect("no panic");
 }
 
 #[tokio::test]

@@ -100,11 +100,12 @@ async fn last_request_of_a_connection_starts_no_tls() {
     let last = server(upgrades::<LengthPrefixed, ReadyFn>()).max_requests_per_connection(2);
     let (mut peer, serving) = serve_in_memory(last, 1 << 16);
     within(peer.ask("a")).await;
-    assert_eq!(within(peer.ask("start")).await, Heard::message("ready"));
+    assert_eq!(within(peer.ask("start")).await.kind(), code::FAILED);
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+    let requests = within(serving).await.expect("no panic").requests;
+    assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
 async fn continues_over_tls<K: Kind>(over: Over) {

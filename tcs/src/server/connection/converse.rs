@@ -27,10 +27,10 @@ pub(super) struct Outgoing<'a, F> {
 }
 
 /// Drops the events that are left, and those to come.
-pub(super) fn close_queue(info: &ConnectionInfo) {
+pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
     let conversation = info.open_conversation();
     if let Some(queue) = conversation.and_then(Conversation::pushes) {
-        info.server().events.count(0, queue.close());
+        io.registration.events().count(0, queue.close());
     }
 }
 
@@ -100,7 +100,7 @@ impl<F: Framing> Outgoing<'_, F> {
             }
         }
         self.framing.get_mut().set_id(id);
-        self.info.server().events.count(sent, dropped);
+        self.io.registration.events().count(sent, dropped);
         Ok(has_more)
     }
 

@@ -9,21 +9,6 @@ use crate::{server::registry::AbortReason, text::Text};
 /// The reason decides what is done first, in the order of the variants below. `serve` has the order of these steps.
 #[derive(Debug)]
 pub(super) enum End {
-    // The wait for a request, or for the rest of one, has ended. The peer is told why, and the end becomes `Idle` or
-    // `Closed`.
-    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
-    TimedOut,
-    /// The server drains. No frame has started, or it was not complete in time.
-    Draining,
-    /// The connection drains because of its age.
-    Retired,
-    /// The server needs the place of an idle connection.
-    Evicted,
-    /// The system has no memory for the rest of a frame.
-    OutOfMemory,
-    /// The memory budget has none for it, or others wait for what this frame has.
-    OverBudget,
-
     // What is left in the write buffer is sent.
     /// The connection waited for a request, and nothing of it has arrived.
     Idle,
@@ -62,14 +47,8 @@ impl End {
     pub(super) const fn sends_rest(&self) -> bool {
         match self {
             Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
-            // The first six have become `Idle` or `Closed` by then, and `StartTls` does not close the connection.
-            Self::TimedOut
-            | Self::Draining
-            | Self::Retired
-            | Self::Evicted
-            | Self::OutOfMemory
-            | Self::OverBudget
-            | Self::StartTls
+            // `StartTls` does not close the connection.
+            Self::StartTls
             | Self::Error(_)
             | Self::Stalled
             | Self::StalledOverBudget
@@ -80,6 +59,31 @@ impl End {
             | Self::UpgradePanicked
             | Self::TlsFailed => false,
         }
+    }
+}
+
+/// Why a wait for a request, or for the rest of one, ends. The peer is told, unless the connection has ended.
+#[derive(Debug)]
+pub(super) enum WaitEnd {
+    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
+    TimedOut,
+    /// The server drains. No frame has started, or it was not complete in time.
+    Draining,
+    /// The connection drains because of its age.
+    Retired,
+    /// The server needs the place of an idle connection.
+    Evicted,
+    /// The system has no memory for the rest of a frame.
+    OutOfMemory,
+    /// The memory budget has none for it, or others wait for what this frame has.
+    OverBudget,
+    /// The connection has ended for another reason, and cannot be written to.
+    Ended(End),
+}
+
+impl From<End> for WaitEnd {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
     }
 }
 
@@ -108,15 +112,7 @@ impl fmt::Display for End {
             Self::DropPanicked => "a function panicked as it was dropped",
             Self::UpgradePanicked => "the function that took it over panicked",
             Self::TlsFailed => "TLS did not start",
-            Self::TimedOut
-            | Self::Draining
-            | Self::Retired
-            | Self::Evicted
-            | Self::OutOfMemory
-            | Self::OverBudget
-            | Self::Idle
-            | Self::Closed
-            | Self::StartTls => "the server has closed",
+            Self::Idle | Self::Closed | Self::StartTls => "the server has closed",
         })
     }
 }

@@ -1,12 +1,9 @@
-//! Why a function or its reply is dropped.
+//! Why functions are dropped before they return.
 
 use super::end::End;
-use crate::{
-    framing::FrameError,
-    server::{limits::Limit, registry::AbortReason},
-};
+use crate::server::{limits::Limit, registry::AbortReason};
 
-/// Why a function or its reply is dropped. The peer is told, unless the connection has ended.
+/// Why a wait for functions ends before one of them returns. The peer is told, unless the connection has ended.
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
@@ -15,12 +12,8 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
     CutFrame(Limit),
-    /// The function waits for a further message of its request, and nothing has arrived for this limit (`idle_timeout`).
-    Silent(Limit),
     /// There is no memory for a long chunk of the request.
     OverBudget,
-    /// The framing cannot carry an item of the reply.
-    Unsendable(FrameError),
     /// The server ends the connection at once, for this reason.
     Aborted(AbortReason),
     /// The connection has ended for another reason, and cannot be written to.

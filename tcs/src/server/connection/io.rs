@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::{
     accounts::Accounts,
     budget::Budget,
-    clocks::{CONTENDED, Clocks, DRAINED_FRAME, Stopwatch, frame_limit},
-    end::End,
+    clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit},
+    end::{End, WaitEnd},
     interrupt::Interrupt,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -182,7 +182,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -263,7 +263,7 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, End>> {
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         // Before each read, because a peer may never stop sending.
         if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
@@ -277,19 +277,19 @@ impl Io {
                 Poll::Ready(Ok(ReadOutcome::Arrived))
             }
             Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
-            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(End::OutOfMemory)),
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error))),
+            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(WaitEnd::OutOfMemory)),
+            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error).into())),
             Poll::Pending => self.poll_read_deadline(read, cx).map(Err),
         }
     }
 
     /// Ends the wait of a connection that must close, unless a frame has started in a drain: it has some time to complete.
     #[cold]
-    fn check_closing(&mut self, is_idle: bool) -> Result<(), End> {
+    fn check_closing(&mut self, is_idle: bool) -> Result<(), WaitEnd> {
         let received = self.registration.tally().received();
         // It goes on if it has received a request since it was chosen.
         if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
-            return Err(End::Evicted);
+            return Err(WaitEnd::Evicted);
         }
         if !self.registration.is_draining() {
             return Ok(());
@@ -302,17 +302,17 @@ impl Io {
         Ok(())
     }
 
-    fn end_of_drain(&self) -> End {
+    fn end_of_drain(&self) -> WaitEnd {
         if self.registration.is_retired() {
-            End::Retired
+            WaitEnd::Retired
         } else {
-            End::Draining
+            WaitEnd::Draining
         }
     }
 
     /// Ready when the connection must stop waiting for bytes.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<End> {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<WaitEnd> {
         let now = self.registration.now();
         let received = self.registration.tally().received();
         let mut contended = Deadline::NEVER;
@@ -343,12 +343,12 @@ impl Io {
             cx.waker().wake_by_ref();
         }
         woken.map(|woken| match woken {
-            Ok(()) if deadline == contended => End::OverBudget,
+            Ok(()) if deadline == contended => WaitEnd::OverBudget,
             Ok(()) if deadline < timed_out => self.end_of_drain(),
-            Ok(()) => End::TimedOut,
+            Ok(()) => WaitEnd::TimedOut,
             // An idle peer is told, even if the server ended after that check.
             Err(_) if !read.has_started() => self.end_of_drain(),
-            Err(reason) => reason.into(),
+            Err(reason) => End::from(reason).into(),
         })
     }
 
@@ -377,9 +377,19 @@ impl Io {
     }
 
     /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
-    fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let began = self.clocks.frame.start(self.registration.now());
+    pub(super) fn part_deadline(&mut self, arrived: usize) -> Deadline {
         let limit = frame_limit(self.registration.limits(), arrived);
+        self.start_frame(limit)
+    }
+
+    /// Returns when the first byte of a frame must have arrived for which a function waits.
+    pub(super) fn first_byte_deadline(&mut self) -> Deadline {
+        self.start_frame(self.idle_limit)
+    }
+
+    /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
+    fn start_frame(&mut self, limit: Limit) -> Deadline {
+        let began = self.clocks.frame.start(self.registration.now());
         Deadline::after(began, limit)
     }
 
@@ -388,7 +398,7 @@ impl Io {
         &mut self,
         read: &ReadBuffer,
         cx: &Context<'_>,
-    ) -> Poll<End> {
+    ) -> Poll<WaitEnd> {
         // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
         if self.registration.must_close()
             && let Err(end) = self.check_closing(false)
@@ -397,56 +407,21 @@ impl Io {
         }
         self.poll_read_deadline(read, cx).map(|end| match end {
             // Its time has passed without memory, so that is the reason.
-            End::TimedOut => End::OverBudget,
+            WaitEnd::TimedOut => WaitEnd::OverBudget,
             end => end,
         })
     }
 
-    /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
-    /// deadlines. `clock` is the clock of the function.
+    /// Marks the function that waited as about to be dropped because the connection ends, so that a panic of its drop is not
+    /// answered.
+    pub(super) const fn begin_last_drop(&mut self) {
+        self.running = Running::LastFunction;
+    }
+
+    /// Waits while functions wait: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
+    /// deadlines. The first function must end by `timed_out`, and a frame that has begun by `cut`.
     ///
     /// Keeps what was transferred in both directions.
-    pub(super) fn poll_while_function_waits(
-        &mut self,
-        clock: &mut Stopwatch,
-        ahead: &mut ReadAhead,
-        write: &mut WriteBuffer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Interrupt> {
-        clock.start(self.registration.now());
-        let timed_out = clock.deadline(self.registration.limits().request_timeout);
-        let is_silent = ahead.demand() == Some(0) && ahead.len() == 0;
-        let cut = if is_silent {
-            let began = self.clocks.frame.start(self.registration.now());
-            Deadline::after(began, self.idle_limit)
-        } else if ahead.demand().is_some() {
-            self.part_deadline(ahead.len())
-        } else {
-            Deadline::NEVER
-        };
-        match self.poll_while_functions_wait(timed_out, cut, ahead, write, cx) {
-            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && ahead.len() == 0 => {
-                Poll::Ready(Interrupt::Silent(limit))
-            }
-            // The message has begun in time, and has a time of its own.
-            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            waited => waited,
-        }
-    }
-
-    /// Marks the function that waited as about to be dropped. If the connection ends as well, a panic of the drop is not
-    /// answered.
-    pub(super) fn begin_drop(&mut self, interrupt: &Interrupt) {
-        if !matches!(interrupt, Interrupt::TimedOut | Interrupt::Unsendable(_)) {
-            self.running = Running::LastFunction;
-        }
-    }
-
-    /// Waits for functions. The first of them must end by `timed_out`, and a frame that has begun by `cut`; see
-    /// [`poll_while_function_waits`](Self::poll_while_function_waits).
     pub(super) fn poll_while_functions_wait(
         &mut self,
         timed_out: Deadline,

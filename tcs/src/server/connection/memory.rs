@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, mem::replace, pin::pin, sync::Arc, task::Poll};
 
-use super::{end::End, io::Io};
+use super::{end::WaitEnd, io::Io};
 use crate::{
     buffer::ReadBuffer,
     framing::{ConnectionFraming, Framing, Side},
@@ -14,7 +14,7 @@ pub(super) async fn reserve_memory<F: Framing>(
     read: &mut ReadBuffer,
     framing: &mut ConnectionFraming<F>,
     limit: usize,
-) -> Result<(), End> {
+) -> Result<(), WaitEnd> {
     let unread = read.input(limit, Side::Server).bytes();
     let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
     let memory = Arc::clone(io.registration.memory());
@@ -24,7 +24,7 @@ pub(super) async fn reserve_memory<F: Framing>(
     if read.has_reserved() || length <= arrived {
         let length = length.max(arrived.saturating_mul(2));
         let reserved = memory.try_reserve(length - arrived);
-        read.grow_to(length, reserved.ok_or(End::OverBudget)?);
+        read.grow_to(length, reserved.ok_or(WaitEnd::OverBudget)?);
     } else {
         let share = memory.newcomer_share(if is_newcomer { length } else { 0 });
         let share = wait_for_memory(io, read, share).await?;
@@ -39,7 +39,7 @@ pub(super) async fn wait_for_memory<T>(
     io: &mut Io,
     read: &ReadBuffer,
     reserving: impl Future<Output = T>,
-) -> Result<T, End> {
+) -> Result<T, WaitEnd> {
     let mut reserving = pin!(reserving);
     let mut has_waited = false;
     poll_fn(|cx| match reserving.as_mut().poll(cx) {

@@ -17,7 +17,7 @@
 //!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on
-//!  Next::End(end), or Err(end) of a wait ─► serve() closes, drops what is left, or starts TLS
+//!  Next::End(end), or the end of a wait ─► serve() closes, drops what is left, or starts TLS
 //! ```
 //!
 //! [`concurrent`] is another driver with the same types, and an `Outcome` for each request.
@@ -71,7 +71,7 @@ mod sequential;
 
 use concurrent::process_concurrent;
 use converse::{EVENT_BATCHES, Outgoing, close_queue};
-use end::End;
+use end::{End, WaitEnd};
 use io::{Io, ReadOutcome, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
@@ -146,7 +146,7 @@ impl<P: ServerProtocol> Connection<P> {
                 Err(end) => break end,
             };
         };
-        close_queue(&self.info);
+        close_queue(&self.info, &self.io);
         let closed = if end.sends_rest() {
             let is_idle = matches!(end, End::Idle);
             self.io.close(&mut self.buffers, is_idle).await
@@ -271,7 +271,10 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadOutcome, End>> {
+    fn poll_events_and_input(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.idle_limit = Limit::from_millis(idle);
@@ -288,7 +291,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Reserves memory for what arrives, or ends the wait and tells the peer why.
-    async fn end_wait(&mut self, input: Result<ReadOutcome, End>) -> Result<(), End> {
+    async fn end_wait(&mut self, input: Result<ReadOutcome, WaitEnd>) -> Result<(), End> {
         let reserved = match input {
             Ok(_) => {
                 let read = &mut self.buffers.checkout().read;
@@ -300,7 +303,7 @@ impl<P: ServerProtocol> Connection<P> {
         let Err(end) = reserved else {
             return Ok(());
         };
-        if matches!(end, End::Draining | End::Retired) {
+        if matches!(end, WaitEnd::Draining | WaitEnd::Retired) {
             self.send_last_events().await?;
         }
         Err(self.tell_wait_end(end))
@@ -339,16 +342,17 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Tells the peer why its wait has ended, if the connection can still be written to. Returns how it ends.
     #[cold]
-    fn tell_wait_end(&mut self, end: End) -> End {
+    fn tell_wait_end(&mut self, end: WaitEnd) -> End {
         let (limits, idle) = (&self.shared.limits, self.io.idle_limit);
         let read = &self.buffers.checkout().read;
-        let Some(rejection) = wait_end_rejection(limits, read, &end, idle) else {
-            return end;
-        };
-        if matches!(end, End::Evicted) {
+        if matches!(end, WaitEnd::Evicted) {
             // The new connection need not wait until the peer has taken what it is told.
             self.permit = None;
         }
+        let rejection = match wait_end_rejection(limits, read, end, idle) {
+            Ok(rejection) => rejection,
+            Err(end) => return end,
+        };
         // A peer that drains gets its events. One that must close because of them is closing.
         drop(self.write_events(None));
         let Buffers { read, ahead, write } = self.buffers.checkout();

@@ -1,6 +1,9 @@
 //! What a peer is told when it gets no reply.
 
-use super::{clocks::frame_limit, end::End};
+use super::{
+    clocks::frame_limit,
+    end::{End, WaitEnd},
+};
 use crate::{
     Rejection, RejectionKind,
     buffer::ReadBuffer,
@@ -18,43 +21,32 @@ pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`
 /// Why TLS does not start.
 pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
 
-/// Returns what a peer is told when its connection stops waiting, or `None` if the connection ends for another reason.
+/// Returns what a peer is told when its connection stops waiting, or how the connection has ended for another reason.
 pub(super) fn wait_end_rejection(
     limits: &Limits,
     read: &ReadBuffer,
-    end: &End,
+    end: WaitEnd,
     idle_limit: Limit,
-) -> Option<Rejection> {
+) -> Result<Rejection, End> {
     let idle = |text| Rejection::new(RejectionKind::Idle, text);
-    Some(match end {
-        End::Draining if read.has_started() => {
+    Ok(match end {
+        WaitEnd::Draining if read.has_started() => {
             going_away("the server is stopping, and the frame was not complete")
         }
-        End::Draining => going_away("the server is stopping"),
-        End::Retired => going_away(TOO_OLD),
-        End::Evicted => {
+        WaitEnd::Draining => going_away("the server is stopping"),
+        WaitEnd::Retired => going_away(TOO_OLD),
+        WaitEnd::Evicted => {
             idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
         }
-        End::OutOfMemory => Rejection::busy("the server has no memory for a frame of this size"),
-        End::OverBudget => Rejection::busy(MEMORY_IN_USE),
-        End::TimedOut if read.has_started() => late_frame(limits, read),
-        End::TimedOut => idle(format!(
+        WaitEnd::OutOfMemory => {
+            Rejection::busy("the server has no memory for a frame of this size")
+        }
+        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
+        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
+        WaitEnd::TimedOut => idle(format!(
             "no request arrived for {idle_limit} (`idle_timeout`)"
         )),
-        End::Idle
-        | End::Closed
-        | End::Eof
-        | End::Upgraded
-        | End::StartTls
-        | End::Error(_)
-        | End::Stalled
-        | End::StalledOverBudget
-        | End::PushOverflow
-        | End::HalfClosed
-        | End::Aborted(_)
-        | End::DropPanicked
-        | End::UpgradePanicked
-        | End::TlsFailed => return None,
+        WaitEnd::Ended(end) => return Err(end),
     })
 }
 

@@ -21,7 +21,7 @@ use super::{
     io::Io,
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
-        no_chunk, timed_out,
+        timed_out,
     },
 };
 use crate::{
@@ -163,9 +163,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             "the connection is over TLS already"
         } else if self.shared.is_once || has_one_exchange::<P>() {
             "the connection has one exchange"
+        } else if self.tally.received() >= self.shared.limits.max_requests_per_connection {
+            "this is the last request of the connection (`max_requests_per_connection`)"
         } else {
             self.unsent.served += 1;
-            self.after_response()?;
             return Err(End::StartTls);
         };
         log_limited!(self.log_limiter, error, { reason = why, }, "TLS cannot start");
@@ -326,7 +327,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to a request whose function or reply was dropped.
+    /// Responds to a request whose function was dropped.
     #[cold]
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), End> {
         let limits = self.shared.limits;
@@ -339,18 +340,10 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
             }
-            Interrupt::CutFrame(limit) => {
-                self.reject(&late_chunk(limit))?;
-                self.close_in_chunk();
-            }
-            Interrupt::Silent(limit) => {
-                self.reject(&no_chunk(limit))?;
-                self.close_in_chunk();
-            }
-            Interrupt::Unsendable(error) => return self.unsendable_item(error),
+            Interrupt::CutFrame(limit) => return self.reject_in_chunk(&late_chunk(limit)),
             Interrupt::OverBudget => {
-                self.reject(&Rejection::new(RejectionKind::Failed, MEMORY_IN_USE))?;
-                self.close_in_chunk();
+                let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
+                return self.reject_in_chunk(&rejection);
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted(reason) => {
@@ -363,9 +356,11 @@ impl<P: ServerProtocol> Responder<'_, P> {
         Err(End::Closed)
     }
 
-    /// Writes why the connection closes after a chunk of a request was rejected, which is not final.
-    fn close_in_chunk(&mut self) {
+    /// Responds to a request whose next chunk has not arrived. The connection closes, which the rejection does not say.
+    pub(super) fn reject_in_chunk(&mut self, rejection: &Rejection) -> Result<(), End> {
+        self.reject(rejection)?;
         self.close_with_frame(&going_away("the rest of the chunk was not read"));
+        Err(End::Closed)
     }
 
     /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not

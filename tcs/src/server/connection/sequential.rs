@@ -23,7 +23,7 @@ use super::{
     interrupt::Interrupt,
     io::Io,
     next::{Next, check_control},
-    rejections::too_large,
+    rejections::{no_chunk, too_large},
     respond::{Processing, Responder},
 };
 use crate::{
@@ -35,7 +35,11 @@ use crate::{
     framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     runtime::wake_after_others,
-    server::{metrics::Timer, shared::Shared},
+    server::{
+        limits::{Deadline, Limit},
+        metrics::Timer,
+        shared::Shared,
+    },
 };
 
 pub(super) use receive::end_chunks;
@@ -51,6 +55,35 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) ahead: &'a mut ReadAhead,
     pub(super) write: &'a mut WriteBuffer,
     pub(super) io: &'a mut Io,
+}
+
+/// Why the loop does not send what a function returns.
+enum CallFailure {
+    /// The function was dropped.
+    Interrupted(Interrupt),
+    /// The function was dropped: it waited for a further message of its request, and nothing arrived for this limit
+    /// (`idle_timeout`).
+    NoChunk(Limit),
+    /// The framing cannot carry an item of the reply.
+    UnsendableItem(FrameError),
+}
+
+impl From<Interrupt> for CallFailure {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
+
+impl From<End> for CallFailure {
+    fn from(end: End) -> Self {
+        Self::Interrupted(end.into())
+    }
+}
+
+impl From<FrameError> for CallFailure {
+    fn from(error: FrameError) -> Self {
+        Self::UnsendableItem(error)
+    }
 }
 
 /// The future of the function that was called, and when, or `None` if the request was rejected.
@@ -143,7 +176,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     fn finish_request<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+        called: Result<Result<P::Reply<'r>, Rejection>, CallFailure>,
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
@@ -153,7 +186,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if !matches!(responded, Ok(Some(_)))
             && let Some(conversation) = self.info.open_conversation()
         {
-            self.end_conversation(conversation);
+            self.end_conversation(conversation, has_returned);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
@@ -167,7 +200,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     fn respond_to_call<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
+        called: Result<Result<P::Reply<'r>, Rejection>, CallFailure>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
@@ -177,21 +210,30 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         match called {
             Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
             Ok(result) => self.respond(result).map(|()| None),
-            Err(interrupt) => {
-                let responded = self.responder_after_request().interrupted(interrupt);
-                responded.map(|()| None)
-            }
+            Err(failure) => self.respond_to_failure(failure).map(|()| None),
         }
     }
 
-    /// Drops what the function has left in the conversation, and skips the chunks that it did not take.
     #[cold]
-    fn end_conversation(&mut self, conversation: &Conversation) {
+    fn respond_to_failure(&mut self, failure: CallFailure) -> Result<(), End> {
+        let mut responder = self.responder_after_request();
+        match failure {
+            CallFailure::Interrupted(interrupt) => responder.interrupted(interrupt),
+            CallFailure::NoChunk(limit) => responder.reject_in_chunk(&no_chunk(limit)),
+            CallFailure::UnsendableItem(error) => responder.unsendable_item(error),
+        }
+    }
+
+    /// Drops what the function has left in the conversation, and skips the chunks that it did not take. Takes the framing
+    /// of a function that has returned: one that was dropped may have changed half of it.
+    #[cold]
+    fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
         let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
         self.frames.skip(rest);
         if P::CLONE_FRAMING.is_some()
             && let Some(framing) = conversation.framing.take()
+            && has_returned
         {
             *self.framing.get_mut() = *framing;
         }
@@ -204,81 +246,105 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         clock: &mut Stopwatch,
         deadline: &mut Option<Instant>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
-        let interrupt = ready!(if self.info.open_conversation().is_some() {
+    ) -> Poll<CallFailure> {
+        let failure = ready!(if let Some(conversation) = self.info.open_conversation() {
             let before = *clock;
-            let polled = self.poll_while_function_streams(clock, cx);
+            let polled = self.poll_streams(conversation, clock, cx);
             if before.is_running() && *clock != before {
                 // For the next item or message.
                 *deadline = self.shared.limits.request_deadline();
             }
             polled
         } else {
-            self.io
-                .poll_while_function_waits(clock, self.ahead, self.write, cx)
+            self.poll_wait(clock, Deadline::NEVER, cx)
+                .map(CallFailure::from)
         });
-        self.io.begin_drop(&interrupt);
-        Poll::Ready(interrupt)
+        let goes_on = matches!(
+            failure,
+            CallFailure::Interrupted(Interrupt::TimedOut) | CallFailure::UnsendableItem(_)
+        );
+        if !goes_on {
+            self.io.begin_last_drop();
+        }
+        Poll::Ready(failure)
     }
 
-    /// Sends items and events while a function waits, and gives it the messages that it waits for.
-    ///
-    /// `Pending` loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the
-    /// deadline (`poll_while_function_waits` was `Pending`), the queue of events (`write_events` has the waker), and the
-    /// function itself, for items and for what it receives.
-    #[cold]
-    fn poll_while_function_streams(
+    /// Waits for a function, whose clock it starts. A chunk that has begun must be complete by `cut`.
+    #[inline]
+    fn poll_wait(
         &mut self,
         clock: &mut Stopwatch,
+        cut: Deadline,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Interrupt> {
-        let Some(conversation) = self.info.open_conversation() else {
-            return Poll::Pending;
-        };
+        clock.start(self.io.registration.now());
+        let timed_out = clock.deadline(self.io.registration.limits().request_timeout);
+        self.io
+            .poll_while_functions_wait(timed_out, cut, self.ahead, self.write, cx)
+    }
+
+    /// Waits for a function, and meanwhile sends its items and events, and gives it the messages that it waits for.
+    #[cold]
+    fn poll_streams(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<CallFailure> {
         for _ in 0..EVENT_BATCHES {
-            let has_more = match self.write_messages(conversation, clock, cx) {
-                Ok(has_more) => has_more,
-                Err(interrupt) => return Poll::Ready(interrupt),
-            };
-            // Before the wait, which reads further only if the function has taken what there is.
-            let needs_more = self.feed(conversation, clock);
-            let waited = self
-                .io
-                .poll_while_function_waits(clock, self.ahead, self.write, cx);
-            if self.ahead.has_ended() || self.frames.has_ended() {
-                conversation.close();
-            }
-            if let Poll::Ready(interrupt) = waited {
-                // A chunk that has arrived in time counts, although this task runs late.
-                let is_cut = matches!(interrupt, Interrupt::CutFrame(_));
-                if is_cut && !self.feed(conversation, clock) {
-                    return Poll::Pending;
-                }
-                return Poll::Ready(interrupt);
-            }
-            if self.must_wait_for_credit() {
-                self.find_credit(conversation);
-                if !self.must_wait_for_credit() {
-                    // The function is polled again.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-            // The stream was not polled for more then.
-            let has_room = needs_more && self.ahead.is_full();
-            // What the wait has read.
-            if needs_more && !self.feed(conversation, clock) {
-                // The function is woken. Until it has run, this waits.
-                return Poll::Pending;
-            }
-            let needs_events = has_more && self.write.is_empty();
-            if !has_room && !needs_events {
-                return Poll::Pending;
+            match self.transfer_streams(conversation, clock, cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(failure) => return Poll::Ready(failure),
             }
         }
         // A peer that always has more must not keep other tasks waiting.
         wake_after_others(cx);
         Poll::Pending
+    }
+
+    /// Transfers once in both directions. Returns `true` if there may be more to transfer at once.
+    ///
+    /// `false` loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
+    /// (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
+    /// and for what it receives.
+    fn transfer_streams(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<bool, CallFailure> {
+        let has_more = self.write_messages(conversation, clock, cx)?;
+        // Before the wait, which reads further only if the function has taken what there is.
+        let needs_more = self.feed(conversation, clock);
+        let waited = self.poll_wait_for_chunk(clock, cx);
+        if self.ahead.has_ended() || self.frames.has_ended() {
+            conversation.close();
+        }
+        if let Poll::Ready(failure) = waited {
+            let is_cut = matches!(failure, CallFailure::Interrupted(Interrupt::CutFrame(_)));
+            // A chunk that has arrived in time counts, although this task runs late.
+            if is_cut && !self.feed(conversation, clock) {
+                return Ok(false);
+            }
+            return Err(failure);
+        }
+        if self.must_wait_for_credit() {
+            self.find_credit(conversation);
+            if !self.must_wait_for_credit() {
+                // The function is polled again.
+                cx.waker().wake_by_ref();
+                return Ok(false);
+            }
+        }
+        // The stream was not polled for more then.
+        let has_room = needs_more && self.ahead.is_full();
+        // What the wait has read.
+        if needs_more && !self.feed(conversation, clock) {
+            // The function is woken. Until it has run, this waits.
+            return Ok(false);
+        }
+        Ok(has_room || has_more && self.write.is_empty())
     }
 
     /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
@@ -287,12 +353,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &TaskContext<'_>,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, CallFailure> {
         // Items stay where they are while the peer does not read.
         let mut has_more = self.io.is_stalled();
         if !has_more {
-            let written = self.outgoing().write_items(conversation);
-            if written.map_err(Interrupt::Unsendable)? {
+            if self.outgoing().write_items(conversation)? {
                 // `request_timeout` is for each item.
                 clock.stop();
             }
@@ -315,9 +380,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Frames the items that the function has left, before its reply.
     #[cold]
-    fn finish_items<R>(&mut self, from: &Conversation, result: R) -> Result<R, Interrupt> {
-        let framed = self.outgoing().write_items(from);
-        framed.map(|_| result).map_err(Interrupt::Unsendable)
+    fn finish_items<R>(&mut self, from: &Conversation, result: R) -> Result<R, CallFailure> {
+        self.outgoing().write_items(from)?;
+        Ok(result)
     }
 
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also

@@ -298,7 +298,7 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
         }
     });
     let ended = ended.await;
-    assert!(matches!(ended, Err(End::Draining)));
+    assert!(matches!(ended, Err(WaitEnd::Draining)));
     let passed = start.elapsed().as_millis();
     assert!((1_000..1_500).contains(&passed), "{passed}");
 }

@@ -13,7 +13,7 @@ use super::{
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
-        tally::Tally,
+        tally::{EventTally, Tally},
     },
     Registry,
 };
@@ -60,6 +60,10 @@ impl Registration {
 
     pub(in super::super) fn tally(&self) -> &Tally {
         &self.entry.tally
+    }
+
+    pub(in super::super) fn events(&self) -> &EventTally {
+        &self.registry.events
     }
 
     #[inline]

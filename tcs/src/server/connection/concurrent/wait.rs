@@ -97,15 +97,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.phase = Phase::HalfClosed;
                 self.drop_late_functions();
             }
-            Interrupt::CutFrame(_) | Interrupt::Silent(_) => self.cut_frame(),
+            Interrupt::CutFrame(_) => self.cut_frame(),
             Interrupt::OverBudget => {
                 self.give_up_frame();
                 // It has no memory, and what is left of it is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
             Interrupt::Ended(end) => return Err(end),
-            // Each item answers for its own request.
-            Interrupt::Unsendable(_) => {}
         }
         Ok(())
     }

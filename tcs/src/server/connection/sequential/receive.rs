@@ -1,8 +1,14 @@
 //! Gives a function that waits the further messages of its request.
 
-use std::cmp::min;
+use std::{
+    cmp::min,
+    task::{Context, Poll},
+};
 
-use super::{super::clocks::Stopwatch, SequentialDriver};
+use super::{
+    super::{clocks::Stopwatch, interrupt::Interrupt},
+    CallFailure, SequentialDriver,
+};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
@@ -11,7 +17,7 @@ use crate::{
         Notice, ReadState, Side,
     },
     protocol::ServerProtocol,
-    server::shared::Shared,
+    server::{limits::Deadline, shared::Shared},
 };
 
 /// How many bytes a function gets at once, apart from a single message that is longer.
@@ -60,6 +66,34 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             clock.stop();
         }
         !is_fed
+    }
+
+    /// Waits for a function, which may wait for a further message of its request.
+    #[cold]
+    pub(super) fn poll_wait_for_chunk(
+        &mut self,
+        clock: &mut Stopwatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<CallFailure> {
+        let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
+        let cut = if is_silent {
+            self.io.first_byte_deadline()
+        } else if self.ahead.demand().is_some() {
+            self.io.part_deadline(self.ahead.len())
+        } else {
+            Deadline::NEVER
+        };
+        match self.poll_wait(clock, cut, cx) {
+            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
+                Poll::Ready(CallFailure::NoChunk(limit))
+            }
+            // The message has begun in time, and has a time of its own.
+            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            waited => waited.map(CallFailure::from),
+        }
     }
 
     /// Takes what the function waits for off the bytes that were read ahead. Returns the end of the chunks, if there is

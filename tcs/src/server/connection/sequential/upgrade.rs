@@ -51,7 +51,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
     pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Infallible, End> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
-        close_queue(self.info);
+        // Also one of which the function takes a handle later.
+        self.info.push_queue();
+        close_queue(self.info, self.io);
         let skip = self.info.open_conversation().map_or(0, |conversation| {
             end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
