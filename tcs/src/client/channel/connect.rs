@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     Channel,
     budget::RetryBudget,
@@ -14,7 +16,10 @@ use super::{
 };
 use crate::{
     Address, Error, Result,
-    client::options::ConnectOptions,
+    client::{
+        connect::race,
+        options::{ConnectOptions, MAX_TIMEOUT},
+    },
     framing::Framing,
     limit::check_zero,
     runtime::{Instead, inside_runtime},
@@ -27,7 +32,8 @@ const MAX_CONNECTIONS: usize = 65_536;
 impl<F: Framing> ChannelOptions<F> {
     /// Creates the channel, and makes its first connection.
     ///
-    /// The connection is to any of the addresses: they are tried in their order, one after the other, each within the
+    /// The connection is to any of the addresses. They are tried in their order, the next one 250 ms after the one before,
+    /// or at once when that fails. The first connection is taken. Each attempt has the
     /// [connect timeout](ConnectOptions::connect_timeout). To have no connection is an error only here: later, calls wait
     /// for one.
     ///
@@ -49,26 +55,31 @@ impl<F: Framing> ChannelOptions<F> {
         let channel = self.connect_lazily()?;
         inside_runtime("connect()", Instead::Nothing)?;
         let mut failure = None;
+        let failed = |error: Error| {
+            // A rejected login is told rather than a server that is down.
+            let is_told = |former: &Error| is_permanent(former) || !is_permanent(&error);
+            failure = failure.take().filter(is_told).or(Some(error));
+        };
         // The first connection to each address.
-        for subchannel in channel.pool.connections.iter().take(number) {
-            let Some(connector) = &subchannel.connector else {
-                continue;
-            };
-            match connector.connect(subchannel.index).await {
-                Ok(connection) => {
-                    let driver = Driver::attach(subchannel, connection);
-                    Reconnector::new(Arc::clone(subchannel), Arc::clone(connector))
-                        .spawn(Some(driver));
-                    return Ok(channel);
-                }
-                Err(error) => {
-                    // A rejected login is told rather than a server that is down.
-                    let is_told = |former: &Error| is_permanent(former) || !is_permanent(&error);
-                    failure = failure.filter(is_told).or(Some(error));
-                }
-            }
+        let firsts = channel.pool.connections.iter().take(number);
+        let firsts = firsts.filter_map(|it| Some((it, it.connector.as_ref()?)));
+        let deadline = Instant::now() + MAX_TIMEOUT;
+        let connected = race(
+            firsts.collect(),
+            deadline,
+            |(subchannel, connector)| async move {
+                let connection = connector.connect(subchannel.index).await?;
+                Ok((subchannel, connector, connection))
+            },
+            failed,
+        );
+        if let Some((subchannel, connector, connection)) = connected.await {
+            let driver = Driver::attach(subchannel, connection);
+            Reconnector::new(Arc::clone(subchannel), Arc::clone(connector)).spawn(Some(driver));
+        } else if let Some(error) = failure {
+            return Err(error);
         }
-        failure.map_or(Ok(channel), Err)
+        Ok(channel)
     }
 
     /// Creates the channel without a connection. The first call makes one.

@@ -369,7 +369,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// Outside of a tokio runtime with a clock (`enable_time`), if the call needs the clock: it has a
     /// [`deadline`](Self::deadline) or is [hedged](Self::hedge), it waits for a connection or for room and there is a
-    /// reply timeout, or it sends its request again after a wait.
+    /// reply timeout or another connection, or it sends its request again after a wait.
     ///
     /// # Cancel safety
     ///

@@ -135,7 +135,8 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// Each address has its own [`connections`](Self::connections). A call picks two connections at random, and uses the
     /// one with fewer calls in flight. If one of them is not open, it connects in the background while calls use the
-    /// others. Calls wait only while no connection is open.
+    /// others. Calls wait only while no connection is open. A call that waits asks for another connection every 250 ms,
+    /// and for all of them once an attempt has failed.
     ///
     /// Each call that the server rejects as *busy*, whose function panics or takes too long, or whose reply is late makes
     /// the connection seem busier for a while: the first as by one call, ten as by 1,023 calls. One is forgiven each
@@ -186,7 +187,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// | returns an error that [can be retried](crate::Error::is_retryable) or says that the connection was lost; takes too long | wait for the next attempt |
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
-    /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason.
+    /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason, and
+    /// no next one is due. They also wait for a server that restarts: one that has answered within the longest backoff.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
     ///

@@ -35,6 +35,8 @@ pub(super) struct Reconnector<F: Framing> {
     failures: u32,
     /// The wait before the next connection, though none has failed.
     pause: Duration,
+    /// When the last connection ended on which a call was answered.
+    lost_at: Option<Instant>,
 }
 
 impl<F: Framing> Reconnector<F> {
@@ -44,6 +46,7 @@ impl<F: Framing> Reconnector<F> {
             connector,
             failures: 0,
             pause: Duration::ZERO,
+            lost_at: None,
         }
     }
 
@@ -90,8 +93,8 @@ impl<F: Framing> Reconnector<F> {
                     () = sleep(pause) => {}
                     () = wait_until(&subchannel.wanted, is_released) => return None,
                 }
-                subchannel.forget_rejection();
             }
+            subchannel.end_backoff();
             wait_until(&subchannel.wanted, || {
                 subchannel.is_wanted() || is_released()
             })
@@ -116,10 +119,17 @@ impl<F: Framing> Reconnector<F> {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
                     subchannel.stats.record_failed_connect(&error);
-                    subchannel.set_link(if is_permanent(&error) {
-                        Link::Rejected(error)
-                    } else {
+                    let is_permanent = is_permanent(&error);
+                    let max_backoff = connector.max_backoff;
+                    let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
+                    subchannel.set_link(if is_restarting && !is_permanent {
+                        // Calls wait for it, even if all other connections have failed.
                         Link::Disconnected(Some(error))
+                    } else {
+                        Link::Failed {
+                            error,
+                            is_permanent,
+                        }
                     });
                 }
             }
@@ -159,6 +169,7 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
+            self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
@@ -196,7 +207,9 @@ impl<F: Framing> Drop for Reconnector<F> {
         let mut state = self.subchannel.lock();
         let former = match state.link {
             // After the panic of a runtime without a clock, it keeps calls from panics without end.
-            Link::Rejected(_) if panicking() => None,
+            Link::Failed {
+                is_permanent: true, ..
+            } if panicking() => None,
             _ => Some(state.set_link(Link::Off)),
         };
         drop(state);

@@ -116,11 +116,9 @@ impl<F: Framing> Channel<F> {
             has_items: true,
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
         };
-        let mut subchannel = self.pool.choose_for_call();
-        let call = self
-            .wait_for_room(&mut subchannel, params, &request, deadline.as_mut())
-            .await
-            .inspect_err(count_failure)?;
+        let chosen = self.pool.choose_for_call();
+        let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+        let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
             slot: call.into_slot(),

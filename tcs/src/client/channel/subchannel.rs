@@ -20,7 +20,6 @@ use crate::{
         connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
         requests::RequestQueue, wire::Wire,
     },
-    deadline::Late,
     framing::Framing,
     panics::{lock, panic_text},
     runtime::{Instead, inside_runtime},
@@ -173,10 +172,10 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Lets calls wait for the next attempt to connect.
-    pub(super) fn forget_rejection(&self) {
+    /// Lets calls wait for the next attempt to connect, which is due.
+    pub(super) fn end_backoff(&self) {
         let mut state = self.lock();
-        if let Link::Rejected(error) = &state.link {
+        if let Link::Failed { error, .. } = &state.link {
             state.link = Link::Disconnected(Some(Arc::clone(error)));
         }
     }
@@ -205,15 +204,9 @@ impl<F: Framing> Subchannel<F> {
         Self::unlock_and_wake_driver(state);
     }
 
-    /// Returns `true` if calls fail until the next attempt to connect.
-    pub(super) fn is_rejected(&self) -> bool {
-        matches!(self.lock().link, Link::Rejected(_))
-    }
-
-    /// Returns `true` if the last attempt to connect has failed, and no other was successful since.
+    /// Returns `true` if the last attempt to connect has failed, and the next one is not due yet.
     pub(super) fn has_failed(&self) -> bool {
-        let state = self.lock();
-        matches!(state.link, Link::Rejected(_) | Link::Disconnected(Some(_)))
+        matches!(self.lock().link, Link::Failed { .. })
     }
 
     /// Returns `true` if the last clone of the channel was dropped.
@@ -285,16 +278,6 @@ impl<F: Framing> Subchannel<F> {
         let is_open = self.lock().calls.set_waker(slot, &mut registered);
         if !is_open {
             waker.wake_by_ref();
-        }
-    }
-
-    /// Returns the error of a request for which there was no room in time.
-    pub(super) fn no_room(&self, late: Late) -> Error {
-        let state = self.lock();
-        match &state.link {
-            Link::Off => Error::no_connection(None, late),
-            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
-            _ => Error::no_room(&state.peer, late),
         }
     }
 
