@@ -12,7 +12,9 @@ use super::{
     subchannel_state::Link,
 };
 use crate::{
-    Error, Peer, Result, client::options::ConnectOptions, deadline::Late, framing::Framing,
+    Error, Peer, Result,
+    client::{deadline::Late, options::ConnectOptions},
+    framing::Framing,
 };
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.

@@ -16,7 +16,6 @@ use super::{
     subchannel_state::Link,
 };
 use crate::{
-    Error, ErrorKind, Execution,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
     panics::{lock, panic_text, poll_caught},
@@ -119,7 +118,7 @@ impl<F: Framing> Reconnector<F> {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
                     subchannel.stats.record_failed_connect(&error);
-                    let is_permanent = is_permanent(&error);
+                    let is_permanent = error.is_permanent();
                     let max_backoff = connector.max_backoff;
                     let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
                     subchannel.set_link(if is_restarting && !is_permanent {
@@ -189,16 +188,6 @@ impl<F: Framing> Reconnector<F> {
         }
         replacement
     }
-}
-
-/// Returns `true` if another attempt would most likely fail as well, so that calls need not wait for it: a setting or a
-/// certificate is wrong, or the server does not like what `on_connect` told it.
-pub(super) fn is_permanent(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
-    // What `on_connect` has returned.
-    let error = cause.unwrap_or(error);
-    let is_lost = error.is_connection_lost() || error.kind() == ErrorKind::TimedOut;
-    !(error.is_retryable() || error.execution() == Execution::Unknown && is_lost)
 }
 
 impl<F: Framing> Drop for Reconnector<F> {

@@ -22,10 +22,9 @@ use super::{
 use crate::{
     Error, Execution, Result,
     client::{
+        deadline::{CallDeadline, DeadlineTimer, wait_until_late},
         options::MAX_TIMEOUT,
-        timer::{DeadlineTimer, wait_until_late},
     },
-    deadline::CallDeadline,
     framing::Framing,
 };
 

@@ -16,9 +16,8 @@ use crate::{
     Result,
     client::{
         connect::ATTEMPT_DELAY,
-        timer::{DeadlineTimer, wait_until_late},
+        deadline::{DeadlineTimer, Late, wait_until_late},
     },
-    deadline::Late,
     framing::Framing,
     runtime::poll_once,
 };

@@ -6,19 +6,19 @@ use tokio::sync::Notify;
 
 use super::{
     connector::{BoxFuture, Connector},
-    hub::{EventHub, Subscriber},
     pending_calls::FailedCall,
     recent_failures::is_server_failure,
     reconnector::Reconnector,
     room::Room,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
+    subscribers::{Subscriber, Subscribers},
 };
 use crate::{
     Error, Peer, Result,
     client::{
-        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
-        requests::RequestQueue, wire::Wire,
+        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        requests::payload, wire::Wire,
     },
     framing::Framing,
     panics::{lock, panic_text},
@@ -43,7 +43,7 @@ pub(super) struct Subchannel<F: Framing> {
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// Those who receive events.
-    pub(super) hub: EventHub,
+    pub(super) subscribers: Subscribers,
     state: Mutex<SubchannelState<F>>,
 }
 
@@ -64,7 +64,7 @@ impl<F: Framing> Subchannel<F> {
             connector,
             room,
             wanted: Notify::new(),
-            hub: EventHub::default(),
+            subscribers: Subscribers::default(),
         }
     }
 
@@ -97,7 +97,7 @@ impl<F: Framing> Subchannel<F> {
             lock(&connector.address_stats).add(addr);
         }
         self.stats.record_connected();
-        self.hub.note_connected(generation);
+        self.subscribers.note_connected(generation);
         wire
     }
 
@@ -149,7 +149,7 @@ impl<F: Framing> Subchannel<F> {
             let (peer, panic) = (self.peer(), panic_text(panic));
             tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
         }
-        self.hub
+        self.subscribers
             .note_lost(self.connector.is_none().then_some(fault));
         // The first call that waits learns of it. If that ends it, the next one is the first.
         self.room.offer();
@@ -246,7 +246,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Returns `true` if a call would use the connection, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_wanted || self.hub.has_subscribers()
+        self.lock().is_wanted || !self.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -311,7 +311,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Adds a subscriber, and makes a connection for it, if there is none.
     pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
-        self.hub.add(subscriber);
+        self.subscribers.add(subscriber);
         let fault = match &self.lock().link {
             Link::Closed(fault) => Some(Arc::clone(fault)),
             _ => None,

@@ -8,8 +8,10 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    client::{fault::Fault, options::ConnectOptions, requests::RequestQueue, timer::ticks_in},
-    deadline::Late,
+    client::{
+        deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        timer::ticks_in,
+    },
     framing::{ConnectionFraming, Framing, Notice},
 };
 

@@ -16,9 +16,12 @@ use futures_core::Stream;
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{exchanges::ItemCredit, reencode::encode_unframed, timer::DeadlineTimer},
+    client::{
+        deadline::{CallDeadline, DeadlineTimer, Late},
+        exchanges::ItemCredit,
+        requests::encode_unframed,
+    },
     conversation::Messages,
-    deadline::{CallDeadline, Late},
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
