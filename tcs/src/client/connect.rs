@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The pause between the attempts to connect to the addresses of a name (RFC 8305, section 5).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The pause before the backlog of a Unix socket is tried again.
 #[cfg(unix)]
@@ -181,42 +181,50 @@ pub(super) async fn connect_any(
     addrs: Vec<SocketAddr>,
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Option<Error>> {
-    let (stream, addr) = race(addrs, deadline, connect).await?;
+    let mut failure = None;
+    let connect = async |addr| {
+        let connected = connect(addr).await;
+        let stream = connected.map_err(|source| Error::connect(addr, source))?;
+        Ok((stream, addr))
+    };
+    let addrs = interleave(addrs);
+    let connected = race(addrs, deadline, connect, |error| failure = Some(error)).await;
+    let (stream, addr) = connected.ok_or(failure)?;
     send_without_delay(&stream);
     Ok((stream, addr))
 }
 
-/// Makes the attempts of Happy Eyeballs (RFC 8305): an address that does not answer delays the next one
-/// by [`ATTEMPT_DELAY`] or its share of the time, and one that refuses does not. The first connection wins.
-/// The other attempts are dropped.
-async fn race<T, C: Future<Output = io::Result<T>>>(
-    addrs: Vec<SocketAddr>,
+/// Makes the attempts of Happy Eyeballs (RFC 8305), and returns the first connection: a server that does not answer delays
+/// the next attempt by [`ATTEMPT_DELAY`] or its share of the time, and one that refuses does not. The other attempts are
+/// dropped. Their errors go to `failed`. Returns `None` if all have failed, or at the deadline.
+pub(super) async fn race<S, T, C: Future<Output = Result<T>>>(
+    servers: Vec<S>,
     deadline: Instant,
-    connect: impl Fn(SocketAddr) -> C,
-) -> Result<(T, SocketAddr), Option<Error>> {
-    let mut addrs = interleave(addrs).into_iter();
+    connect: impl Fn(S) -> C,
+    mut failed: impl FnMut(Error),
+) -> Option<T> {
+    let mut servers = servers.into_iter();
     let mut attempts = Vec::new();
-    let mut failure = None;
     loop {
-        match addrs.next() {
-            Some(addr) => attempts.push((addr, Box::pin(connect(addr)))),
-            None if attempts.is_empty() => return Err(failure),
+        match servers.next() {
+            Some(server) => attempts.push(Box::pin(connect(server))),
+            None if attempts.is_empty() => return None,
             None => {}
         }
-        let pause_end = match u32::try_from(addrs.len()).unwrap_or(u32::MAX) {
+        let pause_end = match u32::try_from(servers.len()).unwrap_or(u32::MAX) {
             0 => deadline,
             waiting => {
                 let now = Instant::now();
-                // A short deadline leaves time for the last address too.
+                // A short deadline leaves time for the last one too.
                 let share = deadline.saturating_duration_since(now) / waiting.saturating_add(1);
                 now + share.min(ATTEMPT_DELAY)
             }
         };
         match timeout_at(pause_end, first_result(&mut attempts)).await {
-            Ok((addr, Ok(connection))) => return Ok((connection, addr)),
-            Ok((addr, Err(source))) => failure = Some(Error::connect(addr, source)),
-            // The error of an address that refused says more than a timeout.
-            Err(_) if pause_end == deadline => return Err(failure),
+            Ok(Ok(connection)) => return Some(connection),
+            // It says more than a timeout.
+            Ok(Err(error)) => failed(error),
+            Err(_) if pause_end == deadline => return None,
             Err(_) => {}
         }
     }
@@ -225,15 +233,12 @@ async fn race<T, C: Future<Output = io::Result<T>>>(
 /// Waits for the first attempt that is over, and removes it. Never returns if there is none.
 ///
 /// Cancel safe: the attempts stay.
-async fn first_result<F: Future + Unpin>(
-    attempts: &mut Vec<(SocketAddr, F)>,
-) -> (SocketAddr, F::Output) {
+async fn first_result<A: Future + Unpin>(attempts: &mut Vec<A>) -> A::Output {
     poll_fn(|cx| {
-        for (place, (addr, attempt)) in attempts.iter_mut().enumerate() {
+        for (place, attempt) in attempts.iter_mut().enumerate() {
             if let Poll::Ready(result) = Pin::new(attempt).poll(cx) {
-                let addr = *addr;
                 attempts.remove(place);
-                return Poll::Ready((addr, result));
+                return Poll::Ready(result);
             }
         }
         Poll::Pending
@@ -355,13 +360,15 @@ mod tests {
                 .push((addr, start.elapsed().as_millis()));
             let (after, is_open) = answer(addr);
             sleep(Duration::from_millis(after)).await;
-            is_open
-                .then_some(())
-                .ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+            let refused = || Error::connect(addr, io::ErrorKind::ConnectionRefused.into());
+            is_open.then_some(addr).ok_or_else(refused)
         };
         let deadline = start + Duration::from_secs(5);
-        let raced = race(addrs.to_vec(), deadline, connect).await;
-        (raced.map(|((), addr)| addr), attempts.into_inner())
+        let mut failure = None;
+        let raced = race(addrs.to_vec(), deadline, connect, |error| {
+            failure = Some(error);
+        });
+        (raced.await.ok_or(failure), attempts.into_inner())
     }
 
     /// Longer than the deadline of [`raced`].

@@ -5,13 +5,13 @@ use std::{fmt, ops::Range, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    deadline::CallDeadline,
     exchanges::Exchanges,
     fault::OUT_OF_SYNC,
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
 };
 use crate::{
     Address, Error, Peer, Result,
-    deadline::CallDeadline,
     format::{Decode, Encode as _, Writer, read},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, ClientProtocol, Contract},

@@ -20,6 +20,7 @@ use std::{
 pub(super) use self::ids::ItemCredit;
 use self::{ids::Ids, in_flight::InFlight, waits::Waits};
 use super::{
+    deadline::CallDeadline,
     event_queue::EventQueue,
     fault::Fault,
     options::ConnectOptions,
@@ -29,7 +30,6 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    deadline::CallDeadline,
     framing::{ConnectionFraming, Framing, Notice},
     limit::assert_parameters,
     runtime::poll_once,

@@ -15,10 +15,9 @@ use futures_core::Stream;
 
 use tokio::{task::yield_now, time::Instant};
 
-use super::{connection::Connection, replies::Received, wire::Expected};
+use super::{connection::Connection, deadline::CallDeadline, replies::Received, wire::Expected};
 use crate::{
     Error, Result,
-    deadline::CallDeadline,
     format::{Decode, Writer},
     framing::Framing,
     protocol::{CallContract, Contract, Streams},

@@ -29,6 +29,8 @@
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;
+pub(crate) mod deadline;
+mod errors;
 mod event_queue;
 mod events;
 pub(crate) mod exchange;
@@ -37,7 +39,6 @@ mod fault;
 mod items;
 mod options;
 mod pipeline;
-mod reencode;
 mod replies;
 mod requests;
 #[cfg(feature = "tower")]

@@ -1,4 +1,4 @@
-//! The requests of a connection that were not sent yet.
+//! The requests of a connection: those that wait to be sent, and those that are kept to be sent again.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{Unusual, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{Announcement, Framing, Notice},
+    framing::{Announcement, Framing, Input, Notice, ReadState, Side},
     transport::Stream,
 };
 
@@ -244,6 +244,30 @@ pub(super) fn encode_into(
     }
     let encoded = encoded.map(|()| writer.into_state());
     not_encoded(EncodeOutcome::of(encoded, buffer, 0, max_frame_len))
+}
+
+/// Returns the message in the first frame of `frame`, or `None` if there is none.
+///
+/// Only for framings with [`HAS_INDEPENDENT_FRAMES`](Framing::HAS_INDEPENDENT_FRAMES).
+pub(super) fn payload<F: Framing>(frame: &[u8]) -> Option<Vec<u8>> {
+    let input = Input::new(frame, usize::MAX, Side::Server, ReadState::Idle);
+    let parsed = F::default().parse(input).ok()??;
+    frame.get(parsed.payload).map(<[u8]>::to_vec)
+}
+
+/// Writes a request that was sent before.
+pub(super) fn encoded(request: &[u8]) -> impl EncodeRequest {
+    move |out| {
+        out.put(request);
+        Ok(())
+    }
+}
+
+/// Encodes a request without its frame.
+pub(super) fn encode_unframed(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
+    let mut request = Vec::new();
+    encode_into(&mut request, max_frame_len, encode)?;
+    Ok(request)
 }
 
 /// Returns an error if a request is not in the buffer.

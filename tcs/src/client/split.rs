@@ -18,8 +18,8 @@ use super::{
     connection::Connection,
     exchanges::Exchanges,
     fault::Fault,
-    reencode::{encode_unframed, encoded},
     replies::Received,
+    requests::{encode_unframed, encoded},
     wire::Expected,
 };
 use crate::{

@@ -1,7 +1,6 @@
 //! Timers that are kept from one wait to the next.
 
 use std::{
-    future::pending,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -13,7 +12,6 @@ use tokio::{
 };
 
 use super::options::MAX_TIMEOUT;
-use crate::deadline::{CallDeadline, Late};
 
 /// A timer for many waits, one after the other. Most of them end before their deadline.
 ///
@@ -81,49 +79,6 @@ impl Timer {
         // Without `unconstrained`, a `Sleep` in a task that has used up its budget wakes the task at
         // once instead of registering the timer.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
-    }
-}
-
-/// A timer for the deadline of one call. Ready when it has passed.
-#[derive(Debug)]
-pub(super) struct DeadlineTimer {
-    late: Late,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl DeadlineTimer {
-    #[cold]
-    pub(super) fn new(deadline: CallDeadline) -> Self {
-        Self {
-            late: deadline.late(),
-            sleep: Box::pin(sleep_until(deadline.at)),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Instant {
-        self.sleep.deadline()
-    }
-
-    /// Returns what has passed, if the deadline has.
-    pub(super) fn passed(&self) -> Option<Late> {
-        (Instant::now() >= self.deadline()).then_some(self.late)
-    }
-}
-
-impl Future for DeadlineTimer {
-    type Output = Late;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
-        let late = self.late;
-        self.sleep.as_mut().poll(cx).map(|()| late)
-    }
-}
-
-/// Waits until the deadline has passed. Without one, waits forever.
-pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> Late {
-    match deadline {
-        Some(deadline) => deadline.await,
-        None => pending().await,
     }
 }
 

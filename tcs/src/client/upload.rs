@@ -9,10 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{connection::Connection, exchanges::MAX_BUFFERED, replies::Received, wire::Expected};
+use super::{
+    connection::Connection, deadline::CallDeadline, exchanges::MAX_BUFFERED, replies::Received,
+    wire::Expected,
+};
 use crate::{
     Error, Execution, Result,
-    deadline::CallDeadline,
     format::{Encode, Writer},
     framing::Framing,
     protocol::{CallContract, Contract, Receives},

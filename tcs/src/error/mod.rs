@@ -1,12 +1,8 @@
 //! The error type of this crate.
 
-use std::{error::Error as StdError, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, net::SocketAddr, sync::Arc};
 
-use crate::{
-    Peer, Rejection, RejectionKind,
-    format::{DecodeError, EncodeError},
-    framing::FrameError,
-};
+use crate::{Peer, Rejection};
 
 mod kind;
 #[cfg(test)]
@@ -69,7 +65,7 @@ struct Inner {
 impl Error {
     /// Creates an error without a request that was sent.
     #[cold]
-    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
             execution: Execution::NotSent,
@@ -81,7 +77,12 @@ impl Error {
 
     /// Creates an error about a peer. The message names it.
     #[cold]
-    fn with_peer(peer: &Peer, kind: ErrorKind, execution: Execution, message: String) -> Self {
+    pub(crate) fn with_peer(
+        peer: &Peer,
+        kind: ErrorKind,
+        execution: Execution,
+        message: String,
+    ) -> Self {
         let mut error = Self::new(kind, message);
         error.0.peer = Some(peer.clone());
         error.0.execution = execution;
@@ -94,13 +95,6 @@ impl Error {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         self.0.source = Some(source.into());
-        self
-    }
-
-    /// Changes an error of a request to that of one that was not sent, or of a wait without a request.
-    #[cold]
-    pub(crate) fn not_sent(mut self) -> Self {
-        self.0.execution = Execution::NotSent;
         self
     }
 
@@ -124,9 +118,9 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns `true` if the server has executed the request that failed.
+    /// Returns whether the server has executed the request that failed.
     ///
-    /// For errors without a request, such as those of a server, it is [`Execution::NotSent`].
+    /// It is [`Execution::NotSent`] for errors without a request, such as those of a server.
     pub fn execution(&self) -> Execution {
         self.0.execution
     }
@@ -219,11 +213,16 @@ impl Error {
 
     /// Returns the address of the server, or the address to listen on, if there is one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer.as_ref()?.addr()
+        self.peer()?.addr()
+    }
+
+    /// Returns the server, or the address to listen on, if there is one.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.0.peer.as_ref()
     }
 }
 
-/// The errors of servers, and of connecting.
+/// The errors of servers, settings and runtimes. `client/errors.rs` has the others.
 impl Error {
     pub(crate) fn setting(setting: &str, reason: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Setting, format!("{setting} {reason}"))
@@ -288,222 +287,6 @@ impl Error {
     pub(crate) fn interrupted(aborted: u64) -> Self {
         let message = format!("ended at once; requests aborted: {aborted}");
         Self::new(ErrorKind::Interrupted, message)
-    }
-
-    pub(crate) fn connect(addr: SocketAddr, source: io::Error) -> Self {
-        let message = format!("cannot connect to {addr}");
-        let (peer, kind) = (Peer::at(addr), ErrorKind::Connect);
-        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
-    }
-
-    #[cfg(unix)]
-    pub(crate) fn connect_path(path: &std::path::Path, source: io::Error) -> Self {
-        let message = format!("cannot connect to {}", path.display());
-        Self::new(ErrorKind::Connect, message).with_source(source)
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn handshake(host: &str, peer: &Peer, source: io::Error) -> Self {
-        let message = format!("cannot connect to {host} over TLS");
-        Self::with_peer(peer, ErrorKind::Connect, Execution::NotSent, message).with_source(source)
-    }
-
-    pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {
-        let message = format!("cannot connect to {host} within {limit:?} (`connect_timeout`)");
-        Self::new(ErrorKind::TimedOut, message)
-    }
-}
-
-/// The errors of requests.
-impl Error {
-    pub(crate) fn encode(source: EncodeError) -> Self {
-        Self::new(ErrorKind::Request, "cannot encode the request").with_source(source)
-    }
-
-    pub(crate) fn not_greeted() -> Self {
-        let message = "the greeting of the server was not received: `receive` it, or `call` once, before \
-                       many tasks share the connection";
-        Self::new(ErrorKind::Request, message)
-    }
-
-    pub(crate) fn unsendable(source: FrameError) -> Self {
-        Self::new(ErrorKind::Request, "cannot send the request").with_source(source)
-    }
-
-    pub(crate) fn full(reason: &str) -> Self {
-        let message =
-            format!("the pipeline is full ({reason}): receive a reply before the next request");
-        Self::new(ErrorKind::Full, message)
-    }
-
-    pub(crate) fn no_room(peer: &Peer, late: impl fmt::Display) -> Self {
-        let message = format!(
-            "no room for a request to {peer} {late}: too many are in flight (`max_in_flight`) or too large"
-        );
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
-    }
-
-    /// No connection was made in time. `cause` is why the last attempt has failed.
-    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: impl fmt::Display) -> Self {
-        let error = Self::new(ErrorKind::TimedOut, format!("no connection {late}"));
-        match cause {
-            Some(cause) => error.with_source(Arc::clone(cause)),
-            None => error,
-        }
-    }
-
-    /// The last attempt to connect has failed because of `cause`.
-    pub(crate) fn not_connected(cause: &Arc<Self>) -> Self {
-        let mut error = Self::new(cause.kind(), "no connection").with_source(Arc::clone(cause));
-        error.0.peer.clone_from(&cause.0.peer);
-        error
-    }
-
-    pub(crate) fn open(source: io::Error) -> Self {
-        Self::new(ErrorKind::Connect, "cannot open a stream to the server").with_source(source)
-    }
-
-    pub(crate) fn on_connect(peer: &Peer, source: Self) -> Self {
-        let message = format!("`on_connect` failed for {peer}");
-        Self::with_peer(peer, source.kind(), source.execution(), message).with_source(source)
-    }
-
-    /// The code that connects has panicked, which is most likely the user's.
-    pub(crate) fn connect_panicked(text: &str) -> Self {
-        Self::new(ErrorKind::Setting, format!("connecting panicked: {text}"))
-    }
-
-    pub(crate) fn on_connect_timed_out(peer: &Peer, limit: Duration) -> Self {
-        let message =
-            format!("`on_connect` for {peer} took longer than {limit:?} (`connect_timeout`)");
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
-    }
-
-    /// No complete message has arrived in time.
-    pub(crate) fn read_timed_out(peer: &Peer, limit: Duration) -> Self {
-        let message = format!("no complete message from {peer} within {limit:?} (`reply_timeout`)");
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
-    }
-
-    /// The server has not read all requests in time.
-    pub(crate) fn write_timed_out(peer: &Peer, limit: Duration) -> Self {
-        let message =
-            format!("cannot send to {peer} within {limit:?} (`reply_timeout`): it does not read");
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
-    }
-
-    pub(crate) fn reply_timed_out(peer: &Peer, late: impl fmt::Display) -> Self {
-        let message = format!("no reply from {peer} {late}");
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
-    }
-
-    /// No complete message has arrived before the deadline of the call.
-    pub(crate) fn late(peer: &Peer, late: impl fmt::Display) -> Self {
-        let message = format!("no complete message from {peer} {late}");
-        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
-    }
-
-    /// The connection ended, and the request was not sent.
-    pub(crate) fn closed_before_sent(peer: &Peer) -> Self {
-        let message = format!("{peer} closed the connection before the request was sent");
-        Self::with_peer(peer, ErrorKind::Closed, Execution::NotSent, message)
-    }
-
-    pub(crate) fn closed_before_reply(peer: &Peer) -> Self {
-        let message = format!("{peer} closed the connection before it replied");
-        Self::with_peer(peer, ErrorKind::Closed, Execution::Unknown, message)
-    }
-
-    pub(crate) fn rejected(peer: &Peer, source: Rejection) -> Self {
-        // The function has executed the request, so its error is an answer.
-        let message = match source.kind() {
-            RejectionKind::Error => format!("{peer} answered with an error"),
-            _ => format!("{peer} rejected the request"),
-        };
-        let execution = match source.kind() {
-            kind if kind.is_unexecuted() => Execution::NotExecuted,
-            RejectionKind::Cancelled | RejectionKind::Unknown => Execution::Unknown,
-            _ => Execution::Executed,
-        };
-        Self::with_peer(peer, ErrorKind::Rejected, execution, message).with_source(source)
-    }
-
-    pub(crate) fn decode(peer: &Peer, source: DecodeError) -> Self {
-        let message = format!("cannot read the reply of {peer}");
-        Self::with_peer(peer, ErrorKind::Reply, Execution::Unknown, message).with_source(source)
-    }
-
-    pub(crate) fn no_frame(peer: &Peer, source: FrameError) -> Self {
-        let message = format!("cannot read what {peer} sent");
-        Self::with_peer(peer, ErrorKind::Reply, Execution::Unknown, message).with_source(source)
-    }
-
-    /// The reply is a stream of items, and one message was expected.
-    #[cold]
-    pub(crate) fn streamed(peer: &Peer) -> Self {
-        Self::decode(
-            peer,
-            DecodeError::new("it is a stream of items, which `stream` receives"),
-        )
-    }
-
-    /// The end of a stream was expected, and there are more items.
-    #[cold]
-    pub(crate) fn items_left(peer: &Peer) -> Self {
-        let source =
-            DecodeError::new("there are items before it, which `next` and `skip_rest` take");
-        Self::decode(peer, source)
-    }
-
-    /// The stream has failed, and its error was returned.
-    #[cold]
-    pub(crate) fn stream_failed(peer: &Peer) -> Self {
-        let source = DecodeError::new("its stream has ended with an error before");
-        Self::decode(peer, source)
-    }
-
-    /// The reply is beyond the limit.
-    #[cold]
-    pub(crate) fn too_large(peer: &Peer, length: usize, max_reply_len: usize) -> Self {
-        Self::no_frame(
-            peer,
-            FrameError::too_large(length, max_reply_len).of_reply(),
-        )
-    }
-
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    #[cold]
-    pub(crate) fn wrong_operation(peer: &Peer) -> Self {
-        let source = DecodeError::new("the reply is that of another operation");
-        Self::decode(peer, source)
-    }
-
-    /// The request was not sent, because the connection had been closed by this side.
-    pub(crate) fn broken_before_sent(peer: &Peer, reason: &str) -> Self {
-        let message = format!("the connection to {peer} is closed: {reason}");
-        Self::with_peer(peer, ErrorKind::Broken, Execution::NotSent, message)
-    }
-
-    /// This side closed the connection after the request was sent.
-    pub(crate) fn broken_before_reply(peer: &Peer, reason: &str) -> Self {
-        let message = format!("the connection to {peer} was lost: {reason}");
-        Self::with_peer(peer, ErrorKind::Broken, Execution::Unknown, message)
-    }
-
-    /// The request was not sent, because an earlier rejection was final.
-    pub(crate) fn ended_before_sent(peer: &Peer, source: Rejection) -> Self {
-        let message = format!("{peer} ended the connection");
-        Self::with_peer(peer, ErrorKind::Broken, Execution::NotSent, message).with_source(source)
-    }
-
-    pub(crate) fn write(peer: &Peer, source: io::Error) -> Self {
-        let message = format!("cannot send to {peer}");
-        Self::with_peer(peer, ErrorKind::Io, Execution::Unknown, message).with_source(source)
-    }
-
-    pub(crate) fn read(peer: &Peer, source: io::Error) -> Self {
-        let message = format!("cannot receive from {peer}");
-        Self::with_peer(peer, ErrorKind::Io, Execution::Unknown, message).with_source(source)
     }
 }
 

@@ -1,9 +1,20 @@
 //! Tests of the texts of errors, and of what they say about requests and connections.
 
+use std::time::Duration;
+
 use super::*;
-use crate::deadline::Late;
+use crate::{
+    RejectionKind,
+    client::deadline::Late,
+    format::{DecodeError, EncodeError},
+    framing::FrameError,
+};
 
 const LIMIT: Duration = Duration::from_secs(3);
+
+fn late() -> Late {
+    Late::reply_timeout(LIMIT)
+}
 
 fn cause() -> io::Error {
     io::Error::other("cause")
@@ -74,16 +85,8 @@ fn verdicts() -> Vec<(Error, bool, bool)> {
         (Error::unsendable(frame()), false, false),
         (Error::full("why"), false, false),
         (Error::not_greeted(), false, false),
-        (
-            Error::no_room(peer, Late::reply_timeout(LIMIT)),
-            true,
-            false,
-        ),
-        (
-            Error::no_connection(None, Late::reply_timeout(LIMIT)),
-            true,
-            false,
-        ),
+        (Error::no_room(peer, late()), true, false),
+        (Error::no_connection(None, late()), true, false),
         (
             Error::not_connected(&Error::connect(addr, cause()).into()),
             true,
@@ -100,14 +103,10 @@ fn verdicts() -> Vec<(Error, bool, bool)> {
         (Error::blocking_in_async("call()"), false, false),
         (Error::closed_before_sent(peer), true, true),
         (Error::broken_before_sent(peer, "why"), true, true),
-        (Error::read_timed_out(peer, LIMIT), false, false),
-        (Error::read_timed_out(peer, LIMIT).not_sent(), true, false),
+        (Error::read_timed_out(peer, late()), false, false),
+        (Error::read_timed_out(peer, late()).not_sent(), true, false),
         (Error::write_timed_out(peer, LIMIT), false, false),
-        (
-            Error::reply_timed_out(peer, Late::reply_timeout(LIMIT)),
-            false,
-            false,
-        ),
+        (Error::reply_timed_out(peer, late()), false, false),
         (Error::closed_before_reply(peer), false, true),
         (Error::decode(peer, DecodeError::new("cause")), false, false),
         (Error::no_frame(peer, frame()), false, false),
@@ -235,7 +234,7 @@ fn errors_of_requests_that_were_not_sent_say_why() {
         Error::unsendable(FrameError::unsendable("cause")),
         Error::full("why"),
         Error::not_greeted(),
-        Error::no_room(peer, Late::reply_timeout(LIMIT)),
+        Error::no_room(peer, late()),
         Error::closed_before_sent(peer).with_source(cause()),
         Error::closed_before_sent(peer),
         Error::broken_before_sent(peer, "why"),
@@ -290,7 +289,7 @@ fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
         rejected(RejectionKind::Busy),
         rejected(RejectionKind::Error),
         rejected(RejectionKind::Unknown),
-        Error::read_timed_out(peer, LIMIT),
+        Error::read_timed_out(peer, late()),
         Error::write_timed_out(peer, LIMIT),
         Error::reply_timed_out(peer, Late::reply_timeout(limit)),
         Error::closed_before_reply(peer),

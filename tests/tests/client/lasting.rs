@@ -331,6 +331,86 @@ async fn call_that_waits_where_the_login_is_rejected_goes_to_a_connection_that_w
     assert_eq!(call.outcome().await.expect("a reply"), "one");
 }
 
+/// Receives the login of a new connection, and rejects it.
+async fn reject_login(attempts: &mut Attempts) {
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "log in").await;
+    patiently(peer.send(control(code::ERROR, "wrong password"))).await;
+}
+
+/// Accepts the login of a new connection, and answers one call. Returns the server's end.
+async fn answer_after_login(attempts: &mut Attempts, request: &str) -> RawPeer {
+    let mut peer = attempts.accept().await;
+    hears(&mut peer, "log in").await;
+    patiently(peer.send(frame("welcome"))).await;
+    assert_eq!(patiently(peer.ask_back()).await, request);
+    peer
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_waits_for_a_server_that_restarts_though_the_login_at_the_other_is_rejected() {
+    let (options, mut attempts) = lasting();
+    let hour = Duration::from_hours(1);
+    let options = options.connections(2).backoff(hour, hour);
+    let options = options.connect_options(patient()).on_connect(log_in);
+    let channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "one");
+    reject_login(&mut attempts).await;
+    let peer = answer_after_login(&mut attempts, "one").await;
+    assert_eq!(first.outcome().await.expect("a reply"), "one");
+    drop(peer);
+    settle().await;
+    // The other one waits for an hour, so this attempt is that of the server that restarts.
+    let second = call(&channel, "two");
+    attempts.attempt().await.refuse();
+    settle().await;
+    let third = call(&channel, "three");
+    settle().await;
+    assert!(!second.is_over() && !third.is_over());
+    let mut peer = answer_after_login(&mut attempts, "two").await;
+    assert_eq!(patiently(peer.ask_back()).await, "three");
+    assert_eq!(second.outcome().await.expect("a reply"), "two");
+    assert_eq!(third.outcome().await.expect("a reply"), "three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_has_failed_long_ago_does_not_fail_a_call() {
+    // Which connection a call takes is random.
+    for _ in 0..10 {
+        let (options, mut attempts) = lasting();
+        let options = options.connections(2).idle_timeout(None);
+        let channel = options.on_connect(log_in).connect_lazily();
+        let channel = channel.expect("good options");
+        let first = call(&channel, "one");
+        attempts.attempt().await.refuse();
+        let peer = answer_after_login(&mut attempts, "one").await;
+        assert_eq!(first.outcome().await.expect("a reply"), "one");
+        sleep(60 * SECOND).await;
+        attempts.count();
+        sleep(60 * SECOND).await;
+        drop(peer);
+        settle().await;
+        let second = call(&channel, "two");
+        reject_login(&mut attempts).await;
+        let _peer = answer_after_login(&mut attempts, "two").await;
+        assert_eq!(second.outcome().await.expect("a reply"), "two");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn login_is_tried_again_after_the_shortest_backoff_too() {
+    let (options, mut attempts) = lasting();
+    let nanosecond = Duration::from_nanos(1);
+    let options = options.backoff(nanosecond, nanosecond).on_connect(log_in);
+    let channel = options.connect_lazily().expect("good options");
+    for _ in 0..50 {
+        let waiting = call(&channel, "one");
+        reject_login(&mut attempts).await;
+        assert_eq!(waiting.error().await.kind(), ErrorKind::Rejected);
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_wait_when_on_connect_fails_for_now() {
     let (options, mut attempts) = lasting();
@@ -511,6 +591,19 @@ async fn old_connection_is_replaced_once_its_calls_are_answered() {
     assert_eq!(new.outcome().await.expect("a reply"), "new");
     let state = channel.state();
     assert_eq!((state.connects, state.losses, state.retries), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_for_a_replacement_is_not_told_that_too_many_are_in_flight() {
+    let (channel, mut attempts, mut peer) = aging().await;
+    let old = call(&channel, "old");
+    hears(&mut peer, "old").await;
+    let _next = attempts.accept().await;
+    settle().await;
+    let error = call(&channel.deadline(SECOND), "new").error().await;
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::NotSent));
+    assert_eq!(error.to_string(), "no connection within 1s (`deadline`)");
+    drop(old);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ use tcs_tests::{
     patiently, within,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep},
@@ -645,6 +645,38 @@ async fn call_that_waits_asks_for_all_connections_once_one_could_not_be_made() {
     assert_eq!(patiently(peer.ask_back()).await, "hello");
     assert_eq!(waiting.reply().await, "hello");
     assert!(!undecided[0].is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_asks_for_another_connection_every_250_ms_while_none_answers() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connections(3).connect_lazily().expect("good");
+    let began = Instant::now();
+    let waiting = call(&channel, "hello");
+    let mut undecided = Vec::new();
+    for number in 0..2 {
+        let attempt = attempts.attempt().await;
+        assert_eq!(attempt.began - began, number * Duration::from_millis(250));
+        settle().await;
+        assert_eq!(attempts.waiting(), 0);
+        undecided.push(attempt);
+    }
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "hello");
+    assert_eq!(waiting.reply().await, "hello");
+    assert_eq!(began.elapsed(), Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn connect_does_not_wait_for_a_silent_server_before_it_tries_the_next() {
+    let (up, addr) = listen().await;
+    let (sender, _connections) = mpsc::unbounded_channel();
+    serve_as("up", up, sender);
+    let patient = ConnectOptions::new().connect_timeout(Duration::from_hours(1));
+    let options = ChannelOptions::over(std::future::pending::<std::io::Result<TcpStream>>);
+    let options = options.address(addr).connect_options(patient);
+    let channel: Channel = within(options.connect()).await.expect("one answers");
+    assert_eq!(within(call(&channel, "who").reply()).await, "up");
 }
 
 #[tokio::test(start_paused = true)]

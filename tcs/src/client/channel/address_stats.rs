@@ -1,17 +1,22 @@
 //! Which addresses of a name a channel connects to.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::Instant;
 
 /// The most addresses that are recorded as not answering. The addresses of a name may change for ever.
 const MAX_FAILED: usize = 64;
+
+/// After this time, an address that has failed is as good as the others.
+const FAILURE_AGE: Duration = Duration::from_mins(1);
 
 /// Which addresses of a name are better than others.
 #[derive(Debug, Default)]
 pub(super) struct AddressStats {
     /// The addresses of the open connections, each as often as it has one.
     used: Vec<SocketAddr>,
-    /// The addresses whose last connection ended without an answer.
-    failed: Vec<SocketAddr>,
+    /// The addresses whose last connection ended without an answer, and when.
+    failed: Vec<(SocketAddr, Instant)>,
 }
 
 impl AddressStats {
@@ -20,7 +25,9 @@ impl AddressStats {
     pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
         addrs.sort_by_key(|addr| {
             let used = self.used.iter().filter(|used| *used == addr).count();
-            (self.failed.contains(addr), used)
+            let mut failed = self.failed.iter();
+            let has_failed = failed.any(|(it, at)| it == addr && at.elapsed() < FAILURE_AGE);
+            (has_failed, used)
         });
     }
 
@@ -38,18 +45,20 @@ impl AddressStats {
     /// Records whether the last connection to `addr` has answered.
     pub(super) fn record(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
         let failed = &mut self.failed;
-        failed.retain(|failed| Some(*failed) != addr);
+        failed.retain(|(failed, _)| Some(*failed) != addr);
         if !has_answered {
             if failed.len() >= MAX_FAILED {
                 failed.remove(0);
             }
-            failed.extend(addr);
+            failed.extend(addr.map(|addr| (addr, Instant::now())));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     #[test]
@@ -73,8 +82,8 @@ mod tests {
         assert_eq!(sorted(&addresses), [a, c, b]);
     }
 
-    #[test]
-    fn address_that_does_not_answer_comes_last_until_it_does() {
+    #[tokio::test(start_paused = true)]
+    async fn address_that_does_not_answer_comes_last_until_it_does_or_for_a_minute() {
         let [a, b] = [1, 2].map(|n| SocketAddr::from(([127, 0, 0, n], 7_000)));
         let mut addresses = AddressStats::default();
         let sorted = |addresses: &AddressStats| {
@@ -86,6 +95,11 @@ mod tests {
         addresses.add(Some(b));
         assert_eq!(sorted(&addresses), [b, a]);
         addresses.record(Some(a), true);
+        assert_eq!(sorted(&addresses), [a, b]);
+        addresses.record(Some(a), false);
+        advance(FAILURE_AGE - Duration::from_secs(1)).await;
+        assert_eq!(sorted(&addresses), [b, a]);
+        advance(Duration::from_secs(1)).await;
         assert_eq!(sorted(&addresses), [a, b]);
     }
 }

@@ -122,6 +122,8 @@ impl<F: Framing> Connector<F> {
             failures.saturating_sub(1),
             self.max_backoff,
         );
-        most.mul_f64(fastrand::f64().mul_add(0.75, 0.25))
+        let wait = most.mul_f64(fastrand::f64().mul_add(0.75, 0.25));
+        // What timers can tell apart, so that calls see that the attempt has failed.
+        wait.max(Duration::from_millis(1))
     }
 }

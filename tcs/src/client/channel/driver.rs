@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     connector::BoxFuture,
-    pending_calls::{FailedCall, UnansweredCall},
+    pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
     subchannel_state::{SubchannelState, tick_limit},
     upkeep::{Due, Upkeep},
@@ -20,8 +20,8 @@ use crate::{
         connection::Connection,
         fault::{Fault, UNEXPECTED},
         options::CLOSE_TIMEOUT,
-        reencode::payload,
         replies::Received,
+        requests::payload,
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
@@ -261,7 +261,7 @@ impl<F: Framing> Driver<F> {
         loop {
             let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
             let mut state = self.subchannel.lock();
-            let is_unused = state.is_idle() && !self.subchannel.hub.has_subscribers();
+            let is_unused = state.is_idle() && self.subchannel.subscribers.is_empty();
             match due {
                 Due::Ping => {
                     let SubchannelState { framing, queue, .. } = &mut *state;
@@ -339,7 +339,7 @@ fn deliver_other<F: Framing>(
     state: &mut SubchannelState<F>,
     wire: &Wire,
     received: Received,
-    call: Option<UnansweredCall>,
+    call: Option<PendingCall>,
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
     let max_reply_len = subchannel.options.reply_len();
@@ -347,7 +347,7 @@ fn deliver_other<F: Framing>(
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
-            subchannel.hub.publish(event, wakers);
+            subchannel.subscribers.publish(event, wakers);
             return Ok(false);
         }
         (Received::Notice, _) => return Ok(false),

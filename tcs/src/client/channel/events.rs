@@ -17,10 +17,10 @@ use std::{
 use futures_core::Stream;
 use tokio::task::JoinSet;
 
-use super::{Channel, hub::Subscriber, pool::Pool};
+use super::{Channel, pool::Pool, subscribers::Subscriber};
 use crate::{
     Error, Result,
-    client::{event_queue::Entry, reencode::encode_unframed},
+    client::{event_queue::Entry, requests::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
     protocol::{CallOwned, Contract, Pushes},

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
-use super::{connection::Connection, options::MAX_TIMEOUT, reencode::encoded};
+use super::{connection::Connection, options::MAX_TIMEOUT, requests::encoded};
 use crate::{
     Address, Error, Peer, Result,
     deadline::inherited,
@@ -25,21 +25,20 @@ use crate::{
 #[cfg(feature = "stream")]
 pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
+pub use items::ChannelItems;
+#[cfg(feature = "stream")]
+pub use items::OwnedChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
-pub use streams::ChannelItems;
-#[cfg(feature = "stream")]
-pub use streams::OwnedChannelItems;
 
 mod address_stats;
 mod budget;
 mod call;
-mod connect;
 mod connector;
 mod driver;
 mod events;
 mod hedge;
-mod hub;
+mod items;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(not(feature = "metrics"))]
@@ -58,9 +57,9 @@ mod reply;
 mod retry;
 mod room;
 mod stats;
-mod streams;
 mod subchannel;
 mod subchannel_state;
+mod subscribers;
 mod upkeep;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
@@ -369,7 +368,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// Outside of a tokio runtime with a clock (`enable_time`), if the call needs the clock: it has a
     /// [`deadline`](Self::deadline) or is [hedged](Self::hedge), it waits for a connection or for room and there is a
-    /// reply timeout, or it sends its request again after a wait.
+    /// reply timeout or another connection, or it sends its request again after a wait.
     ///
     /// # Cancel safety
     ///

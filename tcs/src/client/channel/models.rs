@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::{hub::Subscriber, *};
+use super::{subscribers::Subscriber, *};
 use crate::{
     client::{ConnectOptions, event_queue::Entry},
     framing::Lines,
@@ -141,7 +141,7 @@ fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
         scope(|threads| {
             threads.spawn(|| {
                 let mut wakers = Vec::new();
-                subchannel.hub.publish(b"event", &mut wakers);
+                subchannel.subscribers.publish(b"event", &mut wakers);
                 wakers.into_iter().for_each(Waker::wake);
                 drop(driver);
             });

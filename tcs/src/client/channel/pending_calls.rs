@@ -25,7 +25,7 @@ const MAX_IDLE_SLOTS: usize = 64;
 /// free before the reply has come.
 #[derive(Debug)]
 pub(super) struct PendingCalls {
-    entries: Vec<Slot>,
+    slots: Vec<Slot>,
     /// The first free slot.
     free: u32,
     /// The oldest call whose reply is still to come.
@@ -48,7 +48,7 @@ pub(super) struct PendingCalls {
 
 /// A call whose reply is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UnansweredCall {
+pub(super) struct PendingCall {
     /// The index of its slot.
     pub(super) index: u32,
     /// The offset of its request in the bytes of all requests.
@@ -121,7 +121,7 @@ impl PendingCalls {
     pub(super) const fn new(max_ticks: u32, is_limited: bool) -> Self {
         Self {
             is_limited,
-            entries: Vec::new(),
+            slots: Vec::new(),
             free: NONE,
             oldest: NONE,
             newest: NONE,
@@ -136,17 +136,17 @@ impl PendingCalls {
     /// Returns the id of the call that is added next.
     pub(super) fn next_id(&self) -> u32 {
         match self.free {
-            NONE => index_of(self.entries.len()) + 1,
+            NONE => index_of(self.slots.len()) + 1,
             free => free + 1,
         }
     }
 
     /// Returns the call with this id, if its reply is still to come.
-    pub(super) fn with_id(&self, id: u32) -> Option<UnansweredCall> {
+    pub(super) fn with_id(&self, id: u32) -> Option<PendingCall> {
         let index = id.checked_sub(1)?;
-        let slot = self.entries.get(index as usize)?;
+        let slot = self.slots.get(index as usize)?;
         let offset = slot.offset;
-        (slot.stage != Stage::Complete).then_some(UnansweredCall { index, offset })
+        (slot.stage != Stage::Complete).then_some(PendingCall { index, offset })
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -154,7 +154,7 @@ impl PendingCalls {
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Waker) -> u32 {
         let (previous, now) = (self.newest, self.now);
-        let index = match self.entries.get_mut(self.free as usize) {
+        let index = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 slot.stage = Stage::Pending;
                 slot.waker = Some(waker);
@@ -170,7 +170,7 @@ impl PendingCalls {
         self.used += 1;
         if self.oldest == NONE {
             self.oldest = index;
-        } else if let Some(newest) = self.entries.get_mut(previous as usize) {
+        } else if let Some(newest) = self.slots.get_mut(previous as usize) {
             newest.next = index;
         }
         self.newest = index;
@@ -179,8 +179,8 @@ impl PendingCalls {
 
     #[cold]
     fn add(&mut self, offset: u64, waker: Waker) -> u32 {
-        let index = index_of(self.entries.len());
-        self.entries.push(Slot {
+        let index = index_of(self.slots.len());
+        self.slots.push(Slot {
             stage: Stage::Pending,
             result: Ok(Vec::new()),
             waker: Some(waker),
@@ -196,7 +196,7 @@ impl PendingCalls {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Reply, Box<FailedCall>>> {
-        let slot = self.entries.get_mut(index as usize)?;
+        let slot = self.slots.get_mut(index as usize)?;
         match slot.stage {
             Stage::Complete => {
                 let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
@@ -221,7 +221,7 @@ impl PendingCalls {
         {
             return false;
         }
-        match self.entries.get_mut(index as usize) {
+        match self.slots.get_mut(index as usize) {
             Some(slot) if slot.stage == Stage::Pending => {
                 mem::swap(&mut slot.waker, waker);
                 true
@@ -233,7 +233,7 @@ impl PendingCalls {
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, index: u32) -> Option<Waker> {
         self.items.remove(&index);
-        let slot = self.entries.get_mut(index as usize)?;
+        let slot = self.slots.get_mut(index as usize)?;
         let waker = slot.waker.take();
         // Dropped, because a large reply must not keep its memory in the slot.
         slot.result = Ok(Vec::new());
@@ -247,9 +247,9 @@ impl PendingCalls {
 
     /// Returns the oldest call whose reply is still to come.
     #[inline]
-    pub(super) fn oldest(&self) -> Option<UnansweredCall> {
-        let slot = self.entries.get(self.oldest as usize)?;
-        Some(UnansweredCall {
+    pub(super) fn oldest(&self) -> Option<PendingCall> {
+        let slot = self.slots.get(self.oldest as usize)?;
+        Some(PendingCall {
             index: self.oldest,
             offset: slot.offset,
         })
@@ -283,7 +283,7 @@ impl PendingCalls {
         peer: &Peer,
     ) -> Result<(), Box<FailedCall>> {
         // Nobody waits for the reply to another one.
-        if let Some(slot) = self.entries.get_mut(index as usize)
+        if let Some(slot) = self.slots.get_mut(index as usize)
             && slot.stage == Stage::Pending
             && let Ok(parts) = &slot.result
         {
@@ -300,7 +300,7 @@ impl PendingCalls {
 
     /// Returns `true` if a part of the reply to a call has come.
     pub(super) fn has_parts(&self, index: u32) -> bool {
-        let slot = self.entries.get(index as usize);
+        let slot = self.slots.get(index as usize);
         slot.is_some_and(|slot| slot.result.as_ref().is_ok_and(|parts| !parts.is_empty()))
     }
 
@@ -320,7 +320,7 @@ impl PendingCalls {
     pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
         let (Some(items), Some(slot)) = (
             self.items.get_mut(&index),
-            self.entries.get_mut(index as usize),
+            self.slots.get_mut(index as usize),
         ) else {
             return true;
         };
@@ -352,7 +352,7 @@ impl PendingCalls {
 
     /// Returns `true` if the reply to a call is still to come in time.
     pub(super) fn is_pending(&self, index: u32) -> bool {
-        let slot = self.entries.get(index as usize);
+        let slot = self.slots.get(index as usize);
         slot.is_some_and(|slot| slot.stage == Stage::Pending)
     }
 
@@ -364,7 +364,7 @@ impl PendingCalls {
         failure: Box<FailedCall>,
         wakers: &mut Vec<Waker>,
     ) -> bool {
-        let slot = self.entries.get_mut(index as usize);
+        let slot = self.slots.get_mut(index as usize);
         let Some(slot) = slot.filter(|slot| slot.stage == Stage::Pending) else {
             return false;
         };
@@ -377,7 +377,7 @@ impl PendingCalls {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     fn take<F: Framing>(&mut self, index: u32, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
-        let slot = self.entries.get_mut(index as usize)?;
+        let slot = self.slots.get_mut(index as usize)?;
         let is_abandoned = slot.stage == Stage::Abandoned;
         slot.stage = Stage::Complete;
         let (previous, next) = (slot.previous, slot.next);
@@ -391,7 +391,7 @@ impl PendingCalls {
             return None;
         }
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
-        let slot = self.entries.get_mut(index as usize)?;
+        let slot = self.slots.get_mut(index as usize)?;
         if let Some(waker) = slot.waker.take() {
             wakers.push(waker);
         }
@@ -401,10 +401,10 @@ impl PendingCalls {
     /// Joins two calls, between which one is removed.
     #[cold]
     fn join(&mut self, previous: u32, next: u32) {
-        if let Some(slot) = self.entries.get_mut(previous as usize) {
+        if let Some(slot) = self.slots.get_mut(previous as usize) {
             slot.next = next;
         }
-        match self.entries.get_mut(next as usize) {
+        match self.slots.get_mut(next as usize) {
             Some(slot) => slot.previous = previous,
             None => self.newest = previous,
         }
@@ -413,11 +413,11 @@ impl PendingCalls {
     /// Adds a slot to the free ones.
     #[inline]
     fn release(&mut self, index: u32) {
-        if let Some(slot) = self.entries.get_mut(index as usize) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.next = self.free;
             self.free = index;
             self.used -= 1;
-            if self.used == 0 && self.max_ticks == 0 && self.entries.len() > MAX_IDLE_SLOTS {
+            if self.used == 0 && self.max_ticks == 0 && self.slots.len() > MAX_IDLE_SLOTS {
                 // No tick comes that would do it.
                 self.free_memory();
             }
@@ -427,7 +427,7 @@ impl PendingCalls {
     /// Frees the memory of a burst.
     #[cold]
     fn free_memory(&mut self) {
-        self.entries = Vec::new();
+        self.slots = Vec::new();
         self.items = BTreeMap::new();
         self.free = NONE;
     }
@@ -452,7 +452,7 @@ impl PendingCalls {
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = if self.is_limited { self.oldest } else { NONE };
         // All of them, because those with items are not in the order of their times.
-        while let Some(slot) = self.entries.get_mut(index as usize) {
+        while let Some(slot) = self.slots.get_mut(index as usize) {
             let was_pending = slot.stage == Stage::Pending;
             if was_pending && slot.waker.is_none() {
                 // There are items that were not taken. The next one has the time of a call for itself.
@@ -477,14 +477,14 @@ impl PendingCalls {
     /// Notes that the request of a call is cancelled. The server has the time of a call to answer that.
     #[cold]
     pub(super) fn note_cancel(&mut self, index: u32) {
-        if let Some(slot) = self.entries.get_mut(index as usize) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.started = self.now;
         }
     }
 
     /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.
     pub(super) fn overdue(&self) -> usize {
-        let slot_at = |index: u32| self.entries.get(index as usize);
+        let slot_at = |index: u32| self.slots.get(index as usize);
         let unanswered = successors(slot_at(self.oldest), |slot| slot_at(slot.next));
         let is_overdue = |slot: &&Slot| {
             slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks

@@ -7,8 +7,15 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{connector::Connector, room::Room, stats::ChannelStats, subchannel::Subchannel};
-use crate::{Peer, client::options::ConnectOptions, framing::Framing};
+use super::{
+    connector::Connector, room::Room, stats::ChannelStats, subchannel::Subchannel,
+    subchannel_state::Link,
+};
+use crate::{
+    Error, Peer, Result,
+    client::{deadline::Late, options::ConnectOptions},
+    framing::Framing,
+};
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
 pub(super) struct Pool<F: Framing> {
@@ -119,22 +126,40 @@ impl<F: Framing> Pool<F> {
         open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
     }
 
-    /// Returns where a call waits that finds no room, instead of `current`.
-    ///
-    /// It does not wait where a login is rejected, because its error would be the call's: unless all connections were asked,
-    /// and the last attempt of each has failed.
-    pub(super) fn place_to_wait<'s>(
-        &'s self,
-        current: &'s Arc<Subchannel<F>>,
-        has_asked_all: bool,
-    ) -> &'s Arc<Subchannel<F>> {
-        let all = &self.connections;
-        let must_fail = has_asked_all && all.iter().all(|it| it.has_failed());
-        if current.is_rejected() == must_fail {
-            return current;
+    /// Returns an error if calls need not wait: no attempt to connect is due, and one has failed for good.
+    pub(super) fn check_attempts(&self) -> Result<()> {
+        let mut permanent = None;
+        for subchannel in &self.connections {
+            match &subchannel.lock().link {
+                Link::Failed {
+                    error,
+                    is_permanent,
+                } if *is_permanent => permanent = Some(Arc::clone(error)),
+                Link::Failed { .. } => {}
+                _ => return Ok(()),
+            }
         }
-        let fit = all.iter().find(|it| it.is_rejected() == must_fail);
-        fit.unwrap_or(current)
+        permanent.map_or(Ok(()), |error| Err(Error::not_connected(&error)))
+    }
+
+    /// Returns the error of a request for which there was no room in time.
+    pub(super) fn no_room(&self, late: Late) -> Error {
+        let mut cause = None;
+        for subchannel in &self.connections {
+            let state = subchannel.lock();
+            match &state.link {
+                Link::Connected { .. } => return Error::no_room(&state.peer, late),
+                Link::Disconnected(Some(error)) | Link::Failed { error, .. } => {
+                    cause = Some(Arc::clone(error));
+                }
+                Link::Off
+                | Link::Ending(_)
+                | Link::Disconnected(None)
+                | Link::Closed(_)
+                | Link::Released => {}
+            }
+        }
+        Error::no_connection(cause.as_ref(), late)
     }
 
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
@@ -169,10 +194,9 @@ impl<F: Framing> Pool<F> {
                     return least;
                 }
                 // A connection for which a call can wait, if there is one.
-                let waits = |subchannel: &&Arc<Subchannel<F>>| !subchannel.is_rejected();
                 iter::once(first)
                     .chain(connections)
-                    .find(waits)
+                    .find(|subchannel| !subchannel.has_failed())
                     .unwrap_or(first)
             }
         }

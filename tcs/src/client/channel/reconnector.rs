@@ -16,7 +16,6 @@ use super::{
     subchannel_state::Link,
 };
 use crate::{
-    Error, ErrorKind, Execution,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
     panics::{lock, panic_text, poll_caught},
@@ -35,6 +34,8 @@ pub(super) struct Reconnector<F: Framing> {
     failures: u32,
     /// The wait before the next connection, though none has failed.
     pause: Duration,
+    /// When the last connection ended on which a call was answered.
+    lost_at: Option<Instant>,
 }
 
 impl<F: Framing> Reconnector<F> {
@@ -44,6 +45,7 @@ impl<F: Framing> Reconnector<F> {
             connector,
             failures: 0,
             pause: Duration::ZERO,
+            lost_at: None,
         }
     }
 
@@ -90,8 +92,8 @@ impl<F: Framing> Reconnector<F> {
                     () = sleep(pause) => {}
                     () = wait_until(&subchannel.wanted, is_released) => return None,
                 }
-                subchannel.forget_rejection();
             }
+            subchannel.end_backoff();
             wait_until(&subchannel.wanted, || {
                 subchannel.is_wanted() || is_released()
             })
@@ -116,10 +118,17 @@ impl<F: Framing> Reconnector<F> {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
                     subchannel.stats.record_failed_connect(&error);
-                    subchannel.set_link(if is_permanent(&error) {
-                        Link::Rejected(error)
-                    } else {
+                    let is_permanent = error.is_permanent();
+                    let max_backoff = connector.max_backoff;
+                    let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
+                    subchannel.set_link(if is_restarting && !is_permanent {
+                        // Calls wait for it, even if all other connections have failed.
                         Link::Disconnected(Some(error))
+                    } else {
+                        Link::Failed {
+                            error,
+                            is_permanent,
+                        }
                     });
                 }
             }
@@ -159,6 +168,7 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         if has_answered {
             self.failures = 0;
+            self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);
         } else if !was_idle || start.elapsed() < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
@@ -180,23 +190,15 @@ impl<F: Framing> Reconnector<F> {
     }
 }
 
-/// Returns `true` if another attempt would most likely fail as well, so that calls need not wait for it: a setting or a
-/// certificate is wrong, or the server does not like what `on_connect` told it.
-pub(super) fn is_permanent(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
-    // What `on_connect` has returned.
-    let error = cause.unwrap_or(error);
-    let is_lost = error.is_connection_lost() || error.kind() == ErrorKind::TimedOut;
-    !(error.is_retryable() || error.execution() == Execution::Unknown && is_lost)
-}
-
 impl<F: Framing> Drop for Reconnector<F> {
     /// Lets the next call start another task, if the runtime has ended.
     fn drop(&mut self) {
         let mut state = self.subchannel.lock();
         let former = match state.link {
             // After the panic of a runtime without a clock, it keeps calls from panics without end.
-            Link::Rejected(_) if panicking() => None,
+            Link::Failed {
+                is_permanent: true, ..
+            } if panicking() => None,
             _ => Some(state.set_link(Link::Off)),
         };
         drop(state);

@@ -22,10 +22,9 @@ use super::{
 use crate::{
     Error, Execution, Result,
     client::{
+        deadline::{CallDeadline, DeadlineTimer, wait_until_late},
         options::MAX_TIMEOUT,
-        timer::{DeadlineTimer, wait_until_late},
     },
-    deadline::CallDeadline,
     framing::Framing,
 };
 
@@ -100,12 +99,12 @@ impl<F: Framing> Channel<F> {
                 let next = next.await;
                 request = next.map_err(|error| retries.error(stats, error))?;
             }
-            let mut subchannel = match failed_at {
+            let chosen = match failed_at {
                 Some(index) => self.pool.choose_for_retry(index),
                 None => self.pool.choose_for_call(),
             };
-            let room = self.wait_for_room(&mut subchannel, params, &request, deadline.as_mut());
-            let mut call = room.await.map_err(|error| retries.error(stats, error))?;
+            let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+            let (mut call, _) = queued.await.map_err(|error| retries.error(stats, error))?;
             retries.note_sent(stats);
             let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
             match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {

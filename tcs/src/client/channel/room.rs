@@ -2,7 +2,10 @@
 
 use std::{future::pending, sync::Arc, task::Context};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{
     Channel,
@@ -11,8 +14,10 @@ use super::{
 };
 use crate::{
     Result,
-    client::timer::{DeadlineTimer, wait_until_late},
-    deadline::Late,
+    client::{
+        connect::ATTEMPT_DELAY,
+        deadline::{DeadlineTimer, Late, wait_until_late},
+    },
     framing::Framing,
     runtime::poll_once,
 };
@@ -36,24 +41,22 @@ impl Room {
 }
 
 impl<F: Framing> Channel<F> {
-    /// Waits for room, for at most the reply timeout, and queues the request. Changes `subchannel` if another connection is
-    /// there first.
+    /// Waits for room, for at most the reply timeout, and queues the request. Returns the call with its connection, which
+    /// is `chosen` unless another one has room first.
     #[cold]
     pub(super) async fn wait_for_room<'s>(
         &'s self,
-        subchannel: &mut &'s Arc<Subchannel<F>>,
+        chosen: &'s Arc<Subchannel<F>>,
         params: CallParams,
         request: &[u8],
         deadline: Option<&mut DeadlineTimer>,
-    ) -> Result<Call<'s, F>> {
-        if !subchannel.room.is_awaited() {
-            let queue =
-                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
-            if let Some(call) = poll_once(queue).await? {
-                return Ok(call);
-            }
+    ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
+        if !chosen.room.is_awaited()
+            && let Some(call) = queue(chosen, params, request).await?
+        {
+            return Ok((call, chosen));
         }
-        let limit = subchannel.options.reply_timeout;
+        let limit = chosen.options.reply_timeout;
         let timeout = async {
             match limit {
                 Some(limit) => {
@@ -67,45 +70,65 @@ impl<F: Framing> Channel<F> {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = wait_until_late(deadline) => late,
-            call = self.queue_in_turn(subchannel, params, request) => return call,
+            call = self.queue_in_turn(chosen, params, request) => return call,
             late = timeout => late,
         };
-        Err(subchannel.no_room(late))
+        Err(self.pool.no_room(late))
     }
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
+    ///
+    /// As in Happy Eyeballs (RFC 8305), it asks for another connection after each [`ATTEMPT_DELAY`], and for all of them
+    /// once an attempt has failed.
     async fn queue_in_turn<'s>(
         &'s self,
-        subchannel: &mut &'s Arc<Subchannel<F>>,
+        chosen: &'s Arc<Subchannel<F>>,
         params: CallParams,
         request: &[u8],
-    ) -> Result<Call<'s, F>> {
-        let mut room = subchannel.room.0.subscribe();
-        subchannel.request_connection()?;
+    ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
+        let pool = &self.pool;
+        let mut room = chosen.room.0.subscribe();
+        pool.check_attempts()?;
+        chosen.request_connection()?;
         // When it is dropped, the next call is the first, and looks for room as well.
-        let _first = self.pool.first_in_line.acquire().await;
-        let all = &*self.pool.connections;
-        let have_failed = all.iter().all(|other| other.has_failed());
-        let mut wanted: &[Arc<Subchannel<F>>] = if have_failed { all } else { &[] };
+        let _first = pool.first_in_line.acquire().await;
+        // If the channel does not reconnect, there is nothing to ask for.
+        let others = chosen
+            .connector
+            .as_ref()
+            .map_or(0, |_| pool.connections.len() - 1);
+        let mut asked = if chosen.has_failed() { others } else { 0 };
         loop {
             room.mark_unchanged();
-            let open = self.pool.with_fewest_calls(Subchannel::has_room);
-            let has_asked_all = !wanted.is_empty();
-            *subchannel =
-                open.unwrap_or_else(|| self.pool.place_to_wait(subchannel, has_asked_all));
-            let queue =
-                |cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request);
-            if let Some(call) = poll_once(queue).await? {
-                return Ok(call);
+            let open = pool.with_fewest_calls(Subchannel::has_room);
+            let subchannel = open.unwrap_or(chosen);
+            if let Some(call) = queue(subchannel, params, request).await? {
+                return Ok((call, subchannel));
             }
-            for other in wanted {
+            pool.check_attempts()?;
+            chosen.request_connection()?;
+            let after_chosen = pool.connections.iter().cycle().skip(chosen.index + 1);
+            for other in after_chosen.take(asked) {
                 other.connect_in_background();
             }
-            subchannel.request_connection()?;
             // An error cannot be: the connections have the sender.
-            drop(room.changed().await);
-            // There was no room, and perhaps an attempt to connect has failed: from now on, the first connection that is open.
-            wanted = all;
+            let changed = async { drop(room.changed().await) };
+            if asked == others {
+                changed.await;
+            } else if timeout(ATTEMPT_DELAY, changed).await.is_err() {
+                asked += 1;
+            } else {
+                asked = others;
+            }
         }
     }
+}
+
+/// Queues the request at a connection, if that has room.
+async fn queue<'s, F: Framing>(
+    subchannel: &'s Subchannel<F>,
+    params: CallParams,
+    request: &[u8],
+) -> Result<Option<Call<'s, F>>> {
+    poll_once(|cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request)).await
 }

@@ -6,21 +6,20 @@ use tokio::sync::Notify;
 
 use super::{
     connector::{BoxFuture, Connector},
-    hub::{EventHub, Subscriber},
     pending_calls::FailedCall,
     recent_failures::is_server_failure,
     reconnector::Reconnector,
     room::Room,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
+    subscribers::{Subscriber, Subscribers},
 };
 use crate::{
     Error, Peer, Result,
     client::{
-        connection::Connection, fault::Fault, options::ConnectOptions, reencode::payload,
-        requests::RequestQueue, wire::Wire,
+        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        requests::payload, wire::Wire,
     },
-    deadline::Late,
     framing::Framing,
     panics::{lock, panic_text},
     runtime::{Instead, inside_runtime},
@@ -44,7 +43,7 @@ pub(super) struct Subchannel<F: Framing> {
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// Those who receive events.
-    pub(super) hub: EventHub,
+    pub(super) subscribers: Subscribers,
     state: Mutex<SubchannelState<F>>,
 }
 
@@ -65,7 +64,7 @@ impl<F: Framing> Subchannel<F> {
             connector,
             room,
             wanted: Notify::new(),
-            hub: EventHub::default(),
+            subscribers: Subscribers::default(),
         }
     }
 
@@ -98,7 +97,7 @@ impl<F: Framing> Subchannel<F> {
             lock(&connector.address_stats).add(addr);
         }
         self.stats.record_connected();
-        self.hub.note_connected(generation);
+        self.subscribers.note_connected(generation);
         wire
     }
 
@@ -150,7 +149,7 @@ impl<F: Framing> Subchannel<F> {
             let (peer, panic) = (self.peer(), panic_text(panic));
             tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
         }
-        self.hub
+        self.subscribers
             .note_lost(self.connector.is_none().then_some(fault));
         // The first call that waits learns of it. If that ends it, the next one is the first.
         self.room.offer();
@@ -173,10 +172,10 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Lets calls wait for the next attempt to connect.
-    pub(super) fn forget_rejection(&self) {
+    /// Lets calls wait for the next attempt to connect, which is due.
+    pub(super) fn end_backoff(&self) {
         let mut state = self.lock();
-        if let Link::Rejected(error) = &state.link {
+        if let Link::Failed { error, .. } = &state.link {
             state.link = Link::Disconnected(Some(Arc::clone(error)));
         }
     }
@@ -205,15 +204,9 @@ impl<F: Framing> Subchannel<F> {
         Self::unlock_and_wake_driver(state);
     }
 
-    /// Returns `true` if calls fail until the next attempt to connect.
-    pub(super) fn is_rejected(&self) -> bool {
-        matches!(self.lock().link, Link::Rejected(_))
-    }
-
-    /// Returns `true` if the last attempt to connect has failed, and no other was successful since.
+    /// Returns `true` if the last attempt to connect has failed, and the next one is not due yet.
     pub(super) fn has_failed(&self) -> bool {
-        let state = self.lock();
-        matches!(state.link, Link::Rejected(_) | Link::Disconnected(Some(_)))
+        matches!(self.lock().link, Link::Failed { .. })
     }
 
     /// Returns `true` if the last clone of the channel was dropped.
@@ -253,7 +246,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Returns `true` if a call would use the connection, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_wanted || self.hub.has_subscribers()
+        self.lock().is_wanted || !self.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -288,16 +281,6 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Returns the error of a request for which there was no room in time.
-    pub(super) fn no_room(&self, late: Late) -> Error {
-        let state = self.lock();
-        match &state.link {
-            Link::Off => Error::no_connection(None, late),
-            Link::Disconnected(error) => Error::no_connection(error.as_ref(), late),
-            _ => Error::no_room(&state.peer, late),
-        }
-    }
-
     /// Asks for a connection, though no call waits for it.
     pub(super) fn connect_in_background(self: &Arc<Self>) {
         // Without a runtime, the call fails over the other connection.
@@ -328,7 +311,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Adds a subscriber, and makes a connection for it, if there is none.
     pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
-        self.hub.add(subscriber);
+        self.subscribers.add(subscriber);
         let fault = match &self.lock().link {
             Link::Closed(fault) => Some(Arc::clone(fault)),
             _ => None,

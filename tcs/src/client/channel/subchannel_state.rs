@@ -8,8 +8,10 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    client::{fault::Fault, options::ConnectOptions, requests::RequestQueue, timer::ticks_in},
-    deadline::Late,
+    client::{
+        deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        timer::ticks_in,
+    },
     framing::{ConnectionFraming, Framing, Notice},
 };
 
@@ -45,8 +47,9 @@ pub(super) struct SubchannelState<F> {
 /// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
 /// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
 /// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
-/// | `Disconnected` | `Disconnected(Some)`, `Rejected` | `Reconnector`: an attempt has failed |
-/// | `Rejected` | `Disconnected(Some)` | `Reconnector`: the next attempt is due |
+/// | `Disconnected` | `Failed` | `Reconnector`: an attempt has failed |
+/// | `Disconnected` | `Disconnected(Some)` | the same, at a server that has probably restarted |
+/// | `Failed` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
 /// | any | `Released` | `release` |
 #[derive(Debug)]
@@ -59,10 +62,13 @@ pub(super) enum Link {
     /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
     /// answered.
     Ending(Option<Arc<Fault>>),
-    /// There is no connection. The error is from the last attempt. Callers wait for the next one.
+    /// There is no connection, and the next attempt is due. Callers wait for it. The error is from the last one.
     Disconnected(Option<Arc<Error>>),
-    /// The last attempt has failed, and the next one probably fails as well. Callers get the error.
-    Rejected(Arc<Error>),
+    /// The last attempt has failed, and the next one is not due yet. If the failure is permanent, that would fail as well.
+    Failed {
+        error: Arc<Error>,
+        is_permanent: bool,
+    },
     /// The connection has ended, and there is no other.
     Closed(Arc<Fault>),
     /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
@@ -191,7 +197,6 @@ impl<F> SubchannelState<F> {
     pub(super) fn check_waiting(&self, has_greeting: bool) -> Result<()> {
         match &self.link {
             Link::Connected { is_greeted: false } if has_greeting => Err(Error::not_greeted()),
-            Link::Rejected(error) => Err(Error::not_connected(error)),
             Link::Closed(fault) => Err(fault.later_error(&self.peer)),
             _ => Ok(()),
         }

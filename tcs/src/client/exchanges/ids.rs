@@ -11,13 +11,13 @@ use super::Exchanges;
 use crate::{
     Result,
     client::{
+        deadline::CallDeadline,
         fault::{Fault, UNEXPECTED},
         replies::Received,
         requests::EncodeRequest,
         wire::{Expected, Wire},
     },
     conversation::Messages,
-    deadline::CallDeadline,
     framing::{Framing, Notice},
 };
 

@@ -11,11 +11,11 @@ use super::Exchanges;
 use crate::{
     Error, Result,
     client::{
+        deadline::CallDeadline,
         fault::{Fault, UNEXPECTED},
         replies::Received,
         wire::Expected,
     },
-    deadline::CallDeadline,
     framing::Framing,
     runtime::wake_after_others,
 };

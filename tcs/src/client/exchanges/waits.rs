@@ -9,8 +9,7 @@ use std::{
 use super::{Exchanges, MAX_BUFFERED, ids::CancelOnDrop};
 use crate::{
     Error, Result,
-    client::{fault::Fault, replies::Received, timer::Timer},
-    deadline::CallDeadline,
+    client::{deadline::CallDeadline, fault::Fault, replies::Received, timer::Timer},
     framing::Framing,
 };
 
@@ -33,7 +32,7 @@ impl<F: Framing> Exchanges<F> {
         offset: Option<u64>,
         deadline: &CallDeadline,
     ) -> Error {
-        let error = Error::late(&self.peer, deadline);
+        let error = Error::read_timed_out(&self.peer, deadline.late());
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
             _ => error.not_sent(),

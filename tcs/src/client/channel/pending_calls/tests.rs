@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{deadline::Late, framing::Multiplexed};
+use crate::{client::deadline::Late, framing::Multiplexed};
 
 const LIMIT: u32 = 8;
 
@@ -55,7 +55,7 @@ fn replies_are_found_in_any_order_and_slots_used_again() {
     assert_eq!(taken(&mut calls, third), Some(b"3".to_vec()));
     assert_eq!(calls.len(), 0);
     assert!(tick(&mut calls, &mut wakers));
-    assert_eq!(calls.entries.capacity(), 0);
+    assert_eq!(calls.slots.capacity(), 0);
     let again = open(&mut calls, 3);
     reply(&mut calls, b"4", &mut wakers);
     assert_eq!(taken(&mut calls, again), Some(b"4".to_vec()));
@@ -71,11 +71,11 @@ fn burst_leaves_no_memory_when_there_are_no_ticks() {
     for index in indices {
         assert_eq!(taken(&mut calls, index), Some(b"1".to_vec()));
     }
-    assert_eq!(calls.entries.capacity(), 0);
+    assert_eq!(calls.slots.capacity(), 0);
     let index = open(&mut calls, 0);
     calls.abandon(index);
     reply(&mut calls, b"2", &mut Vec::new());
-    assert_eq!((calls.len(), calls.entries.len()), (0, 1));
+    assert_eq!((calls.len(), calls.slots.len()), (0, 1));
 }
 
 /// What the model knows of a call.
@@ -188,7 +188,7 @@ fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
 
 #[test]
 fn large_reply_keeps_no_memory_in_its_slot() {
-    let kept = |calls: &PendingCalls| match &calls.entries[0].result {
+    let kept = |calls: &PendingCalls| match &calls.slots[0].result {
         Ok(buffer) => buffer.capacity(),
         Err(_) => 0,
     };

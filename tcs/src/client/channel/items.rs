@@ -16,9 +16,12 @@ use futures_core::Stream;
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Result,
-    client::{exchanges::ItemCredit, reencode::encode_unframed, timer::DeadlineTimer},
+    client::{
+        deadline::{CallDeadline, DeadlineTimer, Late},
+        exchanges::ItemCredit,
+        requests::encode_unframed,
+    },
     conversation::Messages,
-    deadline::{CallDeadline, Late},
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
@@ -116,11 +119,9 @@ impl<F: Framing> Channel<F> {
             has_items: true,
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
         };
-        let mut subchannel = self.pool.choose_for_call();
-        let call = self
-            .wait_for_room(&mut subchannel, params, &request, deadline.as_mut())
-            .await
-            .inspect_err(count_failure)?;
+        let chosen = self.pool.choose_for_call();
+        let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+        let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
             slot: call.into_slot(),

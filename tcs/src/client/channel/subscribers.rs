@@ -17,7 +17,7 @@ use crate::{
 
 /// Those who receive the events of a connection of a channel, and of its successors.
 #[derive(Debug, Default)]
-pub(super) struct EventHub {
+pub(super) struct Subscribers {
     registered: Mutex<Vec<WeakSubscriber>>,
 }
 
@@ -29,10 +29,10 @@ struct WeakSubscriber {
     has_gap: bool,
 }
 
-impl EventHub {
-    /// Returns `true` if somebody receives events.
-    pub(super) fn has_subscribers(&self) -> bool {
-        !self.registered().is_empty()
+impl Subscribers {
+    /// Returns `true` if nobody receives events.
+    pub(super) fn is_empty(&self) -> bool {
+        self.registered().is_empty()
     }
 
     /// Returns those that were not dropped.
@@ -193,6 +193,6 @@ mod tests {
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }
-        assert_eq!(lock(&subchannel.hub.registered).len(), 1);
+        assert_eq!(lock(&subchannel.subscribers.registered).len(), 1);
     }
 }

@@ -1,0 +1,166 @@
+//! The deadline of a call, and the timer for it.
+
+use std::{
+    fmt,
+    future::pending,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{Error, Peer, Result, deadline::inherited};
+
+/// The deadline of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallDeadline {
+    pub(super) at: Instant,
+    /// The time from the beginning of the call to the deadline.
+    limit: Duration,
+    /// Whether it is that of the function that makes the call.
+    is_inherited: bool,
+}
+
+impl CallDeadline {
+    /// Returns the deadline of a call that begins now and may take `limit`: the earlier one of its own and the
+    /// inherited one. Reads the clock only if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the peer if no time is left.
+    #[inline]
+    pub(super) fn begin(
+        limit: Option<Duration>,
+        peer: impl FnOnce() -> Peer,
+    ) -> Result<Option<Self>> {
+        match (limit, inherited()) {
+            (None, None) => Ok(None),
+            (limit, inherited) => match Self::earlier(limit, inherited) {
+                Some(deadline) if deadline.limit.is_zero() => {
+                    Err(Error::read_timed_out(&peer(), deadline.late()).not_sent())
+                }
+                deadline => Ok(deadline),
+            },
+        }
+    }
+
+    #[cold]
+    fn earlier(limit: Option<Duration>, inherited: Option<Instant>) -> Option<Self> {
+        let now = Instant::now();
+        let left = inherited.map(|at| at.saturating_duration_since(now));
+        let is_inherited = left.is_some_and(|left| limit.is_none_or(|limit| left < limit));
+        let limit = if is_inherited { left } else { limit }?;
+        Some(Self {
+            at: now + limit,
+            limit,
+            is_inherited,
+        })
+    }
+
+    /// Returns the limit, for errors.
+    pub(super) fn late(&self) -> Late {
+        let setting = if self.is_inherited {
+            "what was left of the caller's `request_timeout`"
+        } else {
+            "`deadline`"
+        };
+        Late {
+            limit: self.limit,
+            setting,
+        }
+    }
+}
+
+/// A limit that has passed, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Late {
+    limit: Duration,
+    /// What set it.
+    setting: &'static str,
+}
+
+impl Late {
+    pub(crate) const fn reply_timeout(limit: Duration) -> Self {
+        let setting = "`reply_timeout`";
+        Self { limit, setting }
+    }
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "within {:?} ({})", self.limit, self.setting)
+    }
+}
+
+/// A timer for the deadline of one call. Ready when it has passed.
+#[derive(Debug)]
+pub(super) struct DeadlineTimer {
+    late: Late,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl DeadlineTimer {
+    #[cold]
+    pub(super) fn new(deadline: CallDeadline) -> Self {
+        Self {
+            late: deadline.late(),
+            sleep: Box::pin(sleep_until(deadline.at)),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.sleep.deadline()
+    }
+
+    /// Returns what has passed, if the deadline has.
+    pub(super) fn passed(&self) -> Option<Late> {
+        (Instant::now() >= self.deadline()).then_some(self.late)
+    }
+}
+
+impl Future for DeadlineTimer {
+    type Output = Late;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
+        let late = self.late;
+        self.sleep.as_mut().poll(cx).map(|()| late)
+    }
+}
+
+/// Waits until the deadline has passed. Without one, waits forever.
+pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> Late {
+    match deadline {
+        Some(deadline) => deadline.await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, deadline::with_inherited};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn earlier_deadline_limits_the_call() {
+        let now = Instant::now();
+        let of_call = |limit: Option<Duration>, inherited: Option<Instant>| {
+            with_inherited(inherited, || CallDeadline::begin(limit, Peer::unnamed))
+                .expect("time is left")
+                .map(|deadline| (deadline.at, deadline.limit, deadline.is_inherited))
+        };
+        let earlier = Some((now + SECOND, SECOND, false));
+        assert_eq!(of_call(None, None), None);
+        assert_eq!(of_call(Some(SECOND), None), earlier);
+        assert_eq!(of_call(Some(SECOND), Some(now + 2 * SECOND)), earlier);
+        let inherited = Some((now + SECOND, SECOND, true));
+        assert_eq!(of_call(None, Some(now + SECOND)), inherited);
+        assert_eq!(of_call(Some(2 * SECOND), Some(now + SECOND)), inherited);
+        let passed = with_inherited(Some(now - SECOND), || {
+            CallDeadline::begin(None, Peer::unnamed)
+        });
+        assert_eq!(passed.expect_err("no time").kind(), ErrorKind::TimedOut);
+    }
+}
