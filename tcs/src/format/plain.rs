@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
-use crate::{Response, conversation::Upgrade};
+use crate::{Response, conversation::Upgrade, framing::Block};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -241,6 +241,31 @@ __plain! {
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize,
     NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<usize>,
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
+}
+
+impl<'a> Decode<'a, Plain> for Block<'a> {
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        let bytes = frame.bytes();
+        let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let line = bytes.get(..end).unwrap_or(bytes);
+        let line = str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
+        Ok(Self {
+            line: line.map_err(DecodeError::new)?,
+            block: bytes.get(end + 1..).unwrap_or_default(),
+        })
+    }
+}
+
+/// Writes the block only if it is not empty. To send a line that announces an empty block, end it with `\r\n`.
+impl Encode<Plain> for Block<'_> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(self.line.as_bytes());
+        if !self.block.is_empty() {
+            out.put(b"\r\n");
+            out.put(self.block);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

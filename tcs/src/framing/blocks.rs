@@ -6,7 +6,6 @@ use super::{
     Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parse::skip_or_reject,
     write::make_room,
 };
-use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
 /// Lines, some of which announce a block of bytes: for memcached, beanstalkd, NATS and STOMP's kin.
 ///
@@ -90,34 +89,6 @@ pub struct Block<'a> {
     pub line: &'a str,
     /// The block, or nothing if the line announces none.
     pub block: &'a [u8],
-}
-
-impl<'a> Decode<'a, Plain> for Block<'a> {
-    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        let bytes = frame.bytes();
-        let (line, block) = match memchr::memchr(b'\n', bytes) {
-            Some(at) => (bytes.get(..at), bytes.get(at + 1..)),
-            None => (Some(bytes), None),
-        };
-        let line = line.unwrap_or_default();
-        let line = str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
-        Ok(Self {
-            line: line.map_err(DecodeError::new)?,
-            block: block.unwrap_or_default(),
-        })
-    }
-}
-
-/// Writes the block only if it is not empty. To send a line that announces an empty block, end it with `\r\n`.
-impl Encode<Plain> for Block<'_> {
-    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        out.put(self.line.as_bytes());
-        if !self.block.is_empty() {
-            out.put(b"\r\n");
-            out.put(self.block);
-        }
-        Ok(())
-    }
 }
 
 const END: &[u8] = b"\r\n";
