@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::replace,
     pin::Pin,
     sync::{
         Arc,
@@ -80,7 +81,8 @@ pub struct FaultyStream<S> {
     reading: Half,
     writing: Half,
     cut: Option<(At, Cut)>,
-    state: FaultState,
+    /// Whether it was cut.
+    is_cut: bool,
     /// Whether the sending half is still to be closed, which a stream may do in several polls.
     must_shut_down: bool,
     counts: Option<Arc<ByteCounts>>,
@@ -112,16 +114,6 @@ impl Half {
     };
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FaultState {
-    Open,
-    ReadingEnded,
-    WritingEnded,
-    Closed,
-    Reset,
-    Stalled,
-}
-
 /// How many bytes are read or written at a time.
 #[derive(Debug)]
 enum Chunks {
@@ -146,7 +138,7 @@ impl<S> FaultyStream<S> {
             reading: Half::NEW,
             writing: Half::NEW,
             cut: None,
-            state: FaultState::Open,
+            is_cut: false,
             must_shut_down: false,
             counts: None,
         }
@@ -198,13 +190,16 @@ impl<S> FaultyStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     /// Cuts the connection if it is time. Returns whether this direction goes on, as a poll.
     fn check(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<bool>> {
-        let is_due = match self.cut {
-            Some((At::Read(read), _)) => self.reading.count >= read,
-            Some((At::Written(written), _)) => self.writing.count >= written,
-            None => false,
+        let (end, count, cut_direction, cut) = match self.cut {
+            Some((At::Read(end), cut)) => (end, self.reading.count, Direction::Read, cut),
+            Some((At::Written(end), cut)) => (end, self.writing.count, Direction::Write, cut),
+            None => return Poll::Ready(Ok(true)),
         };
-        if is_due && let Some((at, cut)) = self.cut.take() {
-            self.apply(at, cut);
+        if count < end {
+            return Poll::Ready(Ok(true));
+        }
+        if !replace(&mut self.is_cut, true) {
+            self.apply(cut, cut_direction);
         }
         if self.must_shut_down
             && let Some(stream) = &mut self.stream
@@ -212,29 +207,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         {
             self.must_shut_down = false;
         }
-        match self.state {
-            FaultState::Stalled => Poll::Pending,
-            FaultState::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            FaultState::Closed => Poll::Ready(Ok(false)),
-            FaultState::ReadingEnded => Poll::Ready(Ok(direction == Direction::Write)),
-            FaultState::WritingEnded => Poll::Ready(Ok(direction == Direction::Read)),
-            FaultState::Open => Poll::Ready(Ok(true)),
+        match cut {
+            Cut::Stall => Poll::Pending,
+            Cut::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Cut::Close => Poll::Ready(Ok(false)),
+            Cut::HalfClose => Poll::Ready(Ok(direction != cut_direction)),
         }
     }
 
-    fn apply(&mut self, at: At, cut: Cut) {
-        self.state = match (cut, at) {
-            (Cut::Close, _) => FaultState::Closed,
-            (Cut::Reset, _) => FaultState::Reset,
-            (Cut::Stall, _) => FaultState::Stalled,
-            (Cut::HalfClose, At::Read(_)) => FaultState::ReadingEnded,
-            (Cut::HalfClose, At::Written(_)) => FaultState::WritingEnded,
-        };
-        match self.state {
-            FaultState::Closed => self.stream = None,
-            FaultState::Reset => self.stream.take().into_iter().for_each(reset),
-            FaultState::WritingEnded => self.must_shut_down = true,
-            FaultState::Open | FaultState::ReadingEnded | FaultState::Stalled => {}
+    fn apply(&mut self, cut: Cut, direction: Direction) {
+        match cut {
+            Cut::Close => self.stream = None,
+            Cut::Reset => self.stream.take().into_iter().for_each(reset),
+            Cut::HalfClose => self.must_shut_down = direction == Direction::Write,
+            Cut::Stall => {}
         }
         let waiting = [self.reading.waker.take(), self.writing.waker.take()];
         waiting.into_iter().flatten().for_each(Waker::wake);
