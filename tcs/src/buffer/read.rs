@@ -160,7 +160,7 @@ impl ReadBuffer {
     /// Returns the bytes at a range that [`consume`](Self::consume) returned since the last read. Returns no bytes if
     /// the framing's range was out of bounds.
     #[inline]
-    pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
+    pub(crate) fn bytes_at(&self, range: Range<usize>) -> &[u8] {
         slice(&self.buffer, range)
     }
 
@@ -202,7 +202,7 @@ impl ReadBuffer {
         if bytes.0.try_reserve_exact(length).is_err() {
             return Err(place);
         }
-        bytes.0.extend_from_slice(self.frame(place));
+        bytes.0.extend_from_slice(self.bytes_at(place));
         Ok(OwnedMessage {
             bytes,
             place: 0..length,

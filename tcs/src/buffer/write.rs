@@ -75,7 +75,7 @@ impl WriteBuffer {
     }
 
     /// Returns the bytes of all complete frames in the buffer, sent or not.
-    pub(crate) fn frames(&self) -> &[u8] {
+    pub(crate) fn written(&self) -> &[u8] {
         self.buffer.get(..self.committed).unwrap_or_default()
     }
 

@@ -96,7 +96,7 @@ struct Segment {
 impl Replies {
     #[inline]
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
-        self.buffer.frame(range)
+        self.buffer.bytes_at(range)
     }
 
     pub(super) fn unread(&self) -> usize {

@@ -109,7 +109,7 @@ impl RequestQueue {
 
     /// Returns the bytes from `offset` on, or none if they are not in the queue.
     pub(super) fn bytes_from(&self, offset: u64) -> &[u8] {
-        let frames = self.buffer.frames();
+        let frames = self.buffer.written();
         let start = self.end_offset() - frames.len() as u64;
         let place = offset.checked_sub(start).map(usize::try_from);
         let bytes = place.and_then(|place| frames.get(place.ok()?..));
@@ -191,7 +191,7 @@ pub(super) struct SentRequests(VecDeque<RequestQueue>);
 impl SentRequests {
     /// Takes the requests of `queue`, and leaves it empty.
     pub(super) fn keep(&mut self, queue: &mut RequestQueue) {
-        let bytes = queue.buffer.frames();
+        let bytes = queue.buffer.written();
         if bytes.is_empty() {
             return;
         }

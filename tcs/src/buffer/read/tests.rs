@@ -34,7 +34,7 @@ fn consumed_bytes_leave_and_the_rest_stays() {
     let mut read = ReadBuffer::default();
     fill(&mut read, b"abcdef");
     let frame = read.consume(&(1..3), 4);
-    assert_eq!(read.frame(frame), b"bc");
+    assert_eq!(read.bytes_at(frame), b"bc");
     fill(&mut read, b"gh");
     assert_eq!(unread(&read), b"efgh");
     assert_eq!(read.arrived_of_frame(), 4);

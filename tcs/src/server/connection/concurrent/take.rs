@@ -155,7 +155,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 let busy = limit
                     .err()
                     .unwrap_or_else(|| Rejection::busy(MEMORY_IN_USE));
-                busy.of_request::<P::Framing>(self.buffers.read.frame(place))
+                busy.of_request::<P::Framing>(self.buffers.read.bytes_at(place))
             }
         };
         self.reject(id, rejection);
@@ -279,7 +279,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             self.reject(id, rejection);
         } else if P::Framing::HAS_IDS
             && let FrameKind::Control(code) = parsed.kind
-            && let Some(notice) = Notice::from_frame(code, self.buffers.read.frame(place))
+            && let Some(notice) = Notice::from_frame(code, self.buffers.read.bytes_at(place))
         {
             self.take_notice(notice);
         } else if let Err(error) = check_control(parsed.kind) {
