@@ -152,9 +152,8 @@ impl Acceptor {
     fn reject(&self, incoming: Incoming, rejection: &Rejection) {
         record_rejected(&incoming.peer, rejection);
         // A peer that begins with a handshake would not understand it.
-        if incoming.handshakes.is_empty() {
-            self.rejected
-                .tell(incoming.stream, || self.frames(rejection));
+        if incoming.handshakes.is_empty() && self.rejected.have_room() {
+            self.rejected.tell(incoming.stream, self.frames(rejection));
         }
     }
 

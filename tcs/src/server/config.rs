@@ -248,6 +248,7 @@ mod tests {
             seconds if limit != Limit::NONE && seconds > 0 => format!("{seconds} s"),
             _ => "`None`".to_owned(),
         };
+        let extended = |limit| format!("{}; 1 s more per 64 KiB", time(limit));
         let idle = |limits: Limits| time(limits.idle_timeout);
         let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];
         let [iterative, once] = others.map(|settings| idle(settings.limits));
@@ -319,16 +320,10 @@ mod tests {
                 format!("{} KiB", limits.max_push_queue >> 10),
             ),
             ("max_blocking", settings.max_blocking.to_string()),
-            (
-                "frame_timeout",
-                format!("{}; 1 s more per 64 KiB", time(limits.frame_timeout)),
-            ),
+            ("frame_timeout", extended(limits.frame_timeout)),
             ("request_timeout", time(limits.request_timeout)),
             ("half_close_timeout", time(limits.half_close_timeout)),
-            (
-                "write_timeout",
-                format!("{}; 1 s more per 64 KiB", time(limits.write_timeout)),
-            ),
+            ("write_timeout", extended(limits.write_timeout)),
             ("address", "127.0.0.1:1234".to_owned()),
             ("host", "127.0.0.1".to_owned()),
             ("port", "1234".to_owned()),

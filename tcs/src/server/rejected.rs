@@ -1,14 +1,10 @@
 //! Connections that are rejected before they are served.
 
-use std::{future::poll_fn, io, pin::pin, task::Poll, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{
-    limits::{Deadline, Limit},
-    metrics::count_rejection,
-    registry::Registration,
-};
+use super::{limits::Deadline, metrics::count_rejection, registry::Registration};
 use crate::{
     Peer, Rejection,
     buffer::WriteBuffer,
@@ -29,14 +25,16 @@ const LAST_TIMEOUT: Duration = Duration::from_millis(20);
 pub(super) struct RejectedPeers(Mutex<JoinSet<()>>);
 
 impl RejectedPeers {
-    /// Sends the frames that say why, and closes the connection, in a task of its own. Closes it at once if too many peers
-    /// are being told.
-    pub(super) fn tell(&self, stream: Stream, frames: impl FnOnce() -> WriteBuffer) {
+    /// Returns `true` if another peer can be told. If not, close its connection.
+    pub(super) fn have_room(&self) -> bool {
         let mut told = lock(&self.0);
         while told.try_join_next().is_some() {}
-        if told.len() < MAX_TOLD {
-            told.spawn(tell_within(TIMEOUT, stream, frames()));
-        }
+        told.len() < MAX_TOLD
+    }
+
+    /// Tells a peer, in a task of its own.
+    pub(super) fn tell(&self, stream: Stream, frames: WriteBuffer) {
+        lock(&self.0).spawn(tell(TIMEOUT, stream, frames));
     }
 
     /// Lets those that are being told go on after the end of the server.
@@ -47,7 +45,7 @@ impl RejectedPeers {
 
 /// Tells the peer that holds the last descriptor.
 pub(super) async fn tell_last(stream: Stream, frames: WriteBuffer) {
-    tell_within(LAST_TIMEOUT, stream, frames).await;
+    tell(LAST_TIMEOUT, stream, frames).await;
 }
 
 /// Tells a peer that was registered before it was rejected. Ends at once when the server does.
@@ -56,23 +54,21 @@ pub(super) async fn tell_registered(
     frames: WriteBuffer,
     registration: &mut Registration,
 ) {
-    let deadline = Deadline::after(registration.now(), Limit::from(Some(TIMEOUT)));
-    let mut telling = pin!(tell(stream, frames));
-    poll_fn(|cx| match registration.poll_deadline(deadline, cx) {
-        Poll::Ready(_) => Poll::Ready(()),
-        Poll::Pending => telling.as_mut().poll(cx).map(drop),
-    })
-    .await;
+    tokio::select! {
+        biased;
+        _ = poll_fn(|cx| registration.poll_deadline(Deadline::NEVER, cx)) => {}
+        () = tell(TIMEOUT, stream, frames) => {}
+    }
 }
 
-async fn tell_within(limit: Duration, stream: Stream, frames: WriteBuffer) {
+/// Sends the frames that say why, and closes the connection, within `limit`.
+async fn tell(limit: Duration, mut stream: Stream, mut frames: WriteBuffer) {
+    let telling = async {
+        poll_fn(|cx| frames.poll_flush(cx, &mut stream)).await?;
+        close(stream).await
+    };
     // An error says that the peer is gone.
-    timeout(limit, tell(stream, frames)).await.ok();
-}
-
-async fn tell(mut stream: Stream, mut frames: WriteBuffer) -> io::Result<()> {
-    poll_fn(|cx| frames.poll_flush(cx, &mut stream)).await?;
-    close(stream).await
+    timeout(limit, telling).await.ok();
 }
 
 /// Counts and logs a rejected connection.
