@@ -7,7 +7,7 @@ use proc_macro2::{Span, TokenStream};
 use crate::{
     errors::Errors,
     item::Item,
-    model::{Model, describe::add_description},
+    model::{Model, describe::add_description, handles::check_handles},
     options::{Options, Side},
 };
 
@@ -25,7 +25,8 @@ pub(crate) fn expand(side: Side, options: TokenStream, item: TokenStream) -> Tok
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
     // the function.
     let mut options = Options::parse(side, options, &mut errors);
-    if env::var_os(EDITOR).is_some() {
+    let is_editor = env::var_os(EDITOR).is_some();
+    if is_editor {
         errors.complete_none(side.attribute());
     }
     // Before the path is that inside of a module.
@@ -34,6 +35,7 @@ pub(crate) fn expand(side: Side, options: TokenStream, item: TokenStream) -> Tok
         let other = crate::expand::expand_other(&options, item);
         return errors.add_to(&other, &private);
     };
+    check_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {
         add_description(&options, module, &mut errors);
         options.move_into_module();

@@ -183,9 +183,17 @@ impl Parameters {
             }
         }
         if !has_request && !function.lacks_parameter {
-            let message =
-                "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(function.sig.paren_token.span.join(), message);
+            if function.sig.ident == "main" {
+                let help = "put the attribute before the function that answers requests";
+                errors.at(
+                    &function.sig.ident,
+                    format_args!("`main` is the program: {help}"),
+                );
+            } else {
+                let message =
+                    "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
+                errors.at_span(function.sig.paren_token.span.join(), message);
+            }
         }
         (parameters, request)
     }

@@ -10,6 +10,7 @@ pub(crate) mod family;
 pub(crate) mod field;
 pub(crate) mod generics;
 pub(crate) mod handler;
+pub(crate) mod handles;
 mod message;
 mod name;
 pub(crate) mod operation_attrs;

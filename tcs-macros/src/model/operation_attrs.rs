@@ -100,6 +100,11 @@ pub(crate) fn is_operation_attr(attr: &Attribute) -> bool {
     name_in(attr).is_some()
 }
 
+/// Returns `true` if an attribute is the one of this name, or adds it under a condition.
+pub(super) fn is_operation_attr_of(attr: &Attribute, name: &str) -> bool {
+    name_in(attr) == Some(name)
+}
+
 fn name_in(attr: &Attribute) -> Option<&'static str> {
     let added = added_attrs(&attr.meta);
     let mut words = added.iter().filter_map(|attr| attr.path().get_ident());

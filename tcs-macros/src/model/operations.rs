@@ -9,6 +9,7 @@ use super::{
     family::{Family, FamilyKind},
     generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
+    handles,
     message::resolve_message,
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
@@ -197,12 +198,14 @@ fn resolve_operation<'a>(
         handler.check_unused_params(errors);
     }
     let variant = variant?;
-    for (kind, found) in [
-        (FamilyKind::Streams, &mut attrs.items),
-        (FamilyKind::Receives, &mut attrs.chunks),
+    for (kind, handle, found) in [
+        (FamilyKind::Streams, "Replies", &mut attrs.items),
+        (FamilyKind::Receives, "Requests", &mut attrs.chunks),
     ] {
-        if found.is_none() {
-            *found = resolve_forgotten(kind, function, &variant, errors);
+        let has_handle = handles::has(function, handle, &variant.to_string());
+        if found.is_none() && has_handle {
+            // It was reported. Without messages of an unknown type, rustc would miss theirs as well.
+            *found = Some(Family::of_attr(kind, None, errors));
         }
     }
     if let Some(family) = attrs.items.as_ref().or(attrs.chunks.as_ref())
@@ -234,7 +237,7 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let may_keep = options.given(OptionName::Push).is_some();
     let is_handle = |ty: &Type| {
         let mut words = path_starts(ty.to_token_stream()).into_iter();
-        words.any(|word| is_one_of(&word, &["Push", "PushGroup"]))
+        words.any(|word| is_one_of(&word, &["Push", "PushGroup", "PushGroups"]))
     };
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input
@@ -261,36 +264,6 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
         errors.at(word, message);
     }
     found.is_empty()
-}
-
-/// Reports a handle of items or chunks that are not declared, as in `out: Replies<'_, Rows>`. Returns messages of an
-/// unknown type, so that rustc does not miss theirs as well.
-fn resolve_forgotten(
-    kind: FamilyKind,
-    function: &Function,
-    name: &Ident,
-    errors: &mut Errors,
-) -> Option<Family> {
-    let (attr, messages, example) = kind.of_operation();
-    let handle_name = if kind == FamilyKind::Receives {
-        "Requests"
-    } else {
-        "Replies"
-    };
-    let mut parameters = function.parameters();
-    let handle = parameters.find(|parameter| {
-        let ty = &parameter.ty;
-        let mut words = ty.to_token_stream().into_iter();
-        parameter::is_context(parameter, function)
-            && mentions_one_of(ty, std::slice::from_ref(name))
-            && words.any(|word| word.to_string() == handle_name)
-    })?;
-    let help = format_args!("write `#[{attr}({example})]` before the function");
-    errors.at(
-        &handle.ty,
-        format_args!("the {messages} have no type: {help}"),
-    );
-    Some(Family::of_attr(kind, None, errors))
 }
 
 /// Reports items or chunks whose type depends on a parameter, and those for which no type can have the name.

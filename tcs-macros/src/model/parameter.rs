@@ -2,15 +2,13 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{
-    Attribute, GenericArgument, Pat, PatType, Path, PathArguments, PathSegment, Type,
-    TypeReference, ext::IdentExt as _,
-};
+use syn::{Attribute, Pat, PatType, Path, Type, TypeReference, ext::IdentExt as _};
 
+use super::handles::is_handle;
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{added_attrs, bare, is_named, is_one_of, nearest, upper_camel},
+    syntax::{added_attrs, bare, is_one_of, nearest, upper_camel},
 };
 
 /// The helper attributes.
@@ -149,24 +147,11 @@ pub(super) fn is_context(parameter: &PatType, function: &Function) -> bool {
 /// Returns `true` if no argument can be of this type of the library's: a reference to what is known of the connection,
 /// which no format reads, or a handle that has a generated type in it.
 fn is_of_connection(ty: &Type, function: &Function) -> bool {
-    if is_known_of_connection(ty) {
-        return true;
-    }
-    let Type::Path(path) = bare(ty) else {
-        return false;
-    };
-    let Some(PathSegment { ident, arguments }) = path.path.segments.last() else {
-        return false;
-    };
     let variant = upper_camel(&function.sig.ident.unraw().to_string());
-    let generated = if ident == "Push" {
-        "Protocol"
-    } else {
-        &variant
-    };
-    is_one_of(ident, &["Push", "Replies", "Requests"])
-        && matches!(arguments, PathArguments::AngleBracketed(arguments)
-            if matches!(arguments.args.last(), Some(GenericArgument::Type(ty)) if is_named(ty, generated)))
+    is_known_of_connection(ty)
+        || is_handle(ty, "Push", "Protocol")
+        || is_handle(ty, "Replies", &variant)
+        || is_handle(ty, "Requests", &variant)
 }
 
 /// Returns `true` if a type is `&Peer` or `&ConnectionInfo`.
