@@ -333,7 +333,8 @@ pub trait Framing: Default + Send + 'static {
     /// Returns `true` if this end of a connection can write notices: [`ping`](Self::ping), [`announce`](Self::announce) and
     /// [`notice`](Self::notice) append something.
     ///
-    /// Without them, a server tells chunks from requests, and a client events from replies, only by what is in them.
+    /// A framing that overrides one of these three overrides this as well. Without notices, chunks look like requests, and
+    /// events like replies.
     ///
     /// Default: `false`.
     fn has_notices(side: Side) -> bool {

@@ -69,7 +69,7 @@ impl ConnectionEntry {
     /// Returns the flags. A flag that was set before the waker was set is among them.
     #[inline]
     pub(super) fn flags(&self) -> u8 {
-        // Pairs with `set` and `set_waker`.
+        // Pairs with `signal` and `set_waker`.
         self.flags.load(Ordering::Acquire)
     }
 
@@ -80,7 +80,7 @@ impl ConnectionEntry {
     }
 
     /// Sets a flag, and wakes the task of the connection.
-    pub(super) fn set(&self, flag: u8) {
+    pub(super) fn signal(&self, flag: u8) {
         self.flags.fetch_or(flag, Ordering::AcqRel);
         // Without a lock, because wakers are foreign code.
         let waker = lock(&self.waker).clone();
@@ -114,9 +114,9 @@ impl ConnectionEntry {
 }
 
 /// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
-pub(super) fn set_for_all(flag: u8, entries: &[Arc<ConnectionEntry>]) {
+pub(super) fn signal_each(flag: u8, entries: &[Arc<ConnectionEntry>]) {
     for entry in entries {
-        entry.set(flag);
+        entry.signal(flag);
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, set_for_all},
+    entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, signal_each},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -117,7 +117,7 @@ impl Registry {
         let mut inner = lock(&self.inner);
         inner.totals.connections.accepted += 1;
         let id = inner.totals.connections.accepted;
-        // Under the lock that `set_for_all` takes: a connection that opens while the server begins to drain gets
+        // Under the lock that `signal_all` takes: a connection that opens while the server begins to drain gets
         // the flag from one of the two.
         let entry = Arc::new(ConnectionEntry::new(inner.flags));
         inner.entries.insert(id, Arc::clone(&entry));
@@ -178,7 +178,7 @@ impl Registry {
     fn sweep_at(&self, now: u64) {
         // First, because they look at it when they are woken.
         self.swept_at.store(now, Ordering::Relaxed);
-        self.set_flag(EXPIRED, now);
+        self.signal_due(EXPIRED, now);
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
             self.wake_all();
         }
@@ -195,7 +195,7 @@ impl Registry {
 
     /// Wakes all connections, whose deadlines may have changed.
     fn wake_all(&self) {
-        self.set_flag(0, u64::MAX);
+        self.signal_due(0, u64::MAX);
     }
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
@@ -225,11 +225,11 @@ impl Registry {
         }
         drop(inner);
         if !retired.is_empty() {
-            set_for_all(RETIRE, &retired);
+            signal_each(RETIRE, &retired);
             // Once for each, because it wakes the functions of all connections.
             self.context.drain.raise(now);
         }
-        set_for_all(ABORT, &aborted);
+        signal_each(ABORT, &aborted);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -239,7 +239,7 @@ impl Registry {
     pub(super) async fn drain(&self, abort: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
-        self.set_flag_for_all(DRAIN);
+        self.signal_all(DRAIN);
         let is_empty = || lock(&self.inner).entries.is_empty();
         tokio::select! {
             biased;
@@ -255,23 +255,23 @@ impl Registry {
 
     /// Ends all connections at once.
     pub(super) fn abort(&self) {
-        self.set_flag_for_all(ABORT);
+        self.signal_all(ABORT);
     }
 
     /// Sets a flag for all connections, including those that open later.
-    fn set_flag_for_all(&self, flag: u8) {
+    fn signal_all(&self, flag: u8) {
         lock(&self.inner).flags |= flag;
-        self.set_flag(flag, u64::MAX);
+        self.signal_due(flag, u64::MAX);
         self.context.drain.raise_for_all();
     }
 
     /// Sets a flag for the connections whose deadline is at most `latest`.
-    fn set_flag(&self, flag: u8, latest: u64) {
+    fn signal_due(&self, flag: u8, latest: u64) {
         let inner = lock(&self.inner);
         let is_due = |entry: &&Arc<ConnectionEntry>| entry.is_due(latest);
         let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
         drop(inner);
-        set_for_all(flag, &due);
+        signal_each(flag, &due);
     }
 
     /// Signals the connection that waits longest for a request to close. Returns `false` if none waits.
@@ -289,7 +289,7 @@ impl Registry {
         let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);
         longest.is_some_and(|entry| {
-            entry.set(EVICT);
+            entry.signal(EVICT);
             true
         })
     }
