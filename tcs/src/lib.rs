@@ -54,6 +54,10 @@
 //! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |
 //! | exchange | one request and its reply |
 //! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
+//! | contract | what a client must know of a protocol: its messages, framing and format ([`Contract`](protocol::Contract)); the attributes implement it |
+//! | extractor | a parameter whose type takes its value from the connection: [`FromContext`](protocol::FromContext), [`FromSession`](protocol::FromSession) |
+//! | event | a message that the server sends without a request ([`Push`](protocol::Push)); a *member* of a [`PushGroup`](protocol::PushGroup) is a connection that receives its events |
+//! | item, chunk | one of several messages of a reply ([`Replies`](protocol::Replies)); one of several messages of a request ([`Requests`](protocol::Requests)) |
 //! | operation | a function of a module that is one protocol; each request names the operation that it calls |
 //! | idempotent | safe to execute more than once, as a function that only reads |
 //! | hedge | to send an idempotent request a second time, over another connection, if its reply takes long; the first reply is used |
@@ -407,7 +411,7 @@
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
 //! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | calls of the function, by `outcome`, which is how it ended: `served`, `failed`, `rejected`, `panicked` (or its stream did), or `dropped` before it returned |
+//! | `tcs_calls_total` | counter | requests whose parameters were taken or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call. The wait for a permit of `max_blocking` is in the next one |
 //! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
 //! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
