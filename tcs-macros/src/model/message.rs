@@ -40,7 +40,11 @@ fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors)
         errors.at(&written, format_args!("{what} {help}"));
     }
     if let Some(mutability) = reference.mutability {
-        let help = "is borrowed from what arrived, which is shared: remove `mut`";
+        let help = if what == "a request" {
+            "is borrowed from what arrived: remove `mut`, or write `#[session]` before what the connection keeps"
+        } else {
+            "is borrowed from what arrived, which is shared: remove `mut`"
+        };
         errors.at(&mutability, format_args!("{what} {help}"));
         return None;
     }
