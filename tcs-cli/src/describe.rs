@@ -22,8 +22,8 @@ use crate::{
 
 /// The id of its request, which no other request has.
 const ID: u32 = u32::MAX;
-/// How long a shell waits for the names that complete a line.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a shell waits for the names that complete a line, and an error for its advice.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest description that is read.
 const MAX_LEN: usize = 8 << 20;
 /// How many names an advice has.

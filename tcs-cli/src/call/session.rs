@@ -358,7 +358,8 @@ impl Session<'_> {
             Format::Messagepack => describe::Named::Messagepack,
             _ => describe::Named::Json,
         };
-        let contract = describe::fetch(&mut self.wire, format, self.args.timeout);
+        let limit = self.args.timeout.min(describe::PATIENCE);
+        let contract = describe::fetch(&mut self.wire, format, limit);
         if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
             failure.hint = Some(escaped(contract.advice(name).as_bytes()));
         }

@@ -197,6 +197,16 @@ async fn advice_of_a_server_does_not_change_the_terminal() {
 }
 
 #[tokio::test]
+async fn error_does_not_wait_for_its_advice() {
+    let script = "expect-any\nreject bad-request\nexpect-any\nstall";
+    let peer = scripted(script, &["--format", "json"]).await;
+    let arguments = ["call", &peer.address, "--format", "json", "-o", "lend"];
+    let called = ran(&[&arguments[..], &["--timeout", "1h"]].concat()).await;
+    fails(&called, 1, "rejected (bad request)");
+    peer.followed().await;
+}
+
+#[tokio::test]
 async fn description_does_not_change_the_terminal() {
     let description = "{\\\"protocol\\\":\\\"Bank\u{9b}2J\u{202e}\\\",\\\"operations\\\":[]}";
     let script = format!("expect-any\nsend {{\"describe\":\"{description}\"}}");
