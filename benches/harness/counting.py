@@ -1,13 +1,11 @@
 """Counts what a server or a client does for a request: the difference of a short run and a long
 one."""
 
-import os
 import pathlib
 import re
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from harness.programs import RELEASE, Failed, result, serving
 from harness.talking import talking
@@ -21,6 +19,9 @@ SHAPES = {
     "64 connections": ("64x1", 6_400, 25_600),
     "connect, request, close": ("connect-1", 200, 800),
 }
+
+# Those on one connection, and how many requests are in flight.
+DEPTHS = {"1 in flight": 1, "64 deep": 64}
 
 # The same for the calls of many tasks that share a connection.
 CALL_SHAPES = {
@@ -50,13 +51,10 @@ def instructions(name, shape, wire="framed"):
         return instructions_in(out)
 
     def total(requests, scratch):
-        if wire != "tls" and not name.endswith("json"):
-            return {"instructions": count(requests, scratch / "0")}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            counts = (pool.submit(count, requests, scratch / str(run)) for run in range(COUNTS))
-            return {"instructions": min(done.result() for done in list(counts))}
+        counts = COUNTS if wire == "tls" or name.endswith("json") else 1
+        return min(count(requests, scratch / str(run)) for run in range(counts))
 
-    return difference(total, shape)["instructions"]
+    return difference(total, shape)
 
 
 def peer_instructions(programs, name, client, shape):
@@ -105,26 +103,26 @@ def instructions_in(out):
 
 
 def system_calls(name, shape, wire="framed"):
-    """Returns the system calls for each request, by name."""
+    """Returns the system calls for each request; on several connections, without `epoll_wait`."""
 
     def total(requests, scratch):
         out = scratch / "strace"
         # With -D the server is the process that is started and ended, and strace its companion.
         drive(["strace", "-D", "-f", "-c", "-o", out], name, shape, requests, wire)
-        return calls(wait_for_total(out))
+        made = calls(wait_for_total(out))
+        return made["total"] - (0 if shape in DEPTHS else made.get("epoll_wait", 0))
 
     return difference(total, shape)
 
 
 def allocations(name, shape):
     """Returns the allocations for each request, counted by the allocator of the process."""
-    depth = {"1 in flight": 1, "64 deep": 64}[shape]
-    command = [RELEASE / "allocations", "requests", name, depth]
+    command = [RELEASE / "allocations", "requests", name, DEPTHS[shape]]
     return result(command + form(name), RUN_LIMIT)["allocations"]
 
 
-def idle_bytes(name, connections, wire="framed"):
-    """Returns the bytes on the heap for an idle connection, before and after a request."""
+def idle_bytes(name, connections, state, wire="framed"):
+    """Returns the bytes on the heap for a connection that is "idle", or "idle after a request"."""
 
     def held():
         # The sweep of a server, or whatever else it does later, has a moment first.
@@ -138,10 +136,9 @@ def idle_bytes(name, connections, wire="framed"):
             pass
         start = held()
         with talking([*hold, connections, wire]) as holder:
-            before = held() - start
-            holder.ask()
-            after = held() - start
-    return {"before": before / connections, "after": after / connections}
+            if state != "idle":
+                holder.ask()
+            return (held() - start) / connections
 
 
 def difference(total, shape):
@@ -150,7 +147,7 @@ def difference(total, shape):
         few = total(short, pathlib.Path(scratch))
     with tempfile.TemporaryDirectory() as scratch:
         many = total(long, pathlib.Path(scratch))
-    return {what: (many[what] - few.get(what, 0)) / (long - short) for what in many}
+    return (many - few) / (long - short)
 
 
 def drive(prefix, name, shape, requests, wire="framed"):
