@@ -1,4 +1,4 @@
-//! Streamed replies.
+//! The items of a streamed reply, over a connection.
 
 #[cfg(feature = "stream")]
 use std::pin::Pin;
