@@ -221,12 +221,11 @@ impl Error {
         )
     }
 
-    /// The end of a stream was expected, and there are more items.
+    /// The end of a stream was expected, and there are more items. `methods` take them.
     #[cold]
-    pub(crate) fn items_left(peer: &Peer) -> Self {
-        let source =
-            DecodeError::new("there are items before it, which `next` and `skip_rest` take");
-        Self::decode(peer, source)
+    pub(crate) fn items_left(peer: &Peer, methods: &str) -> Self {
+        let text = format_args!("there are items before it, which {methods}");
+        Self::decode(peer, DecodeError::new(text))
     }
 
     /// The stream has failed, and its error was returned.

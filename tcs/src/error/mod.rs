@@ -169,9 +169,9 @@ impl Error {
             // A resolver that cannot be reached is no other error than a name that does not exist.
             ErrorKind::Resolve => self.innermost().0.source.is_some(),
             // With `InvalidData`, TLS says that the certificate is wrong, or that the server does not speak TLS.
-            ErrorKind::Connect => !self
+            ErrorKind::Connect => self
                 .cause_as::<io::Error>()
-                .is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData),
+                .is_none_or(|cause| cause.kind() != io::ErrorKind::InvalidData),
             _ => false,
         }
     }

@@ -177,7 +177,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             Some(reply) => {
                 P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
             }
-            None if item.is_some() => Err(Error::items_left(&peer)),
+            None if item.is_some() => Err(Error::items_left(&peer, "`next` takes")),
             None => Err(Error::stream_failed(&peer)),
         }
     }

@@ -204,7 +204,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
     /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason, and
-    /// no next one is due. They also wait for a server that restarts: one that has answered within the longest backoff.
+    /// no next one is due. An attempt does not count if the server has answered and is gone for less than the longest
+    /// backoff: it probably restarts.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
     ///
@@ -367,8 +368,8 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// If no address answers, the error of the first one, or of the first that another attempt would not mend, such as a
-    /// rejected login: an error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
+    /// If no address answers, the first error, or the first that another attempt would not mend, such as a rejected login: an
+    /// error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     ///
     /// # Panics

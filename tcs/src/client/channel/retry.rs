@@ -1,11 +1,6 @@
 //! The slow path of a call: it waits for room, and sends a request again.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{future::poll_fn, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -101,24 +96,25 @@ impl<F: Framing> Channel<F> {
 async fn wait_for_reply<'c, F: Framing>(
     call: &mut Call<'c, F>,
     mut hedge: Option<&mut Hedge<'c, '_, F>>,
-    mut deadline: Option<&mut DeadlineTimer>,
+    deadline: Option<&mut DeadlineTimer>,
 ) -> Result<Reply, Box<FailedCall>> {
-    poll_fn(|cx| {
+    let origin = call.origin;
+    let reply = poll_fn(|cx| {
         let reply = call.poll_reply(cx);
-        let reply = match &mut hedge {
+        match &mut hedge {
             Some(hedge) => hedge.poll(cx, reply, call),
             None => reply,
-        };
-        match (reply, &mut deadline) {
-            (Poll::Pending, Some(deadline)) => {
-                let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.origin.peer(), late);
-                Poll::Ready(Err(FailedCall::without_retry(error).into()))
-            }
-            (reply, _) => reply,
         }
-    })
-    .await
+    });
+    tokio::select! {
+        // A reply at the moment of the deadline is returned.
+        biased;
+        reply = reply => reply,
+        late = wait_until_late(deadline) => {
+            let error = Error::reply_timed_out(&origin.peer(), late);
+            Err(FailedCall::without_retry(error).into())
+        }
+    }
 }
 
 /// The retries of one call.

@@ -32,7 +32,7 @@ impl<F: Framing> Exchanges<F> {
         offset: Option<u64>,
         deadline: &CallDeadline,
     ) -> Error {
-        let error = Error::read_timed_out(&self.peer, deadline.late());
+        let error = Error::read_timed_out(&self.peer, deadline.late);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
             _ => error.not_sent(),
