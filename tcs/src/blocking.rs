@@ -12,11 +12,16 @@
 //!
 //! # What is missing
 //!
-//! A blocking connection has no pipeline: threads that share a [`Channel`] have many requests in flight. Nor has it
-//! `stream`, `next_event`, `split`, `over`, `into_parts`, `into_channel` and `start_tls`. A blocking channel has no
-//! `stream`, `subscribe`, `events`, `watch`, `peer` and `service`. For these, for a channel over your own streams, and for one that connects when it is first used, create a
-//! [`tcs::Channel`](crate::Channel) with [`connect_lazily`](crate::client::ChannelOptions::connect_lazily), keep a
-//! clone if you need one, and convert it with `from`.
+//! A blocking connection has no `pipeline`, `stream`, `next_event`, `split`, `over`, `into_parts`, `into_channel` and
+//! `start_tls`. To have many requests in flight, let several threads share a [`Channel`].
+//!
+//! A blocking channel has no `stream`, `subscribe`, `events`, `watch`, `peer` and `service`, and connects at once. For
+//! these, and for a channel that connects when it is first used:
+//!
+//! 1. Create a [`tcs::Channel`](crate::Channel) with
+//!    [`connect_lazily`](crate::client::ChannelOptions::connect_lazily).
+//! 2. Keep a clone of it, if you need its methods.
+//! 3. Convert it with `blocking::Channel::from`.
 //!
 //! # Threads
 //!

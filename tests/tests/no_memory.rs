@@ -8,7 +8,7 @@ use std::fs;
 
 use tcs::{
     ConcurrentServer, ErrorKind, Execution, Rejection, Response,
-    client::ConnectOptions,
+    client::{ChannelOptions, ConnectOptions},
     format::{Encode, EncodeError, Plain, Writer},
     framing::{Codec, Lines},
     protocol::ServerProtocol,
@@ -195,7 +195,8 @@ async fn message_without_memory_for_it_ends_no_process() {
         within(peer.send(frame(b"ghi"))).await;
     })
     .await;
-    let channel = within(options.channel(addr)).await.expect("it listens");
+    let options = ChannelOptions::new(addr).connect_options(options);
+    let channel = within(options.connect()).await.expect("it listens");
     let taken = take_all_but(HOLE);
     let error = within(channel.call_with::<Echo, _>(b"abc", <[u8]>::len)).await;
     assert_eq!(

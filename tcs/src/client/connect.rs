@@ -1,4 +1,4 @@
-//! Connecting.
+//! How a client connects to an address: its name, its sockets, TLS.
 
 #[cfg(unix)]
 use std::path::Path;

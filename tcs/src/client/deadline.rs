@@ -12,14 +12,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{Error, Peer, Result, deadline::inherited};
 
+/// What has set a deadline that is inherited.
+const INHERITED: &str = "what was left of the caller's `request_timeout`";
+
 /// The deadline of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallDeadline {
     pub(super) at: Instant,
-    /// The time from the beginning of the call to the deadline.
-    limit: Duration,
-    /// Whether it is that of the function that makes the call.
-    is_inherited: bool,
+    /// The time from the beginning of the call to the deadline, and what set it.
+    pub(super) late: Late,
 }
 
 impl CallDeadline {
@@ -37,8 +38,8 @@ impl CallDeadline {
         match (limit, inherited()) {
             (None, None) => Ok(None),
             (limit, inherited) => match Self::earlier(limit, inherited) {
-                Some(deadline) if deadline.limit.is_zero() => {
-                    Err(Error::read_timed_out(&peer(), deadline.late()).not_sent())
+                Some(deadline) if deadline.late.limit.is_zero() => {
+                    Err(Error::read_timed_out(&peer(), deadline.late).not_sent())
                 }
                 deadline => Ok(deadline),
             },
@@ -49,26 +50,14 @@ impl CallDeadline {
     fn earlier(limit: Option<Duration>, inherited: Option<Instant>) -> Option<Self> {
         let now = Instant::now();
         let left = inherited.map(|at| at.saturating_duration_since(now));
-        let is_inherited = left.is_some_and(|left| limit.is_none_or(|limit| left < limit));
-        let limit = if is_inherited { left } else { limit }?;
+        let (limit, setting) = match left {
+            Some(left) if limit.is_none_or(|limit| left < limit) => (left, INHERITED),
+            _ => (limit?, "`deadline`"),
+        };
         Some(Self {
             at: now + limit,
-            limit,
-            is_inherited,
+            late: Late { limit, setting },
         })
-    }
-
-    /// Returns the limit, for errors.
-    pub(super) fn late(&self) -> Late {
-        let setting = if self.is_inherited {
-            "what was left of the caller's `request_timeout`"
-        } else {
-            "`deadline`"
-        };
-        Late {
-            limit: self.limit,
-            setting,
-        }
     }
 }
 
@@ -104,7 +93,7 @@ impl DeadlineTimer {
     #[cold]
     pub(super) fn new(deadline: CallDeadline) -> Self {
         Self {
-            late: deadline.late(),
+            late: deadline.late,
             sleep: Box::pin(sleep_until(deadline.at)),
         }
     }
@@ -149,13 +138,13 @@ mod tests {
         let of_call = |limit: Option<Duration>, inherited: Option<Instant>| {
             with_inherited(inherited, || CallDeadline::begin(limit, Peer::unnamed))
                 .expect("time is left")
-                .map(|deadline| (deadline.at, deadline.limit, deadline.is_inherited))
+                .map(|deadline| (deadline.at, deadline.late.limit, deadline.late.setting))
         };
-        let earlier = Some((now + SECOND, SECOND, false));
+        let earlier = Some((now + SECOND, SECOND, "`deadline`"));
         assert_eq!(of_call(None, None), None);
         assert_eq!(of_call(Some(SECOND), None), earlier);
         assert_eq!(of_call(Some(SECOND), Some(now + 2 * SECOND)), earlier);
-        let inherited = Some((now + SECOND, SECOND, true));
+        let inherited = Some((now + SECOND, SECOND, INHERITED));
         assert_eq!(of_call(None, Some(now + SECOND)), inherited);
         assert_eq!(of_call(Some(2 * SECOND), Some(now + SECOND)), inherited);
         let passed = with_inherited(Some(now - SECOND), || {

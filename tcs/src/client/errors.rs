@@ -65,7 +65,7 @@ impl Error {
     }
 }
 
-/// The errors of waiting for a connection of a channel.
+/// The errors of a wait for a connection of a channel.
 impl Error {
     pub(crate) fn no_room(peer: &Peer, late: Late) -> Self {
         let message = format!(
@@ -135,7 +135,7 @@ impl Error {
     }
 }
 
-/// The errors of requests that may have been executed, and the one that says that nothing was sent.
+/// The errors of requests that may have been executed.
 impl Error {
     pub(crate) fn rejected(peer: &Peer, source: Rejection) -> Self {
         // The function has executed the request, so its error is an answer.
@@ -189,12 +189,6 @@ impl Error {
         let message = format!("cannot receive from {peer}");
         Self::with_peer(peer, ErrorKind::Io, Execution::Unknown, message).with_source(source)
     }
-
-    /// Changes an error of a request to that of one that was not sent, or of a wait without a request.
-    #[cold]
-    pub(crate) fn not_sent(self) -> Self {
-        self.with_execution(Execution::NotSent)
-    }
 }
 
 /// The errors of messages that cannot be read.
@@ -227,12 +221,11 @@ impl Error {
         )
     }
 
-    /// The end of a stream was expected, and there are more items.
+    /// The end of a stream was expected, and there are more items. `methods` take them.
     #[cold]
-    pub(crate) fn items_left(peer: &Peer) -> Self {
-        let source =
-            DecodeError::new("there are items before it, which `next` and `skip_rest` take");
-        Self::decode(peer, source)
+    pub(crate) fn items_left(peer: &Peer, methods: &str) -> Self {
+        let text = format_args!("there are items before it, which {methods}");
+        Self::decode(peer, DecodeError::new(text))
     }
 
     /// The stream has failed, and its error was returned.

@@ -1,4 +1,6 @@
-//! The exchanges of a connection. Each of them has three steps:
+//! The exchanges of a connection.
+//!
+//! Each of them has three steps:
 //!
 //! 1. Skip what earlier exchanges have left, such as replies for which nobody waits any more (`abandoned.rs`).
 //! 2. Queue the request, which is then in flight (`in_flight.rs`).
@@ -333,7 +335,7 @@ impl<F> Exchanges<F> {
     }
 
     /// Returns `true` if no reply is to come, not even to a request that was abandoned.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
     }
 

@@ -131,7 +131,7 @@ fn is_closed_by_peer(error: &io::Error) -> bool {
 
 /// Copies an I/O error, because each request gets its own. The type is not `Clone`.
 ///
-/// The copy is text. Later copies therefore run no foreign code, which must not run under the lock of a channel.
+/// The copy is text. Later copies therefore run no code of the user's, which must not run under the lock of a channel.
 #[cold]
 pub(super) fn clone_io_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {

@@ -1,4 +1,4 @@
-//! Streamed replies.
+//! The items of a streamed reply, over a connection.
 
 #[cfg(feature = "stream")]
 use std::pin::Pin;
@@ -200,7 +200,10 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         } = self;
         match state {
             StreamState::Ended(reply) => connection.decode(reply, |reply, _| Ok(reply)),
-            StreamState::Open if item.is_some() => Err(Error::items_left(connection.peer())),
+            StreamState::Open if item.is_some() => Err(Error::items_left(
+                connection.peer(),
+                "`next` and `skip_rest` take",
+            )),
             StreamState::Open | StreamState::Failed => Err(Error::stream_failed(connection.peer())),
         }
     }

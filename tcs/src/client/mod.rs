@@ -1,8 +1,7 @@
-//! Clients, their options, and pipelines.
+//! Clients and their options.
 //!
-//! [`Client`](crate::Client) is for one exchange, [`Connection`](crate::Connection) for many exchanges of
-//! one task, and [`Channel`](crate::Channel) for many tasks that share its connections, which it makes again when they
-//! end.
+//! [`Client`](crate::Client) is for one exchange, and [`Connection`](crate::Connection) for many exchanges of one task.
+//! Many tasks can share a [`Channel`](crate::Channel), which reconnects.
 //!
 //! # More than one request, or one reply
 //!
@@ -13,18 +12,21 @@
 //! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
 //! | pushes events between replies, or is used by two tasks | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
-//! A streamed reply comes in its turn: the replies to later requests follow it. So a long stream needs a connection of its
-//! own, or the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. If an ordinary call gets a stream, it returns an error
-//! of the kind [`Reply`](crate::ErrorKind::Reply), and no item reaches another call. Events come at any time, also during
-//! calls and between items, and are kept in order until they are received, up to
+//! Replies come in the order of the requests, so a long stream delays the replies after it. Give it a connection of its
+//! own, or use the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. A call that expects
+//! one reply and gets a stream returns an error of the kind [`Reply`](crate::ErrorKind::Reply).
+//!
+//! Events arrive at any time. They are kept in order until they are received, up to
 //! [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
 //! [`LengthPrefixed`](crate::framing::LengthPrefixed) and `Multiplexed` distinguish items, events and replies. With
-//! other framings, all three are ordinary messages. The protocol distinguishes events from replies with
-//! [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), and [`Connection::receive`](crate::Connection::receive) receives the
-//! items after the first one.
+//! other framings, all three are ordinary messages:
 //!
-//! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] become a `futures_core::Stream` by their method `owned`.
+//! - The protocol says which messages are events ([`IS_EVENT`](crate::protocol::Contract::IS_EVENT)).
+//! - The first item is the reply to the call. [`Connection::receive`](crate::Connection::receive) receives the others.
+//!
+//! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] have a method `owned`, which returns a
+//! `futures_core::Stream`.
 
 pub(crate) mod channel;
 mod connect;

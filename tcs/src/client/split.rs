@@ -4,7 +4,7 @@
 //! waker that wakes both: a half that is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
 //! connection.
 //!
-//! Wakers and what encodes requests are foreign code, which may use the other half: neither runs under the lock.
+//! Wakers and what encodes requests are the user's code, which may use the other half: neither runs under the lock.
 
 use std::{
     fmt,
@@ -426,7 +426,7 @@ impl<F: Framing> SharedExchanges<F> {
             if exchanges.awaited() == 0 && accepted == Accepted::Replies && !self.has_sender {
                 return Poll::Ready(Ok(None));
             }
-            if exchanges.is_at_rest() && !awaits_greeting {
+            if exchanges.is_idle() && !awaits_greeting {
                 exchanges.end_reply_wait();
             }
             let expected = if awaits_greeting {
@@ -437,7 +437,7 @@ impl<F: Framing> SharedExchanges<F> {
             let received = match exchanges.poll_any(cx, expected) {
                 Poll::Ready(Ok(received)) => received,
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(exchanges.fail(fault))),
-                Poll::Pending if exchanges.is_at_rest() && !awaits_greeting => {
+                Poll::Pending if exchanges.is_idle() && !awaits_greeting => {
                     return Poll::Pending;
                 }
                 Poll::Pending => return exchanges.poll_reply_timeout(cx),

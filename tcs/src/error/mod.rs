@@ -106,11 +106,17 @@ impl Error {
         Self::new(ErrorKind::Other, source.to_string())
     }
 
-    /// Changes what an error of a request says to what is known after all attempts.
+    /// Changes whether the request was executed.
     #[cold]
     pub(crate) fn with_execution(mut self, execution: Execution) -> Self {
         self.0.execution = execution;
         self
+    }
+
+    /// Changes an error of a request to that of one that was not sent, or of a wait without a request.
+    #[cold]
+    pub(crate) fn not_sent(self) -> Self {
+        self.with_execution(Execution::NotSent)
     }
 
     /// Returns the kind of this error.
@@ -161,9 +167,11 @@ impl Error {
         match self.0.kind {
             ErrorKind::TimedOut | ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => true,
             // A resolver that cannot be reached is no other error than a name that does not exist.
-            ErrorKind::Resolve => self.cause().0.source.is_some(),
+            ErrorKind::Resolve => self.innermost().0.source.is_some(),
             // With `InvalidData`, TLS says that the certificate is wrong, or that the server does not speak TLS.
-            ErrorKind::Connect => self.io_error_kind() != Some(io::ErrorKind::InvalidData),
+            ErrorKind::Connect => self
+                .cause_as::<io::Error>()
+                .is_none_or(|cause| cause.kind() != io::ErrorKind::InvalidData),
             _ => false,
         }
     }
@@ -185,30 +193,24 @@ impl Error {
         }
     }
 
-    /// Returns the kind of the I/O error that is the cause, if one is.
-    fn io_error_kind(&self) -> Option<io::ErrorKind> {
-        let source = self
-            .cause()
-            .0
-            .source
-            .as_ref()?
-            .downcast_ref::<io::Error>()?;
-        Some(source.kind())
+    /// Returns the reason of the server, if it has rejected the request. If it has rejected an earlier one for good, this one
+    /// was not sent.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.cause_as()
     }
 
-    /// Returns the error because of which a channel has no connection, or this one.
-    fn cause(&self) -> &Self {
-        let cause = self.0.source.as_ref().and_then(|source| {
+    /// Returns the source of the innermost error, if it is a `T`.
+    fn cause_as<T: StdError + 'static>(&self) -> Option<&T> {
+        self.innermost().0.source.as_ref()?.downcast_ref()
+    }
+
+    /// Returns the innermost error of this type among the sources, or this one.
+    fn innermost(&self) -> &Self {
+        let source = self.0.source.as_ref().and_then(|source| {
             let shared = source.downcast_ref::<Arc<Self>>().map(AsRef::as_ref);
             shared.or_else(|| source.downcast_ref())
         });
-        cause.map_or(self, Self::cause)
-    }
-
-    /// Returns the reason of the server, if it rejected the request, or an earlier one for good: this request
-    /// was then not sent.
-    pub fn rejection(&self) -> Option<&Rejection> {
-        self.cause().0.source.as_ref()?.downcast_ref()
+        source.map_or(self, Self::innermost)
     }
 
     /// Returns the address of the server, or the address to listen on, if there is one.

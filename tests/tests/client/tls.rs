@@ -3,8 +3,11 @@
 use std::{env, fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
-    Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
-    framing::LengthPrefixed, server_protocol, transport::ClientTls,
+    Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution,
+    client::{ChannelOptions, ConnectOptions},
+    framing::LengthPrefixed,
+    server_protocol,
+    transport::ClientTls,
 };
 use tcs_tests::{
     RawPeer,
@@ -121,9 +124,13 @@ async fn channel_over_tls_connects_again_to_a_server_that_was_restarted() {
     let first = start(server()).await;
     let addr = first.addr();
     let options = with(ClientTls::with_roots(root.file()).expect("a root"));
-    let channel: Channel = within(options.channel(tls(addr)))
-        .await
-        .expect("a handshake");
+    let channel: Channel = within(
+        ChannelOptions::new(tls(addr))
+            .connect_options(options)
+            .connect(),
+    )
+    .await
+    .expect("a handshake");
     let reply = within(channel.call_with::<Echo, _>("one", str::to_owned)).await;
     assert_eq!(reply.expect("a reply"), "one");
     first.stopped().await;
@@ -386,9 +393,13 @@ async fn channel_says_goodbye() {
     let (root, identity) = localhost();
     let options = with(ClientTls::with_roots(root.file()).expect("a root"));
     let (addr, accepting) = raw_server(identity.raw_server(None)).await;
-    let channel: Channel<LengthPrefixed> = within(options.channel(tls(addr)))
-        .await
-        .expect("a handshake");
+    let channel: Channel<LengthPrefixed> = within(
+        ChannelOptions::new(tls(addr))
+            .connect_options(options)
+            .connect(),
+    )
+    .await
+    .expect("a handshake");
     let mut stream = within(accepting)
         .await
         .expect("no panic")

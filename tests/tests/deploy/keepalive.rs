@@ -24,23 +24,30 @@ async fn idle_peer_that_answers_stays_beyond_the_limit<K: Kind>() {
     server.stopped().await;
 }
 
-/// Runs the program `unreachable` in a network of its own. Returns what it says of its connections, or nothing if
-/// this machine allows no namespaces.
-async fn unreachable(end: &str, seconds: &str) -> Option<Vec<String>> {
-    if is_missing("unshare") || is_missing("ip") {
-        return None;
+/// Returns `true` if `unshare` can run programs in these namespaces here.
+pub(super) async fn can_unshare(namespaces: &[&str]) -> bool {
+    if is_missing("unshare") {
+        return false;
     }
-    let namespace = ["--map-root-user", "--net"];
-    let probe = Process::start("unshare", [&namespace[..], &["true"]].concat());
+    let probe = Process::start("unshare", [namespaces, &["true"]].concat());
     let probe = probe.finished().await;
     if !probe.status.success() {
         // Not with `eprintln!`, because the harness hides what a test that passes prints.
-        let text = format!("skipped: no network namespaces here: {}", probe.stderr);
+        let text = format!("skipped: no such namespaces here: {}", probe.stderr);
         let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
         assert!(!is_ci, "{text}");
         std::io::stderr()
             .write_all(text.as_bytes())
             .expect("it is open");
+    }
+    probe.status.success()
+}
+
+/// Runs the program `unreachable` in a network of its own. Returns what it says of its connections, or nothing if
+/// this machine allows no namespaces.
+async fn unreachable(end: &str, seconds: &str) -> Option<Vec<String>> {
+    let namespace = ["--map-root-user", "--net"];
+    if is_missing("ip") || !can_unshare(&namespace).await {
         return None;
     }
     let program = [env!("CARGO_BIN_EXE_unreachable"), end, seconds];

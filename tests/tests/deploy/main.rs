@@ -7,6 +7,7 @@
 mod haproxy;
 mod keepalive;
 mod load;
+mod names;
 mod own_addrs;
 mod pages;
 mod proxy;

@@ -1,4 +1,4 @@
-//! Which part of the calls of a channel may be retries.
+//! The limit of the retries of a channel, as a part of its calls.
 
 use std::mem::replace;
 

@@ -19,7 +19,10 @@ use super::{
 use crate::client::fault::Fault;
 use crate::{
     Error, Peer, Result,
-    client::requests::encode_into,
+    client::{
+        deadline::{CallDeadline, DeadlineTimer},
+        requests::encode_into,
+    },
     format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
@@ -132,6 +135,13 @@ impl<F: Framing> Channel<F> {
         })
     }
 
+    /// Begins the deadline of a call, if it has one.
+    pub(super) fn begin_deadline(&self) -> Result<Option<DeadlineTimer>> {
+        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
+        let deadline = deadline.inspect_err(|_| self.pool.stats.count_failure())?;
+        Ok(deadline.map(DeadlineTimer::new))
+    }
+
     /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
@@ -185,7 +195,7 @@ impl<'s, F: Framing> Call<'s, F> {
         params: CallParams,
         request: &[u8],
     ) -> Result<Option<Self>> {
-        // A waker is foreign code. It is cloned before the lock is taken, and, if there is no room, dropped
+        // A waker is the user's code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, because that is declared later.
         let waker = waker.clone();
         let CallParams {

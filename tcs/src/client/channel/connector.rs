@@ -1,4 +1,4 @@
-//! How a channel makes its connections.
+//! How a channel makes its connections, and how long it waits before it does.
 
 use std::{
     future::poll_fn,

@@ -44,7 +44,7 @@ pub(super) struct Driver<F: Framing> {
     /// Ends calls that are late, and finds cancels without an answer. It runs while slots are in use, so that a call reads
     /// no clock.
     ticker: Option<Ticker>,
-    /// Ends a lasting connection that is idle or old, and sends pings.
+    /// Closes or replaces a connection that is idle or old, and sends pings.
     upkeep: Option<Upkeep>,
     /// The attempt to open the next connection, while this one is old and still used.
     replacing: Option<BoxFuture<Result<Connection<F>>>>,

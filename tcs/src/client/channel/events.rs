@@ -305,7 +305,7 @@ impl<P: Contract, T> fmt::Debug for OwnedEvents<P, T> {
     }
 }
 
-/// Takes the waker, so that a driver with a lock does not drop it. It is foreign code.
+/// Takes the waker, so that a driver with a lock does not drop it. It is the user's code.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
         self.subscriber.forget_waker();

@@ -1,4 +1,4 @@
-//! The second request of a call whose reply takes long.
+//! Hedging: the second request of a call whose reply takes long.
 
 use std::{
     mem::swap,
@@ -25,7 +25,8 @@ pub(super) struct Hedge<'c, 'r, F: Framing> {
     /// Until the request is sent.
     delay: Option<Pin<Box<Sleep>>>,
     second: Option<Call<'c, F>>,
-    was_sent: bool,
+    /// Whether the request was sent a second time.
+    pub(super) was_sent: bool,
 }
 
 impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
@@ -79,11 +80,6 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         }
         self.second = None;
         Poll::Pending
-    }
-
-    /// Returns `true` if the request was sent a second time.
-    pub(super) const fn was_sent(&self) -> bool {
-        self.was_sent
     }
 
     /// Sends the request again over another connection that is open, if there is one and the budget has a retry left.

@@ -1,4 +1,4 @@
-//! Streamed replies on a channel.
+//! The items of a streamed reply, over a channel.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel:
 use crate::{
     Error, Result,
     client::{
-        deadline::{CallDeadline, DeadlineTimer, Late},
+        deadline::{DeadlineTimer, Late},
         exchanges::ItemCredit,
         requests::encode_unframed,
     },
@@ -108,9 +108,7 @@ impl<F: Framing> Channel<F> {
         }
         let start = Start::now();
         let count_failure = |_: &Error| self.pool.stats.count_failure();
-        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
-        let deadline = deadline.inspect_err(count_failure)?;
-        let mut deadline = deadline.map(DeadlineTimer::new);
+        let mut deadline = self.begin_deadline()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
@@ -179,7 +177,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             Some(reply) => {
                 P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
             }
-            None if item.is_some() => Err(Error::items_left(&peer)),
+            None if item.is_some() => Err(Error::items_left(&peer, "`next` takes")),
             None => Err(Error::stream_failed(&peer)),
         }
     }

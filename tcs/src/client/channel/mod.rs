@@ -1,11 +1,15 @@
 //! A client that many tasks share.
 //!
-//! 1. A call encodes its request. Then it takes a slot, adds the request to the shared queue, leaves its waker, and wakes
-//!    the driver if that waits ([`call`]): one lock, no allocation.
-//! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
-//!    the callers, and sends ([`driver`]).
-//! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
-//!    ([`pending_calls`]).
+//! A channel has a [`pool`] of connections. Each of them is a [`subchannel`], which calls share with a task. The task is a
+//! [`reconnector`]: it connects, by the [`connector`], and runs the [`driver`] of the connection. A call goes like this:
+//!
+//! 1. The [`call`] encodes its request. Under the lock, it takes a slot of the [`pending_calls`] for its waker, and adds
+//!    the request to the queue. It wakes the driver if that waits.
+//! 2. Under the lock, the driver copies each reply that it has read into the slot of its call, and takes the queue. Then it
+//!    wakes the callers, and sends.
+//! 3. The call takes the reply out of its slot, and decodes it without the lock.
+//!
+//! A call that finds no [`room`], or whose request fails, goes on in [`retry`].
 
 use std::{fmt, sync::Arc, time::Duration};
 

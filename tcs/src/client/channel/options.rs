@@ -204,7 +204,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
     /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason, and
-    /// no next one is due. They also wait for a server that restarts: one that has answered within the longest backoff.
+    /// no next one is due. An attempt does not count if the server has answered and is gone for less than the longest
+    /// backoff: it probably restarts.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
     ///
@@ -367,8 +368,8 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// If no address answers, the error of the first one, or of the first that another attempt would not mend, such as a
-    /// rejected login: an error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
+    /// If no address answers, the first error, or the first that another attempt would not mend, such as a rejected login: an
+    /// error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     ///
     /// # Panics
@@ -478,29 +479,6 @@ impl<F: Framing> ChannelOptions<F> {
     }
 }
 
-impl ConnectOptions {
-    /// Connects like [`connect`](Self::connect), and returns a channel, which many tasks can share. It reconnects when
-    /// the connection has ended. [`ChannelOptions`] has the other settings of channels.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`ChannelOptions::connect`].
-    ///
-    /// # Panics
-    ///
-    /// As [`connect`](Self::connect) does.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
-        ChannelOptions::new(address)
-            .connect_options(self.clone())
-            .connect()
-            .await
-    }
-}
-
 /// Returns a limit that can be added to the clock.
 fn clamped(limit: impl Into<Option<Duration>>) -> Option<Duration> {
     limit.into().map(|limit| limit.min(MAX_TIMEOUT))
@@ -517,8 +495,13 @@ impl<F: Framing> fmt::Debug for ChannelOptions<F> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        time::advance,
+    };
+
     use super::*;
-    use crate::framing::Lines;
+    use crate::{ErrorKind, framing::Lines, panics::lock};
 
     /// Returns the keepalive timeout in seconds of a channel with pings.
     fn keepalive<F: Framing>() -> Option<u64> {
@@ -537,5 +520,35 @@ mod tests {
     fn interval_of_pings_changes_nothing_if_the_framing_has_none() {
         assert_eq!(keepalive::<LengthPrefixed>(), Some(30));
         assert_eq!(keepalive::<Lines>(), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_restarts_is_waited_for_until_the_longest_backoff_though_another_fails_for_good()
+     {
+        let wrong = async || Err::<DuplexStream, _>(io::ErrorKind::InvalidData.into());
+        let (near, mut far) = duplex(64);
+        // It accepts one connection, and is gone afterwards.
+        let near = Mutex::new(Some(near));
+        let restarts = move || {
+            let near = lock(&near).take().map(Stream::new);
+            let opened = near.ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
+            Box::pin(async { opened }) as _
+        };
+        let mut options = ChannelOptions::<LengthPrefixed>::over(wrong);
+        options.targets.push(Target::Stream(Box::new(restarts)));
+        let channel = options.connect().await.expect("one accepts");
+        let answer = async move {
+            let mut request = [0; 5];
+            far.read_exact(&mut request).await.expect("a request");
+            far.write_all(&request).await.expect("it is open");
+        };
+        let (reply, ()) = tokio::join!(channel.reply_to_bytes(false, b"x"), answer);
+        assert!(reply.is_ok());
+        advance(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        let error = channel.reply_to_bytes(false, b"x").await.map(drop);
+        assert_eq!(error.expect_err("both fail").kind(), ErrorKind::Connect);
+        let waited = began.elapsed().as_secs();
+        assert!((8..=20).contains(&waited), "{waited} s");
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of a channel, oldest first.
+//! The calls of a connection that wait for their replies, oldest first.
 
 use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 
@@ -14,7 +14,7 @@ const NONE: u32 = u32::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
 const MAX_IDLE_SLOTS: usize = 64;
 
-/// The calls of a channel, each in a slot with an index.
+/// The calls of a connection, each in a slot with an index.
 ///
 /// A freed slot is reused with its buffer, so that a call allocates nothing. Two lists are linked
 /// through the slots: the free slots, and the calls whose replies are still to come, in the order of their requests. A

@@ -1,5 +1,6 @@
-//! The task that keeps one connection of a channel: it connects when a call needs it, drives the connection, and connects
-//! again when that has ended.
+//! The task of one connection of a channel.
+//!
+//! It connects when a call needs it, drives the connection, and connects again when that has ended.
 
 use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, thread::panicking, time::Duration};
 

@@ -1,11 +1,6 @@
-//! When a call is made again.
+//! The slow path of a call: it waits for room, and sends a request again.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{future::poll_fn, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +17,7 @@ use super::{
 use crate::{
     Error, Execution, Result,
     client::{
-        deadline::{CallDeadline, DeadlineTimer, wait_until_late},
+        deadline::{DeadlineTimer, wait_until_late},
         options::MAX_TIMEOUT,
     },
     framing::Framing,
@@ -31,28 +26,6 @@ use crate::{
 /// The wait before the first retry of a request that the server has rejected or lost. It doubles with each retry.
 const MIN_WAIT: Duration = Duration::from_millis(10);
 const MAX_WAIT: Duration = Duration::from_secs(1);
-
-/// Whether a request is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retry {
-    Never,
-    /// Nothing of it was sent, so a retry is no load for the server.
-    AtOnce,
-    /// After a wait, and within the budget.
-    Later,
-}
-
-impl Retry {
-    /// Decides about a request that has failed with `error`, by whether it can have been executed.
-    fn after(error: &Error, is_idempotent: bool) -> Self {
-        match error.execution() {
-            Execution::NotSent => Self::AtOnce,
-            Execution::NotExecuted if error.is_retryable() => Self::Later,
-            Execution::Unknown if is_idempotent && error.is_connection_lost() => Self::Later,
-            _ => Self::Never,
-        }
-    }
-}
 
 /// Returns `first`, doubled this many times, up to `most`.
 pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
@@ -77,9 +50,7 @@ impl<F: Framing> Channel<F> {
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
-        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
-        let deadline = deadline.inspect_err(|_| stats.count_failure())?;
-        let mut deadline = deadline.map(DeadlineTimer::new);
+        let mut deadline = self.begin_deadline()?;
         let params = CallParams {
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
             has_greeting,
@@ -113,7 +84,7 @@ impl<F: Framing> Channel<F> {
                     return Ok((reply, call.origin));
                 }
                 Err(error) => {
-                    was_hedged = hedge.is_some_and(|hedge| hedge.was_sent());
+                    was_hedged = hedge.is_some_and(|hedge| hedge.was_sent);
                     failure = Some((call.origin, error));
                 }
             }
@@ -125,24 +96,25 @@ impl<F: Framing> Channel<F> {
 async fn wait_for_reply<'c, F: Framing>(
     call: &mut Call<'c, F>,
     mut hedge: Option<&mut Hedge<'c, '_, F>>,
-    mut deadline: Option<&mut DeadlineTimer>,
+    deadline: Option<&mut DeadlineTimer>,
 ) -> Result<Reply, Box<FailedCall>> {
-    poll_fn(|cx| {
+    let origin = call.origin;
+    let reply = poll_fn(|cx| {
         let reply = call.poll_reply(cx);
-        let reply = match &mut hedge {
+        match &mut hedge {
             Some(hedge) => hedge.poll(cx, reply, call),
             None => reply,
-        };
-        match (reply, &mut deadline) {
-            (Poll::Pending, Some(deadline)) => {
-                let late = ready!(Pin::new(deadline).poll(cx));
-                let error = Error::reply_timed_out(&call.origin.peer(), late);
-                Poll::Ready(Err(FailedCall::without_retry(error).into()))
-            }
-            (reply, _) => reply,
         }
-    })
-    .await
+    });
+    tokio::select! {
+        // A reply at the moment of the deadline is returned.
+        biased;
+        reply = reply => reply,
+        late = wait_until_late(deadline) => {
+            let error = Error::reply_timed_out(&origin.peer(), late);
+            Err(FailedCall::without_retry(error).into())
+        }
+    }
 }
 
 /// The retries of one call.
@@ -189,7 +161,7 @@ impl<'c> Retries<'c> {
     }
 
     /// Waits until a request that has failed at `origin` may be sent again, and returns it. Returns the error if it may
-    /// not.
+    /// not, by whether the request can have been executed.
     async fn next<F: Framing>(
         &mut self,
         origin: Origin<'c, F>,
@@ -202,19 +174,25 @@ impl<'c> Retries<'c> {
         let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
             return Err(error);
         };
+        let is_load = match error.execution() {
+            Execution::NotSent => false,
+            Execution::NotExecuted if error.is_retryable() => true,
+            Execution::Unknown if is_idempotent && error.is_connection_lost() => true,
+            _ => return Err(error),
+        };
+        let wait = if is_load {
+            wait_before(self.count)
+        } else {
+            Duration::ZERO
+        };
         let now = Instant::now();
         let limit = subchannel.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
         let end = *self.end.get_or_insert(now + limit.min(MAX_TIMEOUT));
-        let retry = Retry::after(&error, is_idempotent);
-        let wait = match retry {
-            Retry::Later => wait_before(self.count),
-            Retry::AtOnce | Retry::Never => Duration::ZERO,
-        };
         let is_late = deadline.as_ref().is_some_and(|it| it.passed().is_some());
-        if now + wait >= end || is_late || retry == Retry::Never {
+        if now + wait >= end || is_late {
             return Err(error);
         }
-        if retry == Retry::Later {
+        if is_load {
             self.withdrawal = budget.withdraw();
             if self.withdrawal.is_none() {
                 return Err(error);

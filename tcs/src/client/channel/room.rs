@@ -92,11 +92,11 @@ impl<F: Framing> Channel<F> {
         chosen.request_connection()?;
         // When it is dropped, the next call is the first, and looks for room as well.
         let _first = pool.first_in_line.acquire().await;
-        // If the channel does not reconnect, there is nothing to ask for.
-        let others = chosen
-            .connector
-            .as_ref()
-            .map_or(0, |_| pool.connections.len() - 1);
+        // How many connections there are beside the chosen one, and how many of them are asked for.
+        let others = match chosen.connector {
+            Some(_) => pool.connections.len() - 1,
+            None => 0,
+        };
         let mut asked = if chosen.has_failed() { others } else { 0 };
         loop {
             room.mark_unchanged();

@@ -1,4 +1,4 @@
-//! A connection of a channel and its successors: what their callers and their driver share.
+//! One of the connections of a channel, which is made again when it has ended.
 
 use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking};
 
@@ -34,11 +34,11 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) index: usize,
     /// Makes the next connection. Without it, the channel ends with its connection.
     pub(super) connector: Option<Arc<Connector<F>>>,
-    /// The numbers of the whole channel.
+    /// The numbers of the channel, for all its connections.
     pub(super) stats: Arc<ChannelStats>,
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
-    /// Tells the calls of the whole channel that wait that there may be room.
+    /// Tells the calls of the channel that wait that there may be room.
     pub(super) room: Room,
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
@@ -266,7 +266,7 @@ impl<F: Framing> Subchannel<F> {
         } else {
             self.unlock_and_offer_room(state);
         }
-        // A waker is foreign code, which must not run while the state is locked.
+        // A waker is the user's code, which must not run under the lock.
         drop(waker);
     }
 
@@ -322,8 +322,8 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Locks the state. No foreign code may run meanwhile, except a [`Framing`]. Wakers are foreign code, also when
-    /// they are cloned or dropped.
+    /// Locks the state. No code of the user's may run meanwhile, except a [`Framing`]. Wakers are the user's, also when they
+    /// are cloned or dropped.
     ///
     /// A panic in a framing does no harm: the next request removes what is half written.
     pub(super) fn lock(&self) -> MutexGuard<'_, SubchannelState<F>> {

@@ -1,4 +1,4 @@
-//! What the callers of a connection and its driver share, under the lock of the [`Subchannel`](super::subchannel::Subchannel).
+//! What a [`Subchannel`](super::subchannel::Subchannel) has under its lock, for the callers and the driver.
 
 use std::{mem::replace, sync::Arc, task::Waker, time::Duration};
 

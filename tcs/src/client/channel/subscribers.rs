@@ -152,7 +152,7 @@ impl Subscriber {
     }
 
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Entry, Arc<Fault>>> {
-        // Cloned and dropped without the lock, because wakers are foreign code.
+        // Cloned and dropped without the lock, because wakers are the user's code.
         let waker = cx.waker().clone();
         let mut state = lock(&self.state);
         if let Some(entry) = state.events.pop() {

@@ -1,18 +1,16 @@
-//! When a lasting connection is replaced though it works, and when it is pinged.
+//! When a connection that works is closed or replaced, and when it is pinged.
 
 use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use crate::client::timer::Timer;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
 
-/// The settings of lasting connections.
+/// When a connection is closed, pinged and replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpkeepSettings {
     pub(super) idle_timeout: Option<Duration>,
@@ -35,10 +33,7 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct Upkeep {
     settings: UpkeepSettings,
-    /// The time between two checks.
-    period: Duration,
-    timer: Timer,
-    next_check: Instant,
+    checks: Interval,
     /// When the connection is old.
     end: Option<Instant>,
     /// The number of bytes of requests at the last check.
@@ -58,15 +53,13 @@ impl Upkeep {
         } = *settings;
         let limits = [idle_timeout, ping_interval, max_age];
         let shortest = limits.into_iter().flatten().min()?;
-        let (now, period) = (
-            Instant::now(),
-            (shortest / CHECKS).max(Duration::from_millis(1)),
-        );
+        let now = Instant::now();
+        let period = (shortest / CHECKS).max(Duration::from_millis(1));
+        let mut checks = interval_at(now + period, period);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Some(Self {
             settings: *settings,
-            period,
-            timer: Timer::default(),
-            next_check: now + period,
+            checks,
             // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
             end: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
             last_offset: 0,
@@ -78,9 +71,8 @@ impl Upkeep {
     /// Waits until something is due. `offset` is the number of bytes of all requests so far.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<Due> {
         loop {
-            ready!(self.timer.poll_until(self.next_check, cx));
+            ready!(self.checks.poll_tick(cx));
             let now = Instant::now();
-            self.next_check = now + self.period;
             if offset != self.last_offset {
                 self.last_offset = offset;
                 (self.last_request, self.last_sent) = (now, now);
@@ -105,7 +97,7 @@ impl Upkeep {
 
     /// Makes a replacement due again at the next check.
     pub(super) fn retry_replacement(&mut self) {
-        self.end = Some(self.next_check);
+        self.end = Some(Instant::now());
     }
 
     /// Notes the bytes of a ping. They are no request.

@@ -32,7 +32,7 @@ impl<F: Framing> Exchanges<F> {
         offset: Option<u64>,
         deadline: &CallDeadline,
     ) -> Error {
-        let error = Error::read_timed_out(&self.peer, deadline.late());
+        let error = Error::read_timed_out(&self.peer, deadline.late);
         match offset {
             Some(offset) if !self.is_removable(offset) => error,
             _ => error.not_sent(),
@@ -164,7 +164,7 @@ impl<F: Framing> Exchanges<F> {
         .await;
     }
 
-    /// Replaces the wakers of earlier tasks, which are foreign code. Later, they would be dropped under a lock.
+    /// Replaces the wakers of earlier tasks, which are the user's code. Later, they would be dropped under a lock.
     pub(in crate::client) fn forget_wakers(&mut self) {
         self.waits.reply_timer.forget_waker();
         self.waits.send_timer.forget_waker();
