@@ -1,6 +1,6 @@
 //! The credit of a streamed reply, where requests are processed in sequence.
 
-use super::staged::FULL;
+use super::staged_items::FULL;
 use crate::{
     framing::Notice,
     sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
