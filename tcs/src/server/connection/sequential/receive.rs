@@ -29,7 +29,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
     /// for it.
     #[cold]
-    pub(super) fn feed(&mut self, conversation: &Conversation, clock: &mut Stopwatch) -> bool {
+    pub(super) fn give_chunks(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+    ) -> bool {
         let chunks = &conversation.chunks;
         let Some((demand, mut batch, mut cursor)) = chunks.demand() else {
             self.ahead.set_demand(false);
@@ -53,19 +57,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let consumed = before - self.ahead.len();
             credit.set_searched(credit.searched().saturating_sub(consumed));
         }
-        let is_fed = chunks.give(batch, end, cursor);
+        let is_given = chunks.give(batch, end, cursor);
         let demanded = self.ahead.demand();
         // A function that has stopped waiting has no limit for its peer.
-        self.ahead.set_demand(!is_fed && chunks.is_awaited());
-        if is_fed || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
+        self.ahead.set_demand(!is_given && chunks.is_awaited());
+        if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time begins until another message, or of one whose first byte has arrived.
             self.io.end_frame();
         }
-        if is_fed {
+        if is_given {
             // `request_timeout` is for each message.
             clock.stop();
         }
-        !is_fed
+        !is_given
     }
 
     /// Waits for a function, which may wait for a further message of its request.
