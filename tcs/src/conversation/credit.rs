@@ -1,6 +1,6 @@
 //! The credit of a streamed reply, where requests are processed in sequence.
 
-use super::staged::FULL;
+use super::staged_items::FULL;
 use crate::{
     framing::Notice,
     sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
@@ -58,5 +58,35 @@ impl Credit {
     pub(super) fn restart(&self) {
         self.left.store(Notice::INITIAL_CREDIT.into(), Relaxed);
         self.set_searched(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn function_waits_while_its_credit_is_less_than_it_can_stage() {
+        let credit = Credit::default();
+        let initial = usize::try_from(Notice::INITIAL_CREDIT).expect("64 bits");
+        credit.spend(initial - FULL);
+        assert!(!credit.is_short());
+        credit.spend(1);
+        assert!(credit.is_short());
+        credit.add(1);
+        assert!(!credit.is_short());
+    }
+
+    #[test]
+    fn next_request_begins_with_new_credit() {
+        let credit = Credit::default();
+        // A long item costs more than there is.
+        credit.spend(usize::MAX);
+        credit.add(u32::MAX);
+        credit.set_searched(5);
+        assert!(credit.is_short());
+        credit.restart();
+        assert!(!credit.is_short());
+        assert_eq!(credit.searched(), 0);
     }
 }

@@ -18,23 +18,23 @@
 mod chunks;
 mod closed;
 mod credit;
-mod framing;
+mod lent_framing;
 mod many;
 mod messages;
 #[cfg(test)]
 mod models;
 mod push;
+mod push_group;
 mod push_groups;
 mod push_queue;
 mod replies;
 mod requests;
 mod response;
-mod staged;
+mod staged_items;
 mod test_connection;
 mod upgrade;
 
 use std::{
-    fmt,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -44,25 +44,26 @@ use tokio::sync::Notify;
 pub(crate) use chunks::{ChunkCursor, Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
-use framing::FramingSlot;
-pub use framing::{CloneFraming, LentFraming};
+use lent_framing::FramingSlot;
+pub use lent_framing::{CloneFraming, LentFraming};
 pub use many::Many;
 pub(crate) use messages::Messages;
-pub use push::{Push, PushGroup, Pushes};
+use messages::{Unsendable, encode};
+pub use push::{Push, Pushes};
+pub use push_group::PushGroup;
 pub use push_groups::PushGroups;
 pub(crate) use push_queue::PushQueue;
 pub use push_queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Receives, Requests};
 pub use response::Response;
-use staged::StagedItems;
+use staged_items::StagedItems;
 pub use test_connection::TestConnection;
 pub(crate) use upgrade::Returned;
 pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
     buffer::MemoryBudget,
-    format::{Encode, EncodeOutcome, Writer},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -195,44 +196,6 @@ impl Drop for ConnectionState {
         if let Some(queue) = self.pushes.get() {
             let _: u64 = queue.close();
         }
-    }
-}
-
-/// Why a message cannot be sent.
-#[derive(Debug)]
-pub(crate) struct Unsendable(EncodeOutcome);
-
-impl fmt::Display for Unsendable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            EncodeOutcome::Unencodable(error) => error.fmt(f),
-            EncodeOutcome::Unsendable(error) => error.fmt(f),
-            // The value is the error of a function (`Result`), and not a message.
-            EncodeOutcome::Error(text) => f.write_str(text),
-            EncodeOutcome::Written(_) | EncodeOutcome::Nothing => Ok(()),
-        }
-    }
-}
-
-/// Clears `out`, and encodes a message to it without its frame. Returns `false` if the value declares that there is
-/// none.
-///
-/// Encoding runs code of the user, which may use the same connection. So the caller must hold no lock.
-fn encode<Format>(
-    message: impl Encode<Format>,
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> Result<bool, Unsendable> {
-    out.clear();
-    let mut writer = Writer::new(out, limit);
-    let encoded = message.encode(&mut writer).map(|()| writer.into_state());
-    match EncodeOutcome::of(encoded, out, 0, limit) {
-        EncodeOutcome::Written(_) => Ok(true),
-        EncodeOutcome::Nothing => Ok(false),
-        EncodeOutcome::Unsendable(error) => {
-            Err(Unsendable(EncodeOutcome::Unsendable(error.of_reply())))
-        }
-        unsent => Err(Unsendable(unsent)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{push_queue::RequestNumber, staged::FULL, *};
+use super::{push_queue::RequestNumber, staged_items::FULL, *};
 use crate::{
     ConnectionInfo, Peer,
     format::Plain,

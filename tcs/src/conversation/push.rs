@@ -1,19 +1,9 @@
 //! Events that a server pushes.
 
-use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc, task::Waker};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
-use bytes::Bytes;
-
-use super::{
-    encode,
-    push_queue::{PushError, PushQueue, RequestNumber},
-};
-use crate::{
-    ConnectionInfo, FromContext, Rejection,
-    format::Encode,
-    panics::lock,
-    sync::{Mutex, MutexGuard},
-};
+use super::push_queue::{PushError, PushQueue, RequestNumber};
+use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 
 /// A protocol whose server pushes events.
 ///
@@ -106,18 +96,22 @@ impl<P: Pushes> Push<P> {
 }
 
 impl<P> Push<P> {
+    /// Creates a handle for the request that is processed now.
+    pub(super) fn new(queue: Arc<PushQueue>) -> Self {
+        Self {
+            request: queue.current_request(),
+            queue,
+            protocol: PhantomData,
+        }
+    }
+
     /// Returns `true` if the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
-    #[cfg(test)]
     pub(super) const fn queue(&self) -> &Arc<PushQueue> {
         &self.queue
-    }
-
-    fn key(&self) -> usize {
-        Arc::as_ptr(&self.queue).addr()
     }
 }
 
@@ -147,227 +141,12 @@ impl ConnectionInfo {
 
     /// Returns what pushes events to the peer, as the parameter [`Push`] of a function does.
     pub fn push<P: Pushes>(&self) -> Push<P> {
-        let queue = Arc::clone(self.push_queue());
-        Push {
-            request: queue.current_request(),
-            queue,
-            protocol: PhantomData,
-        }
+        Push::new(Arc::clone(self.push_queue()))
     }
 }
 
 impl<P: Pushes> FromContext<'_> for Push<P> {
     fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
         Ok(info.push())
-    }
-}
-
-/// Connections that receive the same events.
-///
-/// An event is encoded once for all members. Connections that close leave the group by themselves.
-///
-/// # Examples
-///
-/// ```
-/// use tcs::{framing::Lines, protocol::{Push, PushGroup}, server_protocol};
-///
-/// /// Sends each line to everyone who has said something.
-/// #[server_protocol(framing = Lines, push = &str)]
-/// fn chat(line: &str, #[state] room: &PushGroup<Chat>, push: Push<Chat>) -> Result<String, String> {
-///     room.join(&push);
-///     let receivers = room.send(line)?;
-///     Ok(format!("sent to {receivers}"))
-/// }
-///
-/// let chat = Chat::new(PushGroup::new());
-/// # let _ = chat;
-/// ```
-pub struct PushGroup<P> {
-    /// By the address of the queue, which a member keeps from being used again.
-    members: Mutex<HashMap<usize, Arc<PushQueue>>>,
-    protocol: PhantomData<fn() -> P>,
-}
-
-impl<P> PushGroup<P> {
-    /// Creates a group without members.
-    pub fn new() -> Self {
-        Self {
-            members: Mutex::default(),
-            protocol: PhantomData,
-        }
-    }
-
-    /// Adds a connection. Returns `false` if it is a member already.
-    pub fn join(&self, push: &Push<P>) -> bool {
-        let mut members = self.lock();
-        if members.len() == members.capacity() {
-            // A group to which nobody sends forgets members as well, before it grows.
-            members.retain(|_, queue| !queue.is_closed());
-            // So that it is long until the next time.
-            let len = members.len();
-            members.reserve(len);
-        }
-        members
-            .insert(push.key(), Arc::clone(&push.queue))
-            .is_none()
-    }
-
-    /// Removes a connection. Returns `false` if it is not a member.
-    pub fn leave(&self, push: &Push<P>) -> bool {
-        self.lock().remove(&push.key()).is_some()
-    }
-
-    /// Returns the number of members whose connections are open.
-    pub fn len(&self) -> usize {
-        let mut members = self.lock();
-        members.retain(|_, queue| !queue.is_closed());
-        members.len()
-    }
-
-    /// Returns `true` if no member's connection is open.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<PushQueue>>> {
-        lock(&self.members)
-    }
-}
-
-impl<P: Pushes> PushGroup<P> {
-    /// Queues an event for every member. Returns the number of members for which it was queued: not those whose queues are
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the event cannot be encoded, or is longer than the
-    /// [`max_reply_len`](crate::server::Server::max_reply_len) of a member's server.
-    pub fn send<'e>(&self, event: P::Event<'e>) -> Result<usize, PushError>
-    where
-        P::Event<'e>: Encode<P::Format>,
-    {
-        self.send_except(event, None)
-    }
-
-    /// Queues an event for every member but one, usually its sender. As [`send`](Self::send) otherwise.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_to_others<'e>(
-        &self,
-        sender: &Push<P>,
-        event: P::Event<'e>,
-    ) -> Result<usize, PushError>
-    where
-        P::Event<'e>: Encode<P::Format>,
-    {
-        self.send_except(event, Some(sender))
-    }
-
-    fn send_except<'e>(
-        &self,
-        event: P::Event<'e>,
-        except: Option<&Push<P>>,
-    ) -> Result<usize, PushError>
-    where
-        P::Event<'e>: Encode<P::Format>,
-    {
-        let skipped = except.map(Push::key);
-        let mut members = self.lock();
-        members.retain(|_, queue| !queue.is_closed());
-        let others = members.iter().filter(|(key, _)| Some(**key) != skipped);
-        let limit = others.map(|(_, queue)| queue.max_event_len()).min();
-        drop(members);
-        let Some(limit) = limit else {
-            return Ok(0);
-        };
-        let mut bytes = Vec::new();
-        if !encode(event, &mut bytes, limit).map_err(PushError::unsent)? {
-            return Ok(0);
-        }
-        let event = Bytes::from(bytes);
-        let mut members = self.lock();
-        let (mut wakers, mut sent) = (Vec::new(), 0);
-        members.retain(|key, queue| {
-            // A member that has joined meanwhile may have another limit.
-            if Some(*key) == skipped || event.len() > queue.max_event_len() {
-                return true;
-            }
-            let (pushed, waker) = queue.push(event.clone(), RequestNumber::NONE);
-            wakers.extend(waker);
-            sent += usize::from(pushed.is_ok());
-            !pushed.is_err_and(|error| error.is_closed())
-        });
-        drop(members);
-        // Without the lock, because wakers are foreign code.
-        wakers.into_iter().for_each(Waker::wake);
-        Ok(sent)
-    }
-}
-
-impl<P> Default for PushGroup<P> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<P> fmt::Debug for PushGroup<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PushGroup")
-            .field("members", &self.lock().len())
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::{super::ConversationLimits, *};
-    use crate::{buffer::MemoryBudget, format::Plain};
-
-    pub(in super::super) enum Room {}
-
-    impl Pushes for Room {
-        type Format = Plain;
-        type Event<'a> = &'a str;
-    }
-
-    impl Push<Room> {
-        /// Returns one of a connection that takes events of at most this length.
-        pub(in super::super) fn of_connection(message_len: usize) -> Self {
-            let limits = ConversationLimits {
-                message_len,
-                ..ConversationLimits::DEFAULT
-            };
-            let queue = PushQueue::new(limits, MemoryBudget::new(1 << 20));
-            Self {
-                queue: Arc::new(queue),
-                request: RequestNumber::NONE,
-                protocol: PhantomData,
-            }
-        }
-
-        pub(in super::super) fn close_connection(&self) {
-            let _: u64 = self.queue.close();
-        }
-    }
-
-    fn member(group: &PushGroup<Room>, message_len: usize) -> Push<Room> {
-        let push = Push::of_connection(message_len);
-        assert!(group.join(&push));
-        push
-    }
-
-    #[test]
-    fn event_is_limited_by_those_who_get_it() {
-        let group = PushGroup::new();
-        let (long, short) = (member(&group, 100), member(&group, 4));
-        assert!(group.send("hello").is_err());
-        assert!(group.send_to_others(&long, "hello").is_err());
-        assert_eq!(group.send_to_others(&short, "hello").ok(), Some(1));
-        short.close_connection();
-        assert_eq!(group.send("hello").ok(), Some(1));
-        long.close_connection();
-        assert_eq!(group.send("hello").ok(), Some(0));
     }
 }

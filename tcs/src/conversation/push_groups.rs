@@ -3,7 +3,8 @@
 use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use super::{
-    push::{Push, PushGroup, Pushes},
+    push::{Push, Pushes},
+    push_group::PushGroup,
     push_queue::PushError,
 };
 use crate::{
@@ -161,7 +162,7 @@ impl<K, P> fmt::Debug for PushGroups<K, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conversation::push::tests::Room;
+    use crate::conversation::push_group::tests::Room;
 
     fn push() -> Push<Room> {
         Push::of_connection(100)

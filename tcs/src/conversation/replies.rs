@@ -2,7 +2,7 @@
 
 use std::{error, fmt, marker::PhantomData};
 
-use super::{Conversation, Unsendable, encode, staged::FULL};
+use super::{Conversation, Unsendable, encode, staged_items::FULL};
 use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 
 /// A protocol whose functions reply with a stream of items.

@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 use super::{
     clocks::Stopwatch,
-    converse::{EVENT_BATCHES, Outgoing},
     end::End,
     interrupt::Interrupt,
     io::Io,
     next::{Next, check_control},
+    outgoing::{EVENT_BATCHES, Outgoing},
     rejections::{no_chunk, too_large},
     respond::{Processing, Responder},
 };
@@ -114,7 +114,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 Poll::Pending => self.responder_after_request().must_not_wait(),
             };
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
-            if let Err(next) = self.after_response(responded) {
+            if let Err(next) = self.next_after(responded) {
                 return next;
             }
         }
@@ -148,8 +148,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                     {
                         return Poll::Ready(Ok(result));
                     }
-                    self.poll_beside_function(&mut clock, &mut deadline, cx)
-                        .map(Err)
+                    self.poll_connection(&mut clock, &mut deadline, cx).map(Err)
                 })
                 .await
             };
@@ -163,7 +162,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 }
                 responded => responded.map(drop),
             };
-            if let Err(next) = self.after_response(responded) {
+            if let Err(next) = self.next_after(responded) {
                 return next;
             }
         }
@@ -204,8 +203,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     ) -> Result<Option<Upgrade<'r>>, End> {
         let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
-            Some(conversation) => called.and_then(|result| self.finish_items(conversation, result)),
-            None => called,
+            Some(conversation) if called.is_ok() => self.write_last_items(conversation).and(called),
+            _ => called,
         };
         match called {
             Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
@@ -241,7 +240,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
     #[inline]
-    fn poll_beside_function(
+    fn poll_connection(
         &mut self,
         clock: &mut Stopwatch,
         deadline: &mut Option<Instant>,
@@ -316,7 +315,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     ) -> Result<bool, CallFailure> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
-        let needs_more = self.feed(conversation, clock);
+        let needs_more = self.give_chunks(conversation, clock);
         let waited = self.poll_wait_for_chunk(clock, cx);
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
@@ -324,7 +323,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if let Poll::Ready(failure) = waited {
             let is_cut = matches!(failure, CallFailure::Interrupted(Interrupt::CutFrame(_)));
             // A chunk that has arrived in time counts, although this task runs late.
-            if is_cut && !self.feed(conversation, clock) {
+            if is_cut && !self.give_chunks(conversation, clock) {
                 return Ok(false);
             }
             return Err(failure);
@@ -340,7 +339,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         // The stream was not polled for more then.
         let has_room = needs_more && self.ahead.is_full();
         // What the wait has read.
-        if needs_more && !self.feed(conversation, clock) {
+        if needs_more && !self.give_chunks(conversation, clock) {
             // The function is woken. Until it has run, this waits.
             return Ok(false);
         }
@@ -380,9 +379,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Frames the items that the function has left, before its reply.
     #[cold]
-    fn finish_items<R>(&mut self, from: &Conversation, result: R) -> Result<R, CallFailure> {
-        self.outgoing().write_items(from)?;
-        Ok(result)
+    fn write_last_items(&mut self, conversation: &Conversation) -> Result<(), CallFailure> {
+        self.outgoing().write_items(conversation)?;
+        Ok(())
     }
 
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
@@ -427,12 +426,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Rejects a request before its function is called. Returns as [`after_response`](Self::after_response).
+    /// Rejects a request before its function is called. Returns as [`next_after`](Self::next_after).
     #[cold]
     fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
         let rejection = rejection.of_request::<P::Framing>(frame);
         let responded = self.responder_after_request().reject(&rejection);
-        self.after_response(responded)
+        self.next_after(responded)
     }
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
@@ -527,7 +526,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
                 let responded = self.responder_after_request().reject(&rejection);
-                self.after_response(responded)
+                self.next_after(responded)
             }
             kind => match check_control(kind) {
                 Ok(()) => {
@@ -596,7 +595,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Returns what follows a response if it is not the next request.
     #[inline]
-    fn after_response(&self, responded: Result<(), End>) -> Result<(), Next> {
+    fn next_after(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;
         if self.write.is_full() {
             return Err(Next::Flush);

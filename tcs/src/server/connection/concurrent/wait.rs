@@ -4,10 +4,10 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
-        converse::Outgoing,
         end::End,
         interrupt::Interrupt,
         next::Next,
+        outgoing::Outgoing,
         rejections::{client_timed_out, half_closed, timed_out},
     },
     ConcurrentDriver, Phase,

@@ -13,8 +13,8 @@ use crate::{
     buffer::ReadAhead,
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
     framing::{
-        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing as _, Input,
-        Notice, ReadState, Side,
+        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input, Notice,
+        ReadState, Side,
     },
     protocol::ServerProtocol,
     server::{limits::Deadline, shared::Shared},
@@ -29,7 +29,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
     /// for it.
     #[cold]
-    pub(super) fn feed(&mut self, conversation: &Conversation, clock: &mut Stopwatch) -> bool {
+    pub(super) fn give_chunks(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+    ) -> bool {
         let chunks = &conversation.chunks;
         let Some((demand, mut batch, mut cursor)) = chunks.demand() else {
             self.ahead.set_demand(false);
@@ -53,19 +57,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let consumed = before - self.ahead.len();
             credit.set_searched(credit.searched().saturating_sub(consumed));
         }
-        let is_fed = chunks.give(batch, end, cursor);
+        let is_given = chunks.give(batch, end, cursor);
         let demanded = self.ahead.demand();
         // A function that has stopped waiting has no limit for its peer.
-        self.ahead.set_demand(!is_fed && chunks.is_awaited());
-        if is_fed || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
+        self.ahead.set_demand(!is_given && chunks.is_awaited());
+        if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time begins until another message, or of one whose first byte has arrived.
             self.io.end_frame();
         }
-        if is_fed {
+        if is_given {
             // `request_timeout` is for each message.
             clock.stop();
         }
-        !is_fed
+        !is_given
     }
 
     /// Waits for a function, which may wait for a further message of its request.
@@ -123,7 +127,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 }
             }
             Demand::Messages => {
-                let (consumed, end) = self.parse_chunks(batch, &mut cursor.is_open);
+                let limit = self.shared.limits.max_frame_len;
+                let is_open = &mut cursor.is_open;
+                let (consumed, end) = parse_chunks(self.framing, self.ahead, limit, batch, is_open);
                 let arrived = min(consumed, self.ahead.len());
                 self.ahead.consume(arrived);
                 cursor.skip = consumed - arrived;
@@ -172,75 +178,77 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let has_ended = self.ahead.has_ended();
         has_ended.then(|| failed(&FrameError::truncated()))
     }
+}
 
-    /// Takes messages off the bytes that were read ahead, and records whether their end is missing. Returns how many
-    /// bytes they have, some of them to come, and the end, if there is one after them.
-    fn parse_chunks(
-        &mut self,
-        batch: &mut Messages,
-        is_open: &mut bool,
-    ) -> (usize, Option<ChunksEnd>) {
-        if P::Framing::HAS_VALUES {
-            let text = "this framing makes values, which are not received one by one";
-            return (0, Some(ChunksEnd::Failed(text.to_owned())));
+/// Takes chunks off the bytes that were read ahead, and records whether their end is missing. Returns how many bytes they
+/// have, some of them to come, and the end, if there is one after them.
+fn parse_chunks<F: Framing>(
+    framing: &mut ConnectionFraming<F>,
+    ahead: &ReadAhead,
+    limit: usize,
+    batch: &mut Messages,
+    is_open: &mut bool,
+) -> (usize, Option<ChunksEnd>) {
+    if F::HAS_VALUES {
+        let text = "this framing makes values, which are not received one by one";
+        return (0, Some(ChunksEnd::Failed(text.to_owned())));
+    }
+    let has_notices = F::has_notices(Side::Client);
+    let mut consumed = 0;
+    let mut messages = 0;
+    let end = loop {
+        let input = input_at(ahead, consumed, limit);
+        let has_ended = ahead.has_ended();
+        if input.bytes().is_empty() && !has_ended {
+            break None;
         }
-        let has_notices = P::Framing::has_notices(Side::Client);
-        let limit = self.shared.limits.max_frame_len;
-        let mut consumed = 0;
-        let mut messages = 0;
-        let end = loop {
-            let input = input_at(self.ahead, consumed, limit);
-            let has_ended = self.ahead.has_ended();
-            if input.bytes().is_empty() && !has_ended {
+        let parsed = match framing.parse(input) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) if has_ended && *is_open => {
+                let text = "the input has ended before the end of the chunks (the notice 84)";
+                break Some(ChunksEnd::Failed(text.to_owned()));
+            }
+            Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
+            Err(error) => break Some(failed(&error)),
+        };
+        let message = input.bytes().get(parsed.payload()).unwrap_or_default();
+        match parsed.kind() {
+            FrameKind::Announced(Announcement::Chunks) => {
+                batch.push(message);
+                messages += 1;
+            }
+            // The next request.
+            FrameKind::Message | FrameKind::Oversized if has_notices => {
+                break Some(ChunksEnd::Complete);
+            }
+            FrameKind::Message => {
+                batch.push(message);
+                consumed += parsed.consumed();
+                // The function may not want the one after it.
                 break None;
             }
-            let parsed = match self.framing.parse(input) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) if has_ended && *is_open => {
-                    let text = "the input has ended before the end of the chunks (the notice 84)";
-                    break Some(ChunksEnd::Failed(text.to_owned()));
-                }
-                Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
-                Err(error) => break Some(failed(&error)),
-            };
-            let message = input.bytes().get(parsed.payload()).unwrap_or_default();
-            match parsed.kind() {
-                FrameKind::Announced(Announcement::Chunks) => {
-                    batch.push(message);
-                    messages += 1;
-                }
-                // The next request.
-                FrameKind::Message | FrameKind::Oversized if has_notices => {
-                    break Some(ChunksEnd::Complete);
-                }
-                FrameKind::Message => {
-                    batch.push(message);
-                    // The function may not want the one after it.
-                    return (consumed + parsed.consumed(), None);
-                }
-                FrameKind::Control(CHUNKS_END) => {
-                    consumed += parsed.consumed();
-                    break Some(ChunksEnd::Complete);
-                }
-                FrameKind::Oversized => {
-                    consumed += parsed.consumed();
-                    let error = FrameError::too_large(parsed.oversized_len(), limit);
-                    break Some(failed(&error));
-                }
-                // The loop handles it.
-                FrameKind::Control(..0x80) | FrameKind::Announced(_) => {
-                    break Some(ChunksEnd::Complete);
-                }
-                FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
-                FrameKind::Skip => {}
+            FrameKind::Control(CHUNKS_END) => {
+                consumed += parsed.consumed();
+                break Some(ChunksEnd::Complete);
             }
-            consumed += parsed.consumed();
-            if messages == MAX_MESSAGES || batch.byte_len() >= MAX_BYTES {
-                return (consumed, None);
+            FrameKind::Oversized => {
+                consumed += parsed.consumed();
+                let error = FrameError::too_large(parsed.oversized_len(), limit);
+                break Some(failed(&error));
             }
-        };
-        (consumed, end)
-    }
+            // The loop handles it.
+            FrameKind::Control(..0x80) | FrameKind::Announced(_) => {
+                break Some(ChunksEnd::Complete);
+            }
+            FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
+            FrameKind::Skip => {}
+        }
+        consumed += parsed.consumed();
+        if messages == MAX_MESSAGES || batch.byte_len() >= MAX_BYTES {
+            break None;
+        }
+    };
+    (consumed, end)
 }
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
@@ -283,4 +291,112 @@ fn input_at(ahead: &ReadAhead, start: usize, limit: usize) -> Input<'_> {
 
 fn failed(error: &FrameError) -> ChunksEnd {
     ChunksEnd::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{LengthPrefixed, Lines};
+
+    const ONE_CHUNK: &[u8] = b"\x80\0\0\x05\x83\0\0\0\x01";
+    const END: &[u8] = b"\x80\0\0\x01\x84";
+
+    /// What is found in the bytes that were read ahead.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Found {
+        chunks: Vec<String>,
+        /// How many of the bytes are left.
+        rest: usize,
+        end: Option<ChunksEnd>,
+        is_open: bool,
+    }
+
+    fn find<F: Framing>(bytes: &[u8], has_ended: bool) -> Found {
+        let mut framing = ConnectionFraming::new(F::default());
+        let mut ahead = ReadAhead::default();
+        ahead.prepend(bytes, has_ended);
+        let (mut batch, mut is_open) = (Messages::default(), false);
+        let (consumed, end) = parse_chunks(&mut framing, &ahead, 100, &mut batch, &mut is_open);
+        let chunks = batch
+            .iter()
+            .map(|chunk| String::from_utf8_lossy(chunk).into_owned());
+        Found {
+            chunks: chunks.collect(),
+            rest: bytes.len() - consumed,
+            end,
+            is_open,
+        }
+    }
+
+    fn found(chunks: &[&str], rest: usize, end: Option<ChunksEnd>, is_open: bool) -> Found {
+        let chunks = chunks.iter().map(|&chunk| chunk.to_owned()).collect();
+        Found {
+            chunks,
+            rest,
+            end,
+            is_open,
+        }
+    }
+
+    fn failed_with(text: &str) -> Option<ChunksEnd> {
+        Some(ChunksEnd::Failed(text.to_owned()))
+    }
+
+    #[test]
+    fn announced_chunks_are_found_up_to_their_end() {
+        let open = [ONE_CHUNK, b"\0\0\0\x01a", ONE_CHUNK, b"\0\0\0\x02bc"].concat();
+        let closed = [&open, END, b"\0\0\0\x04next"].concat();
+        let find = find::<LengthPrefixed>;
+        assert_eq!(find(&open, false), found(&["a", "bc"], 0, None, true));
+        assert_eq!(
+            find(&closed, false),
+            found(&["a", "bc"], 8, Some(ChunksEnd::Complete), true)
+        );
+        // A chunk that has not arrived completely.
+        let cut = &open[..open.len() - 1];
+        assert_eq!(find(cut, false), found(&["a"], 5, None, true));
+    }
+
+    #[test]
+    fn next_request_ends_the_chunks() {
+        let found = find::<LengthPrefixed>(b"\0\0\0\x04next", false);
+        assert_eq!((found.rest, found.end), (8, Some(ChunksEnd::Complete)));
+    }
+
+    #[test]
+    fn input_that_ends_early_is_an_error_where_the_end_would_be_told() {
+        let open = [ONE_CHUNK, b"\0\0\0\x01a"].concat();
+        let error = "the input has ended before the end of the chunks (the notice 84)";
+        let found = find::<LengthPrefixed>(&open, true);
+        assert_eq!((found.rest, found.end), (0, failed_with(error)));
+        let found = find::<LengthPrefixed>(b"", true);
+        assert_eq!(found.end, Some(ChunksEnd::Complete));
+    }
+
+    #[test]
+    fn chunk_beyond_the_limit_is_an_error() {
+        let oversized = [&[b'x'; 101], &b"\nb\n"[..]].concat();
+        let found = find::<Lines>(&oversized, false);
+        let error = FrameError::too_large(101, 100).to_string();
+        assert_eq!(found.end, failed_with(&error));
+    }
+
+    #[test]
+    fn messages_that_are_not_announced_are_found_one_by_one() {
+        let find = find::<Lines>;
+        assert_eq!(find(b"a\nb\n", false), found(&["a"], 2, None, false));
+        assert_eq!(find(b"", false), found(&[], 0, None, false));
+        assert_eq!(
+            find(b"", true),
+            found(&[], 0, Some(ChunksEnd::Complete), false)
+        );
+    }
+
+    #[test]
+    fn function_gets_some_chunks_at_once() {
+        let announced = b"\x80\0\0\x05\x83\0\0\x01\x01";
+        let many = [&announced[..], &b"\0\0\0\0".repeat(MAX_MESSAGES + 1)].concat();
+        let found = find::<LengthPrefixed>(&many, false);
+        assert_eq!((found.chunks.len(), found.rest), (MAX_MESSAGES, 4));
+    }
 }

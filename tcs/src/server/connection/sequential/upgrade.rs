@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::poll_fn, mem::take, pin::Pin, task::Poll};
 
 use super::{
-    super::{converse::close_queue, end::End},
+    super::{end::End, outgoing::close_queue},
     SequentialDriver, end_chunks,
 };
 use crate::{

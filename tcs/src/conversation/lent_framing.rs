@@ -25,7 +25,7 @@ impl FramingSlot {
     }
 }
 
-/// The copy of the framing that a function changes. The loop takes it after the reply.
+/// The copy of the framing that a function changes. The loop takes it after the reply, if the function has returned.
 #[derive(Debug)]
 pub struct LentFraming<'a, F: Framing> {
     info: &'a ConnectionInfo,
