@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{clocks::Stopwatch, interrupt::Interrupt},
+    super::{clocks::Stopwatch, end::Interrupt},
     CallFailure, SequentialDriver,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> Poll<CallFailure> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
         let cut = if is_silent {
-            self.io.first_byte_deadline()
+            self.io.start_frame(self.io.idle_limit)
         } else if self.ahead.demand().is_some() {
             self.io.part_deadline(self.ahead.len())
         } else {
@@ -96,7 +96,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            waited => waited.map(CallFailure::from),
+            waited => waited.map(CallFailure::Interrupted),
         }
     }
 
