@@ -340,8 +340,8 @@ mod tests {
         }
     }
 
-    fn failed_with(text: &str) -> Option<ChunksEnd> {
-        Some(ChunksEnd::Failed(text.to_owned()))
+    fn failed_with(text: &str) -> ChunksEnd {
+        ChunksEnd::Failed(text.to_owned())
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
         let open = [ONE_CHUNK, b"\0\0\0\x01a"].concat();
         let error = "the input has ended before the end of the chunks (the notice 84)";
         let found = find::<LengthPrefixed>(&open, true);
-        assert_eq!((found.rest, found.end), (0, failed_with(error)));
+        assert_eq!((found.rest, found.end), (0, Some(failed_with(error))));
         let found = find::<LengthPrefixed>(b"", true);
         assert_eq!(found.end, Some(ChunksEnd::Complete));
     }
@@ -380,7 +380,7 @@ mod tests {
         let oversized = [&[b'x'; 101], &b"\nb\n"[..]].concat();
         let found = find::<Lines>(&oversized, false);
         let error = FrameError::too_large(101, 100).to_string();
-        assert_eq!(found.end, failed_with(&error));
+        assert_eq!(found.end, Some(failed_with(&error)));
     }
 
     #[test]
