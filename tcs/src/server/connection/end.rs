@@ -1,8 +1,11 @@
-//! Why a connection ends.
+//! Why a connection ends, or one of its waits.
 
 use std::{fmt, io};
 
-use crate::{server::registry::AbortReason, text::Text};
+use crate::{
+    server::{limits::Limit, registry::AbortReason},
+    text::Text,
+};
 
 /// Why a connection ends, or its loop of requests: the error of all that can end one.
 ///
@@ -62,31 +65,6 @@ impl End {
     }
 }
 
-/// Why a wait for a request, or for the rest of one, ends. The peer is told, unless the connection has ended.
-#[derive(Debug)]
-pub(super) enum WaitEnd {
-    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
-    TimedOut,
-    /// The server drains. No frame has started, or it was not complete in time.
-    Draining,
-    /// The connection drains because of its age.
-    Retired,
-    /// The server needs the place of an idle connection.
-    Evicted,
-    /// The system has no memory for the rest of a frame.
-    OutOfMemory,
-    /// The memory budget has none for it, or others wait for what this frame has.
-    OverBudget,
-    /// The connection has ended for another reason, and cannot be written to.
-    Ended(End),
-}
-
-impl From<End> for WaitEnd {
-    fn from(end: End) -> Self {
-        Self::Ended(end)
-    }
-}
-
 impl From<AbortReason> for End {
     fn from(reason: AbortReason) -> Self {
         Self::Aborted(reason)
@@ -114,5 +92,53 @@ impl fmt::Display for End {
             Self::TlsFailed => "TLS did not start",
             Self::Idle | Self::Closed | Self::StartTls => "the server has closed",
         })
+    }
+}
+
+/// Why a wait for a request, or for the rest of one, ends. The peer is told, unless the connection has ended.
+#[derive(Debug)]
+pub(super) enum WaitEnd {
+    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
+    TimedOut,
+    /// The server drains. No frame has started, or it was not complete in time.
+    Draining,
+    /// The connection drains because of its age.
+    Retired,
+    /// The server needs the place of an idle connection.
+    Evicted,
+    /// The system has no memory for the rest of a frame.
+    OutOfMemory,
+    /// The memory budget has none for it, or others wait for what this frame has.
+    OverBudget,
+    /// The connection has ended for another reason, and cannot be written to.
+    Ended(End),
+}
+
+impl From<End> for WaitEnd {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
+    }
+}
+
+/// Why a wait for functions ends before one of them returns. The peer is told, unless the connection has ended.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// `request_timeout` is over.
+    TimedOut,
+    /// `half_close_timeout` is over.
+    HalfClosed,
+    /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
+    CutFrame(Limit),
+    /// There is no memory for a long chunk of the request.
+    OverBudget,
+    /// The server ends the connection at once, for this reason.
+    Aborted(AbortReason),
+    /// The connection has ended for another reason, and cannot be written to.
+    Ended(End),
+}
+
+impl From<End> for Interrupt {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
     }
 }

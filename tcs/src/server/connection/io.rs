@@ -21,8 +21,7 @@ use super::{
     accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit},
-    end::{End, WaitEnd},
-    interrupt::Interrupt,
+    end::{End, Interrupt, WaitEnd},
 };
 use crate::{
     Peer,
@@ -382,13 +381,8 @@ impl Io {
         self.start_frame(limit)
     }
 
-    /// Returns when the first byte of a frame must have arrived for which a function waits.
-    pub(super) fn first_byte_deadline(&mut self) -> Deadline {
-        self.start_frame(self.idle_limit)
-    }
-
     /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
-    fn start_frame(&mut self, limit: Limit) -> Deadline {
+    pub(super) fn start_frame(&mut self, limit: Limit) -> Deadline {
         let began = self.clocks.frame.start(self.registration.now());
         Deadline::after(began, limit)
     }

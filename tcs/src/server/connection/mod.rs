@@ -57,7 +57,6 @@ mod budget;
 mod clocks;
 mod concurrent;
 mod end;
-mod interrupt;
 mod io;
 mod memory;
 #[cfg(test)]

@@ -16,8 +16,7 @@ use std::{
 };
 
 use super::{
-    end::End,
-    interrupt::Interrupt,
+    end::{End, Interrupt},
     io::Io,
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,

@@ -18,8 +18,7 @@ use tokio::time::Instant;
 
 use super::{
     clocks::Stopwatch,
-    end::End,
-    interrupt::Interrupt,
+    end::{End, Interrupt},
     io::Io,
     next::{Next, check_control},
     outgoing::{EVENT_BATCHES, Outgoing},
@@ -68,21 +67,9 @@ enum CallFailure {
     UnsendableItem(FrameError),
 }
 
-impl From<Interrupt> for CallFailure {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
-    }
-}
-
 impl From<End> for CallFailure {
     fn from(end: End) -> Self {
         Self::Interrupted(end.into())
-    }
-}
-
-impl From<FrameError> for CallFailure {
-    fn from(error: FrameError) -> Self {
-        Self::UnsendableItem(error)
     }
 }
 
@@ -256,7 +243,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             polled
         } else {
             self.poll_wait(clock, Deadline::NEVER, cx)
-                .map(CallFailure::from)
+                .map(CallFailure::Interrupted)
         });
         let goes_on = matches!(
             failure,
@@ -356,7 +343,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         // Items stay where they are while the peer does not read.
         let mut has_more = self.io.is_stalled();
         if !has_more {
-            if self.outgoing().write_items(conversation)? {
+            let written = self.outgoing().write_items(conversation);
+            if written.map_err(CallFailure::UnsendableItem)? {
                 // `request_timeout` is for each item.
                 clock.stop();
             }
@@ -380,8 +368,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Frames the items that the function has left, before its reply.
     #[cold]
     fn write_last_items(&mut self, conversation: &Conversation) -> Result<(), CallFailure> {
-        self.outgoing().write_items(conversation)?;
-        Ok(())
+        let written = self.outgoing().write_items(conversation);
+        written.map(drop).map_err(CallFailure::UnsendableItem)
     }
 
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also

@@ -4,8 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
-        end::End,
-        interrupt::Interrupt,
+        end::{End, Interrupt},
         next::Next,
         outgoing::Outgoing,
         rejections::{client_timed_out, half_closed, timed_out},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{clocks::Stopwatch, interrupt::Interrupt},
+    super::{clocks::Stopwatch, end::Interrupt},
     CallFailure, SequentialDriver,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> Poll<CallFailure> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
         let cut = if is_silent {
-            self.io.first_byte_deadline()
+            self.io.start_frame(self.io.idle_limit)
         } else if self.ahead.demand().is_some() {
             self.io.part_deadline(self.ahead.len())
         } else {
@@ -96,7 +96,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            waited => waited.map(CallFailure::from),
+            waited => waited.map(CallFailure::Interrupted),
         }
     }
 
@@ -338,8 +338,8 @@ mod tests {
         }
     }
 
-    fn failed_with(text: &str) -> Option<ChunksEnd> {
-        Some(ChunksEnd::Failed(text.to_owned()))
+    fn failed_with(text: &str) -> ChunksEnd {
+        ChunksEnd::Failed(text.to_owned())
     }
 
     #[test]
@@ -368,7 +368,7 @@ mod tests {
         let open = [ONE_CHUNK, b"\0\0\0\x01a"].concat();
         let error = "the input has ended before the end of the chunks (the notice 84)";
         let found = find::<LengthPrefixed>(&open, true);
-        assert_eq!((found.rest, found.end), (0, failed_with(error)));
+        assert_eq!((found.rest, found.end), (0, Some(failed_with(error))));
         let found = find::<LengthPrefixed>(b"", true);
         assert_eq!(found.end, Some(ChunksEnd::Complete));
     }
@@ -378,7 +378,7 @@ mod tests {
         let oversized = [&[b'x'; 101], &b"\nb\n"[..]].concat();
         let found = find::<Lines>(&oversized, false);
         let error = FrameError::too_large(101, 100).to_string();
-        assert_eq!(found.end, failed_with(&error));
+        assert_eq!(found.end, Some(failed_with(&error)));
     }
 
     #[test]
