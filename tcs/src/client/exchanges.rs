@@ -56,6 +56,8 @@ pub(super) struct Exchanges<F> {
     skipped: usize,
     peer: Peer,
     options: ConnectOptions,
+    /// Whether the reply to the last request is a stream.
+    is_stream: bool,
     /// Whether a message was received without a request.
     is_greeted: bool,
     /// Set while chunks follow the request in flight, and their end was not queued: whether the framing distinguishes them
@@ -77,6 +79,7 @@ impl<F: Framing> Exchanges<F> {
             ids: Ids::default(),
             waits: Waits::default(),
             skipped: 0,
+            is_stream: false,
             peer,
             options,
             is_greeted: false,
@@ -162,6 +165,7 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<CallDeadline>,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
+        self.is_stream = false;
         if F::HAS_IDS {
             return self.queue_with_id(deadline, encode);
         }
@@ -191,6 +195,11 @@ impl<F: Framing> Exchanges<F> {
             }
             Poll::Ready(Ok(received))
         })
+    }
+
+    /// Notes that the reply to the last request is a stream, whose drop cancels it.
+    pub(super) const fn note_stream(&mut self) {
+        self.is_stream = true;
     }
 
     /// Notes that chunks follow the last request.

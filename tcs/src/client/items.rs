@@ -43,10 +43,11 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping a stream before its end leaves the connection usable. With [`Multiplexed`](crate::framing::Multiplexed), the
-/// next use of the connection cancels the request, and does not wait. With other framings, the server is not told, and
-/// sends the rest. The next use of the connection skips it, for at most the reply timeout: if the stream does not end
-/// within it, the connection is closed. So for a stream without an end, or a long one, drop the connection as well.
+/// Dropping a stream before its end leaves the connection usable. The next use of the connection tells the server that the
+/// request is cancelled. With [`Multiplexed`](crate::framing::Multiplexed), it then waits for nothing. With
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed), it skips the items until the server has dropped the function, or
+/// has sent the whole stream if the protocol has a session. It skips for at most the reply timeout, and then the
+/// connection is closed.
 #[must_use = "the items are received by `next`"]
 pub struct Items<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
@@ -128,6 +129,7 @@ impl<F: Framing> Connection<F> {
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
+        exchanges.note_stream();
         // Sends what can be sent now, after it has read: a message that is there already is no answer.
         exchanges.skip_arrived().await?;
         Ok(Items {

@@ -117,7 +117,7 @@ impl Framing for LengthPrefixed {
 
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
         // The others need ids.
-        let is_known = notice == Notice::ChunksEnd;
+        let is_known = matches!(notice, Notice::ChunksEnd | Notice::Cancel);
         if is_known {
             write_control(out, None, notice.code(), &[]);
         }

@@ -160,6 +160,10 @@ class LengthPrefixed(Counted):
         kind = next(kind for kind, name in self.announced.items() if what == f"{name}s")
         return b"\x80\0\0\x05" + bytes([kind]) + struct.pack(">I", count)
 
+    def notice(self, what, number=None):
+        text = b"" if number is None else struct.pack(">I", int(number))
+        return struct.pack(">IB", 1 << 31 | 1 + len(text), NOTICES[what]) + text
+
     def reject_text(self, data, reading):
         start = data[: min(4, data.find(b"\n") + 1 or 4)]
         is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
@@ -194,9 +198,7 @@ class Multiplexed(LengthPrefixed):
         return self.with_id(super().announce(what, count), 0 if what == "events" else self.id)
 
     def notice(self, what, number=None):
-        text = b"" if number is None else struct.pack(">I", int(number))
-        frame = struct.pack(">IB", 1 << 31 | 1 + len(text), NOTICES[what]) + text
-        return self.with_id(frame, self.id)
+        return self.with_id(super().notice(what, number), self.id)
 
 
 class LengthField(Counted):

@@ -22,6 +22,9 @@ use tokio::time::{Instant, advance, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The notice that a streamed reply is no longer wanted.
+const CANCEL: [u8; 5] = [0x80, 0, 0, 1, 0x87];
+
 type Texts<'c> = Items<'c, Prefixed>;
 
 async fn opened(connection: &mut Connection<LengthPrefixed>) -> Texts<'_> {
@@ -131,7 +134,7 @@ async fn reply_comes_only_after_the_items() {
         [
             expects(frame("go")),
             sends(&stream),
-            expects(frame("go")),
+            expects([&CANCEL[..], &frame("go")].concat()),
             sends(&stream),
             expects(frame("again")),
             sends(frame("yes")),
@@ -164,6 +167,7 @@ async fn stream_that_is_dropped_is_skipped_by_the_next_use() {
         }
         drop(dropped);
         let server = async {
+            assert_eq!(within(peer.receive(CANCEL.len())).await, CANCEL);
             hears(&mut peer, "again").await;
             peer.send([&stream[cut..], &frame("yes")].concat()).await;
         };
@@ -243,6 +247,7 @@ async fn deadline_ends_a_stream_though_items_are_there() {
     peer.send([items(&["d"]), frame("end")].concat()).await;
     hears(&mut peer, "go").await;
     let server = async {
+        assert_eq!(within(peer.receive(CANCEL.len())).await, CANCEL);
         hears(&mut peer, "again").await;
         peer.send(frame("yes")).await;
     };
@@ -429,6 +434,36 @@ async fn items_of_a_server_arrive_in_order_and_a_stream_may_be_left() {
             }
         }
     }
+}
+
+/// Sends items without end, unless it is asked for nothing.
+#[server_protocol(replies = &str)]
+async fn endless(request: &str, mut out: Replies<'_, Endless>) -> Result<&'static str, String> {
+    while !request.is_empty() {
+        out.send("more").await?;
+    }
+    Ok("none")
+}
+
+#[tokio::test]
+async fn dropped_stream_without_end_is_cancelled_by_the_next_use() {
+    let server = start(ConcurrentServer::new(Endless)).await;
+    let connection = within(Connection::connect(server.addr())).await;
+    let mut connection = connection.expect("it listens");
+    for _ in 0..3 {
+        let mut stream = within(connection.stream::<Endless>("go"))
+            .await
+            .expect("it is open");
+        assert_eq!(within(stream.next()).await.expect("an item"), Some("more"));
+        let reply = within(connection.call::<Endless>("")).await;
+        assert_eq!(reply.expect("the connection goes on"), "none");
+    }
+    drop(connection);
+    let requests = within(server.stopped()).await.requests;
+    assert_eq!(
+        (requests.served, requests.rejected + requests.failed),
+        (3, 3)
+    );
 }
 
 #[server_protocol(framing = Lines)]

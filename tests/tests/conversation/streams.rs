@@ -16,8 +16,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Listening, Over, ReadyFn, WaitingFn, code, control, each_kind,
-    ended_in_time, gate, patiently, serve_in_memory, within,
+    Act, Gate, Heard, Kind, Listening, Over, RawPeer, ReadyFn, WaitingFn, code, control, each_kind,
+    ended_in_time, frame, gate, patiently, serve_in_memory, within,
 };
 use tokio::{
     join,
@@ -420,4 +420,104 @@ async fn items_of_an_iterator_are_taken_as_the_peer_reads() {
         patiently(serving).await.expect("no panic").requests.served,
         1
     );
+}
+
+/// Sends items without end, or as many as it is asked for.
+#[server_protocol(replies = &str)]
+async fn feed(request: &str, mut out: Replies<'_, Feed>) -> Result<String, String> {
+    repeat(request, &mut out).await
+}
+
+/// The same beside other requests.
+#[server_protocol(replies = &str, concurrent = 4)]
+async fn feed_beside(request: &str, mut out: Replies<'_, FeedBeside>) -> Result<String, String> {
+    repeat(request, &mut out).await
+}
+
+/// The same, and counts its requests.
+#[server_protocol(replies = &str)]
+async fn counted_feed(
+    request: &str,
+    #[session] requests: &mut u32,
+    mut out: Replies<'_, CountedFeed>,
+) -> Result<String, String> {
+    *requests += 1;
+    repeat(request, &mut out).await?;
+    Ok(requests.to_string())
+}
+
+async fn repeat<P>(request: &str, out: &mut Replies<'_, P>) -> Result<String, String>
+where
+    P: for<'a> Streams<Format = Plain, Item<'a> = &'a str>,
+{
+    let count = request.parse().unwrap_or(usize::MAX);
+    for _ in 0..count {
+        out.send("item").await?;
+    }
+    Ok("end".to_owned())
+}
+
+/// The next frame that is no item: its kind, if it is a control frame, and its text.
+async fn hear_the_end(peer: &mut RawPeer) -> (Option<u8>, Vec<u8>) {
+    loop {
+        let header = peer.receive(4).await;
+        let header = u32::from_be_bytes(header.try_into().expect("four"));
+        let length = usize::try_from(header & 0x7fff_ffff).expect("64 bits");
+        let text = peer.receive(length).await;
+        match text.split_first() {
+            Some((0x81, _)) if header >> 31 == 1 => {}
+            Some((kind, text)) if header >> 31 == 1 => return (Some(*kind), text.to_vec()),
+            _ if text == b"item" => {}
+            _ => return (None, text),
+        }
+    }
+}
+
+/// A reply.
+fn message(text: &str) -> (Option<u8>, Vec<u8>) {
+    (None, text.as_bytes().to_vec())
+}
+
+async fn is_cancelled<P: ServerProtocol>(protocol: fn() -> P) {
+    let cancel = control(0x87, "");
+    let sent = [frame("endless"), cancel.clone(), frame("3")].concat();
+    for cut in 0..=sent.len() {
+        let server = ConcurrentServer::new(protocol());
+        let (mut peer, serving) = serve_in_memory(server, 1 << 8);
+        within(peer.send(&sent[..cut])).await;
+        if cut >= frame("endless").len() {
+            // What announces the first items.
+            assert_eq!(within(peer.receive(4)).await, [0x80, 0, 0, 5]);
+            within(peer.receive(5)).await;
+        }
+        within(peer.send(&sent[cut..])).await;
+        let end = within(hear_the_end(&mut peer)).await;
+        assert_eq!(end.0, Some(0x07), "{cut}: {end:?}");
+        let end = within(hear_the_end(&mut peer)).await;
+        assert_eq!(end, message("end"), "{cut}");
+        // It has come too late.
+        within(peer.send([&cancel[..], &frame("0")].concat())).await;
+        let end = within(hear_the_end(&mut peer)).await;
+        assert_eq!(end, message("end"), "{cut}");
+        drop(peer);
+        let requests = within(serving).await.expect("no panic").requests;
+        assert_eq!((requests.received, requests.served), (3, 2), "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn streamed_reply_without_end_is_cancelled_wherever_the_notice_is_cut() {
+    is_cancelled(|| Feed).await;
+    is_cancelled(|| FeedBeside).await;
+}
+
+#[tokio::test]
+async fn function_with_a_session_is_not_cancelled() {
+    let server = ConcurrentServer::new(CountedFeed);
+    let (mut peer, _serving) = serve_in_memory(server, 1 << 8);
+    within(peer.send([frame("1000"), control(0x87, ""), frame("0")].concat())).await;
+    for count in ["1", "2"] {
+        let end = within(hear_the_end(&mut peer)).await;
+        assert_eq!(end, message(count));
+    }
 }

@@ -1,6 +1,6 @@
 //! What is left of earlier exchanges, which nobody waits for any more.
 
-use std::{sync::Arc, task::Poll};
+use std::{mem::take, sync::Arc, task::Poll};
 
 use tokio::task::unconstrained;
 
@@ -44,8 +44,13 @@ impl<F: Framing> Exchanges<F> {
             self.wire.truncate_requests(offset);
             self.in_flight.pop_back();
         }
-        if F::HAS_IDS && self.in_flight.cancel() {
-            // A part of it was sent.
+        // A part of it was sent.
+        let is_cancelled = if F::HAS_IDS {
+            self.in_flight.cancel()
+        } else {
+            take(&mut self.is_stream) && !self.in_flight.is_empty()
+        };
+        if is_cancelled {
             self.notice(Notice::Cancel);
         }
         self.in_flight.abandon_all();

@@ -107,3 +107,7 @@ pub(super) fn half_closed(limits: &Limits) -> Rejection {
 pub(super) fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
 }
+
+pub(super) fn cancelled() -> Rejection {
+    Rejection::new(RejectionKind::Cancelled, "the client has cancelled it")
+}

@@ -22,7 +22,7 @@ use super::{
     io::Io,
     next::{Next, check_control},
     outgoing::{EVENT_BATCHES, Outgoing},
-    rejections::{no_chunk, too_large},
+    rejections::{cancelled, no_chunk, too_large},
     respond::{Processing, Responder},
 };
 use crate::{
@@ -63,6 +63,8 @@ enum CallFailure {
     /// The function was dropped: it waited for a further message of its request, and nothing arrived for this limit
     /// (`idle_timeout`).
     NoChunk(Limit),
+    /// The function was dropped: the client no longer wants the streamed reply.
+    Cancelled,
     /// The framing cannot carry an item of the reply.
     UnsendableItem(FrameError),
 }
@@ -206,6 +208,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         match failure {
             CallFailure::Interrupted(interrupt) => responder.interrupted(interrupt),
             CallFailure::NoChunk(limit) => responder.reject_in_chunk(&no_chunk(limit)),
+            // No function with a session is cancelled.
+            CallFailure::Cancelled => responder.reject(&cancelled()),
             CallFailure::UnsendableItem(error) => responder.unsendable_item(error),
         }
     }
@@ -247,7 +251,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         });
         let goes_on = matches!(
             failure,
-            CallFailure::Interrupted(Interrupt::TimedOut) | CallFailure::UnsendableItem(_)
+            CallFailure::Interrupted(Interrupt::TimedOut)
+                | CallFailure::Cancelled
+                | CallFailure::UnsendableItem(_)
         );
         if !goes_on {
             self.io.begin_last_drop();
@@ -314,6 +320,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 return Ok(false);
             }
             return Err(failure);
+        }
+        if self.is_cancelled() {
+            return Err(CallFailure::Cancelled);
         }
         if self.must_wait_for_credit() {
             self.find_credit(conversation);

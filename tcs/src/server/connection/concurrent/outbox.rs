@@ -52,6 +52,11 @@ impl Outbox {
         self.answers.len()
     }
 
+    /// Returns the slot of the newest request, if they have an order.
+    pub(super) fn newest(&self) -> Option<SlotIndex> {
+        self.answers.back().copied().filter(|_| self.is_ordered)
+    }
+
     /// Takes the slot whose answer is sent next.
     pub(super) fn take_answer<F: Future<Output = Outcome>>(
         &mut self,

@@ -7,7 +7,9 @@ use super::{
         clocks::CONTENDED,
         end::End,
         next::{Next, check_control},
-        rejections::{MEMORY_IN_USE, function_panicked, going_away, late_frame, too_large},
+        rejections::{
+            MEMORY_IN_USE, cancelled, function_panicked, going_away, late_frame, too_large,
+        },
     },
     ConcurrentDriver, Phase, Unreadable,
     backlog::QueuedRequest,
@@ -282,6 +284,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             && let Some(notice) = Notice::from_frame(code, self.buffers.read.bytes_at(place))
         {
             self.take_notice(notice);
+        } else if parsed.kind == FrameKind::Control(Notice::Cancel.code())
+            && let Some(slot) = self.outbox.newest()
+        {
+            // Without ids, it is about the request before it.
+            self.cancel(slot);
         } else if let Err(error) = check_control(parsed.kind) {
             self.end_input(Unreadable::BadFrame(error));
         } else if self.is_idle() {
@@ -360,8 +367,4 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
         Ok(())
     }
-}
-
-fn cancelled() -> Rejection {
-    Rejection::new(RejectionKind::Cancelled, "the client has cancelled it")
 }

@@ -173,6 +173,30 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
     }
 
+    /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly behind the request, stays
+    /// there, and is ignored when it is its turn.
+    #[cold]
+    pub(super) fn is_cancelled(&mut self) -> bool {
+        // With ids, functions are cancelled that run side by side. A session would be lost with the function.
+        let can_be = P::Framing::HAS_REJECTION_FRAME
+            && P::Framing::PARSE_IS_IDEMPOTENT
+            && !P::Framing::HAS_IDS
+            && size_of::<P::Session>() == 0;
+        if !can_be || self.ahead.len() == 0 && !self.frames.has_started() {
+            return false;
+        }
+        let limit = self.shared.limits.max_frame_len;
+        // Another one, because the requests are parsed again.
+        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
+        let mut next = framing.parse(self.frames.input(limit, Side::Server));
+        if let Ok(None) = next {
+            self.move_rest_ahead();
+            next = framing.parse(input_at(self.ahead, 0, limit));
+        }
+        let cancel = FrameKind::Control(Notice::Cancel.code());
+        matches!(next, Ok(Some(parsed)) if parsed.kind() == cancel)
+    }
+
     /// Returns the end of an input that has ended too early.
     fn truncated(&self) -> Option<ChunksEnd> {
         let has_ended = self.ahead.has_ended();
