@@ -122,18 +122,13 @@ async fn kept_after(text: String) -> usize {
 }
 
 /// Counts the bytes of its chunks.
-#[server_protocol]
+#[server_protocol(requests = &[u8])]
 async fn collect(_request: &str, mut more: Requests<'_, Collect>) -> Result<usize, String> {
     let mut sum = 0;
     while let Some(chunk) = more.next().await? {
         sum += chunk.len();
     }
     Ok(sum)
-}
-
-impl Receives for Collect {
-    type Format = Plain;
-    type Chunk<'a> = &'a [u8];
 }
 
 async fn chunks_of_a_request_pass_in_constant_memory() {

@@ -263,15 +263,10 @@ async fn event_beyond_the_limit_does_not_pass_for_a_reply() {
 }
 
 /// Sends each message to all who have sent one.
-#[server_protocol]
+#[server_protocol(push = &str)]
 fn chat(message: &str, #[state] room: &PushGroup<Chat>, push: Push<Chat>) -> Result<usize, String> {
     room.join(&push);
     Ok(room.send(message)?)
-}
-
-impl Pushes for Chat {
-    type Format = Plain;
-    type Event<'a> = &'a str;
 }
 
 #[tokio::test]

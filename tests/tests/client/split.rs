@@ -372,15 +372,10 @@ async fn sender_waits_for_the_greeting_that_the_receiver_drops() {
 }
 
 /// Doubles a number, and tells its half.
-#[server_protocol]
+#[server_protocol(push = u32)]
 fn double(n: u32, push: Push<Double>) -> Result<u32, String> {
     push.try_send(n / 2)?;
     Ok(n * 2)
-}
-
-impl Pushes for Double {
-    type Format = Plain;
-    type Event<'a> = u32;
 }
 
 #[tokio::test]

@@ -388,7 +388,7 @@ async fn owned_items_are_a_stream() {
 }
 
 /// Counts up to a number, and fails after 1,000.
-#[server_protocol]
+#[server_protocol(replies = u32)]
 async fn count(to: u32, mut out: Replies<'_, Count>) -> Result<u32, String> {
     for number in 0..to {
         if number == 1_000 {
@@ -397,11 +397,6 @@ async fn count(to: u32, mut out: Replies<'_, Count>) -> Result<u32, String> {
         out.send(number).await?;
     }
     Ok(to)
-}
-
-impl Streams for Count {
-    type Format = Plain;
-    type Item<'a> = u32;
 }
 
 #[tokio::test]
@@ -466,17 +461,12 @@ async fn dropped_stream_without_end_is_cancelled_by_the_next_use() {
     );
 }
 
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, replies = u32)]
 async fn count_lines(to: u32, mut out: Replies<'_, CountLines>) -> Result<String, String> {
     for number in 0..to {
         out.send(number).await?;
     }
     Ok("end".to_owned())
-}
-
-impl Streams for CountLines {
-    type Format = Plain;
-    type Item<'a> = u32;
 }
 
 #[tokio::test]

@@ -155,18 +155,13 @@ async fn memory_of_a_frame_that_does_not_complete_is_free_while_functions_run() 
 }
 
 /// Joins chunks.
-#[server_protocol]
+#[server_protocol(requests = &str)]
 async fn upload(_name: &str, mut more: Requests<'_, Upload>) -> Result<String, String> {
     let mut joined = String::new();
     while let Some(chunk) = more.next().await? {
         joined.push_str(chunk);
     }
     Ok(joined)
-}
-
-impl Receives for Upload {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 /// The only request times out `LIMIT` after `began`, for this reason, and the connection ends.
@@ -247,7 +242,7 @@ async fn upload_ends_if_its_peer_is_silent() {
 }
 
 /// Stops waiting for a chunk, and works on.
-#[server_protocol]
+#[server_protocol(requests = &str)]
 async fn impatient(_name: &str, mut more: Requests<'_, Impatient>) -> Result<&'static str, String> {
     tokio::select! {
         chunk = more.next() => drop(chunk?),
@@ -255,11 +250,6 @@ async fn impatient(_name: &str, mut more: Requests<'_, Impatient>) -> Result<&'s
     }
     sleep(3 * LIMIT).await;
     Ok("done")
-}
-
-impl Receives for Impatient {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test(start_paused = true)]
@@ -372,17 +362,12 @@ async fn does_not_start<P: ServerProtocol>(protocol: fn() -> P) {
 }
 
 /// Receives a chunk, and then a block.
-#[server_protocol]
+#[server_protocol(requests = &str)]
 async fn mixed(_name: &str, mut more: Requests<'_, Mixed>) -> Result<String, String> {
     more.next().await?;
     let mut body = more.exactly(5);
     while body.next().await?.is_some() {}
     Ok("a block".to_owned())
-}
-
-impl Receives for Mixed {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]
@@ -409,17 +394,12 @@ async fn has_no_block(peer: &mut RawPeer) {
 }
 
 /// The same with lines, where a block may follow.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, requests = &str)]
 async fn block(_name: &str, mut more: Requests<'_, Block>) -> Result<String, String> {
     let line = more.next().await?.map(str::to_owned);
     let mut body = more.exactly(1);
     let piece = body.next().await?;
     Ok(format!("{line:?} {piece:?}"))
-}
-
-impl Receives for Block {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn chunks_for_a_function_that_takes_none_are_skipped<K: Kind>() {
 }
 
 /// Takes a block of any length, as many pieces as the request says, or two blocks.
-#[server_protocol(framing = Lines, reject_with = said)]
+#[server_protocol(framing = Lines, reject_with = said, requests = &str)]
 async fn swallow(request: &str, mut more: Requests<'_, Swallow>) -> Result<String, String> {
     let mut body = more.exactly(usize::MAX);
     match request {
@@ -88,11 +88,6 @@ fn said(rejection: &tcs::Rejection) -> String {
     rejection.text().to_owned()
 }
 
-impl Receives for Swallow {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
-}
-
 #[tokio::test]
 async fn block_of_any_length_is_all_that_comes() {
     let ended = "a further message of the request: the connection ended in the middle of a frame\n";
@@ -114,7 +109,7 @@ async fn block_of_any_length_is_all_that_comes() {
 }
 
 /// Sends the request as an item again and again.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, replies = &str)]
 async fn repeat(
     item: &str,
     #[state] sent: &Arc<AtomicUsize>,
@@ -125,11 +120,6 @@ async fn repeat(
         sent.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
-}
-
-impl Streams for Repeat {
-    type Format = Plain;
-    type Item<'a> = &'a str;
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ fn chunks(count: u32) -> Vec<u8> {
 }
 
 /// Counts chunks, and their bytes.
-#[server_protocol]
+#[server_protocol(requests = &[u8])]
 async fn upload(_name: &str, mut more: Requests<'_, Upload>) -> Result<String, String> {
     let (mut count, mut sum) = (0, 0);
     while let Some(chunk) = more.next().await? {
@@ -27,11 +27,6 @@ async fn upload(_name: &str, mut more: Requests<'_, Upload>) -> Result<String, S
         sum += chunk.len();
     }
     Ok(format!("{count} {sum}"))
-}
-
-impl Receives for Upload {
-    type Format = Plain;
-    type Chunk<'a> = &'a [u8];
 }
 
 #[tokio::test]
@@ -66,7 +61,7 @@ async fn input_that_ends_without_the_end_of_the_chunks_is_an_error() {
 }
 
 /// Asks for a line, does not wait for it, and then takes the block of the length in the request and a line.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, requests = &str)]
 async fn impatient(
     length: usize,
     #[state] gate: &Gate,
@@ -86,11 +81,6 @@ async fn impatient(
     drop(body);
     let line = more.next().await?.map(str::to_owned);
     Ok(format!("{:?} {line:?}", String::from_utf8_lossy(&block)))
-}
-
-impl Receives for Impatient {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 /// The size of the pipe.
@@ -134,7 +124,7 @@ async fn line_after_a_block_is_found_where_a_dropped_next_has_searched() {
 }
 
 /// `LENGTH TAKE`: announces a block, takes so much of it, and takes the connection over.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, requests = &str)]
 async fn switch<'a>(
     line: &'a str,
     mut more: Requests<'a, Switch>,
@@ -155,11 +145,6 @@ async fn switch<'a>(
             .expect("it ends");
         io.write_all(&all).await.expect("it reads");
     }))
-}
-
-impl Receives for Switch {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]
@@ -229,7 +214,7 @@ async fn large_chunks_stay_within_the_memory_budget() {
 }
 
 /// Receives a chunk, until its gate is open.
-#[server_protocol]
+#[server_protocol(requests = &[u8])]
 async fn hold(
     name: &str,
     #[state] gates: &Gates,
@@ -248,11 +233,6 @@ async fn hold(
         gates.of("given up").pass().await;
     }
     Ok(format!("{name} {length}"))
-}
-
-impl Receives for Hold {
-    type Format = Plain;
-    type Chunk<'a> = &'a [u8];
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,7 @@ fn with_chunks(request: &str, messages: &[&str]) -> Vec<u8> {
 }
 
 /// Joins chunks, as many as the request says, or all.
-#[server_protocol]
+#[server_protocol(requests = &str)]
 async fn join(
     request: &str,
     #[state] gate: &Gate,
@@ -65,11 +65,6 @@ async fn join(
         joined.push_str(chunk);
     }
     Ok(joined)
-}
-
-impl Receives for Join {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 fn protocol() -> Join {
@@ -278,18 +273,13 @@ async fn request_timeout_counts_from_the_last_chunk() {
 }
 
 /// Counts the bytes of its chunks.
-#[server_protocol]
+#[server_protocol(requests = &[u8])]
 async fn measure(_request: &str, mut more: Requests<'_, Measure>) -> Result<u64, String> {
     let mut sum = 0;
     while let Some(chunk) = more.next().await? {
         sum += chunk.len() as u64;
     }
     Ok(sum)
-}
-
-impl Receives for Measure {
-    type Format = Plain;
-    type Chunk<'a> = &'a [u8];
 }
 
 async fn ten_megabytes_pass(over: Over) {
@@ -308,7 +298,7 @@ async fn ten_megabytes_pass(over: Over) {
 }
 
 /// A part of SMTP: the lines of a mail end with a dot.
-#[server_protocol(framing = CrlfLines)]
+#[server_protocol(framing = CrlfLines, requests = &str)]
 async fn mail(line: &str, mut more: Requests<'_, Mail>) -> Result<String, String> {
     if line != "DATA" {
         return Ok(format!("250 {line}"));
@@ -321,11 +311,6 @@ async fn mail(line: &str, mut more: Requests<'_, Mail>) -> Result<String, String
             None => return Ok("451 it ended".to_owned()),
         }
     }
-}
-
-impl Receives for Mail {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]
@@ -351,7 +336,7 @@ async fn messages_of_a_framing_without_notices_are_further_ones_while_the_functi
 }
 
 /// A part of memcached: `set LENGTH TAKE`, and a block of which that many pieces are taken; `panic` takes none.
-#[server_protocol(framing = CrlfLines, reject_with = said)]
+#[server_protocol(framing = CrlfLines, reject_with = said, requests = &str)]
 async fn cache(line: &str, mut more: Requests<'_, Cache>) -> Result<String, String> {
     let mut words = line.split(' ');
     let command = words.next().unwrap_or_default();
@@ -390,11 +375,6 @@ fn said(rejection: &tcs::Rejection) -> String {
         tcs::RejectionKind::Failed => "failed".to_owned(),
         _ => rejection.text().to_owned(),
     }
-}
-
-impl Receives for Cache {
-    type Format = Plain;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]
@@ -452,7 +432,7 @@ async fn input_that_ends_within_a_block_is_an_error() {
 }
 
 /// Chunks that are decoded with text of their own.
-#[server_protocol(framing = Lines, format = Json)]
+#[server_protocol(framing = Lines, format = Json, requests = &str)]
 async fn escaped(count: usize, mut more: Requests<'_, Escaped>) -> String {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -463,11 +443,6 @@ async fn escaped(count: usize, mut more: Requests<'_, Escaped>) -> String {
         }
     }
     all.join(",")
-}
-
-impl Receives for Escaped {
-    type Format = Json;
-    type Chunk<'a> = &'a str;
 }
 
 #[tokio::test]

@@ -302,13 +302,8 @@ async fn drain_waits_for_the_end_of_a_stream() {
     assert_eq!(within(server.finished()).await.requests.served, 1);
 }
 
-impl Streams for TwoAtOnce {
-    type Format = Plain;
-    type Item<'a> = String;
-}
-
 /// Sends from two futures with wakers of their own.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, replies = String)]
 async fn two_at_once(text: &str, out: Replies<'_, TwoAtOnce>) -> String {
     let out = tokio::sync::Mutex::new(out);
     let send = async |word: &'static str| {
@@ -335,13 +330,8 @@ async fn items_of_several_futures_keep_their_orders() {
     assert!(heard.ends_with("\ndone\n"));
 }
 
-impl Streams for Unsendable {
-    type Format = Plain;
-    type Item<'a> = &'a str;
-}
-
 /// Sends an item that is too long, and one that lines cannot carry.
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, replies = &str)]
 async fn unsendable(text: &str, mut out: Replies<'_, Unsendable>) -> Result<String, String> {
     let error = out
         .send(&"x".repeat(101))
@@ -368,13 +358,8 @@ async fn item_that_cannot_be_sent_is_an_error_or_fails_the_request() {
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }
 
-impl Streams for Endless {
-    type Format = Plain;
-    type Item<'a> = String;
-}
-
 /// Sends numbers from an iterator: so many, or without end.
-#[server_protocol]
+#[server_protocol(replies = String)]
 async fn endless(
     most: usize,
     #[state] taken: &Arc<AtomicUsize>,
