@@ -53,6 +53,10 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
         let _ = message;
         false
     }
+
+    /// Whether [`is_push`](Self::is_push) tells events from replies. Not so, the option `push` is without `is_push`.
+    #[doc(hidden)]
+    const HAS_IS_PUSH: bool = true;
 }
 
 /// Pushes events to the peer of one connection.
@@ -84,6 +88,11 @@ pub struct Push<P> {
 
 impl<P: Pushes> Push<P> {
     /// Queues an event for the peer.
+    ///
+    /// Whether the framing can carry it is known when it is sent: an event with a line feed over
+    /// [`Lines`](crate::framing::Lines) is dropped, counts as [`dropped`](crate::server::EventCounts::dropped), and is
+    /// logged. [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) carry
+    /// any event.
     ///
     /// # Errors
     ///
@@ -236,7 +245,7 @@ impl<P> PushGroup<P> {
 
 impl<P: Pushes> PushGroup<P> {
     /// Queues an event for every member. Returns the number of members for which it was queued: not those whose queues are
-    /// full.
+    /// full. An event that the framing of a member cannot carry is dropped later, as [`Push::try_send`] says.
     ///
     /// # Errors
     ///
