@@ -66,7 +66,11 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
 #[derive(Debug)]
 pub struct ExtractorCheck<T, P>(PhantomData<(T, P)>);
 
-impl<T: FromSession<'static, P>, P: ServerProtocol> ExtractorCheck<T, P> {
+// A type that cannot be an argument has its error already.
+impl<T, P: ServerProtocol> ExtractorCheck<T, P>
+where
+    T: FromSession<'static, P> + Argument<'static>,
+{
     pub const IS_EXTRACTOR: bool = true;
 }
 
