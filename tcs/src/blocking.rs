@@ -67,11 +67,12 @@ use tokio::{
 };
 
 use crate::{
-    Address, Error, Peer, Result,
+    Error, Peer, Result,
     client::{ChannelOptions, ChannelState, ConnectOptions},
     format::{Decode, Encode},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
+    transport::Address,
 };
 
 /// A connection to a server, for any number of exchanges, one after the other.

@@ -252,7 +252,8 @@ impl<'a, Session> Context<'a, Session> {
 /// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
 /// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
 /// own. In a module of functions, write `#[context]` before such a parameter. Without it, a parameter is an argument of
-/// the request, unless it is a `&Peer` or a `&ConnectionInfo`.
+/// the request, unless it is a `&Peer` or a `&ConnectionInfo`. A type of yours with this trait is no argument, also if it has
+/// those of serde: any client could send one. Of a protocol with type parameters, this is not checked.
 ///
 /// # Examples
 ///

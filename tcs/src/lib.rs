@@ -149,7 +149,7 @@
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
 //! | know how long a call can take | [the steps of a call](Channel#how-long-a-call-can-take) |
 //! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
-//! | connect over TLS or to a Unix socket | an [`Address`] `tls://host:port` or `unix:/path` |
+//! | connect over TLS or to a Unix socket | an [`Address`](transport::Address) `tls://host:port` or `unix:/path` |
 //! | connect over a transport of my own | [`ChannelOptions::over`](client::ChannelOptions::over), [`Connection::over`] |
 //! | put layers of `tower` around the calls | `Channel::service`, with the feature `tower` |
 //! | test code that calls a server | [a stub](macro@server_protocol#tests-without-the-server) |
@@ -523,7 +523,6 @@
     )
 )]
 
-mod address;
 pub mod blocking;
 mod blocking_permits;
 mod buffer;
@@ -561,7 +560,6 @@ pub mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
-pub(crate) use address::Address;
 pub use client::{channel::Channel, connection::Connection, exchange::Client};
 pub use context::ConnectionInfo;
 pub(crate) use context::FromContext;

@@ -4,8 +4,8 @@ use crate::{
     Error,
     concurrency::is_concurrent,
     format::{Decode, Encode},
-    framing::Framing,
-    protocol::{ClientProtocol, ServerProtocol, has_no_request},
+    framing::{Framing, Side},
+    protocol::{ClientProtocol, Pushes, ServerProtocol, has_no_request},
 };
 
 /// The largest `max_frame_len` and `max_reply_len`: 512 MiB, so that no length begins with a printable character.
@@ -37,6 +37,16 @@ pub(crate) fn check_message_len(
         return Ok(());
     };
     Err(Error::setting(setting, reason))
+}
+
+/// Returns an error if a client would take the events of a protocol for replies.
+#[inline]
+pub(crate) fn check_events<F: Framing, P: Pushes>() -> Result<(), Error> {
+    if P::HAS_IS_PUSH || F::HAS_VALUES || F::has_notices(Side::Server) {
+        return Ok(());
+    }
+    let reason = "is missing beside `push`: this framing does not tell events from replies";
+    Err(Error::setting("the option `is_push`", reason))
 }
 
 /// Stops the compiler at a framing with wrong parameters.

@@ -9,9 +9,9 @@ pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::macro_support::{
     operations::{
-        Argument, Arguments, Choice, ChosenFormat, FormatCheck, Message, OperationReply,
-        OperationsFormat, UnfitFormat, assert_operations_format, no_such_item, read_arguments,
-        read_message,
+        Argument, Arguments, Choice, ChosenFormat, ExtractorCheck, FormatCheck, Message,
+        NoExtractor, OperationReply, OperationsFormat, UnfitFormat, assert_operations_format,
+        no_such_item, read_arguments, read_message,
     },
     values::NoFormat,
 };
@@ -32,8 +32,9 @@ pub use crate::{
     macro_support::{
         answer::{Answer, AnyAnswer},
         bounds::{
-            CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,
-            State, UnreadReply, assert_send_field, assert_shared_session, assert_state,
+            CallsOver, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SameFraming,
+            SameSession, SendField, SharedSession, State, UnreadReply, assert_send_field,
+            assert_shared_session, assert_state,
         },
         options,
         pair::{OtherPair, Pair},

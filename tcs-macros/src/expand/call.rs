@@ -14,7 +14,7 @@ use crate::{
         server::ServerImpl,
     },
     spans::start_of,
-    syntax::{bare, is_unsized},
+    syntax::{bare, is_unsized, same_tokens},
 };
 
 /// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values
@@ -38,11 +38,26 @@ pub(super) fn call(
         ParameterSource::State(state) => shared_state(server, state),
         ParameterSource::Session(Session { ty, mutability, .. }) => {
             let span = start_of(ty);
-            match (&server.concurrency, mutability) {
+            let value = match (&server.concurrency, mutability) {
                 // It is an `Arc`.
                 (Some(_), _) => quote_spanned!(span=> &**session),
                 (None, None) => quote_spanned!(span=> &*session),
                 (None, Some(_)) => quote_spanned!(span=> session),
+            };
+            match &server.session {
+                // Two names of one type, or a mistake, which this explains.
+                Some(of_all) if !same_tokens(ty, &of_all.ty) => {
+                    let same_session = library.item("SameSession", ty);
+                    let of_all = &of_all.ty;
+                    let lend = if mutability.is_some() {
+                        "exclusive"
+                    } else {
+                        "shared"
+                    };
+                    let lend = Ident::new(lend, span);
+                    quote_spanned!(span=> <#ty as #same_session<#of_all>>::#lend(#value))
+                }
+                _ => value,
             }
         }
         ParameterSource::Framing(ty) => {

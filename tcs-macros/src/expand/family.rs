@@ -7,7 +7,10 @@ use syn::{Generics, Path};
 use super::protocol_type::{allowance, or_unknown};
 use crate::{
     library::Library,
-    model::{family::Family, generics::predicates},
+    model::{
+        family::{Family, FamilyKind},
+        generics::predicates,
+    },
     spans::{ident_at, start_of},
 };
 
@@ -31,7 +34,13 @@ pub(super) fn implement(
     let keyword = ident_at(item_name, "impl");
     let (impl_generics, ..) = generics.split_for_impl();
     let predicates = predicates(generics);
-    let is_push = family.is_push.as_ref().map(|path| is_push(path, "is_push"));
+    let is_push = match &family.is_push {
+        Some(path) => Some(is_push(path, "is_push")),
+        None if family.kind == FamilyKind::Pushes => {
+            Some(quote_spanned!(span=> const HAS_IS_PUSH: bool = false;))
+        }
+        None => None,
+    };
     // For `push = Event<'_>`:
     //
     //     impl Pushes for Chat {

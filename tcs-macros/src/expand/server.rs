@@ -19,14 +19,18 @@ use crate::{
         Model,
         concurrency::Concurrency,
         field::Field,
-        generics::predicates,
+        generics::{param_idents, predicates},
         handler::Session,
-        operations::{Operation, Operations},
+        operations::{Argument, Operation, Operations},
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::{end_of, start_of},
-    syntax::mentions_one_of,
+    spans::{alias, end_of, start_of},
+    syntax::{
+        bare,
+        lifetimes::{self, STATIC},
+        mentions_one_of, mentions_word,
+    },
 };
 
 /// Writes the protocol of a function.
@@ -124,7 +128,10 @@ pub(super) fn expand_module(
         .pushes
         .as_ref()
         .map(|_| expansion.forwarded_pushes());
-    let declared = declare(&server.ty, &quote!(#implementation #pushes));
+    let extractors = model
+        .is_valid
+        .then(|| expansion.extractor_checks(operations));
+    let declared = declare(&server.ty, &quote!(#implementation #pushes #extractors));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
@@ -163,6 +170,47 @@ impl<'a> ServerExpansion<'a> {
         }
     }
 
+    /// Writes the checks that no argument has a type that is made of the connection: any client could send one.
+    ///
+    /// A constant cannot name the parameters of the protocol, so there are none for a generic one.
+    fn extractor_checks(&self, operations: &Operations<'_>) -> TokenStream {
+        let mut checks = TokenStream::new();
+        if !param_idents(&self.server.ty.generics).is_empty() {
+            return checks;
+        }
+        let protocol = &self.server.ty.name;
+        for operation in &operations.list {
+            for Argument { name, ty, .. } in &operation.arguments {
+                // An address is as often data as it is the peer's.
+                let address = Ident::new("SocketAddr", Span::call_site());
+                if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, &address) {
+                    continue;
+                }
+                let ident = &operation.handler.function.sig.ident;
+                let ty = lifetimes::unify(ty, STATIC);
+                let (span, private) = (
+                    start_of(&ty),
+                    self.model.options.library.private(start_of(&ty)),
+                );
+                let (declaration, path) = alias(ident, "__Argument", &ty);
+                let text = format!(
+                    "the type of `{name}` is made of the connection, and a client would send it: write `#[context]` before `{name}`"
+                );
+                checks.extend(quote_spanned! {span=>
+                    const _: () = {
+                        #[allow(unused_imports, reason = "it is for other types")]
+                        use #private::NoExtractor as _;
+                        #declaration
+                        if #private::ExtractorCheck::<#path, #protocol>::IS_EXTRACTOR {
+                            ::core::panic!(#text)
+                        }
+                    };
+                });
+            }
+        }
+        checks
+    }
+
     /// Implements `Pushes` for the protocol of a module, as it is for its contract.
     fn forwarded_pushes(&self) -> TokenStream {
         let (ty, private, span) = (&self.server.ty, &self.private, self.span);
@@ -178,6 +226,8 @@ impl<'a> ServerExpansion<'a> {
             {
                 type Format = #contract::Format;
                 type Event<'item> = #contract::Event<'item>;
+
+                const HAS_IS_PUSH: bool = #contract::HAS_IS_PUSH;
 
                 fn is_push(message: &[u8]) -> bool {
                     #contract::is_push(message)

@@ -1,13 +1,21 @@
 //! Parameters that need an option.
 
-use syn::{GenericArgument, PathArguments, Type, TypePath, ext::IdentExt as _, parse_quote};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::{
+    GenericArgument, PathArguments, PathSegment, Type, TypePath,
+    ext::IdentExt as _,
+    parse_quote,
+    spanned::Spanned as _,
+    visit_mut::{self, VisitMut},
+};
 
 use super::operation_attrs::is_operation_attr_of;
 use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{OptionName, Options, Side},
-    syntax::{bare, is_named, upper_camel},
+    syntax::{bare, is_named, is_one_of, upper_camel},
 };
 
 /// The handles of the library, each with its option, what it takes, and an example.
@@ -39,6 +47,9 @@ pub(crate) fn check_handles(
     keeps_bodies: bool,
     errors: &mut Errors,
 ) {
+    if let Item::Module(module) = item {
+        name_protocol(module, errors);
+    }
     let mut check = |function: &mut Function, is_operation| {
         if check_function(options, function, is_operation, errors) && !keeps_bodies {
             function.body = parse_quote!({ ::core::unimplemented!() });
@@ -49,12 +60,68 @@ pub(crate) fn check_handles(
     match item {
         Item::Function(function) if options.side == Side::Server => check(function, false),
         Item::Function(_) => {}
-        Item::Module(Module { items, .. }) => {
-            for item in items {
+        Item::Module(module) => {
+            for item in &mut module.items {
                 if let ModuleItem::Operation(function) = item {
                     check(function, true);
                 }
             }
+        }
+    }
+}
+
+/// Reports handles of a type that is named like the module, as the protocol of a function `chat` is `Chat`. They become
+/// those of `Protocol`, so that rustc does not report each use of the name as well.
+fn name_protocol(module: &mut Module, errors: &mut Errors) {
+    let derived = upper_camel(&module.ident.unraw().to_string());
+    // One by name; a glob may import another type, which a path names.
+    let is_declared = module.items.iter().any(|item| match item {
+        ModuleItem::Other(item) => mentions(item.to_token_stream(), &derived),
+        _ => false,
+    });
+    if is_declared {
+        return;
+    }
+    let mut renamed = RenameProtocol { derived, errors };
+    for item in &mut module.items {
+        if let ModuleItem::Operation(function) | ModuleItem::PrivateFunction(function) = item {
+            renamed.visit_signature_mut(&mut function.sig);
+        }
+    }
+}
+
+/// Returns `true` if a word is anywhere in the tokens.
+fn mentions(tokens: TokenStream, word: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        TokenTree::Ident(ident) => ident == word,
+        _ => false,
+    })
+}
+
+struct RenameProtocol<'a> {
+    derived: String,
+    errors: &'a mut Errors,
+}
+
+impl VisitMut for RenameProtocol<'_> {
+    fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
+        visit_mut::visit_path_segment_mut(self, segment);
+        let handle = &segment.ident;
+        if !is_one_of(handle, &["Push", "PushGroup", "PushGroups"]) {
+            return;
+        }
+        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments
+            && let Some(GenericArgument::Type(ty)) = arguments.args.last_mut()
+            && is_named(ty, &self.derived)
+        {
+            let protocol = Ident::new("Protocol", ty.span());
+            let help = format_args!(
+                "the protocol of a module is `Protocol`: write that for `{}`",
+                self.derived
+            );
+            self.errors.at(ty, help);
+            *ty = parse_quote!(#protocol);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use self::{
     text::text_of,
     types::{
         bare, find_impl, has_future, has_iterator, is_converted, is_named, is_unsized,
-        mentions_one_of, path_starts, same_tokens, with_marks, without_argument,
+        mentions_one_of, mentions_word, path_starts, same_tokens, with_marks, without_argument,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };

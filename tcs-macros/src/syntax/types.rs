@@ -40,6 +40,13 @@ pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
+/// Returns `true` if a word occurs anywhere in a type, also at the end of a path.
+pub(crate) fn mentions_word(ty: &Type, word: &Ident) -> bool {
+    tokens_of(ty)
+        .iter()
+        .any(|token| matches!(token, TokenTree::Ident(ident) if ident == word))
+}
+
 /// Returns the first `impl` in a type.
 pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
     let mut tokens = tokens_of(ty).into_iter();

@@ -16,11 +16,11 @@ use super::{connection::Connection, options::ConnectOptions};
 #[cfg(feature = "tls")]
 use crate::transport::ClientTls;
 use crate::{
-    Address, Error, Peer, Result,
+    Error, Peer, Result,
     framing::Framing,
     runtime::{Instead, inside_runtime},
     socket::{connect, send_without_delay},
-    transport::Stream,
+    transport::{Address, Stream},
 };
 
 /// The pause between the attempts to connect to the addresses of a name (RFC 8305, section 5).

@@ -11,11 +11,11 @@ use super::{
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN, MAX_TIMEOUT},
 };
 use crate::{
-    Address, Error, Peer, Result,
+    Error, Peer, Result,
     format::{Decode, Encode as _, Writer, read},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, ClientProtocol, Contract},
-    transport::Stream,
+    transport::{Address, Stream},
 };
 
 /// The largest scratch buffer that is kept, as in the pool of buffers. A connection does not hold the

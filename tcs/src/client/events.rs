@@ -1,7 +1,9 @@
 //! The events that a server pushes over a connection.
 
 use super::connection::Connection;
-use crate::{Error, Result, format::Decode, framing::Framing, protocol::Pushes};
+use crate::{
+    Error, Result, format::Decode, framing::Framing, limit::check_events, protocol::Pushes,
+};
 
 impl<F: Framing> Connection<F> {
     /// Waits for an event that the server pushes, and returns it. It may borrow from the connection.
@@ -21,7 +23,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// `Reply` for an event that cannot be decoded, after which the next one can be received; `TimedOut` at the deadline;
+    /// `Setting` if events look like replies, because the protocol has the option `push` without `is_push`; `Reply` for an
+    /// event that cannot be decoded, after which the next one can be received; `TimedOut` at the deadline;
     /// `Closed`, `Io` or `Broken` if the connection has ended. A message that is no event ends it, because no request is
     /// in flight.
     ///
@@ -68,6 +71,7 @@ impl<F: Framing> Connection<F> {
         P: Pushes,
         P::Event<'a>: Decode<'a, P::Format>,
     {
+        check_events::<F, P>()?;
         self.checked_exchanges().set_is_event(P::is_push);
         let deadline = self.take_deadline()?;
         if self.take_event() {

@@ -7,10 +7,11 @@ use super::{
     options::{CLOSE_TIMEOUT, ConnectOptions},
 };
 use crate::{
-    Address, Result,
+    Result,
     framing::Framing,
     protocol::ClientProtocol,
     runtime::{Instead, block_on, inside_runtime},
+    transport::Address,
 };
 
 /// A client for one exchange: it connects, sends a request, processes the reply, and closes the

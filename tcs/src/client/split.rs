@@ -26,6 +26,7 @@ use crate::{
     Error, Peer, Result,
     format::{Decode, Frame},
     framing::Framing,
+    limit::check_events,
     panics::lock,
     protocol::{CallContract, Contract, Pushes},
     sync::Mutex,
@@ -371,6 +372,7 @@ impl<P: CallContract> Receiver<P> {
         P: Pushes,
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
     {
+        check_events::<<P as Contract>::Framing, P>()?;
         lock(&self.half.shared.state)
             .exchanges
             .set_is_event(P::is_push);

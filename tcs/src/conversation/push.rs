@@ -43,6 +43,10 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
         let _ = message;
         false
     }
+
+    /// Whether [`is_push`](Self::is_push) tells events from replies. Not so, the option `push` is without `is_push`.
+    #[doc(hidden)]
+    const HAS_IS_PUSH: bool = true;
 }
 
 /// Pushes events to the peer of one connection.
@@ -74,6 +78,11 @@ pub struct Push<P> {
 
 impl<P: Pushes> Push<P> {
     /// Queues an event for the peer.
+    ///
+    /// Whether the framing can carry it is known when it is sent: an event with a line feed over
+    /// [`Lines`](crate::framing::Lines) is dropped, counts as [`dropped`](crate::server::EventCounts::dropped), and is
+    /// logged. [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) carry
+    /// any event.
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ impl<P> PushGroup<P> {
 
 impl<P: Pushes> PushGroup<P> {
     /// Queues an event for every member. Returns the number of members for which it was queued: not those whose queues are
-    /// full.
+    /// full. An event that the framing of a member cannot carry is dropped later, as [`Push::try_send`] says.
     ///
     /// # Errors
     ///

@@ -4,8 +4,9 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use crate::{
-    ConnectionInfo, FromContext, Rejection,
+    Channel, Connection, ConnectionInfo, FromContext, Rejection, blocking,
     format::{Decode, ReplyValue},
+    framing::Framing,
 };
 
 /// A state, which connections on any thread share.
@@ -70,12 +71,12 @@ impl<T: Default> DefaultSession for T {
 
 /// A parameter beside a session that is lent as `&mut`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is neither the request nor known from the connection",
+    message = "`{Self}` cannot be made beside a session that is lent as `&mut`",
     label = "not a `FromContext` type",
-    note = "the request is the first parameter without a helper attribute, and there is one: a struct or a tuple can hold several values",
+    note = "a type with `FromSession` borrows the session, which this function has as `&mut`: take the session as `&` (a `Mutex` inside it can change), or leave one of them out",
     note = "write `#[state]` before what all connections share",
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`",
-    note = "a type with `FromSession` borrows the session, and this function has it as `&mut`: take it as `&`, or without that type"
+    note = "outside of a module, the request is the first parameter without a helper attribute, and there is one: a struct or a tuple can hold several values"
 )]
 pub trait FromContextAlone<'a>: Sized {
     fn from_context_alone(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
@@ -86,6 +87,89 @@ impl<'a, T: FromContext<'a>> FromContextAlone<'a> for T {
     fn from_context_alone(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
         T::from_context(info)
     }
+}
+
+/// The session `S`, which the functions of a module share.
+#[diagnostic::on_unimplemented(
+    message = "the functions of a module share one session: this one has `{Self}`, others have `{S}`",
+    label = "another session",
+    note = "a connection has one session: put both into one struct"
+)]
+pub trait SameSession<S> {
+    fn shared(session: &S) -> &Self;
+    fn exclusive(session: &mut S) -> &mut Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> SameSession<S> for S {
+    fn shared(session: &S) -> &S {
+        session
+    }
+
+    fn exclusive(session: &mut S) -> &mut S {
+        session
+    }
+}
+
+/// What the client of a module calls over.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a connection nor a channel",
+    label = "no `Connection` or `Channel`"
+)]
+pub trait CallsOver {
+    type Framing: Framing;
+    /// This type with the framing of the operations, also if its own is another one: so a client has its methods, and a
+    /// call is no second error.
+    type Over<F: Framing>;
+
+    fn over<F: SameFraming<Self::Framing>>(self) -> Self::Over<F>;
+}
+
+/// The framing `F`. `Self` is that of the operations, so that a framing that is inferred becomes it, and rustc names both
+/// if they differ.
+pub trait SameFraming<F: Framing>: Framing {
+    fn connection(connection: Connection<F>) -> Connection<Self>;
+    fn channel(channel: Channel<F>) -> Channel<Self>;
+    fn blocking_connection(connection: blocking::Connection<F>) -> blocking::Connection<Self>;
+    fn blocking_channel(channel: blocking::Channel<F>) -> blocking::Channel<Self>;
+}
+
+impl<F: Framing> SameFraming<F> for F {
+    fn connection(connection: Connection<F>) -> Connection<F> {
+        connection
+    }
+
+    fn channel(channel: Channel<F>) -> Channel<F> {
+        channel
+    }
+
+    fn blocking_connection(connection: blocking::Connection<F>) -> blocking::Connection<F> {
+        connection
+    }
+
+    fn blocking_channel(channel: blocking::Channel<F>) -> blocking::Channel<F> {
+        channel
+    }
+}
+
+macro_rules! calls_over {
+    ($($ty:ident $(:: $inner:ident)?, $same:ident;)*) => {$(
+        impl<Own: Framing> CallsOver for $ty$(::$inner)?<Own> {
+            type Framing = Own;
+            type Over<F: Framing> = $ty$(::$inner)?<F>;
+
+            fn over<F: SameFraming<Own>>(self) -> Self::Over<F> {
+                F::$same(self)
+            }
+        }
+    )*};
+}
+
+calls_over! {
+    Connection, connection;
+    Channel, channel;
+    blocking::Connection, blocking_connection;
+    blocking::Channel, blocking_channel;
 }
 
 /// A parameter by value of a function that makes requests. The protocol keeps its field.

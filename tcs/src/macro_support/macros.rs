@@ -119,8 +119,13 @@ macro_rules! __client {
         )]
         impl<C> $client<C> {
             /// Calls over an open `Connection` or `Channel`.
-            pub const fn over(connection: C) -> Self {
-                Self { connection }
+            pub fn over(connection: C) -> $client<C::Over<$framing>>
+            where
+                C: $crate::__private::CallsOver,
+                $framing: $crate::__private::SameFraming<C::Framing>,
+            {
+                let connection = connection.over();
+                $client { connection }
             }
 
             /// Returns the connection.

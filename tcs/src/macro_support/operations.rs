@@ -17,7 +17,10 @@ use serde::{
 };
 
 use super::values::NoFormat;
-use crate::format::{Decode, Encode};
+use crate::{
+    format::{Decode, Encode},
+    protocol::{FromSession, ServerProtocol},
+};
 
 /// An argument of an operation.
 ///
@@ -57,6 +60,26 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
         to.serialize_field(name, self)
     }
 }
+
+/// Asks whether the type of an argument is made of the states, the session or the connection. The inherent constant is
+/// preferred to that of [`NoExtractor`].
+#[derive(Debug)]
+pub struct ExtractorCheck<T, P>(PhantomData<(T, P)>);
+
+// A type that cannot be an argument has its error already.
+impl<T, P: ServerProtocol> ExtractorCheck<T, P>
+where
+    T: FromSession<'static, P> + Argument<'static>,
+{
+    pub const IS_EXTRACTOR: bool = true;
+}
+
+/// What [`ExtractorCheck`] says of any other type.
+pub trait NoExtractor {
+    const IS_EXTRACTOR: bool = false;
+}
+
+impl<T, P> NoExtractor for ExtractorCheck<T, P> {}
 
 /// The return type of an operation.
 #[diagnostic::on_unimplemented(

@@ -10,11 +10,11 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Address, Peer, Rejection, Result,
+    Peer, Rejection, Result,
     framing::Framing as _,
     limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
-    transport::{Handshake, Listener},
+    transport::{Address, Handshake, Listener},
 };
 
 /// A server that answers one request and returns.

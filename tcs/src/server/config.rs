@@ -14,11 +14,11 @@ use super::{
     systemd::Systemd,
 };
 use crate::{
-    Address, Error,
+    Error,
     conversation::ConversationLimits,
     limit::{check_message_len, check_zero},
     socket::Keepalive,
-    transport::DynHandshake,
+    transport::{Address, DynHandshake},
 };
 
 pub(super) struct Settings {

@@ -57,6 +57,7 @@
 //! # fn main() {}
 //! ```
 
+mod address;
 #[cfg(feature = "tls")]
 mod client_tls;
 mod handshake;
@@ -101,9 +102,8 @@ pub use tls::{Tls, TlsInfo};
 #[cfg(unix)]
 pub use unix::UnixSocketListener;
 
+pub use address::Address;
 pub(crate) use handshake::DynHandshake;
 pub(crate) use over_tls::{StartedTls, explained, is_over_tls};
 pub(crate) use stream::close;
 pub(crate) use tcp::AddressListener;
-
-pub use crate::address::Address;

@@ -3,7 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use tcs::{
-    ConcurrentServer, Connection, ConnectionInfo, Peer, Rejection,
+    ConcurrentServer, Connection, ConnectionInfo, ErrorKind, Peer, Rejection,
     format::Json,
     framing::{Lines, Multiplexed},
     protocol::{
@@ -469,4 +469,39 @@ fn clients_tell_events_by_the_function_of_the_option() {
     assert_eq!(is_event::<market::Contract>(price), Some(true));
     assert_eq!(is_event::<market::PastTrades>(price), Some(true));
     assert_eq!(is_event::<warehouse::Contract>(price), None);
+}
+
+/// Its events look like replies, and nothing tells them apart.
+#[server_protocol(framing = Lines, format = Json, push = &str)]
+mod untold {
+    use super::*;
+
+    pub fn join(push: Push<Protocol>) -> bool {
+        push.try_send("welcome").is_ok()
+    }
+}
+
+#[tokio::test]
+async fn events_that_look_like_replies_are_refused() {
+    let (near, far) = tokio::io::duplex(1024);
+    let server = ConcurrentServer::new(untold::Protocol);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
+    let mut connection = Connection::<Lines>::over(near);
+    let error = within(connection.next_event::<untold::Contract>()).await;
+    let error = error.expect_err("it would never return").to_string();
+    assert!(error.contains("`is_push` is missing"), "{error}");
+    let channel = connection.into_channel().expect("it is open");
+    let subscribed = channel.subscribe::<untold::Contract>(untold::Request::Join {});
+    let error = within(subscribed)
+        .await
+        .expect_err("the event would be a reply");
+    assert_eq!(error.kind(), ErrorKind::Setting);
+    let mut events = channel.events::<untold::Contract>();
+    let error = within(events.next())
+        .await
+        .expect_err("it would never return");
+    assert_eq!(error.kind(), ErrorKind::Setting);
+    drop((events, channel));
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(report.expect("it ends").requests.received, 0);
 }

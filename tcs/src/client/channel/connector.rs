@@ -11,12 +11,12 @@ use tokio::time::timeout;
 
 use super::{address_stats::AddressStats, retry::doubled, upkeep::UpkeepSettings};
 use crate::{
-    Address, Error, Result,
+    Error, Result,
     client::{connection::Connection, options::ConnectOptions},
     framing::Framing,
     panics::{lock, panic_text, poll_caught},
     sync::Mutex,
-    transport::Stream,
+    transport::{Address, Stream},
 };
 
 /// The longest wait after a server has ended a connection. It need not be longer, because the server is probably up.

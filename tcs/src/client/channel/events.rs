@@ -23,6 +23,7 @@ use crate::{
     client::{event_queue::Entry, requests::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
+    limit::check_events,
     protocol::{CallOwned, Contract, Pushes},
     runtime::{Instead, inside_runtime},
 };
@@ -107,7 +108,8 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call). The request counts as [idempotent](Self::idempotent), because what it does ends
+    /// The errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has the option
+    /// `push` without `is_push`. The request counts as [idempotent](Self::idempotent), because what it does ends
     /// with its connection.
     ///
     /// # Cancel safety
@@ -146,6 +148,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F> + Pushes,
     {
+        check_events::<F, P>()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
@@ -187,6 +190,7 @@ impl<P: Contract + Pushes> Events<P> {
     where
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
     {
+        check_events::<P::Framing, P>()?;
         let entry = poll_fn(|cx| self.poll_entry(cx)).await?;
         self.decode(entry)
     }
@@ -291,6 +295,10 @@ where
     ) -> Poll<Option<Result<ChannelEvent<T>>>> {
         if self.is_over {
             return Poll::Ready(None);
+        }
+        if let Err(error) = check_events::<P::Framing, P>() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(error)));
         }
         let entry = ready!(self.events.poll_entry(cx));
         self.is_over = entry.is_err() && self.events.subscriber.is_closed();

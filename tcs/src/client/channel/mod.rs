@@ -18,12 +18,13 @@ use tokio::sync::watch;
 use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
 use super::{connection::Connection, options::MAX_TIMEOUT, requests::encoded};
 use crate::{
-    Address, Error, Peer, Result,
+    Error, Peer, Result,
     deadline::inherited,
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
     runtime::{Instead, inside_runtime},
+    transport::Address,
 };
 
 #[cfg(feature = "stream")]

@@ -18,7 +18,7 @@ use super::{
     upkeep::UpkeepSettings,
 };
 use crate::{
-    Address, Error, Result,
+    Error, Result,
     client::{
         connect::race,
         connection::Connection,
@@ -28,7 +28,7 @@ use crate::{
     limit::check_zero,
     runtime::{Instead, inside_runtime},
     sync::Mutex,
-    transport::Stream,
+    transport::{Address, Stream},
 };
 
 /// The most connections to each address.

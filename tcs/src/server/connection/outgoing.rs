@@ -96,7 +96,7 @@ impl<F: Framing> Outgoing<'_, F> {
                 dropped += 1;
                 rest = rest.get(1..).unwrap_or_default();
                 let log_limiter = self.io.registration.log_limiter();
-                log_limited!(log_limiter, error, { %error, }, "an event cannot be sent");
+                log_limited!(log_limiter, error, { %error, }, "an event cannot be sent; `LengthPrefixed` and `Multiplexed` carry any");
             }
         }
         self.framing.get_mut().set_id(id);
