@@ -36,22 +36,17 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, format::Plain,
-    ///     protocol::{Push, Pushes}, server_protocol,
+    ///     ConcurrentServer, Connection,
+    ///     protocol::Push, server_protocol,
     /// };
     ///
     /// /// Counts down in events.
-    /// #[server_protocol]
+    /// #[server_protocol(push = u32)]
     /// fn count_down(from: u32, push: Push<CountDown>) -> Result<u32, String> {
     ///     for number in (0..from).rev() {
     ///         push.try_send(number)?;
     ///     }
     ///     Ok(from)
-    /// }
-    ///
-    /// impl Pushes for CountDown {
-    ///     type Format = Plain;
-    ///     type Event<'a> = u32;
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]

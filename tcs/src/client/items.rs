@@ -84,22 +84,17 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, format::Plain,
-    ///     protocol::{Replies, Streams}, server_protocol,
+    ///     ConcurrentServer, Connection,
+    ///     protocol::Replies, server_protocol,
     /// };
     ///
     /// /// Returns the words one by one, and then their number.
-    /// #[server_protocol]
+    /// #[server_protocol(replies = &str)]
     /// async fn split(text: &str, mut out: Replies<'_, Split>) -> Result<usize, String> {
     ///     for word in text.split(' ') {
     ///         out.send(word).await?;
     ///     }
     ///     Ok(text.split(' ').count())
-    /// }
-    ///
-    /// impl Streams for Split {
-    ///     type Format = Plain;
-    ///     type Item<'a> = &'a str;
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]

@@ -77,20 +77,15 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, client::ReplyOrEvent, format::Plain,
-    ///     protocol::{Push, Pushes}, server_protocol,
+    ///     ConcurrentServer, Connection, client::ReplyOrEvent,
+    ///     protocol::Push, server_protocol,
     /// };
     ///
     /// /// Doubles a number, and tells its half.
-    /// #[server_protocol]
+    /// #[server_protocol(push = u32)]
     /// fn double(n: u32, push: Push<Double>) -> Result<u32, String> {
     ///     push.try_send(n / 2)?;
     ///     Ok(n * 2)
-    /// }
-    ///
-    /// impl Pushes for Double {
-    ///     type Format = Plain;
-    ///     type Event<'a> = u32;
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]

@@ -86,23 +86,18 @@ impl<F: Framing> Connection<F> {
     ///
     /// ```
     /// use tcs::{
-    ///     ConcurrentServer, Connection, format::Plain,
-    ///     protocol::{Receives, Requests}, server_protocol,
+    ///     ConcurrentServer, Connection,
+    ///     protocol::Requests, server_protocol,
     /// };
     ///
     /// /// Counts the bytes of a file that is sent in pieces.
-    /// #[server_protocol]
+    /// #[server_protocol(requests = &[u8])]
     /// async fn store(name: &str, mut pieces: Requests<'_, Store>) -> Result<String, String> {
     ///     let mut length = 0;
     ///     while let Some(piece) = pieces.next().await? {
     ///         length += piece.len();
     ///     }
     ///     Ok(format!("{name}: {length} bytes"))
-    /// }
-    ///
-    /// impl Receives for Store {
-    ///     type Format = Plain;
-    ///     type Chunk<'a> = &'a [u8];
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]

@@ -58,10 +58,10 @@ pub trait Receives { // implemented by `#[server_protocol(requests = Chunk<'_>)]
 /// # Examples
 ///
 /// ```
-/// use tcs::{format::Plain, protocol::{Receives, Requests}, server_protocol};
+/// use tcs::{protocol::Requests, server_protocol};
 ///
 /// /// Adds numbers, up to the end of the request.
-/// #[server_protocol]
+/// #[server_protocol(requests = u64)]
 /// async fn add(start: u64, mut more: Requests<'_, Add>) -> Result<u64, String> {
 ///     let mut sum = start;
 ///     while let Some(number) = more.next().await? {
@@ -70,10 +70,6 @@ pub trait Receives { // implemented by `#[server_protocol(requests = Chunk<'_>)]
 ///     Ok(sum)
 /// }
 ///
-/// impl Receives for Add {
-///     type Format = Plain;
-///     type Chunk<'a> = u64;
-/// }
 /// ```
 #[derive(Debug)]
 pub struct Requests<'a, P> {
@@ -134,10 +130,10 @@ impl<P: Receives> Requests<'_, P> {
     /// # Examples
     ///
     /// ```
-    /// use tcs::{format::Plain, framing::CrlfLines, protocol::{Receives, Requests}, server_protocol};
+    /// use tcs::{framing::CrlfLines, protocol::Requests, server_protocol};
     ///
     /// /// The blocks of memcached: a length, the bytes, and a line feed.
-    /// #[server_protocol(framing = CrlfLines)]
+    /// #[server_protocol(framing = CrlfLines, requests = &[u8])]
     /// async fn store(length: u16, mut more: Requests<'_, Store>) -> Result<String, String> {
     ///     let mut block = Vec::new();
     ///     let mut body = more.exactly(usize::from(length) + 2);
@@ -147,10 +143,6 @@ impl<P: Receives> Requests<'_, P> {
     ///     Ok(format!("STORED {}", block.trim_ascii_end().len()))
     /// }
     ///
-    /// impl Receives for Store {
-    ///     type Format = Plain;
-    ///     type Chunk<'a> = &'a [u8];
-    /// }
     /// ```
     pub fn exactly(&mut self, length: usize) -> Body<'_> {
         self.conversation.chunks.begin_block(length);
