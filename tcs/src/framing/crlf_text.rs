@@ -270,38 +270,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn line_may_end_with_a_zero_byte_wherever_it_is_cut() {
-        let stream = b"ab\r\0c\r\0";
-        for cut in 0..=stream.len() {
-            let (mut framing, mut start, mut lines) = (CrlfText::<0>::default(), 0, Vec::new());
-            for arrived in [cut, stream.len()] {
-                while start < arrived {
-                    let unread = stream.get(start..arrived).expect("it is within");
-                    let input = Input::new(unread, 2, Side::Server, ReadState::Idle);
-                    let Some(line) = framing.parse(input).expect("lines within the limit") else {
-                        break;
-                    };
-                    lines.push(unread.get(line.payload()).expect("it is within"));
-                    start += line.consumed();
-                }
-            }
-            assert_eq!(lines, [&b"ab"[..], b"c"], "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn text_has_the_limit_of_a_message() {
-        let read = |text: &[u8]| {
-            let mut framing = CrlfText::<0>::default();
-            framing.read_text();
-            let frame = framing.parse(Input::new(text, 6, Side::Server, ReadState::Idle))?;
-            Ok(frame.map(|frame| (frame.payload(), frame.consumed())))
-        };
-        assert_eq!(read(b".\r\n"), Ok(Some((0..0, 3))));
-        assert_eq!(read(b"abcd\r\n.\r\n"), Ok(Some((0..6, 9))));
-        assert_eq!(read(b"abcde\r\n.\r\n"), Err(FrameError::too_large(7, 6)));
-        assert_eq!(read(b"abcd\r\n."), Ok(None));
-    }
 }
