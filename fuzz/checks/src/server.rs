@@ -31,6 +31,10 @@ const MAX_PIPELINED: usize = 50;
 /// How long an action may take: a peer that does not read may not be read either.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a function waits. Without it, one waits for ever if its peer is not noticed to have left, which is so behind
+/// 64 KiB that wait.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
+
 #[derive(Arbitrary, Debug)]
 enum Action<'a> {
     Send(&'a [u8]),
@@ -128,6 +132,7 @@ fn with<F: Framing, K: Kind>(case: &Case<'_>, has_control_frames: bool) {
             .max_frame_len(case.max_frame_len())
             .max_reply_len(case.max_reply_len())
             .max_pipelined_requests(MAX_PIPELINED as u64)
+            .request_timeout(REQUEST_TIMEOUT)
             .listener(One(Some(far)))
             .bind()
             .await

@@ -184,3 +184,42 @@ impl<L> fmt::Debug for Blocks<L> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_is_what_follows_the_line() {
+        for (bytes, line, block) in [
+            ("put 3\r\nabc", "put 3", "abc"),
+            ("put 3\nabc", "put 3", "abc"),
+            ("get", "get", ""),
+        ] {
+            let block = Block {
+                line,
+                block: block.as_bytes(),
+            };
+            assert_eq!(
+                Block::decode(Frame::new(bytes.as_bytes())).ok(),
+                Some(block)
+            );
+        }
+        assert!(Block::decode(Frame::new(b"\xff\r\nabc")).is_err());
+    }
+
+    #[test]
+    fn block_without_bytes_is_only_a_line() {
+        for (line, block, expected) in [("put 3", "abc", "put 3\r\nabc"), ("get", "", "get")] {
+            let mut out = Vec::new();
+            let block = Block {
+                line,
+                block: block.as_bytes(),
+            };
+            block
+                .encode(&mut Writer::new(&mut out, usize::MAX))
+                .expect("there is room");
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+}

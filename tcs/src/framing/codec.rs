@@ -367,4 +367,15 @@ mod tests {
         assert_eq!(items, ["b\"ab\"", "b\"c\""]);
         assert_eq!(end, None);
     }
+
+    #[test]
+    fn bytes_of_a_long_item_move_few_times() {
+        let (mut arrived, mut moves) = (BytesMut::new(), 0);
+        for _ in 0..10_000 {
+            let before = arrived.capacity();
+            append(&mut arrived, b"x").expect("there is memory");
+            moves += usize::from(arrived.capacity() != before);
+        }
+        assert!(moves < 20, "{moves} moves");
+    }
 }

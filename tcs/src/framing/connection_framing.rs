@@ -297,3 +297,41 @@ impl<F: Framing> Default for ConnectionFraming<F> {
         Self::new(F::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{Detection, ReadState};
+
+    /// Finds the frame that it is given.
+    #[derive(Default)]
+    struct Finds(Option<ParsedFrame>);
+
+    impl Framing for Finds {
+        const DETECTION: Detection = Detection::OFF;
+
+        fn parse(&mut self, _: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+            Ok(self.0.take())
+        }
+
+        fn finish(&mut self, _: &mut Vec<u8>, _: usize) -> Result<(), FrameError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn frame_of_no_bytes_is_impossible() {
+        for bytes in [0, 1] {
+            for frame in [
+                ParsedFrame::message(0..0, bytes),
+                ParsedFrame::control(0x80, 0..0, bytes),
+                ParsedFrame::oversized(9, bytes),
+                ParsedFrame::skip(bytes),
+            ] {
+                let mut framing = ConnectionFraming::new(Finds(Some(frame)));
+                let input = Input::new(b"x", 8, Side::Server, ReadState::Idle);
+                assert_eq!(framing.parse(input).is_ok(), bytes > 0);
+            }
+        }
+    }
+}

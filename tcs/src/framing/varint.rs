@@ -140,3 +140,18 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_split_at_its_length() {
+        assert_eq!(
+            Varint::<1>::split(b"\x10\x83\x00abc"),
+            Some((&b"\x10"[..], &b"abc"[..]))
+        );
+        assert_eq!(Varint::<1>::split(b"\x10\x83"), None);
+        assert_eq!(Varint::<0>::split(b"abc"), Some((&b""[..], &b"abc"[..])));
+    }
+}

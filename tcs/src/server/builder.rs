@@ -345,7 +345,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// function that waits is dropped, its request is answered *timed out*, and the connection
     /// closes. A function that computes, or is `blocking`, is not dropped. With
     /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
-    /// function. Default: 30 s.
+    /// function. A half-close behind 64 KiB or more that wait is noticed only when the function has returned: before
+    /// that, only [`request_timeout`](Self::request_timeout) ends it. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.half_close_timeout = limit.into().into();
         self
