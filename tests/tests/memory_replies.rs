@@ -7,9 +7,9 @@ use std::env;
 use peak_alloc::PeakAlloc;
 use tcs::{
     ConcurrentServer, Peer,
-    format::{Json, Plain},
+    format::Json,
     framing::{LengthPrefixed, Lines},
-    protocol::{Push, Receives, Replies, Requests},
+    protocol::{Push, Replies, Requests},
     server_protocol,
 };
 use tcs_tests::{Kind, RawPeer, ReadyFn, WaitingFn, frame, gate, tester_of, within};

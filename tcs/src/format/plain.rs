@@ -277,6 +277,25 @@ mod tests {
     };
 
     #[test]
+    fn block_is_what_follows_the_line() {
+        let block = |line, block: &'static str| Block {
+            line,
+            block: block.as_bytes(),
+        };
+        for (bytes, expected) in [
+            ("put 3\r\nabc", block("put 3", "abc")),
+            ("put 3\nabc", block("put 3", "abc")),
+            ("get", block("get", "")),
+        ] {
+            let decoded = Block::decode(Frame::new(bytes.as_bytes()));
+            assert_eq!(decoded.ok(), Some(expected));
+        }
+        assert!(Block::decode(Frame::new(b"\xff\r\nabc")).is_err());
+        assert_eq!(encode::<Plain, _>(block("put 3", "abc")), b"put 3\r\nabc");
+        assert_eq!(encode::<Plain, _>(block("get", "")), b"get");
+    }
+
+    #[test]
     fn messages_are_text_or_bytes_as_they_are() {
         assert_eq!(encode::<Plain, _>("añb"), "añb".as_bytes());
         assert_eq!(encode::<Plain, _>(-12_i8), b"-12");

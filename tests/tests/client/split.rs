@@ -7,7 +7,7 @@ use tcs::{
     client::{ConnectOptions, Receiver, ReplyOrEvent, Sender},
     format::Plain,
     framing::LengthPrefixed,
-    protocol::{Contract, Push, Pushes},
+    protocol::{Contract, Push},
     server_protocol,
 };
 use tcs_tests::{

@@ -4,9 +4,8 @@ use std::{io, time::Duration};
 
 use tcs::{
     ConcurrentServer, Peer, Response,
-    format::Plain,
     framing::{Lines, Multiplexed},
-    protocol::{Receives, Requests, ServerProtocol},
+    protocol::{Requests, ServerProtocol},
     server::Report,
     server_protocol,
     transport::{Handshake, Stream},

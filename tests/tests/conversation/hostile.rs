@@ -10,9 +10,8 @@ use std::{
 
 use tcs::{
     ConcurrentServer,
-    format::Plain,
     framing::{LengthPrefixed, Lines},
-    protocol::{Receives, Replies, Requests, Streams},
+    protocol::{Replies, Requests},
     server_protocol,
 };
 use tcs_tests::{

@@ -4,9 +4,8 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 
 use tcs::{
     ConcurrentServer, Response,
-    format::Plain,
     framing::Lines,
-    protocol::{Receives, Requests, Upgrade, Upgraded},
+    protocol::{Requests, Upgrade, Upgraded},
     server_protocol,
 };
 use tcs_tests::{Gate, Heard, code, control, frame, gate, patiently, serve_in_memory, within};

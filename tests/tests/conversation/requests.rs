@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tcs::{
     ConcurrentServer,
-    format::{Json, Plain},
+    format::Json,
     framing::{CrlfLines, Lines},
-    protocol::{Receives, Requests},
+    protocol::Requests,
     server_protocol,
 };
 use tcs_tests::{

@@ -6,7 +6,7 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, IterativeServer, OnceServer, Response,
     format::Json,
     framing::{Lines, Raw, UntilEof},
-    protocol::{Draining, Push, Pushes, Upgrade, Upgraded},
+    protocol::{Draining, Push, Upgrade, Upgraded},
     server_protocol,
 };
 use tcs_tests::{
@@ -359,7 +359,7 @@ async fn every_framing_and_format_can_be_left() {
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }
 
-#[server_protocol(framing = Lines)]
+#[server_protocol(framing = Lines, push = &str)]
 fn pushing<'a>(
     _line: &'a str,
     #[state] pushes: &'a tokio::sync::mpsc::UnboundedSender<Push<Pushing>>,
@@ -370,11 +370,6 @@ fn pushing<'a>(
         drop(pushes.send(push));
         drop(io.read_u8().await);
     })
-}
-
-impl Pushes for Pushing {
-    type Format = tcs::format::Plain;
-    type Event<'a> = &'a str;
 }
 
 #[tokio::test]
