@@ -134,6 +134,7 @@ impl Exchange<'_> {
         let mut check = time::interval(CHECK);
         let is_one = self.run.has_one_exchange();
         let mut must_half_close = self.run.plan.framing.exchanges() == Exchanges::OneUntilHalfClose;
+        let mut must_flush = false;
         loop {
             let supply = self.fill()?;
             if supply == Supply::Over && self.in_flight.len() == 0 {
@@ -141,20 +142,31 @@ impl Exchange<'_> {
             }
             self.input.reserve(READ_SIZE);
             let unsent = self.out.get(self.sent..).unwrap_or_default();
-            if unsent.is_empty() && must_half_close && self.in_flight.len() > 0 {
-                must_half_close = false;
-                if let Err(error) = writer.shutdown().await {
-                    return Ok(self.lost(kind_of(&error)));
+            let must_write = !unsent.is_empty();
+            let can_half_close = must_half_close && !must_write && self.in_flight.len() > 0;
+            let sent = async {
+                if must_write {
+                    return writer.write(unsent).await;
                 }
-            }
+                // TLS keeps what the socket did not take.
+                writer.flush().await?;
+                if can_half_close {
+                    writer.shutdown().await?;
+                }
+                Ok(0)
+            };
             tokio::select! {
                 biased;
                 // First, because a server may always have something to read.
                 _ = check.tick() => if let Some(kind) = self.missing() {
                     return Ok(self.lost(kind));
                 },
-                written = writer.write(unsent), if !unsent.is_empty() => match written {
-                    Ok(length) => self.written(length),
+                sent = sent, if must_write || must_flush || can_half_close => match sent {
+                    Ok(length) => {
+                        must_flush = must_write;
+                        must_half_close &= !can_half_close;
+                        self.written(length);
+                    }
                     Err(error) => return Ok(self.lost(kind_of(&error))),
                 },
                 read = reader.read_buf(&mut self.input) => match read {
@@ -222,6 +234,9 @@ impl Exchange<'_> {
     }
 
     fn written(&mut self, length: usize) {
+        if length == 0 {
+            return;
+        }
         self.sent += length;
         if self.sent == self.out.len() {
             self.out.clear();

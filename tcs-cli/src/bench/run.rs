@@ -364,3 +364,96 @@ pub(super) fn panicked(error: &JoinError) -> Failure {
     )
     .hint("this is a mistake in tcs: report it")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use clap::Parser;
+    use tokio::io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, DuplexStream,
+        ReadBuf, duplex,
+    };
+
+    use super::*;
+    use crate::bench::Measure;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        measure: Measure,
+    }
+
+    /// Sends one request over a stream, and waits until it is answered or late.
+    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite) -> (End, u64) {
+        let line = ["bench", "localhost:1", "hello", "-n", "1", "-f", framing];
+        let line = line.into_iter().chain(["-c", "1", "--timeout", "300ms"]);
+        let plan = Command::parse_from(line).measure.plan();
+        let run = Run::new(plan.expect("it is complete"));
+        run.start.get_or_init(Instant::now);
+        let mut schedule = Schedule::new(run.plan.load, 0);
+        let taken = if run.has_one_exchange() {
+            run.next(0, &mut schedule).await
+        } else {
+            None
+        };
+        let end = exchange(&run, 0, stream, &mut schedule, taken);
+        let end = time::timeout(Duration::from_secs(10), end).await;
+        let end = end.expect("--timeout ends it").expect("it is sent");
+        (end, run.tallies.take().errors())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_in_what_writes() {
+        let (near, mut far) = duplex(64);
+        let answer = async {
+            let mut request = [0; 6];
+            let _late = time::timeout(Duration::from_secs(1), far.read_exact(&mut request)).await;
+            let _gone = far.write_all(b"ok\n").await;
+            request
+        };
+        let stream = BufWriter::new(near);
+        let ((end, errors), request) = tokio::join!(exchanged("lines", stream), answer);
+        assert_eq!((end, errors, &request), (End::Done, 0, b"hello\n"));
+    }
+
+    /// A stream that cannot be closed.
+    struct Open(DuplexStream);
+
+    impl AsyncRead for Open {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Open {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn timeout_ends_a_close_that_takes_too_long() {
+        let (near, _far) = duplex(64);
+        let (_, errors) = exchanged("until-eof", Open(near)).await;
+        assert_eq!(errors, 1);
+    }
+}
