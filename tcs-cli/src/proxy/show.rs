@@ -14,7 +14,7 @@ use tcs::{
 use super::fault::Direction;
 use crate::{
     framing::{AnyFraming, Found, FramingSpec, Kind},
-    payload::{View, escaped, one_line, to_hex},
+    payload::{View, escaped, to_hex},
 };
 
 /// A longer message is shown as bytes, so that the memory of a connection is bounded.
@@ -181,8 +181,8 @@ fn shown(view: View, message: &[u8], width: usize) -> String {
     if view.hex {
         return hex();
     }
-    match (view.value(message), str::from_utf8(message)) {
-        (Ok(Some(value)), _) => one_line(&value.to_string()),
+    match (view.in_line(message), str::from_utf8(message)) {
+        (Ok(Some(line)), _) => line,
         (_, Ok(text)) if text.chars().all(is_text) => {
             let end = text.char_indices().nth(width).map(|(end, _)| end);
             let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
