@@ -107,6 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let skipped = self.to_skip.min(self.buffer.len() - self.taken);
         self.taken += skipped;
         self.to_skip -= skipped;
+        if self.is_over {
+            // That more has come is told, and need not be kept.
+            self.buffer.truncate(self.taken + READ_SIZE);
+        }
         if self.to_skip > 0 || self.is_over {
             return Ok(None);
         }

@@ -116,13 +116,21 @@ impl Follower<'_> {
             }
             Step::ExpectAny => self.message(b"a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
-            Step::ExpectEnd => match self.wire()?.next().await {
-                Ok(None) => Ok(()),
-                // Many clients close without the farewell of TLS.
-                Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-                Err(error) => Err(unlike(error)),
-                Ok(Some(frame)) => self.compare(false, "the end, not ", b"", &frame.payload),
-            },
+            Step::ExpectEnd => {
+                let more = match self.wire()?.next().await {
+                    Ok(Some(frame)) => {
+                        return self.compare(false, "the end, not ", b"", &frame.payload);
+                    }
+                    // What a framing with one exchange does not read.
+                    Ok(None) => self.wire()?.unread().clone(),
+                    // Many clients close without the farewell of TLS.
+                    Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        self.wire()?.unread().clone()
+                    }
+                    Err(error) => return Err(unlike(error)),
+                };
+                self.compare(more.is_empty(), "the end, not ", b"", &more)
+            }
             Step::Pause(time) => {
                 sleep(*time).await;
                 Ok(())
@@ -279,7 +287,7 @@ impl Follower<'_> {
     }
 }
 
-fn shown(view: View, bytes: &[u8]) -> String {
+pub(super) fn shown(view: View, bytes: &[u8]) -> String {
     if view.hex || str::from_utf8(bytes).is_err() {
         return format!("`{}`", to_hex(bytes));
     }
