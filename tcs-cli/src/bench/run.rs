@@ -19,7 +19,8 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    schedule::{Load, NOT_SENT, Next, Schedule},
+    kind::Kind,
+    schedule::{Load, Next, Schedule},
     tally::Tallies,
 };
 use crate::{
@@ -200,7 +201,7 @@ impl Run {
             return;
         };
         let mut tally = self.tallies.of(number);
-        tally.fail(NOT_SENT, count);
+        tally.fail(Kind::NotSent, count);
         if self.plan.load.rate.is_none() {
             return;
         }
@@ -235,7 +236,7 @@ impl Run {
         let Ok(opened) = opened else {
             let taken = taken.filter(|due| self.is_counted(*due));
             let failed = u64::from(taken.is_some());
-            self.tallies.of(number).fail("not connected", failed);
+            self.tallies.of(number).fail(Kind::NotConnected, failed);
             return Ok(End::Lost {
                 was_answered: false,
             });

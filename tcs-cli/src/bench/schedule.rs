@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The kind of requests that were due and were not sent.
-pub(super) const NOT_SENT: &str = "not sent";
-
 /// How much is sent, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
