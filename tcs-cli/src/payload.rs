@@ -93,7 +93,7 @@ impl View {
     }
 
     /// Returns the value of a message in a line, if the format has values.
-    pub(crate) fn in_line(self, message: &[u8]) -> Result<Option<String>, Failure> {
+    pub(crate) fn value_line(self, message: &[u8]) -> Result<Option<String>, Failure> {
         let line = |value: Value| match self.format {
             // As it was written: a value would lose digits of long numbers, and keys that are there twice.
             Format::Json => one_line(&String::from_utf8_lossy(message)),
@@ -107,7 +107,7 @@ impl View {
         if self.hex {
             return Ok(to_hex(message).into_bytes());
         }
-        Ok(match self.in_line(message)? {
+        Ok(match self.value_line(message)? {
             Some(line) => line.into_bytes(),
             None if std::io::stdout().is_terminal() => escaped(message).into_bytes(),
             None => message.to_vec(),
@@ -246,7 +246,7 @@ pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
             other => {
                 let other = other.map(String::from).unwrap_or_default();
                 return Err(format!(
-                    r"`\{other}` is no escape; there are \n, \r, \t, \0, \\ and \xNN"
+                    r"`\{other}` is not an escape; there are \n, \r, \t, \0, \\ and \xNN"
                 ));
             }
         });

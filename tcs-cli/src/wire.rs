@@ -46,9 +46,9 @@ pub(crate) struct Wire<S> {
     pub(crate) stream: S,
     framing: AnyFraming,
     limit: usize,
-    /// What has arrived. The first bytes are those of frames that were taken.
+    /// Received bytes; the first `taken` belong to frames already returned.
     buffer: Vec<u8>,
-    /// The number of these. They are removed before the next read, and not with each frame.
+    /// These bytes are removed before the next read, and not with each frame.
     taken: usize,
     /// What waits to be sent. [`next`](Self::next) sends it, too, because the other end may read no more until its own
     /// messages are read.

@@ -1,7 +1,8 @@
 //! `tcs bench`: how fast a server is.
 //!
 //! `run.rs` has the connections and their clock, `connection.rs` what each of them does, `schedule.rs` when requests are
-//! due, `tally.rs` what is counted, and `kind.rs` why requests are not answered. `report.rs` is the result, and `table.rs` and `plot.rs` show it.
+//! due, `tally.rs` what is counted, and `kind.rs` why requests are not answered. `report.rs` is the result, and `table.rs`
+//! and `plot.rs` show it.
 
 mod connection;
 mod in_flight;

@@ -134,7 +134,7 @@ impl Report {
             )
         })?;
         serde_json::from_slice(&text).map_err(|error| {
-            format!("{path} is no result of `tcs bench --json`: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`")
+            format!("{path} is not a result of `tcs bench --json`: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`")
         })
     }
 

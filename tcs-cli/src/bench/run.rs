@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     connection::{End, exchange},
     kind::Kind,
-    schedule::{Load, Next, Schedule},
+    schedule::{Load, Next, Schedule, count_before, due_at},
     tally::Tallies,
 };
 use crate::{
@@ -334,7 +334,7 @@ fn pace(run: &Weak<Run>) {
         let load = &run.plan.load;
         let Some(rate) = load.rate else { return };
         let now = run.elapsed();
-        let due = load.count_before(rate, now + Duration::from_nanos(1));
+        let due = count_before(rate, now + Duration::from_nanos(1));
         // After a pause of this thread, each connection is woken once.
         let connections = load.connections as u64;
         for connection in number.max(due.saturating_sub(connections))..due {
@@ -342,7 +342,7 @@ fn pace(run: &Weak<Run>) {
             run.due[connection].notify_one();
         }
         number = number.max(due);
-        let sleep = MAX_SLEEP.min(load.due(rate, number).saturating_sub(now));
+        let sleep = MAX_SLEEP.min(due_at(rate, number).saturating_sub(now));
         if run.is_stopped() {
             return;
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, is_error, late, shown, unanswered, unsent},
+    outcome::{advice, is_error, late, text_or_hex, unanswered, unsent},
     requests::Requests,
 };
 use crate::{
@@ -218,7 +218,7 @@ impl Session<'_> {
             });
         }
         self.wire.queue(request, number)?;
-        self.say(|| format!("request {number}: {}", shown(request)));
+        self.say(|| format!("request {number}: {}", text_or_hex(request)));
         if exchanges == Exchanges::OneUntilHalfClose {
             // What fails here, the wait for the reply tells.
             drop(self.wire.close_half().await);
@@ -373,8 +373,8 @@ impl Session<'_> {
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
         let format = match self.args.view.format {
-            Format::Messagepack => describe::Named::Messagepack,
-            _ => describe::Named::Json,
+            Format::Messagepack => describe::ModuleFormat::Messagepack,
+            _ => describe::ModuleFormat::Json,
         };
         let limit = self.args.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);

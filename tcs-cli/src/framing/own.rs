@@ -164,7 +164,7 @@ impl Resp {
                 let count = str::from_utf8(digits)
                     .ok()
                     .and_then(|text| text.parse::<i64>().ok());
-                count.ok_or_else(|| FrameError::malformed("a count of RESP that is no number"))
+                count.ok_or_else(|| FrameError::malformed("a count of RESP that is not a number"))
             };
             let mut values = 0;
             match line.first() {

@@ -172,7 +172,7 @@ fn wrong_names_say_what_there_is() {
         ("prefixed(width=2,offset=4)", "and no `offset`"),
         ("length-field(width=2", "no `)` at its end"),
         ("delimited()", "at least one byte"),
-        (r"delimited(\q)", "is no escape"),
+        (r"delimited(\q)", "is not an escape"),
         ("blocks(word=9)", "1 to 5"),
         ("duplex(lines)", "two framings"),
         ("duplex(lines,duplex(lines,lines))", "cannot be a part"),

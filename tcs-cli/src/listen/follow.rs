@@ -210,7 +210,7 @@ impl Follower<'_> {
             let view = self.args.view;
             let frame = self.wire()?.next().await.map_err(unlike)?;
             let frame = frame.ok_or_else(|| {
-                let expected = shown(view, expected);
+                let expected = quoted(view, expected);
                 let message = format!("expected {expected}, but the client closed the connection");
                 Failure::new(Exit::Rejected, message)
             })?;
@@ -218,7 +218,7 @@ impl Follower<'_> {
                 Kind::Message | Kind::Announced(_) => {
                     self.id = frame.id;
                     if self.args.verbose {
-                        complain(format_args!("request: {}", shown(view, &frame.payload)));
+                        complain(format_args!("request: {}", quoted(view, &frame.payload)));
                     }
                     return Ok(frame.payload);
                 }
@@ -242,8 +242,8 @@ impl Follower<'_> {
             return Ok(());
         }
         let (expected, arrived) = (
-            shown(self.args.view, expected),
-            shown(self.args.view, arrived),
+            quoted(self.args.view, expected),
+            quoted(self.args.view, arrived),
         );
         let message = format!("expected {what}{expected}, but {arrived} arrived");
         Err(Failure::new(Exit::Rejected, message))
@@ -264,8 +264,10 @@ impl Follower<'_> {
                 return Ok(());
             }
             if !wire.read_more().await.map_err(|error| failed(&error))? {
-                let (expected, arrived) =
-                    (shown(args.view, expected), shown(args.view, wire.unread()));
+                let (expected, arrived) = (
+                    quoted(args.view, expected),
+                    quoted(args.view, wire.unread()),
+                );
                 let message = format!(
                     "expected {expected}, but the client closed the connection after {arrived}"
                 );
@@ -287,7 +289,7 @@ impl Follower<'_> {
     }
 }
 
-pub(super) fn shown(view: View, bytes: &[u8]) -> String {
+pub(super) fn quoted(view: View, bytes: &[u8]) -> String {
     if view.hex || str::from_utf8(bytes).is_err() {
         return format!("`{}`", to_hex(bytes));
     }

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     #[command(flatten)]
-    does: Does,
+    behavior: Behavior,
     /// Serve N connections [default: until Ctrl-C]
     #[arg(long, value_name = "N", conflicts_with = "script")]
     connections: Option<u64>,
@@ -72,7 +72,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Does {
+struct Behavior {
     /// Follow a script, which --help-all explains
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
@@ -85,7 +85,7 @@ struct Does {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let has_script = args.does.script.is_some();
+    let has_script = args.behavior.script.is_some();
     report(run_async(async {
         // It ends by itself, so that the file of a Unix socket is removed. Only from the first poll on, a signal does
         // not end the process.
@@ -102,11 +102,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn listen(args: Args) -> Result<(), Failure> {
-    let script = match &args.does.script {
+    let script = match &args.behavior.script {
         Some(path) => Some(Script::read(path, args.view)?),
         None => None,
     };
-    let reply = args.does.reply.as_deref();
+    let reply = args.behavior.reply.as_deref();
     let reply = reply.map(|text| message(args.view, text)).transpose()?;
     let tls = match (&args.cert, &args.key) {
         (Some(certificate), Some(key)) => Some(Tls::from_pem(certificate, key)?),
@@ -201,7 +201,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(view) = view {
             complain(format_args!(
                 "request: {}",
-                follow::shown(view, &frame.payload)
+                follow::quoted(view, &frame.payload)
             ));
         }
         let reply = reply.as_ref().unwrap_or(&frame.payload);
