@@ -355,3 +355,33 @@ pub(crate) fn speaks(bytes: &[u8]) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex, repeat};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_follows_the_one_exchange_is_not_kept() {
+        let (near, mut far) = duplex(READ_SIZE);
+        let framing = "duplex(lines,until-eof)".parse().expect("a framing");
+        let mut wire = Wire::new(near, &framing, Side::Server, 1 << 10);
+        let send = async {
+            far.write_all(b"Ann\n").await.expect("it reads");
+            let mut more = repeat(b'x').take(1 << 22);
+            tokio::io::copy(&mut more, &mut far)
+                .await
+                .expect("it reads");
+            drop(far);
+        };
+        let receive = async {
+            let frame = wire.next().await.expect("a frame");
+            assert_eq!(frame.expect("it comes").payload, b"Ann");
+            assert_eq!(wire.next().await.expect("an end"), None);
+            let kept = wire.unread().len();
+            assert!((1..=2 * READ_SIZE).contains(&kept), "{kept}");
+        };
+        tokio::join!(send, receive);
+    }
+}
