@@ -55,7 +55,9 @@ impl View {
             Format::Json => json(text).map(|_| text.trim().as_bytes().to_vec()),
             Format::Messagepack => {
                 let encoded = rmp_serde::to_vec_named(&json(text)?);
-                encoded.map_err(|error| Failure::usage(format_args!("no MessagePack: {error}")))
+                encoded.map_err(|error| {
+                    Failure::usage(format_args!("the request cannot be MessagePack: {error}"))
+                })
             }
         }
     }
