@@ -11,7 +11,7 @@ use tcs::{
 use tokio::time::timeout;
 
 use crate::{
-    failure::{Exit, Failure, report, run_async},
+    failure::{EXIT_CODES, Exit, Failure, report, run_async},
     framing::{FramingSpec, Kind},
     help::HelpFlags,
     output::print,
@@ -33,7 +33,7 @@ const MAX_NAMES: usize = 20;
 ///
 /// A module describes itself with the option `describe`: `#[server_protocol(format = Json, describe)]`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::call::EXIT_CODES, disable_help_flag = true)]
+#[command(after_help = EXIT_CODES, disable_help_flag = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     framing: FramingSpec,
     /// Format: json, messagepack or postcard [default: any]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
-    format: Option<Named>,
+    format: Option<ModuleFormat>,
     /// How long the reply may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 async fn describe(args: Args) -> Result<(), Failure> {
     let formats = args
         .format
-        .map_or(Named::ALL.to_vec(), |format| vec![format]);
+        .map_or(ModuleFormat::ALL.to_vec(), |format| vec![format]);
     let contract = fetch_any(&args.target, &args.framing, &formats, args.timeout).await?;
     let Some(contract) = contract else {
         let message = "the server does not describe itself";
@@ -91,9 +91,9 @@ pub(crate) async fn complete(
     format: Format,
 ) -> Result<(), Failure> {
     let formats = match format {
-        Format::Plain => &Named::ALL[..],
-        Format::Json => &[Named::Json],
-        Format::Messagepack => &[Named::Messagepack],
+        Format::Plain => &ModuleFormat::ALL[..],
+        Format::Json => &[ModuleFormat::Json],
+        Format::Messagepack => &[ModuleFormat::Messagepack],
     };
     let contract = timeout(PATIENCE, fetch_any(target, framing, formats, PATIENCE)).await;
     let operations = match contract {
@@ -112,7 +112,7 @@ pub(crate) async fn complete(
 async fn fetch_any(
     target: &Target,
     framing: &FramingSpec,
-    formats: &[Named],
+    formats: &[ModuleFormat],
     limit: Duration,
 ) -> Result<Option<Contract>, Failure> {
     let stream = target.connect().await?;
@@ -127,13 +127,13 @@ async fn fetch_any(
 
 /// A format of modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Named {
+pub(crate) enum ModuleFormat {
     Json,
     Messagepack,
     Postcard,
 }
 
-impl Named {
+impl ModuleFormat {
     const ALL: [Self; 3] = [Self::Json, Self::Messagepack, Self::Postcard];
 
     /// Returns the request for the description.
@@ -210,7 +210,7 @@ struct Argument {
 /// Asks a server to describe itself. Returns `None` if it does not know how.
 pub(crate) async fn fetch(
     wire: &mut Wire<Stream>,
-    format: Named,
+    format: ModuleFormat,
     limit: Duration,
 ) -> Result<Option<Contract>, Failure> {
     wire.queue(&format.request(), ID)?;
@@ -266,7 +266,7 @@ fn too_long() -> Failure {
 }
 
 /// Reads the reply of the operation, a text of JSON.
-fn contract(format: Named, reply: &[u8]) -> Result<Contract, Failure> {
+fn contract(format: ModuleFormat, reply: &[u8]) -> Result<Contract, Failure> {
     let hint = "see the reply with `tcs call`, or check --format and the server";
     let is_none = || Failure::new(Exit::Protocol, "the reply is not a description").hint(hint);
     let text = format.text(reply).ok_or_else(is_none)?;
@@ -374,7 +374,7 @@ mod tests {
 
     fn bank() -> Contract {
         let reply = serde_json::json!({ "describe": BANK }).to_string();
-        contract(Named::Json, reply.as_bytes()).expect("it is a description")
+        contract(ModuleFormat::Json, reply.as_bytes()).expect("it is a description")
     }
 
     #[test]
@@ -438,7 +438,10 @@ mod tests {
     #[test]
     fn other_replies_are_no_descriptions() {
         for reply in [r#"{"describe":"x"}"#, r#"{"describe":{}}"#, "[1]", ""] {
-            assert!(contract(Named::Json, reply.as_bytes()).is_err(), "{reply}");
+            assert!(
+                contract(ModuleFormat::Json, reply.as_bytes()).is_err(),
+                "{reply}"
+            );
         }
     }
 }

@@ -11,7 +11,6 @@ mod output;
 mod pages;
 mod payload;
 mod proxy;
-mod rejections;
 mod socket;
 mod target;
 mod wire;

@@ -55,7 +55,9 @@ impl View {
             Format::Json => json(text).map(|_| text.trim().as_bytes().to_vec()),
             Format::Messagepack => {
                 let encoded = rmp_serde::to_vec_named(&json(text)?);
-                encoded.map_err(|error| Failure::usage(format_args!("no MessagePack: {error}")))
+                encoded.map_err(|error| {
+                    Failure::usage(format_args!("the request cannot be MessagePack: {error}"))
+                })
             }
         }
     }
@@ -92,17 +94,23 @@ impl View {
         })
     }
 
+    /// Returns the value of a message in a line, if the format has values.
+    pub(crate) fn value_line(self, message: &[u8]) -> Result<Option<String>, Failure> {
+        let line = |value: Value| match self.format {
+            // As it was written: a value would lose digits of long numbers, and keys that are there twice.
+            Format::Json => one_line(&String::from_utf8_lossy(message)),
+            _ => one_line(&value.to_string()),
+        };
+        Ok(self.value(message)?.map(line))
+    }
+
     /// Returns a message as it is shown. In the format plain, it is returned byte by byte, unless people read it.
     pub(crate) fn show(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         if self.hex {
             return Ok(to_hex(message).into_bytes());
         }
-        Ok(match self.value(message)? {
-            // As it was written: a value would lose digits of long numbers, and keys that are there twice.
-            Some(_) if self.format == Format::Json => {
-                one_line(&String::from_utf8_lossy(message)).into_bytes()
-            }
-            Some(value) => one_line(&value.to_string()).into_bytes(),
+        Ok(match self.value_line(message)? {
+            Some(line) => line.into_bytes(),
             None if std::io::stdout().is_terminal() => escaped(message).into_bytes(),
             None => message.to_vec(),
         })
@@ -240,7 +248,7 @@ pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
             other => {
                 let other = other.map(String::from).unwrap_or_default();
                 return Err(format!(
-                    r"`\{other}` is no escape; there are \n, \r, \t, \0, \\ and \xNN"
+                    r"`\{other}` is not an escape; there are \n, \r, \t, \0, \\ and \xNN"
                 ));
             }
         });

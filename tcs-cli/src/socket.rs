@@ -1,12 +1,12 @@
 //! Sockets of both kinds: what `listen` and `proxy` must do to a connection below its stream, which may be of TLS.
 
-use std::io;
 #[cfg(unix)]
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::PathBuf,
 };
+use std::{io, net::SocketAddr};
 
 use socket2::SockRef;
 use tcs::transport::Stream;
@@ -93,14 +93,13 @@ impl Socket {
         }
     }
 
-    /// Returns the name of the other end.
-    pub(crate) fn peer(&self) -> String {
+    /// Returns the address of the other end. Unix sockets have none.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().map(|peer| peer.to_string()),
+            Self::Tcp(stream) => stream.peer_addr().ok(),
             #[cfg(unix)]
-            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Unix(_) => None,
         }
-        .unwrap_or_else(|_| "a client".to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where to connect, and how.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -98,13 +98,15 @@ impl Target {
 
     /// Reads the certificates.
     pub(crate) fn prepare(&self) -> Result<Connector, Failure> {
-        let address = self.address.strip_prefix("tls://").unwrap_or(&self.address);
+        let of_tls = self.address.strip_prefix("tls://");
+        let has_tls = self.tls || of_tls.is_some();
+        let address = of_tls.unwrap_or(&self.address);
         let endpoint = if self.unix {
             format!("unix:{address}")
         } else {
             address.to_owned()
         };
-        if endpoint.starts_with("unix:") && (self.tls || self.proxy.is_some()) {
+        if endpoint.starts_with("unix:") && (has_tls || self.proxy.is_some()) {
             let message =
                 "--tls and --proxy are for HOST:PORT, and not for the path of a Unix socket";
             return Err(Failure::usage(message));
@@ -112,15 +114,14 @@ impl Target {
         Ok(Connector {
             address: self.address.clone(),
             endpoint,
-            tls: self.tls()?,
+            tls: self.tls(has_tls)?,
             proxy: self.proxy,
             connect_timeout: self.connect_timeout,
         })
     }
 
     /// Returns what TLS needs, or `None` without TLS.
-    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
-        let has_tls = self.tls || self.address.starts_with("tls://");
+    fn tls(&self, has_tls: bool) -> Result<Option<ClientTls>, Failure> {
         if !has_tls {
             let needs_tls = self.insecure
                 || [&self.ca, &self.cert].iter().any(|it| it.is_some())
@@ -161,14 +162,21 @@ impl Connector {
     /// Connects, and returns the stream and the socket below it.
     pub(crate) async fn connect_socket(&self) -> Result<(Stream, Socket), Failure> {
         let opened = time::timeout(self.connect_timeout, Socket::connect(&self.endpoint)).await;
-        let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let opened = opened.and_then(|socket| {
-            let peer = socket.peer().parse().ok();
+            let peer = socket.peer_addr();
             Ok((peer, socket.into_stream()?))
         });
         let (peer, (stream, socket)) = opened.map_err(|error| {
             let message = format!("cannot connect to {}: {error}", self.address);
-            Failure::new(Exit::Connect, message)
+            let kind = match error.kind() {
+                io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+                io::ErrorKind::InvalidInput => ErrorKind::Resolve,
+                // The standard library has no kind for it.
+                _ if message.contains("failed to lookup") => ErrorKind::Resolve,
+                _ => ErrorKind::Connect,
+            };
+            advised(Failure::new(Exit::Connect, message), kind, &self.endpoint)
         })?;
         Ok((self.over(stream, peer).await?, socket))
     }
@@ -200,7 +208,6 @@ impl Connector {
     }
 }
 
-/// Says what to do about a connection that could not be made.
 fn unconnected(error: tcs::Error, address: &str) -> Failure {
     let kind = error.kind();
     let mut failure = Failure::from(error);
@@ -208,6 +215,11 @@ fn unconnected(error: tcs::Error, address: &str) -> Failure {
         ErrorKind::Setting => Exit::Usage,
         _ => Exit::Connect,
     };
+    advised(failure, kind, address)
+}
+
+/// Says what to do about a connection that could not be made.
+fn advised(failure: Failure, kind: ErrorKind, address: &str) -> Failure {
     let text = failure.message.clone();
     let has = |part: &str| text.contains(part);
     if kind == ErrorKind::Resolve {

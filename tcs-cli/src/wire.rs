@@ -46,9 +46,9 @@ pub(crate) struct Wire<S> {
     pub(crate) stream: S,
     framing: AnyFraming,
     limit: usize,
-    /// What has arrived. The first bytes are those of frames that were taken.
+    /// Received bytes; the first `taken` belong to frames already returned.
     buffer: Vec<u8>,
-    /// The number of these. They are removed before the next read, and not with each frame.
+    /// These bytes are removed before the next read, and not with each frame.
     taken: usize,
     /// What waits to be sent. [`next`](Self::next) sends it, too, because the other end may read no more until its own
     /// messages are read.
@@ -107,6 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let skipped = self.to_skip.min(self.buffer.len() - self.taken);
         self.taken += skipped;
         self.to_skip -= skipped;
+        if self.is_over {
+            // That more has come is told, and need not be kept.
+            self.buffer.truncate(self.taken + READ_SIZE);
+        }
         if self.to_skip > 0 || self.is_over {
             return Ok(None);
         }
@@ -349,5 +353,35 @@ pub(crate) fn speaks(bytes: &[u8]) -> Option<&'static str> {
             Some("the server sent text: try --framing crlf-text")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex, repeat};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_follows_the_one_exchange_is_not_kept() {
+        let (near, mut far) = duplex(READ_SIZE);
+        let framing = "duplex(lines,until-eof)".parse().expect("a framing");
+        let mut wire = Wire::new(near, &framing, Side::Server, 1 << 10);
+        let send = async {
+            far.write_all(b"Ann\n").await.expect("it reads");
+            let mut more = repeat(b'x').take(1 << 22);
+            tokio::io::copy(&mut more, &mut far)
+                .await
+                .expect("it reads");
+            drop(far);
+        };
+        let receive = async {
+            let frame = wire.next().await.expect("a frame");
+            assert_eq!(frame.expect("it comes").payload, b"Ann");
+            assert_eq!(wire.next().await.expect("an end"), None);
+            let kept = wire.unread().len();
+            assert!((1..=2 * READ_SIZE).contains(&kept), "{kept}");
+        };
+        tokio::join!(send, receive);
     }
 }

@@ -1,6 +1,6 @@
 //! One connection of a run: sends what is due, and takes the time of what comes back.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use tcs::{
     RejectionKind,
@@ -13,13 +13,11 @@ use tokio::{
 
 use super::{
     in_flight::{InFlight, Unanswered},
+    kind::Kind,
     run::Run,
     schedule::{Next, Schedule},
 };
-use crate::{
-    framing::{AnyFraming, Kind},
-    rejections,
-};
+use crate::framing::{AnyFraming, Kind as FrameKind};
 
 /// What is collected before it is sent. More requests than that are sent in pieces.
 const MAX_OUT: usize = 64 << 10;
@@ -29,11 +27,6 @@ const READ_SIZE: usize = 16 << 10;
 const MAX_REPLY: usize = 64 << 20;
 /// How often a connection looks whether it has waited too long, or the run was ended.
 const CHECK: Duration = Duration::from_millis(50);
-
-/// The kind of requests whose reply has not come in time.
-pub(super) const TIMED_OUT: &str = "timed out";
-/// The kind of requests that could not be sent, because the server did not speak first.
-pub(super) const NO_GREETING: &str = "no greeting";
 
 /// Why the use of a connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +59,7 @@ struct Exchange<'a> {
     /// When it was opened, from the start of the run.
     opened: Duration,
     /// What a read has brought: how long each reply took, or what is wrong with it.
-    outcomes: Vec<Result<Duration, &'static str>>,
+    outcomes: Vec<Result<Duration, Kind>>,
     was_answered: bool,
 }
 
@@ -134,6 +127,7 @@ impl Exchange<'_> {
         let mut check = time::interval(CHECK);
         let is_one = self.run.has_one_exchange();
         let mut must_half_close = self.run.plan.framing.exchanges() == Exchanges::OneUntilHalfClose;
+        let mut must_flush = false;
         loop {
             let supply = self.fill()?;
             if supply == Supply::Over && self.in_flight.len() == 0 {
@@ -141,30 +135,41 @@ impl Exchange<'_> {
             }
             self.input.reserve(READ_SIZE);
             let unsent = self.out.get(self.sent..).unwrap_or_default();
-            if unsent.is_empty() && must_half_close && self.in_flight.len() > 0 {
-                must_half_close = false;
-                if let Err(error) = writer.shutdown().await {
-                    return Ok(self.lost(kind_of(&error)));
+            let must_write = !unsent.is_empty();
+            let can_half_close = must_half_close && !must_write && self.in_flight.len() > 0;
+            let sent = async {
+                if must_write {
+                    return writer.write(unsent).await;
                 }
-            }
+                // TLS keeps what the socket did not take.
+                writer.flush().await?;
+                if can_half_close {
+                    writer.shutdown().await?;
+                }
+                Ok(0)
+            };
             tokio::select! {
                 biased;
                 // First, because a server may always have something to read.
                 _ = check.tick() => if let Some(kind) = self.missing() {
                     return Ok(self.lost(kind));
                 },
-                written = writer.write(unsent), if !unsent.is_empty() => match written {
-                    Ok(length) => self.written(length),
-                    Err(error) => return Ok(self.lost(kind_of(&error))),
+                sent = sent, if must_write || must_flush || can_half_close => match sent {
+                    Ok(length) => {
+                        must_flush = must_write;
+                        must_half_close &= !can_half_close;
+                        self.written(length);
+                    }
+                    Err(error) => return Ok(self.lost(error.into())),
                 },
                 read = reader.read_buf(&mut self.input) => match read {
                     Ok(length) => match self.received(length) {
                         Ok(()) if is_one && self.in_flight.len() == 0 => return Ok(End::Next),
                         Ok(()) if length > 0 => {}
-                        Ok(()) => return Ok(self.lost("closed")),
+                        Ok(()) => return Ok(self.lost(Kind::Closed)),
                         Err(kind) => return Ok(self.lost(kind)),
                     },
-                    Err(error) => return Ok(self.lost(kind_of(&error))),
+                    Err(error) => return Ok(self.lost(error.into())),
                 },
                 () = self.run.due(self.number), if supply == Supply::Due => {}
             }
@@ -172,14 +177,14 @@ impl Exchange<'_> {
     }
 
     /// Returns what has not come in time, if there is something.
-    fn missing(&self) -> Option<&'static str> {
+    fn missing(&self) -> Option<Kind> {
         let now = self.run.elapsed();
         let is_too_long = |since| now.saturating_sub(since) > self.run.plan.timeout;
         if !self.greeted {
-            return (is_too_long(self.opened) || self.run.is_late()).then_some(NO_GREETING);
+            return (is_too_long(self.opened) || self.run.is_late()).then_some(Kind::NoGreeting);
         }
         let oldest = self.in_flight.oldest();
-        oldest.is_some_and(is_too_long).then_some(TIMED_OUT)
+        oldest.is_some_and(is_too_long).then_some(Kind::TimedOut)
     }
 
     /// Appends the requests that are due.
@@ -222,6 +227,9 @@ impl Exchange<'_> {
     }
 
     fn written(&mut self, length: usize) {
+        if length == 0 {
+            return;
+        }
         self.sent += length;
         if self.sent == self.out.len() {
             self.out.clear();
@@ -237,7 +245,7 @@ impl Exchange<'_> {
     /// # Errors
     ///
     /// Returns why nothing more can be read.
-    fn received(&mut self, length: usize) -> Result<(), &'static str> {
+    fn received(&mut self, length: usize) -> Result<(), Kind> {
         // One time for all: they have arrived together.
         let now = self.run.elapsed();
         let state = if length == 0 {
@@ -264,7 +272,7 @@ impl Exchange<'_> {
     }
 
     /// Takes the replies out of the input, and notes the outcomes that count.
-    fn parse(&mut self, now: Duration, state: ReadState) -> Result<(), &'static str> {
+    fn parse(&mut self, now: Duration, state: ReadState) -> Result<(), Kind> {
         let is_end = matches!(state, ReadState::Eof);
         let mut start = 0;
         loop {
@@ -279,7 +287,7 @@ impl Exchange<'_> {
             let found = match self.framing.parse(input) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
-                Err(_) => return Err("no frame"),
+                Err(_) => return Err(Kind::NoFrame),
             };
             self.skip = found.consumed;
             let failed = match outcome(found.kind) {
@@ -288,7 +296,7 @@ impl Exchange<'_> {
                 Outcome::Reply => {
                     let message = rest.get(found.payload).unwrap_or_default();
                     let is_right = message.starts_with(&self.run.plan.expected);
-                    (!is_right).then_some("wrong reply")
+                    (!is_right).then_some(Kind::WrongReply)
                 }
                 Outcome::Failed(kind) => Some(kind),
             };
@@ -297,7 +305,7 @@ impl Exchange<'_> {
                 continue;
             }
             let Some(Unanswered { due, .. }) = self.in_flight.answer(found.id) else {
-                return Err("unexpected");
+                return Err(Kind::Unexpected);
             };
             self.was_answered = true;
             if !self.run.is_counted(due) {
@@ -311,7 +319,7 @@ impl Exchange<'_> {
     }
 
     /// Counts the requests that get no reply any more.
-    fn lost(mut self, kind: &'static str) -> End {
+    fn lost(mut self, kind: Kind) -> End {
         let now = self.run.elapsed();
         if !self.greeted && self.taken.is_none() {
             // It could not be sent. As fast as it goes, it would have been when the connection was opened.
@@ -325,7 +333,7 @@ impl Exchange<'_> {
         let mut tally = self.run.tallies.of(self.number);
         for due in unanswered.filter(|due| self.run.is_counted(*due)) {
             tally.fail(kind, 1);
-            if [TIMED_OUT, NO_GREETING].contains(&kind) {
+            if matches!(kind, Kind::TimedOut | Kind::NoGreeting) {
                 tally.wait(now.saturating_sub(due), 1);
             }
         }
@@ -338,29 +346,21 @@ impl Exchange<'_> {
 /// What a frame is for the requests.
 enum Outcome {
     Reply,
-    Failed(&'static str),
+    Failed(Kind),
     /// No request gets a reply any more.
-    End(&'static str),
+    End(Kind),
     Nothing,
 }
 
-fn outcome(kind: Kind) -> Outcome {
+fn outcome(kind: FrameKind) -> Outcome {
     match kind {
-        Kind::Message => Outcome::Reply,
-        Kind::Oversized(_) => Outcome::Failed("too large reply"),
-        Kind::Announced(_) | Kind::Skip => Outcome::Nothing,
-        Kind::Control(code) => match RejectionKind::from_code(code) {
+        FrameKind::Message => Outcome::Reply,
+        FrameKind::Oversized(_) => Outcome::Failed(Kind::TooLargeReply),
+        FrameKind::Announced(_) | FrameKind::Skip => Outcome::Nothing,
+        FrameKind::Control(code) => match RejectionKind::from_code(code) {
             None => Outcome::Nothing,
-            Some(kind) if kind.is_final() => Outcome::End(rejections::name(kind)),
-            Some(kind) => Outcome::Failed(rejections::name(kind)),
+            Some(kind) if kind.is_final() => Outcome::End(Kind::Rejected(kind)),
+            Some(kind) => Outcome::Failed(Kind::Rejected(kind)),
         },
-    }
-}
-
-fn kind_of(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset",
-        io::ErrorKind::UnexpectedEof => "closed",
-        _ => "broken",
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Unanswered {
 pub(super) enum InFlight {
     /// Replies come in the order of the requests.
     Ordered(VecDeque<Unanswered>),
-    /// Replies have the ids of their requests: one more than a place here.
+    /// Replies have the ids of their requests. Each request's id is its index here plus one.
     ById {
         places: Vec<Option<Unanswered>>,
         free: Vec<u32>,

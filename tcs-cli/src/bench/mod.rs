@@ -1,19 +1,21 @@
 //! `tcs bench`: how fast a server is.
 //!
 //! `run.rs` has the connections and their clock, `connection.rs` what each of them does, `schedule.rs` when requests are
-//! due, `tally.rs` what is counted. `report.rs` is the result, and `table.rs` and `plot.rs` show it.
+//! due, `tally.rs` what is counted, and `kind.rs` why requests are not answered. `report.rs` is the result, and `table.rs`
+//! and `plot.rs` show it.
 
 mod connection;
 mod in_flight;
+mod kind;
 mod mix;
 mod plot;
+mod progress;
 mod report;
 mod run;
 mod schedule;
 mod table;
 mod tally;
 mod units;
-mod view;
 
 use std::{
     fs,
@@ -29,11 +31,11 @@ use clap::{ArgMatches, FromArgMatches};
 use tokio::{runtime, signal, task::JoinSet, time};
 
 use self::{
-    connection::{NO_GREETING, TIMED_OUT},
+    kind::Kind,
+    progress::{Progress, sample_length},
     report::{Report, Setting},
     run::{Plan, Run},
-    schedule::{Load, NOT_SENT},
-    view::{View, sample_length},
+    schedule::Load,
 };
 use crate::{
     failure::{self, Exit, Failure},
@@ -246,7 +248,7 @@ impl Measure {
         let runtime = runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::usage(format_args!("cannot start threads: {error}")))?;
-        let report = runtime.block_on(measure(self.plan()?))?;
+        let (report, main_error) = runtime.block_on(measure(self.plan()?))?;
         runtime.shutdown_background();
         let plotted = match &self.plot {
             Some(path) => plot::write(path, &report).map_err(Failure::usage),
@@ -259,7 +261,7 @@ impl Measure {
         };
         print(&[text.as_bytes()])?;
         // That nothing was answered is worse than that there is no picture of it.
-        verdict(&report)?;
+        verdict(&report, main_error)?;
         plotted
     }
 
@@ -317,8 +319,8 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// How long replies may take after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Does the run, and returns its result.
-async fn measure(plan: Plan) -> Result<Report, Failure> {
+/// Does the run, and returns its result, and what most requests without a reply have met.
+async fn measure(plan: Plan) -> Result<(Report, Option<Kind>), Failure> {
     let load = plan.load;
     let setting = Setting {
         target: plan.target.address.clone(),
@@ -337,11 +339,11 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
         _ = &mut interrupt => return Err(unstarted()),
         started = run.start() => started?,
     };
-    let mut view = View::new(load);
-    let stopped = watch(&run, &mut tasks, &mut view, interrupt).await?;
+    let mut progress = Progress::new(load);
+    let stopped = watch(&run, &mut tasks, &mut progress, interrupt).await?;
     let now = run.elapsed();
-    view.add(now, &run.tallies.take());
-    let (total, samples) = view.finish();
+    progress.add(now, &run.tallies.take());
+    let (total, samples) = progress.finish();
     let is_short = load
         .requests
         .is_some_and(|requests| total.replies + total.errors() >= requests);
@@ -349,13 +351,8 @@ async fn measure(plan: Plan) -> Result<Report, Failure> {
     let sending = stopped.or(load.end().filter(|_| !is_short));
     let end = sending.max(total.last_reply).unwrap_or(now);
     let elapsed = end.saturating_sub(load.warm_up);
-    Ok(Report::new(
-        &setting,
-        elapsed,
-        stopped.is_some(),
-        &total,
-        samples,
-    ))
+    let report = Report::new(&setting, elapsed, stopped.is_some(), &total, samples);
+    Ok((report, total.main_error()))
 }
 
 fn unstarted() -> Failure {
@@ -369,7 +366,7 @@ fn unstarted() -> Failure {
 async fn watch(
     run: &Arc<Run>,
     tasks: &mut JoinSet<Result<(), Failure>>,
-    view: &mut View,
+    progress: &mut Progress,
     mut interrupt: Pin<&mut impl Future>,
 ) -> Result<Option<Duration>, Failure> {
     let length = sample_length(&run.plan.load);
@@ -391,59 +388,23 @@ async fn watch(
                 None => return Ok(stopped),
                 Some(ended) => ended.unwrap_or_else(|error| Err(run::panicked(&error)))?,
             },
-            _ = samples.tick() => view.add(run.elapsed(), &run.tallies.take()),
+            _ = samples.tick() => progress.add(run.elapsed(), &run.tallies.take()),
         }
     }
 }
 
 /// Returns an error if not all requests were answered, or the run was ended.
-fn verdict(report: &Report) -> Result<(), Failure> {
+fn verdict(report: &Report, main_error: Option<Kind>) -> Result<(), Failure> {
     if report.interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
             "Ctrl-C has ended the run before its end",
         ));
     }
-    // What was not sent has another reason if there is one.
-    let errors = report.errors.iter();
-    let weight = |(kind, requests): &(&String, &u64)| (*kind != NOT_SENT, **requests);
-    let Some((kind, _)) = errors.max_by_key(weight) else {
+    let Some(kind) = main_error else {
         return Ok(());
     };
     let failed: u64 = report.errors.values().sum();
     let message = format!("{failed} of {} requests were not answered", report.requests);
-    Err(Failure::new(exit(kind), message).hint(advice(kind)))
-}
-
-fn exit(kind: &str) -> Exit {
-    match kind {
-        "not connected" => Exit::Connect,
-        TIMED_OUT | NO_GREETING | NOT_SENT => Exit::Timeout,
-        "no frame" | "unexpected" | "too large reply" => Exit::Protocol,
-        "closed" | "reset" | "broken" => Exit::Closed,
-        _ => Exit::Rejected,
-    }
-}
-
-fn advice(kind: &str) -> &'static str {
-    match kind {
-        "no frame" | "unexpected" => {
-            "choose the --framing of the server, and --greeting if it speaks first"
-        }
-        "error" | "bad request" | "too large" => {
-            "try the request with `tcs call`, which shows the reply"
-        }
-        "busy" | "too many connections" => {
-            "ask for fewer --connections or a lower --rate, or raise the server's limits"
-        }
-        NOT_SENT => {
-            "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
-        }
-        NO_GREETING => {
-            "the server did not speak first in time: leave out --greeting, or raise --timeout"
-        }
-        "wrong reply" => "see the replies with `tcs call`, or change --expect",
-        TIMED_OUT => "the server did not reply in time: raise --timeout, or look at the server",
-        _ => "the server has ended connections: its log or its report may say why",
-    }
+    Err(Failure::new(kind.exit(), message).hint(kind.advice()))
 }

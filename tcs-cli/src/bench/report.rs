@@ -104,7 +104,7 @@ impl Report {
             replies,
             replies_per_second: per_second(replies, elapsed),
             errors: errors
-                .map(|(kind, requests)| ((*kind).to_owned(), *requests))
+                .map(|(kind, requests)| (kind.name().to_owned(), *requests))
                 .collect(),
             bytes_sent: total.bytes_sent,
             bytes_received: total.bytes_received,
@@ -134,7 +134,7 @@ impl Report {
             )
         })?;
         serde_json::from_slice(&text).map_err(|error| {
-            format!("{path} is no result of `tcs bench --json`: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`")
+            format!("{path} is not a result of `tcs bench --json`: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`")
         })
     }
 

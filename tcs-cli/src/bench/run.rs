@@ -19,7 +19,8 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    schedule::{Load, NOT_SENT, Next, Schedule},
+    kind::Kind,
+    schedule::{Load, Next, Schedule, count_before, due_at},
     tally::Tallies,
 };
 use crate::{
@@ -200,7 +201,7 @@ impl Run {
             return;
         };
         let mut tally = self.tallies.of(number);
-        tally.fail(NOT_SENT, count);
+        tally.fail(Kind::NotSent, count);
         if self.plan.load.rate.is_none() {
             return;
         }
@@ -235,7 +236,7 @@ impl Run {
         let Ok(opened) = opened else {
             let taken = taken.filter(|due| self.is_counted(*due));
             let failed = u64::from(taken.is_some());
-            self.tallies.of(number).fail("not connected", failed);
+            self.tallies.of(number).fail(Kind::NotConnected, failed);
             return Ok(End::Lost {
                 was_answered: false,
             });
@@ -333,7 +334,7 @@ fn pace(run: &Weak<Run>) {
         let load = &run.plan.load;
         let Some(rate) = load.rate else { return };
         let now = run.elapsed();
-        let due = load.count_before(rate, now + Duration::from_nanos(1));
+        let due = count_before(rate, now + Duration::from_nanos(1));
         // After a pause of this thread, each connection is woken once.
         let connections = load.connections as u64;
         for connection in number.max(due.saturating_sub(connections))..due {
@@ -341,7 +342,7 @@ fn pace(run: &Weak<Run>) {
             run.due[connection].notify_one();
         }
         number = number.max(due);
-        let sleep = MAX_SLEEP.min(load.due(rate, number).saturating_sub(now));
+        let sleep = MAX_SLEEP.min(due_at(rate, number).saturating_sub(now));
         if run.is_stopped() {
             return;
         }
@@ -363,4 +364,97 @@ pub(super) fn panicked(error: &JoinError) -> Failure {
         format_args!("a connection has panicked: {error}"),
     )
     .hint("this is a mistake in tcs: report it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use clap::Parser;
+    use tokio::io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, DuplexStream,
+        ReadBuf, duplex,
+    };
+
+    use super::*;
+    use crate::bench::Measure;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        measure: Measure,
+    }
+
+    /// Sends one request over a stream, and waits until it is answered or late.
+    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite) -> (End, u64) {
+        let line = ["bench", "localhost:1", "hello", "-n", "1", "-f", framing];
+        let line = line.into_iter().chain(["-c", "1", "--timeout", "300ms"]);
+        let plan = Command::parse_from(line).measure.plan();
+        let run = Run::new(plan.expect("it is complete"));
+        run.start.get_or_init(Instant::now);
+        let mut schedule = Schedule::new(run.plan.load, 0);
+        let taken = if run.has_one_exchange() {
+            run.next(0, &mut schedule).await
+        } else {
+            None
+        };
+        let end = exchange(&run, 0, stream, &mut schedule, taken);
+        let end = time::timeout(Duration::from_secs(10), end).await;
+        let end = end.expect("--timeout ends it").expect("it is sent");
+        (end, run.tallies.take().errors())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_in_what_writes() {
+        let (near, mut far) = duplex(64);
+        let answer = async {
+            let mut request = [0; 6];
+            let _late = time::timeout(Duration::from_secs(1), far.read_exact(&mut request)).await;
+            let _gone = far.write_all(b"ok\n").await;
+            request
+        };
+        let stream = BufWriter::new(near);
+        let ((end, errors), request) = tokio::join!(exchanged("lines", stream), answer);
+        assert_eq!((end, errors, &request), (End::Done, 0, b"hello\n"));
+    }
+
+    /// A stream that cannot be closed.
+    struct Open(DuplexStream);
+
+    impl AsyncRead for Open {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Open {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn timeout_ends_a_close_that_takes_too_long() {
+        let (near, _far) = duplex(64);
+        let (_, errors) = exchanged("until-eof", Open(near)).await;
+        assert_eq!(errors, 1);
+    }
 }

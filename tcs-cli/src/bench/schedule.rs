@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The kind of requests that were due and were not sent.
-pub(super) const NOT_SENT: &str = "not sent";
-
 /// How much is sent, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -15,7 +12,7 @@ pub(super) struct Load {
     pub(super) warm_up: Duration,
     /// This long after that, requests are sent.
     pub(super) duration: Option<Duration>,
-    /// So many are counted.
+    /// The number of requests to count.
     pub(super) requests: Option<u64>,
 }
 
@@ -25,31 +22,30 @@ impl Load {
         self.duration
             .map(|duration| self.warm_up.saturating_add(duration))
     }
+}
 
-    /// Returns when request number `n` of the run is due.
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
-    pub(super) fn due(&self, rate: f64, n: u64) -> Duration {
-        let _ = self;
-        Duration::try_from_secs_f64(n as f64 / rate).unwrap_or(Duration::MAX)
+/// Returns how many requests of the run are due before `time`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive, and exact up to 2^53 requests"
+)]
+pub(super) fn count_before(rate: f64, time: Duration) -> u64 {
+    let mut count = (time.as_secs_f64() * rate) as u64;
+    // The product may be off by one in both directions.
+    while count > 0 && due_at(rate, count - 1) >= time {
+        count -= 1;
     }
+    while due_at(rate, count) < time {
+        count += 1;
+    }
+    count
+}
 
-    /// Returns how many requests of the run are due before `time`.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is positive, and exact up to 2^53 requests"
-    )]
-    pub(super) fn count_before(&self, rate: f64, time: Duration) -> u64 {
-        let mut count = (time.as_secs_f64() * rate) as u64;
-        // The product may be off by one in both directions.
-        while count > 0 && self.due(rate, count - 1) >= time {
-            count -= 1;
-        }
-        while self.due(rate, count) < time {
-            count += 1;
-        }
-        count
-    }
+/// Returns when request number `n` of a run is due.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+pub(super) fn due_at(rate: f64, n: u64) -> Duration {
+    Duration::try_from_secs_f64(n as f64 / rate).unwrap_or(Duration::MAX)
 }
 
 /// The requests of one connection.
@@ -129,7 +125,7 @@ impl Schedule {
                 .filter(|left| *left > 0)
                 .map(|left| (left, now, now));
         };
-        let due = |number| self.load.due(rate, self.number(number));
+        let due = |number| due_at(rate, self.number(number));
         // How many of this connection are due before a time, which is a sum and no loop: there may be many millions.
         let before = |time| self.count_before(rate, time);
         let first = self.taken.max(before(self.load.warm_up));
@@ -141,7 +137,7 @@ impl Schedule {
 
     /// Returns how many requests of this connection are due before `time`.
     fn count_before(&self, rate: f64, time: Duration) -> u64 {
-        let all = self.load.count_before(rate, time);
+        let all = count_before(rate, time);
         let connections = self.load.connections as u64;
         all.saturating_sub(self.connection).div_ceil(connections)
     }
@@ -152,7 +148,7 @@ impl Schedule {
 
     fn next_due(&self) -> Option<Duration> {
         let number = self.number(self.taken);
-        self.load.rate.map(|rate| self.load.due(rate, number))
+        self.load.rate.map(|rate| due_at(rate, number))
     }
 
     fn is_over(&self, due: Duration) -> bool {

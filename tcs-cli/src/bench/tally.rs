@@ -1,13 +1,15 @@
 //! What a run counts.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use hdrhistogram::Histogram;
+
+use super::kind::Kind;
 
 /// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
@@ -24,7 +26,7 @@ pub(super) struct Tally {
     /// When the last reply came, from the start of the run.
     pub(super) last_reply: Option<Duration>,
     /// Requests without a reply, by kind.
-    pub(super) errors: BTreeMap<&'static str, u64>,
+    pub(super) errors: HashMap<Kind, u64>,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
 }
@@ -36,7 +38,7 @@ impl Default for Tally {
                 .expect("these bounds are valid"),
             replies: 0,
             last_reply: None,
-            errors: BTreeMap::new(),
+            errors: HashMap::new(),
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -57,7 +59,7 @@ impl Tally {
         self.latencies.saturating_record_n(nanoseconds, requests);
     }
 
-    pub(super) fn fail(&mut self, kind: &'static str, requests: u64) {
+    pub(super) fn fail(&mut self, kind: Kind, requests: u64) {
         if requests > 0 {
             *self.errors.entry(kind).or_default() += requests;
         }
@@ -67,13 +69,21 @@ impl Tally {
         self.errors.values().sum()
     }
 
+    /// Returns the kind of most errors. What was not sent has another reason if there is one.
+    pub(super) fn main_error(&self) -> Option<Kind> {
+        let errors = self.errors.iter();
+        let weight =
+            |(kind, requests): &(&Kind, &u64)| (**kind != Kind::NotSent, **requests, kind.name());
+        errors.max_by_key(weight).map(|(kind, _)| *kind)
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         // Both have the same bounds, so this cannot fail.
         let _cannot_fail = self.latencies.add(&other.latencies);
         self.replies += other.replies;
         self.last_reply = self.last_reply.max(other.last_reply);
         for (kind, requests) in &other.errors {
-            self.fail(kind, *requests);
+            self.fail(*kind, *requests);
         }
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
@@ -125,7 +135,7 @@ mod tests {
         for connection in 0..3 {
             let mut tally = tallies.of(connection);
             tally.record(Duration::from_micros(100));
-            tally.fail("closed", 2);
+            tally.fail(Kind::Closed, 2);
             tally.bytes_sent += 10;
         }
         let taken = tallies.take();

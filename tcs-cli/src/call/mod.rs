@@ -8,19 +8,14 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     describe,
-    failure::{Failure, report, run_async},
+    failure::{EXIT_CODES, Failure, report, run_async},
     framing::FramingSpec,
     help::HelpFlags,
     payload::View,
     target::{Target, duration},
 };
 
-/// The exit codes, the same for all commands that connect.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
-
-/// What `--help-all` says after them.
+/// What `--help-all` says after the exit codes.
 const EXAMPLES: &str = "\
 Examples:
   tcs call localhost:7000 Ann

@@ -57,7 +57,7 @@ pub(super) fn unsent(limit: Duration) -> Failure {
         .hint("raise --timeout, or see why the server does not read")
 }
 
-pub(super) fn shown(message: &[u8]) -> String {
+pub(super) fn text_or_hex(message: &[u8]) -> String {
     match str::from_utf8(message) {
         Ok(_) => escaped(message),
         Err(_) => to_hex(message),

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     fs::File,
     io::{AsyncBufRead, AsyncBufReadExt as _, BufReader, Lines, stdin},
@@ -114,8 +114,9 @@ impl Requests {
         if !arguments.is_object() {
             return Err(not_arguments("the arguments are not a JSON object"));
         }
-        self.view
-            .encode(&json!({ operation: arguments }).to_string())
+        // As they were written: a value would lose digits of long numbers.
+        let name = Value::from(operation.as_str());
+        self.view.encode(&format!("{{{name}:{text}}}"))
     }
 }
 

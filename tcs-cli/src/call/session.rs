@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use serde_json::Value;
 use tcs::{
     RejectionKind,
     framing::{Announcement, Exchanges, Notice, Side},
@@ -11,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, is_error, late, shown, unanswered, unsent},
+    outcome::{advice, is_error, late, text_or_hex, unanswered, unsent},
     requests::Requests,
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     failure::{Exit, Failure},
     framing::Kind,
     output::{complain, print},
-    payload::{Format, escaped, one_line},
+    payload::{Format, escaped},
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
@@ -72,12 +73,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         has_bad_request: false,
     };
     session.say(|| format!("connected to {}", args.target.address));
-    if args.greeting {
-        session.greeting().await?;
-    }
-    session.exchanges(&mut requests).await?;
-    if args.follow && session.failure.is_none() {
-        session.follow().await?;
+    if let Err(error) = session.converse(&mut requests).await {
+        // Both are told, in their order.
+        session.fail(error);
+        return session.failure.map_or(Ok(()), Err);
     }
     if let (Some(name), true) = (&args.operation, session.has_bad_request) {
         session.suggest(name).await;
@@ -88,6 +87,17 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 impl Session<'_> {
+    async fn converse(&mut self, requests: &mut Requests) -> Result<(), Failure> {
+        if self.args.greeting {
+            self.greeting().await?;
+        }
+        self.exchanges(requests).await?;
+        if self.args.follow && self.failure.is_none() {
+            self.follow().await?;
+        }
+        Ok(())
+    }
+
     async fn greeting(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
@@ -100,7 +110,15 @@ impl Session<'_> {
                 )
             })?;
             let is_message = frame.kind == Kind::Message;
-            self.take(&frame)?;
+            match frame.kind {
+                // No request has its id.
+                Kind::Message | Kind::Announced(Announcement::Parts) => {
+                    if let Some(message) = self.parts.add(&frame, self.limit)? {
+                        self.reply(&message, frame.id)?;
+                    }
+                }
+                _ => self.take(&frame)?,
+            }
             if is_message || self.failure.is_some() {
                 return self.failure.take().map_or(Ok(()), Err);
             }
@@ -200,7 +218,7 @@ impl Session<'_> {
             });
         }
         self.wire.queue(request, number)?;
-        self.say(|| format!("request {number}: {}", shown(request)));
+        self.say(|| format!("request {number}: {}", text_or_hex(request)));
         if exchanges == Exchanges::OneUntilHalfClose {
             // What fails here, the wait for the reply tells.
             drop(self.wire.close_half().await);
@@ -355,8 +373,8 @@ impl Session<'_> {
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
         let format = match self.args.view.format {
-            Format::Messagepack => describe::Named::Messagepack,
-            _ => describe::Named::Json,
+            Format::Messagepack => describe::ModuleFormat::Messagepack,
+            _ => describe::ModuleFormat::Json,
         };
         let limit = self.args.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);
@@ -375,16 +393,13 @@ impl Session<'_> {
 
     fn print(&self, prefix: &str, message: &[u8]) -> Result<(), Failure> {
         let view = self.args.view;
-        let shown = match (&self.args.operation, view.value(message)?) {
-            // What the operation returns, without its name.
-            (Some(name), Some(value)) if !view.hex && value.get(name).is_some() => value
-                .get(name)
-                .map(|value| one_line(&value.to_string()))
-                .unwrap_or_default()
-                .into_bytes(),
-            _ => view.show(message)?,
-        };
-        print(&[prefix.as_bytes(), &shown, b"\n"])
+        let shown = view.show(message)?;
+        // What the operation returns, without its name.
+        let returned = self.args.operation.as_deref().and_then(|name| {
+            let start = format!("{{{}:", Value::from(name));
+            shown.strip_prefix(start.as_bytes())?.strip_suffix(b"}")
+        });
+        print(&[prefix.as_bytes(), returned.unwrap_or(&shown), b"\n"])
     }
 
     fn say(&self, text: impl FnOnce() -> String) {

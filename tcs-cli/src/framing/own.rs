@@ -164,7 +164,7 @@ impl Resp {
                 let count = str::from_utf8(digits)
                     .ok()
                     .and_then(|text| text.parse::<i64>().ok());
-                count.ok_or_else(|| FrameError::malformed("a count of RESP that is no number"))
+                count.ok_or_else(|| FrameError::malformed("a count of RESP that is not a number"))
             };
             let mut values = 0;
             match line.first() {
@@ -178,7 +178,9 @@ impl Resp {
                     }
                 }
                 Some(b'*' | b'~' | b'>') => values = count()?,
-                Some(b'%' | b'|') => values = count()?.saturating_mul(2),
+                Some(b'%') => values = count()?.saturating_mul(2),
+                // An attribute is of the value after it.
+                Some(b'|') => values = count()?.saturating_mul(2).saturating_add(1),
                 Some(_) => {}
                 None => {
                     return Err(FrameError::malformed(
@@ -211,10 +213,16 @@ impl Resp {
 
 impl DynFraming for Resp {
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if !self.has_whole(input.bytes())? {
-            if input.bytes().len() > input.limit() {
-                return Err(FrameError::too_large(input.bytes().len(), input.limit()));
-            }
+        let is_whole = self.has_whole(input.bytes())?;
+        let length = if is_whole {
+            self.at
+        } else {
+            input.bytes().len()
+        };
+        if length > input.limit() {
+            return Err(FrameError::too_large(length, input.limit()));
+        }
+        if !is_whole {
             return ParsedFrame::incomplete(input);
         }
         let end = std::mem::take(&mut self.at);

@@ -172,7 +172,7 @@ fn wrong_names_say_what_there_is() {
         ("prefixed(width=2,offset=4)", "and no `offset`"),
         ("length-field(width=2", "no `)` at its end"),
         ("delimited()", "at least one byte"),
-        (r"delimited(\q)", "is no escape"),
+        (r"delimited(\q)", "is not an escape"),
         ("blocks(word=9)", "1 to 5"),
         ("duplex(lines)", "two framings"),
         ("duplex(lines,duplex(lines,lines))", "cannot be a part"),
@@ -180,4 +180,24 @@ fn wrong_names_say_what_there_is() {
         let error = name.parse::<FramingSpec>().expect_err(name);
         assert!(error.contains(said), "{name}: {error}");
     }
+}
+
+#[test]
+fn an_attribute_of_redis_belongs_to_the_value_after_it() {
+    let frame = b"|1\r\n+ttl\r\n:3600\r\n*2\r\n|0\r\n:1\r\n:2\r\n";
+    let input = [&frame[..], b"+next\r\n"].concat();
+    let input = Input::new(&input, 1_000, Side::Client, ReadState::Idle);
+    let found = open("resp", Side::Client).parse(input);
+    let found = found.expect("a frame").expect("it is whole");
+    assert_eq!(found.consumed, frame.len());
+}
+
+#[test]
+fn a_value_of_redis_that_arrives_at_once_has_the_limit() {
+    let parse = |limit| {
+        let input = Input::new(b"+abcd\r\n:1\r\n", limit, Side::Client, ReadState::Idle);
+        open("resp", Side::Client).parse(input)
+    };
+    assert!(parse(6).is_err());
+    assert_eq!(parse(7).expect("a frame").expect("it is whole").consumed, 7);
 }

@@ -116,13 +116,21 @@ impl Follower<'_> {
             }
             Step::ExpectAny => self.message(b"a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
-            Step::ExpectEnd => match self.wire()?.next().await {
-                Ok(None) => Ok(()),
-                // Many clients close without the farewell of TLS.
-                Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-                Err(error) => Err(unlike(error)),
-                Ok(Some(frame)) => self.compare(false, "the end, not ", b"", &frame.payload),
-            },
+            Step::ExpectEnd => {
+                let more = match self.wire()?.next().await {
+                    Ok(Some(frame)) => {
+                        return self.compare(false, "the end, not ", b"", &frame.payload);
+                    }
+                    // What a framing with one exchange does not read.
+                    Ok(None) => self.wire()?.unread().clone(),
+                    // Many clients close without the farewell of TLS.
+                    Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        self.wire()?.unread().clone()
+                    }
+                    Err(error) => return Err(unlike(error)),
+                };
+                self.compare(more.is_empty(), "the end, not ", b"", &more)
+            }
             Step::Pause(time) => {
                 sleep(*time).await;
                 Ok(())
@@ -202,7 +210,7 @@ impl Follower<'_> {
             let view = self.args.view;
             let frame = self.wire()?.next().await.map_err(unlike)?;
             let frame = frame.ok_or_else(|| {
-                let expected = shown(view, expected);
+                let expected = quoted(view, expected);
                 let message = format!("expected {expected}, but the client closed the connection");
                 Failure::new(Exit::Rejected, message)
             })?;
@@ -210,7 +218,7 @@ impl Follower<'_> {
                 Kind::Message | Kind::Announced(_) => {
                     self.id = frame.id;
                     if self.args.verbose {
-                        complain(format_args!("request: {}", shown(view, &frame.payload)));
+                        complain(format_args!("request: {}", quoted(view, &frame.payload)));
                     }
                     return Ok(frame.payload);
                 }
@@ -234,8 +242,8 @@ impl Follower<'_> {
             return Ok(());
         }
         let (expected, arrived) = (
-            shown(self.args.view, expected),
-            shown(self.args.view, arrived),
+            quoted(self.args.view, expected),
+            quoted(self.args.view, arrived),
         );
         let message = format!("expected {what}{expected}, but {arrived} arrived");
         Err(Failure::new(Exit::Rejected, message))
@@ -256,8 +264,10 @@ impl Follower<'_> {
                 return Ok(());
             }
             if !wire.read_more().await.map_err(|error| failed(&error))? {
-                let (expected, arrived) =
-                    (shown(args.view, expected), shown(args.view, wire.unread()));
+                let (expected, arrived) = (
+                    quoted(args.view, expected),
+                    quoted(args.view, wire.unread()),
+                );
                 let message = format!(
                     "expected {expected}, but the client closed the connection after {arrived}"
                 );
@@ -279,7 +289,7 @@ impl Follower<'_> {
     }
 }
 
-fn shown(view: View, bytes: &[u8]) -> String {
+pub(super) fn quoted(view: View, bytes: &[u8]) -> String {
     if view.hex || str::from_utf8(bytes).is_err() {
         return format!("`{}`", to_hex(bytes));
     }

@@ -23,7 +23,7 @@ use crate::{
     framing::{FramingSpec, Kind},
     help::HelpFlags,
     output::{complain, print},
-    payload::{View, escaped, unescaped},
+    payload::{View, unescaped},
     socket::{Listener, Socket, unaccepted},
     target::duration,
     wire::Wire,
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     #[command(flatten)]
-    does: Does,
+    behavior: Behavior,
     /// Serve N connections [default: until Ctrl-C]
     #[arg(long, value_name = "N", conflicts_with = "script")]
     connections: Option<u64>,
@@ -72,7 +72,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Does {
+struct Behavior {
     /// Follow a script, which --help-all explains
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
@@ -85,7 +85,7 @@ struct Does {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let has_script = args.does.script.is_some();
+    let has_script = args.behavior.script.is_some();
     report(run_async(async {
         // It ends by itself, so that the file of a Unix socket is removed. Only from the first poll on, a signal does
         // not end the process.
@@ -102,11 +102,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn listen(args: Args) -> Result<(), Failure> {
-    let script = match &args.does.script {
+    let script = match &args.behavior.script {
         Some(path) => Some(Script::read(path, args.view)?),
         None => None,
     };
-    let reply = args.does.reply.as_deref();
+    let reply = args.behavior.reply.as_deref();
     let reply = reply.map(|text| message(args.view, text)).transpose()?;
     let tls = match (&args.cert, &args.key) {
         (Some(certificate), Some(key)) => Some(Tls::from_pem(certificate, key)?),
@@ -125,11 +125,12 @@ async fn listen(args: Args) -> Result<(), Failure> {
                 Ok(socket) => {
                     left -= 1;
                     let (framing, tls) = (args.framing.clone(), tls.clone());
-                    let (reply, verbose, limit) = (reply.clone(), args.verbose, args.timeout);
+                    let (reply, limit) = (reply.clone(), args.timeout);
+                    let view = args.verbose.then_some(args.view);
                     served.spawn(async move {
                         let opened = timeout(limit, open(socket, &framing, tls.as_ref())).await;
                         match opened {
-                            Ok(Ok((wire, _))) => serve(wire, reply, verbose, framing.exchanges()).await,
+                            Ok(Ok((wire, _))) => serve(wire, reply, view, framing.exchanges()).await,
                             Ok(Err(failure)) => drop(failure.report()),
                             // It has never begun.
                             Err(_) => {}
@@ -178,11 +179,11 @@ fn message(view: View, text: &str) -> Result<Vec<u8>, Failure> {
     unescaped(text).map_err(Failure::usage)
 }
 
-/// Replies to each request, with itself if there is no `reply`.
+/// Replies to each request, with itself if there is no `reply`. With a `view`, requests are shown.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut wire: Wire<S>,
     reply: Option<Vec<u8>>,
-    is_verbose: bool,
+    view: Option<View>,
     exchanges: Exchanges,
 ) {
     loop {
@@ -197,8 +198,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         if frame.kind != Kind::Message {
             continue;
         }
-        if is_verbose {
-            complain(format_args!("request: {}", escaped(&frame.payload)));
+        if let Some(view) = view {
+            complain(format_args!(
+                "request: {}",
+                follow::quoted(view, &frame.payload)
+            ));
         }
         let reply = reply.as_ref().unwrap_or(&frame.payload);
         if let Err(failure) = wire.queue(reply, frame.id) {
@@ -239,7 +243,7 @@ mod tests {
         let (mut client, server) = duplex(1 << 10);
         let framing: FramingSpec = "lines".parse().expect("a framing");
         let wire = Wire::new(server, &framing, Side::Server, 8 << 20);
-        tokio::spawn(serve(wire, None, false, framing.exchanges()));
+        tokio::spawn(serve(wire, None, None, framing.exchanges()));
         let request = "x".repeat(1 << 16) + "\n";
         let mut sent = 0;
         let all = async {

@@ -177,7 +177,7 @@ mod tests {
             ("half-close 5", "is not a step"),
             ("close-hex 00", "is not a step"),
             ("send-hex 0", "two hexadecimal digits"),
-            ("send \\q", "no escape"),
+            ("send \\q", "not an escape"),
             ("reject maybe", "`maybe` is not a kind"),
             ("pause x", "500ms"),
         ] {

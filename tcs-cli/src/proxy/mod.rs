@@ -182,7 +182,8 @@ impl Proxy {
     }
 
     async fn connection(self: Arc<Self>, number: u64, client: Socket) {
-        let peer = client.peer();
+        let peer = client.peer_addr();
+        let peer = peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
         self.style.line(number, &format!("connected {peer}"));
         match self.upstream.connect_socket().await {
             Ok(server) => match client.into_stream() {

@@ -95,11 +95,11 @@ pub(super) async fn pump(
     let mut broken = None;
     let mut writing = Writing::new(faults);
     while !(is_read && writing.is_stalled) {
-        if writing.is_at(faults.cut_after) {
+        if writing.is_at(faults.cut_after) && !writing.is_busy() {
             show.note(&format!("cut after {} bytes", writing.passed));
             return End::Cut;
         }
-        if writing.is_at(faults.stall_after) && !writing.is_stalled {
+        if writing.is_at(faults.stall_after) && !writing.is_busy() && !writing.is_stalled {
             show.note(&format!("stalled after {} bytes", writing.passed));
             writing.is_stalled = true;
         }
@@ -359,10 +359,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_passed_on_after_the_byte_of_a_fault() {
         for end in [0, 1, 7] {
-            let (mut near, mut far) = pumped(Faults {
+            let faults = Faults {
                 cut_after: Some(end),
                 ..Faults::default()
-            });
+            };
+            let (mut near, mut far) = pumped_by(faults, BufWriter::new);
             let mut received = Vec::new();
             let send = async {
                 // It ends early.

@@ -14,7 +14,7 @@ use tcs::{
 use super::fault::Direction;
 use crate::{
     framing::{AnyFraming, Found, FramingSpec, Kind},
-    payload::{View, escaped, one_line, to_hex},
+    payload::{View, escaped, to_hex},
 };
 
 /// A longer message is shown as bytes, so that the memory of a connection is bounded.
@@ -170,19 +170,19 @@ impl Show {
         } else {
             WIDTH
         };
-        let shown = shown(self.style.view, message, width);
+        let shown = in_line(self.style.view, message, width);
         self.note(&format!("{kind}{id} {} {shown}", message.len()));
     }
 }
 
 /// Returns a message in a line: a value of the format, text, or hexadecimal digits. `width` characters are enough.
-fn shown(view: View, message: &[u8], width: usize) -> String {
+fn in_line(view: View, message: &[u8], width: usize) -> String {
     let hex = || to_hex(message.get(..width).unwrap_or(message));
     if view.hex {
         return hex();
     }
-    match (view.value(message), str::from_utf8(message)) {
-        (Ok(Some(value)), _) => one_line(&value.to_string()),
+    match (view.value_line(message), str::from_utf8(message)) {
+        (Ok(Some(line)), _) => line,
         (_, Ok(text)) if text.chars().all(is_text) => {
             let end = text.char_indices().nth(width).map(|(end, _)| end);
             let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn only_what_fits_is_formatted() {
         let view = View::default();
-        assert_eq!(shown(view, "äb\nc".as_bytes(), 3), "\"äb\\n\"");
-        assert_eq!(shown(view, "äb\nc".as_bytes(), usize::MAX), "\"äb\\nc\"");
-        assert_eq!(shown(view, &[0xff; 9], 2), "ff ff");
-        assert_eq!(shown(view, &[0xff], 2), "ff");
+        assert_eq!(in_line(view, "äb\nc".as_bytes(), 3), "\"äb\\n\"");
+        assert_eq!(in_line(view, "äb\nc".as_bytes(), usize::MAX), "\"äb\\nc\"");
+        assert_eq!(in_line(view, &[0xff; 9], 2), "ff ff");
+        assert_eq!(in_line(view, &[0xff], 2), "ff");
     }
 }

@@ -377,3 +377,29 @@ async fn errors_say_what_to_do() {
         fails(&ran(arguments).await, code, said);
     }
 }
+
+#[tokio::test]
+async fn greeting_of_a_framing_with_ids_is_printed() {
+    let options = ["-f", "multiplexed"];
+    let peer = scripted("send hello\nexpect a\nsend A", &options).await;
+    let arguments = ["call", &peer.address, "--greeting", "a"];
+    let ran = ran(&[&arguments[..], &options].concat()).await;
+    assert_eq!(printed(ran), ["hello", "A"]);
+    peer.followed().await;
+}
+
+#[tokio::test]
+async fn numbers_keep_their_digits() {
+    let number = "340282366920938463463374607431768211455";
+    let request = format!("{{\"pay\":{{\"cents\": {number}}}}}");
+    let script = format!(
+        "expect-bytes \\x00\\x00\\x00\\x{:02x}{request}\nsend {{\"pay\": [{number}, 1.50]}}",
+        request.len()
+    );
+    let peer = scripted(&script, &["--format", "json"]).await;
+    let arguments = format!("{{\"cents\": {number}}}");
+    let options = ["--format", "json", "-o", "pay", &arguments];
+    let ran = ran(&[&["call", &peer.address], &options[..]].concat()).await;
+    assert_eq!(printed(ran), [format!("[{number},1.50]")]);
+    peer.followed().await;
+}

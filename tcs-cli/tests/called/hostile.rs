@@ -299,3 +299,17 @@ async fn nested_description_is_none() {
         fails(&described, 5, "the reply is not a description");
     }
 }
+
+#[tokio::test]
+async fn rejection_is_told_also_when_the_session_ends_with_an_error() {
+    let peer = scripted("expect a\nexpect b\nreject busy FIRST\nclose", &[]).await;
+    let arguments = ["call", &peer.address, "--pipeline", "2"];
+    let ran = ran_with(&arguments, b"a\nb\n").await;
+    fails(
+        &ran,
+        6,
+        "tcs: request 1 was rejected (busy): FIRST\n  call again later\n\
+         tcs: the server closed the connection without a reply\n",
+    );
+    peer.followed().await;
+}

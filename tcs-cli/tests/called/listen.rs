@@ -222,3 +222,35 @@ async fn server_goes_on_after_it_could_not_accept() {
     drop(clients);
     assert_eq!(printed(ran(&["call", address, "Ann"]).await), ["Ann"]);
 }
+
+#[tokio::test]
+async fn more_than_the_one_exchange_is_no_end() {
+    let framing = ["-f", "duplex(lines,until-eof)"];
+    for (sent, rest) in [("Ann\n", ""), ("Ann\nBob\n", "Bob")] {
+        let peer = scripted("expect Ann\nexpect-end", &framing).await;
+        let mut client = RawPeer::connect(peer.address.parse().expect("an address")).await;
+        client.send(sent).await;
+        client.finish().await;
+        if rest.is_empty() {
+            peer.followed().await;
+        } else {
+            fails(&peer.ended().await, 1, "line 2: expected the end, not");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_are_shown_as_the_options_say() {
+    for (view, shown) in [(&[][..], "`Ann\\n`"), (&["--hex"], "`41 6e 6e 0a`")] {
+        let arguments = ["listen", "--echo", "-v", "--connections", "1"];
+        let mut server = tcs(&[&arguments[..], view].concat());
+        let line = server.line().await;
+        let address = line.strip_prefix("listening on ").expect("it says where");
+        assert_eq!(
+            printed(ran(&["call", address, "--hex", "416e6e0a"]).await),
+            ["41 6e 6e 0a"]
+        );
+        let said = server.finished().await.stderr;
+        assert_eq!(said, format!("tcs: request: {shown}\n"));
+    }
+}

@@ -258,3 +258,22 @@ async fn file_of_a_unix_socket_is_private_and_removed_at_the_end() {
         assert!(!path.exists(), "{command:?}");
     }
 }
+
+#[tokio::test]
+async fn proxy_says_what_to_do_about_a_server_that_it_cannot_reach() {
+    let (listener, closed) = crate::listening().await;
+    drop(listener);
+    for (upstream, hint) in [
+        (&*closed, "nothing listens there"),
+        ("unix:/nowhere", "nothing listens there"),
+        ("localhost:x", "write the address as HOST:PORT"),
+    ] {
+        let (mut proxy, address) = started(&["proxy", "127.0.0.1:0", upstream]).await;
+        let _gone = ran(&["call", &address, "Ann"]).await;
+        assert!(proxy.line().await.contains("connected"));
+        let failed = proxy.line().await;
+        assert!(failed.contains("cannot connect to"), "{failed}");
+        let line = proxy.line().await;
+        assert!(line.contains(hint), "no {hint:?} in {line}");
+    }
+}

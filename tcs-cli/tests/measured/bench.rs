@@ -400,7 +400,7 @@ async fn bench_says_what_to_do() {
         (
             vec!["compare", wrong.path(), wrong.path()],
             2,
-            ["is no result", "--json"],
+            ["is not a result", "--json"],
         ),
         (
             vec!["compare", "/nowhere", "/nowhere"],

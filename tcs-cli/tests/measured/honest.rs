@@ -254,10 +254,15 @@ async fn messages_do_not_change_the_terminal() {
 
 #[tokio::test]
 async fn a_path_has_neither_tls_nor_a_proxy_header() {
-    for option in [&["--tls"][..], &["--proxy", "192.0.2.1:1"]] {
-        let all = [&["bench", "unix:/nowhere", "-n", "1"], option].concat();
+    for (target, said) in [
+        (&["unix:/nowhere", "--tls"][..], "--tls"),
+        (&["unix:/nowhere", "--proxy", "192.0.2.1:1"], "--proxy"),
+        (&["tls://unix:/nowhere"], "--tls"),
+        (&["--unix", "tls:///nowhere"], "--tls"),
+    ] {
+        let all = [&["bench", "-n", "1"], target].concat();
         let finished = tcs(&all).finished().await;
         assert_eq!(finished.status.code(), Some(2), "{finished:?}");
-        assert!(finished.stderr.contains(option[0]), "{finished:?}");
+        assert!(finished.stderr.contains(said), "{finished:?}");
     }
 }

@@ -374,3 +374,12 @@ async fn proxy_goes_on_after_it_could_not_accept() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn proxy_shows_numbers_with_all_digits() {
+    let mut it = proxied(&["--format", "json"]).await;
+    let number = "340282366920938463463374607431768211455";
+    it.up(&frame(format!("[{number}, 1.50]"))).await;
+    let [_, shown] = it.lines().await;
+    assert_eq!(shown, format!("#1 -> message 47 [{number},1.50]"));
+}

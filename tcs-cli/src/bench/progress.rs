@@ -11,7 +11,7 @@ use super::{
     units::{show_count, show_rate, show_time},
 };
 
-/// How often the view changes at most.
+/// How often what is shown changes at most.
 const REFRESH: Duration = Duration::from_millis(250);
 /// How many samples a run of a known length has at most.
 const MAX_SAMPLES: u32 = 240;
@@ -24,7 +24,7 @@ pub(super) fn sample_length(load: &Load) -> Duration {
 
 /// Sums what the connections count, and shows it on standard error if that is a terminal.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct Progress {
     load: Load,
     bar: ProgressBar,
     total: Tally,
@@ -32,7 +32,7 @@ pub(super) struct View {
     seen: Duration,
 }
 
-impl View {
+impl Progress {
     pub(super) fn new(load: Load) -> Self {
         let length = match (load.requests, load.end()) {
             (Some(requests), _) => requests,
