@@ -1,5 +1,5 @@
 //! A client that lasts: its server is stopped gracefully and starts again, and no call fails. Calls in flight at a server
-//! that is killed would fail, unless they are idempotent.
+//! that is killed would fail, unless they are idempotent and within the budget of retries: 100 at first.
 //!
 //! ```text
 //! cargo run --example resilient
@@ -31,7 +31,8 @@
 //! connect again after random waits of at most 100 ms. With the default, they grow to 10 s, which is better for a server
 //! with many clients. A server that stops answers the requests that it has begun, and rejects the others with *going
 //! away*: the channel sends those to the next server. A server that crashes cannot say which requests it has executed. Then
-//! a call fails, unless it is made with `channel.idempotent()`.
+//! a call fails, unless it is made with `channel.idempotent()` and the budget has a retry left. If it has none, the error
+//! says so, and `ChannelState::retries_refused` counts it.
 //!
 //! Try: set `DOWN` to 40 s. Calls then fail after 30 s, and the error says why there is no connection.
 

@@ -113,6 +113,14 @@ impl Error {
         self
     }
 
+    /// Adds to the text that the request was not sent again, because its channel has no retry left.
+    #[cold]
+    pub(crate) fn beyond_budget(mut self) -> Self {
+        let text = "; it was not sent again, because the budget of retries is used up";
+        self.0.message.push_str(text);
+        self
+    }
+
     /// Changes an error of a request to that of one that was not sent, or of a wait without a request.
     #[cold]
     pub(crate) fn not_sent(self) -> Self {

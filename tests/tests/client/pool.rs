@@ -298,8 +298,10 @@ async fn hedge_is_within_the_budget_of_retries() {
         hears(&mut two, "x").await;
     }
     sleep(2 * SECOND).await;
-    let retries = channel.state().retries;
+    let state = channel.state();
+    let retries = state.retries;
     assert!((100..=122).contains(&retries), "{retries}");
+    assert_eq!(retries + state.retries_refused, 150);
     drop(calls);
 }
 

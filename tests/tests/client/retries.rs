@@ -251,6 +251,36 @@ async fn retries_of_a_server_that_is_always_busy_have_a_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_find_no_retry_in_the_budget_say_so() {
+    let (channel, mut attempts, mut peer) = connected::<LengthPrefixed>(1 << 16).await;
+    let idempotent = channel.idempotent();
+    let calls: Vec<_> = (0..150).map(|_| call(&idempotent, "one")).collect();
+    for _ in &calls {
+        hears(&mut peer, "one").await;
+    }
+    drop(peer);
+    let mut peer = attempts.accept().await;
+    for _ in 0..100 {
+        assert_eq!(patiently(peer.ask_back()).await, "one");
+    }
+    let mut failed = 0;
+    for call in calls {
+        if let Err(error) = call.outcome().await {
+            assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
+            let text = error.to_string();
+            let end = "it was not sent again, because the budget of retries is used up";
+            assert!(text.ends_with(end), "{text}");
+            failed += 1;
+        }
+    }
+    let state = channel.state();
+    assert_eq!(
+        (failed, state.retries, state.retries_refused),
+        (50, 100, 50)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn answered_calls_pay_for_retries() {
     let (channel, _attempts, mut peer) = connected::<LengthPrefixed>(1 << 16).await;
     for _ in 0..1_000 {

@@ -91,7 +91,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         let used = first.origin.subchannel.index;
         let subchannel = pool.choose_other(used)?;
         let stats = &pool.stats;
-        let retry = stats.budget()?.withdraw()?;
+        let retry = stats.withdraw(stats.budget()?)?;
         let sent = Call::try_queue(subchannel, cx.waker(), self.params, self.request);
         let second = sent.ok()??;
         retry.spend();

@@ -103,7 +103,8 @@ mod upkeep;
 /// No retry begins later than the reply timeout after the first failure. The retries of the second and third row are at
 /// most 100 at first, ten more for each second, and a fifth of the calls that are answered: beyond that, a server that
 /// fails would get even more load. *Going away* counts as well. So if a server restarts while hundreds of calls are in
-/// flight, and few were answered before, the calls beyond 100 return the rejection. A request that was sent is kept for its
+/// flight, and few were answered before, the calls beyond 100 return the rejection. The text of an error says if the budget
+/// was used up, and [`retries_refused`](ChannelState::retries_refused) counts it. A request that was sent is kept for its
 /// retry while at most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
 /// [`ChannelOptions::retries`] turns all retries off.
 ///

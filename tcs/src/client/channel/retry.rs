@@ -193,9 +193,9 @@ impl<'c> Retries<'c> {
             return Err(error);
         }
         if is_load {
-            self.withdrawal = budget.withdraw();
+            self.withdrawal = subchannel.stats.withdraw(budget);
             if self.withdrawal.is_none() {
-                return Err(error);
+                return Err(error.beyond_budget());
             }
             tokio::select! {
                 // If both end at the same time, nothing is sent any more.

@@ -5,7 +5,7 @@ use std::{mem::swap, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    budget::RetryBudget,
+    budget::{RetryBudget, Withdrawal},
     metrics::{Metrics, Start},
 };
 use crate::Error;
@@ -28,6 +28,9 @@ pub struct ChannelState {
     pub failed_attempts: u64,
     /// The number of times that a request was sent again, or a second time by a [hedge](crate::Channel::hedge).
     pub retries: u64,
+    /// The number of times that the [budget](crate::Channel#retries) had no retry left. The call then returned its error,
+    /// whose text says so, or went on without its hedge.
+    pub retries_refused: u64,
     /// Why the last attempt to connect has failed, or the last connection was lost. It stays when a later attempt
     /// succeeds: [`connected`](Self::connected) says whether there is a connection.
     pub last_error: Option<Arc<Error>>,
@@ -52,6 +55,15 @@ impl ChannelStats {
 
     pub(super) const fn budget(&self) -> Option<&RetryBudget> {
         self.budget.as_ref()
+    }
+
+    /// Takes a retry out of the budget. If there is none left, records that.
+    pub(super) fn withdraw<'b>(&self, budget: &'b RetryBudget) -> Option<Withdrawal<'b>> {
+        let retry = budget.withdraw();
+        if retry.is_none() {
+            self.state.send_modify(|state| state.retries_refused += 1);
+        }
+        retry
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<ChannelState> {
