@@ -10,7 +10,7 @@ use tcs::{
     ConcurrentServer, ErrorKind, Execution, Rejection, Response,
     client::{ChannelOptions, ConnectOptions},
     format::{Encode, EncodeError, Plain, Writer},
-    framing::{Codec, Lines},
+    framing::{Codec, CrlfText, Lines},
     protocol::ServerProtocol,
     server_protocol,
 };
@@ -63,9 +63,24 @@ impl Encode<Plain> for InPieces {
     }
 }
 
+/// The same, after a line that is not empty.
+struct InLines(usize);
+
+impl Encode<Plain> for InLines {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(b"first\n");
+        InPieces(self.0).encode(out)
+    }
+}
+
 #[server_protocol]
 fn pieces(length: usize) -> InPieces {
     InPieces(length)
+}
+
+#[server_protocol(framing = CrlfText)]
+fn text(length: usize) -> InLines {
+    InLines(length)
 }
 
 fn server<P: ServerProtocol>(protocol: P) -> tcs::server::Server<P, tcs::server::Concurrent> {
@@ -117,6 +132,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     let receiving = start(server(Measure)).await;
     let receiving_lines = start(server(MeasureLine)).await;
     let sending = start(server(Pieces)).await;
+    let sending_lines = start(server(Text)).await;
     let decoding = start(server(MeasureItem)).await;
     limit_memory();
 
@@ -165,6 +181,15 @@ async fn message_without_memory_for_it_ends_no_process() {
     drop(peer);
     let requests = sending.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
+
+    // A reply that fits into memory, but not while its line ends are written.
+    let mut peer = sending_lines.peer().await;
+    let taken = take_all_but(HOLE);
+    within(peer.send(format!("{HALF}\n"))).await;
+    assert!(within(peer.rest()).await.is_empty());
+    drop(taken);
+    let requests = sending_lines.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (0, 1));
 
     // A reply that its client has no memory for.
     let (addr, server) = serve_with(async |mut peer| {

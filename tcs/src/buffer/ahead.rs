@@ -144,6 +144,9 @@ impl ReadAhead {
             let mut piece = ReadBuf::uninit(&mut piece);
             let mut piece = piece.take(self.limit() - self.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
+            // There may be many, if a function waits for the rest of a large message.
+            let reserved = self.bytes.try_reserve(piece.filled().len());
+            reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
         }

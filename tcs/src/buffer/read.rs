@@ -383,6 +383,7 @@ impl ReadBuffer {
         self.buffer.clear();
         self.position = Position::default();
         self.read_state = ReadState::Idle;
+        self.read_ahead_at = None;
         if self.reserved.is_some() {
             pool::put(&mut self.buffer);
             self.drop_reservation();

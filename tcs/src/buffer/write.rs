@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 
 use super::{
     memory::{MemoryBudget, OverBudget, Reservation},
-    pool::{self, is_poolable},
+    pool,
 };
 use crate::{
     format::{After, EncodeError, EncodeOutcome, Writer, WriterState},
@@ -347,7 +347,7 @@ impl WriteBuffer {
     /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn replace_large(&mut self) {
         // A connection that waits would keep the size of its largest reply for as long as it waits.
-        if self.committed == 0 && !is_poolable(self.buffer.capacity()) {
+        if self.committed == 0 && self.buffer.capacity() > pool::LARGEST {
             pool::put(&mut self.buffer);
             self.buffer = pool::get();
             self.reserved = None;
@@ -508,6 +508,18 @@ mod tests {
             assert_eq!(free(&budget), left, "{capacity}");
             write.release();
             assert_eq!(free(&budget), 1024, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn only_a_buffer_beyond_the_pool_is_replaced() {
+        for capacity in [0, pool::NEW_CAPACITY, pool::LARGEST, pool::LARGEST + 1] {
+            let mut write = WriteBuffer::default();
+            write.buffer = Vec::with_capacity(capacity);
+            write.replace_large();
+            let is_replaced = write.capacity() != capacity;
+            assert_eq!(is_replaced, capacity > pool::LARGEST, "{capacity}");
+            assert!(write.capacity() <= pool::LARGEST, "{capacity}");
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Blocks<L> {
     searched: usize,
     /// Where the block begins and how long it is, once its line has arrived.
     block: Option<(usize, usize)>,
+    /// The bytes that must come next, after a block that was skipped.
+    due: &'static [u8],
     is_client: bool,
     lengths: PhantomData<fn() -> L>,
 }
@@ -102,6 +104,17 @@ impl<L: BlockLen> Framing for Blocks<L> {
     }
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        if let [due, rest @ ..] = self.due {
+            return match input.bytes().first() {
+                Some(byte) if byte == due => {
+                    self.due = rest;
+                    Ok(Some(ParsedFrame::skip(1)))
+                }
+                Some(other) => Err(FrameError::unexpected(*other, "`\\r\\n` after the block")),
+                // Also at the end of the input, as with `Netstrings`: the block was rejected before.
+                None => Ok(None),
+            };
+        }
         let (start, length) = if let Some(block) = self.block {
             block
         } else {
@@ -129,7 +142,10 @@ impl<L: BlockLen> Framing for Blocks<L> {
         };
         let consumed = end + END.len();
         if end > limit {
-            return skip_or_reject(end, limit, consumed, input.ends_before(consumed));
+            let skipped = skip_or_reject(end, limit, end, input.ends_before(consumed));
+            // They are read on their own, because they have not arrived yet if the block is long.
+            self.due = if skipped.is_ok() { END } else { b"" };
+            return skipped;
         }
         match input.bytes().get(end..consumed) {
             Some(END) => Ok(Some(ParsedFrame::message(0..end, consumed))),
@@ -165,6 +181,7 @@ impl<L> Default for Blocks<L> {
         Self {
             searched: 0,
             block: None,
+            due: b"",
             is_client: false,
             lengths: PhantomData,
         }

@@ -95,8 +95,7 @@ impl Framing for CodeLines {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let text = out.split_off(start);
-        write_lines(out, &text, false);
+        write_lines(out, start, false)?;
         let written = out.get(start..).unwrap_or_default();
         let input = Input::new(written, usize::MAX, Side::Client, ReadState::Idle);
         match Self::default().parse(input) {

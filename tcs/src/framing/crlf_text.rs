@@ -183,23 +183,21 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
                 "the message contains a line end, or a line that begins as a command of telnet",
             ));
         }
-        make_room(out, b"\r\n.\r\n".len())?;
-        if self.is_client {
-            out.extend_from_slice(b"\r\n");
-            return Ok(());
-        }
         let has_dot_end = has_line_feed && OPTIONS & DOT_END != 0;
         if has_line_feed {
-            // Only a reply of several lines is copied: each line may become longer, by `\r` and a dot.
-            let text = out.split_off(start);
-            write_lines(out, &text, has_dot_end);
-        } else {
+            write_lines(out, start, has_dot_end)?;
+        }
+        // The prompt has at most 15 bytes.
+        make_room(out, b"\r\n.\r\n".len() + size_of_val(&Self::PROMPT))?;
+        if !has_line_feed {
             out.extend_from_slice(b"\r\n");
         }
         if has_dot_end {
             out.extend_from_slice(b".\r\n");
         }
-        out.extend_from_slice(packed::unpacked(const { &Self::PROMPT.to_be_bytes() }));
+        if !self.is_client {
+            out.extend_from_slice(packed::unpacked(const { &Self::PROMPT.to_be_bytes() }));
+        }
         Ok(())
     }
 }

@@ -9,7 +9,10 @@ use super::{
 /// How other protocols are detected around a framing: [`Framing::DETECTION`](super::Framing::DETECTION).
 #[derive(Clone, Copy, Debug)]
 pub struct Detection {
+    /// Whether a server detects clients that speak another protocol.
     pub(crate) is_on: bool,
+    /// Whether a client detects servers that speak another protocol.
+    pub(super) detects_servers: bool,
     /// Whether a frame ends with its line, so that only a whole frame can be a request line of HTTP.
     pub(super) frames_are_lines: bool,
     /// Rejects bytes with which no stream of the framing begins.
@@ -31,6 +34,7 @@ impl Detection {
     /// HTTP, a version of SSH, or an alert of TLS.
     pub const ON: Self = Self {
         is_on: true,
+        detects_servers: true,
         frames_are_lines: false,
         reject_foreign_start: |_| Ok(()),
     };
@@ -42,6 +46,7 @@ impl Detection {
     /// to one of these protocols can be a reply.
     pub const OFF: Self = Self {
         is_on: false,
+        detects_servers: false,
         ..Self::ON
     };
 
@@ -102,7 +107,7 @@ impl Detection {
         if matches!(parsed, Ok(Some(frame)) if matches!(frame.kind, FrameKind::Control(_))) {
             return Decision::Deliver;
         }
-        let guess = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
+        let guess = OtherProtocol::guess_server(bytes).filter(|_| self.detects_servers);
         if let Err(error) = (self.reject_foreign_start)(input) {
             return Decision::Replace(error.with_guess(guess));
         }
@@ -113,7 +118,7 @@ impl Detection {
         // A short reply must not wait, as a short request must not. So the bytes after it do not count either.
         let is_short = whole_frame(bytes, parsed).is_some_and(|frame| frame.len() < 4);
         let can_wait = !is_short && !bytes.is_empty() && input.read_state() != ReadState::Eof;
-        let found = if self.is_on && !is_short {
+        let found = if self.detects_servers && !is_short {
             Match::of_server(bytes)
         } else {
             Match::No
@@ -141,7 +146,7 @@ impl Detection {
     ///
     /// Returns an error if the bytes are one of the answers.
     fn check_answer(&self, bytes: &[u8]) -> Result<bool, FrameError> {
-        let to_protocols = ANSWERS_TO_PROTOCOLS.iter().filter(|_| self.is_on);
+        let to_protocols = ANSWERS_TO_PROTOCOLS.iter().filter(|_| self.detects_servers);
         for (answer, meaning) in ANSWERS_TO_FRAMINGS.iter().chain(to_protocols) {
             if bytes.starts_with(answer) {
                 let text = format_args!("the server answers that it {meaning}");

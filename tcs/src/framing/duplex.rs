@@ -99,6 +99,7 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
             Side::Server => (Requests::DETECTION.reject_foreign_start)(input),
             Side::Client => (Replies::DETECTION.reject_foreign_start)(input),
         },
+        detects_servers: Replies::DETECTION.detects_servers,
         ..Requests::DETECTION
     };
     const HAS_INDEPENDENT_FRAMES: bool =
@@ -151,5 +152,30 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
         // Only clients send notices.
         self.requests.notice(out, notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{ConnectionFraming, CrlfText, Lines, ReadState, Verbatim};
+
+    /// Returns what a client makes of the first bytes of its server.
+    fn first_reply<F: Framing>(bytes: &[u8]) -> Result<Option<ParsedFrame>, FrameError> {
+        let input = Input::new(bytes, 100, Side::Client, ReadState::Idle);
+        ConnectionFraming::<F>::of_client().parse(input)
+    }
+
+    #[test]
+    fn client_detects_other_protocols_if_the_framing_of_replies_does() {
+        for bytes in [&b"HTTP/1.1 200 OK\r\n"[..], b"SSH-2.0-x\r\n", b"HTTP"] {
+            let reply = ParsedFrame::message(0..bytes.len(), bytes.len());
+            let parsed = first_reply::<Duplex<CrlfText, Verbatim>>(bytes);
+            assert_eq!(parsed, Ok(Some(reply)), "{}", bytes.escape_ascii());
+        }
+        let error = first_reply::<Duplex<Verbatim, Lines>>(b"HTTP/1.1 200 OK\r\n");
+        let error = error.expect_err("it is no line of this protocol");
+        assert!(error.to_string().contains("HTTP"), "{error}");
+        assert_eq!(first_reply::<Duplex<Verbatim, Lines>>(b"HTTP"), Ok(None));
     }
 }

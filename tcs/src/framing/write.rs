@@ -27,9 +27,21 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Writes text with `\r\n` after each line.
-pub(super) fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+/// Gives each line of the text at `start` a `\r\n`. With `is_stuffed`, a line that begins with a dot gets another one.
+pub(super) fn write_lines(
+    out: &mut Vec<u8>,
+    start: usize,
+    is_stuffed: bool,
+) -> Result<(), FrameError> {
+    let text = out.get(start..).unwrap_or_default();
+    // Each line may become longer, so the text is copied. For a large one, there may be no memory.
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(text.len())
+        .map_err(|_| FrameError::out_of_memory(text.len()))?;
+    copy.extend_from_slice(text);
+    out.truncate(start);
+    for line in copy.split_inclusive(|byte| *byte == b'\n') {
+        make_room(out, line.len() + b".\r\n".len())?;
         if is_stuffed && line.starts_with(b".") {
             out.push(b'.');
         }
@@ -37,4 +49,5 @@ pub(super) fn write_lines(out: &mut Vec<u8>, text: &[u8], is_stuffed: bool) {
         out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
         out.extend_from_slice(b"\r\n");
     }
+    Ok(())
 }

@@ -54,6 +54,9 @@ type FileId = (u64, u64);
 impl UnixSocketListener {
     /// Listens at `path`. The file gets the permissions `mode`, such as `0o660`, before anyone can connect.
     ///
+    /// The socket is bound to another name in the same folder, `.tcs0` or a later number, and linked to `path` once it
+    /// listens. So nobody sees a file at which nobody listens yet. Tools such as `ss` show the first name.
+    ///
     /// A socket file that a server left is replaced. When this value is dropped, the file is removed, unless another
     /// server has put its own in its place. To connect, a peer needs write permission for the file
     /// (unix(7)). Abstract names have no file and no permissions, and are an error.
@@ -61,20 +64,20 @@ impl UnixSocketListener {
     /// # Errors
     ///
     /// Returns [`AddrInUse`](io::ErrorKind::AddrInUse) if a server listens at `path`, or if it is a file of another
-    /// kind; and the errors of bind(2) and chmod(2).
+    /// kind; and the errors of bind(2), chmod(2) and link(2).
     pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let path = path.as_ref();
-        remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(path)?)?;
+        let hidden = bind_hidden(&socket, path)?;
+        fs::set_permissions(&hidden.path, fs::Permissions::from_mode(mode))?;
+        socket.listen(crate::socket::BACKLOG.into())?;
+        // A server that finds a socket that does not listen takes its file for a stale one.
+        link(&hidden.path, path)?;
         let file = SocketFile {
             // The process may change its folder before the file is removed.
             path: std::path::absolute(path)?,
-            id: file_id(path)?,
+            id: hidden.id,
         };
-        // A socket that is bound and does not listen refuses its peers, so none comes in before this.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        socket.listen(crate::socket::BACKLOG.into())?;
         socket.set_nonblocking(true)?;
         let listener = Unregistered::new(socket.into(), UnixListener::from_std);
         Ok(Self { file, listener })
@@ -99,23 +102,74 @@ fn file_id(path: &Path) -> io::Result<FileId> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Removes a socket file at which nobody listens.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(file) if file.file_type().is_socket() => {
-            let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            // A server with a full backlog would make a blocking connect(2) wait.
-            probe.set_nonblocking(true)?;
-            match probe.connect(&SockAddr::unix(path)?) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    fs::remove_file(path)
-                }
-                // bind(2) reports what it is.
-                _ => Ok(()),
+/// Binds a socket to a free name in the folder of `path`.
+fn bind_hidden(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
+    // Servers that have ended while they began have left theirs.
+    const MAX_NAMES: usize = 1_000;
+    let mut names = (0..MAX_NAMES).map(|number| path.with_file_name(format!(".tcs{number}")));
+    loop {
+        let path = names.next().ok_or(io::ErrorKind::AddrInUse)?;
+        match socket.bind(&SockAddr::unix(&path)?) {
+            Ok(()) => {
+                let id = file_id(&path)?;
+                return Ok(SocketFile { path, id });
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
         }
-        _ => Ok(()),
     }
+}
+
+/// Gives a socket file the name `path` as well, in place of a file at which nobody listens.
+fn link(hidden: &Path, path: &Path) -> io::Result<()> {
+    let mut linked = fs::hard_link(hidden, path);
+    if is_taken(&linked) && remove_stale(hidden, path)? {
+        linked = fs::hard_link(hidden, path);
+    }
+    if is_taken(&linked) {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    linked
+}
+
+fn is_taken(linked: &io::Result<()>) -> bool {
+    let error = linked.as_ref().err();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+}
+
+/// Removes a socket file at which nobody listens. Returns `true` if `path` may be free now.
+fn remove_stale(hidden: &Path, path: &Path) -> io::Result<bool> {
+    let Some(stale) = find_stale(path)? else {
+        return Ok(false);
+    };
+    // Another server may have put its own file there since. So the file is moved, which only one server can do, and put
+    // back if it is not the stale one.
+    let moved = hidden.with_extension("stale");
+    match fs::rename(path, &moved) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        renamed => renamed?,
+    }
+    if file_id(&moved)? != stale {
+        // If there is another one already, that is in use.
+        fs::hard_link(&moved, path).ok();
+    }
+    fs::remove_file(moved).map(|()| true)
+}
+
+/// Returns the file at `path` if it is a socket at which nobody listens.
+fn find_stale(path: &Path) -> io::Result<Option<FileId>> {
+    let Ok(file) = fs::symlink_metadata(path) else {
+        return Ok(None);
+    };
+    if !file.file_type().is_socket() {
+        return Ok(None);
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A server with a full backlog would make a blocking connect(2) wait.
+    probe.set_nonblocking(true)?;
+    let refused = probe.connect(&SockAddr::unix(path)?);
+    let is_stale = refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    Ok(is_stale.then(|| (file.dev(), file.ino())))
 }
 
 impl Listener for UnixSocketListener {
@@ -156,5 +210,42 @@ impl FromContext<'_> for UCred {
         info.peer().get().copied().ok_or_else(|| {
             Rejection::bad_request("this function needs the user of its peer, and there is none")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn one_of_many_that_bind_at_once_listens() {
+        const SERVERS: usize = 4;
+        let name = format!("tcs-bind-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a free name");
+        let path = folder.join("sock");
+        for round in 0..200 {
+            // In each second round, there is the file of a server that is gone.
+            if round % 2 == 0 {
+                drop(net::UnixListener::bind(&path).expect("a free path"));
+            }
+            let start = Barrier::new(SERVERS);
+            let bound = thread::scope(|scope| {
+                let bind = || {
+                    start.wait();
+                    UnixSocketListener::bind(&path, 0o600)
+                };
+                let servers = [(); SERVERS].map(|()| scope.spawn(bind));
+                servers.map(|server| server.join().expect("no panic"))
+            });
+            assert_eq!(bound.iter().flatten().count(), 1, "{bound:?}");
+            for error in bound.iter().filter_map(|bound| bound.as_ref().err()) {
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+            }
+            net::UnixStream::connect(&path).expect("it listens");
+        }
+        fs::remove_dir(&folder).expect("nothing is left in it");
     }
 }

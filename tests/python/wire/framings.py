@@ -28,6 +28,7 @@ class Reading:
     first: bool = True
     announced: tuple = ("", 0)  # what the next messages are, and how many
     id: int = 0  # of the frame that was read last
+    due: bytes = b""  # what must follow a message that was skipped
 
     @property
     def ended(self):
@@ -52,6 +53,11 @@ class Framing:
 
     def read(self, data, reading):
         """Cuts a frame, unless one end speaks something else."""
+        if reading.due and data:
+            if data[0] != reading.due[0]:
+                raise Broken
+            reading.due = reading.due[1:]
+            return ("nothing",), 1
         if not reading.first:
             return self.cut(data, reading)
         if not reading.server and not self.has_control and other_protocols.is_answer(data):
@@ -102,7 +108,10 @@ class Counted(Framing):
         if length > reading.limit:
             if length > 4 * reading.limit or (reading.ended and len(data) < end + len(tail)):
                 raise Broken
-            return ("skip", length), end + len(tail)
+            if data[end : end + len(tail)] == tail:
+                return ("skip", length), end + len(tail)
+            reading.due = tail
+            return ("skip", length), end
         if len(data) < end + len(tail):
             return wait(data, reading)
         if data[end : end + len(tail)] != tail:

@@ -207,3 +207,18 @@ fn bytes_to_be_skipped_are_dropped_when_they_were_read_ahead() {
     assert!(read.is_ready());
     assert_eq!(unread(&buffer), b"fg");
 }
+
+#[test]
+fn reset_buffer_does_not_know_when_the_bytes_before_were_read_ahead() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
+    assert!(ahead.poll_read(&mut cx, &mut &b"ab"[..]).is_ready());
+    let earlier = Instant::now();
+    ahead.record_read(earlier);
+    let read = buffer.poll_read(&mut ahead, &mut cx, &mut tokio::io::empty());
+    assert!(read.is_ready());
+    buffer.reset();
+    fill(&mut buffer, b"c");
+    buffer.record_arrival(0);
+    assert_ne!(buffer.frames().last_arrival().time, Some(earlier));
+}
