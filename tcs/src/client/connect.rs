@@ -119,7 +119,7 @@ impl ConnectOptions {
         #[cfg(feature = "tls")]
         let stream = timeout_at(deadline, self.open_tls(&address, addr, stream))
             .await
-            .map_err(|_| timed_out())??;
+            .map_err(|_| timed_out().at(addr))??;
         Ok((stream, Peer::at(addr)))
     }
 

@@ -98,6 +98,14 @@ impl Error {
         self
     }
 
+    /// Adds the address that the error is about.
+    #[cold]
+    #[cfg(feature = "tls")]
+    pub(crate) fn at(mut self, addr: SocketAddr) -> Self {
+        self.0.peer = Some(Peer::at(addr));
+        self
+    }
+
     /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
     ///
     /// Its text is that of `source`. It is not [retryable](Self::is_retryable).

@@ -15,19 +15,21 @@ const FAILURE_AGE: Duration = Duration::from_mins(1);
 pub(super) struct AddressStats {
     /// The addresses of the open connections, each as often as it has one.
     used: Vec<SocketAddr>,
-    /// The addresses whose last connection ended without an answer, and when.
+    /// The addresses whose last connection could not be made or ended without an answer, and when.
     failed: Vec<(SocketAddr, Instant)>,
 }
 
 impl AddressStats {
     /// Sorts the addresses of a name: those that work first, and of these the ones with the fewest connections, so that the
-    /// connections of a channel spread over all of them.
+    /// connections of a channel spread over all of them. Of those that have failed, the one whose failure is the oldest.
     pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
         addrs.sort_by_key(|addr| {
             let used = self.used.iter().filter(|used| *used == addr).count();
-            let mut failed = self.failed.iter();
-            let has_failed = failed.any(|(it, at)| it == addr && at.elapsed() < FAILURE_AGE);
-            (has_failed, used)
+            let failed = self.failed.iter().find(|(it, _)| it == addr);
+            let failed_at = failed
+                .map(|(_, at)| at)
+                .filter(|at| at.elapsed() < FAILURE_AGE);
+            (failed_at, used)
         });
     }
 
@@ -42,15 +44,18 @@ impl AddressStats {
         }
     }
 
-    /// Records whether the last connection to `addr` has answered.
+    /// Records whether the last connection to `addr`, or attempt to make one, has led to an answer.
     pub(super) fn record(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
+        let Some(addr) = addr else {
+            return;
+        };
         let failed = &mut self.failed;
-        failed.retain(|(failed, _)| Some(*failed) != addr);
+        failed.retain(|(failed, _)| *failed != addr);
         if !has_answered {
             if failed.len() >= MAX_FAILED {
                 failed.remove(0);
             }
-            failed.extend(addr.map(|addr| (addr, Instant::now())));
+            failed.push((addr, Instant::now()));
         }
     }
 }
@@ -96,7 +101,12 @@ mod tests {
         assert_eq!(sorted(&addresses), [b, a]);
         addresses.record(Some(a), true);
         assert_eq!(sorted(&addresses), [a, b]);
+        addresses.record(Some(b), false);
+        assert_eq!(sorted(&addresses), [a, b]);
+        advance(Duration::from_secs(1)).await;
         addresses.record(Some(a), false);
+        assert_eq!(sorted(&addresses), [b, a]);
+        addresses.record(Some(b), true);
         advance(Duration::from_secs(59)).await;
         assert_eq!(sorted(&addresses), [b, a]);
         advance(Duration::from_secs(1)).await;

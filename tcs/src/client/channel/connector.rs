@@ -64,12 +64,14 @@ impl<F: Framing> Connector<F> {
     }
 
     /// Makes a connection, for the channel's connection `index`. A panic of the user's code is an error.
+    ///
+    /// An address that fails, also after it has accepted, comes last in the next attempts.
     pub(super) async fn connect(&self, index: usize) -> Result<Connection<F>> {
         let mut attempt = pin!(self.try_connect(index));
-        match poll_fn(|cx| poll_caught(attempt.as_mut(), cx)).await {
-            Ok(connected) => connected,
-            Err(payload) => Err(Error::connect_panicked(&panic_text(payload))),
-        }
+        let connected = poll_fn(|cx| poll_caught(attempt.as_mut(), cx)).await;
+        connected
+            .unwrap_or_else(|payload| Err(Error::connect_panicked(&panic_text(payload))))
+            .inspect_err(|error| lock(&self.address_stats).record(error.peer_addr(), false))
     }
 
     async fn try_connect(&self, index: usize) -> Result<Connection<F>> {
@@ -125,5 +127,41 @@ impl<F: Framing> Connector<F> {
         let wait = most.mul_f64(fastrand::f64().mul_add(0.75, 0.25));
         // What timers can tell apart, so that calls see that the attempt has failed.
         wait.max(Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{Channel, client::ChannelOptions, framing::LengthPrefixed};
+
+    /// Connects to an address that accepts, where this fails. Returns the error, and expects the address to be the last one then.
+    async fn fail(
+        with: impl FnOnce(ChannelOptions<LengthPrefixed>) -> ChannelOptions<LengthPrefixed>,
+    ) -> Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
+        let channel: Channel = with(ChannelOptions::new(addr))
+            .connect_lazily()
+            .expect("good options");
+        let first = channel.pool.connections.first().expect("one");
+        let connector = Arc::clone(first.connector.as_ref().expect("it connects"));
+        let error = connector.connect(0).await.map(drop).expect_err("it fails");
+        let other = SocketAddr::from(([127, 0, 0, 2], addr.port()));
+        let mut addrs = [addr, other];
+        lock(&connector.address_stats).sort(&mut addrs);
+        assert_eq!(addrs, [other, addr], "{error:?}");
+        error
+    }
+
+    #[tokio::test]
+    async fn address_where_on_connect_fails_comes_last() {
+        let not_ready = |_| async { Err(Error::other("not ready")) };
+        let error = fail(|options| options.on_connect(not_ready)).await;
+        assert_eq!(error.kind(), crate::ErrorKind::Other);
     }
 }
