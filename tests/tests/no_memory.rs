@@ -127,6 +127,14 @@ async fn send_large(peer: &mut RawPeer) {
     }
 }
 
+/// Asks for a reply of many lines while there is no memory for their ends, and returns what the server sends.
+async fn ask_for_lines(server: &tcs_tests::Running) -> Vec<u8> {
+    let mut peer = server.peer().await;
+    let _taken = take_all_but(HOLE);
+    within(peer.send(format!("{HALF}\n"))).await;
+    within(peer.rest()).await
+}
+
 #[tokio::test]
 async fn message_without_memory_for_it_ends_no_process() {
     let receiving = start(server(Measure)).await;
@@ -183,11 +191,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     assert_eq!((requests.served, requests.failed), (1, 1));
 
     // A reply that fits into memory, but not while its line ends are written.
-    let mut peer = sending_lines.peer().await;
-    let taken = take_all_but(HOLE);
-    within(peer.send(format!("{HALF}\n"))).await;
-    assert!(within(peer.rest()).await.is_empty());
-    drop(taken);
+    assert!(ask_for_lines(&sending_lines).await.is_empty());
     let requests = sending_lines.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (0, 1));
 

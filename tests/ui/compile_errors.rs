@@ -154,20 +154,8 @@ fn each_mistake_is_one_error() {
             "what is generated names its own type of this name",
         ),
         (
-            "push_without_option",
-            "rustc says it of the parameter and of the call",
-        ),
-        (
             "replies_without_encode",
             "rustc says it of the call, of its future and at the `.await`",
-        ),
-        (
-            "replies_without_option",
-            "rustc says it of the parameter and of the call",
-        ),
-        (
-            "requests_without_option",
-            "rustc says it of the parameter and of the call",
         ),
         (
             "server_given_function_with_port",

@@ -41,7 +41,7 @@ fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors)
     }
     if let Some(mutability) = reference.mutability {
         let help = if what == "a request" {
-            "is borrowed from what arrived: remove `mut`, or write `#[session]` before what the connection keeps"
+            "is read only: remove `mut`, or write `#[session]` before it"
         } else {
             "is borrowed from what arrived, which is shared: remove `mut`"
         };
