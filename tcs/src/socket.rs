@@ -64,7 +64,9 @@ impl Keepalive {
 /// How many bytes wait in the system until they can be sent, of a connection whose messages take turns.
 const MAX_UNSENT: u32 = 64 * 1024;
 
-/// Lets little wait in the system until it can be sent, which is up to 4 MiB otherwise: the next message waits behind it.
+/// Limits how many bytes wait in the system until they can be sent, because the next message waits behind them. Without it,
+/// Linux lets up to 4 MiB wait (`tcp_wmem` in tcp(7)).
+///
 /// Sockets that are accepted have this from their listener. A connection is useful without it, so an error is only logged.
 pub(crate) fn limit_unsent(listener: &TcpListener) {
     #[cfg(any(target_os = "android", target_os = "linux"))]

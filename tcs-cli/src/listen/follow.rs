@@ -117,18 +117,17 @@ impl Follower<'_> {
             Step::ExpectAny => self.message(b"a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
             Step::ExpectEnd => {
-                let more = match self.wire()?.next().await {
+                match self.wire()?.next().await {
                     Ok(Some(frame)) => {
                         return self.compare(false, "the end, not ", b"", &frame.payload);
                     }
-                    // What a framing with one exchange does not read.
-                    Ok(None) => self.wire()?.unread().clone(),
+                    Ok(None) => {}
                     // Many clients close without the farewell of TLS.
-                    Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        self.wire()?.unread().clone()
-                    }
+                    Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                     Err(error) => return Err(unlike(error)),
-                };
+                }
+                // A framing with one exchange does not read what comes after it.
+                let more = self.wire()?.unread().clone();
                 self.compare(more.is_empty(), "the end, not ", b"", &more)
             }
             Step::Pause(time) => {

@@ -58,12 +58,11 @@ pub(super) fn get_large(capacity: usize, limit: usize) -> Option<Vec<u8>> {
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
 pub(super) fn put(buffer: &mut Vec<u8>) {
     let mut buffer = take(buffer);
+    buffer.clear();
     let capacity = buffer.capacity();
     if is_poolable(capacity) {
-        buffer.clear();
         put_in(&UNUSED_MEMORY, capacity, buffer);
     } else if (LARGEST..=LARGEST_SPARE).contains(&capacity) {
-        buffer.clear();
         // Without a spare, it is freed.
         drop(LARGE_SPARE.try_with(|spare| spare.replace(buffer)));
     }

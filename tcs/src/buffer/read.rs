@@ -429,7 +429,6 @@ impl ReadBuffer {
             return Err(ReadError::NeedsMemory);
         }
         let divisor = if capacity < LARGE { 1 } else { 2 };
-        // The system may refuse the memory for a large frame. That must not end the process.
         // Not by what a length in a header claims: a peer gets memory for bytes that have arrived.
         let more = room.min(capacity / divisor);
         if capacity + more > pool::LARGEST
@@ -439,6 +438,7 @@ impl ReadBuffer {
             pool::put(&mut replace(&mut self.buffer, large));
             return Ok(());
         }
+        // The system may refuse the memory for a large frame. That must not end the process.
         let grown = self.buffer.try_reserve_exact(more);
         grown.map_err(|_| ReadError::OutOfMemory)
     }

@@ -44,7 +44,8 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
         false
     }
 
-    /// Whether [`is_push`](Self::is_push) tells events from replies. Not so, the option `push` is without `is_push`.
+    /// Whether [`is_push`](Self::is_push) tells events from replies. It does not if the option `push` stands without
+    /// `is_push`.
     #[doc(hidden)]
     const HAS_IS_PUSH: bool = true;
 }

@@ -98,8 +98,11 @@ impl Drop for SocketFile {
 }
 
 fn file_id(path: &Path) -> io::Result<FileId> {
-    let file = fs::symlink_metadata(path)?;
-    Ok((file.dev(), file.ino()))
+    fs::symlink_metadata(path).map(|file| id_of(&file))
+}
+
+fn id_of(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
 }
 
 /// Binds a socket to a free name in the folder of `path`.
@@ -169,7 +172,7 @@ fn find_stale(path: &Path) -> io::Result<Option<FileId>> {
     probe.set_nonblocking(true)?;
     let refused = probe.connect(&SockAddr::unix(path)?);
     let is_stale = refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    Ok(is_stale.then(|| (file.dev(), file.ino())))
+    Ok(is_stale.then(|| id_of(&file)))
 }
 
 impl Listener for UnixSocketListener {
