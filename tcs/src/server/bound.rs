@@ -12,12 +12,12 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, DynShared},
-    config::Settings,
     limits::{Limit, Limits},
     listeners::DynListener,
     metrics::publishing,
     rejected::RejectedPeers,
     report::Report,
+    settings::Settings,
     stop::{Order, ServerHandle, StopOnDrop},
     systemd::Systemd,
 };

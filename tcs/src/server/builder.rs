@@ -5,8 +5,8 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use super::{
     bound::{BoundServer, OnListening, UnboundServer},
     capacity::AtCapacity,
-    config::Settings,
     mode::{Concurrent, Iterative, Mode, Once},
+    settings::Settings,
     shared::Shared,
 };
 use crate::{

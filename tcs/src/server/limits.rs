@@ -226,7 +226,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::config::Settings, super::mode::Iterative, *};
+    use super::{super::mode::Iterative, super::settings::Settings, *};
 
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {

@@ -68,13 +68,14 @@ mod admission;
 mod bound;
 pub(crate) mod builder;
 mod capacity;
-mod config;
 mod connection;
 mod descriptors;
 mod entry;
 mod handshakes;
 mod limits;
 mod listeners;
+#[cfg(feature = "serde")]
+mod loaded_settings;
 mod log_limiter;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -90,7 +91,6 @@ mod registry;
 mod rejected;
 mod report;
 mod run;
-#[cfg(feature = "serde")]
 mod settings;
 mod shared;
 mod stop;
@@ -100,9 +100,9 @@ mod tally;
 pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
+#[cfg(feature = "serde")]
+pub use loaded_settings::ServerSettings;
 pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
 pub use run::ServerThread;
-#[cfg(feature = "serde")]
-pub use settings::ServerSettings;
 pub use stop::{ServerHandle, stop_signal};

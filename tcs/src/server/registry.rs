@@ -336,7 +336,7 @@ mod tests {
         task::{Context, Poll, Wake},
     };
 
-    use super::{super::config::Settings, super::mode::Concurrent, *};
+    use super::{super::mode::Concurrent, super::settings::Settings, *};
 
     /// Counts how often it is woken.
     #[derive(Default)]

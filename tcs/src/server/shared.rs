@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{config::Settings, limits::Limits, listeners::Listeners, metrics::Metrics};
+use super::{limits::Limits, listeners::Listeners, metrics::Metrics, settings::Settings};
 use crate::{protocol::ServerProtocol, transport::DynHandshake};
 
 /// The state shared by all connections of a server.

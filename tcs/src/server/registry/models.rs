@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{super::config::Settings, super::mode::Concurrent, *};
+use super::{super::mode::Concurrent, super::settings::Settings, *};
 use crate::{
     Peer,
     models::{block_on, explore, explore_all, scope},
