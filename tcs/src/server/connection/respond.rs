@@ -500,7 +500,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 ///
 /// Catches a panic of the protocol, because the accept loop of all connections calls it.
 #[cold]
-pub(in super::super) fn rejection_frames<P: ServerProtocol>(
+pub(in crate::server) fn rejection_frames<P: ServerProtocol>(
     shared: &Shared<P>,
     rejection: &Rejection,
     log_limiter: &LogLimiter,

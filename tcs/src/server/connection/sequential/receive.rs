@@ -276,7 +276,7 @@ fn parse_chunks<F: Framing>(
 }
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
-pub(in super::super) fn end_chunks<P: ServerProtocol>(
+pub(in crate::server::connection) fn end_chunks<P: ServerProtocol>(
     conversation: &Conversation,
     framing: &mut ConnectionFraming<P::Framing>,
     ahead: &mut ReadAhead,
