@@ -42,7 +42,7 @@ use crate::{
     Result,
     framing::{Announcement, ConnectionFraming, Framing, Notice},
     runtime::wake_after_others,
-    transport::{Stream, explained},
+    transport::{Stream, explain_if_tls},
 };
 
 /// How often a connection yields and reads again after an error of sending. With one read, it could miss a
@@ -287,7 +287,7 @@ impl Wire {
     pub(super) fn close(&mut self, fault: Arc<Fault>) {
         self.fault = Some(fault);
         self.sending = Sending::Closed;
-        drop(self.stream.take_inner());
+        drop(self.stream.take());
         self.drop_requests();
         self.replies = Replies::default();
     }
@@ -395,7 +395,7 @@ impl Wire {
     #[inline]
     fn record(&mut self, read: io::Result<()>) {
         if let Err(error) = read {
-            self.fault = Some(self.fault_or(Fault::Read(clone_io_error(&explained(error)))));
+            self.fault = Some(self.fault_or(Fault::Read(clone_io_error(&explain_if_tls(error)))));
         }
     }
 
@@ -410,7 +410,7 @@ impl Wire {
             self.sent_requests.as_mut()
         )) {
             self.stop(
-                Fault::Write(clone_io_error(&explained(error))),
+                Fault::Write(clone_io_error(&explain_if_tls(error))),
                 READ_RETRIES,
             );
         } else if matches!(self.sending, Sending::ShuttingDown) {

@@ -214,7 +214,7 @@ async fn serve_after_handshakes(
         Err(rejection) => {
             record_rejected(info.peer(), &rejection);
             let frames = shared.rejection_frames(&rejection, registration.log_limiter());
-            tell_registered(stream.take_inner(), frames, registration).await;
+            tell_registered(stream.take(), frames, registration).await;
         }
     }
 }

@@ -48,7 +48,7 @@ impl Stream {
     }
 
     /// Takes the stream, and leaves one without bytes.
-    pub(crate) fn take_inner(&mut self) -> Self {
+    pub(crate) fn take(&mut self) -> Self {
         // A box of a type without size allocates nothing.
         std::mem::replace(self, Self::new(join(empty(), empty())))
     }
