@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
+        entry::{ConnectionEntry, Flags},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -105,24 +105,24 @@ impl Registration {
 
     /// Returns `true` if the server ends at once.
     pub(in crate::server) fn is_aborted(&self) -> bool {
-        self.entry.has(ABORT)
+        self.entry.has(Flags::ABORT)
     }
 
     /// Returns `true` if the server drains or ends, or the connection is too old.
     #[inline]
     pub(in crate::server) fn is_draining(&self) -> bool {
-        self.entry.has(DRAIN | ABORT | RETIRE)
+        self.entry.has(Flags::DRAINING)
     }
 
     /// Returns `true` if the connection is too old.
     pub(in crate::server) fn is_retired(&self) -> bool {
-        self.entry.has(RETIRE)
+        self.entry.has(Flags::RETIRE)
     }
 
     /// Returns `true` if the connection must close, at once or when it is idle.
     #[inline]
     pub(in crate::server) fn must_close(&self) -> bool {
-        self.entry.has(CLOSING)
+        self.entry.has(Flags::CLOSING)
     }
 
     /// Returns why an aborted connection ends.
@@ -137,7 +137,7 @@ impl Registration {
 
     /// Returns `true` if the connection was chosen to be evicted, once.
     pub(in crate::server) fn take_eviction(&self) -> bool {
-        self.entry.take(EVICT)
+        self.entry.take(Flags::EVICT)
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
@@ -163,7 +163,7 @@ impl Registration {
         self.entry.start_wait(deadline);
         self.register_task(cx);
         match self.entry.flags() {
-            0 => Poll::Pending,
+            Flags::NONE => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
         }
     }
@@ -184,12 +184,12 @@ impl Registration {
     }
 
     #[cold]
-    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Result<(), AbortReason>> {
-        if flags & ABORT != 0 {
+    fn poll_flags(&self, flags: Flags, deadline: Deadline) -> Poll<Result<(), AbortReason>> {
+        if flags.has(Flags::ABORT) {
             return Poll::Ready(Err(self.abort_reason()));
         }
         // The sweep may have read an earlier deadline.
-        if self.entry.take(EXPIRED) && self.has_passed(deadline) {
+        if self.entry.take(Flags::EXPIRED) && self.has_passed(deadline) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
