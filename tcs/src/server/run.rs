@@ -17,13 +17,14 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    bound::{BoundServer, UnboundServer},
+    bound::BoundServer,
     builder::Server,
     connection::{Connection, NewConnection},
     metrics::publishing,
     mode::Mode,
     report::Report,
     stop::{ServerHandle, Signals},
+    unbound::UnboundServer,
 };
 use crate::{
     Error, Peer, Result,
