@@ -66,7 +66,7 @@ impl Acceptor {
             }
             let log_limiter = self.registry.log_limiter();
             let admitted = match self.admission.at_accept(&incoming, log_limiter) {
-                // Last, so that whoever is rejected evicts nobody.
+                // Last, so that a rejected peer evicts nobody.
                 Ok(usage) => {
                     let permit = capacity.make_room(permit, &self.registry).await;
                     permit.map(|permit| (usage, permit))
@@ -118,7 +118,7 @@ impl Acceptor {
         }
     }
 
-    /// Returns the frames with which a peer is told why it is rejected.
+    /// Returns the frames that tell a peer why it is rejected.
     fn frames(&self, rejection: &Rejection) -> WriteBuffer {
         let log_limiter = self.registry.log_limiter();
         self.shared.rejection_frames(rejection, log_limiter)

@@ -199,7 +199,7 @@ async fn accept(
         () = handle.wait_for(Order::Stop) => None,
         accepted = &mut accepting => Some(accepted),
     };
-    // A server without listeners is stopped as well, for whoever asks its handle.
+    // A server without listeners is stopped as well, which its handle shows.
     handle.stop();
     systemd.notify("STOPPING=1");
     match ended {

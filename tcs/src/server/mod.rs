@@ -74,11 +74,14 @@ mod settings;
 // How it runs: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
 mod bound;
 mod run;
+mod signals;
 mod stop;
 mod systemd;
+mod thread;
 mod unbound;
 
 // How it gets its connections: the acceptor takes a permit of `capacity`, asks the listeners, and admits or rejects.
+mod accept_error;
 mod acceptor;
 mod addresses;
 mod admission;
@@ -115,5 +118,6 @@ pub use capacity::AtCapacity;
 pub use loaded_settings::ServerSettings;
 pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
-pub use run::ServerThread;
-pub use stop::{ServerHandle, stop_signal};
+pub use signals::stop_signal;
+pub use stop::ServerHandle;
+pub use thread::ServerThread;

@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(settings.at_capacity, AtCapacity::Wait);
         assert_eq!(settings.limits.request_timeout, Limit::NONE);
         assert_eq!(settings.limits.max_connection_age, Limit::NONE);
-        assert!(!settings.limits.check_requests());
+        assert!(!settings.limits.has_request_checks());
     }
 
     #[test]

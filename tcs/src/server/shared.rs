@@ -39,7 +39,7 @@ impl<P: ServerProtocol> Shared<P> {
             protocol,
             limits: settings.limits,
             is_once,
-            checks_requests: is_once || settings.limits.check_requests(),
+            checks_requests: is_once || settings.limits.has_request_checks(),
             listeners: Listeners::new(),
             metrics: Metrics::new(P::OPERATIONS),
             start_tls: settings.start_tls.clone(),
@@ -62,7 +62,7 @@ pub(super) trait DynShared: Send + Sync {
     /// Returns `true` if replies take turns on a connection, because its framing has ids.
     fn has_ids(&self) -> bool;
 
-    /// Returns the frames with which a peer is told that its connection is rejected.
+    /// Returns the frames that tell a peer that its connection is rejected.
     fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
 
     /// Serves a connection in a task of its own.

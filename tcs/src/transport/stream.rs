@@ -17,13 +17,13 @@ use tokio::{
 /// A server's connections have one type, whatever carries their bytes. So a protocol is compiled once, and a
 /// handshake can replace the stream by another.
 pub struct Stream {
-    io: Box<dyn Io>,
+    io: Box<dyn ReadWrite>,
     closes_on_drop: bool,
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
 
 impl Stream {
     /// Creates a stream from any stream of bytes.

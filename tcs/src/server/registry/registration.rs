@@ -209,7 +209,7 @@ impl Drop for Registration {
         } else {
             inner.totals.connections.closed += 1;
         }
-        // After the lock: whoever is woken takes it at once.
+        // After the lock, which the woken tasks take at once.
         drop(inner);
         self.registry.changed.notify_waiters();
     }
