@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{Unusual, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{Announcement, Framing, Input, Notice, ReadState, Side},
+    framing::{Announcement, Framing, Input, ReadState, RequestNotice, Side},
     transport::Stream,
 };
 
@@ -77,7 +77,7 @@ impl RequestQueue {
     }
 
     /// Adds a notice about a request, if the framing has one.
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
         self.buffer.append(|out| framing.notice(out, notice));
     }
 
@@ -98,7 +98,7 @@ impl RequestQueue {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: Notice,
+        notice: RequestNotice,
     ) -> u64 {
         let end = self.end_offset();
         let length = usize::try_from(end - offset).unwrap_or(usize::MAX);

@@ -1,7 +1,8 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame, RequestNotice,
+    Side,
     headers::{
         MAX_LENGTH, PREFIX_LEN as HEADER_LEN, frame_len, other_frame, reject_text, write_control,
         write_length, write_rejection,
@@ -115,9 +116,9 @@ impl Framing for LengthPrefixed {
         true
     }
 
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         // The others need ids.
-        let is_known = matches!(notice, Notice::ChunksEnd | Notice::Cancel);
+        let is_known = matches!(notice, RequestNotice::ChunksEnd | RequestNotice::Cancel);
         if is_known {
             write_control(out, None, notice.code(), &[]);
         }
