@@ -47,13 +47,13 @@ pub(crate) struct WriteBuffer {
 
 /// What became of a message, unless it is an ordinary one. An ordinary one is written, and the connection continues.
 #[derive(Debug)]
-pub(crate) struct Unusual {
+pub(crate) struct Exception {
     pub(crate) outcome: EncodeOutcome,
     /// What the connection does afterwards.
     pub(crate) after: After,
 }
 
-impl Unusual {
+impl Exception {
     /// Creates the outcome of a message at `start`, after which the connection continues.
     pub(crate) fn written(start: usize) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), Exception> {
         // The frame is written in place, header first, so a message is copied once: from the value into this
         // buffer.
         framing.begin(&mut self.buffer);
@@ -188,7 +188,7 @@ impl WriteBuffer {
             };
             EncodeOutcome::Unsendable(error)
         };
-        Err(self.unusual(outcome))
+        Err(self.exception(outcome))
     }
 
     /// Frames a message that was encoded before, whole or not at all.
@@ -238,11 +238,11 @@ impl WriteBuffer {
 
     /// Removes what is not a complete frame. Returns the outcome with what the connection does afterwards.
     #[cold]
-    fn unusual(&mut self, outcome: EncodeOutcome) -> Unusual {
+    fn exception(&mut self, outcome: EncodeOutcome) -> Exception {
         self.buffer.truncate(self.committed);
         // Taken, so that it is not that of the next message as well.
         let after = std::mem::take(&mut self.after);
-        Unusual { outcome, after }
+        Exception { outcome, after }
     }
 
     /// Removes the frames from a position on that [`message`](Self::message) has returned, before they are sent.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Error, Result,
-    buffer::{Unusual, WriteBuffer},
+    buffer::{Exception, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
     framing::{Announcement, Framing, Input, ReadState, RequestNotice, Side},
     transport::Stream,
@@ -49,7 +49,8 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        if let Err(Unusual { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode) {
+        if let Err(Exception { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode)
+        {
             not_encoded(outcome)?;
         }
         Ok(offset)
