@@ -81,7 +81,7 @@ impl WriteBuffer {
 
     /// Appends frames that were sent, if all in the buffer were, and if there is room. Returns `true` if they were
     /// appended.
-    pub(crate) fn append_sent(&mut self, frames: &[u8]) -> bool {
+    pub(crate) fn keep_sent(&mut self, frames: &[u8]) -> bool {
         // It must not reallocate: this keeps what was sent for a retry, and memory that grows for that has no
         // limit.
         let room = self.buffer.capacity() - self.buffer.len();
@@ -152,10 +152,7 @@ impl WriteBuffer {
 
     /// Appends a frame that the peer skips, if the framing has one.
     pub(crate) fn ping<F: Framing>(&mut self, framing: &mut F) {
-        self.prepare();
-        if framing.ping(&mut self.buffer) {
-            self.committed = self.buffer.len();
-        }
+        self.append(|out| framing.ping(out));
     }
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer, and the connection
@@ -194,7 +191,7 @@ impl WriteBuffer {
     /// Frames a message that was encoded before, whole or not at all.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `message`")]
-    pub(crate) fn encoded<F: Framing>(
+    pub(crate) fn append_encoded<F: Framing>(
         &mut self,
         framing: &mut F,
         message: &[u8],

@@ -66,7 +66,7 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        match self.buffer.encoded(framing, request) {
+        match self.buffer.append_encoded(framing, request) {
             Ok(()) => Ok(offset),
             Err(error) => Err(Error::unsendable(error)),
         }
@@ -198,7 +198,7 @@ impl SentRequests {
         }
         if bytes.len() <= MAX_COPIED
             && let Some(last) = self.0.back_mut()
-            && last.buffer.append_sent(bytes)
+            && last.buffer.keep_sent(bytes)
         {
             // A buffer for each small request would be much more memory than the request.
             last.offset = queue.end_offset();

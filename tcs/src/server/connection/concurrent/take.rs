@@ -363,7 +363,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Moves bytes that were read ahead to the read buffer.
     pub(super) fn take_ahead(&mut self) -> Result<(), ReadError> {
         let Buffers { read, ahead, .. } = &mut *self.buffers;
-        read.fill_from(ahead)?;
+        read.take_from_ahead(ahead)?;
         if NEEDS_ARRIVALS || self.shared.checks_requests {
             read.record_arrival(self.io.registration.tally().received());
         }
