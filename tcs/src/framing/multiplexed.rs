@@ -6,8 +6,8 @@ use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, ParsedFrame,
     RequestNotice, Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN, frame_len, other_frame, reject_text, write_control, write_length,
-        write_rejection,
+        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_control,
+        write_length, write_rejection,
     },
     notice::PING,
 };
@@ -99,7 +99,7 @@ impl Framing for Multiplexed {
         let length = header as usize;
         let frame = if length > input.limit().min(MAX_LENGTH) {
             let (limit, read_state) = (input.limit(), input.read_state());
-            other_frame::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
+            control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
         } else if bytes.len() < HEADER_LEN + length {
             ParsedFrame::incomplete(input)?
         } else {
