@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::{ConnectionFraming, Framing, RequestNotice},
     limit::assert_parameters,
     runtime::poll_once,
     transport::Stream,
@@ -222,7 +222,8 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<CallDeadline>,
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
-        self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
+        self.wire
+            .notice(self.framing.get_mut(), RequestNotice::ChunksEnd);
         self.has_announced_chunks = None;
         self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{Announcement, ConnectionFraming, Framing, Notice},
+    framing::{Announcement, ConnectionFraming, Framing, RequestNotice},
     runtime::wake_after_others,
     transport::{Stream, explain_if_tls},
 };
@@ -145,7 +145,7 @@ impl Wire {
 
     /// Queues a notice about a request, if the framing has one.
     #[cold]
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
         self.requests.notice(framing, notice);
     }
 
@@ -175,7 +175,7 @@ impl Wire {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: Notice,
+        notice: RequestNotice,
     ) -> u64 {
         self.requests.notice_before(offset, framing, notice)
     }

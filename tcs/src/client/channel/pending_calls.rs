@@ -6,7 +6,7 @@ use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
     conversation::Messages,
-    framing::{FrameError, Framing, Notice},
+    framing::{FrameError, Framing, RequestNotice},
 };
 
 /// The index of no slot.
@@ -324,7 +324,7 @@ impl PendingCalls {
         ) else {
             return true;
         };
-        if items.cost() >= Notice::INITIAL_CREDIT as usize {
+        if items.cost() >= RequestNotice::INITIAL_CREDIT as usize {
             return false;
         }
         items.push(item);

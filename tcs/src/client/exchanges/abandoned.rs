@@ -8,7 +8,7 @@ use super::Exchanges;
 use crate::{
     Error, Result,
     client::{fault::Fault, wire::Expected},
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
     runtime::poll_once,
 };
 
@@ -51,7 +51,7 @@ impl<F: Framing> Exchanges<F> {
             take(&mut self.is_stream) && !self.in_flight.is_empty()
         };
         if is_cancelled {
-            self.notice(Notice::Cancel);
+            self.notice(RequestNotice::Cancel);
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.

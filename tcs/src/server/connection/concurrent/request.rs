@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo,
     conversation::Messages,
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
     server::limits::{Deadline, Limit, Limits, Millis},
 };
 
@@ -45,7 +45,7 @@ impl ActiveRequest {
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
         self.id = id;
         self.credit = if F::HAS_IDS {
-            Notice::INITIAL_CREDIT.into()
+            RequestNotice::INITIAL_CREDIT.into()
         } else {
             i64::MAX
         };

@@ -13,8 +13,8 @@ use crate::{
     buffer::ReadAhead,
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
     framing::{
-        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input, Notice,
-        ReadState, Side,
+        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
+        ReadState, RequestNotice, Side,
     },
     protocol::ServerProtocol,
     server::{limits::Deadline, shared::Shared},
@@ -165,7 +165,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
                 && framing.get_mut().id() == id
-                && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
+                && let Some(RequestNotice::Credit(bytes)) = RequestNotice::from_frame(code, message)
             {
                 credit.add(bytes);
             }
@@ -193,7 +193,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             self.move_rest_ahead();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
-        let cancel = FrameKind::Control(Notice::Cancel.code());
+        let cancel = FrameKind::Control(RequestNotice::Cancel.code());
         matches!(next, Ok(Some(parsed)) if parsed.kind() == cancel)
     }
 
