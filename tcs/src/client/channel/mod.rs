@@ -37,6 +37,7 @@ pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
 mod address_stats;
+mod backoff;
 mod budget;
 mod call;
 mod connector;
