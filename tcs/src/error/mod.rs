@@ -323,6 +323,13 @@ impl Error {
         Self::new(ErrorKind::Runtime, message)
     }
 
+    pub(crate) fn without_clock(called: &str) -> Self {
+        let message = format!(
+            "`{called}` was called in a tokio runtime without a clock: build it with `enable_all` or `enable_time`"
+        );
+        Self::new(ErrorKind::Runtime, message)
+    }
+
     pub(crate) fn inside_runtime(called: &str, instead: &str) -> Self {
         let message = format!(
             "`{called}` was called inside of a tokio runtime: call `{instead}` and `.await` it"

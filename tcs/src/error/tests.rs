@@ -100,6 +100,7 @@ fn verdicts() -> Vec<(Error, bool, bool)> {
         (Error::signals(cause()), false, false),
         (Error::outside_runtime("bind()", ""), false, false),
         (Error::inside_runtime("run()", "listen()"), false, false),
+        (Error::without_clock("call()"), false, false),
         (Error::interrupted(7), false, false),
         (Error::connect(addr, cause()), true, true),
         (Error::connect_timed_out("far:1", LIMIT), true, false),
@@ -201,6 +202,7 @@ fn errors_of_servers_say_what_happened_and_why() {
         Error::signals(cause()),
         Error::outside_runtime("bind()", ": call `run()`"),
         Error::inside_runtime("run()", "listen()"),
+        Error::without_clock("call()"),
         Error::interrupted(7),
         Error::connect(addr, cause()),
         Error::connect_timed_out("far:1", LIMIT),
@@ -230,6 +232,10 @@ fn errors_of_servers_say_what_happened_and_why() {
         (
             ErrorKind::Runtime,
             "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it",
+        ),
+        (
+            ErrorKind::Runtime,
+            "`call()` was called in a tokio runtime without a clock: build it with `enable_all` or `enable_time`",
         ),
         (ErrorKind::Interrupted, "ended at once; requests aborted: 7"),
         (ErrorKind::Connect, "cannot connect to 127.0.0.1:80: cause"),

@@ -26,6 +26,7 @@ use crate::{
         wire::{Expected, Wire, write_threshold},
     },
     framing::Framing,
+    runtime::wait_until,
 };
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
@@ -72,7 +73,9 @@ impl<F: Framing> Driver<F> {
         let ticker = tick_limit::<F>(&subchannel.options).map(Ticker::new);
         let connector = subchannel.connector.as_ref();
         let upkeep = connector.and_then(|it| Upkeep::new(&it.upkeep, it.backoff));
-        let mut wire = subchannel.attach(connection);
+        let mut wakers = Vec::new();
+        let mut wire = subchannel.attach(connection, &mut wakers);
+        wake(&mut wakers);
         if subchannel.keeps_requests {
             wire.keep_requests();
         }
@@ -80,7 +83,7 @@ impl<F: Framing> Driver<F> {
             subchannel,
             wire,
             has_woken_callers: false,
-            wakers: Vec::new(),
+            wakers,
             ticker,
             upkeep,
             replacing: None,
@@ -108,12 +111,7 @@ impl<F: Framing> Driver<F> {
             state.is_idle()
         };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let mut timer = Timer::default();
-            let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
-                Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
-                Poll::Ready(()) => Poll::Ready(()),
-            });
-            shut_down.await;
+            self.shut_down().await;
         }
         self.wire.close(Arc::clone(&fault));
         DriverExit {
@@ -121,6 +119,25 @@ impl<F: Framing> Driver<F> {
             replacement: self.replacement.take(),
             has_worked: self.has_worked,
             was_idle,
+        }
+    }
+
+    /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes
+    /// meanwhile does not wait for that.
+    async fn shut_down(&mut self) {
+        let Self {
+            subchannel, wire, ..
+        } = self;
+        let mut timer = Timer::default();
+        let shut_down = poll_fn(|cx| match wire.poll_shutdown(cx) {
+            Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
+            Poll::Ready(()) => Poll::Ready(()),
+        });
+        tokio::select! {
+            // Usually, it is done by the first poll.
+            biased;
+            () = shut_down => {}
+            () = wait_until(&subchannel.wanted, || subchannel.lock().is_wanted) => {}
         }
     }
 

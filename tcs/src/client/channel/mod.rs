@@ -369,11 +369,12 @@ impl<F: Framing> Channel<F> {
     ///
     /// The errors of [`Connection::exchange`]; `TimedOut` if there was no connection or no room in time; `Request` if the
     /// protocol has a greeting and none was received before the connection was shared; and
-    /// [`Runtime`](crate::ErrorKind::Runtime) if a connection is to be made outside of a tokio runtime.
+    /// [`Runtime`](crate::ErrorKind::Runtime) if the channel connects for the first time, or after its runtime has ended,
+    /// and this is outside of a tokio runtime with a clock (`enable_time`).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with a clock (`enable_time`), if the call needs the clock: it has a
+    /// Outside of a tokio runtime with a clock, if the connections have one, and the call needs a clock as well: it has a
     /// [`deadline`](Self::deadline) or is [hedged](Self::hedge), it waits for a connection or for room and there is a
     /// reply timeout or another connection, or it sends its request again after a wait.
     ///

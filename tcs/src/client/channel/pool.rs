@@ -130,14 +130,11 @@ impl<F: Framing> Pool<F> {
     pub(super) fn check_attempts(&self) -> Result<()> {
         let mut permanent = None;
         for subchannel in &self.connections {
-            match &subchannel.lock().link {
-                Link::Failed {
-                    error,
-                    is_permanent,
-                } if *is_permanent => permanent = Some(Arc::clone(error)),
-                Link::Failed { .. } => {}
+            let error = match subchannel.lock().link() {
+                Link::BackingOff(error) => Arc::clone(error),
                 _ => return Ok(()),
-            }
+            };
+            permanent = Some(error).filter(|it| it.is_permanent()).or(permanent);
         }
         permanent.map_or(Ok(()), |error| Err(Error::not_connected(&error)))
     }
@@ -147,9 +144,9 @@ impl<F: Framing> Pool<F> {
         let mut cause = None;
         for subchannel in &self.connections {
             let state = subchannel.lock();
-            match &state.link {
+            match state.link() {
                 Link::Connected { .. } => return Error::no_room(&state.peer, late),
-                Link::Disconnected(Some(error)) | Link::Failed { error, .. } => {
+                Link::Disconnected(Some(error)) | Link::BackingOff(error) => {
                     cause = Some(Arc::clone(error));
                 }
                 Link::Off
@@ -196,7 +193,7 @@ impl<F: Framing> Pool<F> {
                 // A connection for which a call can wait, if there is one.
                 iter::once(first)
                     .chain(connections)
-                    .find(|subchannel| !subchannel.has_failed())
+                    .find(|subchannel| !subchannel.is_backing_off())
                     .unwrap_or(first)
             }
         }

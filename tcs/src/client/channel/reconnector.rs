@@ -1,8 +1,8 @@
 //! The task of one connection of a channel.
 //!
-//! It connects when a call needs it, drives the connection, and connects again when that has ended.
+//! It connects when a call needs it, drives the connection until that ends, and begins again.
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, thread::panicking, time::Duration};
+use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -27,7 +27,7 @@ use crate::{
 /// and closes at once is not asked again at once.
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
-/// Keeps one connection of a channel.
+/// Keeps a subchannel connected while it is used.
 pub(super) struct Reconnector<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     connector: Arc<Connector<F>>,
@@ -73,7 +73,7 @@ impl<F: Framing> Reconnector<F> {
         }
     }
 
-    /// Waits until a call needs a connection, and makes one. Returns `None` if no call ever will.
+    /// Waits until a call needs a connection, and opens one. Returns `None` if no call ever will.
     async fn next_connection(&mut self) -> Option<Connection<F>> {
         let Self {
             subchannel,
@@ -119,17 +119,13 @@ impl<F: Framing> Reconnector<F> {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
                     subchannel.stats.record_failed_connect(&error);
-                    let is_permanent = error.is_permanent();
                     let max_backoff = connector.backoff.max;
                     let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
-                    subchannel.set_link(if is_restarting && !is_permanent {
+                    subchannel.set_link(if is_restarting && !error.is_permanent() {
                         // Calls wait for it, even if all other connections have failed.
                         Link::Disconnected(Some(error))
                     } else {
-                        Link::Failed {
-                            error,
-                            is_permanent,
-                        }
+                        Link::BackingOff(error)
                     });
                 }
             }
@@ -196,16 +192,6 @@ impl<F: Framing> Reconnector<F> {
 impl<F: Framing> Drop for Reconnector<F> {
     /// Lets the next call start another task, if the runtime has ended.
     fn drop(&mut self) {
-        let mut state = self.subchannel.lock();
-        let former = match state.link {
-            // After the panic of a runtime without a clock, it keeps calls from panics without end.
-            Link::Failed {
-                is_permanent: true, ..
-            } if panicking() => None,
-            _ => Some(state.set_link(Link::Off)),
-        };
-        drop(state);
-        drop(former);
-        self.subchannel.room.offer();
+        self.subchannel.set_link(Link::Off);
     }
 }
