@@ -123,7 +123,7 @@ mod tests {
         let channel: Channel = with(ChannelOptions::new(addr))
             .connect_lazily()
             .expect("good options");
-        let first = channel.pool.connections.first().expect("one");
+        let first = channel.pool.subchannels.first().expect("one");
         let connector = Arc::clone(first.connector.as_ref().expect("it connects"));
         let error = connector.connect(0).await.map(drop).expect_err("it fails");
         let other = SocketAddr::from(([127, 0, 0, 2], addr.port()));

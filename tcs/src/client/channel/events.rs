@@ -84,7 +84,7 @@ impl<F: Framing> Channel<F> {
     {
         let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
         self.pool.note_events(P::is_push);
-        for subchannel in &self.pool.connections {
+        for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
         }
         Events {

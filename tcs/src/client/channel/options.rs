@@ -399,7 +399,7 @@ impl<F: Framing> ChannelOptions<F> {
             failure = failure.take().filter(outranks).or(Some(error));
         };
         // The first connection to each address.
-        let firsts = channel.pool.connections.iter().take(number);
+        let firsts = channel.pool.subchannels.iter().take(number);
         let firsts = firsts.filter_map(|it| Some((it, it.connector.as_ref()?)));
         let deadline = Instant::now() + MAX_TIMEOUT;
         let connected = race(

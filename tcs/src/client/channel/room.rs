@@ -100,7 +100,7 @@ impl<F: Framing> Channel<F> {
         let _first = pool.first_in_line.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are asked for.
         let others = match chosen.connector {
-            Some(_) => pool.connections.len() - 1,
+            Some(_) => pool.subchannels.len() - 1,
             None => 0,
         };
         let mut asked = if chosen.is_backing_off() { others } else { 0 };
@@ -113,7 +113,7 @@ impl<F: Framing> Channel<F> {
             }
             pool.check_attempts()?;
             chosen.request_connection()?;
-            let after_chosen = pool.connections.iter().cycle().skip(chosen.index + 1);
+            let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
                 other.connect_in_background();
             }

@@ -181,7 +181,7 @@ mod tests {
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
         let (options, stats) = (ConnectOptions::new(), ChannelStats::new(None));
         let pool = Pool::<LengthPrefixed>::new(1, options, stats, None);
-        let subchannel = pool.connections.first().expect("it has one");
+        let subchannel = pool.subchannels.first().expect("it has one");
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }

@@ -22,7 +22,7 @@ use crate::{
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
     let channel = Channel::over(Pool::new(1, options, ChannelStats::new(None), None));
-    let subchannel = channel.pool.connections.first().map(Arc::clone);
+    let subchannel = channel.pool.subchannels.first().map(Arc::clone);
     (channel, subchannel.expect("it has one"))
 }
 
@@ -119,7 +119,7 @@ fn pair() -> (Channel, Arc<Pool<LengthPrefixed>>, [DuplexStream; 2]) {
     let pool = Arc::clone(&channel.pool);
     let ends = [0, 1].map(|index| {
         let (near, far) = tokio::io::duplex(1 << 10);
-        let subchannel = pool.connections.get(index).expect("two");
+        let subchannel = pool.subchannels.get(index).expect("two");
         tokio::spawn(Driver::attach(subchannel, Connection::over(near)).run());
         far
     });
@@ -149,7 +149,7 @@ async fn failure_of_one_request_of_a_hedge_is_recorded_at_its_connection() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         other.write_all(b"\0\0\0\x01y").await.expect("open");
         assert_eq!(call.await.expect("no panic").expect("a reply"), b"y");
-        let loads = pool.connections.iter().map(|it| it.load());
+        let loads = pool.subchannels.iter().map(|it| it.load());
         let loads: Vec<_> = loads.collect();
         let expected = if fails == 0 { [1, 0] } else { [0, 1] }.map(|sum| (sum, 0));
         assert_eq!(loads, expected.map(Some));
@@ -206,20 +206,20 @@ async fn retry_prefers_another_address() {
         .expect("good options");
     let pool = &channel.pool;
     let mut open = Vec::new();
-    for subchannel in &pool.connections {
+    for subchannel in &pool.subchannels {
         let (near, far) = tokio::io::duplex(64);
         let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
         open.push((wire, far));
     }
     // The connection 2 is to the same address, and the least loaded one.
     let busy = Error::rejected(&Peer::unnamed(), Rejection::busy(""));
-    for subchannel in [1, 1, 3].map(|index| pool.connections.get(index)) {
+    for subchannel in [1, 1, 3].map(|index| pool.subchannels.get(index)) {
         subchannel.expect("four").record_failure(&busy);
     }
     assert_eq!(pool.choose_for_retry(0).index, 3);
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     for index in [1, 3] {
-        pool.connections.get(index).expect("four").lock().end();
+        pool.subchannels.get(index).expect("four").lock().end();
     }
     assert_eq!(pool.choose_for_retry(0).index, 2);
 }
