@@ -315,6 +315,12 @@ impl PendingCalls {
         self.items.contains_key(&index)
     }
 
+    /// Returns `true` if a streamed reply has not ended.
+    #[cold]
+    pub(super) fn has_streams(&self) -> bool {
+        self.items.keys().any(|index| self.is_pending(*index))
+    }
+
     /// Adds an item of the reply to a call. Returns `false` if there are more items than the client has given credit for.
     #[cold]
     pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
@@ -418,7 +424,7 @@ impl PendingCalls {
             self.free = index;
             self.used -= 1;
             if self.used == 0 && self.max_ticks == 0 && self.slots.len() > MAX_IDLE_SLOTS {
-                // No tick comes that would do it.
+                // Nothing else would do it, because there are no ticks.
                 self.free_memory();
             }
         }

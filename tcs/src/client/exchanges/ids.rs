@@ -96,7 +96,7 @@ impl ItemCredit {
 }
 
 impl<F: Framing> Exchanges<F> {
-    /// Queues a request with a new id, and its deadline. Returns the offset of both.
+    /// Queues a request with a new id, and before it a notice of its deadline, if it has one. Returns where they begin.
     pub(super) fn queue_with_id(
         &mut self,
         deadline: Option<CallDeadline>,
