@@ -13,7 +13,7 @@
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
-//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, IRC, consoles for telnet; with [`DOT_END`]: POP3, NNTP |
+//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | IRC, FTP, consoles for telnet; with [`NO_TELNET`]: SMTP; also with [`DOT_END`]: POP3, NNTP |
 //! | [`CodeLines`] | lines that begin with a code: `250-one`, `250 two` | replies of SMTP and FTP, at a client |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 //! | [`Blocks<L>`](Blocks) | a line, and the block of bytes that it announces | memcached, beanstalkd, NATS |
@@ -94,7 +94,7 @@ pub use code_lines::CodeLines;
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use content_length::ContentLength;
-pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
+pub use crlf_text::{CrlfText, DOT_END, NO_TELNET, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
 pub use digits::Digits;
