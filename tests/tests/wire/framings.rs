@@ -99,7 +99,7 @@ impl Framing for Text {
 
 #[test]
 fn blocks_does_as_specified() {
-    run_vectors::<Blocks<Plus>>("Blocks", 23);
+    run_vectors::<Blocks<Plus>>("Blocks", 24);
 }
 
 #[test]
