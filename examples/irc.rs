@@ -15,16 +15,10 @@ use tcs::Response::{NoReply, Reply, ReplyAndClose};
 use tcs::protocol::{Lossy, Push, PushGroups};
 use tcs::{ConcurrentServer, Rejection, Response, framing::CrlfText, server_protocol};
 
-#[derive(Default)]
-struct Member {
-    nick: String,
-    user: String,
-}
-
 #[server_protocol(framing = CrlfText, push = &str, reject_with = in_words)]
 fn irc(
     line: Lossy<'_>,
-    #[session] Member { nick, user }: &mut Member,
+    #[session] (nick, user): &mut (String, String),
     #[state] channels: &PushGroups<String, Irc>,
     push: Push<Irc>,
 ) -> Response<String> {

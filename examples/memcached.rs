@@ -76,7 +76,7 @@ fn memcached(Block { line, block }: Block<'_>, #[state] cache: &Mutex<Cache>) ->
         ["gets", ref keys @ ..] if !keys.is_empty() => {
             return Response::Reply(cache.get(keys, |item| format!(" {}", item.version)));
         }
-        _ if Stored::block_len(line).is_some() => cache.store(&words, block).to_owned(),
+        _ if block.is_some() => cache.store(&words, block.unwrap_or_default()).to_owned(),
         ["set" | "add" | "replace" | "append" | "prepend" | "cas", ..] => BAD_LINE.to_owned(),
         ["incr" | "decr", key, by] => cache.count(key, by.parse(), words[0] == "incr"),
         ["delete", key] | ["delete", key, "0"] => match cache.items.remove(key) {

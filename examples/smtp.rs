@@ -16,7 +16,7 @@
 use std::{env::temp_dir, mem::take};
 
 use tcs::Response::{Reply, ReplyAndClose, StartTls};
-use tcs::framing::{CrlfText, unstuffed};
+use tcs::framing::{CrlfText, NO_TELNET, unstuffed};
 use tcs::transport::{Tls, TlsInfo, create_self_signed};
 use tcs::{ConcurrentServer, Rejection, Response, protocol::Lossy, server_protocol};
 
@@ -24,24 +24,16 @@ use tcs::{ConcurrentServer, Rejection, Response, protocol::Lossy, server_protoco
 const MAX_RECIPIENTS: usize = 100;
 const MAX_PATH_LEN: usize = 254; // without its brackets
 
-#[derive(Default)]
-struct Mail {
-    from: Option<String>,
-    to: Vec<String>,
-    /// Whether the next request is the text of the mail.
-    is_text_due: bool,
-}
-
-#[server_protocol(framing = CrlfText, greeting = "220 mail.example ESMTP", reject_with = in_words)]
+#[server_protocol(framing = CrlfText<NO_TELNET>, greeting = "220 mail.example ESMTP", reject_with = in_words)]
 fn smtp(
     request: Lossy<'_>,
-    #[framing] framing: &mut CrlfText,
-    #[session] mail: &mut Mail,
+    #[framing] framing: &mut CrlfText<NO_TELNET>,
+    // Those of the sender and of the recipients.
+    #[session] paths: &mut Vec<String>,
     tls: Option<&TlsInfo>,
 ) -> Response<&'static str> {
-    if mail.is_text_due {
-        let Mail { from, to, .. } = take(mail);
-        let (from, text) = (from.unwrap_or_default(), unstuffed(&request));
+    if framing.is_text() {
+        let (from, to, text) = (paths.remove(0), take(paths), unstuffed(&request));
         // Escaped: what a peer sends could control a terminal.
         println!("from {from:?} to {to:?}: {text:?}");
         return Reply("250 taken");
@@ -53,7 +45,7 @@ fn smtp(
     let (verb, path) = path.or(request.split_once(' ')).unwrap_or((&request, ""));
     let verb = verb.trim_end().to_ascii_uppercase();
     if ["HELO", "EHLO", "RSET", "STARTTLS"].contains(&verb.as_str()) {
-        *mail = Mail::default();
+        paths.clear();
     }
     Reply(match verb.as_str() {
         "HELO" => "250 mail.example",
@@ -61,17 +53,13 @@ fn smtp(
         "EHLO" => "250-mail.example\n250-PIPELINING\n250-8BITMIME\n250 STARTTLS",
         "STARTTLS" if tls.is_none() => return StartTls("220 go ahead"),
         "MAIL FROM:" | "RCPT TO:" if path.len() > MAX_PATH_LEN => "501 the path is too long",
-        "MAIL FROM:" if mail.from.is_none() => {
-            mail.from = Some(path.to_owned());
+        "RCPT TO:" if paths.len() > MAX_RECIPIENTS => "452 too many recipients",
+        // The sender comes first, and only once.
+        "MAIL FROM:" | "RCPT TO:" if paths.is_empty() == (verb == "MAIL FROM:") => {
+            paths.push(path.to_owned());
             "250 ok"
         }
-        "RCPT TO:" if mail.to.len() == MAX_RECIPIENTS => "452 too many recipients",
-        "RCPT TO:" if mail.from.is_some() => {
-            mail.to.push(path.to_owned());
-            "250 ok"
-        }
-        "DATA" if !mail.to.is_empty() => {
-            mail.is_text_due = true;
+        "DATA" if paths.len() > 1 => {
             framing.read_text();
             "354 end it with a line of a single dot"
         }

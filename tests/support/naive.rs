@@ -191,8 +191,8 @@ pub const CRLF_LINES: Naive = Naive {
 pub const CRLF_TEXT: Naive = Naive {
     encode: |message| {
         let mut lines = message.split(|byte| *byte == b'\n');
-        if lines.any(|line| line.starts_with(b"\xff")) || message.windows(2).any(|it| it == b"\r\0")
-        {
+        let is_command = |line: &[u8]| line.starts_with(b"\xff") && !line.starts_with(b"\xff\xff");
+        if lines.any(is_command) || message.windows(2).any(|it| it == b"\r\0") {
             return None;
         }
         let text = message.strip_suffix(b"\n").unwrap_or(message);

@@ -11,7 +11,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use tcs::framing::{
     Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Digits, Exchanges, Hex4,
-    LengthPrefixed, Lines, Multiplexed, Netstrings, Raw, Side, UntilEof, Varint, Verbatim,
+    LengthPrefixed, Lines, Multiplexed, NO_TELNET, Netstrings, Raw, Side, UntilEof, Varint,
+    Verbatim,
 };
 
 use self::{
@@ -159,6 +160,7 @@ fn single(text: &str) -> Result<Make, String> {
         ("crlf-lines", []) => of::<CrlfLines>(),
         ("crlf-text", []) => of::<CrlfText>(),
         ("crlf-text", ["dot-end"]) => of::<CrlfText<DOT_END>>(),
+        ("crlf-text", ["no-telnet"]) => of::<CrlfText<NO_TELNET>>(),
         ("code-lines", []) => of::<CodeLines>(),
         ("content-length", []) => of::<ContentLength>(),
         ("netstrings", []) => of::<Netstrings>(),

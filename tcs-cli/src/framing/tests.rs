@@ -38,6 +38,7 @@ fn requests_are_framed_as_the_name_says() {
         ("lines", b"Ann\n"),
         ("crlf-lines", b"Ann\r\n"),
         ("crlf-text", b"Ann\r\n"),
+        ("crlf-text(no-telnet)", b"Ann\r\n"),
         ("content-length", b"Content-Length: 3\r\n\r\nAnn"),
         ("netstrings", b"3:Ann,"),
         ("varint", b"\x03Ann"),

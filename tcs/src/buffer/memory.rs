@@ -110,7 +110,11 @@ impl MemoryBudget {
         })
     }
 
-    /// Takes a newcomer's share of the newcomers' half, after those who have waited longer. Whoever is no newcomer asks for 0 bytes.
+    /// Takes a newcomer's share of the newcomers' half, after those who have waited longer. Whoever is no newcomer asks for
+    /// 0 bytes.
+    ///
+    /// This is a step before [`reserve`](Self::reserve) and not a part of it, because each of the two waits wakes the
+    /// connections whose memory would end it: first those of newcomers, and then all.
     ///
     /// Cancel safe.
     pub(crate) async fn newcomer_share(&self, bytes: usize) -> NewcomerShare {

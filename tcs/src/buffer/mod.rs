@@ -1,5 +1,16 @@
 //! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
 //!
+//! ```text
+//!           ┌─► ReadBuffer ─► Frames ─► framing, format ─► the function
+//! stream ───┤       ▲
+//!           └─► ReadAhead: while a function borrows from the ReadBuffer
+//!
+//! stream ◄───── WriteBuffer ◄─ framing, format ◄────────── its reply
+//!
+//! pool: the memory of empty buffers of at most 128 KiB
+//! MemoryBudget: what larger ones reserve
+//! ```
+//!
 //! A connection that waits for a request needs no buffers, and most connections wait most of the time. So each thread
 //! has a pool of unused buffers. A connection takes them when it reads ([`BufferSlot::checkout`]), and returns
 //! them when it waits and they are empty ([`BufferSlot::release`]).

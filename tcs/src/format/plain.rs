@@ -251,18 +251,17 @@ impl<'a> Decode<'a, Plain> for Block<'a> {
         let line = str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
         Ok(Self {
             line: line.map_err(DecodeError::new)?,
-            block: bytes.get(end + 1..).unwrap_or_default(),
+            block: bytes.get(end + 1..),
         })
     }
 }
 
-/// Writes the block only if it is not empty. To send a line that announces an empty block, end it with `\r\n`.
 impl Encode<Plain> for Block<'_> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.put(self.line.as_bytes());
-        if !self.block.is_empty() {
+        if let Some(block) = self.block {
             out.put(b"\r\n");
-            out.put(self.block);
+            out.put(block);
         }
         Ok(())
     }
@@ -278,21 +277,19 @@ mod tests {
 
     #[test]
     fn block_is_what_follows_the_line() {
-        let block = |line, block: &'static str| Block {
-            line,
-            block: block.as_bytes(),
-        };
-        for (bytes, expected) in [
-            ("put 3\r\nabc", block("put 3", "abc")),
-            ("put 3\nabc", block("put 3", "abc")),
-            ("get", block("get", "")),
+        for (bytes, line, block) in [
+            ("put 3\r\nabc", "put 3", Some("abc")),
+            ("put 0\r\n", "put 0", Some("")),
+            ("get", "get", None),
         ] {
-            let decoded = Block::decode(Frame::new(bytes.as_bytes()));
-            assert_eq!(decoded.ok(), Some(expected));
+            let block = block.map(str::as_bytes);
+            let decoded = Block::decode(Frame::new(bytes.as_bytes())).expect("a block");
+            assert_eq!(decoded, Block { line, block });
+            assert_eq!(encode::<Plain, _>(decoded), bytes.as_bytes());
         }
+        let decoded = Block::decode(Frame::new(b"put 3\nabc")).expect("a block");
+        assert_eq!(encode::<Plain, _>(decoded), b"put 3\r\nabc");
         assert!(Block::decode(Frame::new(b"\xff\r\nabc")).is_err());
-        assert_eq!(encode::<Plain, _>(block("put 3", "abc")), b"put 3\r\nabc");
-        assert_eq!(encode::<Plain, _>(block("get", "")), b"get");
     }
 
     #[test]

@@ -37,9 +37,9 @@ use super::{
 ///
 /// #[server_protocol(framing = Blocks<Put>)]
 /// fn jobs(request: Block<'_>) -> String {
-///     match request.line {
-///         "peek" => "FOUND 1 5\r\nhello".to_owned(),
-///         line => format!("{line}: {} bytes", request.block.len()),
+///     match request.block {
+///         Some(block) => format!("{}: {} bytes", request.line, block.len()),
+///         None => "FOUND 1 5\r\nhello".to_owned(),
 ///     }
 /// }
 ///
@@ -89,8 +89,8 @@ pub trait BlockLen: 'static {
 pub struct Block<'a> {
     /// The line, without its end.
     pub line: &'a str,
-    /// The block, or nothing if the line announces none.
-    pub block: &'a [u8],
+    /// The block, or `None` if the line announces none.
+    pub block: Option<&'a [u8]>,
 }
 
 const END: &[u8] = b"\r\n";

@@ -33,15 +33,15 @@ use crate::Rejection;
 /// a peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
 ///
 /// A message that a notice has announced ([`Framing::announce`]) gets the kind [`FrameKind::Announced`], and so does one
-/// that a protocol has told to be an event ([`set_is_event`](Self::set_is_event)).
+/// that the protocol takes for an event ([`set_is_event`](Self::set_is_event)).
 ///
 /// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
-    /// Whether more is done with the next frame than to parse it: with the first one, with those that were announced, and
-    /// with each of a client whose protocol tells events from replies. All other frames pay for one branch.
+    /// Whether the next frame needs more than parsing: the first one, those that were announced, and all frames of a client
+    /// whose protocol tells events from replies. All other frames pay for one branch.
     is_special: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
@@ -49,11 +49,11 @@ pub struct ConnectionFraming<F> {
     announcement: Announcement,
     /// How many of the next messages were announced.
     announced: u32,
-    /// It is boxed, because each idle connection has room for it.
+    /// Boxed, to keep idle connections small.
     cold: Option<Box<ColdState>>,
 }
 
-/// What few connections have.
+/// The state that most connections do not need.
 #[derive(Debug, Default)]
 struct ColdState {
     /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,

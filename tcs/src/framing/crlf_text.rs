@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2_iter, memmem};
+use memchr::{memchr, memchr2, memchr2_iter, memmem};
 
 use super::{
     Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, packed,
@@ -14,7 +14,8 @@ use super::{
 /// of a reply. For SMTP, POP3, NNTP, IRC, FTP and consoles.
 ///
 /// A request is a line. It ends with `\n`, `\r\n` or telnet's `\r\0`, none of which is a part of it. Commands of telnet
-/// (IAC negotiation) at the beginning of a line are skipped, and never answered.
+/// (IAC negotiation) at the beginning of a line are skipped, and never answered. A message that a reader would take for
+/// one of these is an error, unless the option [`NO_TELNET`] is set.
 ///
 /// A reply may have many lines. Each `\n` in it is sent as `\r\n`, and the last line gets one as well. A client of
 /// this library gets each line of such a reply as a message, and cannot send a message with a line feed. If the lines begin
@@ -26,6 +27,8 @@ use super::{
 ///   next reply.
 /// - [`DOT_END`] is for POP3, NNTP and Gopher. It ends each reply that has a line feed with a line of a single dot, and
 ///   puts a dot before each line that begins with one.
+/// - [`NO_TELNET`] is for protocols that never run over telnet, such as SMTP, POP3 and NNTP. A line ends with `\n` or
+///   `\r\n`, and all other bytes are a part of it.
 ///
 /// A function that takes the framing (`#[framing] framing: &mut CrlfText`) can read a text in place of a line, as in
 /// SMTP's `DATA`: [`read_text`](Self::read_text).
@@ -71,6 +74,8 @@ use super::{
 pub struct CrlfText<const OPTIONS: u128 = 0> {
     searched: usize,
     /// Whether the next message ends with a line of a single dot.
+    reads_text: bool,
+    /// Whether the message that was parsed last did.
     is_text: bool,
     /// Whether this is the end that sends requests.
     is_client: bool,
@@ -78,6 +83,9 @@ pub struct CrlfText<const OPTIONS: u128 = 0> {
 
 /// An option of [`CrlfText`]: ends each reply that has a line feed with a line of a single dot.
 pub const DOT_END: u128 = 1 << 127;
+
+/// An option of [`CrlfText`]: bytes have no meaning of telnet.
+pub const NO_TELNET: u128 = 1 << 126;
 
 /// Packs a prompt of 1 to 15 bytes into a number, for [`CrlfText`].
 ///
@@ -90,21 +98,35 @@ pub const fn prompt(bytes: &[u8]) -> u128 {
     packed::pack(bytes)
 }
 
+/// What is wrong with a message that a reader of telnet would not take for one.
+const TELNET: &str =
+    "a line of the message begins as a command of telnet, or contains its line end";
+
 /// The end of a text.
 const TEXT_END: &[u8] = b"\r\n.\r\n";
 
 impl<const OPTIONS: u128> CrlfText<OPTIONS> {
-    const PROMPT: u128 = OPTIONS & !DOT_END;
+    const PROMPT: u128 = OPTIONS & !(DOT_END | NO_TELNET);
+    const HAS_TELNET: bool = OPTIONS & NO_TELNET == 0;
 
-    /// Reads a text as the next message, in place of a line. It ends with a line of a single dot: `\r\n.\r\n`.
+    /// Reads a text as the next message, in place of a line. It ends with a line of a single dot: `\r\n.\r\n`. The
+    /// function that gets it knows it by [`is_text`](Self::is_text).
     ///
     /// The dot is not a part of the message, and the line end before it is. [`unstuffed`] removes the dots that the
     /// sender has put before other lines. After the text, messages are lines again.
     ///
     /// Only `\r\n` counts as a line end here. If one server took `\n.\n` for the end and another did not, a peer could
     /// smuggle mail past the first.
+    ///
+    /// Mail may contain any bytes. Without [`NO_TELNET`], a text with some of telnet ends the connection.
     pub const fn read_text(&mut self) {
-        self.is_text = true;
+        self.reads_text = true;
+    }
+
+    /// Returns `true` if the message that was read last is a [text](Self::read_text) and not a line.
+    #[must_use]
+    pub const fn is_text(&self) -> bool {
+        self.is_text
     }
 
     fn parse_text(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
@@ -119,9 +141,14 @@ impl<const OPTIONS: u128> CrlfText<OPTIONS> {
             if end > input.limit() {
                 return Err(FrameError::too_large(end, input.limit()));
             }
+            // It could not be sent again.
+            if Self::HAS_TELNET && is_telnet(input.bytes().get(..end).unwrap_or_default()) {
+                return Err(FrameError::malformed(TELNET));
+            }
             ParsedFrame::message(0..end, end + 3)
         };
-        self.is_text = false;
+        self.reads_text = false;
+        self.is_text = true;
         Ok(Some(parsed))
     }
 }
@@ -141,11 +168,14 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     }
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if self.is_text {
+        if self.reads_text {
             return self.parse_text(input);
         }
-        // Two of these bytes stand for one in a text.
-        if input.bytes().first() == Some(&IAC) && input.bytes().get(1) != Some(&IAC) {
+        self.is_text = false;
+        if !Self::HAS_TELNET {
+            return input.line(&mut self.searched);
+        }
+        if is_command(input.bytes()) {
             return match command_len(input.bytes())? {
                 Some(length) => Ok(Some(ParsedFrame::skip(length))),
                 None => ParsedFrame::incomplete(input),
@@ -172,16 +202,15 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let text = out.get(start..).unwrap_or_default();
         let has_line_feed = memchr(b'\n', text).is_some();
-        // A reader of telnet would take these for a command, or for a line end, and see another reply than was
-        // sent.
-        let is_telnet = text.first() == Some(&IAC)
-            || (has_line_feed && memmem::find(text, b"\n\xff").is_some())
-            || memmem::find(text, b"\r\0").is_some();
         // For a client, a line feed would begin another request, which is how commands are smuggled.
-        if is_telnet || (self.is_client && has_line_feed) {
+        if self.is_client && has_line_feed {
             return Err(FrameError::unsendable(
-                "the message contains a line end, or a line that begins as a command of telnet",
+                "the message contains a line feed, which would end it early",
             ));
+        }
+        // A reader of telnet would see another message than was sent.
+        if Self::HAS_TELNET && is_telnet(text) {
+            return Err(FrameError::unsendable(TELNET));
         }
         let has_dot_end = has_line_feed && OPTIONS & DOT_END != 0;
         if has_line_feed {
@@ -200,6 +229,23 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
         }
         Ok(())
     }
+}
+
+/// Returns `true` if a line begins with a command of telnet. Two of its first byte stand for one in a text.
+fn is_command(line: &[u8]) -> bool {
+    line.first() == Some(&IAC) && line.get(1) != Some(&IAC)
+}
+
+/// Returns `true` if a line of this text begins with a command of telnet, or contains its line end.
+fn is_telnet(text: &[u8]) -> bool {
+    // Hardly any text has one of these bytes.
+    if memchr2(IAC, 0, text).is_none() {
+        return false;
+    }
+    let mut line_ends = memmem::find_iter(text, b"\n\xff");
+    is_command(text)
+        || line_ends.any(|at| is_command(text.get(at + 1..).unwrap_or_default()))
+        || memmem::find(text, b"\r\0").is_some()
 }
 
 /// Returns the first of these places at which a line ends with `\n` or `\r\0`. No place after it is looked at, so that
@@ -231,7 +277,75 @@ pub fn unstuffed(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::ReadState;
+    use crate::framing::{FrameKind, ReadState};
+
+    /// Asserts that what a server reads in `stream` can be sent again. A line is then read as the same.
+    fn assert_sendable<const OPTIONS: u128>(framing: CrlfText<OPTIONS>, mut stream: &[u8]) {
+        let mut server = framing;
+        let (mut client, mut out) = (CrlfText::<OPTIONS>::default(), Vec::new());
+        client.set_side(Side::Client);
+        let read = |framing: &mut CrlfText<OPTIONS>, bytes: &[u8]| {
+            let parsed = framing.parse(Input::new(bytes, 99, Side::Server, ReadState::Idle));
+            parsed.ok().flatten()
+        };
+        while let Some(frame) = read(&mut server, stream) {
+            let (bytes, rest) = stream.split_at(frame.consumed());
+            let message = &bytes[frame.payload()];
+            out.clear();
+            out.extend_from_slice(message);
+            if server.is_text() {
+                assert_eq!(server.finish(&mut out, 0), Ok(()), "{message:?}");
+            } else if frame.kind() == FrameKind::Message {
+                assert_eq!(client.finish(&mut out, 0), Ok(()), "{message:?}");
+                let again = read(&mut CrlfText::default(), &out).expect("a line");
+                assert_eq!(&out[again.payload()], message);
+                assert_eq!(again.consumed(), out.len());
+            }
+            stream = rest;
+        }
+    }
+
+    #[test]
+    fn what_is_read_can_be_sent() {
+        let bytes = [0xff, 0xfd, b'\r', b'\n', 0, b'a'];
+        for number in 0..6_usize.pow(5) {
+            let stream: Vec<u8> = (0..5)
+                .map(|at| bytes[number / 6_usize.pow(at) % 6])
+                .collect();
+            let lines = [&stream[..], b"\n"].concat();
+            assert_sendable(CrlfText::<0>::default(), &lines);
+            assert_sendable(CrlfText::<NO_TELNET>::default(), &lines);
+            let text = [&stream[..], TEXT_END].concat();
+            let mut framing = CrlfText::<0>::default();
+            framing.read_text();
+            assert_sendable(framing, &text);
+            let mut framing = CrlfText::<NO_TELNET>::default();
+            framing.read_text();
+            assert_sendable(framing, &text);
+        }
+    }
+
+    #[test]
+    fn text_is_told_from_the_lines_around_it() {
+        let mut framing = CrlfText::<NO_TELNET>::default();
+        let mut are_texts = Vec::new();
+        let mut stream = &b"DATA\r\n\xff\xfda\r\0\r\n.\r\nQUIT\r\n"[..];
+        while let Ok(Some(frame)) =
+            framing.parse(Input::new(stream, 99, Side::Server, ReadState::Idle))
+        {
+            are_texts.push((framing.is_text(), &stream[frame.payload()]));
+            if stream.starts_with(b"DATA") {
+                framing.read_text();
+            }
+            stream = &stream[frame.consumed()..];
+        }
+        let expected: [(bool, &[u8]); 3] = [
+            (false, b"DATA"),
+            (true, b"\xff\xfda\r\0\r\n"),
+            (false, b"QUIT"),
+        ];
+        assert_eq!(are_texts, expected);
+    }
 
     #[test]
     fn search_ends_with_the_line() {

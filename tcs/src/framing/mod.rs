@@ -13,7 +13,7 @@
 //! | **text** | | |
 //! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
 //! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
-//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | SMTP, IRC, consoles for telnet; with [`DOT_END`]: POP3, NNTP |
+//! | [`CrlfText`] | lines with any end; replies of many lines, each with `\r\n` | IRC, FTP, consoles for telnet; with [`NO_TELNET`]: SMTP; also with [`DOT_END`]: POP3, NNTP |
 //! | [`CodeLines`] | lines that begin with a code: `250-one`, `250 two` | replies of SMTP and FTP, at a client |
 //! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 //! | [`Blocks<L>`](Blocks) | a line, and the block of bytes that it announces | memcached, beanstalkd, NATS |
@@ -50,6 +50,8 @@
 //! socket. Each connection has its own value, which may keep state.
 //!
 //! - [`Framing::parse`] gets an [`Input`] and returns a [`ParsedFrame`] or a [`FrameError`].
+//! - A control frame is a rejection or a notice. An [`Announcement`] is a notice about the messages after it, and a
+//!   [`RequestNotice`] is one about a request.
 //! - [`Detection`] decides whether the first bytes are an [`OtherProtocol`]. Servers and clients wrap
 //!   their framing in a `ConnectionFraming`, which does that around any framing.
 
@@ -94,7 +96,7 @@ pub use code_lines::CodeLines;
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use content_length::ContentLength;
-pub use crlf_text::{CrlfText, DOT_END, prompt, unstuffed};
+pub use crlf_text::{CrlfText, DOT_END, NO_TELNET, prompt, unstuffed};
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
 pub use digits::Digits;
@@ -205,6 +207,8 @@ use crate::Rejection;
     note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CodeLines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `Varint`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
+    // What the messages of a connection are.
+
     /// How many exchanges of a request and a reply a connection has.
     ///
     /// Default: [`Exchanges::Many`].
@@ -214,10 +218,28 @@ pub trait Framing: Default + Send + 'static {
     /// connecting return an error.
     const MIN_MESSAGE_LEN: usize = 0;
 
+    /// Whether messages are values, and not bytes. See [Values](Self#values).
+    ///
+    /// Default: `false`.
+    const HAS_VALUES: bool = false;
+
+    /// Whether each frame has the id of its request. See [Ids](Self#ids).
+    ///
+    /// Default: `false`.
+    const HAS_IDS: bool = false;
+
+    // What the library checks, and what it does in place of the framing.
+
     /// The error in the parameters of this framing, if there is one.
     ///
     /// It is a compile error wherever a protocol uses the framing.
     const PARAMETER_ERROR: Option<&'static str> = None;
+
+    /// How other protocols are detected in the first bytes of a connection.
+    ///
+    /// Default: [`Detection::ON`]. Override it with [`Detection::OFF`] if your framing carries one of
+    /// these protocols, or if a first message may begin like one.
+    const DETECTION: Detection = Detection::ON;
 
     /// Whether [`reject`](Self::reject) can write every rejection, and so always returns `true`.
     ///
@@ -225,11 +247,7 @@ pub trait Framing: Default + Send + 'static {
     /// `#[server_protocol(reject_with = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
-    /// How other protocols are detected in the first bytes of a connection.
-    ///
-    /// Default: [`Detection::ON`]. Override it with [`Detection::OFF`] if your framing carries one of
-    /// these protocols, or if a first message may begin like one.
-    const DETECTION: Detection = Detection::ON;
+    // What the library may do with frames that it has parsed or written before.
 
     /// Whether each frame is independent of those before it, so that a new value of the framing reads it.
     ///
@@ -247,6 +265,8 @@ pub trait Framing: Default + Send + 'static {
     // (a fifth, with many in flight) for each later request.
     #[doc(hidden)]
     const PARSE_IS_IDEMPOTENT: bool = false;
+
+    // Reading and writing.
 
     /// Sets the end at which this framing is, before anything is written. Only a client calls it.
     ///
@@ -369,11 +389,6 @@ pub trait Framing: Default + Send + 'static {
 
     // Values: the rest is for framings such as `Codec`. Framings of bytes leave it as it is.
 
-    /// Whether messages are values, and not bytes. See [Values](Self#values).
-    ///
-    /// Default: `false`.
-    const HAS_VALUES: bool = false;
-
     /// Takes the value of the message that was parsed last. The format gets it from
     /// [`Frame::into_value`](crate::format::Frame::into_value).
     ///
@@ -393,11 +408,6 @@ pub trait Framing: Default + Send + 'static {
     }
 
     // Ids: the rest is for framings such as `Multiplexed`. Framings without ids leave it as it is.
-
-    /// Whether each frame has the id of its request. See [Ids](Self#ids).
-    ///
-    /// Default: `false`.
-    const HAS_IDS: bool = false;
 
     /// Returns the id of the frame that was parsed last, or 0 if it belongs to no request.
     ///

@@ -426,14 +426,17 @@ class ContentLength(Counted):
 
 
 class CrlfText(Framing):
-    def __init__(self, prompt=b"", dot_end=False):
-        self.prompt, self.dot_end = prompt, dot_end
+    def __init__(self, prompt=b"", dot_end=False, telnet=True):
+        self.prompt, self.dot_end, self.telnet = prompt, dot_end, telnet
+
+    def has_telnet(self, data):
+        return self.telnet and re.search(rb"(^|\n)\xff(?!\xff)|\r\0", data)
 
     def write(self, data):
         return self.write_reply(data)
 
     def write_reply(self, data):
-        if re.search(rb"(^|\n)\xff|\r\0", data):
+        if self.has_telnet(data):
             raise Unsendable
         lines = data.removesuffix(b"\n").split(b"\n")
         if b"\n" in data:
@@ -443,14 +446,14 @@ class CrlfText(Framing):
         return b"".join(line + b"\r\n" for line in lines) + self.prompt
 
     def write_request(self, data):
-        if b"\n" in data or b"\r\0" in data or data.startswith(b"\xff"):
+        if b"\n" in data or self.has_telnet(data):
             raise Unsendable
         return data + b"\r\n"
 
     def cut(self, data, reading):
         if reading.server and reading.first and data.startswith(b"\0"):
             raise Broken("lengths")
-        if data[:1] == b"\xff" and data[1:2] != b"\xff":
+        if self.telnet and data[:1] == b"\xff" and data[1:2] != b"\xff":
             command = re.match(
                 rb"\xff(\xfa([^\xff]|\xff[^\xf0])*\xff\xf0|[\xfb-\xfe].|[^\xfa-\xff])", data, re.DOTALL
             )
@@ -459,7 +462,7 @@ class CrlfText(Framing):
             if len(data) > 1026:
                 raise Broken
             return wait(data, reading)
-        end = re.search(rb"\r?\n|\r\0", data)
+        end = re.search(rb"\r?\n|\r\0" if self.telnet else rb"\r?\n", data)
         if end:
             text, consumed = data[: end.start()], end.end()
         else:
@@ -476,7 +479,7 @@ class Text(CrlfText):
         if not reading.first:
             return super().cut(data, reading)
         end = (b"\r\n" + data).find(b"\r\n.\r\n")
-        if end > reading.limit:
+        if end > reading.limit or self.has_telnet(data[: max(end, 0)]):
             raise Broken
         return message(data[:end], end + 3) if end >= 0 else wait(data, reading)
 
@@ -582,6 +585,7 @@ FRAMINGS = {
     "CrlfText": CrlfText(),
     "CrlfText DOT_END": CrlfText(dot_end=True),
     "CrlfText prompt DOT_END": CrlfText(b"> ", dot_end=True),
+    "CrlfText NO_TELNET": CrlfText(telnet=False),
     "CrlfText read_text": Text(),
     "Blocks": Blocks(),
     "CodeLines": CodeLines(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use tcs::framing::{
     BlockLen, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited, Digits,
-    Duplex, Fixed, Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, Netstrings, Prefixed,
-    UntilEof, Varint, Verbatim, delimiter, length_field, prompt,
+    Duplex, Fixed, Framing, Hex4, LITTLE_ENDIAN, LengthField, Lines, NO_TELNET, Netstrings,
+    Prefixed, UntilEof, Varint, Verbatim, delimiter, length_field, prompt,
 };
 
 const PAGE: &str = include_str!("../../../docs/protocols.md");
@@ -57,6 +57,7 @@ fn framings_of_the_table_compile() {
         LengthField<{ length_field(2).offset(16).adjustment(-18).pack() }>,
         LengthField<{ length_field(3).offset(1).adjustment(-4).pack() }>,
         CrlfText,
+        CrlfText<NO_TELNET>,
         CrlfText<DOT_END>,
         CrlfText<{ prompt(b"> ") }>,
         Duplex<CrlfText, CodeLines>,

@@ -9,9 +9,9 @@ use tcs::{
     framing::{
         Announcement, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited,
         Digits, Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input,
-        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, ParsedFrame,
-        Prefixed, Raw, ReadState, RequestNotice, Side, UntilEof, Varint, Verbatim, delimiter,
-        length_field, prompt,
+        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, NO_TELNET, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, RequestNotice, Side, UntilEof, Varint, Verbatim,
+        delimiter, length_field, prompt,
     },
 };
 use tcs_tests::{
@@ -73,10 +73,11 @@ fn crlf_lines_does_as_specified() {
 
 #[test]
 fn crlf_text_does_as_specified() {
-    run_vectors::<CrlfText>("CrlfText", 35);
+    run_vectors::<CrlfText>("CrlfText", 39);
     run_vectors::<CrlfText<DOT_END>>("CrlfText DOT_END", 5);
     run_vectors::<CrlfText<{ DOT_END | prompt(b"> ") }>>("CrlfText prompt DOT_END", 3);
-    run_vectors::<Text>("CrlfText read_text", 7);
+    run_vectors::<CrlfText<NO_TELNET>>("CrlfText NO_TELNET", 5);
+    run_vectors::<Text>("CrlfText read_text", 8);
 }
 
 /// A connection whose function has asked for a text.
@@ -98,7 +99,7 @@ impl Framing for Text {
 
 #[test]
 fn blocks_does_as_specified() {
-    run_vectors::<Blocks<Plus>>("Blocks", 23);
+    run_vectors::<Blocks<Plus>>("Blocks", 24);
 }
 
 #[test]
