@@ -332,8 +332,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 return Ok(false);
             }
         }
-        // The stream was not polled for more then.
-        let has_room = needs_more && self.ahead.is_full();
+        // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
+        let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
         // What the wait has read.
         if needs_more && !self.give_chunks(conversation, clock) {
             // The function is woken. Until it has run, this waits.

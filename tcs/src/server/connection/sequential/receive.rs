@@ -109,11 +109,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         cursor: &mut ChunkCursor,
     ) -> Option<ChunksEnd> {
         match demand {
-            // They were parsed together, including those after the one that the function has received last.
-            Demand::Bytes(_) if cursor.is_open => {
-                let text = "chunks that are announced have no block after them";
-                Some(ChunksEnd::Failed(text.to_owned()))
-            }
             _ if cursor.skip > 0 => self.truncated(),
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
