@@ -321,9 +321,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             }
             return Err(failure);
         }
-        if self.is_cancelled() {
-            return Err(CallFailure::Cancelled);
-        }
         if self.must_wait_for_credit() {
             self.find_credit(conversation);
             if !self.must_wait_for_credit() {
@@ -338,6 +335,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if needs_more && !self.give_chunks(conversation, clock) {
             // The function is woken. Until it has run, this waits.
             return Ok(false);
+        }
+        // After the chunks before the notice are taken.
+        if self.is_cancelled() {
+            return Err(CallFailure::Cancelled);
         }
         Ok(has_room || has_more && self.write.is_empty())
     }
