@@ -69,10 +69,11 @@ fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
 fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
     explore_all(|| {
         let queue = queue(ConversationLimits {
-            push_queue: 10,
+            push_queue: 40,
             push_overflow: PushOverflow::Close,
             ..ConversationLimits::DEFAULT
         });
+        assert!(push(&queue, RequestNumber::NONE));
         scope(|threads| {
             threads.spawn(|| assert!(!push(&queue, RequestNumber::NONE)));
             // As `Outgoing::write_events` does.
