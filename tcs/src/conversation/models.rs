@@ -73,7 +73,8 @@ fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
             push_overflow: PushOverflow::Close,
             ..ConversationLimits::DEFAULT
         });
-        assert!(push(&queue, RequestNumber::NONE));
+        // It waits for its reply, and so nobody takes it.
+        assert!(push(&queue, queue.current_request()));
         scope(|threads| {
             threads.spawn(|| assert!(!push(&queue, RequestNumber::NONE)));
             // As `Outgoing::write_events` does.
