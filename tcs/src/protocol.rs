@@ -380,6 +380,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Returns the message to send when a connection opens.
     ///
+    /// A panic here, or as the message is written, ends only this connection.
+    ///
     /// Default: `None`. If you override this, set [`HAS_GREETING`](Self::HAS_GREETING) to `true`.
     fn greeting<'a>(
         &'a self,

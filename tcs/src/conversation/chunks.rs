@@ -96,9 +96,12 @@ impl Chunks {
     }
 
     /// Begins a block of `length` bytes. What is left of the one before is dropped, and so is the message of a `next`
-    /// that was dropped. After the end, there is none.
+    /// that was dropped. After the end, there is none, and between chunks that are announced, this does nothing.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
+        if inner.cursor.is_open {
+            return;
+        }
         inner.demand = None;
         inner.found.clear();
         let length = if inner.end.is_some() { 0 } else { length };
@@ -159,6 +162,11 @@ impl Chunks {
 impl Inner {
     /// Fills `batch` with what was found. If that is nothing, records the demand, and that the function waits.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
+        if self.cursor.is_open && demand != Demand::Messages {
+            // They were parsed together, including those after the one that the function has received last.
+            let text = "chunks that are announced have no block between them";
+            return Some(Err(ChunksEnd::Failed(text.to_owned())));
+        }
         if !self.found.is_empty() {
             batch.clear();
             swap(&mut self.found, batch);
@@ -256,6 +264,24 @@ mod tests {
             );
             assert_eq!(chunks.reset(), 0, "{end:?}");
         }
+    }
+
+    #[test]
+    fn chunks_that_are_announced_have_no_block_between_them() {
+        let chunks = Chunks::default();
+        assert!(receive(&chunks, Demand::Messages).is_pending());
+        let (_, mut batch, mut cursor) = chunks.demand().expect("it waits");
+        batch.push(b"a");
+        cursor.is_open = true;
+        assert!(chunks.give(batch, None, cursor));
+        chunks.begin_block(10);
+        let Poll::Ready(Err(ChunksEnd::Failed(_))) = receive(&chunks, Demand::Bytes(10)) else {
+            panic!("the chunk is taken for a block");
+        };
+        chunks.begin_block(0);
+        let received = receive(&chunks, Demand::Messages);
+        assert_eq!(received, Poll::Ready(Ok(b"a".to_vec())));
+        assert_eq!(chunks.reset(), 0);
     }
 
     #[test]

@@ -69,10 +69,12 @@ fn event_that_is_pushed_as_its_request_ends_follows_the_reply() {
 fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
     explore_all(|| {
         let queue = queue(ConversationLimits {
-            push_queue: 10,
+            push_queue: 40,
             push_overflow: PushOverflow::Close,
             ..ConversationLimits::DEFAULT
         });
+        // It waits for its reply, and so nobody takes it.
+        assert!(push(&queue, queue.current_request()));
         scope(|threads| {
             threads.spawn(|| assert!(!push(&queue, RequestNumber::NONE)));
             // As `Outgoing::write_events` does.

@@ -18,6 +18,9 @@ use crate::{
 /// The first member makes the group, and a group without members is forgotten, so names that strangers choose do
 /// not pile up. A connection can be in any number of groups.
 ///
+/// The names are hashed, compared and dropped under a lock, as those of a shared [`HashMap`] are, so this code of yours
+/// should be quick, and must not use the same groups. If it panics, the groups go on.
+///
 /// # Examples
 ///
 /// ```
@@ -161,6 +164,11 @@ impl<K, P> fmt::Debug for PushGroups<K, P> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        hash::Hasher,
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
+
     use super::*;
     use crate::conversation::push_group::tests::Room;
 
@@ -182,6 +190,25 @@ mod tests {
         assert_eq!((groups.member_count("tea"), groups.lock().len()), (1, 1));
         assert!(groups.leave("tea", &stays));
         assert_eq!((groups.member_count("tea"), groups.lock().len()), (0, 0));
+    }
+
+    #[test]
+    fn groups_go_on_after_the_hash_of_a_name_has_panicked() {
+        #[derive(PartialEq, Eq)]
+        struct Name(&'static str);
+        impl Hash for Name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                assert_ne!(self.0, "panic", "on purpose");
+                self.0.hash(state);
+            }
+        }
+        let (groups, member) = (PushGroups::<Name, Room>::new(), push());
+        assert!(groups.join(Name("tea"), &member));
+        let joined = catch_unwind(AssertUnwindSafe(|| groups.join(Name("panic"), &member)));
+        assert!(joined.is_err());
+        assert_eq!(groups.send(&Name("tea"), "hello").ok(), Some(1));
+        assert!(groups.join(Name("coffee"), &member) && groups.leave(&Name("tea"), &member));
+        assert_eq!(groups.lock().len(), 1);
     }
 
     #[test]

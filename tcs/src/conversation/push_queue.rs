@@ -33,6 +33,9 @@ const fn cost(event: &Bytes) -> usize {
 const KEPT_EVENTS: usize = 16;
 
 /// What happens to an event for which the queue of a connection has no room.
+///
+/// An event that alone is longer than the queue may be is not queued in any case, and its sender gets an error: the peer
+/// can do nothing about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PushOverflow {
@@ -152,7 +155,7 @@ impl PushQueue {
                     inner.events.push_back(event);
                 }
             }
-            (Err(_), PushOverflow::Close) => {
+            (Err(error), PushOverflow::Close) if !error.is_too_long() => {
                 inner.state = QueueState::Overflowed;
                 inner.clear();
             }
@@ -330,6 +333,10 @@ impl PushError {
         matches!(self.0, PushErrorKind::Closed)
     }
 
+    const fn is_too_long(&self) -> bool {
+        matches!(self.0, PushErrorKind::TooLong(_))
+    }
+
     /// Returns `true` if the queue of the connection has no room for the event.
     pub const fn is_full(&self) -> bool {
         matches!(
@@ -418,6 +425,20 @@ mod tests {
         assert!(!push(&queue, "b") && queue.is_closed());
         assert_eq!(queue.take_events(100, &mut Vec::new(), None), None);
         assert_eq!(queue.close(), 1);
+    }
+
+    #[test]
+    fn event_that_never_fits_drops_nothing_and_closes_nothing() {
+        for policy in [
+            PushOverflow::Reject,
+            PushOverflow::Close,
+            PushOverflow::DropOldest,
+        ] {
+            let queue = queue(40, policy);
+            assert!(push(&queue, "a") && !push(&queue, "longer than 8"));
+            assert!(!queue.is_closed(), "{policy:?}");
+            assert_eq!(taken(&queue, 100), ["a"]);
+        }
     }
 
     #[test]
@@ -542,7 +563,13 @@ mod tests {
             |queue| {
                 let _: u64 = queue.close();
             },
-            |queue| drop(queue.push(vec![0; 100].into(), RequestNumber::NONE)),
+            |queue| {
+                while queue
+                    .push(vec![0; 50].into(), RequestNumber::NONE)
+                    .0
+                    .is_ok()
+                {}
+            },
         ];
         for close in close {
             let queue = Arc::new(queue(100, PushOverflow::Close));

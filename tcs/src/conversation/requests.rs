@@ -124,8 +124,10 @@ impl<P: Receives> Requests<'_, P> {
     /// Receives a block of `length` bytes without a frame, which follows the request, or the message that was received
     /// last. Check the length before: a peer may have chosen it.
     ///
-    /// This is for framings of existing protocols, such as lines that announce a block. It is an error after chunks that
-    /// are announced, because those that have arrived are parsed together.
+    /// This is for framings of existing protocols, such as lines that announce a block. With
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed), a block can only come before the first chunk, and it is whatever
+    /// follows the request, even if the client has sent chunks. Between chunks and after them, [`Body::next`] returns an
+    /// error, and no bytes are skipped.
     ///
     /// # Examples
     ///
@@ -187,7 +189,8 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the input or the request ends before the block does, or after chunks that are announced.
+    /// Returns an error if the input or the request ends before the block does, or between chunks that are announced. The
+    /// next of these can then be received.
     ///
     /// # Cancel safety
     ///

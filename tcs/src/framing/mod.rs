@@ -131,9 +131,9 @@ use crate::Rejection;
 /// requests are written before the replies to earlier ones are read.
 ///
 /// A message that was written may be removed again before anything of it is sent, and the framing is not told: a request
-/// whose call is dropped, a reply that a rejection replaces. If one of several items, chunks or events cannot be written,
-/// all of them are removed, and those before it are written again. So a framing that numbers what it writes would skip
-/// numbers.
+/// whose call is dropped, a reply that a rejection replaces. If one of several items, chunks or events that were
+/// [announced](Self::announce) cannot be written, all of them are removed, and those before it are written again. So a
+/// framing that numbers what it writes would skip numbers.
 ///
 /// The [module](self) lists the framings of this library.
 ///

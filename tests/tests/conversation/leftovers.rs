@@ -212,6 +212,75 @@ async fn large_chunks_stay_within_the_memory_budget() {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
+/// Gives up a block after each of its chunks, and joins them.
+#[server_protocol(requests = &str)]
+async fn between(name: &str, mut more: Requests<'_, Between>) -> Result<String, String> {
+    let mut joined = name.to_owned();
+    while let Some(chunk) = more.next().await? {
+        joined.push_str(chunk);
+        let mut body = more.exactly(3);
+        if name == "asks " {
+            assert!(body.next().await.is_err(), "there is none");
+        }
+    }
+    Ok(joined)
+}
+
+#[tokio::test]
+async fn block_between_announced_chunks_drops_none_of_their_bytes() {
+    for name in ["drops ", "asks "] {
+        let parts = [
+            frame(name),
+            chunks(2),
+            frame("b"),
+            frame("c"),
+            chunks(1),
+            frame("d"),
+            control(0x84, ""),
+        ];
+        let reply = Heard::Message([name, "bcd"].concat().into_bytes());
+        // Also what has arrived together.
+        for parts in [&parts[..], &[parts.concat()]] {
+            let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Between), 1 << 10);
+            for part in parts {
+                within(peer.send(part)).await;
+                tokio::task::yield_now().await;
+            }
+            within(peer.send(frame("next "))).await;
+            within(peer.finish()).await;
+            assert_eq!(within(peer.hear()).await, reply);
+            assert_eq!(within(peer.hear()).await, Heard::message("next "));
+            assert_eq!(within(peer.hear()).await, Heard::End);
+            assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+        }
+    }
+}
+
+/// Takes a block before the chunks, and joins all.
+#[server_protocol(requests = &str)]
+async fn before(length: usize, mut more: Requests<'_, Before>) -> Result<String, String> {
+    let mut body = more.exactly(length);
+    let mut joined = String::new();
+    while let Some(piece) = body.next().await? {
+        joined.push_str(&String::from_utf8_lossy(piece));
+    }
+    drop(body);
+    while let Some(chunk) = more.next().await? {
+        joined.push_str(chunk);
+    }
+    Ok(joined)
+}
+
+#[tokio::test]
+async fn block_before_announced_chunks_is_what_follows_the_request() {
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Before), 1 << 10);
+    let upload = [chunks(1), frame("chunk"), control(0x84, "")].concat();
+    within(peer.send([&frame("5")[..], b"bytes", &upload].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("byteschunk"));
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
 /// Receives a chunk, until its gate is open.
 #[server_protocol(requests = &[u8])]
 async fn hold(
@@ -228,7 +297,6 @@ async fn hold(
     assert_ne!(name, "panic", "on purpose");
     if length == 0 {
         // It does not ask any more.
-        drop(more.exactly(0));
         gates.of("given up").pass().await;
     }
     Ok(format!("{name} {length}"))

@@ -16,4 +16,5 @@ mod multiplexed;
 mod pushes;
 mod requests;
 mod streams;
+mod unsendable;
 mod upgrade;

@@ -12,7 +12,7 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Rejection,
     format::Plain,
     framing::{Framing, LengthPrefixed, Lines},
-    protocol::{Context, Replies, SendError, ServerProtocol, Streams},
+    protocol::{Context, Receives, Replies, Requests, SendError, ServerProtocol, Streams},
     server_protocol,
 };
 use tcs_tests::{
@@ -504,5 +504,85 @@ async fn function_with_a_session_is_not_cancelled() {
     for count in ["1", "2"] {
         let end = within(hear_the_end(&mut peer)).await;
         assert_eq!(end, message(count));
+    }
+}
+
+/// Sends an item, and joins the chunks of its request.
+#[server_protocol(replies = &str, requests = &str)]
+async fn both(
+    name: &str,
+    mut out: Replies<'_, Both>,
+    mut more: Requests<'_, Both>,
+) -> Result<String, String> {
+    out.send("item").await?;
+    join_all(name, &mut more).await
+}
+
+/// The same with a session, which would be lost.
+#[server_protocol(replies = &str, requests = &str)]
+async fn counted_both(
+    name: &str,
+    #[session] requests: &mut u32,
+    mut out: Replies<'_, CountedBoth>,
+    mut more: Requests<'_, CountedBoth>,
+) -> Result<String, String> {
+    *requests += 1;
+    out.send("item").await?;
+    join_all(name, &mut more).await
+}
+
+async fn join_all<P>(name: &str, more: &mut Requests<'_, P>) -> Result<String, String>
+where
+    P: for<'a> Receives<Format = Plain, Chunk<'a> = &'a str>,
+{
+    let mut joined = name.to_owned();
+    while let Some(chunk) = more.next().await? {
+        joined.push_str(chunk);
+    }
+    Ok(joined)
+}
+
+#[tokio::test]
+async fn function_that_waits_for_a_chunk_is_cancelled() {
+    let chunks = |count| [&[0x80, 0, 0, 5, 0x83, 0, 0, 0][..], &[count]].concat();
+    let cancel = control(0x87, "");
+    // What has come of the chunks, and what still comes.
+    for (before, late) in [
+        (vec![], vec![]),
+        (chunks(2), frame("late")),
+        ([chunks(2), frame("b")].concat(), frame("late")),
+        ([chunks(1), frame("b")].concat(), vec![]),
+    ] {
+        let sent = [&frame("a")[..], &before, &cancel].concat();
+        for cut in 0..=sent.len() {
+            let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Both), 1 << 10);
+            within(peer.send(&sent[..cut])).await;
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            within(peer.send(&sent[cut..])).await;
+            let end = within(hear_the_end(&mut peer)).await;
+            assert_eq!(end.0, Some(0x07), "{before:?}, {cut}: {end:?}");
+            let rest = [&late[..], &control(0x84, ""), &frame("next")].concat();
+            within(peer.send(rest)).await;
+            within(peer.finish()).await;
+            let end = within(hear_the_end(&mut peer)).await;
+            assert_eq!(end, message("next"), "{before:?}, {cut}");
+            drop(peer);
+            let requests = within(serving).await.expect("no panic").requests;
+            assert_eq!((requests.received, requests.served), (2, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn function_with_a_session_that_waits_for_a_chunk_goes_on() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(CountedBoth), 1 << 10);
+    let (cancel, chunk) = (control(0x87, ""), [0x80, 0, 0, 5, 0x83, 0, 0, 0, 1]);
+    within(peer.send([&frame("a")[..], &cancel, &chunk, &frame("b"), &cancel].concat())).await;
+    within(peer.send([control(0x84, ""), frame("next")].concat())).await;
+    within(peer.finish()).await;
+    for reply in ["ab", "next"] {
+        assert_eq!(within(hear_the_end(&mut peer)).await, message(reply));
     }
 }

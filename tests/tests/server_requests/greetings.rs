@@ -1,6 +1,9 @@
 //! What a server does when a connection opens, before it is asked.
 
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, Peer, Rejection, Response,
@@ -10,7 +13,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, code, each_kind, frame, gate, over_each, within,
+    Act, Gate, Heard, Kind, Listening, Over, Place, code, each_kind, frame, gate, over_each, within,
 };
 
 each_kind!(
@@ -168,4 +171,48 @@ async fn greeting_that_closes_the_connection_ends_with_a_final_rejection(over: O
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(place.requests().await.received, 0);
+}
+
+/// Its first greeting panics.
+#[derive(Default)]
+struct Shy(AtomicBool);
+
+impl ServerProtocol for Shy {
+    type Framing = Lines;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    const HAS_GREETING: bool = true;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    fn greeting<'a>(&'a self, _peer: &'a Peer, (): &'a mut ()) -> Option<impl Encode<Plain>> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "on purpose");
+        Some("hello")
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        _: Context<'a, ()>,
+        line: &'a str,
+    ) -> Result<&'a str, Rejection> {
+        Ok(line)
+    }
+}
+
+#[tokio::test]
+async fn greeting_that_panics_ends_only_its_connection() {
+    let server = ConcurrentServer::new(Shy::default()).max_connections(1);
+    let server = Listening::start(Over::Tcp, server).await;
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.rest()).await, b"");
+    // Its place is free again.
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.receive(6)).await, b"hello\n");
+    drop(peer);
+    server.handle().stop();
+    let connections = within(server.finished()).await.connections;
+    assert_eq!((connections.accepted, connections.closed), (2, 2));
 }

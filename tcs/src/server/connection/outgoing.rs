@@ -113,46 +113,52 @@ impl<F: Framing> Outgoing<'_, F> {
     ) -> (usize, Option<FrameError>) {
         self.write.prepare();
         let start = self.write.end();
-        let count = messages.len();
-        let failed = self.try_write_announced(announcement, count, messages.clone());
-        let Some((framed, error)) = failed else {
-            return (count, None);
-        };
-        // The announcement counts messages that are not there.
-        self.write.remove_from(start);
-        if framed > 0 {
-            let failed = self.try_write_announced(announcement, framed, messages.take(framed));
-            debug_assert!(failed.is_none(), "they were framed before");
+        let is_announced = self.announce(announcement, messages.len());
+        let (framed, error) = self.write_messages(messages.clone());
+        if error.is_some() && is_announced {
+            // The announcement counts messages that are not there. Without one, those that are framed stay: the framing
+            // may count them itself.
+            self.write.remove_from(start);
+            if framed > 0 {
+                self.announce(announcement, framed);
+                let (_, error) = self.write_messages(messages.take(framed));
+                debug_assert!(error.is_none(), "they were framed before");
+            }
         }
-        (framed, Some(error))
+        (framed, error)
     }
 
-    /// Frames `count` messages. Returns the error of the first that cannot be framed, and how many are before it.
-    fn try_write_announced<'m>(
-        &mut self,
-        announcement: Announcement,
-        count: usize,
-        messages: impl Iterator<Item = &'m [u8]>,
-    ) -> Option<(usize, FrameError)> {
+    /// Appends a notice that `count` messages follow. Returns `false` if the framing has none.
+    fn announce(&mut self, announcement: Announcement, count: usize) -> bool {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let framing = self.framing.get_mut();
         self.write
-            .append(|out| framing.announce(out, announcement, count));
-        for (position, message) in messages.enumerate() {
-            let limit = self.io.registration.limits().reply_len();
-            let framed = self.write.message(framing, limit, |out| {
+            .append(|out| framing.announce(out, announcement, count))
+    }
+
+    /// Frames messages up to the first that cannot be framed. Returns how many there are, and the error of that one.
+    fn write_messages<'m>(
+        &mut self,
+        messages: impl Iterator<Item = &'m [u8]>,
+    ) -> (usize, Option<FrameError>) {
+        let framing = self.framing.get_mut();
+        let limit = self.io.registration.limits().reply_len();
+        let mut framed = 0;
+        for message in messages {
+            let written = self.write.message(framing, limit, |out| {
                 out.put(message);
                 Ok(())
             });
-            if let Err(Exception { outcome, .. }) = framed {
+            if let Err(Exception { outcome, .. }) = written {
                 let error = match outcome {
                     EncodeOutcome::Unsendable(error) => error.of_reply(),
                     // It is neither an error nor empty, and encoding it does not fail.
                     _ => FrameError::out_of_memory(message.len()),
                 };
-                return Some((position, error));
+                return (framed, Some(error));
             }
+            framed += 1;
         }
-        None
+        (framed, None)
     }
 }

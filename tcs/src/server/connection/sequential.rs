@@ -321,9 +321,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             }
             return Err(failure);
         }
-        if self.is_cancelled() {
-            return Err(CallFailure::Cancelled);
-        }
         if self.must_wait_for_credit() {
             self.find_credit(conversation);
             if !self.must_wait_for_credit() {
@@ -332,12 +329,16 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 return Ok(false);
             }
         }
-        // The stream was not polled for more then.
-        let has_room = needs_more && self.ahead.is_full();
+        // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
+        let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
         // What the wait has read.
         if needs_more && !self.give_chunks(conversation, clock) {
             // The function is woken. Until it has run, this waits.
             return Ok(false);
+        }
+        // After the chunks before the notice are taken.
+        if self.is_cancelled() {
+            return Err(CallFailure::Cancelled);
         }
         Ok(has_room || has_more && self.write.is_empty())
     }

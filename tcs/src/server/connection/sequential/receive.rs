@@ -25,7 +25,17 @@ const MAX_BYTES: usize = 64 * 1024;
 /// How many messages a function gets at once.
 const MAX_MESSAGES: usize = 256;
 
+/// The kind of the notice that the client no longer wants the reply.
+const CANCEL: FrameKind = FrameKind::Control(RequestNotice::Cancel.code());
+
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
+    /// Whether a notice of the client may drop a function. With ids, it drops functions that run side by side. A session
+    /// would be lost with the function.
+    const CAN_BE_CANCELLED: bool = P::Framing::HAS_REJECTION_FRAME
+        && P::Framing::PARSE_IS_IDEMPOTENT
+        && !P::Framing::HAS_IDS
+        && size_of::<P::Session>() == 0;
+
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
     /// for it.
     #[cold]
@@ -109,11 +119,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         cursor: &mut ChunkCursor,
     ) -> Option<ChunksEnd> {
         match demand {
-            // They were parsed together, including those after the one that the function has received last.
-            Demand::Bytes(_) if cursor.is_open => {
-                let text = "chunks that are announced have no block after them";
-                Some(ChunksEnd::Failed(text.to_owned()))
-            }
             _ if cursor.skip > 0 => self.truncated(),
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
@@ -129,7 +134,15 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             Demand::Messages => {
                 let limit = self.shared.limits.max_frame_len;
                 let is_open = &mut cursor.is_open;
-                let (consumed, end) = parse_chunks(self.framing, self.ahead, limit, batch, is_open);
+                let can_be_cancelled = Self::CAN_BE_CANCELLED;
+                let (consumed, end) = parse_chunks(
+                    self.framing,
+                    self.ahead,
+                    limit,
+                    batch,
+                    is_open,
+                    can_be_cancelled,
+                );
                 let arrived = min(consumed, self.ahead.len());
                 self.ahead.consume(arrived);
                 cursor.skip = consumed - arrived;
@@ -177,24 +190,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// there, and is ignored when it is its turn.
     #[cold]
     pub(super) fn is_cancelled(&mut self) -> bool {
-        // With ids, functions are cancelled that run side by side. A session would be lost with the function.
-        let can_be = P::Framing::HAS_REJECTION_FRAME
-            && P::Framing::PARSE_IS_IDEMPOTENT
-            && !P::Framing::HAS_IDS
-            && size_of::<P::Session>() == 0;
-        if !can_be || self.ahead.len() == 0 && !self.frames.has_started() {
+        if !Self::CAN_BE_CANCELLED || self.ahead.len() == 0 && !self.frames.has_started() {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
-        // Another one, because the requests are parsed again.
-        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
+        // The framing itself: it finds the same frame again when it is its turn.
+        let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {
             self.move_rest_ahead();
+            let framing = self.framing.get_mut();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
-        let cancel = FrameKind::Control(RequestNotice::Cancel.code());
-        matches!(next, Ok(Some(parsed)) if parsed.kind() == cancel)
+        matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL)
     }
 
     /// Returns the end of an input that has ended too early.
@@ -204,14 +212,16 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     }
 }
 
-/// Takes chunks off the bytes that were read ahead, and records whether their end is missing. Returns how many bytes they
-/// have, some of them to come, and the end, if there is one after them.
+/// Takes chunks off the bytes that were read ahead, up to a notice that the function is cancelled, if it can be. Records
+/// whether their end is missing. Returns how many bytes they have, some of them to come, and the end, if there is one
+/// after them.
 fn parse_chunks<F: Framing>(
     framing: &mut ConnectionFraming<F>,
     ahead: &ReadAhead,
     limit: usize,
     batch: &mut Messages,
     is_open: &mut bool,
+    can_be_cancelled: bool,
 ) -> (usize, Option<ChunksEnd>) {
     if F::HAS_VALUES {
         let text = "this framing makes values, which are not received one by one";
@@ -264,6 +274,8 @@ fn parse_chunks<F: Framing>(
             FrameKind::Control(..0x80) | FrameKind::Announced(_) => {
                 break Some(ChunksEnd::Complete);
             }
+            // It stays there, and the function is dropped.
+            CANCEL if can_be_cancelled => break None,
             FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
             FrameKind::Skip => {}
         }
@@ -340,7 +352,8 @@ mod tests {
         let mut ahead = ReadAhead::default();
         ahead.prepend(bytes, has_ended);
         let (mut batch, mut is_open) = (Messages::default(), false);
-        let (consumed, end) = parse_chunks(&mut framing, &ahead, 100, &mut batch, &mut is_open);
+        let (consumed, end) =
+            parse_chunks(&mut framing, &ahead, 100, &mut batch, &mut is_open, true);
         let chunks = batch
             .iter()
             .map(|chunk| String::from_utf8_lossy(chunk).into_owned());
@@ -385,6 +398,17 @@ mod tests {
     fn next_request_ends_the_chunks() {
         let found = find::<LengthPrefixed>(b"\0\0\0\x04next", false);
         assert_eq!((found.rest, found.end), (8, Some(ChunksEnd::Complete)));
+    }
+
+    #[test]
+    fn chunks_behind_a_cancel_are_not_looked_for() {
+        let cancel = b"\x80\0\0\x01\x87";
+        let bytes = [ONE_CHUNK, b"\0\0\0\x01a", cancel, ONE_CHUNK, b"\0\0\0\x01b"].concat();
+        for has_ended in [false, true] {
+            let rest = cancel.len() + ONE_CHUNK.len() + 5;
+            let expected = found(&["a"], rest, None, true);
+            assert_eq!(find::<LengthPrefixed>(&bytes, has_ended), expected);
+        }
     }
 
     #[test]
