@@ -2,9 +2,13 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -31,12 +35,24 @@ use tokio::{
 /// No reply takes longer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Echoes the messages of all connections, on threads of its own, until the process ends.
-fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let addr = listener.local_addr().expect("it listens");
+/// Echoes the messages of all connections, on threads of its own, until it is dropped.
+struct Echo {
+    addr: SocketAddr,
+    has_ended: Arc<AtomicBool>,
+}
+
+fn echo() -> Echo {
+    let (listener, addr) = silent();
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let server = Echo {
+        addr,
+        has_ended: Arc::clone(&has_ended),
+    };
     thread::spawn(move || {
         for stream in listener.incoming() {
+            if has_ended.load(Ordering::Relaxed) {
+                return;
+            }
             let mut stream = stream.expect("a peer");
             thread::spawn(move || {
                 let mut bytes = [0; 4_096];
@@ -46,7 +62,15 @@ fn echo() -> SocketAddr {
             });
         }
     });
-    addr
+    server
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        // It waits for a peer.
+        drop(TcpStream::connect(self.addr));
+    }
 }
 
 /// Accepts connections, and says nothing.
@@ -92,12 +116,13 @@ fn each_method_works(addr: SocketAddr) {
 
 #[test]
 fn calls_block_a_thread_without_a_runtime() {
-    each_method_works(echo());
+    each_method_works(echo().addr);
 }
 
 #[test]
 fn calls_work_where_a_runtime_allows_to_block() {
-    let addr = echo();
+    let server = echo();
+    let addr = server.addr;
     let runtime = multi_thread();
     runtime.block_on(async {
         let called = spawn_blocking(move || each_method_works(addr));
@@ -162,7 +187,8 @@ fn each_method_refuses(addr: SocketAddr, mut connection: Connection, channel: &C
 
 #[test]
 fn each_method_returns_an_error_in_async_code() {
-    let addr = echo();
+    let server = echo();
+    let addr = server.addr;
     let channel: Channel = Channel::connect(addr).expect("it listens");
     let connect = || Connection::connect(addr).expect("it listens");
     for runtime in [current_thread(), multi_thread()] {
@@ -190,7 +216,8 @@ impl Drop for CallsOnDrop {
 
 #[test]
 fn drop_in_async_code_does_not_panic() {
-    let addr = echo();
+    let server = echo();
+    let addr = server.addr;
     let (sender, results) = mpsc::channel();
     for runtime in [current_thread(), multi_thread()] {
         let mut connection: Connection = Connection::connect(addr).expect("it listens");
@@ -228,7 +255,8 @@ fn drop_in_async_code_does_not_panic() {
 
 #[test]
 fn threads_share_a_channel() {
-    let channel: Channel = Channel::connect(echo()).expect("it listens");
+    let server = echo();
+    let channel: Channel = Channel::connect(server.addr).expect("it listens");
     thread::scope(|scope| {
         for thread in 0..8 {
             let channel = &channel;
@@ -246,7 +274,8 @@ fn threads_share_a_channel() {
 
 #[test]
 fn channel_that_connects_lazily_connects_in_the_first_call() {
-    let addr = echo();
+    let server = echo();
+    let addr = server.addr;
     let lazy = ChannelOptions::new(addr).connect_lazily();
     let channel = Channel::from(lazy.expect("good options"));
     assert_eq!(channel.state().connects, 0);
@@ -261,7 +290,8 @@ fn channel_that_connects_lazily_connects_in_the_first_call() {
 
 #[test]
 fn channel_of_a_runtime_that_has_ended_connects_again() {
-    let addr = echo();
+    let server = echo();
+    let addr = server.addr;
     let runtime = multi_thread();
     let connected = runtime.block_on(within(tcs::Channel::connect(addr)));
     let channel = Channel::from(connected.expect("it listens"));
@@ -355,7 +385,7 @@ async fn relayed(addr: SocketAddr, limit: Duration) -> [String; 2] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn blocking_protocol_functions_call_other_servers() {
-    let replies = relayed(echo(), LIMIT).await;
+    let replies = relayed(echo().addr, LIMIT).await;
     assert_eq!(replies, ["channel", "connection"]);
 }
 
@@ -393,9 +423,10 @@ fn program_ends_while_its_channel_is_open() {
         Box::leak(Box::new((connection, channel)));
         return;
     }
+    let server = echo();
     let mut program = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", name, "--nocapture"])
-        .env(ADDR, echo().to_string())
+        .env(ADDR, server.addr.to_string())
         .stdout(Stdio::null())
         .spawn()
         .expect("it starts");
@@ -414,7 +445,8 @@ fn program_ends_while_its_channel_is_open() {
 #[test]
 #[should_panic(expected = "Cannot start a runtime from within a runtime")]
 fn call_in_unconstrained_code_panics_and_does_not_hang() {
-    let channel: Channel = Channel::connect(echo()).expect("it listens");
+    let server = echo();
+    let channel: Channel = Channel::connect(server.addr).expect("it listens");
     let call = async { channel.call::<Owned>("a") };
     let called = current_thread().block_on(tokio::task::unconstrained(call));
     drop(called);
