@@ -560,7 +560,7 @@ pub mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use client::{channel::Channel, connection::Connection, exchange::Client};
+pub use client::{channel::Channel, connection::Connection, one_shot::Client};
 pub use context::ConnectionInfo;
 pub(crate) use context::FromContext;
 pub use conversation::Response;

@@ -2,14 +2,17 @@
 
 use std::{
     future::poll_fn,
+    panic::catch_unwind,
     pin::pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::Notify,
     task::yield_now,
+    time::sleep,
 };
 
 use crate::{Error, Result};
@@ -24,6 +27,14 @@ pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<(
         Instead::Nothing => "",
     };
     Err(Error::outside_runtime(called, instead))
+}
+
+/// Returns an error if there is no runtime, or if it has no clock.
+pub(crate) fn inside_runtime_with_clock(called: &'static str) -> Result<()> {
+    inside_runtime(called, Instead::Nothing)?;
+    // tokio does not say it in another way. The text of its panic goes to the panic hook, and names the cure as well.
+    let timer = catch_unwind(|| drop(sleep(Duration::ZERO)));
+    timer.map_err(|_| Error::without_clock(called))
 }
 
 /// What to call instead if there is no runtime.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use serde_json::Value;
 use tcs::{
     RejectionKind,
-    framing::{Announcement, Exchanges, Notice, Side},
+    framing::{Announcement, Exchanges, RequestNotice, Side},
     transport::Stream,
 };
 use tokio::time::{Instant, timeout};
@@ -214,7 +214,7 @@ impl Session<'_> {
             let limit = u32::try_from(self.args.timeout.as_millis()).unwrap_or(u32::MAX);
             self.wire.queue_with(|framing, out| {
                 framing.set_id(number);
-                framing.notice(Notice::Deadline(limit), out)
+                framing.notice(RequestNotice::Deadline(limit), out)
             });
         }
         self.wire.queue(request, number)?;
@@ -272,8 +272,8 @@ impl Session<'_> {
         }
         let received = self.uncredited.entry(id).or_default();
         *received += length;
-        if *received >= Notice::INITIAL_CREDIT as usize / 2 {
-            let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
+        if *received >= RequestNotice::INITIAL_CREDIT as usize / 2 {
+            let credit = RequestNotice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
             self.wire.queue_with(|framing, out| {
                 framing.set_id(id);

@@ -5,7 +5,8 @@ use std::{fmt, ops::Range};
 use tcs::{
     Rejection,
     framing::{
-        Announcement, Exchanges, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+        Announcement, Exchanges, FrameError, FrameKind, Framing, Input, ParsedFrame, RequestNotice,
+        Side,
     },
 };
 
@@ -30,7 +31,7 @@ pub(super) trait DynFraming: Send {
     fn announce(&mut self, _out: &mut Vec<u8>, _what: Announcement, _count: u32) -> bool {
         false
     }
-    fn notice(&mut self, _out: &mut Vec<u8>, _notice: Notice) -> bool {
+    fn notice(&mut self, _out: &mut Vec<u8>, _notice: RequestNotice) -> bool {
         false
     }
     fn id(&self) -> u32 {
@@ -64,7 +65,7 @@ impl<F: Framing> DynFraming for F {
     fn announce(&mut self, out: &mut Vec<u8>, what: Announcement, count: u32) -> bool {
         Framing::announce(self, out, what, count)
     }
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         Framing::notice(self, out, notice)
     }
     fn id(&self) -> u32 {
@@ -213,7 +214,7 @@ impl AnyFraming {
     }
 
     /// Appends a notice of a client. Returns `false` if the framing has none.
-    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn notice(&mut self, notice: RequestNotice, out: &mut Vec<u8>) -> bool {
         self.writer().notice(out, notice)
     }
 

@@ -16,7 +16,7 @@ pub(crate) use frames::{Arrival, Frames};
 pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
 pub(crate) use pool::MessageBytes;
 pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
-pub(crate) use write::{Unusual, WriteBuffer};
+pub(crate) use write::{Exception, WriteBuffer};
 
 use pool::{Pool, is_poolable};
 

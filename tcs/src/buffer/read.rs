@@ -184,7 +184,7 @@ impl ReadBuffer {
                 place,
                 _reserved: self.reserved.take(),
             };
-            self.drop_reservation();
+            self.shrink_limit_to_pool();
             return Ok(message);
         }
         let length = place.len();
@@ -256,7 +256,7 @@ impl ReadBuffer {
         // First what was read ahead: it is older than anything that is still in the socket.
         self.make_room()?;
         if !ahead.is_unused() {
-            self.take_ahead(ahead);
+            self.take_what_fits(ahead);
             return Poll::Ready(Ok(0));
         }
         // It reads into the uninitialized room of the buffer, so nothing is zeroed before, and nothing copied
@@ -280,9 +280,9 @@ impl ReadBuffer {
     }
 
     /// Takes what was read ahead, as far as there is room for it.
-    pub(crate) fn fill_from(&mut self, ahead: &mut ReadAhead) -> Result<(), ReadError> {
+    pub(crate) fn take_from_ahead(&mut self, ahead: &mut ReadAhead) -> Result<(), ReadError> {
         self.make_room()?;
-        self.take_ahead(ahead);
+        self.take_what_fits(ahead);
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl ReadBuffer {
 
     /// Takes as many of the bytes that were read ahead as there is room for.
     #[cold]
-    fn take_ahead(&mut self, ahead: &mut ReadAhead) {
+    fn take_what_fits(&mut self, ahead: &mut ReadAhead) {
         self.read_ahead_at = ahead.first_read();
         self.read_state = ahead.move_to(&mut self.buffer);
         if self.position.skip > 0 {
@@ -360,13 +360,13 @@ impl ReadBuffer {
         self.buffer = small;
         self.position.start = 0;
         if capacity <= pool::LARGEST && self.reserved.is_some() {
-            self.drop_reservation();
+            self.shrink_limit_to_pool();
         }
     }
 
     /// Gives the reserved memory back. The buffer must not be larger than the pool keeps.
     #[cold]
-    fn drop_reservation(&mut self) {
+    fn shrink_limit_to_pool(&mut self) {
         self.reserved = None;
         self.max_capacity = pool::LARGEST;
     }
@@ -386,7 +386,7 @@ impl ReadBuffer {
         self.read_ahead_at = None;
         if self.reserved.is_some() {
             pool::put(&mut self.buffer);
-            self.drop_reservation();
+            self.shrink_limit_to_pool();
         }
     }
 

@@ -47,13 +47,13 @@ pub(crate) struct WriteBuffer {
 
 /// What became of a message, unless it is an ordinary one. An ordinary one is written, and the connection continues.
 #[derive(Debug)]
-pub(crate) struct Unusual {
+pub(crate) struct Exception {
     pub(crate) outcome: EncodeOutcome,
     /// What the connection does afterwards.
     pub(crate) after: After,
 }
 
-impl Unusual {
+impl Exception {
     /// Creates the outcome of a message at `start`, after which the connection continues.
     pub(crate) fn written(start: usize) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl WriteBuffer {
 
     /// Appends frames that were sent, if all in the buffer were, and if there is room. Returns `true` if they were
     /// appended.
-    pub(crate) fn append_sent(&mut self, frames: &[u8]) -> bool {
+    pub(crate) fn keep_sent(&mut self, frames: &[u8]) -> bool {
         // It must not reallocate: this keeps what was sent for a retry, and memory that grows for that has no
         // limit.
         let room = self.buffer.capacity() - self.buffer.len();
@@ -152,10 +152,7 @@ impl WriteBuffer {
 
     /// Appends a frame that the peer skips, if the framing has one.
     pub(crate) fn ping<F: Framing>(&mut self, framing: &mut F) {
-        self.prepare();
-        if framing.ping(&mut self.buffer) {
-            self.committed = self.buffer.len();
-        }
+        self.append(|out| framing.ping(out));
     }
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer, and the connection
@@ -167,7 +164,7 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), Exception> {
         // The frame is written in place, header first, so a message is copied once: from the value into this
         // buffer.
         framing.begin(&mut self.buffer);
@@ -188,13 +185,13 @@ impl WriteBuffer {
             };
             EncodeOutcome::Unsendable(error)
         };
-        Err(self.unusual(outcome))
+        Err(self.exception(outcome))
     }
 
     /// Frames a message that was encoded before, whole or not at all.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `message`")]
-    pub(crate) fn encoded<F: Framing>(
+    pub(crate) fn append_encoded<F: Framing>(
         &mut self,
         framing: &mut F,
         message: &[u8],
@@ -238,11 +235,11 @@ impl WriteBuffer {
 
     /// Removes what is not a complete frame. Returns the outcome with what the connection does afterwards.
     #[cold]
-    fn unusual(&mut self, outcome: EncodeOutcome) -> Unusual {
+    fn exception(&mut self, outcome: EncodeOutcome) -> Exception {
         self.buffer.truncate(self.committed);
         // Taken, so that it is not that of the next message as well.
         let after = std::mem::take(&mut self.after);
-        Unusual { outcome, after }
+        Exception { outcome, after }
     }
 
     /// Removes the frames from a position on that [`message`](Self::message) has returned, before they are sent.

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::{ConnectionFraming, Framing, RequestNotice},
     limit::assert_parameters,
     runtime::poll_once,
     transport::Stream,
@@ -60,11 +60,20 @@ pub(super) struct Exchanges<F> {
     is_stream: bool,
     /// Whether a message was received without a request.
     is_greeted: bool,
-    /// Set while chunks follow the request in flight, and their end was not queued: whether the framing distinguishes them
-    /// from requests. No other exchange can follow it.
-    has_announced_chunks: Option<bool>,
+    chunks: Chunks,
     /// The events that have arrived, and were not received.
     events: EventQueue,
+}
+
+/// Whether the request in flight is followed by chunks whose end was not queued. No other exchange can begin before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunks {
+    /// There are none.
+    None,
+    /// The framing announces them, so the server distinguishes them from requests.
+    Announced,
+    /// They look like requests.
+    Unannounced,
 }
 
 impl<F: Framing> Exchanges<F> {
@@ -83,7 +92,7 @@ impl<F: Framing> Exchanges<F> {
             peer,
             options,
             is_greeted: false,
-            has_announced_chunks: None,
+            chunks: Chunks::None,
             events: EventQueue::default(),
         }
     }
@@ -206,7 +215,11 @@ impl<F: Framing> Exchanges<F> {
     pub(super) fn begin_chunks(&mut self) {
         // Until there are some, or their end, the server knows that they are to come.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
-        self.has_announced_chunks = Some(is_announced);
+        self.chunks = if is_announced {
+            Chunks::Announced
+        } else {
+            Chunks::Unannounced
+        };
     }
 
     /// Queues a chunk of the last request, whole or not at all.
@@ -222,8 +235,9 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<CallDeadline>,
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
-        self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
-        self.has_announced_chunks = None;
+        self.wire
+            .notice(self.framing.get_mut(), RequestNotice::ChunksEnd);
+        self.chunks = Chunks::None;
         self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;
         self.message_in(received)
@@ -232,13 +246,14 @@ impl<F: Framing> Exchanges<F> {
     /// Notes that the server has answered before the end of the chunks.
     #[cold]
     pub(super) fn note_early_answer(&mut self) {
-        if self.has_announced_chunks == Some(false) {
+        if self.chunks == Chunks::Unannounced {
+            // It would take those that were sent, and their end, for requests.
             let reason = "the server answered an upload before its end";
             self.wire.end_sending(Fault::Broken(reason));
         }
         // Unless it is an item of a streamed reply, whose end is to come.
         if self.in_flight.is_empty() {
-            self.has_announced_chunks = None;
+            self.chunks = Chunks::None;
         }
     }
 

@@ -9,9 +9,9 @@ use std::{
 
 use crate::{
     Error, Result,
-    buffer::{Unusual, WriteBuffer},
+    buffer::{Exception, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{Announcement, Framing, Input, Notice, ReadState, Side},
+    framing::{Announcement, Framing, Input, ReadState, RequestNotice, Side},
     transport::Stream,
 };
 
@@ -49,7 +49,8 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        if let Err(Unusual { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode) {
+        if let Err(Exception { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode)
+        {
             not_encoded(outcome)?;
         }
         Ok(offset)
@@ -65,7 +66,7 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        match self.buffer.encoded(framing, request) {
+        match self.buffer.append_encoded(framing, request) {
             Ok(()) => Ok(offset),
             Err(error) => Err(Error::unsendable(error)),
         }
@@ -77,7 +78,7 @@ impl RequestQueue {
     }
 
     /// Adds a notice about a request, if the framing has one.
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
         self.buffer.append(|out| framing.notice(out, notice));
     }
 
@@ -98,7 +99,7 @@ impl RequestQueue {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: Notice,
+        notice: RequestNotice,
     ) -> u64 {
         let end = self.end_offset();
         let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
@@ -197,7 +198,7 @@ impl SentRequests {
         }
         if bytes.len() <= MAX_COPIED
             && let Some(last) = self.0.back_mut()
-            && last.buffer.append_sent(bytes)
+            && last.buffer.keep_sent(bytes)
         {
             // A buffer for each small request would be much more memory than the request.
             last.offset = queue.end_offset();

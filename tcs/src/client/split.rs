@@ -449,8 +449,10 @@ impl<F: Framing> SharedExchanges<F> {
                         return Poll::Ready(Err(exchanges.fail(fault)));
                     }
                 }
-                _ if awaits_greeting => {
+                received if awaits_greeting => {
                     exchanges.note_greeting();
+                    // A rejection in its place is told once. The next request may be answered.
+                    exchanges.message_in(received).map_err(Error::not_sent)?;
                     // The sender waits for it.
                     cx.waker().wake_by_ref();
                 }

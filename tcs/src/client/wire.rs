@@ -40,9 +40,9 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{Announcement, ConnectionFraming, Framing, Notice},
+    framing::{Announcement, ConnectionFraming, Framing, RequestNotice},
     runtime::wake_after_others,
-    transport::{Stream, explained},
+    transport::{Stream, explain_if_tls},
 };
 
 /// How often a connection yields and reads again after an error of sending. With one read, it could miss a
@@ -145,7 +145,7 @@ impl Wire {
 
     /// Queues a notice about a request, if the framing has one.
     #[cold]
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
         self.requests.notice(framing, notice);
     }
 
@@ -175,7 +175,7 @@ impl Wire {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: Notice,
+        notice: RequestNotice,
     ) -> u64 {
         self.requests.notice_before(offset, framing, notice)
     }
@@ -287,7 +287,7 @@ impl Wire {
     pub(super) fn close(&mut self, fault: Arc<Fault>) {
         self.fault = Some(fault);
         self.sending = Sending::Closed;
-        drop(self.stream.take_inner());
+        drop(self.stream.take());
         self.drop_requests();
         self.replies = Replies::default();
     }
@@ -395,7 +395,7 @@ impl Wire {
     #[inline]
     fn record(&mut self, read: io::Result<()>) {
         if let Err(error) = read {
-            self.fault = Some(self.fault_or(Fault::Read(clone_io_error(&explained(error)))));
+            self.fault = Some(self.fault_or(Fault::Read(clone_io_error(&explain_if_tls(error)))));
         }
     }
 
@@ -410,7 +410,7 @@ impl Wire {
             self.sent_requests.as_mut()
         )) {
             self.stop(
-                Fault::Write(clone_io_error(&explained(error))),
+                Fault::Write(clone_io_error(&explain_if_tls(error))),
                 READ_RETRIES,
             );
         } else if matches!(self.sending, Sending::ShuttingDown) {

@@ -2,7 +2,7 @@
 
 use super::staged_items::FULL;
 use crate::{
-    framing::Notice,
+    framing::RequestNotice,
     sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Credit {
 impl Default for Credit {
     fn default() -> Self {
         Self {
-            left: AtomicI64::new(Notice::INITIAL_CREDIT.into()),
+            left: AtomicI64::new(RequestNotice::INITIAL_CREDIT.into()),
             searched: AtomicUsize::new(0),
         }
     }
@@ -56,7 +56,8 @@ impl Credit {
 
     /// Begins the next request.
     pub(super) fn restart(&self) {
-        self.left.store(Notice::INITIAL_CREDIT.into(), Relaxed);
+        self.left
+            .store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
         self.set_searched(0);
     }
 }
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn function_waits_while_its_credit_is_less_than_it_can_stage() {
         let credit = Credit::default();
-        let initial = usize::try_from(Notice::INITIAL_CREDIT).expect("64 bits");
+        let initial = usize::try_from(RequestNotice::INITIAL_CREDIT).expect("64 bits");
         credit.spend(initial - FULL);
         assert!(!credit.is_short());
         credit.spend(1);

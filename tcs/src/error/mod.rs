@@ -60,6 +60,8 @@ struct Inner {
     /// The text of `Display`.
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Whether the source is an error of the user's, whose text is `message`.
+    is_other: bool,
 }
 
 impl Error {
@@ -72,6 +74,7 @@ impl Error {
             peer: None,
             message: message.into(),
             source: None,
+            is_other: false,
         }))
     }
 
@@ -108,10 +111,24 @@ impl Error {
 
     /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
     ///
-    /// Its text is that of `source`. It is not [retryable](Self::is_retryable).
-    pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let source = source.into();
-        Self::new(ErrorKind::Other, source.to_string())
+    /// Its text and its [source](StdError::source) are those of `error`, which [`downcast_ref`](Self::downcast_ref) returns.
+    /// It is not [retryable](Self::is_retryable), also if `error` is a `tcs::Error` that is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    ///
+    /// let wrong = "12a".parse::<u32>().unwrap_err();
+    /// let error = tcs::Error::other(wrong);
+    /// assert_eq!(error.to_string(), "invalid digit found in string");
+    /// assert!(error.downcast_ref::<ParseIntError>().is_some());
+    /// ```
+    pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = error.into();
+        let mut other = Self::new(ErrorKind::Other, error.to_string()).with_source(error);
+        other.0.is_other = true;
+        other
     }
 
     /// Changes whether the request was executed.
@@ -182,7 +199,8 @@ impl Error {
         }
         match self.0.kind {
             ErrorKind::TimedOut | ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Io => true,
-            // A resolver that cannot be reached is no other error than a name that does not exist.
+            // An invalid address has no source. A name that cannot be resolved has the error of the resolver, which says
+            // the same if the name does not exist and if no resolver can be reached.
             ErrorKind::Resolve => self.innermost().0.source.is_some(),
             // With `InvalidData`, TLS says that the certificate is wrong, or that the server does not speak TLS.
             ErrorKind::Connect => self
@@ -215,13 +233,30 @@ impl Error {
         self.cause_as()
     }
 
-    /// Returns the source of the innermost error, if it is a `T`.
-    fn cause_as<T: StdError + 'static>(&self) -> Option<&T> {
-        self.innermost().0.source.as_ref()?.downcast_ref()
+    /// Returns the error that [`other`](Self::other) was given, if it is a `T`. It may be that of a source: the error of a
+    /// call over a [`Channel`](crate::Channel) has the error of
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect) among its sources.
+    pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
+        let Inner {
+            source, is_other, ..
+        } = &*self.innermost().0;
+        source.as_ref().filter(|_| *is_other)?.downcast_ref()
     }
 
-    /// Returns the innermost error of this type among the sources, or this one.
+    /// Returns the source of the innermost error, if it is a `T` of this library or of the system.
+    fn cause_as<T: StdError + 'static>(&self) -> Option<&T> {
+        let Inner {
+            source, is_other, ..
+        } = &*self.innermost().0;
+        source.as_ref().filter(|_| !is_other)?.downcast_ref()
+    }
+
+    /// Returns the innermost error of this type among the sources, or this one. What the user has put into an error is not
+    /// looked into.
     fn innermost(&self) -> &Self {
+        if self.0.is_other {
+            return self;
+        }
         let source = self.0.source.as_ref().and_then(|source| {
             let shared = source.downcast_ref::<Arc<Self>>().map(AsRef::as_ref);
             shared.or_else(|| source.downcast_ref())
@@ -251,6 +286,7 @@ impl Error {
         Self::new(ErrorKind::Setting, format!("TLS: {what}: {source}"))
     }
 
+    /// The text of an address is invalid. Without a source, so that it is not retryable.
     pub(crate) fn address(address: &str, reason: &str) -> Self {
         let message = format!("cannot read the address `{address}`: {reason}");
         Self::new(ErrorKind::Resolve, message)
@@ -284,6 +320,13 @@ impl Error {
 
     pub(crate) fn outside_runtime(called: &str, instead: &str) -> Self {
         let message = format!("`{called}` was called outside of a tokio runtime{instead}");
+        Self::new(ErrorKind::Runtime, message)
+    }
+
+    pub(crate) fn without_clock(called: &str) -> Self {
+        let message = format!(
+            "`{called}` was called in a tokio runtime without a clock: build it with `enable_all` or `enable_time`"
+        );
         Self::new(ErrorKind::Runtime, message)
     }
 
@@ -329,6 +372,11 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         let source = self.0.source.as_deref()?;
-        Some(source)
+        // The text of an error of the user's is shown already, as that of this one.
+        if self.0.is_other {
+            source.source()
+        } else {
+            Some(source)
+        }
     }
 }

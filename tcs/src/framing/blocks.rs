@@ -7,7 +7,7 @@ use super::{
     write::make_room,
 };
 
-/// Lines, some of which announce a block of bytes: for memcached, beanstalkd, NATS and STOMP's kin.
+/// Lines, some of which announce a block of bytes: for memcached, beanstalkd and NATS.
 ///
 /// `L` finds the length of the block in a line: [`BlockLen`]. The block follows the line end, and `\r\n` follows the block.
 /// A line ends with `\n` or `\r\n`. The request is a [`Block`], or any type that is read from bytes: the line, its end and the

@@ -50,12 +50,12 @@ pub struct ConnectionFraming<F> {
     /// How many of the next messages were announced.
     announced: u32,
     /// It is boxed, because each idle connection has room for it.
-    rare: Option<Box<Rare>>,
+    cold: Option<Box<ColdState>>,
 }
 
 /// What few connections have.
 #[derive(Debug, Default)]
-struct Rare {
+struct ColdState {
     /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
     /// because a framing may change its state with each frame, so parsing it again could give another
     /// result.
@@ -73,7 +73,7 @@ impl<F: Framing> ConnectionFraming<F> {
             is_first: true,
             announcement: Announcement::Items,
             announced: 0,
-            rare: None,
+            cold: None,
         }
     }
 
@@ -91,7 +91,7 @@ impl<F: Framing> ConnectionFraming<F> {
         if self.is_special {
             // The same message is found again. The compiler then sees that no message comes from a call, and keeps the
             // parts of one in registers, also of later frames.
-            match self.special(
+            match self.parse_special(
                 input.bytes(),
                 input.limit(),
                 input.side(),
@@ -110,7 +110,7 @@ impl<F: Framing> ConnectionFraming<F> {
         if F::HAS_VALUES || F::has_notices(Side::Server) {
             return;
         }
-        self.rare.get_or_insert_default().is_event = Some(is_event);
+        self.cold.get_or_insert_default().is_event = Some(is_event);
         self.is_special = true;
     }
 
@@ -151,7 +151,7 @@ impl<F: Framing> ConnectionFraming<F> {
     /// a whole input in memory for this call, also for later frames: 4 of 170 instructions of a small request in a batch.
     #[cold]
     #[inline(never)]
-    fn special(
+    fn parse_special(
         &mut self,
         bytes: &[u8],
         limit: usize,
@@ -160,7 +160,7 @@ impl<F: Framing> ConnectionFraming<F> {
     ) -> Result<Option<ParsedFrame>, FrameError> {
         let input = Input::new(bytes, limit, side, read_state);
         let parsed = if self.is_first {
-            self.first(input)
+            self.parse_first(input)
         } else {
             self.parse_checked(input)
         };
@@ -168,7 +168,7 @@ impl<F: Framing> ConnectionFraming<F> {
             return Ok(None);
         };
         if self.announced > 0 {
-            self.claim(&mut frame, limit)?;
+            self.mark_announced(&mut frame, limit)?;
         } else if let Some(is_event) = self.is_event() {
             match frame.kind {
                 FrameKind::Message if is_event(bytes.get(frame.payload()).unwrap_or_default()) => {
@@ -186,7 +186,7 @@ impl<F: Framing> ConnectionFraming<F> {
     }
 
     /// Gives a message that was announced its kind.
-    fn claim(&mut self, frame: &mut ParsedFrame, limit: usize) -> Result<(), FrameError> {
+    fn mark_announced(&mut self, frame: &mut ParsedFrame, limit: usize) -> Result<(), FrameError> {
         match frame.kind {
             FrameKind::Message => {
                 frame.kind = FrameKind::Announced(self.announcement);
@@ -200,15 +200,15 @@ impl<F: Framing> ConnectionFraming<F> {
     }
 
     pub(crate) fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
-        self.rare.as_ref()?.is_event
+        self.cold.as_ref()?.is_event
     }
 
     /// Takes the frame that waits for the bytes that decide.
     fn take_held(&mut self) -> Option<Result<ParsedFrame, FrameError>> {
-        let rare = self.rare.as_mut()?;
-        let held = rare.held.take();
-        if rare.is_event.is_none() {
-            self.rare = None;
+        let cold = self.cold.as_mut()?;
+        let held = cold.held.take();
+        if cold.is_event.is_none() {
+            self.cold = None;
         }
         held
     }
@@ -230,7 +230,7 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
-    fn first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse_first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let side = input.side();
         let parsed = match self.take_held() {
             Some(held) => held.map(Some),
@@ -248,7 +248,7 @@ impl<F: Framing> ConnectionFraming<F> {
             }
             Decision::Deliver | Decision::Hold => {
                 if let Some(held) = parsed.transpose() {
-                    self.rare.get_or_insert_default().held = Some(held);
+                    self.cold.get_or_insert_default().held = Some(held);
                 }
                 Ok(None)
             }

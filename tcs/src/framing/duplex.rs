@@ -1,7 +1,8 @@
 //! A framing for requests and another one for replies.
 
 use super::{
-    Announcement, Detection, Exchanges, FrameError, Framing, Input, Notice, ParsedFrame, Side,
+    Announcement, Detection, Exchanges, FrameError, Framing, Input, ParsedFrame, RequestNotice,
+    Side,
 };
 use crate::Rejection;
 
@@ -149,7 +150,7 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
         writer!(self, framing => framing.announce(out, announcement, count))
     }
 
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         // Only clients send notices.
         self.requests.notice(out, notice)
     }

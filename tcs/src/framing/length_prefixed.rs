@@ -1,10 +1,11 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
+    Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame, RequestNotice,
+    Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN as HEADER_LEN, frame_len, other_frame, reject_text, write_control,
-        write_length, write_rejection,
+        MAX_LENGTH, PREFIX_LEN as HEADER_LEN, control_or_oversized, frame_len, reject_text,
+        write_control, write_length, write_rejection,
     },
     notice::PING,
 };
@@ -72,7 +73,8 @@ impl Framing for LengthPrefixed {
         if length > input.limit().min(MAX_LENGTH) {
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
             let (limit, read_state) = (input.limit(), input.read_state());
-            let other = other_frame::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
+            let other =
+                control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         let end = HEADER_LEN + length;
@@ -115,9 +117,9 @@ impl Framing for LengthPrefixed {
         true
     }
 
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         // The others need ids.
-        let is_known = matches!(notice, Notice::ChunksEnd | Notice::Cancel);
+        let is_known = matches!(notice, RequestNotice::ChunksEnd | RequestNotice::Cancel);
         if is_known {
             write_control(out, None, notice.code(), &[]);
         }

@@ -108,7 +108,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use multiplexed::Multiplexed;
 pub use netstrings::Netstrings;
-pub use notice::{Announcement, Notice};
+pub use notice::{Announcement, RequestNotice};
 pub use other_protocol::OtherProtocol;
 pub use parse::{FrameKind, Input, ParsedFrame, ReadState, Side};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
@@ -429,10 +429,10 @@ pub trait Framing: Default + Send + 'static {
     /// about the last request.
     ///
     /// Returns `true` if the notice was appended, and `false` if this framing has none. A framing that
-    /// [announces](Self::announce) chunks has [`Notice::ChunksEnd`], also without ids.
+    /// [announces](Self::announce) chunks has [`RequestNotice::ChunksEnd`], also without ids.
     ///
     /// Default: `false`.
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         let _ = (out, notice);
         false
     }

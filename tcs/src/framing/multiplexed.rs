@@ -3,11 +3,11 @@
 use std::mem::replace;
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
-    Side,
+    Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, ParsedFrame,
+    RequestNotice, Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN, frame_len, other_frame, reject_text, write_control, write_length,
-        write_rejection,
+        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_control,
+        write_length, write_rejection,
     },
     notice::PING,
 };
@@ -100,7 +100,7 @@ impl Framing for Multiplexed {
         let length = header as usize;
         let frame = if length > input.limit().min(MAX_LENGTH) {
             let (limit, read_state) = (input.limit(), input.read_state());
-            other_frame::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
+            control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
         } else if bytes.len() < HEADER_LEN + length {
             ParsedFrame::incomplete(input)?
         } else {
@@ -115,9 +115,9 @@ impl Framing for Multiplexed {
             match frame.kind {
                 FrameKind::Control(kind) => {
                     let text = bytes.get(frame.payload()).unwrap_or_default();
-                    let notice = Notice::from_frame(kind, text);
+                    let notice = RequestNotice::from_frame(kind, text);
                     self.deadline = match notice {
-                        Some(Notice::Deadline(limit)) => Some(limit),
+                        Some(RequestNotice::Deadline(limit)) => Some(limit),
                         _ => None,
                     };
                 }
@@ -191,7 +191,7 @@ impl Framing for Multiplexed {
         self.deadline.take()
     }
 
-    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
         let number = notice.number().map(u32::to_be_bytes);
         let text: &[u8] = number.as_ref().map_or(&[], |number| number);
         write_control(out, Some(self.written), notice.code(), text);
@@ -227,7 +227,7 @@ mod tests {
             assert_eq!(framing.id(), 7);
             assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
             let mut out = Vec::new();
-            framing.notice(&mut out, Notice::Credit(0x8000));
+            framing.notice(&mut out, RequestNotice::Credit(0x8000));
             assert_eq!(out, [0x80, 0, 0, 5, 1, 2, 3, 4, 0x86, 0, 0, 0x80, 0]);
             out.clear();
             framing.reject(&mut out, &Rejection::busy(""));

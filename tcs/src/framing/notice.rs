@@ -1,16 +1,23 @@
-//! Notices: the control frames that are no rejections. `WIRE.md` has their kinds.
+//! Notices: the control frames that are no rejections.
+//!
+//! | kind | notice | from | means |
+//! |---|---|---|---|
+//! | `80` | ping | client | nothing: the connection is in use |
+//! | `81` | [`Announcement::Items`] | server | the next messages are items of the reply |
+//! | `82` | [`Announcement::Events`] | server | the next messages are events |
+//! | `83` | [`Announcement::Chunks`] | client | the next messages are chunks of the last request |
+//! | `84` | [`RequestNotice::ChunksEnd`] | client | the request has no more chunks |
+//! | `85` | [`Announcement::Parts`] | server | the next messages are parts of one message |
+//! | `86` | [`RequestNotice::Credit`] | client | the server may send more items |
+//! | `87` | [`RequestNotice::Cancel`] | client | the reply is not wanted any more |
+//! | `88` | [`RequestNotice::Deadline`] | client | the reply to the next request is not wanted after a time |
 
 use tokio::time::Instant;
 
-/// A client sends it while it has nothing to say.
 pub(super) const PING: u8 = 0x80;
-/// The last chunk was before it.
 pub(crate) const CHUNKS_END: u8 = 0x84;
-/// The client takes more bytes of items.
 const CREDIT: u8 = 0x86;
-/// The request is no longer wanted.
 const CANCEL: u8 = 0x87;
-/// The request is no longer wanted after a time.
 const DEADLINE: u8 = 0x88;
 
 /// What the messages are that follow a notice; see [`Framing::announce`](super::Framing::announce).
@@ -43,18 +50,18 @@ impl Announcement {
 /// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
-    /// The client takes this many more bytes of items.
+pub enum RequestNotice {
+    /// The server may send this many more bytes of items.
     Credit(u32),
-    /// The request is no longer wanted.
+    /// The client no longer wants the reply.
     Cancel,
-    /// The request is no longer wanted after this many milliseconds. The notice comes directly before it.
+    /// After this many milliseconds, the client no longer wants the reply. The notice comes directly before the request.
     Deadline(u32),
-    /// The request has no more [chunks](super::Announcement::Chunks).
+    /// The request has no more [chunks](Announcement::Chunks).
     ChunksEnd,
 }
 
-impl Notice {
+impl RequestNotice {
     /// How many bytes of items a server may send before the client gives it [`Credit`](Self::Credit), from `WIRE.md`.
     pub const INITIAL_CREDIT: u32 = 256 * 1024;
 
@@ -102,15 +109,15 @@ mod tests {
     #[test]
     fn notice_is_read_from_its_frame() {
         for notice in [
-            Notice::Credit(1 << 17),
-            Notice::Cancel,
-            Notice::Deadline(5_000),
+            RequestNotice::Credit(1 << 17),
+            RequestNotice::Cancel,
+            RequestNotice::Deadline(5_000),
         ] {
             let text = notice.number().map(u32::to_be_bytes);
             let text = text.as_ref().map_or(&[][..], |number| number);
-            assert_eq!(Notice::from_frame(notice.code(), text), Some(notice));
+            assert_eq!(RequestNotice::from_frame(notice.code(), text), Some(notice));
         }
-        assert_eq!(Notice::from_frame(0x86, b"abc"), None);
-        assert_eq!(Notice::from_frame(0x80, b""), None);
+        assert_eq!(RequestNotice::from_frame(0x86, b"abc"), None);
+        assert_eq!(RequestNotice::from_frame(0x80, b""), None);
     }
 }

@@ -1,7 +1,6 @@
 //! The accept loop.
 //!
-//! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
-//! [`DynShared`] hides its type, so that everything outside of a connection is compiled once.
+//! The loop takes a permit, accepts a connection, and spawns a task that owns both.
 
 use std::{future::poll_fn, io, sync::Arc};
 
@@ -12,51 +11,13 @@ use super::{
     addresses::AddressUsage,
     admission::Admission,
     capacity::{AtCapacity, Capacity},
-    connection::{Connection, NewConnection, rejection_frames},
+    connection::NewConnection,
     handshakes::{Handshakes, perform_handshakes},
-    listeners::Listeners,
-    log_limiter::LogLimiter,
     registry::Registry,
     rejected::{RejectedPeers, record_rejected, tell_last, tell_registered},
-    shared::Shared,
+    shared::DynShared,
 };
-use crate::{
-    Rejection, buffer::WriteBuffer, framing::Framing as _, protocol::ServerProtocol,
-    transport::Incoming,
-};
-
-/// The shared state without its protocol type.
-pub(super) trait DynShared: Send + Sync {
-    fn listeners(&self) -> &Listeners;
-
-    /// Returns `true` if replies take turns on a connection, because its framing has ids.
-    fn has_ids(&self) -> bool;
-
-    /// Returns the frames with which a peer is told that its connection is rejected.
-    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
-
-    /// Serves a connection in a task of its own.
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>);
-}
-
-impl<P: ServerProtocol> DynShared for Shared<P> {
-    fn listeners(&self) -> &Listeners {
-        &self.listeners
-    }
-
-    fn has_ids(&self) -> bool {
-        P::Framing::HAS_IDS
-    }
-
-    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer {
-        rejection_frames(self, rejection, log_limiter)
-    }
-
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>) {
-        let span = new.span();
-        tokio::spawn(async move { Connection::open(self, new).serve().await }.instrument(span));
-    }
-}
+use crate::{Rejection, buffer::WriteBuffer, transport::Incoming};
 
 /// Accepts the connections of a server.
 ///
@@ -105,7 +66,7 @@ impl Acceptor {
             }
             let log_limiter = self.registry.log_limiter();
             let admitted = match self.admission.at_accept(&incoming, log_limiter) {
-                // Last, so that whoever is rejected evicts nobody.
+                // Last, so that a rejected peer evicts nobody.
                 Ok(usage) => {
                     let permit = capacity.make_room(permit, &self.registry).await;
                     permit.map(|permit| (usage, permit))
@@ -157,7 +118,7 @@ impl Acceptor {
         }
     }
 
-    /// Returns the frames with which a peer is told why it is rejected.
+    /// Returns the frames that tell a peer why it is rejected.
     fn frames(&self, rejection: &Rejection) -> WriteBuffer {
         let log_limiter = self.registry.log_limiter();
         self.shared.rejection_frames(rejection, log_limiter)
@@ -214,7 +175,7 @@ async fn serve_after_handshakes(
         Err(rejection) => {
             record_rejected(info.peer(), &rejection);
             let frames = shared.rejection_frames(&rejection, registration.log_limiter());
-            tell_registered(stream.take_inner(), frames, registration).await;
+            tell_registered(stream.take(), frames, registration).await;
         }
     }
 }

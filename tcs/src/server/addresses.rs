@@ -48,7 +48,7 @@ impl Addresses {
         let mut known = lock(&self.known);
         // Before the map grows, so that what it does for each connection does not depend on its size.
         if known.len() == known.capacity() {
-            // Whoever reconnects does not get a full bucket.
+            // A peer that reconnects does not get a full bucket.
             let now = Instant::now();
             known.retain(|_, address| {
                 Arc::strong_count(address) > 1 || lock(&address.0).full_at > now

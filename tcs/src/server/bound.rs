@@ -1,18 +1,11 @@
-//! A server without its types, before and after it binds its port.
+//! A server that has bound its port: it serves, and drains.
 
-use std::{
-    io::{self, ErrorKind},
-    mem::take,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    acceptor::{Acceptor, DynShared},
-    config::Settings,
+    acceptor::Acceptor,
     limits::{Limit, Limits},
     listeners::DynListener,
     metrics::publishing,
@@ -20,51 +13,9 @@ use super::{
     report::Report,
     stop::{Order, ServerHandle, StopOnDrop},
     systemd::Systemd,
+    unbound::UnboundServer,
 };
-use crate::{
-    Error, Result,
-    socket::{Keepalive, limit_unsent, listen},
-    transport::{AddressListener, WithHandshake},
-};
-
-/// A server that does not listen yet.
-pub(super) struct UnboundServer {
-    pub(super) shared: Arc<dyn DynShared>,
-    pub(super) settings: Settings,
-    pub(super) on_listening: Option<OnListening>,
-}
-
-pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
-
-impl UnboundServer {
-    /// Binds the port.
-    pub(super) async fn bind(mut self) -> Result<BoundServer> {
-        let listens_at_address = self.settings.listens_at_address();
-        let mut listeners = take(&mut self.settings.listeners);
-        if listens_at_address {
-            // Before the lookup, whose error would hide what is really wrong, such as `tls://`.
-            self.settings.address.check_server()?;
-            let addrs = self.settings.address.resolve().await?;
-            let keepalive = self.settings.keepalive();
-            let listener = listen_at_any(&addrs, self.settings.reuse_port, keepalive)?;
-            if self.shared.has_ids() {
-                limit_unsent(&listener);
-            }
-            let at_address = WithHandshake {
-                listener: AddressListener::new(listener, keepalive),
-                handshakes: take(&mut self.settings.handshakes),
-            };
-            // At the front, because `local_addr` is documented as the address of the server.
-            listeners.insert(0, Box::new(at_address));
-        }
-        let handle = ServerHandle::new(self.settings.registry());
-        Ok(BoundServer {
-            server: self,
-            listeners,
-            handle: StopOnDrop(handle),
-        })
-    }
-}
+use crate::{Error, Result};
 
 /// A server that has bound its port, and accepts connections once [`listen`](Self::listen) is
 /// called.
@@ -99,9 +50,9 @@ impl UnboundServer {
 /// # }
 /// ```
 pub struct BoundServer {
-    server: UnboundServer,
-    listeners: Vec<Box<dyn DynListener>>,
-    handle: StopOnDrop,
+    pub(super) server: UnboundServer,
+    pub(super) listeners: Vec<Box<dyn DynListener>>,
+    pub(super) handle: StopOnDrop,
 }
 
 impl BoundServer {
@@ -248,7 +199,7 @@ async fn accept(
         () = handle.wait_for(Order::Stop) => None,
         accepted = &mut accepting => Some(accepted),
     };
-    // A server without listeners is stopped as well, for whoever asks its handle.
+    // A server without listeners is stopped as well, which its handle shows.
     handle.stop();
     systemd.notify("STOPPING=1");
     match ended {
@@ -262,54 +213,26 @@ async fn accept(
     }
 }
 
-/// Listens on the first address that this machine has.
-///
-/// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
-/// listen on the other IP version, and its peers would reach the first server.
-fn listen_at_any(
-    addrs: &[SocketAddr],
-    reuse_port: bool,
-    keepalive: Option<Keepalive>,
-) -> Result<TcpListener> {
-    let mut failure = Error::setting("address", "has no socket address");
-    for addr in addrs {
-        match listen(*addr, reuse_port, keepalive) {
-            Ok(listener) => return Ok(listener),
-            Err(source) => {
-                let is_in_use = source.kind() == ErrorKind::AddrInUse;
-                failure = Error::listen(*addr, source);
-                if is_in_use {
-                    break;
-                }
-            }
-        }
-    }
-    Err(failure)
-}
-
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #[cfg(unix)]
     use std::{
         net::{Shutdown, TcpStream},
         os::fd::AsFd as _,
         time::Duration,
     };
 
-    #[cfg(unix)]
     use crate::{
         ConcurrentServer, ConnectionInfo, Rejection,
         format::Plain,
         framing::LengthPrefixed,
         protocol::{Context, ServerProtocol},
+        socket::listen,
     };
 
     use super::*;
 
-    #[cfg(unix)]
     struct Silent;
 
-    #[cfg(unix)]
     impl ServerProtocol for Silent {
         type Framing = LengthPrefixed;
         type Format = Plain;
@@ -324,7 +247,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[tokio::test]
     async fn server_ends_when_its_listener_is_dead() {
         let listener = listen(([127, 0, 0, 1], 0).into(), false, None).expect("a free port");
@@ -337,26 +259,5 @@ mod tests {
         let ended = timeout(Duration::from_secs(20), server.listen()).await;
         let error = ended.expect("it ends").expect_err("it cannot accept");
         assert_eq!(error.kind(), crate::ErrorKind::Accept);
-    }
-
-    #[tokio::test]
-    async fn addresses_of_other_machines_are_passed_over() {
-        // TEST-NET-1 (RFC 5737), which no machine has.
-        let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let listener = listen_at_any(&[elsewhere, any], false, None).expect("a free port");
-        let addr = listener.local_addr().expect("it listens");
-        assert!(addr.ip().is_loopback() && addr.port() != 0);
-        let error = listen_at_any(&[elsewhere, elsewhere], false, None).expect_err("not here");
-        assert_eq!(error.peer_addr(), Some(elsewhere));
-    }
-
-    #[tokio::test]
-    async fn address_in_use_is_an_error_even_if_another_is_free() {
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let first = listen_at_any(&[any], false, None).expect("a free port");
-        let taken = first.local_addr().expect("it listens");
-        let error = listen_at_any(&[taken, any], false, None).expect_err("in use");
-        assert_eq!(error.peer_addr(), Some(taken));
     }
 }

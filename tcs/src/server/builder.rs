@@ -3,11 +3,12 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
-    bound::{BoundServer, OnListening, UnboundServer},
+    bound::BoundServer,
     capacity::AtCapacity,
-    config::Settings,
     mode::{Concurrent, Iterative, Mode, Once},
+    settings::Settings,
     shared::Shared,
+    unbound::{OnListening, UnboundServer},
 };
 use crate::{
     Peer, Rejection, Result,

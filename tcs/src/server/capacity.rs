@@ -128,9 +128,9 @@ mod tests {
 
     use super::{
         super::{
-            config::Settings,
             limits::{Deadline, Millis},
             mode::Concurrent,
+            settings::Settings,
         },
         *,
     };

@@ -14,19 +14,37 @@ use crate::{
     },
 };
 
-/// Flag: finish the requests in flight and close.
-pub(super) const DRAIN: u8 = 1;
-/// Flag: the deadline may have passed.
-pub(super) const EXPIRED: u8 = 2;
-/// Flag: end at once.
-pub(super) const ABORT: u8 = 4;
-/// Flag: close if no request has arrived.
-pub(super) const EVICT: u8 = 8;
-/// Flag: finish the requests in flight and close, because of the age of the connection.
-pub(super) const RETIRE: u8 = 16;
+/// What a connection was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
 
-/// The flags of a connection that must close, at once or when it is idle.
-pub(super) const CLOSING: u8 = DRAIN | ABORT | EVICT | RETIRE;
+impl Flags {
+    pub(super) const NONE: Self = Self(0);
+    /// Finish the requests in flight and close.
+    pub(super) const DRAIN: Self = Self(1);
+    /// The deadline may have passed.
+    pub(super) const EXPIRED: Self = Self(2);
+    /// End at once.
+    pub(super) const ABORT: Self = Self(4);
+    /// Close if no request has arrived.
+    pub(super) const EVICT: Self = Self(8);
+    /// Finish the requests in flight and close, because of the age of the connection.
+    pub(super) const RETIRE: Self = Self(16);
+
+    /// The server drains or ends, or the connection is too old.
+    pub(super) const DRAINING: Self = Self::DRAIN.or(Self::ABORT).or(Self::RETIRE);
+    /// Those of a connection that must close, at once or when it is idle.
+    pub(super) const CLOSING: Self = Self::DRAINING.or(Self::EVICT);
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Returns `true` if one of the other flags is set.
+    pub(super) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
 
 /// The connection does not wait for a request.
 const NOT_IDLE: u32 = 0;
@@ -44,10 +62,10 @@ pub(super) struct ConnectionEntry {
 }
 
 impl ConnectionEntry {
-    pub(super) fn new(flags: u8) -> Self {
+    pub(super) fn new(flags: Flags) -> Self {
         Self {
             deadline: AtomicU64::new(Deadline::NEVER.as_millis()),
-            flags: AtomicU8::new(flags),
+            flags: AtomicU8::new(flags.0),
             idle_since: AtomicU32::new(NOT_IDLE),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
@@ -68,28 +86,28 @@ impl ConnectionEntry {
 
     /// Returns the flags. A flag that was set before the waker was set is among them.
     #[inline]
-    pub(super) fn flags(&self) -> u8 {
+    pub(super) fn flags(&self) -> Flags {
         // Pairs with `signal` and `set_waker`.
-        self.flags.load(Ordering::Acquire)
+        Flags(self.flags.load(Ordering::Acquire))
     }
 
     /// Returns `true` if one of the flags is set.
     #[inline]
-    pub(super) fn has(&self, flags: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flags != 0
+    pub(super) fn has(&self, flags: Flags) -> bool {
+        Flags(self.flags.load(Ordering::Relaxed)).has(flags)
     }
 
     /// Sets a flag, and wakes the task of the connection.
-    pub(super) fn signal(&self, flag: u8) {
-        self.flags.fetch_or(flag, Ordering::AcqRel);
+    pub(super) fn signal(&self, flag: Flags) {
+        self.flags.fetch_or(flag.0, Ordering::AcqRel);
         // Without a lock, because wakers are foreign code.
         let waker = lock(&self.waker).clone();
         waker.wake();
     }
 
     /// Removes a flag. Returns `true` if it was set.
-    pub(super) fn take(&self, flag: u8) -> bool {
-        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
+    pub(super) fn take(&self, flag: Flags) -> bool {
+        Flags(self.flags.fetch_and(!flag.0, Ordering::AcqRel)).has(flag)
     }
 
     pub(super) fn set_waker(&self, waker: &Waker) {
@@ -114,7 +132,7 @@ impl ConnectionEntry {
 }
 
 /// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
-pub(super) fn signal_each(flag: u8, entries: &[Arc<ConnectionEntry>]) {
+pub(super) fn signal_each(flag: Flags, entries: &[Arc<ConnectionEntry>]) {
     for entry in entries {
         entry.signal(flag);
     }

@@ -58,7 +58,7 @@ async fn perform_all(
     let mut is_draining = false;
     let mut opening = pin!(async {
         for handshake in handshakes {
-            *stream = handshake.perform_boxed(stream.take_inner(), peer).await?;
+            *stream = handshake.perform_boxed(stream.take(), peer).await?;
         }
         io::Result::Ok(())
     });

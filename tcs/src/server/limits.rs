@@ -9,7 +9,7 @@ use crate::{
     conversation::{ConversationLimits, PushOverflow},
 };
 
-/// What the peer of a connection is told that ends because of its age.
+/// What a peer is told whose connection ends because of its age.
 pub(super) const TOO_OLD: &str =
     "the connection has reached its maximum age (`max_connection_age`)";
 
@@ -172,7 +172,7 @@ impl Limits {
     }
 
     /// Returns `true` if something is checked at each request.
-    pub(super) fn check_requests(&self) -> bool {
+    pub(super) fn has_request_checks(&self) -> bool {
         self.max_queue_time != Limit::NONE
             || self.max_requests_per_connection != u64::MAX
             || self.max_pipelined_requests != u64::MAX
@@ -226,7 +226,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::config::Settings, super::mode::Iterative, *};
+    use super::{super::mode::Iterative, super::settings::Settings, *};
 
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {

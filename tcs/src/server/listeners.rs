@@ -1,4 +1,4 @@
-//! The listeners of a server, of any type, and the three classes of their errors.
+//! The listeners of a server, of any type.
 
 use std::{
     collections::VecDeque,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    accept_error::AcceptError,
     descriptors::ReservedDescriptor,
     log_limiter::{LogLimiter, log_limited},
 };
@@ -60,11 +61,11 @@ impl<L: Listener> DynListener for L {
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The listeners of a server. A connection can close them.
-pub(super) struct Listeners(Mutex<Open>);
+pub(super) struct Listeners(Mutex<OpenListeners>);
 
 /// Those that still listen.
 #[derive(Default)]
-struct Open {
+struct OpenListeners {
     queue: VecDeque<OpenListener>,
     /// The error of the last listener that has failed.
     failure: Option<io::Error>,
@@ -90,9 +91,9 @@ impl Listeners {
             accepting: listener.accept_owned(Duration::ZERO),
             is_exhausted: false,
         });
-        self.set(Open {
+        self.set(OpenListeners {
             queue: opened.collect(),
-            ..Open::default()
+            ..OpenListeners::default()
         });
         self.restore_descriptor();
     }
@@ -109,7 +110,7 @@ impl Listeners {
     /// does not accept while a connection closes the listeners, and others stop accepting before they
     /// close them.
     pub(super) fn close(&self) {
-        self.set(Open::default());
+        self.set(OpenListeners::default());
     }
 
     /// Accepts a connection from any listener. The one that was asked longest ago is asked first.
@@ -122,19 +123,19 @@ impl Listeners {
         cx: &mut Context<'_>,
     ) -> Poll<AcceptResult> {
         // Taken out, because no lock is held while foreign code runs.
-        let mut open = self.set(Open::default());
+        let mut open = self.set(OpenListeners::default());
         let result = open.poll_accept(log_limiter, cx);
         self.set(open);
         result
     }
 
     /// Replaces the listeners. Returns the earlier ones, so that they are dropped without the lock.
-    fn set(&self, open: Open) -> Open {
+    fn set(&self, open: OpenListeners) -> OpenListeners {
         std::mem::replace(&mut *lock(&self.0), open)
     }
 }
 
-impl Open {
+impl OpenListeners {
     fn poll_accept(
         &mut self,
         log_limiter: &LogLimiter,
@@ -215,92 +216,5 @@ impl Open {
     fn failed(&mut self, listener: &OpenListener, error: io::Error) {
         tracing::error!(listener = %listener.name, error = %Text::new(&error), "a listener has failed");
         self.failure = Some(error);
-    }
-}
-
-/// The source of an accept error, which decides how to continue.
-#[derive(Debug, PartialEq, Eq)]
-enum AcceptError {
-    /// The connection: it was gone before it was accepted. The next one may be fine.
-    Connection,
-    /// The process or the machine: an immediate retry would spin.
-    Exhausted,
-    /// The listener: a retry does not help.
-    Listener,
-}
-
-impl AcceptError {
-    /// Classifies an error of accept(2), which on Linux also reports errors of the new socket.
-    fn of(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        match (error.kind(), error.raw_os_error()) {
-            // EINVAL: it does not listen. Without a number, a listener of the user's own has another reason.
-            // With `NotConnected`, which accept(2) does not return, it says that it is closed.
-            (Kind::InvalidInput, Some(_)) | (Kind::NotConnected, _) => Self::Listener,
-            // EBADF, ENOSYS and ENOTSOCK.
-            (_, Some(9 | 38 | 88)) if cfg!(target_os = "linux") => Self::Listener,
-            (
-                Kind::ConnectionAborted
-                | Kind::ConnectionReset
-                | Kind::HostUnreachable
-                | Kind::Interrupted
-                | Kind::NetworkDown
-                | Kind::NetworkUnreachable,
-                _,
-            )
-            // Without a number, a listener of the user's own may return it again at once.
-            | (Kind::TimedOut | Kind::Unsupported, Some(_)) => Self::Connection,
-            // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
-            (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Connection,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM, and EACCES of a security policy, which leaves the
-            // connection in the backlog. Unknown errors are included, because a retry without a pause
-            // could spin.
-            _ => Self::Exhausted,
-        }
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_of_a_listener_of_ones_own_is_retried_after_a_pause_unless_it_is_of_a_connection() {
-        for (kind, class) in [
-            (io::ErrorKind::ConnectionAborted, AcceptError::Connection),
-            (io::ErrorKind::TimedOut, AcceptError::Exhausted),
-            (io::ErrorKind::Unsupported, AcceptError::Exhausted),
-            (io::ErrorKind::InvalidInput, AcceptError::Exhausted),
-            (io::ErrorKind::Other, AcceptError::Exhausted),
-        ] {
-            assert_eq!(AcceptError::of(&kind.into()), class, "{kind}");
-        }
-    }
-
-    #[test]
-    fn accept_errors_come_in_three_classes() {
-        for (name, code, class) in [
-            ("ECONNABORTED", 103, AcceptError::Connection),
-            ("ECONNRESET", 104, AcceptError::Connection),
-            ("EINTR", 4, AcceptError::Connection),
-            ("EPROTO", 71, AcceptError::Connection),
-            ("EHOSTUNREACH", 113, AcceptError::Connection),
-            ("EOPNOTSUPP", 95, AcceptError::Connection),
-            ("ENFILE", 23, AcceptError::Exhausted),
-            ("EMFILE", 24, AcceptError::Exhausted),
-            ("ENOMEM", 12, AcceptError::Exhausted),
-            ("ENOBUFS", 105, AcceptError::Exhausted),
-            ("EPERM", 1, AcceptError::Exhausted),
-            ("EACCES", 13, AcceptError::Exhausted),
-            ("EIO", 5, AcceptError::Exhausted),
-            ("EBADF", 9, AcceptError::Listener),
-            ("EINVAL", 22, AcceptError::Listener),
-            ("ENOTSOCK", 88, AcceptError::Listener),
-            ("ENOSYS", 38, AcceptError::Listener),
-            ("ENOTCONN", 107, AcceptError::Listener),
-        ] {
-            let error = io::Error::from_raw_os_error(code);
-            assert_eq!(AcceptError::of(&error), class, "{name}");
-        }
     }
 }

@@ -63,47 +63,62 @@
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 
+// What a server is: its settings, checked once, become the limits that each connection borrows.
+pub(crate) mod builder;
+mod limits;
+#[cfg(feature = "serde")]
+mod loaded_settings;
+mod mode;
+mod process;
+mod settings;
+
+// How it runs: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
+mod bound;
+mod run;
+mod signals;
+mod stop;
+mod systemd;
+mod thread;
+mod unbound;
+
+// How it gets its connections: the acceptor takes a permit of `capacity`, asks the listeners, and admits or rejects.
+mod accept_error;
 mod acceptor;
 mod addresses;
 mod admission;
-mod bound;
-pub(crate) mod builder;
 mod capacity;
-mod config;
-mod connection;
 mod descriptors;
-mod entry;
 mod handshakes;
-mod limits;
 mod listeners;
+mod rejected;
+
+// What a connection does, in a task of its own, with what it shares with the others. The registry wakes, stops and counts.
+mod connection;
+mod entry;
+mod probe;
+mod registry;
+mod shared;
+
+// What its users see of it: numbers, metrics, and a log that peers cannot flood.
 mod log_limiter;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod metrics;
-mod mode;
+mod report;
+mod tally;
+
 #[cfg(test)]
 mod models;
-mod probe;
-mod process;
-mod registry;
-mod rejected;
-mod report;
-mod run;
-#[cfg(feature = "serde")]
-mod settings;
-mod shared;
-mod stop;
-mod systemd;
-mod tally;
 
 pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
+#[cfg(feature = "serde")]
+pub use loaded_settings::ServerSettings;
 pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
-pub use run::ServerThread;
-#[cfg(feature = "serde")]
-pub use settings::ServerSettings;
-pub use stop::{ServerHandle, stop_signal};
+pub use signals::stop_signal;
+pub use stop::ServerHandle;
+pub use thread::ServerThread;

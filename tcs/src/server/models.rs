@@ -12,10 +12,10 @@ use tokio::runtime::{Builder, Runtime};
 use super::{
     addresses::Addresses,
     capacity::{AtCapacity, Capacity},
-    config::Settings,
     limits::{Deadline, Millis},
     mode::Concurrent,
     registry::Registry,
+    settings::Settings,
 };
 use crate::{
     Peer,

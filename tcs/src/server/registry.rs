@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE, signal_each},
+    entry::{ConnectionEntry, Flags, signal_each},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -78,7 +78,7 @@ struct Inner {
     /// The totals of the ended connections, and the number of accepted ones.
     totals: Report,
     /// The flags set for all connections, including those that open later.
-    flags: u8,
+    flags: Flags,
 }
 
 /// The maximum number of ticks by which the clock advances per sweep, and by which it may lag.
@@ -178,7 +178,7 @@ impl Registry {
     pub(super) fn sweep_at(&self, now: u64) {
         // First, because they look at it when they are woken.
         self.swept_at.store(now, Ordering::Relaxed);
-        self.signal_due(EXPIRED, now);
+        self.signal_due(Flags::EXPIRED, now);
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
             self.wake_all();
         }
@@ -195,7 +195,7 @@ impl Registry {
 
     /// Wakes all connections, whose deadlines may have changed.
     fn wake_all(&self) {
-        self.signal_due(0, u64::MAX);
+        self.signal_due(Flags::NONE, u64::MAX);
     }
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
@@ -216,7 +216,7 @@ impl Registry {
             let Some(entry) = inner.entries.get(id) else {
                 continue;
             };
-            if !entry.has(RETIRE) {
+            if !entry.has(Flags::RETIRE) {
                 retired.push(Arc::clone(entry));
             }
             if deadline.plus(self.limits.drain_timeout) <= Deadline(now) {
@@ -225,11 +225,11 @@ impl Registry {
         }
         drop(inner);
         if !retired.is_empty() {
-            signal_each(RETIRE, &retired);
+            signal_each(Flags::RETIRE, &retired);
             // Once for each, because it wakes the functions of all connections.
             self.context.drain.raise(now);
         }
-        signal_each(ABORT, &aborted);
+        signal_each(Flags::ABORT, &aborted);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -239,7 +239,7 @@ impl Registry {
     pub(super) async fn drain(&self, abort: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
-        self.signal_all(DRAIN);
+        self.signal_all(Flags::DRAIN);
         let is_empty = || lock(&self.inner).entries.is_empty();
         tokio::select! {
             biased;
@@ -255,18 +255,20 @@ impl Registry {
 
     /// Ends all connections at once.
     pub(super) fn abort(&self) {
-        self.signal_all(ABORT);
+        self.signal_all(Flags::ABORT);
     }
 
     /// Sets a flag for all connections, including those that open later.
-    fn signal_all(&self, flag: u8) {
-        lock(&self.inner).flags |= flag;
+    fn signal_all(&self, flag: Flags) {
+        let mut inner = lock(&self.inner);
+        inner.flags = inner.flags.or(flag);
+        drop(inner);
         self.signal_due(flag, u64::MAX);
         self.context.drain.raise_for_all();
     }
 
     /// Sets a flag for the connections whose deadline is at most `latest`.
-    fn signal_due(&self, flag: u8, latest: u64) {
+    fn signal_due(&self, flag: Flags, latest: u64) {
         let inner = lock(&self.inner);
         let is_due = |entry: &&Arc<ConnectionEntry>| entry.is_due(latest);
         let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
@@ -281,7 +283,7 @@ impl Registry {
         let now = self.latest();
         let inner = lock(&self.inner);
         let evictable = inner.entries.values().rev().filter_map(|entry| {
-            let idle_time = entry.idle_time(now).filter(|_| !entry.has(CLOSING));
+            let idle_time = entry.idle_time(now).filter(|_| !entry.has(Flags::CLOSING));
             Some((idle_time?, entry))
         });
         // `max_by_key` returns the last of equals; reversed, that is the oldest.
@@ -289,7 +291,7 @@ impl Registry {
         let longest = longest.map(|(_, entry)| Arc::clone(entry));
         drop(inner);
         longest.is_some_and(|entry| {
-            entry.signal(EVICT);
+            entry.signal(Flags::EVICT);
             true
         })
     }
@@ -336,7 +338,7 @@ mod tests {
         task::{Context, Poll, Wake},
     };
 
-    use super::{super::config::Settings, super::mode::Concurrent, *};
+    use super::{super::mode::Concurrent, super::settings::Settings, *};
 
     /// Counts how often it is woken.
     #[derive(Default)]

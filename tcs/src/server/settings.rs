@@ -1,464 +1,357 @@
-//! The settings of a server as data, from a file or the environment.
+//! The settings of all servers, with their defaults and the reasons.
 
-use std::{env, ffi::OsString, fmt, marker::PhantomData, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{
-        self, DeserializeSeed, Error as _, MapAccess, Visitor,
-        value::{self, MapDeserializer},
-    },
+use super::{
+    addresses::Addresses,
+    admission::{Admission, OnAccept},
+    capacity::AtCapacity,
+    limits::{Limit, Limits},
+    listeners::DynListener,
+    mode::Mode,
+    process::{connections_of, default_memory, descriptor_limit},
+    registry::Registry,
+    systemd::Systemd,
 };
-
-use super::AtCapacity;
-#[cfg(doc)]
-use super::Server;
 use crate::{
-    ConcurrentServer, Error, Result,
-    protocol::{PushOverflow, ServerProtocol},
+    Error,
+    conversation::ConversationLimits,
+    limit::{check_message_len, check_zero},
+    socket::Keepalive,
+    transport::{Address, DynHandshake},
 };
 
-/// Declares the struct, how it is read, and how a server takes it. Each field is a method of the server.
-macro_rules! settings {
-    ($($(#[$cfg:meta])? $field:ident: $ty:ty,)*) => {
-        /// Settings of a [`ConcurrentServer`](crate::ConcurrentServer) from a file or the environment.
-        ///
-        /// It has the settings of the server that are plain data, each with the name of its method:
-        /// [`address`](Server::address), [`max_connections`](Server::max_connections),
-        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Those that are not given
-        /// keep their defaults. A name that is no setting is an error that shows it.
-        ///
-        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML,
-        /// and it can be a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A
-        /// value may be text everywhere:
-        ///
-        /// | setting | value |
-        /// |---|---|
-        /// | a time | a number of seconds, or a text with a unit of `ms`, `s`, `m` or `min`, `h`: `1.5`, `"100ms"`, `"5m"` |
-        /// | a size or a number | an integer; sizes are in bytes |
-        /// | one whose method takes `None` | also `"none"`: no limit, or for `linger` and `lame_duck` no wait |
-        /// | `at_capacity` | `"wait"`, `"reject"` or `"evict_idle"` |
-        /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
-        /// | `reuse_port` | `true` or `false` |
-        ///
-        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make no
-        /// sense together, and zero, except for `port`, which then is a free one, and for `linger`, `lame_duck` and
-        /// `drain_timeout`, which then do not wait.
-        ///
-        /// # Examples
-        ///
-        /// ```
-        /// use tcs::{ConcurrentServer, server::ServerSettings, server_protocol};
-        ///
-        /// #[server_protocol]
-        /// fn greet(name: &str) -> String {
-        ///     format!("Hello, {name}!")
-        /// }
-        ///
-        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-        /// // With TOML, this is `toml::from_str`.
-        /// let file = r#"{ "port": 7000, "max_connections": 50, "request_timeout": "5s", "idle_timeout": "none" }"#;
-        /// let file: ServerSettings = serde_json::from_str(file)?;
-        /// // What comes later counts: `GREET__PORT=7001` of the environment overrides the file.
-        /// let server = ConcurrentServer::new(Greet)
-        ///     .settings(&file)
-        ///     .settings(&ServerSettings::from_env("GREET__")?);
-        /// # drop(server);
-        /// # Ok(())
-        /// # }
-        /// ```
-        #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct ServerSettings {
-            $($(#[$cfg])? $field: Option<$ty>,)*
-        }
-
-        const FIELDS: &[&str] = &[$($(#[$cfg])? stringify!($field)),*];
-
-        impl ServerSettings {
-            fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> std::result::Result<(), A::Error> {
-                match name {
-                    $($(#[$cfg])? stringify!($field) => {
-                        if self.$field.is_some() {
-                            return Err(A::Error::duplicate_field(stringify!($field)));
-                        }
-                        self.$field = Some(map.next_value_seed(Field::new(stringify!($field)))?);
-                    })*
-                    other => return Err(A::Error::unknown_field(other, FIELDS)),
-                }
-                Ok(())
-            }
-        }
-
-        impl<P: ServerProtocol> ConcurrentServer<P> {
-            /// Sets those of the settings that are given. What is set later counts.
-            pub fn settings(mut self, settings: &ServerSettings) -> Self {
-                let settings = settings.clone();
-                $($(#[$cfg])? if let Some(value) = settings.$field {
-                    self = self.$field(value);
-                })*
-                self
-            }
-        }
-    };
+pub(super) struct Settings {
+    pub(super) address: Address,
+    /// Whether the server listens at `address`, although it has other listeners.
+    pub(super) has_address: bool,
+    /// The listeners besides that at `address`.
+    pub(super) listeners: Vec<Box<dyn DynListener>>,
+    /// The handshakes of connections to `address`.
+    pub(super) handshakes: Vec<Arc<dyn DynHandshake>>,
+    /// The handshake after `Response::StartTls`.
+    pub(super) start_tls: Option<Arc<dyn DynHandshake>>,
+    /// Whether other servers can listen at the same address.
+    pub(super) reuse_port: bool,
+    /// How long the machine of a peer may not answer.
+    pub(super) keepalive_timeout: Option<Duration>,
+    pub(super) systemd: Systemd,
+    pub(super) max_connections: usize,
+    /// Whether the descriptor limit may lower `max_connections`.
+    pub(super) is_default_max: bool,
+    pub(super) at_capacity: AtCapacity,
+    /// `None`: the default.
+    pub(super) max_connections_per_address: Option<usize>,
+    pub(super) max_blocking: usize,
+    /// The memory budget in bytes. `None`: what [`default_memory`] says.
+    pub(super) memory_budget: Option<usize>,
+    pub(super) limits: Limits,
+    pub(super) on_accept: Option<OnAccept>,
 }
 
-settings! {
-    // First, because it replaces the host and the port.
-    address: String,
-    host: String,
-    port: u16,
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    reuse_port: bool,
-    keepalive_timeout: Option<Duration>,
-    handshake_timeout: Option<Duration>,
-    max_connections: usize,
-    at_capacity: AtCapacity,
-    max_connections_per_address: Option<usize>,
-    max_frame_len: usize,
-    max_reply_len: usize,
-    memory_budget: usize,
-    idle_timeout: Option<Duration>,
-    frame_timeout: Option<Duration>,
-    request_timeout: Option<Duration>,
-    half_close_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-    linger: Option<Duration>,
-    lame_duck: Option<Duration>,
-    drain_timeout: Option<Duration>,
-    max_connection_age: Option<Duration>,
-    max_requests_per_connection: Option<u64>,
-    max_in_flight_per_address: Option<usize>,
-    max_request_rate_per_address: Option<u32>,
-    max_queue_time: Option<Duration>,
-    max_pipelined_requests: Option<u64>,
-    max_push_queue: usize,
-    push_overflow: PushOverflow,
-    max_blocking: usize,
-}
-
-impl ServerSettings {
-    /// Reads the environment variables that begin with a prefix: with `"GREET__"`, `GREET__MAX_CONNECTIONS` is
-    /// `max_connections`.
-    ///
-    /// The prefix should end with two underscores. With one, `GREET_PORT` is also what Kubernetes sets to
-    /// `tcp://10.0.0.1:7000` if there is a Service named `greet`, and then an error.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable is no setting, or has no value for it.
-    pub fn from_env(prefix: &str) -> Result<Self> {
-        // No setting has a value that is not Unicode, so one that is lossy is an error as well.
-        let text = |text: OsString| text.to_string_lossy().into_owned();
-        let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
-        Self::from_variables(prefix, variables)
+impl Settings {
+    pub(super) fn new<M: Mode>() -> Self {
+        Self {
+            address: Address::localhost(),
+            has_address: false,
+            reuse_port: false,
+            // Shorter than `idle_timeout`, and long enough for a machine that changes its network.
+            keepalive_timeout: Some(Duration::from_mins(2)),
+            systemd: Systemd::default(),
+            listeners: Vec::new(),
+            handshakes: Vec::new(),
+            start_tls: None,
+            max_connections: M::MAX_CONNECTIONS,
+            is_default_max: true,
+            at_capacity: AtCapacity::default(),
+            max_connections_per_address: None,
+            // The size of tokio's own pool of blocking threads.
+            max_blocking: 512,
+            memory_budget: None,
+            limits: Limits {
+                // The default of tokio-util's length-delimited codec. Memory follows the bytes that
+                // arrive, not the claimed length.
+                max_frame_len: ConversationLimits::DEFAULT.message_len,
+                max_reply_len: None,
+                handshake_timeout: Limit::from_secs(10),
+                idle_timeout: Some(M::IDLE).into(),
+                // Stops peers that send a byte now and then. The allowance for received bytes lets
+                // slow lines finish large frames.
+                frame_timeout: Limit::from_secs(30),
+                // Cutting a transaction is the user's decision.
+                request_timeout: Limit::NONE,
+                // A half-closed peer that waits for its reply looks like one that is gone.
+                half_close_timeout: Limit::from_secs(30),
+                write_timeout: Limit::from_secs(30),
+                linger: Limit::from_secs(2),
+                drain_timeout: Limit::from_secs(30),
+                // Only a balancer needs it, and how long depends on its checks.
+                lame_duck: Limit::from_secs(0),
+                // These eight depend on the service: what its peers do is not known here.
+                max_connection_age: Limit::NONE,
+                max_queue_time: Limit::NONE,
+                max_requests_per_connection: u64::MAX,
+                max_pipelined_requests: u64::MAX,
+                // As many replies wait before they are sent.
+                max_push_queue: ConversationLimits::DEFAULT.push_queue,
+                push_overflow: ConversationLimits::DEFAULT.push_overflow,
+                max_in_flight_per_address: usize::MAX,
+                max_request_rate_per_address: u32::MAX,
+                // Long enough for hundreds of cheap requests, too short to be noticed.
+                poll_nanos: 100_000,
+            },
+            on_accept: None,
+        }
     }
 
-    fn from_variables(
-        prefix: &str,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self> {
-        let given = variables.filter_map(|(name, value)| {
-            let name = name.strip_prefix(prefix)?.to_lowercase();
-            Some((name, value))
-        });
-        let read = Self::deserialize(MapDeserializer::new(given));
-        read.map_err(|error: value::Error| {
-            Error::setting(&format!("environment variables {prefix}…:"), error)
+    /// Returns how many connections may be open. A default that needs more descriptors than the process may
+    /// open is lowered.
+    pub(super) fn effective_max_connections(&self) -> usize {
+        let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
+        if room < most / 2 {
+            tracing::warn!(
+                max_connections = most,
+                "the descriptor limit (`ulimit -n`) leaves room for {room} connections"
+            );
+        }
+        if self.is_default_max {
+            most.min(room)
+        } else {
+            most
+        }
+    }
+
+    /// Creates the registry of the server's connections.
+    pub(super) fn registry(&self) -> Arc<Registry> {
+        let memory = self.memory_budget.unwrap_or_else(default_memory);
+        Registry::new(self.limits, memory, self.max_blocking)
+    }
+
+    /// Returns the conditions under which a server for this number of connections serves a peer.
+    pub(super) fn admission(&mut self, max_connections: usize) -> Admission {
+        let default = default_per_address(max_connections);
+        Admission {
+            addresses: Addresses::new(self.max_connections_per_address.unwrap_or(default)),
+            on_accept: self.on_accept.take(),
+        }
+    }
+
+    /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.
+    pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
+        let limits = &self.limits;
+        // `linger`, `lame_duck` and `drain_timeout` are not checked: zero means no wait.
+        check_zero(&[
+            ("max_frame_len", limits.max_frame_len == 0),
+            ("max_reply_len", limits.reply_len() == 0),
+            ("max_connections", self.max_connections == 0),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address == Some(0),
+            ),
+            ("max_blocking", self.max_blocking == 0),
+            ("memory_budget", self.memory_budget == Some(0)),
+            (
+                "keepalive_timeout",
+                self.keepalive_timeout == Some(Duration::ZERO),
+            ),
+            ("handshake_timeout", limits.handshake_timeout.is_zero()),
+            ("idle_timeout", limits.idle_timeout.is_zero()),
+            ("frame_timeout", limits.frame_timeout.is_zero()),
+            ("request_timeout", limits.request_timeout.is_zero()),
+            ("half_close_timeout", limits.half_close_timeout.is_zero()),
+            ("write_timeout", limits.write_timeout.is_zero()),
+            ("max_connection_age", limits.max_connection_age.is_zero()),
+            ("max_queue_time", limits.max_queue_time.is_zero()),
+            (
+                "max_requests_per_connection",
+                limits.max_requests_per_connection == 0,
+            ),
+            ("max_pipelined_requests", limits.max_pipelined_requests == 0),
+            ("max_push_queue", limits.max_push_queue == 0),
+            (
+                "max_in_flight_per_address",
+                limits.max_in_flight_per_address == 0,
+            ),
+            (
+                "max_request_rate_per_address",
+                limits.max_request_rate_per_address == 0,
+            ),
+        ])?;
+        check_message_len("max_frame_len", limits.max_frame_len, min_frame_len)?;
+        check_message_len("max_reply_len", limits.reply_len(), min_frame_len)
+    }
+
+    /// Returns the socket options of `keepalive_timeout`.
+    pub(super) fn keepalive(&self) -> Option<Keepalive> {
+        let limit = self.keepalive_timeout?;
+        Some(Keepalive {
+            limit,
+            // It also ends the connection of a peer that does not read, which is for `write_timeout` to decide. On
+            // Linux, it takes the place of the number of probes, so a longer one would make those wait as well.
+            is_for_unacknowledged: self.limits.write_timeout <= Some(limit).into(),
         })
     }
-}
 
-impl<'de> Deserialize<'de> for ServerSettings {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        from.deserialize_struct("ServerSettings", FIELDS, SettingsVisitor)
-    }
-}
-
-struct SettingsVisitor;
-
-impl<'de> Visitor<'de> for SettingsVisitor {
-    type Value = ServerSettings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("settings of a server")
+    /// Returns `true` if the server listens at its address.
+    pub(super) fn listens_at_address(&self) -> bool {
+        self.has_address || self.listeners.is_empty()
     }
 
-    fn visit_map<A: MapAccess<'de>>(
-        self,
-        mut map: A,
-    ) -> std::result::Result<ServerSettings, A::Error> {
-        let mut settings = ServerSettings::default();
-        while let Some(Name(name)) = map.next_key()? {
-            settings.read(name, &mut map)?;
+    /// Rejects handshakes without connections that they are for: what should be encrypted would not be.
+    pub(super) fn check_handshakes(
+        &self,
+        has_connections: bool,
+        instead: &str,
+    ) -> Result<(), Error> {
+        if has_connections || self.handshakes.is_empty() {
+            return Ok(());
         }
-        Ok(settings)
+        let reason =
+            format!("and `tls` are for the connections to `address`, and there is none; {instead}");
+        Err(Error::setting("handshake", reason))
     }
 }
 
-/// The name of a setting. Read as such, so that an error about an unknown one is where the name is.
-struct Name(&'static str);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        from.deserialize_identifier(NameVisitor)
-    }
-}
-
-struct NameVisitor;
-
-impl Visitor<'_> for NameVisitor {
-    type Value = Name;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a setting")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Name, E> {
-        let known = FIELDS.iter().find(|field| **field == name);
-        let error = || E::unknown_field(name, FIELDS);
-        known.map(|name| Name(name)).ok_or_else(error)
-    }
-}
-
-/// A value of a setting, which may be text, because variables of the environment are.
-trait Value: Sized {
-    /// What an error says to write.
-    fn expected() -> String;
-
-    fn parse(text: &str) -> Option<Self>;
-}
-
-/// Reads the value of the setting with this name, which errors show.
-struct Field<T> {
-    name: &'static str,
-    value: PhantomData<T>,
-}
-
-impl<T> Field<T> {
-    const fn new(name: &'static str) -> Self {
-        let value = PhantomData;
-        Self { name, value }
-    }
-}
-
-impl<'de, T: Value> DeserializeSeed<'de> for Field<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> std::result::Result<T, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<T: Value> Visitor<'_> for Field<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for `{}`", T::expected(), self.name)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<T, E> {
-        let error = || {
-            let (name, expected) = (self.name, T::expected());
-            E::custom(format_args!(
-                "`{name}` cannot be `{text}`: write {expected}"
-            ))
-        };
-        T::parse(text).ok_or_else(error)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<T, E> {
-        self.visit_str(&value.to_string())
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> std::result::Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> std::result::Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> std::result::Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-}
-
-impl<T: Value> Value for Option<T> {
-    fn expected() -> String {
-        format!("{}, or \"none\"", T::expected())
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        if text == "none" {
-            return Some(None);
-        }
-        T::parse(text).map(Some)
-    }
-}
-
-impl Value for String {
-    fn expected() -> String {
-        "a text".to_owned()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-}
-
-impl Value for Duration {
-    fn expected() -> String {
-        "seconds, or a time such as \"100ms\", \"5s\", \"5m\" or \"1h\"".to_owned()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-        let seconds = match unit.trim_start() {
-            "ms" => number / 1_000.0,
-            "" | "s" => number,
-            "m" | "min" => number * 60.0,
-            "h" => number * 3_600.0,
-            _ => return None,
-        };
-        Self::try_from_secs_f64(seconds).ok()
-    }
-}
-
-/// Implements `Value` for types whose values are in a list, or that `FromStr` reads.
-macro_rules! values {
-    ($($ty:ty: $expected:literal;)*) => {
-        $(impl Value for $ty {
-            fn expected() -> String {
-                $expected.to_owned()
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                text.parse().ok()
-            }
-        })*
-    };
-    ($ty:ident { $($word:literal => $variant:ident,)* }) => {
-        impl Value for $ty {
-            fn expected() -> String {
-                [$(concat!("\"", $word, "\"")),*].join(" or ")
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($word => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-values! {
-    bool: "true or false";
-    u16: "a number up to 65,535";
-    u32: "a number up to 4,294,967,295";
-    u64: "a number";
-    usize: "a number";
-}
-
-values! {
-    AtCapacity {
-        "wait" => Wait,
-        "reject" => Reject,
-        "evict_idle" => EvictIdle,
-    }
-}
-
-values! {
-    PushOverflow {
-        "reject" => Reject,
-        "close" => Close,
-        "drop_oldest" => DropOldest,
-    }
+/// Returns a quarter. A peer that takes it leaves room for others, and most peers behind one NAT need less.
+fn default_per_address(max_connections: usize) -> usize {
+    (max_connections / 4).max(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{fs, path::Path};
 
-    fn of_variables(variables: &[(&str, &str)]) -> Result<ServerSettings> {
-        let owned = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        ServerSettings::from_variables("GREET_", owned)
+    use super::{
+        super::{
+            mode::{Concurrent, Iterative, Once},
+            process::{RESERVED_DESCRIPTORS, memory_of},
+        },
+        *,
+    };
+
+    #[test]
+    fn defaults_that_no_test_waits_for() {
+        let settings = Settings::new::<Iterative>();
+        assert_eq!(settings.limits.drain_timeout, Limit::from_secs(30));
+        assert_eq!(settings.max_blocking, 512);
+        assert_eq!(settings.at_capacity, AtCapacity::Wait);
+        assert_eq!(settings.limits.request_timeout, Limit::NONE);
+        assert_eq!(settings.limits.max_connection_age, Limit::NONE);
+        assert!(!settings.limits.has_request_checks());
     }
 
     #[test]
-    fn variables_with_the_prefix_are_settings() {
-        let settings = of_variables(&[
-            ("PATH", "/bin"),
-            ("GREET_HOST", "::1"),
-            ("GREET_PORT", "7001"),
-            ("GREET_MAX_CONNECTIONS_PER_ADDRESS", "none"),
-            ("GREET_AT_CAPACITY", "evict_idle"),
-        ]);
-        let expected = ServerSettings {
-            host: Some("::1".to_owned()),
-            port: Some(7_001),
-            max_connections_per_address: Some(None),
-            at_capacity: Some(AtCapacity::EvictIdle),
-            ..ServerSettings::default()
+    fn page_of_limits_has_the_default_of_each_setting() {
+        let settings = Settings::new::<Concurrent>();
+        let limits = settings.limits;
+        let time = |limit: Limit| match limit.as_duration().as_secs() {
+            seconds if limit != Limit::NONE && seconds > 0 => format!("{seconds} s"),
+            _ => "`None`".to_owned(),
         };
-        assert_eq!(settings.expect("they are settings"), expected);
+        let extended = |limit| format!("{}; 1 s more per 64 KiB", time(limit));
+        let idle = |limits: Limits| time(limits.idle_timeout);
+        let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];
+        let [iterative, once] = others.map(|settings| idle(settings.limits));
+        let (most, per_address) = (
+            settings.max_connections,
+            [2, 1_024].map(default_per_address),
+        );
+        assert_eq!(per_address, [1, 256]);
+        let unset = [
+            settings.max_connections_per_address.is_none(),
+            settings.on_accept.is_none(),
+            limits.max_reply_len.is_none(),
+            limits.max_requests_per_connection == u64::MAX,
+            limits.max_pipelined_requests == u64::MAX,
+            limits.max_in_flight_per_address == usize::MAX,
+            limits.max_request_rate_per_address == u32::MAX,
+            settings.start_tls.is_none(),
+        ];
+        assert_eq!(unset, [true; 8]);
+        assert_eq!(settings.address, Address::from("127.0.0.1:1234"));
+        let keepalive = settings.keepalive_timeout.expect("it is on").as_secs();
+        let defaults = [
+            (
+                "max_connections",
+                format!(
+                    "{},{:03}, or the descriptor limit minus {RESERVED_DESCRIPTORS}",
+                    most / 1_000,
+                    most % 1_000
+                ),
+            ),
+            (
+                "at_capacity",
+                format!("`AtCapacity::{:?}`", settings.at_capacity),
+            ),
+            (
+                "max_connections_per_address",
+                "a quarter of `max_connections`, at least 1".to_owned(),
+            ),
+            ("on_accept", "none".to_owned()),
+            ("max_connection_age", time(limits.max_connection_age)),
+            ("max_requests_per_connection", "`None`".to_owned()),
+            (
+                "idle_timeout",
+                format!("{}; iterative {iterative}; once {once}", idle(limits)),
+            ),
+            ("keepalive_timeout", format!("{} minutes", keepalive / 60)),
+            ("handshake_timeout", time(limits.handshake_timeout)),
+            ("lame_duck", time(limits.lame_duck)),
+            ("drain_timeout", time(limits.drain_timeout)),
+            ("linger", time(limits.linger)),
+            (
+                "max_frame_len",
+                format!("{} MiB", limits.max_frame_len >> 20),
+            ),
+            ("max_reply_len", "`max_frame_len`".to_owned()),
+            (
+                "memory_budget",
+                format!(
+                    "{} MiB, or a quarter of the memory that the process may use",
+                    memory_of([None; 2]) >> 20
+                ),
+            ),
+            ("max_request_rate_per_address", "`None`".to_owned()),
+            ("max_in_flight_per_address", "`None`".to_owned()),
+            ("max_queue_time", time(limits.max_queue_time)),
+            ("max_pipelined_requests", "`None`".to_owned()),
+            (
+                "max_push_queue",
+                format!("{} KiB", limits.max_push_queue >> 10),
+            ),
+            ("max_blocking", settings.max_blocking.to_string()),
+            ("frame_timeout", extended(limits.frame_timeout)),
+            ("request_timeout", time(limits.request_timeout)),
+            ("half_close_timeout", time(limits.half_close_timeout)),
+            ("write_timeout", extended(limits.write_timeout)),
+            ("address", "127.0.0.1:1234".to_owned()),
+            ("host", "127.0.0.1".to_owned()),
+            ("port", "1234".to_owned()),
+            ("reuse_port", format!("`{}`", settings.reuse_port)),
+            ("start_tls", "none".to_owned()),
+            (
+                "push_overflow",
+                format!("`PushOverflow::{:?}`", limits.push_overflow),
+            ),
+        ];
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
+        let page = fs::read_to_string(page).expect("it is in the repository");
+        let rows = page.lines().filter_map(|row| {
+            let (name, rest) = row.strip_prefix("| `")?.split_once("` | ")?;
+            Some((name, rest.split(" | ").next()?.to_owned()))
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), defaults);
     }
 
     #[test]
-    fn error_shows_the_prefix_and_the_setting() {
-        for (name, value, text) in [
-            (
-                "GREET_PROT",
-                "7001",
-                "environment variables GREET_…: unknown field `prot`, expected one of `address`, `host`, `port`",
-            ),
-            (
-                "GREET_PORT",
-                "70010",
-                "environment variables GREET_…: `port` cannot be `70010`: write a number up to 65,535",
-            ),
-            (
-                "GREET_IDLE_TIMEOUT",
-                "5 days",
-                "environment variables GREET_…: `idle_timeout` cannot be `5 days`: write seconds, or a time such as \"100ms\", \"5s\", \"5m\" or \"1h\", or \"none\"",
-            ),
-            (
-                "GREET_PUSH_OVERFLOW",
-                "",
-                "environment variables GREET_…: `push_overflow` cannot be ``: write \"reject\" or \"close\" or \"drop_oldest\"",
-            ),
-        ] {
-            let error = of_variables(&[(name, value)]).expect_err("it is wrong");
-            assert_eq!(error.kind(), crate::ErrorKind::Setting);
-            assert!(error.to_string().starts_with(text), "{error}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, milliseconds) in [
-            ("100ms", Some(100)),
-            ("5s", Some(5_000)),
-            ("1.5", Some(1_500)),
-            ("0", Some(0)),
-            ("5m", Some(300_000)),
-            ("5min", Some(300_000)),
-            ("5 min", Some(300_000)),
-            ("2h", Some(7_200_000)),
-            ("-1s", None),
-            ("s", None),
-            ("", None),
-            ("inf", None),
-            ("1e3", None),
-            ("1.2.3", None),
-            ("99999999999999999999h", None),
-        ] {
-            let parsed = Duration::parse(text);
-            assert_eq!(parsed, milliseconds.map(Duration::from_millis), "{text}");
-        }
+    fn default_is_lowered_to_what_the_descriptor_limit_leaves() {
+        let mut settings = Settings::new::<Concurrent>();
+        let room = connections_of(descriptor_limit());
+        assert_eq!(settings.effective_max_connections(), room.min(1_024));
+        settings.max_connections = usize::MAX;
+        assert_eq!(settings.effective_max_connections(), room);
+        settings.is_default_max = false;
+        assert_eq!(settings.effective_max_connections(), usize::MAX);
+        assert_eq!(Settings::new::<Iterative>().effective_max_connections(), 1);
     }
 }

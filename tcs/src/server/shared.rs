@@ -2,8 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{config::Settings, limits::Limits, listeners::Listeners, metrics::Metrics};
-use crate::{protocol::ServerProtocol, transport::DynHandshake};
+use tracing::Instrument as _;
+
+use super::{
+    connection::{Connection, NewConnection, rejection_frames},
+    limits::Limits,
+    listeners::Listeners,
+    log_limiter::LogLimiter,
+    metrics::Metrics,
+    settings::Settings,
+};
+use crate::{
+    Rejection, buffer::WriteBuffer, framing::Framing as _, protocol::ServerProtocol,
+    transport::DynHandshake,
+};
 
 /// The state shared by all connections of a server.
 pub(super) struct Shared<P> {
@@ -27,7 +39,7 @@ impl<P: ServerProtocol> Shared<P> {
             protocol,
             limits: settings.limits,
             is_once,
-            checks_requests: is_once || settings.limits.check_requests(),
+            checks_requests: is_once || settings.limits.has_request_checks(),
             listeners: Listeners::new(),
             metrics: Metrics::new(P::OPERATIONS),
             start_tls: settings.start_tls.clone(),
@@ -40,5 +52,38 @@ impl<P: ServerProtocol> Shared<P> {
         if self.is_once {
             self.listeners.close();
         }
+    }
+}
+
+/// The shared state without its protocol type, so that everything outside of a connection is compiled once.
+pub(super) trait DynShared: Send + Sync {
+    fn listeners(&self) -> &Listeners;
+
+    /// Returns `true` if replies take turns on a connection, because its framing has ids.
+    fn has_ids(&self) -> bool;
+
+    /// Returns the frames that tell a peer that its connection is rejected.
+    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer;
+
+    /// Serves a connection in a task of its own.
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>);
+}
+
+impl<P: ServerProtocol> DynShared for Shared<P> {
+    fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    fn has_ids(&self) -> bool {
+        P::Framing::HAS_IDS
+    }
+
+    fn rejection_frames(&self, rejection: &Rejection, log_limiter: &LogLimiter) -> WriteBuffer {
+        rejection_frames(self, rejection, log_limiter)
+    }
+
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection>) {
+        let span = new.span();
+        tokio::spawn(async move { Connection::open(self, new).serve().await }.instrument(span));
     }
 }

@@ -1,6 +1,6 @@
-//! What systemd is told.
+//! Notifies systemd.
 
-/// Whether systemd is told when the server accepts, and when it drains.
+/// Whether to notify systemd when the server accepts, and when it stops.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Systemd {
     #[cfg(all(unix, feature = "systemd"))]

@@ -104,6 +104,6 @@ pub use unix::UnixSocketListener;
 
 pub use address::Address;
 pub(crate) use handshake::DynHandshake;
-pub(crate) use over_tls::{StartedTls, explained, is_over_tls};
+pub(crate) use over_tls::{StartedTls, explain_if_tls, is_over_tls};
 pub(crate) use stream::close;
 pub(crate) use tcp::AddressListener;

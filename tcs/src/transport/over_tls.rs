@@ -6,7 +6,7 @@ use crate::Peer;
 
 /// Adds what to do to an error of a client's stream, if that is TLS. A server with TLS 1.3 rejects the certificate of a
 /// client after the handshake.
-pub(crate) fn explained(error: io::Error) -> io::Error {
+pub(crate) fn explain_if_tls(error: io::Error) -> io::Error {
     #[cfg(feature = "tls")]
     let error = super::tls_error::explain(error, "server");
     error

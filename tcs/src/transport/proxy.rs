@@ -225,7 +225,7 @@ fn check_v1(line: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Returns `true` if it is a port without a sign or leading zeros.
+/// Returns `true` if a port has neither a sign nor leading zeros. Its range is the parser's matter.
 fn is_port(word: Option<&[u8]>) -> bool {
     word.is_some_and(|word| {
         word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"))
@@ -249,4 +249,63 @@ fn not_a_header() -> io::Error {
 
 fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_of_version_1_is_for_tcp_and_ends_with_two_ports() {
+        for (line, is_valid) in [
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 65535", true),
+            ("PROXY TCP6 ::1 ::1 0 7000", true),
+            ("PROXY UNKNOWN", true),
+            ("PROXY UNKNOWN and anything", true),
+            ("PROXY", false),
+            ("PROXY ", false),
+            ("PROXY UDP4 192.0.2.1 192.0.2.2 1 2", false),
+            ("PROXY tcp4 192.0.2.1 192.0.2.2 1 2", false),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1", false),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3", false),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 ", false),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 +1 2", false),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 02", false),
+        ] {
+            let line = format!("{line}\r\n");
+            assert_eq!(check_v1(line.as_bytes()).is_ok(), is_valid, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn port_has_neither_a_sign_nor_a_leading_zero() {
+        for (word, is_valid) in [
+            ("0", true),
+            ("7000", true),
+            ("00", false),
+            ("07", false),
+            ("+7", false),
+            ("-7", false),
+            ("7a", false),
+        ] {
+            assert_eq!(is_port(Some(word.as_bytes())), is_valid, "{word}");
+        }
+        assert!(!is_port(None));
+    }
+
+    #[test]
+    fn network_of_ipv4_in_the_form_of_ipv6_gets_its_own_form() {
+        for (text, expected) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1/128", "10.0.0.1/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            // It has other addresses as well.
+            ("::ffff:0.0.0.0/95", "::ffff:0.0.0.0/95"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            let parse = |text: &str| text.parse::<IpNet>().expect(text);
+            assert_eq!(canonical_network(parse(text)), parse(expected), "{text}");
+        }
+    }
 }

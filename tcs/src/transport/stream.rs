@@ -17,13 +17,13 @@ use tokio::{
 /// A server's connections have one type, whatever carries their bytes. So a protocol is compiled once, and a
 /// handshake can replace the stream by another.
 pub struct Stream {
-    io: Box<dyn Io>,
+    io: Box<dyn ReadWrite>,
     closes_on_drop: bool,
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
 
 impl Stream {
     /// Creates a stream from any stream of bytes.
@@ -48,7 +48,7 @@ impl Stream {
     }
 
     /// Takes the stream, and leaves one without bytes.
-    pub(crate) fn take_inner(&mut self) -> Self {
+    pub(crate) fn take(&mut self) -> Self {
         // A box of a type without size allocates nothing.
         std::mem::replace(self, Self::new(join(empty(), empty())))
     }

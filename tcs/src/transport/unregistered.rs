@@ -1,6 +1,6 @@
 //! Sockets that were made outside of a runtime.
 
-use std::io;
+use std::{io, mem::replace};
 
 use super::{Incoming, Listener};
 
@@ -8,34 +8,37 @@ use super::{Incoming, Listener};
 /// is a runtime, as for [`Server::run`](crate::server::Server::run).
 #[derive(Debug)]
 pub(super) struct Unregistered<S, L> {
-    socket: Option<S>,
-    listener: Option<L>,
+    state: State<S, L>,
     register: fn(S) -> io::Result<L>,
+}
+
+#[derive(Debug)]
+enum State<S, L> {
+    New(S),
+    Registered(L),
+    /// It could not be registered, which was reported.
+    Failed,
 }
 
 impl<S, L: Listener> Unregistered<S, L> {
     /// `socket` must be non-blocking.
-    pub(super) fn new(socket: S, register: fn(S) -> io::Result<L>) -> Self {
-        Self {
-            socket: Some(socket),
-            listener: None,
-            register,
-        }
+    pub(super) const fn new(socket: S, register: fn(S) -> io::Result<L>) -> Self {
+        let state = State::New(socket);
+        Self { state, register }
     }
 
     pub(super) async fn accept(&mut self) -> io::Result<Option<Incoming>> {
-        if let Some(socket) = self.socket.take() {
-            let registered = (self.register)(socket);
-            // The socket is closed, so the server must not try again. This kind says so.
-            self.listener = Some(registered.map_err(|error| {
+        self.state = match replace(&mut self.state, State::Failed) {
+            State::New(socket) => State::Registered((self.register)(socket).map_err(|error| {
+                // The socket is closed, so the server must not try again. This kind says so.
                 let reason = format!("cannot register the socket with the runtime: {error}");
                 io::Error::new(io::ErrorKind::NotConnected, reason)
-            })?);
-        }
-        match &mut self.listener {
-            Some(listener) => listener.accept().await,
-            // It could not be registered, which was reported.
-            None => Ok(None),
+            })?),
+            state => state,
+        };
+        match &mut self.state {
+            State::Registered(listener) => listener.accept().await,
+            State::New(_) | State::Failed => Ok(None),
         }
     }
 }
@@ -51,5 +54,7 @@ mod tests {
         let error = listener.accept().await.expect_err("it is not registered");
         assert_eq!(error.kind(), io::ErrorKind::NotConnected);
         assert!(error.to_string().ends_with("permission denied"), "{error}");
+        let again = listener.accept().await.expect("it was reported");
+        assert!(again.is_none());
     }
 }

@@ -3,7 +3,8 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -115,6 +116,55 @@ async fn events_end_with_the_only_connection_of_a_channel() {
         let error = next(subscriber).await.expect_err("the end");
         assert_eq!(told(&error), (ErrorKind::Closed, Execution::NotSent));
     }
+}
+
+/// A waker that panics.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+/// Waits for an event, with a waker that panics.
+fn wait_with_bomb(subscriber: &mut Events<Owned>) {
+    let waker = Waker::from(Arc::new(Bomb));
+    let waiting = pin!(subscriber.next()).poll(&mut Context::from_waker(&waker));
+    assert!(waiting.is_pending());
+}
+
+#[tokio::test]
+async fn waker_that_panics_keeps_no_other_subscriber_from_the_end() {
+    let (channel, peer) = memory(1 << 10);
+    let mut first = channel.events::<Owned>();
+    let mut second = channel.events::<Owned>();
+    wait_with_bomb(&mut first);
+    let waiting = tokio::spawn(async move { next(&mut second).await });
+    settle().await;
+    drop(peer);
+    let error = within(waiting).await.expect("no panic");
+    assert_eq!(error.expect_err("the end").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waker_that_panics_keeps_no_other_subscriber_from_the_next_connection() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let mut first = channel.events::<Owned>();
+    let mut second = channel.events::<Owned>();
+    drop(attempts.accept().await);
+    let attempt = attempts.attempt().await;
+    wait_with_bomb(&mut first);
+    let waiting = tokio::spawn(async move { next(&mut second).await });
+    settle().await;
+    let mut peer = attempt.accept();
+    let note = patiently(waiting).await.expect("no panic");
+    assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
+    // The task of the connection goes on.
+    let call = call(&channel, "call");
+    answer(&mut peer, "call", "reply").await;
+    assert_eq!(call.reply().await, "reply");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Connection, ErrorKind, Execution, client::ConnectOptions, framing::LengthPrefixed};
+use tcs::{
+    Channel, Connection, ErrorKind, Execution,
+    client::{ChannelOptions, ConnectOptions},
+    framing::LengthPrefixed,
+};
 use tcs_tests::{
     Heard, RawPeer,
     channel::{Owned, call, counted_memory, memory, memory_with, settle},
@@ -484,4 +488,37 @@ async fn reply_before_a_message_that_nobody_expects_does_not_wait_for_the_shutdo
     // The connection does not wait for ever, either.
     assert_eq!(within(peer.rest()).await, b"");
     assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_does_not_wait_for_the_close_of_an_idle_connection() {
+    let second = Duration::from_secs(1);
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let options = ChannelOptions::over(move || {
+        let (near, far) = tokio::io::duplex(64);
+        drop(sender.send(RawPeer::over(far)));
+        async { Ok(Unclosable(near)) }
+    });
+    let channel: Channel = options
+        .idle_timeout(8 * second)
+        .connect_lazily()
+        .expect("good options");
+    for _ in 0..2 {
+        let first = call(&channel, "one");
+        let mut peer = ends.recv().await.expect("a connection");
+        assert_eq!(within(peer.ask_back()).await, "one");
+        assert_eq!(first.reply().await, "one");
+        // The checks come every second, at most a millisecond late. It is idle at the ninth.
+        pass(9 * second + second / 2).await;
+        // The end is not sent yet.
+        assert_eq!(channel.state().connected, 1);
+        let began = tokio::time::Instant::now();
+        let second = call(&channel, "two");
+        let mut peer = ends.recv().await.expect("another connection");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(within(peer.ask_back()).await, "two");
+        assert_eq!(second.reply().await, "two");
+        drop(peer);
+        settle().await;
+    }
 }

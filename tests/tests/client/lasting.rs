@@ -17,7 +17,7 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     channel::{Owned, call, settle},
-    client::{Text, chain, hears, told},
+    client::{Text, chain, events, hears, told},
     code, control, frame,
     lasting::{Attempts, lasting},
     patiently,
@@ -166,6 +166,41 @@ async fn waits_between_attempts_double_from_100_ms_to_10_s() {
     attempt.refuse();
     let waited = attempts.attempt().await.began - last;
     assert!(waited <= Duration::from_millis(101), "{waited:?}");
+}
+
+/// How many attempts are refused before a connection. The next wait is at least 800 ms.
+const REFUSED: usize = 6;
+
+/// Refuses some attempts, and then accepts one, for a channel with somebody who receives events. Ends the connection after
+/// `server`. Returns how long the channel then waits before it connects again.
+async fn wait_after(server: impl AsyncFnOnce(&mut RawPeer)) -> Duration {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let _events = channel.events::<Owned>();
+    for _ in 0..REFUSED {
+        attempts.attempt().await.refuse();
+    }
+    let mut peer = attempts.accept().await;
+    settle().await;
+    server(&mut peer).await;
+    settle().await;
+    drop(peer);
+    let lost = Instant::now();
+    attempts.attempt().await.began - lost
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_begins_anew_after_an_event_or_the_longest_wait_without_a_call() {
+    let shortest = Duration::from_millis(101);
+    let after_event = wait_after(async |peer| patiently(peer.send(events(&["event"]))).await);
+    let waited = after_event.await;
+    assert!(waited <= shortest, "{waited:?}");
+    let waited = wait_after(async |_| sleep(11 * SECOND).await).await;
+    assert!(waited <= shortest, "{waited:?}");
+    for seconds in [0, 9] {
+        let waited = wait_after(async |_| sleep(seconds * SECOND).await).await;
+        assert!(waited > 7 * shortest, "{seconds} s: {waited:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -569,6 +604,32 @@ async fn old_connection_is_used_until_there_is_another() {
         (state.failed_attempts, state.losses, state.retries),
         (1, 0, 0)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_between_attempts_to_replace_a_connection_double_as_well() {
+    let (options, mut attempts) = lasting();
+    let checks = Duration::from_millis(10);
+    let options = options.max_age(SECOND).ping_interval(8 * checks);
+    let channel = options.connect_lazily().expect("good options");
+    let first = call(&channel, "first");
+    let mut peer = attempts.accept().await;
+    assert_eq!(patiently(peer.ask_back()).await, "first");
+    assert_eq!(first.reply().await, "first");
+    let mut whole = Duration::from_millis(100);
+    attempts.attempt().await.refuse();
+    let mut last = Instant::now();
+    for _ in 0..10 {
+        let attempt = attempts.attempt().await;
+        let waited = attempt.began - last;
+        assert!(
+            waited >= whole / 4 && waited <= whole + 2 * checks,
+            "{whole:?}: {waited:?}"
+        );
+        whole = (2 * whole).min(10 * SECOND);
+        last = Instant::now();
+        attempt.refuse();
+    }
 }
 
 #[tokio::test(start_paused = true)]

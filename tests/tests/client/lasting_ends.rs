@@ -254,6 +254,29 @@ fn channel_is_made_outside_of_a_runtime_and_outlives_those_it_is_used_in() {
 }
 
 #[test]
+fn call_in_a_runtime_without_a_clock_is_an_error_and_a_later_one_in_another_works() {
+    for limit in [None, Some(SECOND)] {
+        let (options, mut attempts) = lasting();
+        let options = options.connect_options(ConnectOptions::new().reply_timeout(limit));
+        let channel: Channel = options.connect_lazily().expect("good options");
+        let without_clock = Builder::new_current_thread().build().expect("a runtime");
+        for _ in 0..2 {
+            let error = without_clock.block_on(channel.call::<Owned>("one"));
+            let error = error.expect_err("there is no clock");
+            assert_eq!(told(&error), (ErrorKind::Runtime, Execution::NotSent));
+            assert!(error.to_string().contains("enable_time"), "{error}");
+        }
+        assert_eq!(attempts.count(), 0);
+        runtime().block_on(async {
+            let one = call(&channel, "one");
+            let mut peer = attempts.accept().await;
+            assert_eq!(patiently(peer.ask_back()).await, "one");
+            assert_eq!(one.reply().await, "one");
+        });
+    }
+}
+
+#[test]
 fn refusal_does_not_outlive_its_runtime() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options

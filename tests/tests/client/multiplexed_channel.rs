@@ -24,6 +24,8 @@ use tcs_tests::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Texts both ways.
 #[derive(Debug)]
 enum Owned {}
@@ -379,7 +381,6 @@ async fn pair(connect_options: ConnectOptions) -> (Channel<Multiplexed>, [RawPee
 
 #[tokio::test(start_paused = true)]
 async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
-    const SECOND: Duration = Duration::from_secs(1);
     let (channel, mut peers) = pair(ConnectOptions::new()).await;
     let hedged = call(
         &channel.deadline(3 * SECOND).idempotent().hedge(SECOND),
@@ -401,7 +402,6 @@ async fn second_request_of_a_hedge_has_the_rest_of_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn no_second_request_is_sent_at_the_deadline() {
-    const SECOND: Duration = Duration::from_secs(1);
     let (channel, _peers) = pair(ConnectOptions::new()).await;
     let hedged = call(&channel.deadline(SECOND).idempotent().hedge(SECOND), "x");
     assert_eq!(hedged.error().await.kind(), ErrorKind::TimedOut);
@@ -450,6 +450,68 @@ async fn items_come_between_the_replies_to_other_calls() {
     // Their ids are free.
     drop(call(&channel, "4"));
     assert_eq!(hear(&mut peer).await, request(1, "4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_connection_is_not_replaced_before_its_streams_have_ended() {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(12));
+    let options = options.connect_options(patient).idle_timeout(None);
+    let channel = options.max_age(100 * SECOND).connect_lazily();
+    let channel = channel.expect("good options");
+    let streaming = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.stream::<Owned>("1").await }
+    });
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
+    for _ in 0..3 {
+        sleep(100 * SECOND).await;
+        peer.send(announced_of(1, ITEMS, "a")).await;
+        assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+        // No call waits for the end of the stream.
+        let call = call(&channel, "2");
+        assert_eq!(hear(&mut peer).await, request(2, "2"));
+        peer.send(message_of(2, "two")).await;
+        assert_eq!(call.reply().await, "two");
+    }
+    assert_eq!(attempts.waiting(), 0);
+    peer.send(message_of(1, "end")).await;
+    assert_eq!(item(&mut stream).await, None);
+    // A stream that begins while the next connection is opened is waited for as well.
+    let attempt = attempts.attempt().await;
+    let streaming = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.stream::<Owned>("3").await }
+    });
+    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
+    let unused = attempt.accept();
+    settle().await;
+    let call = call(&channel, "4");
+    settle().await;
+    let requests = [hear(&mut peer).await, hear(&mut peer).await];
+    let id_of = |text: &str| {
+        requests.iter().find_map(|sent| match sent {
+            Sent::Request(id, request) if request == text => Some(*id),
+            _ => None,
+        })
+    };
+    let (third, fourth) = (
+        id_of("3").expect("it is sent"),
+        id_of("4").expect("it is sent"),
+    );
+    peer.send([message_of(fourth, "four"), message_of(third, "end")].concat())
+        .await;
+    assert_eq!(call.reply().await, "four");
+    assert_eq!(item(&mut stream).await, None);
+    drop(unused);
+    let mut next = attempts.accept().await;
+    assert_eq!(patiently(peer.rest()).await, b"");
+    let call = self::call(&channel, "5");
+    assert_eq!(hear(&mut next).await, request(1, "5"));
+    next.send(message_of(1, "five")).await;
+    assert_eq!(call.reply().await, "five");
 }
 
 #[tokio::test]
@@ -535,7 +597,6 @@ async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
-    const SECOND: Duration = Duration::from_secs(1);
     let connect_options = ConnectOptions::new()
         .max_in_flight(4)
         .reply_timeout(8 * SECOND);
@@ -572,7 +633,6 @@ async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn time_of_a_cancel_begins_when_its_call_is_late() {
-    const SECOND: Duration = Duration::from_secs(1);
     let options = ConnectOptions::new()
         .max_in_flight(4)
         .reply_timeout(8 * SECOND);

@@ -371,6 +371,24 @@ async fn sender_waits_for_the_greeting_that_the_receiver_drops() {
     assert_eq!(reply.expect("a reply"), Some("one"));
 }
 
+#[tokio::test]
+async fn rejection_in_place_of_the_greeting_is_told_once() {
+    let (connection, mut peer) = memory(64);
+    let (mut sender, mut receiver) = connection.split::<Greeting>();
+    peer.send(control(code::BUSY, "not now")).await;
+    let error = within(receiver.receive()).await.expect_err("a rejection");
+    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::NotSent));
+    assert_eq!(error.rejection().expect("a rejection").text(), "not now");
+    let server = async {
+        hears(&mut peer, "1").await;
+        peer.send(frame("one")).await;
+    };
+    let (sent, (), reply) =
+        tokio::join!(within(sender.send("1")), server, within(receiver.receive()));
+    sent.expect("it is open");
+    assert_eq!(reply.expect("a reply"), Some("one"));
+}
+
 /// Doubles a number, and tells its half.
 #[server_protocol(push = u32)]
 fn double(n: u32, push: Push<Double>) -> Result<u32, String> {

@@ -35,7 +35,7 @@ fn settings_are_those_of_the_library() {
     let files = [
         "server/builder.rs",
         "client/options.rs",
-        "client/exchange.rs",
+        "client/one_shot.rs",
     ];
     let sources = files
         .map(|file| source(&format!("tcs/src/{file}")))

@@ -9,8 +9,8 @@ use tcs::{
     framing::{
         Announcement, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited,
         Digits, Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input,
-        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, Notice,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Varint, Verbatim, delimiter,
+        LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, Netstrings, ParsedFrame,
+        Prefixed, Raw, ReadState, RequestNotice, Side, UntilEof, Varint, Verbatim, delimiter,
         length_field, prompt,
     },
 };
@@ -45,10 +45,10 @@ const ANNOUNCED: [(&str, Announcement); 4] = [
 ];
 
 /// The names of the notices of a client about a request.
-const NOTICES: [(&str, Notice); 3] = [
-    ("credit", Notice::Credit(131_072)),
-    ("cancel", Notice::Cancel),
-    ("deadline", Notice::Deadline(5_000)),
+const NOTICES: [(&str, RequestNotice); 3] = [
+    ("credit", RequestNotice::Credit(131_072)),
+    ("cancel", RequestNotice::Cancel),
+    ("deadline", RequestNotice::Deadline(5_000)),
 ];
 
 #[test]

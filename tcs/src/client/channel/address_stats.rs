@@ -15,7 +15,7 @@ const FAILURE_AGE: Duration = Duration::from_mins(1);
 pub(super) struct AddressStats {
     /// The addresses of the open connections, each as often as it has one.
     used: Vec<SocketAddr>,
-    /// The addresses whose last connection could not be made or ended without an answer, and when.
+    /// The addresses whose last connection could not be made or has not worked, and when.
     failed: Vec<(SocketAddr, Instant)>,
 }
 
@@ -44,14 +44,14 @@ impl AddressStats {
         }
     }
 
-    /// Records whether the last connection to `addr`, or attempt to make one, has led to an answer.
-    pub(super) fn record(&mut self, addr: Option<SocketAddr>, has_answered: bool) {
+    /// Records whether the last connection to `addr`, or attempt to make one, has worked.
+    pub(super) fn record(&mut self, addr: Option<SocketAddr>, has_worked: bool) {
         let Some(addr) = addr else {
             return;
         };
         let failed = &mut self.failed;
         failed.retain(|(failed, _)| *failed != addr);
-        if !has_answered {
+        if !has_worked {
             if failed.len() >= MAX_FAILED {
                 failed.remove(0);
             }

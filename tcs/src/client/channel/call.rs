@@ -24,7 +24,7 @@ use crate::{
         requests::encode_into,
     },
     format::{EncodeError, Writer},
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
@@ -62,7 +62,7 @@ impl<F: Framing> Copy for Origin<'_, F> {}
 
 impl<F: Framing> Origin<'_, F> {
     pub(super) fn peer(&self) -> Peer {
-        self.subchannel.peer()
+        self.subchannel.peer_of(self.generation)
     }
 
     /// Ends the connection, unless it has ended already.
@@ -216,7 +216,7 @@ impl<'s, F: Framing> Call<'s, F> {
         if F::HAS_IDS
             && let Some(deadline) = deadline
         {
-            let notice = Notice::deadline_at(deadline);
+            let notice = RequestNotice::deadline_at(deadline);
             offset = state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);

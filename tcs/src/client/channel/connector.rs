@@ -1,15 +1,14 @@
-//! How a channel makes its connections, and how long it waits before it does.
+//! How a channel makes its connections.
 
 use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
-    time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::{address_stats::AddressStats, retry::doubled, upkeep::UpkeepSettings};
+use super::{address_stats::AddressStats, backoff::Backoff, upkeep::UpkeepSettings};
 use crate::{
     Error, Result,
     client::{connection::Connection, options::ConnectOptions},
@@ -18,9 +17,6 @@ use crate::{
     sync::Mutex,
     transport::{Address, Stream},
 };
-
-/// The longest wait after a server has ended a connection. It need not be longer, because the server is probably up.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -45,8 +41,7 @@ pub(super) struct Connector<F: Framing> {
     pub(super) targets: Vec<Target>,
     pub(super) on_connect: Option<OnConnect<F>>,
     pub(super) upkeep: UpkeepSettings,
-    pub(super) min_backoff: Duration,
-    pub(super) max_backoff: Duration,
+    pub(super) backoff: Backoff,
     pub(super) address_stats: Mutex<AddressStats>,
 }
 
@@ -108,26 +103,6 @@ impl<F: Framing> Connector<F> {
             })
             .map_err(|source| Error::on_connect(&peer, source))
     }
-
-    /// Returns the wait before the first attempt after the server has ended a connection.
-    pub(super) fn pause(&self) -> Duration {
-        self.min_backoff.min(MAX_PAUSE).mul_f64(fastrand::f64())
-    }
-
-    /// Returns the wait before the next attempt, after `failures` failures in a row.
-    ///
-    /// It is random, so that the clients of a server that restarts do not all come back at the same time. From a quarter
-    /// on: from half on, nearly twice as many come back at the same time, and from zero on, the last one comes much later.
-    pub(super) fn backoff(&self, failures: u32) -> Duration {
-        let most = doubled(
-            self.min_backoff,
-            failures.saturating_sub(1),
-            self.max_backoff,
-        );
-        let wait = most.mul_f64(fastrand::f64().mul_add(0.75, 0.25));
-        // What timers can tell apart, so that calls see that the attempt has failed.
-        wait.max(Duration::from_millis(1))
-    }
 }
 
 #[cfg(test)]
@@ -148,7 +123,7 @@ mod tests {
         let channel: Channel = with(ChannelOptions::new(addr))
             .connect_lazily()
             .expect("good options");
-        let first = channel.pool.connections.first().expect("one");
+        let first = channel.pool.subchannels.first().expect("one");
         let connector = Arc::clone(first.connector.as_ref().expect("it connects"));
         let error = connector.connect(0).await.map(drop).expect_err("it fails");
         let other = SocketAddr::from(([127, 0, 0, 2], addr.port()));

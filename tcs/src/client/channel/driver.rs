@@ -26,6 +26,7 @@ use crate::{
         wire::{Expected, Wire, write_threshold},
     },
     framing::Framing,
+    runtime::wait_until,
 };
 
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
@@ -50,8 +51,8 @@ pub(super) struct Driver<F: Framing> {
     replacing: Option<BoxFuture<Result<Connection<F>>>>,
     /// The next connection.
     replacement: Option<Connection<F>>,
-    /// The number of calls that were answered.
-    answers: u64,
+    /// Whether a call was answered, or an event has come.
+    has_worked: bool,
 }
 
 /// How a connection has ended.
@@ -59,8 +60,8 @@ pub(super) struct DriverExit<F> {
     pub(super) fault: Arc<Fault>,
     /// The connection that was opened to replace it.
     pub(super) replacement: Option<Connection<F>>,
-    /// Whether a call was answered.
-    pub(super) has_answered: bool,
+    /// Whether a call was answered, or an event has come.
+    pub(super) has_worked: bool,
     /// Whether no call was in flight.
     pub(super) was_idle: bool,
 }
@@ -71,8 +72,10 @@ impl<F: Framing> Driver<F> {
         let subchannel = Arc::clone(subchannel);
         let ticker = tick_limit::<F>(&subchannel.options).map(Ticker::new);
         let connector = subchannel.connector.as_ref();
-        let upkeep = connector.and_then(|connector| Upkeep::new(&connector.upkeep));
-        let mut wire = subchannel.attach(connection);
+        let upkeep = connector.and_then(|it| Upkeep::new(&it.upkeep, it.backoff));
+        let mut wakers = Vec::new();
+        let mut wire = subchannel.attach(connection, &mut wakers);
+        wake(&mut wakers);
         if subchannel.keeps_requests {
             wire.keep_requests();
         }
@@ -80,12 +83,12 @@ impl<F: Framing> Driver<F> {
             subchannel,
             wire,
             has_woken_callers: false,
-            wakers: Vec::new(),
+            wakers,
             ticker,
             upkeep,
             replacing: None,
             replacement: None,
-            answers: 0,
+            has_worked: false,
         }
     }
 
@@ -108,20 +111,33 @@ impl<F: Framing> Driver<F> {
             state.is_idle()
         };
         if was_idle && matches!(*fault, Fault::Broken(_)) {
-            let mut timer = Timer::default();
-            let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
-                Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
-                Poll::Ready(()) => Poll::Ready(()),
-            });
-            shut_down.await;
+            self.shut_down().await;
         }
         self.wire.close(Arc::clone(&fault));
-        let has_answered = self.answers > 0;
         DriverExit {
             fault,
             replacement: self.replacement.take(),
-            has_answered,
+            has_worked: self.has_worked,
             was_idle,
+        }
+    }
+
+    /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes
+    /// meanwhile does not wait for that.
+    async fn shut_down(&mut self) {
+        let Self {
+            subchannel, wire, ..
+        } = self;
+        let mut timer = Timer::default();
+        let shut_down = poll_fn(|cx| match wire.poll_shutdown(cx) {
+            Poll::Pending => timer.poll_limit(Some(CLOSE_TIMEOUT), cx).map(drop),
+            Poll::Ready(()) => Poll::Ready(()),
+        });
+        tokio::select! {
+            // Usually, it is done by the first poll.
+            biased;
+            () = shut_down => {}
+            () = wait_until(&subchannel.wanted, || subchannel.lock().is_wanted) => {}
         }
     }
 
@@ -169,10 +185,10 @@ impl<F: Framing> Driver<F> {
             return Err(fault);
         }
         if !self.has_woken_callers && wire.has_unparsed() {
-            let (answers, delivered) = deliver(subchannel, state, wire, &mut self.wakers);
-            self.answers += answers;
+            let (counts, delivered) = deliver(subchannel, state, wire, &mut self.wakers);
+            self.has_worked |= counts.answers > 0 || counts.events > 0;
             if let Some(budget) = subchannel.stats.budget() {
-                budget.deposit(answers);
+                budget.deposit(counts.answers);
             }
             delivered?;
         }
@@ -232,6 +248,12 @@ impl<F: Framing> Driver<F> {
     fn replace(&mut self, connected: Result<Connection<F>>, cx: &Context<'_>) {
         self.replacing = None;
         match connected {
+            Ok(_) if self.subchannel.lock().calls.has_streams() => {
+                // One has begun meanwhile. The server would close the other connection before it ends.
+                if let Some(upkeep) = &mut self.upkeep {
+                    upkeep.postpone_replacement();
+                }
+            }
             Ok(connection) => {
                 self.replacement = Some(connection);
                 self.subchannel.lock().end();
@@ -242,7 +264,7 @@ impl<F: Framing> Driver<F> {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
                 self.subchannel.stats.record_failed_connect(&error.into());
                 if let Some(upkeep) = &mut self.upkeep {
-                    upkeep.retry_replacement();
+                    upkeep.replacement_failed();
                 }
             }
         }
@@ -268,8 +290,10 @@ impl<F: Framing> Driver<F> {
                     queue.ping(framing.get_mut());
                     upkeep.note_ping(queue.end_offset());
                 }
+                // All new calls would wait for its end, which may never come.
+                Due::Replacement if state.calls.has_streams() => upkeep.postpone_replacement(),
                 // It is used until there is another, so that no call waits for that.
-                Due::Replacement if self.answers > 0 || !is_unused => {
+                Due::Replacement if self.has_worked || !is_unused => {
                     self.replacing = self.subchannel.connect_again();
                 }
                 Due::Close if !is_unused => {}
@@ -283,19 +307,26 @@ impl<F: Framing> Driver<F> {
     }
 }
 
-/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time. Returns how many were answered.
+/// What a turn has delivered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    answers: u64,
+    events: u64,
+}
+
+/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
 fn deliver<F: Framing>(
     subchannel: &Subchannel<F>,
     state: &mut SubchannelState<F>,
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
-) -> (u64, Result<(), Arc<Fault>>) {
+) -> (Counts, Result<(), Arc<Fault>>) {
     state.calls.record_arrival();
     let sent = wire.sent();
     let mut oldest = state.calls.oldest();
     let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    let mut answers = 0;
+    let mut counts = Counts::default();
     let delivered = loop {
         // The call that the next message is for.
         let mut call = oldest;
@@ -309,14 +340,15 @@ fn deliver<F: Framing>(
             (Ok(Some(Received::Message(range))), Some(call))
                 if !F::HAS_IDS || !state.calls.has_parts(call.index) =>
             {
-                answers += 1;
+                counts.answers += 1;
                 let SubchannelState { calls, peer, .. } = &mut *state;
                 calls.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
             }
             (Ok(Some(received)), call) => {
-                match deliver_other(subchannel, state, wire, received, call, wakers) {
-                    Ok(is_answer) => answers += u64::from(is_answer),
-                    Err(fault) => break Err(fault),
+                let other = (received, call);
+                let added = deliver_other(subchannel, state, wire, other, wakers, &mut counts);
+                if added.is_err() {
+                    break added;
                 }
             }
             (Ok(None), _) => break Ok(()),
@@ -329,28 +361,29 @@ fn deliver<F: Framing>(
         }
     };
     wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
-    (answers, delivered)
+    (counts, delivered)
 }
 
-/// Delivers what is not a whole reply to `call`. Returns `true` if it is the answer to a call.
+/// Delivers what is not a whole reply to a call, with the call that it is for.
 #[cold]
 fn deliver_other<F: Framing>(
     subchannel: &Subchannel<F>,
     state: &mut SubchannelState<F>,
     wire: &Wire,
-    received: Received,
-    call: Option<PendingCall>,
+    (received, call): (Received, Option<PendingCall>),
     wakers: &mut Vec<Waker>,
-) -> Result<bool, Arc<Fault>> {
+    counts: &mut Counts,
+) -> Result<(), Arc<Fault>> {
     let max_reply_len = subchannel.options.reply_len();
     let SubchannelState { calls, peer, .. } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
             subchannel.subscribers.publish(event, wakers);
-            return Ok(false);
+            counts.events += 1;
+            return Ok(());
         }
-        (Received::Notice, _) => return Ok(false),
+        (Received::Notice, _) => return Ok(()),
         (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
         (_, Some(call)) => call,
     };
@@ -367,7 +400,8 @@ fn deliver_other<F: Framing>(
         Received::Message(rest) => {
             let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
             calls.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
-            return Ok(true);
+            counts.answers += 1;
+            return Ok(());
         }
         received => {
             let error = received.into_error(peer, max_reply_len);
@@ -375,15 +409,15 @@ fn deliver_other<F: Framing>(
             let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
             let request = request.flatten();
             let failure = FailedCall { error, request };
-            let is_answer = failure.is_answer();
+            counts.answers += u64::from(failure.is_answer());
             calls.complete::<F>(index, Err(failure.into()), peer, wakers);
-            return Ok(is_answer);
+            return Ok(());
         }
     };
     if let Err(failure) = added {
         state.fail_and_cancel(index, failure, wakers);
     }
-    Ok(false)
+    Ok(())
 }
 
 fn wake(wakers: &mut Vec<Waker>) {

@@ -36,8 +36,8 @@ pub enum ChannelEvent<E> {
     Event(E),
     /// A connection was lost, and there is another one. Events may have been missed in between.
     ///
-    /// With several connections, it is told for each, and for those that follow each other at once.
-    /// A subscription ([`Channel::subscribe`]) was renewed before.
+    /// A channel with several connections returns it for each of them. If no event comes between two, they are returned as
+    /// one. A subscription ([`Channel::subscribe`]) was renewed before.
     Reconnected,
     /// This many events were dropped, because those before them were not received in time
     /// ([`max_queued_events`](crate::client::ConnectOptions::max_queued_events)).
@@ -46,8 +46,8 @@ pub enum ChannelEvent<E> {
 
 /// The events that servers push over a [`Channel`], from [`Channel::events`] and [`Channel::subscribe`].
 ///
-/// As long as there is one, its connections are kept: they are made again when they have ended, also without calls, and
-/// the [`idle_timeout`](crate::client::ChannelOptions::idle_timeout) does not close them.
+/// As long as there is one, the connections that it belongs to are opened again without a call, and the
+/// [`idle_timeout`](crate::client::ChannelOptions::idle_timeout) does not close them.
 #[must_use = "events are received by `next`"]
 pub struct Events<P: Contract> {
     channel: Channel<P::Framing>,
@@ -84,7 +84,7 @@ impl<F: Framing> Channel<F> {
     {
         let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
         self.pool.note_events(P::is_push);
-        for subchannel in &self.pool.connections {
+        for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
         }
         Events {

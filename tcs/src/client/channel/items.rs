@@ -15,7 +15,7 @@ use futures_core::Stream;
 
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
-    Error, Result,
+    Error, Peer, Result,
     client::{
         deadline::{DeadlineTimer, Late},
         exchanges::ItemCredit,
@@ -41,6 +41,8 @@ use crate::{
 pub struct ChannelItems<P: Contract> {
     channel: Channel<P::Framing>,
     subchannel: Arc<Subchannel<P::Framing>>,
+    /// Which of its connections the request was sent over.
+    generation: u64,
     /// The slot of the request, until the stream has ended.
     slot: Option<u32>,
     deadline: Option<DeadlineTimer>,
@@ -122,6 +124,7 @@ impl<F: Framing> Channel<F> {
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
+            generation: call.origin.generation,
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
@@ -172,7 +175,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         P: CallOwned,
     {
         let item = poll_fn(|cx| self.poll_item(cx)).await?;
-        let peer = self.subchannel.peer();
+        let peer = self.peer();
         match &self.reply {
             Some(reply) => {
                 P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
@@ -189,7 +192,12 @@ impl<P: Contract + Streams> ChannelItems<P> {
         self.scratch.clear();
         let frame = Frame::new(self.items.at(item));
         let decoded = T::decode(frame.with_scratch(&mut self.scratch));
-        decoded.map_err(|source| Error::decode(&self.subchannel.peer(), source))
+        decoded.map_err(|source| Error::decode(&self.subchannel.peer_of(self.generation), source))
+    }
+
+    /// Returns the server's end of the connection that the request was sent over.
+    fn peer(&self) -> Peer {
+        self.subchannel.peer_of(self.generation)
     }
 
     /// Waits for an item, and returns where it is in `items`, or `None` after the last one.
@@ -242,7 +250,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             self.channel.pool.stats.count_failure();
             self.subchannel.abandon(slot);
         }
-        Error::reply_timed_out(&self.subchannel.peer(), late)
+        Error::reply_timed_out(&self.peer(), late)
     }
 
     /// Returns where the next item is that was taken from the slot. Returns credit for half of what the server may send.

@@ -1,7 +1,20 @@
 //! A client that many tasks share.
 //!
-//! A channel has a [`pool`] of connections. Each of them is a [`subchannel`], which calls share with a task. The task is a
-//! [`reconnector`]: it connects, by the [`connector`], and runs the [`driver`] of the connection. A call goes like this:
+//! A channel has a [`pool`] of connections. Each of them is a [`subchannel`], which the callers share with a task. The
+//! subchannel lasts, and the task connects again when its connection has ended.
+//!
+//! ```text
+//! tasks of the callers           Subchannel                   task of the connection
+//!
+//!                        ┌─ under a lock ──────────┐
+//! call ── request ──────►│ RequestQueue            │────► Reconnector
+//!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
+//!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
+//!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
+//! Events ◄───────────────  Subscribers  ◄─────────────────    Ticker   ends late calls
+//! ```
+//!
+//! A call goes like this:
 //!
 //! 1. The [`call`] encodes its request. Under the lock, it takes a slot of the [`pending_calls`] for its waker, and adds
 //!    the request to the queue. It wakes the driver if that waits.
@@ -9,7 +22,9 @@
 //!    wakes the callers, and sends.
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
-//! A call that finds no [`room`], or whose request fails, goes on in [`retry`].
+//! A call that finds no [`room`] at its connection waits for that, and asks for the connection if there is none. If its
+//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. The pool, not the subchannel, has what is
+//! common to all connections: their [`stats`], the [`budget`] of retries, and the calls that wait for room.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,6 +52,7 @@ pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
 mod address_stats;
+mod backoff;
 mod budget;
 mod call;
 mod connector;
@@ -71,10 +87,9 @@ mod upkeep;
 /// any time.
 ///
 /// A channel has one connection, or [several](ChannelOptions::connections), also to [several
-/// servers](ChannelOptions::address). Each is made when a call needs it, and made again when it has ended. On a
-/// connection, requests are sent in the order in which they are made, and the requests of many tasks in one write. Each
-/// caller gets the reply to its own request. The connections are closed when the last clone is dropped and all requests
-/// are answered.
+/// servers](ChannelOptions::address). Each is opened when a call needs it, also after an earlier one has ended. A connection
+/// sends requests in the order of the calls, and those of many tasks in one write. Each caller gets the reply to its own
+/// request. The connections are closed when the last clone is dropped and all requests are answered.
 ///
 /// [`Connection::into_channel`] shares one connection. Such a channel does not reconnect: once its connection has ended,
 /// all calls fail. [`connect`](Self::connect) and [`ChannelOptions`] make a channel that does.
@@ -368,11 +383,12 @@ impl<F: Framing> Channel<F> {
     ///
     /// The errors of [`Connection::exchange`]; `TimedOut` if there was no connection or no room in time; `Request` if the
     /// protocol has a greeting and none was received before the connection was shared; and
-    /// [`Runtime`](crate::ErrorKind::Runtime) if a connection is to be made outside of a tokio runtime.
+    /// [`Runtime`](crate::ErrorKind::Runtime) if the channel connects for the first time, or after its runtime has ended,
+    /// and this is outside of a tokio runtime with a clock (`enable_time`).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with a clock (`enable_time`), if the call needs the clock: it has a
+    /// Outside of a tokio runtime with a clock, if the connections have one, and the call needs a clock as well: it has a
     /// [`deadline`](Self::deadline) or is [hedged](Self::hedge), it waits for a connection or for room and there is a
     /// reply timeout or another connection, or it sends its request again after a wait.
     ///
@@ -526,7 +542,7 @@ impl<F: Framing> Connection<F> {
         inside_runtime("into_channel()", Instead::Nothing)?;
         let options = self.exchanges.options().clone();
         let pool = Pool::new(1, options, ChannelStats::new(None), None);
-        if let [only] = &*pool.connections {
+        if let [only] = &*pool.subchannels {
             let driver = Driver::attach(only, self);
             // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
             tokio::spawn(driver.run());

@@ -31,7 +31,7 @@ fn open_pool<F: Framing, const N: usize>(
         .reply_timeout(None)
         .max_in_flight(max_in_flight);
     let pool = Pool::new(N, options.clone(), ChannelStats::new(None), None);
-    let mut subchannels = pool.connections.iter();
+    let mut subchannels = pool.subchannels.iter();
     let connections = array::from_fn(|_| {
         let (near, far) = duplex(64);
         let connection = options.over(near).expect("the options are valid");
@@ -135,7 +135,7 @@ fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
     explore(|| {
         let (channel, driver, _far) = open::<LengthPrefixed>(1);
         let subscriber = Arc::new(Subscriber::new(1_000));
-        let [subchannel] = &*channel.pool.connections else {
+        let [subchannel] = &*channel.pool.subchannels else {
             unreachable!("there is one");
         };
         scope(|threads| {
@@ -162,7 +162,7 @@ fn framing_knows_the_events_once_they_were_noted() {
         let (channel, _driver, _far) = open::<Lines>(1);
         let note = || {
             channel.pool.note_events(|_| true);
-            let subchannels = channel.pool.connections.iter();
+            let subchannels = channel.pool.subchannels.iter();
             for subchannel in subchannels {
                 assert!(subchannel.lock().framing.is_event().is_some());
             }

@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{
     Channel,
+    backoff::Backoff,
     budget::RetryBudget,
     connector::{Connector, OnConnect, Target},
     driver::Driver,
@@ -74,8 +75,7 @@ pub struct ChannelOptions<F: Framing = LengthPrefixed> {
     connections: usize,
     on_connect: Option<OnConnect<F>>,
     upkeep: UpkeepSettings,
-    min_backoff: Duration,
-    max_backoff: Duration,
+    backoff: Backoff,
     retries: bool,
     deadline: Option<Duration>,
     marker: PhantomData<fn() -> F>,
@@ -139,8 +139,10 @@ impl<F: Framing> ChannelOptions<F> {
                 ping_interval: None,
                 max_age: None,
             },
-            min_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(10),
+            backoff: Backoff {
+                min: Duration::from_millis(100),
+                max: Duration::from_secs(10),
+            },
             retries: true,
             deadline: None,
             marker: PhantomData,
@@ -297,7 +299,8 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Sets the wait before the second and before later attempts to connect. The wait begins with `min` and doubles with
     /// each failed attempt, up to `max`. It is a random part of that, from a quarter to the whole, so that the clients of
-    /// a server that restarts do not all come back at the same time.
+    /// a server that restarts do not all come back at the same time. It begins with `min` again after a connection on which
+    /// a call was answered or an event has come, or which has lasted for `max` without a call.
     ///
     /// For the same reason, the first attempt after the server has ended a connection waits from zero up to `min`, and at
     /// most 1 s. Only calls of that time wait with it, if no other connection is open. A first connection, and one after the
@@ -316,7 +319,10 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// Creating the channel returns an error for zero, and if `min` is longer than `max`. Default: 100 ms and 10 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        (self.min_backoff, self.max_backoff) = (min.min(MAX_TIMEOUT), max.min(MAX_TIMEOUT));
+        self.backoff = Backoff {
+            min: min.min(MAX_TIMEOUT),
+            max: max.min(MAX_TIMEOUT),
+        };
         self
     }
 
@@ -348,10 +354,13 @@ impl<F: Framing> ChannelOptions<F> {
     /// the connections.
     ///
     /// The next connection is opened first, and calls use the old one meanwhile, so for a moment there are two. If the
-    /// attempt fails, the old one stays, and the attempt is repeated. Then the calls in flight on the old one are
-    /// answered. New calls wait for these on a channel with one connection, and with two
-    /// [`connections`](Self::connections) or more, they use the others. A connection without a call during all of its
-    /// time is closed, and the next call makes another. Creating the channel returns an error for zero. Default: `None`.
+    /// attempt fails, the old one stays, and the attempt is repeated after the [backoff](Self::backoff). Then the calls in
+    /// flight on the old one are answered. New calls wait for these on a channel with one connection, and with two
+    /// [`connections`](Self::connections) or more, they use the others.
+    ///
+    /// A connection with a [streamed reply](crate::Channel::stream) is replaced once that has ended, because calls would
+    /// have to wait for its end. A connection without a call or an event during all of its time is closed, and the next
+    /// call makes another. Creating the channel returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.upkeep.max_age = clamped(limit);
         self
@@ -385,12 +394,12 @@ impl<F: Framing> ChannelOptions<F> {
         inside_runtime("connect()", Instead::Nothing)?;
         let mut failure = None;
         let failed = |error: Error| {
-            // A rejected login is told rather than a server that is down.
-            let is_told = |former: &Error| former.is_permanent() || !error.is_permanent();
-            failure = failure.take().filter(is_told).or(Some(error));
+            // A rejected login is returned rather than that a server is down.
+            let outranks = |former: &Error| former.is_permanent() || !error.is_permanent();
+            failure = failure.take().filter(outranks).or(Some(error));
         };
         // The first connection to each address.
-        let firsts = channel.pool.connections.iter().take(number);
+        let firsts = channel.pool.subchannels.iter().take(number);
         let firsts = firsts.filter_map(|it| Some((it, it.connector.as_ref()?)));
         let deadline = Instant::now() + MAX_TIMEOUT;
         let connected = race(
@@ -435,8 +444,7 @@ impl<F: Framing> ChannelOptions<F> {
             targets: self.targets,
             on_connect: self.on_connect,
             upkeep: self.upkeep,
-            min_backoff: self.min_backoff,
-            max_backoff: self.max_backoff,
+            backoff: self.backoff,
             address_stats: Mutex::default(),
         });
         let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
@@ -458,7 +466,7 @@ impl<F: Framing> ChannelOptions<F> {
                 format_args!("is more than {MAX_CONNECTIONS}"),
             ));
         }
-        if self.min_backoff > self.max_backoff {
+        if self.backoff.min > self.backoff.max {
             return Err(Error::setting(
                 "backoff",
                 "has a longer first wait than the longest one",
@@ -470,7 +478,7 @@ impl<F: Framing> ChannelOptions<F> {
             ("deadline", is_zero(self.deadline)),
             (
                 "backoff",
-                self.min_backoff.is_zero() || self.max_backoff.is_zero(),
+                self.backoff.min.is_zero() || self.backoff.max.is_zero(),
             ),
             ("idle_timeout", is_zero(self.upkeep.idle_timeout)),
             ("ping_interval", is_zero(self.upkeep.ping_interval)),

@@ -6,7 +6,7 @@ use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
     conversation::Messages,
-    framing::{FrameError, Framing, Notice},
+    framing::{FrameError, Framing, RequestNotice},
 };
 
 /// The index of no slot.
@@ -315,6 +315,12 @@ impl PendingCalls {
         self.items.contains_key(&index)
     }
 
+    /// Returns `true` if a streamed reply has not ended.
+    #[cold]
+    pub(super) fn has_streams(&self) -> bool {
+        self.items.keys().any(|index| self.is_pending(*index))
+    }
+
     /// Adds an item of the reply to a call. Returns `false` if there are more items than the client has given credit for.
     #[cold]
     pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
@@ -324,7 +330,7 @@ impl PendingCalls {
         ) else {
             return true;
         };
-        if items.cost() >= Notice::INITIAL_CREDIT as usize {
+        if items.cost() >= RequestNotice::INITIAL_CREDIT as usize {
             return false;
         }
         items.push(item);
@@ -418,7 +424,7 @@ impl PendingCalls {
             self.free = index;
             self.used -= 1;
             if self.used == 0 && self.max_ticks == 0 && self.slots.len() > MAX_IDLE_SLOTS {
-                // No tick comes that would do it.
+                // Nothing else would do it, because there are no ticks.
                 self.free_memory();
             }
         }

@@ -19,7 +19,7 @@ use crate::{
 
 /// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
 pub(super) struct Pool<F: Framing> {
-    pub(super) connections: Box<[Arc<Subchannel<F>>]>,
+    pub(super) subchannels: Box<[Arc<Subchannel<F>>]>,
     pub(super) stats: Arc<ChannelStats>,
     /// Its one permit is held by the first of the calls that wait. The others wait for it, in order.
     pub(super) first_in_line: Semaphore,
@@ -40,13 +40,13 @@ impl<F: Framing> Pool<F> {
         connector: Option<&Arc<Connector<F>>>,
     ) -> Self {
         let (stats, room) = (Arc::new(stats), Room::default());
-        let connections = (0..number).map(|index| {
+        let subchannels = (0..number).map(|index| {
             let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
             let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
             Arc::new(subchannel)
         });
         Self {
-            connections: connections.collect(),
+            subchannels: subchannels.collect(),
             stats,
             first_in_line: Semaphore::new(1),
             options,
@@ -57,11 +57,11 @@ impl<F: Framing> Pool<F> {
 
     /// Returns a pool with the first connection of `whole`. Its calls have a queue of their own.
     pub(super) fn first_of(whole: &Arc<Self>) -> Arc<Self> {
-        if let [_] = *whole.connections {
+        if let [_] = *whole.subchannels {
             return Arc::clone(whole);
         }
         Arc::new(Self {
-            connections: whole.connections.iter().take(1).cloned().collect(),
+            subchannels: whole.subchannels.iter().take(1).cloned().collect(),
             stats: Arc::clone(&whole.stats),
             first_in_line: Semaphore::new(1),
             options: whole.options.clone(),
@@ -74,7 +74,7 @@ impl<F: Framing> Pool<F> {
     #[cold]
     pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.get().is_none() {
-            for subchannel in &self.connections {
+            for subchannel in &self.subchannels {
                 subchannel.lock().framing.set_is_event(is_event);
             }
             // Last, because a call that finds it uses the connections at once.
@@ -84,7 +84,7 @@ impl<F: Framing> Pool<F> {
 
     /// Returns the server's end of the first connection.
     pub(super) fn peer(&self) -> Peer {
-        let first = self.connections.first();
+        let first = self.subchannels.first();
         first.map_or_else(Peer::unnamed, |subchannel| subchannel.peer())
     }
 
@@ -92,7 +92,7 @@ impl<F: Framing> Pool<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn choose_for_call(&self) -> &Arc<Subchannel<F>> {
-        match &*self.connections {
+        match &*self.subchannels {
             [only] => only,
             many => self.with_fewer_calls(many),
         }
@@ -119,7 +119,7 @@ impl<F: Framing> Pool<F> {
         is_fit: impl Fn(&Subchannel<F>) -> bool,
     ) -> Option<&Arc<Subchannel<F>>> {
         let fit = self
-            .connections
+            .subchannels
             .iter()
             .filter(|subchannel| is_fit(subchannel));
         let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
@@ -129,15 +129,12 @@ impl<F: Framing> Pool<F> {
     /// Returns an error if calls need not wait: no attempt to connect is due, and one has failed for good.
     pub(super) fn check_attempts(&self) -> Result<()> {
         let mut permanent = None;
-        for subchannel in &self.connections {
-            match &subchannel.lock().link {
-                Link::Failed {
-                    error,
-                    is_permanent,
-                } if *is_permanent => permanent = Some(Arc::clone(error)),
-                Link::Failed { .. } => {}
+        for subchannel in &self.subchannels {
+            let error = match subchannel.lock().link() {
+                Link::BackingOff(error) => Arc::clone(error),
                 _ => return Ok(()),
-            }
+            };
+            permanent = Some(error).filter(|it| it.is_permanent()).or(permanent);
         }
         permanent.map_or(Ok(()), |error| Err(Error::not_connected(&error)))
     }
@@ -145,11 +142,11 @@ impl<F: Framing> Pool<F> {
     /// Returns the error of a request for which there was no room in time.
     pub(super) fn no_room(&self, late: Late) -> Error {
         let mut cause = None;
-        for subchannel in &self.connections {
+        for subchannel in &self.subchannels {
             let state = subchannel.lock();
-            match &state.link {
+            match state.link() {
                 Link::Connected { .. } => return Error::no_room(&state.peer, late),
-                Link::Disconnected(Some(error)) | Link::Failed { error, .. } => {
+                Link::Disconnected(Some(error)) | Link::BackingOff(error) => {
                     cause = Some(Arc::clone(error));
                 }
                 Link::Off
@@ -196,7 +193,7 @@ impl<F: Framing> Pool<F> {
                 // A connection for which a call can wait, if there is one.
                 iter::once(first)
                     .chain(connections)
-                    .find(|subchannel| !subchannel.has_failed())
+                    .find(|subchannel| !subchannel.is_backing_off())
                     .unwrap_or(first)
             }
         }
@@ -206,7 +203,7 @@ impl<F: Framing> Pool<F> {
 impl<F: Framing> Drop for Pool<F> {
     fn drop(&mut self) {
         if self.whole.is_none() {
-            for subchannel in &self.connections {
+            for subchannel in &self.subchannels {
                 subchannel.release();
             }
         }

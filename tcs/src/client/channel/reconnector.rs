@@ -1,8 +1,8 @@
 //! The task of one connection of a channel.
 //!
-//! It connects when a call needs it, drives the connection, and connects again when that has ended.
+//! It connects when a call needs it, drives the connection until that ends, and begins again.
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, thread::panicking, time::Duration};
+use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -23,19 +23,19 @@ use crate::{
     runtime::wait_until,
 };
 
-/// A connection that ends sooner without an answer counts as an attempt that has failed, so that a server that accepts and
-/// closes at once is not asked again at once.
+/// A connection that ends sooner without having worked counts as an attempt that has failed, so that a server that accepts
+/// and closes at once is not asked again at once.
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
-/// Keeps one connection of a channel.
+/// Keeps a subchannel connected while it is used.
 pub(super) struct Reconnector<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     connector: Arc<Connector<F>>,
-    /// The number of attempts that have failed since a call was answered.
+    /// The number of attempts that have failed since a connection has worked.
     failures: u32,
     /// The wait before the next connection, though none has failed.
     pause: Duration,
-    /// When the last connection ended on which a call was answered.
+    /// When the last connection ended that has worked.
     lost_at: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl<F: Framing> Reconnector<F> {
         }
     }
 
-    /// Waits until a call needs a connection, and makes one. Returns `None` if no call ever will.
+    /// Waits until a call needs a connection, and opens one. Returns `None` if no call ever will.
     async fn next_connection(&mut self) -> Option<Connection<F>> {
         let Self {
             subchannel,
@@ -84,7 +84,7 @@ impl<F: Framing> Reconnector<F> {
         loop {
             let pause = take(&mut self.pause);
             let pause = if self.failures > 0 {
-                connector.backoff(self.failures)
+                connector.backoff.after(self.failures)
             } else {
                 pause
             };
@@ -119,17 +119,13 @@ impl<F: Framing> Reconnector<F> {
                         tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
                     }
                     subchannel.stats.record_failed_connect(&error);
-                    let is_permanent = error.is_permanent();
-                    let max_backoff = connector.max_backoff;
+                    let max_backoff = connector.backoff.max;
                     let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
-                    subchannel.set_link(if is_restarting && !is_permanent {
+                    subchannel.set_link(if is_restarting && !error.is_permanent() {
                         // Calls wait for it, even if all other connections have failed.
                         Link::Disconnected(Some(error))
                     } else {
-                        Link::Failed {
-                            error,
-                            is_permanent,
-                        }
+                        Link::BackingOff(error)
                     });
                 }
             }
@@ -155,29 +151,31 @@ impl<F: Framing> Reconnector<F> {
         let DriverExit {
             fault,
             replacement,
-            has_answered,
+            has_worked,
             was_idle,
         } = ended.unwrap_or_else(|payload| {
             tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
             DriverExit {
                 fault: Fault::Broken("its framing panicked").into(),
                 replacement: None,
-                has_answered: false,
+                has_worked: false,
                 was_idle: false,
             }
         });
         let error = fault.later_error(&peer);
-        if has_answered {
+        let lived = start.elapsed();
+        // A server that nobody asks anything works if it keeps its connection for longer than the channel would wait.
+        if has_worked || was_idle && lived >= connector.backoff.max {
             self.failures = 0;
             self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);
-        } else if !was_idle || start.elapsed() < MIN_LIFE {
+        } else if !was_idle || lived < MIN_LIFE {
             self.failures = self.failures.saturating_add(1);
             lock(&connector.address_stats).record(peer.addr(), false);
         }
         self.pause = if replacement.is_none() && fault.is_by_server() {
             // The server may have ended the connections of all its clients at this moment.
-            connector.pause()
+            connector.backoff.after_loss()
         } else {
             Duration::ZERO
         };
@@ -194,16 +192,6 @@ impl<F: Framing> Reconnector<F> {
 impl<F: Framing> Drop for Reconnector<F> {
     /// Lets the next call start another task, if the runtime has ended.
     fn drop(&mut self) {
-        let mut state = self.subchannel.lock();
-        let former = match state.link {
-            // After the panic of a runtime without a clock, it keeps calls from panics without end.
-            Link::Failed {
-                is_permanent: true, ..
-            } if panicking() => None,
-            _ => Some(state.set_link(Link::Off)),
-        };
-        drop(state);
-        drop(former);
-        self.subchannel.room.offer();
+        self.subchannel.set_link(Link::Off);
     }
 }

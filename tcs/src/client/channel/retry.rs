@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Channel,
+    backoff::wait_before_retry,
     budget::Withdrawal,
     call::{Call, CallParams, Origin},
     hedge::Hedge,
@@ -22,21 +23,6 @@ use crate::{
     },
     framing::Framing,
 };
-
-/// The wait before the first retry of a request that the server has rejected or lost. It doubles with each retry.
-const MIN_WAIT: Duration = Duration::from_millis(10);
-const MAX_WAIT: Duration = Duration::from_secs(1);
-
-/// Returns `first`, doubled this many times, up to `most`.
-pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
-    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
-    first.saturating_mul(factor).min(most)
-}
-
-/// Returns the wait before the retry `number`, counted from 0.
-fn wait_before(number: u32) -> Duration {
-    doubled(MIN_WAIT, number, MAX_WAIT).mul_f64(fastrand::f64())
-}
 
 impl<F: Framing> Channel<F> {
     /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the encoded
@@ -181,7 +167,7 @@ impl<'c> Retries<'c> {
             _ => return Err(error),
         };
         let wait = if is_load {
-            wait_before(self.count)
+            wait_before_retry(self.count)
         } else {
             Duration::ZERO
         };
@@ -207,22 +193,5 @@ impl<'c> Retries<'c> {
         }
         self.count += 1;
         Ok(request)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wait_doubles_up_to_a_second() {
-        for (number, most) in [(0, 10), (1, 20), (6, 640), (7, 1_000), (40, 1_000)] {
-            let waits = (0..1_000).map(|_| wait_before(number));
-            let longest = waits.max().expect("some").as_millis();
-            assert!(
-                (most * 9 / 10..=most).contains(&longest),
-                "{number}: {longest}"
-            );
-        }
     }
 }

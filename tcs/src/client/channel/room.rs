@@ -1,6 +1,11 @@
 //! How calls wait until a connection has room for them.
 
-use std::{future::pending, sync::Arc, task::Context};
+use std::{
+    future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Context,
+};
 
 use tokio::{
     sync::watch,
@@ -36,7 +41,8 @@ impl Room {
     /// Tells the calls that wait that there may be room, or that there will be none.
     #[cold]
     pub(super) fn offer(&self) {
-        self.0.send_replace(());
+        // It wakes them. A waker that panics must not keep the task of the connection from what it does next.
+        drop(catch_unwind(AssertUnwindSafe(|| self.0.send_replace(()))));
     }
 }
 
@@ -94,10 +100,10 @@ impl<F: Framing> Channel<F> {
         let _first = pool.first_in_line.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are asked for.
         let others = match chosen.connector {
-            Some(_) => pool.connections.len() - 1,
+            Some(_) => pool.subchannels.len() - 1,
             None => 0,
         };
-        let mut asked = if chosen.has_failed() { others } else { 0 };
+        let mut asked = if chosen.is_backing_off() { others } else { 0 };
         loop {
             room.mark_unchanged();
             let open = pool.with_fewest_calls(Subchannel::has_room);
@@ -107,7 +113,7 @@ impl<F: Framing> Channel<F> {
             }
             pool.check_attempts()?;
             chosen.request_connection()?;
-            let after_chosen = pool.connections.iter().cycle().skip(chosen.index + 1);
+            let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
                 other.connect_in_background();
             }

@@ -1,6 +1,10 @@
 //! What a channel reports about its connections.
 
-use std::{mem::swap, sync::Arc};
+use std::{
+    mem::swap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 
@@ -61,9 +65,17 @@ impl ChannelStats {
     pub(super) fn withdraw<'b>(&self, budget: &'b RetryBudget) -> Option<Withdrawal<'b>> {
         let retry = budget.withdraw();
         if retry.is_none() {
-            self.state.send_modify(|state| state.retries_refused += 1);
+            self.modify(|state| state.retries_refused += 1);
         }
         retry
+    }
+
+    /// Changes the state, and wakes those who watch it.
+    fn modify(&self, change: impl FnOnce(&mut ChannelState)) {
+        // A waker that panics must not keep the task of a connection from what it does next.
+        drop(catch_unwind(AssertUnwindSafe(|| {
+            self.state.send_modify(change);
+        })));
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<ChannelState> {
@@ -83,7 +95,7 @@ impl ChannelStats {
 
     pub(super) fn record_connected(&self) {
         self.metrics.count_connect();
-        self.state.send_modify(|state| {
+        self.modify(|state| {
             state.connected += 1;
             state.connects += 1;
         });
@@ -91,20 +103,20 @@ impl ChannelStats {
 
     pub(super) fn record_disconnected(&self) {
         self.metrics.count_end();
-        self.state.send_modify(|state| state.connected -= 1);
+        self.modify(|state| state.connected -= 1);
     }
 
     /// Records that a request is sent again.
     pub(super) fn record_retry(&self) {
         self.metrics.count_retry();
-        self.state.send_modify(|state| state.retries += 1);
+        self.modify(|state| state.retries += 1);
     }
 
     /// Records an attempt that has failed.
     pub(super) fn record_failed_connect(&self, error: &Arc<Error>) {
         self.metrics.count_failed_connect();
         let mut last = Some(Arc::clone(error));
-        self.state.send_modify(|state| {
+        self.modify(|state| {
             state.failed_attempts += 1;
             swap(&mut state.last_error, &mut last);
         });
@@ -115,7 +127,7 @@ impl ChannelStats {
     pub(super) fn record_loss(&self, error: Error) {
         self.metrics.count_loss();
         let mut last = Some(Arc::new(error));
-        self.state.send_modify(|state| {
+        self.modify(|state| {
             state.losses += 1;
             swap(&mut state.last_error, &mut last);
         });

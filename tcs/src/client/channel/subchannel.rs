@@ -1,4 +1,4 @@
-//! One of the connections of a channel, which is made again when it has ended.
+//! One of the connections of a channel, or the place of the next one.
 
 use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking};
 
@@ -22,12 +22,11 @@ use crate::{
     },
     framing::Framing,
     panics::{lock, panic_text},
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime_with_clock,
     sync::{Mutex, MutexGuard},
 };
 
-/// A connection of a channel. It is made when a call needs it, and again when it has ended. Its callers and its
-/// driver share it.
+/// A connection of a channel, or the place of the next one, which its callers share with the task that connects.
 pub(super) struct Subchannel<F: Framing> {
     pub(super) options: ConnectOptions,
     /// Which of the channel's connections it is.
@@ -68,8 +67,8 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Lets callers send their requests over `connection`. Returns its wire, for the driver.
-    pub(super) fn attach(&self, connection: Connection<F>) -> Wire {
+    /// Lets callers send their requests over `connection`. Returns its wire, for the driver, which also wakes `wakers`.
+    pub(super) fn attach(&self, connection: Connection<F>, wakers: &mut Vec<Waker>) -> Wire {
         let exchanges = connection.into_exchanges();
         let is_greeted = !exchanges.is_fresh();
         let (wire, framing, peer) = exchanges.into_wire();
@@ -88,7 +87,7 @@ impl<F: Framing> Subchannel<F> {
         }
         state.queue = RequestQueue::new(wire.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
-        let former = replace(&mut state.peer, peer);
+        let former = state.set_peer(peer);
         self.unlock_and_offer_room(state);
         // Dropped without the lock: both may hold values of the user's types.
         drop((link, former, former_framing));
@@ -97,11 +96,12 @@ impl<F: Framing> Subchannel<F> {
             lock(&connector.address_stats).add(addr);
         }
         self.stats.record_connected();
-        self.subscribers.note_connected(generation);
+        self.subscribers.note_connected(generation, wakers);
         wire
     }
 
-    /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too.
+    /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too. The caller wakes
+    /// `wakers`.
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
             let addr = self.peer().addr();
@@ -112,7 +112,7 @@ impl<F: Framing> Subchannel<F> {
             Some(_) => Link::Disconnected(None),
             None => Link::Closed(Arc::clone(fault)),
         };
-        // The panic of a framing that cannot parse its own requests. All calls fail in spite of it, or the next connection would
+        // A framing may panic when it parses its own requests. All calls fail in spite of that, or the next connection would
         // answer those that are left.
         let mut panicked = None;
         let mut guard = self.lock();
@@ -149,13 +149,13 @@ impl<F: Framing> Subchannel<F> {
             let (peer, panic) = (self.peer(), panic_text(panic));
             tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
         }
-        self.subscribers
-            .note_lost(self.connector.is_none().then_some(fault));
+        let last_fault = self.connector.is_none().then_some(fault);
+        self.subscribers.note_lost(last_fault, wakers);
         // The first call that waits learns of it. If that ends it, the next one is the first.
         self.room.offer();
     }
 
-    /// Makes another connection, for the same place, if the channel reconnects.
+    /// Opens another connection, for the same place, if the channel reconnects.
     #[cold]
     pub(super) fn connect_again(&self) -> Option<BoxFuture<Result<Connection<F>>>> {
         let (connector, index) = (Arc::clone(self.connector.as_ref()?), self.index);
@@ -174,17 +174,14 @@ impl<F: Framing> Subchannel<F> {
 
     /// Lets calls wait for the next attempt to connect, which is due.
     pub(super) fn end_backoff(&self) {
-        let mut state = self.lock();
-        if let Link::Failed { error, .. } = &state.link {
-            state.link = Link::Disconnected(Some(Arc::clone(error)));
-        }
+        self.lock().end_backoff();
     }
 
     /// Tells the driver that no more calls are made, so that it ends once all requests are answered.
     #[cold]
     pub(super) fn release(&self) {
         let mut state = self.lock();
-        let former = replace(&mut state.link, Link::Released);
+        let former = state.release();
         Self::unlock_and_wake_driver(state);
         drop(former);
         self.wanted.notify_one();
@@ -196,22 +193,18 @@ impl<F: Framing> Subchannel<F> {
     pub(super) fn fail(&self, generation: u64, fault: Fault) {
         let fault = Arc::new(fault);
         let mut state = self.lock();
-        if state.generation == generation
-            && let Link::Connected { .. } | Link::Ending(None) = state.link
-        {
-            state.link = Link::Ending(Some(fault));
-        }
+        state.fail(generation, fault);
         Self::unlock_and_wake_driver(state);
     }
 
     /// Returns `true` if the last attempt to connect has failed, and the next one is not due yet.
-    pub(super) fn has_failed(&self) -> bool {
-        matches!(self.lock().link, Link::Failed { .. })
+    pub(super) fn is_backing_off(&self) -> bool {
+        matches!(self.lock().link(), Link::BackingOff(_))
     }
 
     /// Returns `true` if the last clone of the channel was dropped.
     pub(super) fn is_released(&self) -> bool {
-        matches!(self.lock().link, Link::Released)
+        matches!(self.lock().link(), Link::Released)
     }
 
     /// Returns `true` if a call can be sent now.
@@ -223,7 +216,7 @@ impl<F: Framing> Subchannel<F> {
     /// equal sums. `None` if there is no connection.
     pub(super) fn load(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
-        let is_connected = matches!(state.link, Link::Connected { .. });
+        let is_connected = matches!(state.link(), Link::Connected { .. });
         let calls = state.calls.len();
         is_connected.then(|| (calls + state.recent_failures.load(), calls))
     }
@@ -244,7 +237,7 @@ impl<F: Framing> Subchannel<F> {
         self.index.checked_rem(targets) == index.checked_rem(targets)
     }
 
-    /// Returns `true` if a call would use the connection, or if somebody receives its events.
+    /// Returns `true` if a call waits for a connection, or if somebody receives its events.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().is_wanted || !self.subscribers.is_empty()
     }
@@ -252,6 +245,12 @@ impl<F: Framing> Subchannel<F> {
     /// Returns the server's end of the connection, or of the last one.
     pub(super) fn peer(&self) -> Peer {
         self.lock().peer.clone()
+    }
+
+    /// Returns the server's end of the connection of this generation, which may have ended. Unnamed if it is not known any
+    /// more.
+    pub(super) fn peer_of(&self, generation: u64) -> Peer {
+        self.lock().peer_of(generation)
     }
 
     /// Removes the caller of a call.
@@ -293,11 +292,17 @@ impl<F: Framing> Subchannel<F> {
             return Ok(());
         };
         let mut state = self.lock();
-        state.is_wanted = !matches!(state.link, Link::Connected { .. });
-        let is_off = matches!(state.link, Link::Off);
+        state.is_wanted = !matches!(state.link(), Link::Connected { .. });
+        let mut is_off = matches!(state.link(), Link::Off);
         if is_off {
-            inside_runtime("call()", Instead::Nothing)?;
-            state.link = Link::Disconnected(None);
+            // Without the lock, because a panic hook is the user's code.
+            drop(state);
+            inside_runtime_with_clock("call()")?;
+            state = self.lock();
+            is_off = matches!(state.link(), Link::Off);
+        }
+        if is_off {
+            state.set_link(Link::Disconnected(None));
         }
         drop(state);
         let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
@@ -312,12 +317,13 @@ impl<F: Framing> Subchannel<F> {
     /// Adds a subscriber, and makes a connection for it, if there is none.
     pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
         self.subscribers.add(subscriber);
-        let fault = match &self.lock().link {
+        let fault = match self.lock().link() {
             Link::Closed(fault) => Some(Arc::clone(fault)),
             _ => None,
         };
         match fault {
-            Some(_) => subscriber.close(fault),
+            // Nobody waits for its events yet.
+            Some(_) => drop(subscriber.close(fault)),
             None => self.connect_in_background(),
         }
     }

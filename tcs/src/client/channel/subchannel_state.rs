@@ -12,13 +12,13 @@ use crate::{
         deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
         timer::ticks_in,
     },
-    framing::{ConnectionFraming, Framing, Notice},
+    framing::{ConnectionFraming, Framing, RequestNotice},
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
 const MAX_QUEUED: usize = 1 << 20;
 
-/// A connection of a channel, or the place of the next one.
+/// What the callers of a connection and its driver share.
 #[derive(Debug)]
 pub(super) struct SubchannelState<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
@@ -28,28 +28,30 @@ pub(super) struct SubchannelState<F> {
     pub(super) calls: PendingCalls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    pub(super) link: Link,
+    link: Link,
     /// The number of connections so far, this one included.
     pub(super) generation: u64,
-    /// Whether somebody would use the next connection. It ends with an attempt to connect.
+    /// Whether a call waits for the next connection. An attempt to connect ends it.
     pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
+    /// That of the connection before.
+    former_peer: Peer,
     /// They outlive the connection, because the next one is probably to the same server.
     pub(super) recent_failures: RecentFailures,
 }
 
-/// The state of a connection.
+/// Whether there is a connection, and what calls do if there is none.
 ///
 /// | from | to | set by |
 /// |---|---|---|
 /// | any but `Released` | `Connected` | `attach`: a connection was made |
-/// | `Connected` | `Ending` | `fail`; `Driver::poll_upkeep`: it is idle or old |
+/// | `Connected` | `Ending` | `fail`; `Driver`: it is idle, or replaced |
 /// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
 /// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
-/// | `Disconnected` | `Failed` | `Reconnector`: an attempt has failed |
+/// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | the same, at a server that has probably restarted |
-/// | `Failed` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
+/// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
 /// | any | `Released` | `release` |
 #[derive(Debug)]
@@ -62,13 +64,12 @@ pub(super) enum Link {
     /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
     /// answered.
     Ending(Option<Arc<Fault>>),
-    /// There is no connection, and the next attempt is due. Callers wait for it. The error is from the last one.
+    /// There is no connection. A call makes the task connect, and waits for it. If the last attempt has failed, this is its
+    /// error.
     Disconnected(Option<Arc<Error>>),
-    /// The last attempt has failed, and the next one is not due yet. If the failure is permanent, that would fail as well.
-    Failed {
-        error: Arc<Error>,
-        is_permanent: bool,
-    },
+    /// The last attempt to connect has failed with this error, and the next one is not due yet. Calls use the other
+    /// connections. If there is none, they wait, or return the error if the next attempt would most likely fail as well.
+    BackingOff(Arc<Error>),
     /// The connection has ended, and there is no other.
     Closed(Arc<Fault>),
     /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
@@ -105,6 +106,7 @@ impl<F: Framing> SubchannelState<F> {
             generation: 0,
             is_wanted: false,
             peer: Peer::unnamed(),
+            former_peer: Peer::unnamed(),
             recent_failures: RecentFailures::default(),
         }
     }
@@ -113,7 +115,7 @@ impl<F: Framing> SubchannelState<F> {
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
         self.calls.note_cancel(slot);
-        self.notice(slot, Notice::Cancel);
+        self.notice(slot, RequestNotice::Cancel);
     }
 
     /// Ends the wait of a call, whose reply is still to come, and cancels its request.
@@ -156,7 +158,7 @@ impl<F: Framing> SubchannelState<F> {
 
     /// Queues a notice about a request.
     #[cold]
-    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
+    pub(super) fn notice(&mut self, slot: u32, notice: RequestNotice) {
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
         self.queue.notice(framing, notice);
@@ -171,7 +173,11 @@ impl<F> SubchannelState<F> {
             && self.queue.unsent() < MAX_QUEUED
     }
 
-    /// Sets the state of the connection, unless the channel was dropped. Returns what must be dropped without the lock: an
+    pub(super) const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Sets whether there is a connection, unless the channel was dropped. Returns what must be dropped without the lock: an
     /// error may have a value of the user's type.
     pub(super) fn set_link(&mut self, link: Link) -> Link {
         match self.link {
@@ -180,10 +186,46 @@ impl<F> SubchannelState<F> {
         }
     }
 
+    /// Notes that the channel was dropped. Returns what must be dropped without the lock.
+    pub(super) fn release(&mut self) -> Link {
+        replace(&mut self.link, Link::Released)
+    }
+
     /// Takes no more requests. The driver ends once all calls are answered.
     pub(super) fn end(&mut self) {
         if let Link::Connected { .. } = self.link {
             self.link = Link::Ending(None);
+        }
+    }
+
+    /// Ends the connection and its calls, if it is that of this generation.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    pub(super) fn fail(&mut self, generation: u64, fault: Arc<Fault>) {
+        if self.generation == generation
+            && let Link::Connected { .. } | Link::Ending(None) = self.link
+        {
+            self.link = Link::Ending(Some(fault));
+        }
+    }
+
+    /// Lets calls wait for the next attempt to connect, which is due.
+    pub(super) fn end_backoff(&mut self) {
+        if let Link::BackingOff(error) = &self.link {
+            self.link = Link::Disconnected(Some(Arc::clone(error)));
+        }
+    }
+
+    /// Sets the server's end of the connection, which is another one. Returns what must be dropped without the lock.
+    pub(super) fn set_peer(&mut self, peer: Peer) -> Peer {
+        replace(&mut self.former_peer, replace(&mut self.peer, peer))
+    }
+
+    /// Returns the server's end of the connection of this generation, unless there were two others since.
+    pub(super) fn peer_of(&self, generation: u64) -> Peer {
+        match self.generation.checked_sub(generation) {
+            Some(0) => self.peer.clone(),
+            Some(1) => self.former_peer.clone(),
+            _ => Peer::unnamed(),
         }
     }
 

@@ -61,20 +61,20 @@ impl Subscribers {
     }
 
     /// Tells those who have listened to an earlier connection that there is another one, of this generation.
-    pub(super) fn note_connected(&self, generation: u64) {
+    pub(super) fn note_connected(&self, generation: u64, wakers: &mut Vec<Waker>) {
         for subscriber in self.subscribers(|weak| take(&mut weak.has_gap)) {
-            wake(subscriber.add(Entry::Connected(generation)));
+            wakers.extend(subscriber.add(Entry::Connected(generation)));
         }
     }
 
     /// Notes that the connection is lost. With a fault, there is no other.
-    pub(super) fn note_lost(&self, fault: Option<&Arc<Fault>>) {
+    pub(super) fn note_lost(&self, fault: Option<&Arc<Fault>>, wakers: &mut Vec<Waker>) {
         let subscribers = self.subscribers(|weak| {
             weak.has_gap = true;
             fault.is_some()
         });
         for subscriber in subscribers {
-            subscriber.close(fault.cloned());
+            wakers.extend(subscriber.close(fault.cloned()));
         }
     }
 
@@ -131,13 +131,11 @@ impl Subscriber {
         state.waker.take()
     }
 
-    /// Notes that there are no more connections.
-    pub(super) fn close(&self, fault: Option<Arc<Fault>>) {
+    /// Notes that there are no more connections. Returns the task to wake.
+    pub(super) fn close(&self, fault: Option<Arc<Fault>>) -> Option<Waker> {
         let mut state = lock(&self.state);
         state.fault = fault;
-        let waker = state.waker.take();
-        drop(state);
-        wake(waker);
+        state.waker.take()
     }
 
     pub(super) fn forget_waker(&self) {
@@ -168,12 +166,6 @@ impl Subscriber {
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +181,7 @@ mod tests {
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
         let (options, stats) = (ConnectOptions::new(), ChannelStats::new(None));
         let pool = Pool::<LengthPrefixed>::new(1, options, stats, None);
-        let subchannel = pool.connections.first().expect("it has one");
+        let subchannel = pool.subchannels.first().expect("it has one");
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }

@@ -1,4 +1,4 @@
-//! When a connection that works is closed or replaced, and when it is pinged.
+//! When a connection that works is pinged, and when it is closed because it is idle, or replaced because it is old.
 
 use std::{
     task::{Context, Poll, ready},
@@ -6,6 +6,8 @@ use std::{
 };
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::backoff::Backoff;
 
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
@@ -33,9 +35,12 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct Upkeep {
     settings: UpkeepSettings,
+    backoff: Backoff,
     checks: Interval,
-    /// When the connection is old.
-    end: Option<Instant>,
+    /// When the connection is to be replaced, unless it is being replaced.
+    replaced_at: Option<Instant>,
+    /// The number of attempts to replace it that have failed.
+    failures: u32,
     /// The number of bytes of requests at the last check.
     last_offset: u64,
     /// When the last request was found, and when the last bytes were.
@@ -45,7 +50,7 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Begins with a new connection. Returns `None` if it needs no upkeep.
-    pub(super) fn new(settings: &UpkeepSettings) -> Option<Self> {
+    pub(super) fn new(settings: &UpkeepSettings, backoff: Backoff) -> Option<Self> {
         let UpkeepSettings {
             idle_timeout,
             ping_interval,
@@ -59,9 +64,11 @@ impl Upkeep {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Some(Self {
             settings: *settings,
+            backoff,
             checks,
             // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
-            end: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
+            replaced_at: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
+            failures: 0,
             last_offset: 0,
             last_request: now,
             last_sent: now,
@@ -80,8 +87,8 @@ impl Upkeep {
             let has_passed = |limit: Option<Duration>, since| {
                 limit.is_some_and(|limit| now.duration_since(since) >= limit)
             };
-            if self.end.is_some_and(|end| now >= end) {
-                self.end = None;
+            if self.replaced_at.is_some_and(|at| now >= at) {
+                self.replaced_at = None;
                 return Poll::Ready(Due::Replacement);
             }
             // Before the end of an idle connection. That is due again and again while a call is in flight.
@@ -96,8 +103,14 @@ impl Upkeep {
     }
 
     /// Makes a replacement due again at the next check.
-    pub(super) fn retry_replacement(&mut self) {
-        self.end = Some(Instant::now());
+    pub(super) fn postpone_replacement(&mut self) {
+        self.replaced_at = Some(Instant::now());
+    }
+
+    /// Makes a replacement due again after the wait that follows a failed attempt.
+    pub(super) fn replacement_failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.replaced_at = Some(Instant::now() + self.backoff.after(self.failures));
     }
 
     /// Notes the bytes of a ping. They are no request.

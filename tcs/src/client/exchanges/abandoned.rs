@@ -1,14 +1,18 @@
 //! What is left of earlier exchanges, which nobody waits for any more.
 
-use std::{mem::take, sync::Arc, task::Poll};
+use std::{
+    mem::{replace, take},
+    sync::Arc,
+    task::Poll,
+};
 
 use tokio::task::unconstrained;
 
-use super::Exchanges;
+use super::{Chunks, Exchanges};
 use crate::{
     Error, Result,
     client::{fault::Fault, wire::Expected},
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
     runtime::poll_once,
 };
 
@@ -34,7 +38,7 @@ impl<F: Framing> Exchanges<F> {
         if !F::EXCHANGES.are_many() {
             return self.close_with("its only exchange was not awaited to its end");
         }
-        if self.has_announced_chunks.take().is_some() {
+        if replace(&mut self.chunks, Chunks::None) != Chunks::None {
             // Another request would end the chunks, as if they were all.
             return self.close_with("an upload was dropped before its end");
         }
@@ -51,7 +55,7 @@ impl<F: Framing> Exchanges<F> {
             take(&mut self.is_stream) && !self.in_flight.is_empty()
         };
         if is_cancelled {
-            self.notice(Notice::Cancel);
+            self.notice(RequestNotice::Cancel);
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.

@@ -18,7 +18,7 @@ use crate::{
         wire::{Expected, Wire},
     },
     conversation::Messages,
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
 };
 
 /// What a connection keeps of its requests, if its framing has ids.
@@ -85,18 +85,18 @@ pub(in crate::client) struct ItemCredit {
 
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
-    pub(in crate::client) fn count(&mut self, length: usize) -> Option<Notice> {
+    pub(in crate::client) fn count(&mut self, length: usize) -> Option<RequestNotice> {
         self.used += length + Messages::OVERHEAD;
-        if self.used < Notice::INITIAL_CREDIT as usize / 2 {
+        if self.used < RequestNotice::INITIAL_CREDIT as usize / 2 {
             return None;
         }
         let used = take(&mut self.used);
-        Some(Notice::Credit(used.try_into().unwrap_or(u32::MAX)))
+        Some(RequestNotice::Credit(used.try_into().unwrap_or(u32::MAX)))
     }
 }
 
 impl<F: Framing> Exchanges<F> {
-    /// Queues a request with a new id, and its deadline. Returns the offset of both.
+    /// Queues a request with a new id, and before it a notice of its deadline, if it has one. Returns where they begin.
     pub(super) fn queue_with_id(
         &mut self,
         deadline: Option<CallDeadline>,
@@ -107,7 +107,7 @@ impl<F: Framing> Exchanges<F> {
         framing.set_id(id);
         let mut offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
-            let notice = Notice::deadline_at(deadline.at);
+            let notice = RequestNotice::deadline_at(deadline.at);
             offset = self.wire.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
@@ -116,7 +116,7 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Queues a notice about the last request.
-    pub(super) fn notice(&mut self, notice: Notice) {
+    pub(super) fn notice(&mut self, notice: RequestNotice) {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 

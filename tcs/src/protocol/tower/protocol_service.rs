@@ -157,7 +157,7 @@ impl<P: ServerProtocol> SharedProtocol<P> {
     }
 }
 
-/// Encodes a reply. The responses are those of the server's `unusual_reply`.
+/// Encodes a reply. The responses are those of the server's `exceptional_reply`.
 fn encode<Format>(reply: impl Encode<Format>) -> Result<Response<Bytes>, Rejection> {
     let failed = |text| Rejection::new(RejectionKind::Failed, text);
     let mut buffer = Vec::new();

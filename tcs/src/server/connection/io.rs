@@ -541,7 +541,7 @@ impl Io {
     /// Takes the stream, for a function that takes the connection over.
     pub(super) fn hand_over(&mut self) -> Stream {
         self.running = Running::Upgrade;
-        self.stream.take_inner()
+        self.stream.take()
     }
 
     /// Puts back the stream that a function had.

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 
-use super::{super::config::Settings, super::mode::Concurrent, *};
+use super::{super::mode::Concurrent, super::settings::Settings, *};
 use crate::{
     Peer, Rejection,
     format::Plain,

@@ -17,17 +17,17 @@ use crate::{
 ///
 /// Boxed, because a task keeps room for what it captures even after that was moved out.
 #[derive(Debug)]
-pub(in super::super) struct NewConnection {
-    pub(in super::super) stream: Stream,
-    pub(in super::super) info: ConnectionInfo,
-    pub(in super::super) registration: Registration,
-    pub(in super::super) usage: Option<Arc<AddressUsage>>,
-    pub(in super::super) permit: Option<OwnedSemaphorePermit>,
+pub(in crate::server) struct NewConnection {
+    pub(in crate::server) stream: Stream,
+    pub(in crate::server) info: ConnectionInfo,
+    pub(in crate::server) registration: Registration,
+    pub(in crate::server) usage: Option<Arc<AddressUsage>>,
+    pub(in crate::server) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl NewConnection {
     /// Registers a connection without a permit, and without limits of its address.
-    pub(in super::super) fn register(
+    pub(in crate::server) fn register(
         registry: &Arc<Registry>,
         stream: Stream,
         peer: Peer,
@@ -44,7 +44,7 @@ impl NewConnection {
     }
 
     /// Creates the span of the connection's events.
-    pub(in super::super) fn span(&self) -> tracing::Span {
+    pub(in crate::server) fn span(&self) -> tracing::Span {
         let info = &self.info;
         tracing::info_span!("connection", peer = %info.peer(), id = info.id())
     }

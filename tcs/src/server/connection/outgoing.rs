@@ -8,7 +8,7 @@ use std::task::Context;
 use super::{end::End, io::Io};
 use crate::{
     ConnectionInfo,
-    buffer::{Unusual, WriteBuffer},
+    buffer::{Exception, WriteBuffer},
     conversation::{Conversation, PushQueue},
     format::EncodeOutcome,
     framing::{Announcement, ConnectionFraming, FrameError, Framing},
@@ -144,7 +144,7 @@ impl<F: Framing> Outgoing<'_, F> {
                 out.put(message);
                 Ok(())
             });
-            if let Err(Unusual { outcome, .. }) = framed {
+            if let Err(Exception { outcome, .. }) = framed {
                 let error = match outcome {
                     EncodeOutcome::Unsendable(error) => error.of_reply(),
                     // It is neither an error nor empty, and encoding it does not fail.

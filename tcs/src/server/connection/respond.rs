@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Peer, Rejection, RejectionKind,
-    buffer::{ReadBuffer, Unusual, WriteBuffer},
+    buffer::{Exception, ReadBuffer, WriteBuffer},
     concurrency::is_concurrent,
     format::{After, Encode, EncodeError, EncodeOutcome, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
@@ -94,7 +94,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Result<(), End> {
         self.write.prepare();
-        let Err(Unusual { outcome, after }) = self.message(|out| greeting.encode(out)) else {
+        let Err(Exception { outcome, after }) = self.message(|out| greeting.encode(out)) else {
             return Ok(());
         };
         let why = match outcome {
@@ -111,13 +111,13 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
     #[cold]
-    pub(super) fn unusual_reply(
+    pub(super) fn exceptional_reply(
         &mut self,
-        reply: Unusual,
+        reply: Exception,
         peer: &Peer,
         is_last: bool,
     ) -> Result<(), End> {
-        let Unusual { outcome, after } = reply;
+        let Exception { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
             EncodeOutcome::Written(start) if after == After::StartTls => {
@@ -189,7 +189,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
-        let Some(Unusual { outcome, after }) = written else {
+        let Some(Exception { outcome, after }) = written else {
             if is_error {
                 return self.error_as_reply(rejection);
             }
@@ -450,17 +450,17 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), Exception> {
         let limit = self.shared.limits.reply_len();
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
     /// Writes a rejection as the framing's frame for it, or as the protocol's message. Returns `None` if there is
     /// neither.
-    fn write_rejection(&mut self, rejection: &Rejection) -> Option<Unusual> {
+    fn write_rejection(&mut self, rejection: &Rejection) -> Option<Exception> {
         let start = self.write.end();
         if self.write_frame(rejection) {
-            return Some(Unusual::written(start));
+            return Some(Exception::written(start));
         }
         self.write_protocol_rejection(rejection)
     }
@@ -472,18 +472,18 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Writes a rejection as the protocol's message for it. Returns `None` if there is none. Catches a panic of the
     /// protocol.
-    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> Option<Unusual> {
+    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> Option<Exception> {
         let written = catch_unwind(AssertUnwindSafe(|| {
             self.write.prepare();
             let message = self.shared.protocol.reject_with(rejection)?;
             let start = self.write.end();
             let encoded = self.message(|out| message.encode(out));
-            Some(encoded.err().unwrap_or(Unusual::written(start)))
+            Some(encoded.err().unwrap_or(Exception::written(start)))
         }));
         let encoded = written.unwrap_or_else(|payload| {
             self.write.prepare();
             let text = format!("panic: {}", panic_text(payload));
-            Some(Unusual {
+            Some(Exception {
                 outcome: EncodeOutcome::Error(text),
                 after: After::Continue,
             })
@@ -504,7 +504,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 ///
 /// Catches a panic of the protocol, because the accept loop of all connections calls it.
 #[cold]
-pub(in super::super) fn rejection_frames<P: ServerProtocol>(
+pub(in crate::server) fn rejection_frames<P: ServerProtocol>(
     shared: &Shared<P>,
     rejection: &Rejection,
     log_limiter: &LogLimiter,

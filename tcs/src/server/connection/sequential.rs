@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     ConnectionInfo, Rejection,
-    buffer::{Frames, ReadAhead, Unusual, WriteBuffer},
+    buffer::{Exception, Frames, ReadAhead, WriteBuffer},
     conversation::{Conversation, Upgrade},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
@@ -592,7 +592,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
-            return self.unusual_reply(encoded);
+            return self.exceptional_reply(encoded);
         }
         self.io.accounts.count_reply();
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
@@ -602,11 +602,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     }
 
     #[cold]
-    fn unusual_reply(&mut self, reply: Unusual) -> Result<(), End> {
+    fn exceptional_reply(&mut self, reply: Exception) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
         let peer = self.info.peer();
         self.responder_after_request()
-            .unusual_reply(reply, peer, is_last)
+            .exceptional_reply(reply, peer, is_last)
     }
 
     /// Ends the request in flight, and returns what writes any other response to it. Out of line, so that it takes no

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{super::config::Settings, memory::wait_for_memory, *};
+use super::{super::settings::Settings, memory::wait_for_memory, *};
 use crate::{
     Peer, Rejection,
     buffer::{ReadAhead, ReadBuffer},

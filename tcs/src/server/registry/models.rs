@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{super::config::Settings, super::mode::Concurrent, *};
+use super::{super::mode::Concurrent, super::settings::Settings, *};
 use crate::{
     Peer,
     models::{block_on, explore, explore_all, scope},
@@ -82,7 +82,7 @@ fn drain_ends_with_the_connections_that_open_meanwhile() {
 #[test]
 fn function_learns_of_a_drain_after_its_connection() {
     for begin in [
-        |registry: &Registry| registry.signal_all(DRAIN),
+        |registry: &Registry| registry.signal_all(Flags::DRAIN),
         |registry: &Registry| registry.retire(1 << 20),
     ] {
         explore_all(move || {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        entry::{ABORT, CLOSING, ConnectionEntry, DRAIN, EVICT, EXPIRED, RETIRE},
+        entry::{ConnectionEntry, Flags},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
@@ -21,13 +21,13 @@ use crate::{ConnectionInfo, Peer, buffer::MemoryBudget, panics::lock};
 
 /// Why a connection ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum AbortReason {
+pub(in crate::server) enum AbortReason {
     ServerEnded,
     TooOld,
 }
 
 impl AbortReason {
-    pub(in super::super) const fn text(self) -> &'static str {
+    pub(in crate::server) const fn text(self) -> &'static str {
         match self {
             Self::ServerEnded => "the server ended",
             Self::TooOld => TOO_OLD,
@@ -37,7 +37,7 @@ impl AbortReason {
 
 /// A connection's entry in the registry. Dropping it removes the connection.
 #[derive(Debug)]
-pub(in super::super) struct Registration {
+pub(in crate::server) struct Registration {
     pub(super) registry: Arc<Registry>,
     pub(super) entry: Arc<ConnectionEntry>,
     /// A copy of the waker in the entry.
@@ -49,7 +49,7 @@ pub(in super::super) struct Registration {
 
 impl Registration {
     /// Creates the properties of the connection, for its functions.
-    pub(in super::super) fn info(
+    pub(in crate::server) fn info(
         &self,
         peer: Peer,
         local_addr: Option<SocketAddr>,
@@ -58,34 +58,34 @@ impl Registration {
         ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
     }
 
-    pub(in super::super) fn tally(&self) -> &Tally {
+    pub(in crate::server) fn tally(&self) -> &Tally {
         &self.entry.tally
     }
 
-    pub(in super::super) fn events(&self) -> &EventTally {
+    pub(in crate::server) fn events(&self) -> &EventTally {
         &self.registry.events
     }
 
     #[inline]
-    pub(in super::super) fn limits(&self) -> &Limits {
+    pub(in crate::server) fn limits(&self) -> &Limits {
         &self.registry.limits
     }
 
-    pub(in super::super) fn log_limiter(&self) -> &LogLimiter {
+    pub(in crate::server) fn log_limiter(&self) -> &LogLimiter {
         self.registry.log_limiter()
     }
 
-    pub(in super::super) fn memory(&self) -> &Arc<MemoryBudget> {
+    pub(in crate::server) fn memory(&self) -> &Arc<MemoryBudget> {
         &self.registry.memory
     }
 
     /// Returns what measures how long requests wait, if that has a limit.
-    pub(in super::super) fn probe(&self) -> Option<&SchedulerProbe> {
+    pub(in crate::server) fn probe(&self) -> Option<&SchedulerProbe> {
         self.registry.probe.as_deref()
     }
 
     /// Wakes the connections of the server, because this one begins to wait for memory that they may have.
-    pub(in super::super) fn wake_others(&self) {
+    pub(in crate::server) fn wake_others(&self) {
         self.registry.begin_memory_wait();
     }
 
@@ -93,41 +93,41 @@ impl Registration {
     ///
     /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
     #[inline]
-    pub(in super::super) fn now(&self) -> Millis {
+    pub(in crate::server) fn now(&self) -> Millis {
         NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
-    pub(in super::super) fn has_passed(&self, deadline: Deadline) -> bool {
+    pub(in crate::server) fn has_passed(&self, deadline: Deadline) -> bool {
         deadline.as_millis() <= self.registry.swept_at.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
-    pub(in super::super) fn is_aborted(&self) -> bool {
-        self.entry.has(ABORT)
+    pub(in crate::server) fn is_aborted(&self) -> bool {
+        self.entry.has(Flags::ABORT)
     }
 
     /// Returns `true` if the server drains or ends, or the connection is too old.
     #[inline]
-    pub(in super::super) fn is_draining(&self) -> bool {
-        self.entry.has(DRAIN | ABORT | RETIRE)
+    pub(in crate::server) fn is_draining(&self) -> bool {
+        self.entry.has(Flags::DRAINING)
     }
 
     /// Returns `true` if the connection is too old.
-    pub(in super::super) fn is_retired(&self) -> bool {
-        self.entry.has(RETIRE)
+    pub(in crate::server) fn is_retired(&self) -> bool {
+        self.entry.has(Flags::RETIRE)
     }
 
     /// Returns `true` if the connection must close, at once or when it is idle.
     #[inline]
-    pub(in super::super) fn must_close(&self) -> bool {
-        self.entry.has(CLOSING)
+    pub(in crate::server) fn must_close(&self) -> bool {
+        self.entry.has(Flags::CLOSING)
     }
 
     /// Returns why an aborted connection ends.
     #[cold]
-    pub(in super::super) fn abort_reason(&self) -> AbortReason {
+    pub(in crate::server) fn abort_reason(&self) -> AbortReason {
         if self.is_retired() {
             AbortReason::TooOld
         } else {
@@ -136,13 +136,13 @@ impl Registration {
     }
 
     /// Returns `true` if the connection was chosen to be evicted, once.
-    pub(in super::super) fn take_eviction(&self) -> bool {
-        self.entry.take(EVICT)
+    pub(in crate::server) fn take_eviction(&self) -> bool {
+        self.entry.take(Flags::EVICT)
     }
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(in super::super) fn set_idle_since(&self, began: Millis) {
+    pub(in crate::server) fn set_idle_since(&self, began: Millis) {
         self.entry.set_idle_since(began);
     }
 
@@ -153,7 +153,7 @@ impl Registration {
     /// exceptions are two yields: of a spent budget, after which `Io::resume` checks for an abort, and
     /// before an idle connection closes.
     #[inline]
-    pub(in super::super) fn poll_deadline(
+    pub(in crate::server) fn poll_deadline(
         &mut self,
         deadline: Deadline,
         cx: &Context<'_>,
@@ -163,14 +163,14 @@ impl Registration {
         self.entry.start_wait(deadline);
         self.register_task(cx);
         match self.entry.flags() {
-            0 => Poll::Pending,
+            Flags::NONE => Poll::Pending,
             flags => self.poll_flags(flags, deadline),
         }
     }
 
     /// Lets signals wake the task of `cx`. Whatever it looks at afterwards has changed already, or it is woken.
     #[inline]
-    pub(in super::super) fn register_task(&mut self, cx: &Context<'_>) {
+    pub(in crate::server) fn register_task(&mut self, cx: &Context<'_>) {
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
@@ -184,12 +184,12 @@ impl Registration {
     }
 
     #[cold]
-    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Result<(), AbortReason>> {
-        if flags & ABORT != 0 {
+    fn poll_flags(&self, flags: Flags, deadline: Deadline) -> Poll<Result<(), AbortReason>> {
+        if flags.has(Flags::ABORT) {
             return Poll::Ready(Err(self.abort_reason()));
         }
         // The sweep may have read an earlier deadline.
-        if self.entry.take(EXPIRED) && self.has_passed(deadline) {
+        if self.entry.take(Flags::EXPIRED) && self.has_passed(deadline) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -209,7 +209,7 @@ impl Drop for Registration {
         } else {
             inner.totals.connections.closed += 1;
         }
-        // After the lock: whoever is woken takes it at once.
+        // After the lock, which the woken tasks take at once.
         drop(inner);
         self.registry.changed.notify_waiters();
     }

@@ -17,11 +17,12 @@ use crate::{
     Channel, Rejection,
     client::{ChannelOptions, text_contract::Text},
     framing::{LengthPrefixed, Multiplexed},
+    transport::Stream,
 };
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
     let channel = Channel::over(Pool::new(1, options, ChannelStats::new(None), None));
-    let subchannel = channel.pool.connections.first().map(Arc::clone);
+    let subchannel = channel.pool.subchannels.first().map(Arc::clone);
     (channel, subchannel.expect("it has one"))
 }
 
@@ -94,7 +95,7 @@ async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
 fn waker_of_a_former_poll_is_dropped_without_the_lock() {
     let (near, _far) = tokio::io::duplex(64);
     let (channel, subchannel) = open(ConnectOptions::new());
-    let _wire = subchannel.attach(Connection::over(near));
+    let _wire = subchannel.attach(Connection::over(near), &mut Vec::new());
     let dropped = Arc::new(AtomicUsize::new(0));
     {
         let mut call = pin!(channel.reply_to_bytes(false, b"x"));
@@ -118,7 +119,7 @@ fn pair() -> (Channel, Arc<Pool<LengthPrefixed>>, [DuplexStream; 2]) {
     let pool = Arc::clone(&channel.pool);
     let ends = [0, 1].map(|index| {
         let (near, far) = tokio::io::duplex(1 << 10);
-        let subchannel = pool.connections.get(index).expect("two");
+        let subchannel = pool.subchannels.get(index).expect("two");
         tokio::spawn(Driver::attach(subchannel, Connection::over(near)).run());
         far
     });
@@ -148,7 +149,7 @@ async fn failure_of_one_request_of_a_hedge_is_recorded_at_its_connection() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         other.write_all(b"\0\0\0\x01y").await.expect("open");
         assert_eq!(call.await.expect("no panic").expect("a reply"), b"y");
-        let loads = pool.connections.iter().map(|it| it.load());
+        let loads = pool.subchannels.iter().map(|it| it.load());
         let loads: Vec<_> = loads.collect();
         let expected = if fails == 0 { [1, 0] } else { [0, 1] }.map(|sum| (sum, 0));
         assert_eq!(loads, expected.map(Some));
@@ -205,19 +206,113 @@ async fn retry_prefers_another_address() {
         .expect("good options");
     let pool = &channel.pool;
     let mut open = Vec::new();
-    for subchannel in &pool.connections {
+    for subchannel in &pool.subchannels {
         let (near, far) = tokio::io::duplex(64);
-        open.push((subchannel.attach(Connection::over(near)), far));
+        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
+        open.push((wire, far));
     }
     // The connection 2 is to the same address, and the least loaded one.
     let busy = Error::rejected(&Peer::unnamed(), Rejection::busy(""));
-    for subchannel in [1, 1, 3].map(|index| pool.connections.get(index)) {
+    for subchannel in [1, 1, 3].map(|index| pool.subchannels.get(index)) {
         subchannel.expect("four").record_failure(&busy);
     }
     assert_eq!(pool.choose_for_retry(0).index, 3);
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     for index in [1, 3] {
-        pool.connections.get(index).expect("four").lock().end();
+        pool.subchannels.get(index).expect("four").lock().end();
     }
     assert_eq!(pool.choose_for_retry(0).index, 2);
+}
+
+/// A waker that panics.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test]
+async fn waker_that_panics_keeps_no_call_from_its_error() {
+    let (near, far) = tokio::io::duplex(64);
+    let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
+    let (channel, subchannel) = open::<LengthPrefixed>(options);
+    let mut state = channel.watch();
+    state.mark_unchanged();
+    tokio::spawn(Driver::attach(&subchannel, Connection::over(near)).run());
+    let bomb = Waker::from(Arc::new(Bomb));
+    let mut cx = Context::from_waker(&bomb);
+    let first = channel.clone();
+    let first = tokio::spawn(async move { first.reply_to_bytes(false, b"x").await.map(drop) });
+    tokio::task::yield_now().await;
+    // One waits for room, and one for the next state.
+    let mut second = pin!(channel.reply_to_bytes(false, b"y"));
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    state.mark_unchanged();
+    let mut changed = pin!(state.changed());
+    assert!(changed.as_mut().poll(&mut cx).is_pending());
+    drop(far);
+    let limit = Duration::from_secs(20);
+    let error = tokio::time::timeout(limit, first).await;
+    let error = error.expect("it ends").expect("no panic");
+    assert_eq!(
+        error.expect_err("it is lost").kind(),
+        crate::ErrorKind::Closed
+    );
+}
+
+/// Serves a connection to a peer with this name.
+fn serve(subchannel: &Arc<Subchannel<Multiplexed>>, name: &str) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let options = subchannel.options.clone();
+    let connection = Connection::new(Stream::new(near), Peer::named(name), options);
+    tokio::spawn(Driver::attach(subchannel, connection).run());
+    far
+}
+
+#[tokio::test]
+async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now() {
+    let (channel, subchannel) = open::<Multiplexed>(ConnectOptions::new());
+    let mut far = serve(&subchannel, "one");
+    let requests = async {
+        let mut requests = [0; 2 * 9];
+        far.read_exact(&mut requests).await.expect("two requests");
+        // A reply, and an item that is no text, with the notice before it.
+        far.write_all(b"\0\0\0\x01\0\0\0\x01y").await.expect("open");
+        far.write_all(b"\x80\0\0\x05\0\0\0\x02\x81\0\0\0\x01")
+            .await
+            .expect("open");
+        far.write_all(b"\0\0\0\x01\0\0\0\x02\xff")
+            .await
+            .expect("open");
+        far
+    };
+    let (reply, items, far) = tokio::join!(
+        channel.reply_to_bytes(false, b"x"),
+        channel.stream::<Text<Multiplexed>>("x"),
+        requests
+    );
+    let (_, origin) = reply.expect("a reply");
+    let mut items = items.expect("room");
+    assert_eq!(origin.peer().to_string(), "one");
+    drop(far);
+    channel
+        .watch()
+        .wait_for(|state| state.connected == 0)
+        .await
+        .expect("it ends");
+    let far = serve(&subchannel, "two");
+    assert_eq!(channel.peer().to_string(), "two");
+    assert_eq!(origin.peer().to_string(), "one");
+    let error = items.next().await.map(|_| ()).expect_err("it is no text");
+    assert_eq!(error.to_string(), "cannot read the reply of one");
+    drop(far);
+    channel
+        .watch()
+        .wait_for(|state| state.connected == 0)
+        .await
+        .expect("it ends");
+    let _far = serve(&subchannel, "three");
+    assert_eq!(origin.peer().to_string(), "unnamed peer");
 }

@@ -12,7 +12,7 @@ use super::{
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, Unusual},
+    buffer::{Buffers, Exception},
     format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
@@ -141,7 +141,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Frames a reply, or what is left of it.
     fn reply(&mut self, reply: Reply) -> Result<(), End> {
-        let Unusual { outcome, after } = reply.encoded;
+        let Exception { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.reply_len();
             let framing = self.framing.get_mut();
@@ -151,13 +151,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 Ok(())
             })
         } else {
-            Err(Unusual { outcome, after })
+            Err(Exception { outcome, after })
         };
-        if let Err(unusual) = framed {
+        if let Err(exception) = framed {
             let Buffers { read, ahead, .. } = &*self.buffers;
             let is_last = !read.has_started() && ahead.is_unused() && self.backlog.is_empty();
             let peer = self.info.peer();
-            return self.responder().unusual_reply(unusual, peer, is_last);
+            return self.responder().exceptional_reply(exception, peer, is_last);
         }
         self.io.accounts.count_reply();
         self.responder().after_response()

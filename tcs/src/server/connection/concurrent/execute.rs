@@ -5,7 +5,9 @@ use std::{future::poll_fn, pin::pin, sync::Arc};
 use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Arrival, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation, Unusual},
+    buffer::{
+        Arrival, Exception, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
+    },
     format::{After, Decode as _, Encode as _, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
@@ -35,7 +37,7 @@ pub(super) struct Reply {
     pub(super) bytes: MessageBytes,
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
-    pub(super) encoded: Unusual,
+    pub(super) encoded: Exception,
     /// The memory of a large one.
     reserved: Option<Reservation>,
 }
@@ -126,7 +128,7 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
     writer.lend_after(&mut after);
     let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
-    let encoded = Unusual { outcome, after };
+    let encoded = Exception { outcome, after };
     Outcome::Reply(Reply {
         bytes,
         sent: 0,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo,
     conversation::Messages,
-    framing::{Framing, Notice},
+    framing::{Framing, RequestNotice},
     server::limits::{Deadline, Limit, Limits, Millis},
 };
 
@@ -49,7 +49,7 @@ impl ActiveRequest {
         self.id = id;
         self.credit_deadline = Deadline::NEVER;
         self.credit = if F::HAS_IDS {
-            Notice::INITIAL_CREDIT.into()
+            RequestNotice::INITIAL_CREDIT.into()
         } else {
             i64::MAX
         };

@@ -20,7 +20,7 @@ const LINGER_READS: usize = 16;
 impl Io {
     /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it
     /// waited for a request and nothing of it has arrived.
-    pub(in super::super) async fn close(
+    pub(in crate::server::connection) async fn close(
         &mut self,
         slot: &mut BufferSlot,
         is_idle: bool,

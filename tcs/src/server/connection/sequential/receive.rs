@@ -13,8 +13,8 @@ use crate::{
     buffer::ReadAhead,
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
     framing::{
-        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input, Notice,
-        ReadState, Side,
+        Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
+        ReadState, RequestNotice, Side,
     },
     protocol::ServerProtocol,
     server::{limits::Deadline, shared::Shared},
@@ -181,7 +181,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
                 && framing.get_mut().id() == id
-                && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
+                && let Some(RequestNotice::Credit(bytes)) = RequestNotice::from_frame(code, message)
             {
                 credit.add(bytes);
             }
@@ -209,7 +209,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             self.move_rest_ahead();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
-        let cancel = FrameKind::Control(Notice::Cancel.code());
+        let cancel = FrameKind::Control(RequestNotice::Cancel.code());
         matches!(next, Ok(Some(parsed)) if parsed.kind() == cancel)
     }
 
@@ -292,7 +292,7 @@ fn parse_chunks<F: Framing>(
 }
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
-pub(in super::super) fn end_chunks<P: ServerProtocol>(
+pub(in crate::server::connection) fn end_chunks<P: ServerProtocol>(
     conversation: &Conversation,
     framing: &mut ConnectionFraming<P::Framing>,
     ahead: &mut ReadAhead,

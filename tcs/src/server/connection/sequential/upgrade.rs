@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Rejection,
-    buffer::Unusual,
+    buffer::Exception,
     conversation::{Upgrade, Upgraded},
     format::{After, Encode, EncodeOutcome, Writer},
     protocol::ServerProtocol,
@@ -36,7 +36,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let encoded = self.write.message(self.framing.get_mut(), limit, encode);
         match encoded {
             Ok(())
-            | Err(Unusual {
+            | Err(Exception {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
@@ -44,7 +44,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 self.io.accounts.end_request();
                 Ok(Some(upgrade))
             }
-            Err(unusual) => self.unusual_reply(unusual).map(|()| None),
+            Err(exception) => self.exceptional_reply(exception).map(|()| None),
         }
     }
 
