@@ -234,7 +234,7 @@
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
 //! | [`request_timeout`](server::Server::request_timeout) | none | a function |
 //! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
-//! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
+//! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly, or gives a stream no credit |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
 //! | [`keepalive_timeout`](server::Server::keepalive_timeout) | 2 min | a peer of `address` whose machine or network is gone; other listeners keep the options of their sockets |
 //! | [`handshake_timeout`](server::Server::handshake_timeout) | 10 s | the handshakes of a connection, such as TLS |

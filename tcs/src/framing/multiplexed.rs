@@ -23,8 +23,9 @@ use crate::Rejection;
 ///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Others
 ///   run one after the other. They are not cancelled, and know no deadline of their client.
 /// - A call that is dropped, or whose deadline has passed, is cancelled: a function that runs beside others is dropped.
-/// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. A large reply is
-///   sent in parts, between which others are sent.
+/// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. It ends after
+///   [`write_timeout`](crate::server::Server::write_timeout). A large reply is sent in parts, between which others are
+///   sent.
 ///
 /// A [`Connection`](crate::Connection) has one request in flight, and skips late replies to those before it. A
 /// [`Pipeline`](crate::client::Pipeline) expects replies in order, and does not compile.

@@ -357,7 +357,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// The time starts when a write has to wait, and ends when all written replies are sent. Each
     /// 64 KiB that the peer takes meanwhile adds a second. When the limit expires, the connection is
-    /// dropped. Default: 30 s.
+    /// dropped.
+    ///
+    /// With [`Multiplexed`](crate::framing::Multiplexed), a peer takes the items of a stream by giving credit for more. A
+    /// stream that waits for credit this long is dropped, and its request is answered *timed out*. The connection goes on,
+    /// unless it has a session and processes requests one after the other. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write_timeout = limit.into().into();
         self

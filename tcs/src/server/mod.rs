@@ -31,6 +31,7 @@
 //! | the peer resets the connection, unless more than 64 KiB of further requests wait | at once | no further request is started |
 //! | the peer closes its sending half, or closes the connection gracefully | after [`half_close_timeout`](Server::half_close_timeout) (30 s); at once with `half_close = ends` | its reply is sent |
 //! | the peer does not read | when earlier replies wait longer than [`write_timeout`](Server::write_timeout) (30 s) | its reply is sent, within the same limit |
+//! | the peer gives no credit for a stream (`Multiplexed`) | after [`write_timeout`](Server::write_timeout) (30 s); the peer receives *timed out* | its items are dropped in the same way |
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
 //! | the server drains | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
 //!

@@ -175,7 +175,7 @@ impl Registry {
     }
 
     /// Wakes the connections whose deadline is at most `now`.
-    fn sweep_at(&self, now: u64) {
+    pub(super) fn sweep_at(&self, now: u64) {
         // First, because they look at it when they are woken.
         self.swept_at.store(now, Ordering::Relaxed);
         self.signal_due(Flags::EXPIRED, now);

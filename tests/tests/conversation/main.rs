@@ -4,6 +4,7 @@ mod beside;
 mod busy_streams;
 mod closed;
 mod concurrent;
+mod credit;
 mod deadlines;
 mod framing;
 mod handles;

@@ -84,6 +84,19 @@ pub(super) fn timed_out(limits: &Limits) -> Rejection {
     Rejection::new(RejectionKind::TimedOut, text)
 }
 
+/// Returns the rejection of a streamed reply whose items have waited for credit for `write_timeout`.
+pub(super) fn no_credit(limits: &Limits) -> Rejection {
+    let limit = limits.write_timeout;
+    let text = format!("no credit for further items of the reply within {limit} (`write_timeout`)");
+    Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns the rejection of a streamed reply whose items wait for credit that cannot be read.
+pub(super) fn credit_out_of_reach() -> Rejection {
+    let text = "64 KiB of further requests have arrived before credit for items of the reply";
+    Rejection::new(RejectionKind::Failed, text)
+}
+
 /// Returns the rejection of a request whose client has set a deadline that is over.
 pub(super) fn client_timed_out() -> Rejection {
     let text = "no reply before the deadline of the client";

@@ -331,10 +331,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), End> {
         let limits = self.shared.limits;
         match interrupt {
-            Interrupt::TimedOut => {
-                self.reject(&timed_out(&limits))?;
-                return self.close_if_session_poisoned();
-            }
+            Interrupt::TimedOut => return self.reject_dropped(&timed_out(&limits)),
             Interrupt::HalfClosed => {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
@@ -374,7 +371,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
     #[cold]
     pub(super) fn unsendable_item(&mut self, error: FrameError) -> Result<(), End> {
         let text = self.cannot_send("item of the reply", error);
-        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+        self.reject_dropped(&Rejection::new(RejectionKind::Failed, text))
+    }
+
+    /// Responds to a request whose function or stream did not end by itself. The connection goes on, unless it has a
+    /// session.
+    #[cold]
+    pub(super) fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
+        self.reject(rejection)?;
         self.close_if_session_poisoned()
     }
 

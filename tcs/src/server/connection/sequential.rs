@@ -22,7 +22,7 @@ use super::{
     io::Io,
     next::{Next, check_control},
     outgoing::{EVENT_BATCHES, Outgoing},
-    rejections::{cancelled, no_chunk, too_large},
+    rejections::{cancelled, credit_out_of_reach, no_chunk, no_credit, too_large},
     respond::{Processing, Responder},
 };
 use crate::{
@@ -65,8 +65,33 @@ enum CallFailure {
     NoChunk(Limit),
     /// The function was dropped: the client no longer wants the streamed reply.
     Cancelled,
+    /// The function was dropped: its client gave no credit for further items within `write_timeout`.
+    NoCredit,
+    /// The function was dropped: credit can only come behind more requests than are read ahead.
+    CreditOutOfReach,
     /// The framing cannot carry an item of the reply.
     UnsendableItem(FrameError),
+}
+
+/// What to do after a transfer in both directions.
+enum Transfer {
+    /// Transfer again: there may be more.
+    Again,
+    /// Wait. The function was woken, or something will wake the task.
+    Wait,
+}
+
+impl CallFailure {
+    /// Returns `true` if the connection closes after it.
+    const fn closes(&self) -> bool {
+        match self {
+            Self::Interrupted(interrupt) => !matches!(interrupt, Interrupt::TimedOut),
+            Self::NoChunk(_) => true,
+            Self::Cancelled | Self::NoCredit | Self::CreditOutOfReach | Self::UnsendableItem(_) => {
+                false
+            }
+        }
+    }
 }
 
 impl From<End> for CallFailure {
@@ -204,12 +229,15 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     #[cold]
     fn respond_to_failure(&mut self, failure: CallFailure) -> Result<(), End> {
+        let limits = &self.shared.limits;
         let mut responder = self.responder_after_request();
         match failure {
             CallFailure::Interrupted(interrupt) => responder.interrupted(interrupt),
             CallFailure::NoChunk(limit) => responder.reject_in_chunk(&no_chunk(limit)),
             // No function with a session is cancelled.
             CallFailure::Cancelled => responder.reject(&cancelled()),
+            CallFailure::NoCredit => responder.reject_dropped(&no_credit(limits)),
+            CallFailure::CreditOutOfReach => responder.reject_dropped(&credit_out_of_reach()),
             CallFailure::UnsendableItem(error) => responder.unsendable_item(error),
         }
     }
@@ -249,13 +277,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             self.poll_wait(clock, Deadline::NEVER, cx)
                 .map(CallFailure::Interrupted)
         });
-        let goes_on = matches!(
-            failure,
-            CallFailure::Interrupted(Interrupt::TimedOut)
-                | CallFailure::Cancelled
-                | CallFailure::UnsendableItem(_)
-        );
-        if !goes_on {
+        if failure.closes() {
             self.io.begin_last_drop();
         }
         Poll::Ready(failure)
@@ -285,8 +307,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     ) -> Poll<CallFailure> {
         for _ in 0..EVENT_BATCHES {
             match self.transfer_streams(conversation, clock, cx) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Ok(Transfer::Again) => {}
+                Ok(Transfer::Wait) => return Poll::Pending,
                 Err(failure) => return Poll::Ready(failure),
             }
         }
@@ -295,9 +317,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Poll::Pending
     }
 
-    /// Transfers once in both directions. Returns `true` if there may be more to transfer at once.
+    /// Transfers once in both directions.
     ///
-    /// `false` loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
+    /// [`Transfer::Wait`] loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
     /// (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
     /// and for what it receives.
     fn transfer_streams(
@@ -305,7 +327,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Result<bool, CallFailure> {
+    ) -> Result<Transfer, CallFailure> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
         let needs_more = self.give_chunks(conversation, clock);
@@ -314,19 +336,26 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             conversation.close();
         }
         if let Poll::Ready(failure) = waited {
-            let is_cut = matches!(failure, CallFailure::Interrupted(Interrupt::CutFrame(_)));
-            // A chunk that has arrived in time counts, although this task runs late.
-            if is_cut && !self.give_chunks(conversation, clock) {
-                return Ok(false);
-            }
-            return Err(failure);
+            // What has arrived in time counts, although this task runs late.
+            let has_arrived = match failure {
+                CallFailure::Interrupted(Interrupt::CutFrame(_)) => {
+                    !self.give_chunks(conversation, clock)
+                }
+                CallFailure::NoCredit => self.find_enough_credit(conversation, cx),
+                _ => false,
+            };
+            return if has_arrived {
+                Ok(Transfer::Wait)
+            } else {
+                Err(failure)
+            };
         }
         if self.must_wait_for_credit() {
-            self.find_credit(conversation);
-            if !self.must_wait_for_credit() {
-                // The function is polled again.
-                cx.waker().wake_by_ref();
-                return Ok(false);
+            if self.find_enough_credit(conversation, cx) {
+                return Ok(Transfer::Wait);
+            }
+            if self.ahead.is_full() {
+                return Err(CallFailure::CreditOutOfReach);
             }
         }
         // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
@@ -334,13 +363,17 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         // What the wait has read.
         if needs_more && !self.give_chunks(conversation, clock) {
             // The function is woken. Until it has run, this waits.
-            return Ok(false);
+            return Ok(Transfer::Wait);
         }
         // After the chunks before the notice are taken.
         if self.is_cancelled() {
             return Err(CallFailure::Cancelled);
         }
-        Ok(has_room || has_more && self.write.is_empty())
+        if has_room || has_more && self.write.is_empty() {
+            Ok(Transfer::Again)
+        } else {
+            Ok(Transfer::Wait)
+        }
     }
 
     /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
@@ -373,6 +406,17 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
         let conversation = self.info.open_conversation();
         conversation.is_some_and(|conversation| conversation.credit.is_short())
+    }
+
+    /// Looks for credit. Returns `true` if the function need not wait for it any more, and wakes the task to poll it.
+    #[cold]
+    fn find_enough_credit(&mut self, conversation: &Conversation, cx: &TaskContext<'_>) -> bool {
+        self.find_credit(conversation);
+        let is_enough = !self.must_wait_for_credit();
+        if is_enough {
+            cx.waker().wake_by_ref();
+        }
+        is_enough
     }
 
     /// Frames the items that the function has left, before its reply.

@@ -26,7 +26,7 @@ use crate::{
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
-    protocol::{Concurrency, Context, Receives},
+    protocol::{Concurrency, Context, Receives, Streams},
     server::{Concurrent, limits::Limit, registry::Registry, report::RequestCounts},
     transport::Stream,
 };
@@ -449,6 +449,21 @@ impl Wake for Woken {
     }
 }
 
+/// Polls a connection until it does not wake itself.
+async fn poll_until_it_waits(mut serving: Pin<&mut impl Future>) {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = TaskContext::from_waker(&waker);
+    let mut polls = 0;
+    while polls == 0 || woken.0.swap(0, Relaxed) > 0 {
+        assert!(serving.as_mut().poll(&mut cx).is_pending());
+        polls += 1;
+        assert!(polls < 100, "it wakes itself");
+        // What has yielded is woken.
+        yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn frame_without_memory_is_given_up_beside_functions() {
     let mut settings = Settings::new::<Concurrent>();
@@ -462,19 +477,9 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     connection.buffers.checkout().ahead.prepend(&bytes, false);
     let memory = Arc::clone(connection.io.registration.memory());
     let _held = memory.try_reserve(1 << 20).expect("it is free");
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
-    let mut cx = TaskContext::from_waker(&waker);
     let mut serving = pin!(connection.serve());
     for _ in 0..2 {
-        let mut polls = 0;
-        while polls == 0 || woken.0.swap(0, Relaxed) > 0 {
-            assert!(serving.as_mut().poll(&mut cx).is_pending());
-            polls += 1;
-            assert!(polls < 10, "it wakes itself");
-            // What has yielded is woken.
-            yield_now().await;
-        }
+        poll_until_it_waits(serving.as_mut()).await;
         protocol.gate.close();
     }
     let mut told = vec![0; 1 << 10];
@@ -484,6 +489,79 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     assert!(told.starts_with(reply), "{told:?}");
     let told = String::from_utf8_lossy(told);
     assert!(told.contains("memory_budget"), "{told}");
+}
+
+/// Sends more items than the first credit is for. Its requests are processed at the same time, or one after the other.
+struct Items<const AT_ONCE: bool>;
+
+impl<const AT_ONCE: bool> Streams for Items<AT_ONCE> {
+    type Format = Plain;
+    type Item<'a> = &'a str;
+}
+
+impl<const AT_ONCE: bool> ServerProtocol for Items<AT_ONCE> {
+    type Framing = Multiplexed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = &'static str;
+
+    const CONCURRENT: Option<Concurrency> = if AT_ONCE {
+        Some(Concurrency::unordered(1))
+    } else {
+        None
+    };
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        (): (),
+    ) -> Result<&'static str, Rejection> {
+        let mut out = context.info.replies::<Self>();
+        let item = "i".repeat(1_016);
+        for _ in 0..300 {
+            let sent = out.send(&*item).await;
+            sent.map_err(|error| Rejection::error(error.to_string()))?;
+        }
+        Ok("end")
+    }
+}
+
+/// Returns what the peer of a stream is told when `late` arrives after the end of `write_timeout`, and before the
+/// connection runs again.
+async fn told_with_late_bytes<const AT_ONCE: bool>(late: &[u8]) -> String {
+    let (registry, (near, mut peer)) = (registry(), duplex(1 << 20));
+    let mut connection = open_for(Items::<AT_ONCE>, &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    let request = b"\0\0\0\0\0\0\0\x01";
+    peer.write_all(request).await.expect("there is room");
+    poll_until_it_waits(serving.as_mut()).await;
+    peer.write_all(late).await.expect("there is room");
+    registry.sweep_at(60_000);
+    poll_until_it_waits(serving).await;
+    let mut told = vec![0; 1 << 20];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    told.truncate(length);
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+#[tokio::test]
+async fn credit_that_is_there_at_the_end_of_its_time_counts() {
+    let credit = b"\x80\0\0\x05\0\0\0\x01\x86\0\x10\0\0";
+    for told in [
+        told_with_late_bytes::<true>(credit).await,
+        told_with_late_bytes::<false>(credit).await,
+    ] {
+        assert!(told.ends_with("end"), "{:?}", told.get(told.len() - 80..));
+    }
+    for told in [
+        told_with_late_bytes::<true>(b"").await,
+        told_with_late_bytes::<false>(b"").await,
+    ] {
+        assert!(told.ends_with("(`write_timeout`)"));
+    }
 }
 
 /// Keeps this many bytes while it waits.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::request::ClientDeadline;
 use crate::buffer::{Arrival, OwnedMessage};
 
-/// How many bytes of requests are kept.
+/// From this many bytes on, no further request is kept.
 const LIMIT: usize = 64 * 1024;
 
 /// A request that was received, and whose function is not called yet.

@@ -114,6 +114,11 @@ impl Outbox {
         None
     }
 
+    /// Returns the slots that may have items to send, without an order.
+    pub(super) fn streams(&self) -> impl Iterator<Item = SlotIndex> {
+        self.streams.iter().copied()
+    }
+
     /// Returns `true` if an answer or items can be sent.
     pub(super) fn can_send<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> bool {
         // Only streams without an order have credit that can be used up.
@@ -125,7 +130,7 @@ impl Outbox {
 
     /// Returns `true` if a stream can only end with a notice of the client: its items wait for credit.
     pub(super) fn needs_notices<F: Future>(&self, slots: &Slots<F>) -> bool {
-        let waits = |request: &ActiveRequest| request.has_items() && !request.has_credit();
+        let waits = ActiveRequest::waits_for_credit;
         self.streams.iter().any(|slot| has(slots, *slot, waits))
     }
 

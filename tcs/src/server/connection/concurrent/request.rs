@@ -26,6 +26,8 @@ pub(super) struct ActiveRequest {
     pub(super) items: Messages,
     /// How many bytes of items may be sent.
     pub(super) credit: i64,
+    /// When the client must have given credit, while items wait for it.
+    pub(super) credit_deadline: Deadline,
 }
 
 impl ActiveRequest {
@@ -38,12 +40,14 @@ impl ActiveRequest {
             inherited: None,
             items: Messages::default(),
             credit: 0,
+            credit_deadline: Deadline::NEVER,
         }
     }
 
     /// Begins the next request.
     pub(super) fn begin<F: Framing>(&mut self, id: u32) {
         self.id = id;
+        self.credit_deadline = Deadline::NEVER;
         self.credit = if F::HAS_IDS {
             RequestNotice::INITIAL_CREDIT.into()
         } else {
@@ -75,6 +79,27 @@ impl ActiveRequest {
     /// Returns `true` if items may be sent.
     pub(super) const fn has_credit(&self) -> bool {
         self.credit > 0
+    }
+
+    /// Adds what a notice of the client gives.
+    pub(super) fn add_credit(&mut self, bytes: u32) {
+        self.credit = self.credit.saturating_add(bytes.into());
+        if self.has_credit() {
+            self.credit_deadline = Deadline::NEVER;
+        }
+    }
+
+    /// Returns `true` if items wait for credit.
+    pub(super) fn waits_for_credit(&self) -> bool {
+        !self.has_credit() && self.has_items()
+    }
+
+    /// Starts `write_timeout` if items wait for credit, unless it runs. Returns its end.
+    pub(super) fn start_credit_wait(&mut self, now: Millis, limits: &Limits) -> Deadline {
+        if self.credit_deadline == Deadline::NEVER && self.waits_for_credit() {
+            self.credit_deadline = Deadline::after(now, limits.write_timeout);
+        }
+        self.credit_deadline
     }
 
     /// Takes items from the function, if those before were sent. Returns `true` if there are some that may be sent.

@@ -29,6 +29,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
         let Some(slot) = self.outbox.next_stream(&mut self.slots) else {
+            self.start_credit_waits();
             return false;
         };
         self.set_id(slot);
@@ -53,6 +54,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             self.stop(slot, Outcome::Unsendable(error));
         }
         true
+    }
+
+    /// Starts the time of streams that begin to wait for credit.
+    fn start_credit_waits(&mut self) {
+        let now = self.io.registration.now();
+        for slot in self.outbox.streams() {
+            if let Some(request) = self.slots.request_mut(slot) {
+                let deadline = request.start_credit_wait(now, &self.shared.limits);
+                self.timeout = self.timeout.min(deadline);
+            }
+        }
     }
 
     /// Frames a part of a large reply.

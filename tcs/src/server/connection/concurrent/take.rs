@@ -45,8 +45,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Returns `true` if requests beyond the limit may be received, because notices may follow them.
     fn may_queue(&self) -> bool {
-        // The answers of cancelled requests wait as well, for a peer that does not read.
-        P::Framing::HAS_IDS && self.outbox.len() < self.limit && !self.backlog.is_full()
+        // Requests that are rejected have slots as well, until the peer reads the answers.
+        let has_slots = self.slots.in_use() < self.limit.saturating_mul(2);
+        P::Framing::HAS_IDS && has_slots && (!self.backlog.is_full() || self.needs_notices())
     }
 
     fn may_take_frame(&self) -> bool {
@@ -54,7 +55,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Returns `true` if a stream waits for credit, and notices can still be received.
-    fn needs_notices(&self) -> bool {
+    pub(super) fn needs_notices(&self) -> bool {
         self.unreadable.is_none() && self.outbox.needs_notices(&self.slots)
     }
 
@@ -137,7 +138,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let limit = self.shared.limits.check_pipeline(waiting as u64);
         let rejection = match (limit, message) {
             _ if is_refused => Rejection::busy("the connection closes"),
-            (Ok(()), Ok(message)) => {
+            (Ok(()), Ok(message)) if self.may_call() || !self.backlog.is_full() => {
                 let request = QueuedRequest {
                     id,
                     message,
@@ -150,6 +151,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                     self.backlog.push(request);
                 }
                 return;
+            }
+            // It was taken to find credit behind it.
+            (Ok(()), Ok(message)) => {
+                let text = "other requests wait, and a streamed reply waits for credit";
+                Rejection::busy(text).of_request::<P::Framing>(message.bytes())
             }
             (Err(busy), Ok(message)) => busy.of_request::<P::Framing>(message.bytes()),
             // It is still in the read buffer, because there is no memory to copy it.
@@ -305,12 +311,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         match (notice, slot) {
             (RequestNotice::Credit(bytes), Some(slot)) => {
                 if let Some(request) = self.slots.request_mut(slot) {
-                    request.credit = request.credit.saturating_add(bytes.into());
+                    request.add_credit(bytes);
                 }
             }
             (RequestNotice::Cancel, Some(slot)) => self.cancel(slot),
             (RequestNotice::Cancel, None) if self.backlog.remove(id) => {
-                self.reject(id, cancelled())
+                self.reject(id, cancelled());
             }
             _ => {}
         }

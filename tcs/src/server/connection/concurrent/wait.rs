@@ -7,7 +7,7 @@ use super::{
         end::{End, Interrupt},
         next::Next,
         outgoing::Outgoing,
-        rejections::{client_timed_out, half_closed, timed_out},
+        rejections::{client_timed_out, half_closed, no_credit, timed_out},
     },
     ConcurrentDriver, Phase,
     execute::Outcome,
@@ -91,7 +91,14 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
             Interrupt::Aborted(reason) => return self.abort(reason),
-            Interrupt::TimedOut => self.drop_late_functions(),
+            Interrupt::TimedOut => {
+                if self.needs_notices() {
+                    // Credit that has arrived in time counts, although this task runs late.
+                    self.read_more(&Next::Read);
+                    self.take_requests();
+                }
+                self.drop_late_functions();
+            }
             Interrupt::HalfClosed => {
                 self.phase = Phase::HalfClosed;
                 self.drop_late_functions();
@@ -146,6 +153,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 continue;
             };
             let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
+            let credit_deadline = request.credit_deadline;
             let has_passed = |deadline| self.io.registration.has_passed(deadline);
             let rejection = if is_half_closed {
                 half_closed(&self.shared.limits)
@@ -153,8 +161,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 client_timed_out()
             } else if has_passed(deadline) {
                 timed_out(&self.shared.limits)
+            } else if has_passed(credit_deadline) {
+                no_credit(&self.shared.limits)
             } else {
-                self.timeout = self.timeout.min(deadline);
+                self.timeout = self.timeout.min(deadline).min(credit_deadline);
                 continue;
             };
             self.stop(slot, Outcome::Rejected(rejection));

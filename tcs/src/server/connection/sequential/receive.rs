@@ -82,7 +82,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         !is_given
     }
 
-    /// Waits for a function, which may wait for a further message of its request.
+    /// Waits for a function, which may wait for a further message of its request, or for credit for its items.
     #[cold]
     pub(super) fn poll_wait_for_chunk(
         &mut self,
@@ -97,7 +97,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         } else {
             Deadline::NEVER
         };
-        match self.poll_wait(clock, cut, cx) {
+        let credit_deadline = self.credit_deadline(clock);
+        match self.poll_wait(clock, cut.min(credit_deadline), cx) {
+            Poll::Ready(Interrupt::CutFrame(_))
+                if self.io.registration.has_passed(credit_deadline) =>
+            {
+                Poll::Ready(CallFailure::NoCredit)
+            }
             Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
                 Poll::Ready(CallFailure::NoChunk(limit))
             }
@@ -108,6 +114,16 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             waited => waited.map(CallFailure::Interrupted),
         }
+    }
+
+    /// Returns when the client must have given credit for further items, if the function waits for it.
+    fn credit_deadline(&self, clock: &mut Stopwatch) -> Deadline {
+        if !self.must_wait_for_credit() {
+            return Deadline::NEVER;
+        }
+        // It was stopped when items were sent.
+        let began = clock.start(self.io.registration.now());
+        Deadline::after(began, self.shared.limits.write_timeout)
     }
 
     /// Takes what the function waits for off the bytes that were read ahead. Returns the end of the chunks, if there is

@@ -1,0 +1,226 @@
+//! The credit of streamed replies with ids: where it may come, and what becomes of a stream that gets none.
+
+use std::{iter::repeat_n, time::Duration};
+
+use tcs::{
+    ConcurrentServer,
+    framing::Multiplexed,
+    protocol::{Replies, Requests, ServerProtocol},
+    server_protocol,
+};
+use tcs_tests::{
+    RawPeer, code, ended_in_time,
+    ids::{
+        control_of,
+        kind::{CREDIT, ITEMS},
+        message_of, receive_frame,
+    },
+    patiently, serve_in_memory,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::concurrent::outcomes;
+
+/// Enough for a pipe to hold what a peer does not read.
+const PIPE: usize = 1 << 20;
+/// The length in bytes of an item, which costs 1,024 bytes of credit.
+const ITEM_LEN: usize = 1_016;
+/// How many items the credit at the beginning is for.
+const FIRST_ITEMS: usize = 256;
+/// A stream whose function returns while one of its items waits for credit.
+const RETURNED: &str = "257";
+/// A stream whose function waits for credit.
+const RUNNING: &str = "400";
+
+/// Sends as many items as the request says, one request at a time.
+#[server_protocol(framing = Multiplexed, replies = String, concurrent = 1)]
+async fn alone(request: &str, mut out: Replies<'_, Alone>) -> Result<&'static str, String> {
+    out.send_all(items(request)).await?;
+    Ok("end")
+}
+
+/// Like [`alone`], without slots: requests with chunks are processed one after the other.
+#[server_protocol(framing = Multiplexed, replies = String, requests = &str)]
+async fn in_sequence(
+    request: &str,
+    mut out: Replies<'_, InSequence>,
+    _: Requests<'_, InSequence>,
+) -> Result<&'static str, String> {
+    out.send_all(items(request)).await?;
+    Ok("end")
+}
+
+fn items(request: &str) -> impl Iterator<Item = String> + use<> {
+    let number = request.trim_end().parse().expect("a number");
+    repeat_n("i".repeat(ITEM_LEN), number)
+}
+
+fn credit(id: u32, items: u32) -> Vec<u8> {
+    control_of(id, CREDIT, (items * 1_024).to_be_bytes())
+}
+
+/// A call without items that no backlog has room behind.
+fn large_call(id: u32) -> Vec<u8> {
+    message_of(id, format!("0{}", " ".repeat(70 * 1_024)))
+}
+
+/// What a peer hears apart from announcements.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Item(u32),
+    End(u32),
+    Rejection(u32, u8, String),
+}
+
+use Heard::{End, Item, Rejection};
+
+async fn hear(peer: &mut RawPeer) -> Heard {
+    loop {
+        let (id, kind, text) = patiently(receive_frame(peer)).await;
+        return match kind {
+            Some(ITEMS) => continue,
+            Some(kind) => Rejection(id, kind, String::from_utf8(text).expect("it is text")),
+            None if text == b"end" => End(id),
+            None => {
+                assert_eq!(text.len(), ITEM_LEN);
+                Item(id)
+            }
+        };
+    }
+}
+
+/// Receives this many items of the request 1.
+async fn hear_items(peer: &mut RawPeer, count: usize) {
+    for _ in 0..count {
+        assert_eq!(hear(peer).await, Item(1));
+    }
+}
+
+/// Receives the rest of a stream of the request 1, and what comes after it.
+async fn hear_rest(peer: &mut RawPeer) -> (usize, Heard) {
+    let mut items = 0;
+    loop {
+        match hear(peer).await {
+            Item(1) => items += 1,
+            other => return (items, other),
+        }
+    }
+}
+
+#[test]
+fn protocols_are_what_they_are_named() {
+    assert_eq!(Alone::CONCURRENT.map(|alone| alone.limit()), Some(1));
+    assert_eq!(InSequence::CONCURRENT, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_is_found_behind_requests_that_wait_for_a_place() {
+    for (stream, rest) in [(RUNNING, 400 - FIRST_ITEMS), (RETURNED, 1)] {
+        let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Alone), PIPE);
+        peer.send(message_of(1, stream)).await;
+        hear_items(&mut peer, FIRST_ITEMS).await;
+        // The first waits, and there is no room for the second.
+        peer.send([large_call(2), large_call(3), credit(1, 1_000)].concat())
+            .await;
+        let (items, busy) = hear_rest(&mut peer).await;
+        assert!(
+            items == 0 && matches!(busy, Rejection(3, code::BUSY, _)),
+            "{items} items of {stream}, then {busy:?}"
+        );
+        assert_eq!(hear_rest(&mut peer).await, (rest, End(1)), "{stream}");
+        assert_eq!(hear(&mut peer).await, End(2));
+        drop(peer);
+        let report = patiently(serving).await.expect("no panic");
+        assert_eq!(outcomes(&report), [2, 0, 1, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_behind_a_full_backlog_when_no_stream_waits_for_credit() {
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Alone), PIPE);
+    let calls = [1, 2, 3, 4].map(large_call);
+    peer.send(calls.concat()).await;
+    for id in [1, 2, 3, 4] {
+        assert_eq!(hear(&mut peer).await, End(id));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_in_sequence_fails_when_its_credit_is_out_of_reach() {
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(InSequence), PIPE);
+    peer.send(message_of(1, RUNNING)).await;
+    peer.send([large_call(2), large_call(3), credit(1, 1_000)].concat())
+        .await;
+    let (items, rejection) = hear_rest(&mut peer).await;
+    assert!(items <= FIRST_ITEMS, "{items}");
+    let Rejection(1, code::FAILED, text) = rejection else {
+        panic!("{rejection:?}");
+    };
+    assert!(text.contains("64 KiB of further requests"), "{text}");
+    // The connection goes on.
+    for id in [2, 3] {
+        assert_eq!(hear(&mut peer).await, End(id));
+    }
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [2, 1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_credit_ends_after_write_timeout() {
+    for stream in [RUNNING, RETURNED] {
+        stream_ends_without_credit(Alone, stream).await;
+    }
+    stream_ends_without_credit(InSequence, RUNNING).await;
+}
+
+async fn stream_ends_without_credit<P: ServerProtocol>(protocol: P, stream: &str) {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let server = ConcurrentServer::new(protocol).write_timeout(LIMIT);
+    let (mut peer, serving) = serve_in_memory(server, PIPE);
+    peer.send([message_of(1, stream), message_of(2, "0")].concat())
+        .await;
+    let began = Instant::now();
+    let (_, rejection) = hear_rest(&mut peer).await;
+    ended_in_time(began, LIMIT);
+    let Rejection(1, code::TIMED_OUT, text) = rejection else {
+        panic!("{rejection:?}");
+    };
+    assert!(text.contains("`write_timeout`"), "{text}");
+    // The connection goes on.
+    assert_eq!(hear(&mut peer).await, End(2));
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_credit_begins_write_timeout_again() {
+    credit_comes_slowly(Alone).await;
+    credit_comes_slowly(InSequence).await;
+}
+
+async fn credit_comes_slowly<P: ServerProtocol>(protocol: P) {
+    let server = ConcurrentServer::new(protocol).write_timeout(Duration::from_secs(10));
+    let (mut peer, serving) = serve_in_memory(server, PIPE);
+    peer.send(message_of(1, RUNNING)).await;
+    for _ in 0..3 {
+        sleep(Duration::from_secs(9)).await;
+        peer.send(credit(1, 100)).await;
+    }
+    assert_eq!(hear_rest(&mut peer).await, (400, End(1)));
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_beside_a_stream_without_credit_are_bounded() {
+    // It has room for the items, and for some answers.
+    let (mut peer, _serving) = serve_in_memory(ConcurrentServer::new(Alone), 300 << 10);
+    peer.send([message_of(1, RUNNING), large_call(2)].concat())
+        .await;
+    let requests: Vec<_> = (3..100_000).flat_map(|id| message_of(id, "0")).collect();
+    let sent = timeout(Duration::from_secs(9), peer.send(requests)).await;
+    assert!(sent.is_err(), "a peer that does not read must wait");
+}
