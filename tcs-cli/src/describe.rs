@@ -11,12 +11,15 @@ use tcs::{
 use tokio::time::timeout;
 
 use crate::{
-    failure::{EXIT_CODES, Exit, Failure, report, run_async},
-    framing::{FramingSpec, Kind},
+    escape::{escaped, escaped_json},
+    failure::{EXIT_CODES, Exit, Failure},
+    framing::{FrameKind, FramingSpec},
     help::HelpFlags,
-    output::print,
-    payload::{Format, View, escaped, escaped_json},
-    target::{Target, duration},
+    output::{print, report},
+    payload::{Format, View},
+    runtime::run_async,
+    target::Target,
+    values::duration,
     wire::{Parts, Wire},
 };
 
@@ -238,7 +241,7 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
         // Late replies to other requests have their ids; what ends the connection has none.
         let is_other = wire.has_ids() && frame.id != ID;
         match frame.kind {
-            Kind::Control(code) => match RejectionKind::from_code(code) {
+            FrameKind::Control(code) => match RejectionKind::from_code(code) {
                 None => {}
                 Some(kind) if kind.is_final() => {
                     let text = escaped(&frame.payload);
@@ -248,12 +251,12 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
                 Some(_) if is_other => {}
                 Some(_) => return Ok(None),
             },
-            Kind::Message | Kind::Announced(Announcement::Parts) if !is_other => {
+            FrameKind::Message | FrameKind::Announced(Announcement::Parts) if !is_other => {
                 if let Some(reply) = parts.add(&frame, MAX_LEN).map_err(|_| too_long())? {
                     return Ok(Some(reply));
                 }
             }
-            Kind::Oversized(_) if !is_other => return Err(too_long()),
+            FrameKind::Oversized(_) if !is_other => return Err(too_long()),
             _ => {}
         }
     }

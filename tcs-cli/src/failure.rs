@@ -4,8 +4,6 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 
 use tcs::ErrorKind;
 
-use crate::output::complain;
-
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -61,36 +59,6 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
-    }
-
-    /// Prints the failure on standard error, and returns the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
-        match &self.hint {
-            Some(hint) => complain(format_args!("{}\n  {hint}", self.message)),
-            None => complain(&self.message),
-        }
-        self.exit.into()
-    }
-}
-
-/// Runs a command on a runtime of one thread.
-pub(crate) fn run_async(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime
-        .map_err(|error| Failure::usage(format_args!("cannot start a tokio runtime: {error}")))?;
-    let result = runtime.block_on(command);
-    // A read of the terminal cannot be ended.
-    runtime.shutdown_background();
-    result
-}
-
-/// Returns the exit code of a command, after the failure was reported if there is one.
-pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod call;
 mod describe;
+mod escape;
 mod failure;
 mod framing;
 mod help;
@@ -11,8 +12,10 @@ mod output;
 mod pages;
 mod payload;
 mod proxy;
+mod runtime;
 mod socket;
 mod target;
+mod values;
 mod wire;
 
 use std::process::ExitCode;

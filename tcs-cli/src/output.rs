@@ -1,14 +1,14 @@
-//! What is printed: on standard output, and about it on standard error.
+//! Standard output and standard error.
 
 use std::{
     fmt,
     io::{self, Write as _},
-    process,
+    process::{self, ExitCode},
 };
 
 use crate::{
+    escape::escaped,
     failure::{Exit, Failure},
-    payload::escaped,
 };
 
 /// Prints pieces of text at once.
@@ -23,19 +23,37 @@ pub(crate) fn print(pieces: &[&[u8]]) -> Result<(), Failure> {
         .and_then(|()| out.flush());
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
-        printed => printed.map_err(|error| unprinted(&error)),
+        printed => printed.map_err(|error| cannot_print(&error)),
     }
 }
 
-pub(crate) fn unprinted(error: &io::Error) -> Failure {
+pub(crate) fn cannot_print(error: &io::Error) -> Failure {
     Failure::new(Exit::Closed, format_args!("cannot print: {error}"))
 }
 
-/// Tells on standard error what is not part of the output. It may quote the other end, whose bytes are not for the
-/// terminal.
+/// Prints a line on standard error. It may quote the other end, so what would change a terminal is escaped.
 ///
-/// That nobody reads it ends nothing.
-pub(crate) fn complain(text: impl fmt::Display) {
+/// An error is ignored: then nobody reads it.
+pub(crate) fn log(text: impl fmt::Display) {
     let line = format!("tcs: {}\n", escaped(text.to_string().as_bytes()));
     let _closed = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Reports the failure of a command, if there is one. Returns its exit code.
+pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Failure {
+    /// Prints the failure on standard error, and returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match &self.hint {
+            Some(hint) => log(format_args!("{}\n  {hint}", self.message)),
+            None => log(&self.message),
+        }
+        self.exit.into()
+    }
 }

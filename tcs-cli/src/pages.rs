@@ -11,8 +11,7 @@ use clap_mangen::Man;
 
 use crate::{
     Cli,
-    failure::report,
-    output::{print, unprinted},
+    output::{cannot_print, print, report},
 };
 
 /// Asks `tcs` for the operations of the server after `tcs call HOST:PORT -o`, and `clap` for all else.
@@ -73,7 +72,7 @@ pub(crate) fn man() -> ExitCode {
     let written = sections(&mut page, tcs, commands);
     report(
         written
-            .map_err(|error| unprinted(&error))
+            .map_err(|error| cannot_print(&error))
             .and_then(|()| print(&[&page])),
     )
 }

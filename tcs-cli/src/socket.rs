@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::failure::{Exit, Failure};
 
-/// What stands before the path of a Unix socket.
+/// The prefix of the path of a Unix socket.
 #[cfg(unix)]
 const UNIX: &str = "unix:";
 
@@ -63,7 +63,7 @@ impl Socket {
     }
 
     /// Makes the end of the connection a reset. Unix sockets have none, and end.
-    pub(crate) fn must_reset(&self) -> io::Result<()> {
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_zero_linger(),
             #[cfg(unix)]
@@ -194,7 +194,7 @@ impl Listener {
 }
 
 /// Tells why a connection was not accepted.
-pub(crate) fn unaccepted(error: &io::Error) -> Failure {
+pub(crate) fn cannot_accept(error: &io::Error) -> Failure {
     Failure::new(
         Exit::Connect,
         format_args!("cannot accept a connection: {error}"),

@@ -1,6 +1,12 @@
 //! Where to connect, and how.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -19,63 +25,42 @@ use tokio::{io::AsyncWriteExt as _, time};
 use crate::{
     failure::{Exit, Failure},
     socket::Socket,
+    values::duration,
 };
 
 /// The server, and how to reach it.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct Target {
     /// The server: HOST:PORT, tls://HOST:PORT or unix:PATH
-    #[arg(value_name = "HOST:PORT")]
+    #[arg(value_name = "HOST:PORT", help_heading = None::<&str>)]
     pub(crate) address: String,
     /// HOST:PORT is the path of a Unix socket
-    #[arg(long, conflicts_with_all = ["tls", "proxy"], help_heading = "Connection")]
+    #[arg(long, conflicts_with_all = ["tls", "proxy"])]
     unix: bool,
     /// Use TLS, with the roots of the system
-    #[arg(long, help_heading = "Connection")]
+    #[arg(long)]
     tls: bool,
     /// Trust the roots in this PEM file instead
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Trust any certificate
-    #[arg(long, conflicts_with = "ca", help_heading = "Connection")]
+    #[arg(long, conflicts_with = "ca")]
     insecure: bool,
     /// The name that the certificate must have [default: HOST]
-    #[arg(
-        long,
-        value_name = "NAME",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     server_name: Option<String>,
     /// The certificate of this client, a PEM file
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "key",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", requires = "key", hide_short_help = true)]
     cert: Option<PathBuf>,
     /// The key of this client, a PEM file
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "cert",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     key: Option<PathBuf>,
     /// Send a PROXY header first, with this address as that of the client
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "IP:PORT", hide_short_help = true)]
     proxy: Option<SocketAddr>,
     /// How long connecting may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration,
-        help_heading = "Connection", hide_short_help = true)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, hide_short_help = true)]
     pub(crate) connect_timeout: Duration,
 }
 
@@ -153,7 +138,7 @@ impl Connector {
         let address = &self.endpoint;
         let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
         let connected = options.connect::<Raw>(address.as_str()).await;
-        let connection = connected.map_err(|error| unconnected(error, address))?;
+        let connection = connected.map_err(|error| cannot_connect(error, address))?;
         let peer = connection.peer().addr();
         let stream = connection.into_parts()?.stream;
         self.over(stream, peer).await
@@ -203,12 +188,12 @@ impl Connector {
         let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
         let connection: Connection<Raw> = options.over(stream)?;
         let secured = connection.start_tls(tls, host).await;
-        let connection = secured.map_err(|error| unconnected(error, address))?;
+        let connection = secured.map_err(|error| cannot_connect(error, address))?;
         Ok(connection.into_parts()?.stream)
     }
 }
 
-fn unconnected(error: tcs::Error, address: &str) -> Failure {
+fn cannot_connect(error: tcs::Error, address: &str) -> Failure {
     let kind = error.kind();
     let mut failure = Failure::from(error);
     failure.exit = match kind {
@@ -241,46 +226,17 @@ fn advised(failure: Failure, kind: ErrorKind, address: &str) -> Failure {
 
 /// Returns a PROXY header of version 1.
 fn proxy_header(client: SocketAddr, server: Option<SocketAddr>) -> String {
-    match (client, server) {
-        (SocketAddr::V4(client), Some(SocketAddr::V4(server))) => {
-            let (from, to) = (client.ip(), server.ip());
-            format!(
-                "PROXY TCP4 {from} {to} {} {}\r\n",
-                client.port(),
-                server.port()
-            )
-        }
-        (client, server) => {
-            let v6 = |address: SocketAddr| match address.ip() {
-                std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-                std::net::IpAddr::V6(ip) => ip,
-            };
-            let server = server.unwrap_or(client);
-            let (from, to) = (v6(client), v6(server));
-            format!(
-                "PROXY TCP6 {from} {to} {} {}\r\n",
-                client.port(),
-                server.port()
-            )
-        }
+    let server = server.unwrap_or(client);
+    let (from, to) = (client.ip(), server.ip());
+    let ports = format!("{} {}", client.port(), server.port());
+    if from.is_ipv4() && to.is_ipv4() {
+        return format!("PROXY TCP4 {from} {to} {ports}\r\n");
     }
-}
-
-/// Reads a time such as `500ms`, `3s`, `2m` or `1.5`, which are seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(char::is_alphabetic);
-    let unit = match text.get(digits.len()..) {
-        Some("ms") => 0.001,
-        Some("" | "s") => 1.0,
-        Some("m" | "min") => 60.0,
-        Some("h") => 3600.0,
-        _ => f64::NAN,
+    let v6 = |ip| match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
     };
-    let seconds = digits.parse::<f64>().unwrap_or(f64::NAN) * unit;
-    let time = Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| !time.is_zero());
-    time.ok_or_else(|| "write a time such as 500ms, 3s or 2m".to_owned())
+    format!("PROXY TCP6 {} {} {ports}\r\n", v6(from), v6(to))
 }
 
 /// Returns a configuration that trusts any certificate.
@@ -317,12 +273,8 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -331,12 +283,8 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -347,22 +295,6 @@ impl ServerCertVerifier for Trusting {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("3s", 3_000),
-            ("2m", 120_000),
-            ("1.5", 1_500),
-            ("1h", 3_600_000),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for wrong in ["", "s", "-1s", "0", "1d", "1e400", "nan"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn header_names_both_addresses_of_one_family() {

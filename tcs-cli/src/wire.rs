@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::{
     failure::{Exit, Failure},
-    framing::{AnyFraming, FramingSpec, Kind},
+    framing::{AnyFraming, FrameKind, FramingSpec},
 };
 
 /// A frame that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     /// The message, or the text of the control frame.
     pub(crate) payload: Vec<u8>,
     /// The id of its request, or 0.
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Safe to cancel: nothing that has arrived is lost.
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
-            if let Some(frame) = self.take()? {
+            if let Some(frame) = self.take_frame()? {
                 return Ok(Some(frame));
             }
             if self.read_state == ReadState::Eof {
@@ -103,12 +103,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Returns the frame that has already arrived, if there is one.
-    fn take(&mut self) -> Result<Option<Frame>, WireError> {
+    fn take_frame(&mut self) -> Result<Option<Frame>, WireError> {
         let skipped = self.to_skip.min(self.buffer.len() - self.taken);
         self.taken += skipped;
         self.to_skip -= skipped;
         if self.is_over {
-            // That more has come is told, and need not be kept.
+            // The first bytes show that more has come. The rest need not be kept.
             self.buffer.truncate(self.taken + READ_SIZE);
         }
         if self.to_skip > 0 || self.is_over {
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Ok(None);
         };
         let payload = match found.kind {
-            Kind::Oversized(_) => &[],
+            FrameKind::Oversized(_) => &[],
             _ => buffer.get(found.payload).unwrap_or_default(),
         };
         let frame = Frame {
@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.has_ids
     }
 
-    /// Returns `true` if so much waits to be sent that nothing should be added.
+    /// Returns `true` if nothing should be queued before what waits is sent.
     pub(crate) const fn is_full(&self) -> bool {
         self.unsent.len() >= MAX_UNSENT
     }
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// no more until its own messages are read.
     pub(crate) async fn flush_or_next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
-            if let Some(frame) = self.take()? {
+            if let Some(frame) = self.take_frame()? {
                 return Ok(Some(frame));
             }
             let is_sent = poll_fn(|cx| {
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.shutdown().await
     }
 
-    /// Reads what is there, frame or not, for what stands outside of the framing.
+    /// Reads bytes outside of the framing.
     ///
     /// Returns `false` once the peer has closed its half.
     pub(crate) async fn read_more(&mut self) -> io::Result<bool> {
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(self.read_state != ReadState::Eof)
     }
 
-    /// Returns what has arrived and is no part of a frame yet. What is removed from it is not read as a frame.
+    /// Returns the bytes after the last frame. Those that you remove are not read as a frame.
     pub(crate) fn unread(&mut self) -> &mut Vec<u8> {
         self.buffer.drain(..std::mem::take(&mut self.taken));
         &mut self.buffer
@@ -289,7 +289,7 @@ impl Parts {
             return Err(too_long(length));
         }
         parts.extend_from_slice(&frame.payload);
-        if frame.kind == Kind::Announced(Announcement::Parts) {
+        if frame.kind == FrameKind::Announced(Announcement::Parts) {
             return Ok(None);
         }
         Ok(self.0.remove(&frame.id))

@@ -13,17 +13,17 @@ use tokio::{
 
 use super::{
     in_flight::{InFlight, Unanswered},
-    kind::Kind,
+    request_error::RequestError,
     run::Run,
     schedule::{Next, Schedule},
 };
-use crate::framing::{AnyFraming, Kind as FrameKind};
+use crate::framing::{AnyFraming, FrameKind};
 
-/// What is collected before it is sent. More requests than that are sent in pieces.
+/// How many bytes are collected before they are sent.
 const MAX_OUT: usize = 64 << 10;
-/// How much is read at once at least.
+/// The least room for a read.
 const READ_SIZE: usize = 16 << 10;
-/// What a reply may have.
+/// The longest reply, in bytes.
 const MAX_REPLY: usize = 64 << 20;
 /// How often a connection looks whether it has waited too long, or the run was ended.
 const CHECK: Duration = Duration::from_millis(50);
@@ -59,7 +59,7 @@ struct Exchange<'a> {
     /// When it was opened, from the start of the run.
     opened: Duration,
     /// What a read has brought: how long each reply took, or what is wrong with it.
-    outcomes: Vec<Result<Duration, Kind>>,
+    outcomes: Vec<Result<Duration, RequestError>>,
     was_answered: bool,
 }
 
@@ -151,8 +151,8 @@ impl Exchange<'_> {
             tokio::select! {
                 biased;
                 // First, because a server may always have something to read.
-                _ = check.tick() => if let Some(kind) = self.missing() {
-                    return Ok(self.lost(kind));
+                _ = check.tick() => if let Some(error) = self.missing() {
+                    return Ok(self.lost(error));
                 },
                 sent = sent, if must_write || must_flush || can_half_close => match sent {
                     Ok(length) => {
@@ -166,8 +166,8 @@ impl Exchange<'_> {
                     Ok(length) => match self.received(length) {
                         Ok(()) if is_one && self.in_flight.len() == 0 => return Ok(End::Next),
                         Ok(()) if length > 0 => {}
-                        Ok(()) => return Ok(self.lost(Kind::Closed)),
-                        Err(kind) => return Ok(self.lost(kind)),
+                        Ok(()) => return Ok(self.lost(RequestError::Closed)),
+                        Err(error) => return Ok(self.lost(error)),
                     },
                     Err(error) => return Ok(self.lost(error.into())),
                 },
@@ -177,14 +177,17 @@ impl Exchange<'_> {
     }
 
     /// Returns what has not come in time, if there is something.
-    fn missing(&self) -> Option<Kind> {
+    fn missing(&self) -> Option<RequestError> {
         let now = self.run.elapsed();
         let is_too_long = |since| now.saturating_sub(since) > self.run.plan.timeout;
         if !self.greeted {
-            return (is_too_long(self.opened) || self.run.is_late()).then_some(Kind::NoGreeting);
+            return (is_too_long(self.opened) || self.run.is_late())
+                .then_some(RequestError::NoGreeting);
         }
         let oldest = self.in_flight.oldest();
-        oldest.is_some_and(is_too_long).then_some(Kind::TimedOut)
+        oldest
+            .is_some_and(is_too_long)
+            .then_some(RequestError::TimedOut)
     }
 
     /// Appends the requests that are due.
@@ -245,7 +248,7 @@ impl Exchange<'_> {
     /// # Errors
     ///
     /// Returns why nothing more can be read.
-    fn received(&mut self, length: usize) -> Result<(), Kind> {
+    fn received(&mut self, length: usize) -> Result<(), RequestError> {
         // One time for all: they have arrived together.
         let now = self.run.elapsed();
         let state = if length == 0 {
@@ -265,14 +268,14 @@ impl Exchange<'_> {
         for outcome in self.outcomes.drain(..) {
             match outcome {
                 Ok(latency) => tally.record(latency),
-                Err(kind) => tally.fail(kind, 1),
+                Err(error) => tally.count_error(error, 1),
             }
         }
         read
     }
 
     /// Takes the replies out of the input, and notes the outcomes that count.
-    fn parse(&mut self, now: Duration, state: ReadState) -> Result<(), Kind> {
+    fn parse(&mut self, now: Duration, state: ReadState) -> Result<(), RequestError> {
         let is_end = matches!(state, ReadState::Eof);
         let mut start = 0;
         loop {
@@ -287,25 +290,25 @@ impl Exchange<'_> {
             let found = match self.framing.parse(input) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
-                Err(_) => return Err(Kind::NoFrame),
+                Err(_) => return Err(RequestError::NoFrame),
             };
             self.skip = found.consumed;
             let failed = match outcome(found.kind) {
                 Outcome::Nothing => continue,
-                Outcome::End(kind) => return Err(kind),
+                Outcome::End(error) => return Err(error),
                 Outcome::Reply => {
                     let message = rest.get(found.payload).unwrap_or_default();
                     let is_right = message.starts_with(&self.run.plan.expected);
-                    (!is_right).then_some(Kind::WrongReply)
+                    (!is_right).then_some(RequestError::WrongReply)
                 }
-                Outcome::Failed(kind) => Some(kind),
+                Outcome::Failed(error) => Some(error),
             };
             if !self.greeted {
                 self.greeted = true;
                 continue;
             }
             let Some(Unanswered { due, .. }) = self.in_flight.answer(found.id) else {
-                return Err(Kind::Unexpected);
+                return Err(RequestError::Unexpected);
             };
             self.was_answered = true;
             if !self.run.is_counted(due) {
@@ -319,7 +322,7 @@ impl Exchange<'_> {
     }
 
     /// Counts the requests that get no reply any more.
-    fn lost(mut self, kind: Kind) -> End {
+    fn lost(mut self, error: RequestError) -> End {
         let now = self.run.elapsed();
         if !self.greeted && self.taken.is_none() {
             // It could not be sent. As fast as it goes, it would have been when the connection was opened.
@@ -332,8 +335,8 @@ impl Exchange<'_> {
         let unanswered = self.in_flight.left().chain(self.taken);
         let mut tally = self.run.tallies.of(self.number);
         for due in unanswered.filter(|due| self.run.is_counted(*due)) {
-            tally.fail(kind, 1);
-            if matches!(kind, Kind::TimedOut | Kind::NoGreeting) {
+            tally.count_error(error, 1);
+            if matches!(error, RequestError::TimedOut | RequestError::NoGreeting) {
                 tally.wait(now.saturating_sub(due), 1);
             }
         }
@@ -346,21 +349,21 @@ impl Exchange<'_> {
 /// What a frame is for the requests.
 enum Outcome {
     Reply,
-    Failed(Kind),
+    Failed(RequestError),
     /// No request gets a reply any more.
-    End(Kind),
+    End(RequestError),
     Nothing,
 }
 
 fn outcome(kind: FrameKind) -> Outcome {
     match kind {
         FrameKind::Message => Outcome::Reply,
-        FrameKind::Oversized(_) => Outcome::Failed(Kind::TooLargeReply),
+        FrameKind::Oversized(_) => Outcome::Failed(RequestError::TooLargeReply),
         FrameKind::Announced(_) | FrameKind::Skip => Outcome::Nothing,
         FrameKind::Control(code) => match RejectionKind::from_code(code) {
             None => Outcome::Nothing,
-            Some(kind) if kind.is_final() => Outcome::End(Kind::Rejected(kind)),
-            Some(kind) => Outcome::Failed(Kind::Rejected(kind)),
+            Some(kind) if kind.is_final() => Outcome::End(RequestError::Rejected(kind)),
+            Some(kind) => Outcome::Failed(RequestError::Rejected(kind)),
         },
     }
 }

@@ -1,16 +1,16 @@
 //! `tcs bench`: how fast a server is.
 //!
 //! `run.rs` has the connections and their clock, `connection.rs` what each of them does, `schedule.rs` when requests are
-//! due, `tally.rs` what is counted, and `kind.rs` why requests are not answered. `report.rs` is the result, and `table.rs`
-//! and `plot.rs` show it.
+//! due, `tally.rs` what is counted, and `request_error.rs` why requests are not answered. `report.rs` is the result, and
+//! `table.rs` and `plot.rs` show it.
 
 mod connection;
 mod in_flight;
-mod kind;
 mod mix;
 mod plot;
 mod progress;
 mod report;
+mod request_error;
 mod run;
 mod schedule;
 mod table;
@@ -28,22 +28,25 @@ use std::{
 };
 
 use clap::{ArgMatches, FromArgMatches};
-use tokio::{runtime, signal, task::JoinSet, time};
+use tokio::{signal, task::JoinSet, time};
 
 use self::{
-    kind::Kind,
     progress::{Progress, sample_length},
     report::{Report, Setting},
+    request_error::RequestError,
     run::{Plan, Run},
     schedule::Load,
 };
 use crate::{
-    failure::{self, Exit, Failure},
+    escape,
+    failure::{Exit, Failure},
     framing::FramingSpec,
     help::HelpFlags,
-    output::print,
+    output::{print, report},
     payload,
-    target::{Target, duration},
+    runtime::run_on_threads,
+    target::Target,
+    values::duration,
 };
 
 const EXIT_CODES: &str = "\
@@ -194,7 +197,7 @@ pub(crate) struct Measure {
 struct Prefix(Vec<u8>);
 
 fn prefix(text: &str) -> Result<Prefix, String> {
-    payload::unescaped(text).map(Prefix)
+    escape::unescaped(text).map(Prefix)
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -217,7 +220,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Args::Measure(measure) => measure.run(),
         Args::Compare(Compare { a, b, .. }) => compare(&a, &b),
     };
-    failure::report(result)
+    report(result)
 }
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
@@ -245,11 +248,7 @@ impl Measure {
                 );
             }
         }
-        let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::usage(format_args!("cannot start threads: {error}")))?;
-        let (report, main_error) = runtime.block_on(measure(self.plan()?))?;
-        runtime.shutdown_background();
+        let (report, main_error) = run_on_threads(measure(self.plan()?))?;
         let plotted = match &self.plot {
             Some(path) => plot::write(path, &report).map_err(Failure::usage),
             None => Ok(()),
@@ -320,7 +319,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Does the run, and returns its result, and what most requests without a reply have met.
-async fn measure(plan: Plan) -> Result<(Report, Option<Kind>), Failure> {
+async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> {
     let load = plan.load;
     let setting = Setting {
         target: plan.target.address.clone(),
@@ -336,7 +335,7 @@ async fn measure(plan: Plan) -> Result<(Report, Option<Kind>), Failure> {
     let mut interrupt = pin!(signal::ctrl_c());
     let mut tasks = tokio::select! {
         biased;
-        _ = &mut interrupt => return Err(unstarted()),
+        _ = &mut interrupt => return Err(interrupted_early()),
         started = run.start() => started?,
     };
     let mut progress = Progress::new(load);
@@ -355,7 +354,7 @@ async fn measure(plan: Plan) -> Result<(Report, Option<Kind>), Failure> {
     Ok((report, total.main_error()))
 }
 
-fn unstarted() -> Failure {
+fn interrupted_early() -> Failure {
     Failure::new(
         Exit::Connect,
         "it was ended before all connections were open",
@@ -394,17 +393,17 @@ async fn watch(
 }
 
 /// Returns an error if not all requests were answered, or the run was ended.
-fn verdict(report: &Report, main_error: Option<Kind>) -> Result<(), Failure> {
+fn verdict(report: &Report, main_error: Option<RequestError>) -> Result<(), Failure> {
     if report.interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
             "Ctrl-C has ended the run before its end",
         ));
     }
-    let Some(kind) = main_error else {
+    let Some(error) = main_error else {
         return Ok(());
     };
     let failed: u64 = report.errors.values().sum();
     let message = format!("{failed} of {} requests were not answered", report.requests);
-    Err(Failure::new(kind.exit(), message).hint(kind.advice()))
+    Err(Failure::new(error.exit(), message).hint(error.advice()))
 }

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::{
     report::Report,
-    units::{show_rate, show_time},
+    units::{show_rate, show_time, to_integer},
 };
 
 const SIZE: (u32, u32) = (800, 720);
@@ -111,7 +111,7 @@ fn draw_rate(area: &Area<'_>, report: &Report) -> Drawn {
     Ok(())
 }
 
-/// Returns what stands below whole numbers of nines: `0 %`, `90 %`, `99 %`, `99.9 %`.
+/// Returns the label of a whole number of nines: `0 %`, `90 %`, `99 %`, `99.9 %`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -128,13 +128,4 @@ fn percent(nines: f64) -> String {
         2 => "99 %".to_owned(),
         _ => format!("99.{} %", "9".repeat(nines - 2)),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "times are positive"
-)]
-fn to_integer(number: f64) -> u64 {
-    number as u64
 }

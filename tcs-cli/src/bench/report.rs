@@ -104,7 +104,7 @@ impl Report {
             replies,
             replies_per_second: per_second(replies, elapsed),
             errors: errors
-                .map(|(kind, requests)| (kind.name().to_owned(), *requests))
+                .map(|(error, requests)| (error.name().to_owned(), *requests))
                 .collect(),
             bytes_sent: total.bytes_sent,
             bytes_received: total.bytes_received,

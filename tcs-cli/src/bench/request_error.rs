@@ -8,7 +8,7 @@ use crate::failure::Exit;
 
 /// Why a request has no reply, or a wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum RequestError {
     NotConnected,
     /// It was due, and was not sent.
     NotSent,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Rejected(RejectionKind),
 }
 
-impl Kind {
+impl RequestError {
     /// Returns its name in the result. Rejections have those of `WIRE.md`.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl Kind {
     }
 }
 
-impl From<io::Error> for Kind {
+impl From<io::Error> for RequestError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
@@ -127,7 +127,10 @@ mod tests {
                 RejectionKind::TimedOut => " by the server",
                 _ => "",
             };
-            assert_eq!(Kind::Rejected(kind).name(), format!("{kind}{by_server}"));
+            assert_eq!(
+                RequestError::Rejected(kind).name(),
+                format!("{kind}{by_server}")
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     connection::{End, exchange},
-    kind::Kind,
+    request_error::RequestError,
     schedule::{Load, Next, Schedule, count_before, due_at},
     tally::Tallies,
 };
@@ -31,15 +31,15 @@ use crate::{
 
 /// How many connections are opened at a time, so that the backlog of the server does not overflow.
 const OPENING: usize = 64;
-/// How long a connection that was lost waits at first until it connects again; then twice as long each time.
+/// The first pause before a lost connection is opened again. Each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// How long a server that speaks first may take for it at most to be noticed.
+/// How long a server must stay silent to count as one that does not speak first.
 ///
 /// No event says that a server will stay silent, so only a time can. It is waited for once, before the clock starts, and
 /// nothing depends on it: a server that speaks later was not noticed, as `docs/cli-bench.md` says.
 const SILENCE: Duration = Duration::from_millis(100);
-/// In how many parts at most the requests of a connection that were not sent are recorded.
+/// The maximum number of records for the requests of a connection that were not sent.
 const PARTS: u64 = 1_000;
 /// The longest sleep of the pacer, after which it looks whether the run has ended.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
@@ -162,14 +162,14 @@ impl Run {
         mut stream: Option<Stream>,
     ) -> Result<(), Failure> {
         let mut schedule = Schedule::new(self.plan.load, number);
-        let mut trouble: Option<Trouble> = None;
+        let mut outage: Option<Outage> = None;
         loop {
             let began = Instant::now();
             let end = self.attempt(number, stream.take(), &mut schedule).await?;
             match end {
                 End::Done => break,
                 End::Next | End::Lost { was_answered: true } => {
-                    trouble = None;
+                    outage = None;
                     continue;
                 }
                 End::Lost { .. } => {}
@@ -177,17 +177,17 @@ impl Run {
             let is_done = self.is_stopped()
                 || self.is_late()
                 || schedule.clone().next(self.elapsed()) == Next::Done;
-            let trouble = trouble.get_or_insert(Trouble {
+            let outage = outage.get_or_insert(Outage {
                 since: began,
                 pause: PAUSE,
             });
             // A run of a known length has it, whatever the server does.
             let is_over = self.plan.load.end().is_none_or(|end| self.elapsed() >= end);
-            if is_done || (is_over && trouble.since.elapsed() >= self.plan.timeout) {
+            if is_done || (is_over && outage.since.elapsed() >= self.plan.timeout) {
                 break;
             }
-            time::sleep(trouble.pause).await;
-            trouble.pause = MAX_PAUSE.min(trouble.pause * 2);
+            time::sleep(outage.pause).await;
+            outage.pause = MAX_PAUSE.min(outage.pause * 2);
         }
         if !self.is_stopped() {
             self.count_unsent(number, &schedule);
@@ -201,7 +201,7 @@ impl Run {
             return;
         };
         let mut tally = self.tallies.of(number);
-        tally.fail(Kind::NotSent, count);
+        tally.count_error(RequestError::NotSent, count);
         if self.plan.load.rate.is_none() {
             return;
         }
@@ -236,13 +236,15 @@ impl Run {
         let Ok(opened) = opened else {
             let taken = taken.filter(|due| self.is_counted(*due));
             let failed = u64::from(taken.is_some());
-            self.tallies.of(number).fail(Kind::NotConnected, failed);
+            self.tallies
+                .of(number)
+                .count_error(RequestError::NotConnected, failed);
             return Ok(End::Lost {
                 was_answered: false,
             });
         };
         let exchange = exchange(self, number, opened, schedule, taken);
-        exchange.await.map_err(|reason| unsendable(&reason))
+        exchange.await.map_err(|reason| cannot_send(&reason))
     }
 
     /// Waits until the next request is due, and returns when it was.
@@ -319,7 +321,7 @@ fn ratio(part: u64, parts: u64) -> f64 {
 }
 
 /// A connection that gets no replies.
-struct Trouble {
+struct Outage {
     since: Instant,
     pause: Duration,
 }
@@ -351,7 +353,7 @@ fn pace(run: &Weak<Run>) {
     }
 }
 
-fn unsendable(reason: &str) -> Failure {
+fn cannot_send(reason: &str) -> Failure {
     Failure::usage(format_args!(
         "the framing cannot carry the request: {reason}"
     ))
@@ -368,16 +370,10 @@ pub(super) fn panicked(error: &JoinError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
     use clap::Parser;
+    use tcs::testing::FaultyStream;
     use tokio::io::{
-        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, DuplexStream,
-        ReadBuf, duplex,
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, duplex,
     };
 
     use super::*;
@@ -422,39 +418,10 @@ mod tests {
         assert_eq!((end, errors, &request), (End::Done, 0, b"hello\n"));
     }
 
-    /// A stream that cannot be closed.
-    struct Open(DuplexStream);
-
-    impl AsyncRead for Open {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buffer)
-        }
-    }
-
-    impl AsyncWrite for Open {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.0).poll_write(cx, bytes)
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-
     #[tokio::test]
     async fn timeout_ends_a_close_that_takes_too_long() {
         let (near, _far) = duplex(64);
-        let (_, errors) = exchanged("until-eof", Open(near)).await;
+        let (_, errors) = exchanged("until-eof", FaultyStream::new(near).unclosable()).await;
         assert_eq!(errors, 1);
     }
 }

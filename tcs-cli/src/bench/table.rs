@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     report::Report,
-    units::{show_bytes, show_count, show_rate, show_time},
+    units::{show_bytes, show_count, show_rate, show_time, to_integer},
 };
 
 /// Returns a report for people, at most 80 columns wide.
@@ -120,13 +120,4 @@ pub(super) fn compare(a: &Report, b: &Report) -> String {
         row(name, &time, a as f64, b as f64);
     }
     text
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it was a count"
-)]
-fn to_integer(number: f64) -> u64 {
-    number as u64
 }

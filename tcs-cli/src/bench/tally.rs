@@ -9,9 +9,9 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::kind::Kind;
+use super::request_error::RequestError;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+/// The longest latency that is recorded, in nanoseconds: an hour. Longer ones count as this.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
 
 /// How many connections at most count into one tally of their own.
@@ -20,13 +20,13 @@ const MAX_TALLIES: usize = 8;
 /// Latencies, errors and bytes, of some connections or for some time.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    /// In nanoseconds: of the requests that were answered, and at least so much of those that have only waited.
+    /// In nanoseconds. For requests without a reply, the time that they have waited.
     pub(super) latencies: Histogram<u64>,
     pub(super) replies: u64,
     /// When the last reply came, from the start of the run.
     pub(super) last_reply: Option<Duration>,
     /// Requests without a reply, by kind.
-    pub(super) errors: HashMap<Kind, u64>,
+    pub(super) errors: HashMap<RequestError, u64>,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
 }
@@ -59,9 +59,9 @@ impl Tally {
         self.latencies.saturating_record_n(nanoseconds, requests);
     }
 
-    pub(super) fn fail(&mut self, kind: Kind, requests: u64) {
+    pub(super) fn count_error(&mut self, error: RequestError, requests: u64) {
         if requests > 0 {
-            *self.errors.entry(kind).or_default() += requests;
+            *self.errors.entry(error).or_default() += requests;
         }
     }
 
@@ -69,12 +69,13 @@ impl Tally {
         self.errors.values().sum()
     }
 
-    /// Returns the kind of most errors. What was not sent has another reason if there is one.
-    pub(super) fn main_error(&self) -> Option<Kind> {
+    /// Returns the most frequent error. What was not sent has another reason if there is one.
+    pub(super) fn main_error(&self) -> Option<RequestError> {
         let errors = self.errors.iter();
-        let weight =
-            |(kind, requests): &(&Kind, &u64)| (**kind != Kind::NotSent, **requests, kind.name());
-        errors.max_by_key(weight).map(|(kind, _)| *kind)
+        let weight = |(error, requests): &(&RequestError, &u64)| {
+            (**error != RequestError::NotSent, **requests, error.name())
+        };
+        errors.max_by_key(weight).map(|(error, _)| *error)
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -82,8 +83,8 @@ impl Tally {
         let _cannot_fail = self.latencies.add(&other.latencies);
         self.replies += other.replies;
         self.last_reply = self.last_reply.max(other.last_reply);
-        for (kind, requests) in &other.errors {
-            self.fail(*kind, *requests);
+        for (error, requests) in &other.errors {
+            self.count_error(*error, *requests);
         }
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
@@ -135,7 +136,7 @@ mod tests {
         for connection in 0..3 {
             let mut tally = tallies.of(connection);
             tally.record(Duration::from_micros(100));
-            tally.fail(Kind::Closed, 2);
+            tally.count_error(RequestError::Closed, 2);
             tally.bytes_sent += 10;
         }
         let taken = tallies.take();

@@ -65,6 +65,16 @@ pub(crate) fn show_rate(rate: f64) -> String {
     }
 }
 
+/// Returns a time or a count that was calculated with as an integer again.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive and far below 2^53"
+)]
+pub(super) fn to_integer(number: f64) -> u64 {
+    number as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

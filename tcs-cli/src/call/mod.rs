@@ -8,11 +8,14 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     describe,
-    failure::{EXIT_CODES, Failure, report, run_async},
+    failure::{EXIT_CODES, Failure},
     framing::FramingSpec,
     help::HelpFlags,
+    output::report,
     payload::View,
-    target::{Target, duration},
+    runtime::run_async,
+    target::Target,
+    values::duration,
 };
 
 /// What `--help-all` says after the exit codes.

@@ -7,8 +7,8 @@ use tcs::RejectionKind;
 
 use super::{Args, session::Pending};
 use crate::{
+    escape::{escaped, to_hex},
     failure::{Exit, Failure},
-    payload::{escaped, to_hex},
 };
 
 /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
@@ -30,7 +30,7 @@ pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
 }
 
 /// Returns the failure after the end of a connection on which these requests wait.
-pub(super) fn unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
+pub(super) fn closed_unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
     let some = in_flight.iter().any(|pending| pending.has_reply);
     let before = if some {
         "before the last reply"
@@ -46,12 +46,12 @@ pub(super) fn unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
     }
 }
 
-pub(super) fn late(what: &str, limit: Duration) -> Failure {
+pub(super) fn timed_out(what: &str, limit: Duration) -> Failure {
     Failure::new(Exit::Timeout, format!("no {what} within {limit:?}"))
         .hint("raise --timeout, or check --framing: the server may wait for the end of the request")
 }
 
-pub(super) fn unsent(limit: Duration) -> Failure {
+pub(super) fn not_sent_in_time(limit: Duration) -> Failure {
     let message = format!("the requests could not be sent within {limit:?}");
     Failure::new(Exit::Timeout, message)
         .hint("raise --timeout, or see why the server does not read")

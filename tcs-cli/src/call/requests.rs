@@ -60,7 +60,7 @@ impl Requests {
                 return Ok(requests);
             }
         };
-        // What is wrong is told before anything is sent.
+        // An error in it comes before anything is sent.
         requests.again = Some((requests.message(&text)?, args.repeat));
         Ok(requests)
     }
@@ -130,7 +130,7 @@ fn not_arguments(message: &str) -> Failure {
         .hint(r#"write the arguments by name: '{"name":"Ann","cents":2000}'"#)
 }
 
-/// Reads standard input to its end. A last line end, which `echo` writes, is no part of the request.
+/// Reads standard input to its end. The line end that `echo` adds is not a part of the request.
 fn all_of_stdin() -> Result<String, Failure> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|error| {

@@ -12,15 +12,16 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, is_error, late, text_or_hex, unanswered, unsent},
+    outcome::{advice, closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
     requests::Requests,
 };
 use crate::{
     describe,
+    escape::escaped,
     failure::{Exit, Failure},
-    framing::Kind,
-    output::{complain, print},
-    payload::{Format, escaped},
+    framing::FrameKind,
+    output::{log, print},
+    payload::Format,
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
@@ -72,10 +73,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         failure: None,
         has_bad_request: false,
     };
-    session.say(|| format!("connected to {}", args.target.address));
+    session.log_verbose(|| format!("connected to {}", args.target.address));
     if let Err(error) = session.converse(&mut requests).await {
-        // Both are told, in their order.
-        session.fail(error);
+        // Both failures are reported, in their order.
+        session.note_failure(error);
         return session.failure.map_or(Ok(()), Err);
     }
     if let (Some(name), true) = (&args.operation, session.has_bad_request) {
@@ -102,22 +103,22 @@ impl Session<'_> {
         let began = Instant::now();
         loop {
             let frame = timeout(self.left(began), self.wire.next()).await;
-            let frame = frame.map_err(|_| late("greeting", self.args.timeout))??;
+            let frame = frame.map_err(|_| timed_out("greeting", self.args.timeout))??;
             let frame = frame.ok_or_else(|| {
                 Failure::new(
                     Exit::Closed,
                     "the server closed the connection without a greeting",
                 )
             })?;
-            let is_message = frame.kind == Kind::Message;
+            let is_message = frame.kind == FrameKind::Message;
             match frame.kind {
                 // No request has its id.
-                Kind::Message | Kind::Announced(Announcement::Parts) => {
+                FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
                     if let Some(message) = self.parts.add(&frame, self.limit)? {
                         self.reply(&message, frame.id)?;
                     }
                 }
-                _ => self.take(&frame)?,
+                _ => self.handle(&frame)?,
             }
             if is_message || self.failure.is_some() {
                 return self.failure.take().map_or(Ok(()), Err);
@@ -141,23 +142,23 @@ impl Session<'_> {
                         None => has_more = false,
                     },
                     frame = self.wire.next() => match frame? {
-                        Some(frame) => self.take(&frame)?,
+                        Some(frame) => self.handle(&frame)?,
                         None if self.in_flight.is_empty() => return self.closed(requests).await,
-                        None => return Err(unanswered(self.args, &self.in_flight)),
+                        None => return Err(closed_unanswered(self.args, &self.in_flight)),
                     },
                 }
                 continue;
             }
-            let Some(next) = self.next_late() else {
+            let Some(next) = self.next_due() else {
                 let limit = self.args.timeout;
                 if !has_more {
                     let sent = timeout(limit, self.wire.flush()).await;
-                    let sent = sent.map_err(|_| unsent(limit))?;
+                    let sent = sent.map_err(|_| not_sent_in_time(limit))?;
                     return sent.map_err(|error| disconnected(&error));
                 }
                 let sent = timeout(limit, self.wire.flush_or_next()).await;
-                if let Some(frame) = sent.map_err(|_| unsent(limit))?? {
-                    self.take(&frame)?;
+                if let Some(frame) = sent.map_err(|_| not_sent_in_time(limit))?? {
+                    self.handle(&frame)?;
                 }
                 continue;
             };
@@ -169,15 +170,15 @@ impl Session<'_> {
                 } else {
                     "reply".to_owned()
                 };
-                return Err(late(&what, self.args.timeout));
+                return Err(timed_out(&what, self.args.timeout));
             };
-            let frame = frame?.ok_or_else(|| unanswered(self.args, &self.in_flight))?;
-            self.take(&frame)?;
+            let frame = frame?.ok_or_else(|| closed_unanswered(self.args, &self.in_flight))?;
+            self.handle(&frame)?;
         }
     }
 
     /// Returns the request that must be answered next. With ids, the items of one do not give the others more time.
-    fn next_late(&self) -> Option<&Pending> {
+    fn next_due(&self) -> Option<&Pending> {
         if self.args.framing.has_ids() {
             return self.in_flight.iter().min_by_key(|pending| pending.began);
         }
@@ -191,7 +192,7 @@ impl Session<'_> {
 
     /// Returns an error if there are more requests for a server that has closed the connection.
     async fn closed(&self, requests: &mut Requests) -> Result<(), Failure> {
-        // Whoever types requests is told at once.
+        // A person who types requests learns of it at once.
         if requests.are_typed() || requests.next().await?.is_some() {
             let message = "the server closed the connection before the last request";
             return Err(Failure::new(Exit::Closed, message).hint("call again for the others"));
@@ -218,7 +219,7 @@ impl Session<'_> {
             });
         }
         self.wire.queue(request, number)?;
-        self.say(|| format!("request {number}: {}", text_or_hex(request)));
+        self.log_verbose(|| format!("request {number}: {}", text_or_hex(request)));
         if exchanges == Exchanges::OneUntilHalfClose {
             // What fails here, the wait for the reply tells.
             drop(self.wire.close_half().await);
@@ -235,13 +236,13 @@ impl Session<'_> {
     }
 
     /// Prints a frame, and notes what it answers.
-    fn take(&mut self, frame: &Frame) -> Result<(), Failure> {
+    fn handle(&mut self, frame: &Frame) -> Result<(), Failure> {
         let id = frame.id;
         match frame.kind {
-            Kind::Message | Kind::Announced(Announcement::Parts) => {
+            FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
                 // What belongs to no request may not fill the memory.
-                if self.args.framing.has_ids() && self.place(id).is_none() {
-                    self.say(|| format!("a reply to no request, with the id {id}"));
+                if self.args.framing.has_ids() && self.position(id).is_none() {
+                    self.log_verbose(|| format!("a reply to no request, with the id {id}"));
                     return Ok(());
                 }
                 match self.parts.add(frame, self.limit)? {
@@ -249,25 +250,25 @@ impl Session<'_> {
                     None => Ok(()),
                 }
             }
-            Kind::Announced(Announcement::Events) => self.print("event: ", &frame.payload),
-            Kind::Announced(_) => {
+            FrameKind::Announced(Announcement::Events) => self.print("event: ", &frame.payload),
+            FrameKind::Announced(_) => {
                 // An endless stream has a time limit for each item.
-                let place = self.place(id);
+                let place = self.position(id);
                 if let Some(pending) = place.and_then(|place| self.in_flight.get_mut(place)) {
                     pending.began = Instant::now();
                 }
                 self.return_credit(id, frame.payload.len() + 8);
                 self.print("item: ", &frame.payload)
             }
-            Kind::Control(code) => self.control(code, &frame.payload, id),
-            Kind::Oversized(length) => Err(too_long(length)),
-            Kind::Skip => Ok(()),
+            FrameKind::Control(code) => self.control(code, &frame.payload, id),
+            FrameKind::Oversized(length) => Err(too_long(length)),
+            FrameKind::Skip => Ok(()),
         }
     }
 
     /// Lets the server send more items, if the framing limits them.
     fn return_credit(&mut self, id: u32, length: usize) {
-        if !self.args.framing.has_ids() || self.place(id).is_none() {
+        if !self.args.framing.has_ids() || self.position(id).is_none() {
             return;
         }
         let received = self.uncredited.entry(id).or_default();
@@ -283,7 +284,7 @@ impl Session<'_> {
     }
 
     /// Returns where the request with this id is, or the oldest without ids.
-    fn place(&self, id: u32) -> Option<usize> {
+    fn position(&self, id: u32) -> Option<usize> {
         if self.args.framing.has_ids() {
             return self
                 .in_flight
@@ -302,15 +303,18 @@ impl Session<'_> {
         let is_error = is_error(self.args, message)?;
         self.print("", message)?;
         if is_error {
-            let message = match self.place(id).and_then(|place| self.in_flight.get(place)) {
+            let message = match self
+                .position(id)
+                .and_then(|place| self.in_flight.get(place))
+            {
                 Some(pending) if self.are_many => {
                     format!("the reply to request {} is an error", pending.number)
                 }
                 _ => "the reply is an error".to_owned(),
             };
-            self.fail(Failure::new(Exit::Rejected, message));
+            self.note_failure(Failure::new(Exit::Rejected, message));
         }
-        let Some(place) = self.place(id) else {
+        let Some(place) = self.position(id) else {
             return Ok(());
         };
         let is_last = match &self.args.until {
@@ -328,18 +332,18 @@ impl Session<'_> {
             self.in_flight.remove(place);
             self.uncredited.remove(&id);
         }
-        self.say(|| format!("reply to request {number} after {elapsed:.1?}"));
+        self.log_verbose(|| format!("reply to request {number} after {elapsed:.1?}"));
         Ok(())
     }
 
     fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
         let Some(kind) = RejectionKind::from_code(code) else {
-            self.say(|| format!("notice {code:#04x}"));
+            self.log_verbose(|| format!("notice {code:#04x}"));
             return Ok(());
         };
         self.parts.forget(id);
         self.uncredited.remove(&id);
-        let place = self.place(id);
+        let place = self.position(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
             Some(number) if self.are_many => format!("request {number} was rejected"),
@@ -358,13 +362,13 @@ impl Session<'_> {
             return Err(failure);
         }
         self.has_bad_request |= kind == RejectionKind::BadRequest;
-        self.fail(failure);
+        self.note_failure(failure);
         place.map(|place| self.in_flight.remove(place));
         Ok(())
     }
 
     /// Notes a failure that does not end the session. The last one is reported at its end, those before it now.
-    fn fail(&mut self, failure: Failure) {
+    fn note_failure(&mut self, failure: Failure) {
         if let Some(former) = self.failure.replace(failure) {
             former.report();
         }
@@ -386,7 +390,7 @@ impl Session<'_> {
     /// Prints what comes until the server closes.
     async fn follow(&mut self) -> Result<(), Failure> {
         while let Some(frame) = self.wire.next().await? {
-            self.take(&frame)?;
+            self.handle(&frame)?;
         }
         Ok(())
     }
@@ -402,9 +406,9 @@ impl Session<'_> {
         print(&[prefix.as_bytes(), returned.unwrap_or(&shown), b"\n"])
     }
 
-    fn say(&self, text: impl FnOnce() -> String) {
+    fn log_verbose(&self, text: impl FnOnce() -> String) {
         if self.args.verbose {
-            complain(text());
+            log(text());
         }
     }
 }

@@ -5,8 +5,7 @@ use std::{fmt, ops::Range};
 use tcs::{
     Rejection,
     framing::{
-        Announcement, Exchanges, FrameError, FrameKind, Framing, Input, ParsedFrame, RequestNotice,
-        Side,
+        self, Announcement, Exchanges, FrameError, Framing, Input, ParsedFrame, RequestNotice, Side,
     },
 };
 
@@ -78,23 +77,23 @@ impl<F: Framing> DynFraming for F {
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     /// A request or a reply.
     Message,
     /// A message that a notice has announced.
     Announced(Announcement),
     /// A control frame with this code: a rejection or a notice.
     Control(u8),
-    /// A message of so many bytes, beyond the limit.
+    /// A message beyond the limit, of this number of bytes.
     Oversized(usize),
-    /// Bytes that are no part of a message.
+    /// Bytes outside of messages.
     Skip,
 }
 
 /// A frame at the start of the input.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     /// Where the message, or the text of the control frame, is.
     pub(crate) payload: Range<usize>,
     /// The length of the frame. That of an oversized one may be beyond the input.
@@ -149,18 +148,18 @@ impl AnyFraming {
         };
         let payload = frame.payload();
         let kind = match frame.kind() {
-            FrameKind::Control(code) => {
+            framing::FrameKind::Control(code) => {
                 self.note_announcement(code, input.bytes().get(payload.clone()));
-                Kind::Control(code)
+                FrameKind::Control(code)
             }
-            FrameKind::Oversized => Kind::Oversized(payload.len()),
-            FrameKind::Skip => Kind::Skip,
+            framing::FrameKind::Oversized => FrameKind::Oversized(payload.len()),
+            framing::FrameKind::Skip => FrameKind::Skip,
             _ => match &mut self.announced {
                 Some((what, left)) if *left > 0 => {
                     *left -= 1;
-                    Kind::Announced(*what)
+                    FrameKind::Announced(*what)
                 }
-                _ => Kind::Message,
+                _ => FrameKind::Message,
             },
         };
         Ok(Some(Found {

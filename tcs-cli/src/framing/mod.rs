@@ -19,9 +19,9 @@ use self::{
     any::DynFraming,
     own::{Delimited, Fixed, LengthField, Resp, Word},
 };
-pub(crate) use any::{AnyFraming, Found, Kind};
+pub(crate) use any::{AnyFraming, Found, FrameKind};
 
-use crate::payload::unescaped;
+use crate::escape::unescaped;
 
 /// The help for options that take a framing.
 pub(crate) const LONG_HELP: &str = "\

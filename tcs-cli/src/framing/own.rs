@@ -125,7 +125,7 @@ impl DynFraming for Fixed {
     }
 }
 
-/// The length of a block is the word of this number in its line, if the line has so many, and otherwise there is none.
+/// The length of a block is word `NUMBER` of its line. A line with fewer words has no block.
 #[derive(Debug)]
 pub(super) enum Word<const NUMBER: usize> {}
 

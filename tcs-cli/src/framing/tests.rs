@@ -1,6 +1,6 @@
 use tcs::framing::{Input, ReadState, Side};
 
-use super::{AnyFraming, FramingSpec, Kind};
+use super::{AnyFraming, FrameKind, FramingSpec};
 
 fn open(name: &str, side: Side) -> AnyFraming {
     let spec: FramingSpec = name.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -22,7 +22,7 @@ fn framed(name: &str, message: &[u8]) -> Vec<u8> {
     let found = found.expect("it is whole");
     assert_eq!(
         (found.kind, found.consumed),
-        (Kind::Message, out.len()),
+        (FrameKind::Message, out.len()),
         "{name}"
     );
     // The framing fills in the lengths that are parts of messages.
@@ -154,8 +154,8 @@ fn what_a_notice_announces_is_no_reply() {
         kinds.push(found.kind);
         rest = rest.get(found.consumed..).unwrap_or_default();
     }
-    let event = Kind::Announced(tcs::framing::Announcement::Events);
-    assert_eq!(kinds, [Kind::Control(0x82), event, Kind::Message]);
+    let event = FrameKind::Announced(tcs::framing::Announcement::Events);
+    assert_eq!(kinds, [FrameKind::Control(0x82), event, FrameKind::Message]);
 }
 
 #[test]

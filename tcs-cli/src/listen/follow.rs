@@ -14,11 +14,12 @@ use super::{
     script::{Script, Step},
 };
 use crate::{
+    escape::{escaped, to_hex},
     failure::{Exit, Failure},
-    framing::Kind,
-    output::complain,
-    payload::{View, escaped, to_hex},
-    socket::{Listener, Socket, unaccepted},
+    framing::FrameKind,
+    output::log,
+    payload::View,
+    socket::{Listener, Socket, cannot_accept},
     wire::{Wire, WireError},
 };
 
@@ -87,7 +88,7 @@ impl Follower<'_> {
             Step::Accept => {
                 self.wire = None;
                 let socket = self.listener.accept().await;
-                let socket = socket.map_err(|error| unaccepted(&error))?;
+                let socket = socket.map_err(|error| cannot_accept(&error))?;
                 self.wire = Some(open(socket, &self.args.framing, self.tls.as_ref()).await?);
                 Ok(())
             }
@@ -124,7 +125,7 @@ impl Follower<'_> {
                     Ok(None) => {}
                     // Many clients close without the farewell of TLS.
                     Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                    Err(error) => return Err(unlike(error)),
+                    Err(error) => return Err(not_as_scripted(error)),
                 }
                 // A framing with one exchange does not read what comes after it.
                 let more = self.wire()?.unread().clone();
@@ -140,7 +141,9 @@ impl Follower<'_> {
             }
             Step::Reset => {
                 let (_wire, socket) = self.wire.take().ok_or_else(no_connection)?;
-                socket.must_reset().map_err(|error| failed(&error))
+                socket
+                    .reset_on_close()
+                    .map_err(|error| client_closed(&error))
             }
             Step::Close => {
                 let (mut wire, _) = self.wire.take().ok_or_else(no_connection)?;
@@ -151,7 +154,7 @@ impl Follower<'_> {
                 .wire()?
                 .close_half()
                 .await
-                .map_err(|error| failed(&error)),
+                .map_err(|error| client_closed(&error)),
             Step::Send(_)
             | Step::SendBytes(_)
             | Step::Event(_)
@@ -195,7 +198,7 @@ impl Follower<'_> {
             }
             _ => {}
         }
-        wire.flush().await.map_err(|error| failed(&error))
+        wire.flush().await.map_err(|error| client_closed(&error))
     }
 
     fn wire(&mut self) -> Result<&mut Wire<Stream>, Failure> {
@@ -207,25 +210,25 @@ impl Follower<'_> {
     async fn message(&mut self, expected: &[u8]) -> Result<Vec<u8>, Failure> {
         loop {
             let view = self.args.view;
-            let frame = self.wire()?.next().await.map_err(unlike)?;
+            let frame = self.wire()?.next().await.map_err(not_as_scripted)?;
             let frame = frame.ok_or_else(|| {
                 let expected = quoted(view, expected);
                 let message = format!("expected {expected}, but the client closed the connection");
                 Failure::new(Exit::Rejected, message)
             })?;
             match frame.kind {
-                Kind::Message | Kind::Announced(_) => {
+                FrameKind::Message | FrameKind::Announced(_) => {
                     self.id = frame.id;
                     if self.args.verbose {
-                        complain(format_args!("request: {}", quoted(view, &frame.payload)));
+                        log(format_args!("request: {}", quoted(view, &frame.payload)));
                     }
                     return Ok(frame.payload);
                 }
-                Kind::Oversized(length) => {
+                FrameKind::Oversized(length) => {
                     let message = format!("a message of {length} bytes exceeds the limit");
                     return Err(Failure::new(Exit::Rejected, message));
                 }
-                Kind::Control(_) | Kind::Skip => {}
+                FrameKind::Control(_) | FrameKind::Skip => {}
             }
         }
     }
@@ -262,7 +265,11 @@ impl Follower<'_> {
                 drop(arrived.drain(..expected.len()));
                 return Ok(());
             }
-            if !wire.read_more().await.map_err(|error| failed(&error))? {
+            if !wire
+                .read_more()
+                .await
+                .map_err(|error| client_closed(&error))?
+            {
                 let (expected, arrived) = (
                     quoted(args.view, expected),
                     quoted(args.view, wire.unread()),
@@ -300,9 +307,9 @@ fn no_connection() -> Failure {
 }
 
 /// What a client sends cannot be wrong usage, whatever it is.
-fn unlike(error: WireError) -> Failure {
+fn not_as_scripted(error: WireError) -> Failure {
     match error {
-        WireError::Io(error) => failed(&error),
+        WireError::Io(error) => client_closed(&error),
         error @ WireError::Framing { .. } => Failure {
             exit: Exit::Rejected,
             ..error.into()
@@ -310,7 +317,7 @@ fn unlike(error: WireError) -> Failure {
     }
 }
 
-fn failed(error: &io::Error) -> Failure {
+fn client_closed(error: &io::Error) -> Failure {
     Failure::new(
         Exit::Rejected,
         format_args!("the client has closed the connection: {error}"),

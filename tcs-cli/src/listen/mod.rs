@@ -19,13 +19,15 @@ use tokio::{
 
 use self::script::Script;
 use crate::{
-    failure::{Exit, Failure, report, run_async},
-    framing::{FramingSpec, Kind},
+    escape::unescaped,
+    failure::{Exit, Failure},
+    framing::{FrameKind, FramingSpec},
     help::HelpFlags,
-    output::{complain, print},
-    payload::{View, unescaped},
-    socket::{Listener, Socket, unaccepted},
-    target::duration,
+    output::{log, print, report},
+    payload::View,
+    runtime::run_async,
+    socket::{Listener, Socket, cannot_accept},
+    values::duration,
     wire::Wire,
 };
 
@@ -138,7 +140,7 @@ async fn listen(args: Args) -> Result<(), Failure> {
                     });
                 }
                 Err(error) => {
-                    unaccepted(&error).report();
+                    cannot_accept(&error).report();
                     // Without descriptors, the next attempt would fail at once.
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -157,7 +159,9 @@ async fn open(
     framing: &FramingSpec,
     tls: Option<&Tls>,
 ) -> Result<(Wire<Stream>, Socket), Failure> {
-    let (mut stream, socket) = socket.into_stream().map_err(|error| unaccepted(&error))?;
+    let (mut stream, socket) = socket
+        .into_stream()
+        .map_err(|error| cannot_accept(&error))?;
     if let Some(tls) = tls {
         let secured = tls.perform(stream, &mut Peer::unnamed()).await;
         stream = secured.map_err(|error| {
@@ -195,11 +199,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 return;
             }
         };
-        if frame.kind != Kind::Message {
+        if frame.kind != FrameKind::Message {
             continue;
         }
         if let Some(view) = view {
-            complain(format_args!(
+            log(format_args!(
                 "request: {}",
                 follow::quoted(view, &frame.payload)
             ));

@@ -6,9 +6,10 @@ use tcs::RejectionKind;
 
 use super::message;
 use crate::{
+    escape::{from_hex, unescaped},
     failure::Failure,
-    payload::{View, from_hex, unescaped},
-    target::duration,
+    payload::View,
+    values::duration,
 };
 
 pub(super) const HELP: &str = r"Each line of a script is a step; lines that begin with # are comments.

@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::target::duration;
+use fastrand::Rng;
+
+use crate::values::{bytes, duration};
 
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,67 +72,39 @@ impl FromStr for Directed<u64> {
     }
 }
 
-/// Reads a number of bytes: `100`, `64K`, `10M`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(char::is_alphabetic);
-    let shift = match text.get(digits.len()..) {
-        Some("") => Some(0),
-        Some("K") => Some(10),
-        Some("M") => Some(20),
-        Some("G") => Some(30),
-        _ => None,
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .zip(shift)
-        .and_then(|(number, shift)| number.checked_mul(1 << shift))
-        .ok_or_else(|| "write a number of bytes such as 100, 64K or 10M".to_owned())
-}
-
 /// What is done to the bytes of one direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
-    /// How long each byte is kept.
+    /// How long each byte is delayed.
     pub(super) delay: Duration,
-    /// Up to how much longer.
+    /// The longest random delay beyond that.
     pub(super) jitter: Duration,
-    /// The connection ends after so many bytes.
+    /// The number of bytes after which the connection ends.
     pub(super) cut_after: Option<u64>,
-    /// Nothing is passed on after so many bytes.
+    /// The number of bytes after which nothing is passed on.
     pub(super) stall_after: Option<u64>,
     /// Bytes per second.
     pub(super) rate: Option<u64>,
 }
 
-/// Random numbers that a seed repeats: `SplitMix64`.
+/// Random times that a seed repeats.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(super) struct Random(Rng);
 
 impl Random {
     /// Each connection and direction has its own numbers, whatever the others do.
     pub(super) fn new(seed: u64, connection: u64, direction: Direction) -> Self {
         let stream = connection * 2 + u64::from(direction == Direction::Down);
-        let mut random = Self(seed);
-        Self(random.next() ^ stream.wrapping_mul(GOLDEN))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GOLDEN);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        // Otherwise, the next seed would have the numbers of the next direction.
+        let spread = Rng::with_seed(seed).u64(..);
+        Self(Rng::with_seed(spread.wrapping_add(stream)))
     }
 
     /// Returns a time up to `longest`.
-    #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more bits")]
     pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
-        longest.mul_f64((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
+        longest.mul_f64(self.0.f64())
     }
 }
-
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! `tcs proxy`: stands between a client and a server.
+//! `tcs proxy`: passes bytes between a client and a server.
 //!
 //! `pump.rs` passes on the bytes of a direction, with the faults of `fault.rs`, and `show.rs` prints them.
 
@@ -10,13 +10,13 @@ use std::{
     pin::pin,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tcs::transport::Stream;
 use tokio::{
     io::{AsyncWriteExt as _, split},
-    runtime, signal, time,
+    signal, time,
 };
 
 use self::{
@@ -25,13 +25,15 @@ use self::{
     show::{Show, Style},
 };
 use crate::{
-    failure::{self, Failure},
+    failure::Failure,
     framing::FramingSpec,
     help::HelpFlags,
-    output::print,
+    output::{print, report},
     payload::View,
-    socket::{Listener, Socket, unaccepted},
-    target::{Connector, Target, duration},
+    runtime::run_on_threads,
+    socket::{Listener, Socket, cannot_accept},
+    target::{Connector, Target},
+    values::duration,
 };
 
 const DIRECTIONS: &str = "\
@@ -65,25 +67,25 @@ pub(crate) struct Args {
     /// Print nothing about connections
     #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
-    /// Keep all bytes for so long
+    /// Delay all bytes by TIME
     #[arg(long, value_name = "TIME", help_heading = "Faults")]
     delay: Vec<Directed<Duration>>,
-    /// Keep them up to so much longer, at random
+    /// Delay them by up to TIME more, at random
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Faults")]
     jitter: Option<Duration>,
     /// Repeat the random times of an earlier run
     #[arg(long, value_name = "N", help_heading = "Faults")]
     seed: Option<u64>,
-    /// Close each connection after so many bytes
+    /// Close each connection after BYTES
     #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     cut_after: Vec<Directed<u64>>,
     /// Reset the connection instead
     #[arg(long, requires = "cut_after", help_heading = "Faults")]
     reset: bool,
-    /// Pass nothing on after so many bytes
+    /// Pass nothing on after BYTES
     #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     stall_after: Vec<Directed<u64>>,
-    /// Pass on so many bytes per second
+    /// Pass on BYTES per second
     #[arg(long, value_name = "BYTES", help_heading = "Faults")]
     rate: Vec<Directed<u64>>,
     #[command(flatten)]
@@ -91,25 +93,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => {
-            let result = runtime.block_on(async {
-                // Only from its first poll on, a signal does not end the process.
-                tokio::select! {
-                    biased;
-                    _ = signal::ctrl_c() => Ok(()),
-                    done = async { Proxy::new(args)?.run().await } => done,
-                }
-            });
-            runtime.shutdown_background();
-            result
+    report(run_on_threads(async {
+        // Only from its first poll on, a signal does not end the process.
+        tokio::select! {
+            biased;
+            _ = signal::ctrl_c() => Ok(()),
+            done = async { Proxy::new(args)?.run().await } => done,
         }
-        Err(error) => Err(Failure::usage(format_args!(
-            "cannot start threads: {error}"
-        ))),
-    };
-    failure::report(result)
+    }))
 }
 
 /// What all connections share.
@@ -150,7 +141,8 @@ impl Proxy {
                 is_full: args.full,
                 is_quiet: args.quiet,
             }),
-            seed: args.seed.unwrap_or_else(seed),
+            // It is short, because people write it.
+            seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
             must_reset: args.reset,
         })
     }
@@ -174,7 +166,7 @@ impl Proxy {
                 }
                 // Without descriptors, the next attempt would fail at once.
                 Err(error) => {
-                    unaccepted(&error).report();
+                    cannot_accept(&error).report();
                     time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -196,7 +188,7 @@ impl Proxy {
                     self.style.line(number, &hint);
                 }
                 // The client sees what it would see without the proxy, as near as that can be.
-                let _gone = client.must_reset();
+                let _gone = client.reset_on_close();
             }
         }
     }
@@ -212,7 +204,7 @@ impl Proxy {
             let sent = async { tokio::join!(client_socket.sent(), server_socket.sent()) };
             let _late = time::timeout(LINGER, sent).await;
             for socket in [&client_socket, &server_socket] {
-                let _gone = socket.must_reset();
+                let _gone = socket.reset_on_close();
             }
         };
         let show = |direction| Show::new(Arc::clone(&self.style), &self.framing, number, direction);
@@ -271,15 +263,4 @@ impl Proxy {
 async fn close(mut socket: Stream) {
     let _gone = socket.shutdown().await;
     let _gone = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
-}
-
-/// Returns a seed that is another one each time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it differs after a restart of the system, where the monotonic clock begins anew"
-)]
-fn seed() -> u64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    // It is short, because people write it.
-    u64::from(since.subsec_nanos() % 1_000_000)
 }

@@ -21,7 +21,7 @@ use super::{
 const READ_SIZE: usize = 64 << 10;
 /// How much may wait for its time. Beyond that, nothing more is read, and so the sender waits.
 const MAX_QUEUE: usize = 1 << 20;
-/// At a limited rate, bytes are written in so many pieces per second.
+/// The number of writes per second at a limited rate.
 const SLICES: u64 = 100;
 
 /// Any longer delay is this one: the clock does not reach every time.
@@ -125,7 +125,7 @@ pub(super) async fn pump(
             }
             written = writing.next(&mut to), if writing.is_busy() => {
                 if let Err(error) = written {
-                    // The system tells a reset once. Whoever reads from there sees an end.
+                    // The system reports a reset once. The other direction then reads an end.
                     let seen = error.kind() == io::ErrorKind::ConnectionReset;
                     is_reset.fetch_or(seen, Ordering::Relaxed);
                     return End::Unread(error);

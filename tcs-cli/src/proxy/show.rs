@@ -13,8 +13,9 @@ use tcs::{
 
 use super::fault::Direction;
 use crate::{
-    framing::{AnyFraming, Found, FramingSpec, Kind},
-    payload::{View, escaped, to_hex},
+    escape::{escaped, to_hex},
+    framing::{AnyFraming, Found, FrameKind, FramingSpec},
+    payload::View,
 };
 
 /// A longer message is shown as bytes, so that the memory of a connection is bounded.
@@ -45,7 +46,7 @@ impl Style {
         if !self.is_full && line.chars().count() > WIDTH {
             line = line.chars().take(WIDTH - 1).chain(['…']).collect();
         }
-        // Whoever has closed the output wants to see no more; the connections go on.
+        // The output was closed, so nothing more is shown; the connections go on.
         let _closed = writeln!(io::stdout().lock(), "{line}");
     }
 }
@@ -55,7 +56,7 @@ pub(super) struct Show {
     style: Arc<Style>,
     connection: u64,
     direction: Direction,
-    /// `None` once something was no frame: nothing tells where the next begins.
+    /// `None` after bytes that are not a frame: where the next begins is unknown.
     framing: Option<AnyFraming>,
     unread: Vec<u8>,
     /// Of a frame beyond the limit, what has not passed yet.
@@ -116,15 +117,11 @@ impl Show {
             if self.unread.is_empty() {
                 return;
             }
-            let side = match self.direction {
-                Direction::Up => Side::Server,
-                Direction::Down => Side::Client,
-            };
-            let input = Input::new(&self.unread, MAX_FRAME, side, state);
             let Some(framing) = &mut self.framing else {
                 let unread = std::mem::take(&mut self.unread);
                 return self.message("bytes", 0, &unread);
             };
+            let input = Input::new(&self.unread, MAX_FRAME, framing.side(), state);
             match framing.parse(input) {
                 Ok(None) => return,
                 Ok(Some(found)) => {
@@ -140,14 +137,16 @@ impl Show {
         let id = found.id;
         let payload = self.unread.get(found.payload.clone()).unwrap_or_default();
         match found.kind {
-            Kind::Message => self.message("message", id, payload),
-            Kind::Announced(what) => self.message(announced(what), id, payload),
-            Kind::Control(code) => match RejectionKind::from_code(code) {
+            FrameKind::Message => self.message("message", id, payload),
+            FrameKind::Announced(what) => self.message(announced(what), id, payload),
+            FrameKind::Control(code) => match RejectionKind::from_code(code) {
                 Some(kind) => self.message(&kind.to_string(), id, payload),
                 None => self.message(notice(code), id, payload),
             },
-            Kind::Oversized(length) => self.note(&format!("message {length} (too long to show)")),
-            Kind::Skip => {}
+            FrameKind::Oversized(length) => {
+                self.note(&format!("message {length} (too long to show)"));
+            }
+            FrameKind::Skip => {}
         }
     }
 

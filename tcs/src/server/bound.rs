@@ -161,7 +161,7 @@ async fn accept_then_drain(
     limits: Limits,
     systemd: Systemd,
 ) -> Result<Report> {
-    let accepted = accept(acceptor, handle, limits.lame_duck, systemd).await;
+    let accepted = accept_until_stopped(acceptor, handle, limits.lame_duck, systemd).await;
     // Before the drain: a new connection would be told at once to go away, and its peer could have reached another
     // server.
     acceptor.shared.listeners().close();
@@ -186,7 +186,7 @@ async fn accept_then_drain(
 }
 
 /// Accepts until no listener is left, or the server was stopped and its lame-duck phase is over.
-async fn accept(
+async fn accept_until_stopped(
     acceptor: &Acceptor,
     handle: &ServerHandle,
     lame_duck: Limit,
@@ -210,54 +210,5 @@ async fn accept(
             _ = timeout(lame_duck.as_duration(), handle.wait_for(Order::Abort)) => Ok(()),
             accepted = accepting => accepted,
         },
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::{
-        net::{Shutdown, TcpStream},
-        os::fd::AsFd as _,
-        time::Duration,
-    };
-
-    use crate::{
-        ConcurrentServer, ConnectionInfo, Rejection,
-        format::Plain,
-        framing::LengthPrefixed,
-        protocol::{Context, ServerProtocol},
-        socket::listen,
-    };
-
-    use super::*;
-
-    struct Silent;
-
-    impl ServerProtocol for Silent {
-        type Framing = LengthPrefixed;
-        type Format = Plain;
-        type Session = ();
-        type Request<'a> = ();
-        type Reply<'a> = ();
-
-        fn open_session(&self, _info: &ConnectionInfo) {}
-
-        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn server_ends_when_its_listener_is_dead() {
-        let listener = listen(([127, 0, 0, 1], 0).into(), false, None).expect("a free port");
-        let descriptor = listener.as_fd().try_clone_to_owned();
-        let server = ConcurrentServer::new(Silent).listener(listener);
-        // After shutdown(2), accept(2) fails with EINVAL.
-        TcpStream::from(descriptor.expect("descriptors are left"))
-            .shutdown(Shutdown::Both)
-            .expect("Linux shuts down listeners as well");
-        let ended = timeout(Duration::from_secs(20), server.listen()).await;
-        let error = ended.expect("it ends").expect_err("it cannot accept");
-        assert_eq!(error.kind(), crate::ErrorKind::Accept);
     }
 }

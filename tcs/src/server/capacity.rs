@@ -38,7 +38,7 @@ pub(super) struct Capacity {
     max_connections: usize,
     policy: AtCapacity,
     /// When the server was last found full.
-    full: Option<Instant>,
+    last_full: Option<Instant>,
 }
 
 impl Capacity {
@@ -48,7 +48,7 @@ impl Capacity {
             permits: Arc::new(Semaphore::new(permits)),
             max_connections,
             policy,
-            full: None,
+            last_full: None,
         }
     }
 
@@ -72,7 +72,7 @@ impl Capacity {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         if was_full {
             // It was full until now.
-            self.full = Some(Instant::now());
+            self.last_full = Some(Instant::now());
         }
         permit
     }
@@ -107,7 +107,7 @@ impl Capacity {
 
     /// Logs that the server is full, once until it was not for a while.
     pub(super) fn warn(&mut self) {
-        let last = self.full.replace(Instant::now());
+        let last = self.last_full.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > EPISODE) {
             let most = self.max_connections;
             let peers = match self.policy {
@@ -137,7 +137,9 @@ mod tests {
 
     /// Returns `true` if a warning would be logged now.
     fn would_warn(capacity: &Capacity) -> bool {
-        capacity.full.is_none_or(|last| last.elapsed() > EPISODE)
+        capacity
+            .last_full
+            .is_none_or(|last| last.elapsed() > EPISODE)
     }
 
     #[tokio::test(start_paused = true)]

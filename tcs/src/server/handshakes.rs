@@ -56,7 +56,7 @@ async fn perform_all(
     let limit = registration.limits().handshake_timeout;
     let mut deadline = Deadline::after(registration.now(), limit);
     let mut is_draining = false;
-    let mut opening = pin!(async {
+    let mut performing = pin!(async {
         for handshake in handshakes {
             *stream = handshake.perform_boxed(stream.take(), peer).await?;
         }
@@ -79,8 +79,8 @@ async fn perform_all(
             };
             return Poll::Ready(Err(io::Error::other(reason)));
         }
-        poll_caught(opening.as_mut(), cx).map(|opened| {
-            opened.unwrap_or_else(|payload| {
+        poll_caught(performing.as_mut(), cx).map(|performed| {
+            performed.unwrap_or_else(|payload| {
                 let reason = format!("a panic: {}", panic_text(payload));
                 Err(io::Error::other(reason))
             })

@@ -1,6 +1,6 @@
 //! Connections that are cut at every byte.
 
-use std::{cell::OnceCell, fmt::Debug, time::Duration};
+use std::{cell::OnceCell, fmt::Debug, ops::RangeInclusive, time::Duration};
 
 use super::{
     faults::{At, Cut},
@@ -51,26 +51,26 @@ where
     let first: OnceCell<Vec<String>> = OnceCell::new();
     run(server, &async |server| {
         let mut connection = server.connect();
-        let (mut outcomes, mut values) = (Vec::new(), Vec::new());
+        let (mut calls, mut values) = (Vec::new(), Vec::new());
         for (index, request) in requests().into_iter().enumerate() {
             let reply = connection.call::<S::Protocol>(request).await;
-            let mut outcome = match reply {
+            let mut call = match reply {
                 Ok(value) => {
                     let value = format!("{value:?}");
                     let expected = first.get().and_then(|values| values.get(index));
-                    let mut outcome = CheckedCall::replied();
-                    outcome.compare(&value, expected);
+                    let mut call = CheckedCall::replied();
+                    call.compare(&value, expected);
                     values.push(value);
-                    outcome
+                    call
                 }
                 Err(error) => CheckedCall::failed(error),
             };
-            outcome.executed = Some(executed(server));
-            outcomes.push(outcome);
+            call.executed = Some(executed(server));
+            calls.push(call);
         }
         // Only the first time is there nothing, and then all calls have succeeded, or the test fails.
         first.get_or_init(|| values);
-        outcomes
+        calls
     });
 }
 
@@ -118,10 +118,10 @@ pub fn cut_client_everywhere<S, T, E>(
         let result = client(server).await;
         vec![match result {
             Ok(value) => {
-                let mut outcome = CheckedCall::replied();
-                outcome.compare(&value, first.get());
+                let mut call = CheckedCall::replied();
+                call.compare(&value, first.get());
                 drop(first.set(value));
-                outcome
+                call
             }
             Err(error) => CheckedCall::failed(error),
         }]
@@ -131,8 +131,8 @@ pub fn cut_client_everywhere<S, T, E>(
 /// What a call has returned.
 #[derive(Debug)]
 struct CheckedCall {
-    /// How often its request was executed, at least and at most.
-    executions: (u64, u64),
+    /// How often its request was executed.
+    executions: RangeInclusive<u64>,
     /// Whether a reply is that of the connection that was not cut.
     is_expected: bool,
     /// For messages.
@@ -144,7 +144,7 @@ struct CheckedCall {
 impl CheckedCall {
     fn replied() -> Self {
         Self {
-            executions: (1, 1),
+            executions: 1..=1,
             is_expected: true,
             text: "a reply".to_owned(),
             executed: None,
@@ -156,9 +156,9 @@ impl CheckedCall {
         let execution = error.into();
         Self {
             executions: match execution {
-                Execution::Executed => (1, 1),
-                Execution::NotSent | Execution::NotExecuted => (0, 0),
-                Execution::Unknown => (0, 1),
+                Execution::Executed => 1..=1,
+                Execution::NotSent | Execution::NotExecuted => 0..=0,
+                Execution::Unknown => 0..=1,
             },
             is_expected: true,
             text: format!("{execution:?} ({text})"),
@@ -184,14 +184,14 @@ fn run<S: IntoServer>(
     paused_runtime().block_on(async {
         // A limit of a server that has not passed by then is none.
         let server = serve(server).await.within(Duration::from_hours(1));
-        check(&server, client, None).await;
+        check_calls(&server, client, None).await;
         let (read, written) = server.take_counts();
         server.bytewise_next();
-        check(&server, client, None).await;
+        check_calls(&server, client, None).await;
         let places = (0..=written).map(At::Written);
         for at in places.chain((0..=read).map(At::Read)) {
             for cut in Cut::ALL {
-                check(&server, client, Some((at, cut))).await;
+                check_calls(&server, client, Some((at, cut))).await;
             }
         }
         server.finish().await;
@@ -199,7 +199,7 @@ fn run<S: IntoServer>(
 }
 
 /// Calls over a connection that is cut, and compares.
-async fn check<P: ServerProtocol>(
+async fn check_calls<P: ServerProtocol>(
     server: &TestServer<P>,
     client: &impl AsyncFn(&TestServer<P>) -> Vec<CheckedCall>,
     cut: Option<(At, Cut)>,
@@ -208,21 +208,21 @@ async fn check<P: ServerProtocol>(
     if let Some((at, cut)) = cut {
         server.cut_next(at, cut);
     }
-    let outcomes = client(server).await;
+    let calls = client(server).await;
     // What the server has received, it executes before it closes.
     server.closed().await;
-    let texts: Vec<_> = outcomes.iter().map(|it| it.text.as_str()).collect();
+    let texts: Vec<_> = calls.iter().map(|it| it.text.as_str()).collect();
     let texts = texts.join("\n");
     let place = match cut {
         Some((at, cut)) => format!("cut at {at:?} by {cut:?}"),
         None => "without a cut".to_owned(),
     };
     let (mut least, mut most) = (0, 0);
-    for (index, outcome) in outcomes.iter().enumerate() {
-        least += outcome.executions.0;
-        most += outcome.executions.1;
+    for (index, call) in calls.iter().enumerate() {
+        least += call.executions.start();
+        most += call.executions.end();
         // A request whose call has failed may still be executed, but one whose reply has come was.
-        if let Some(executed) = outcome.executed {
+        if let Some(executed) = call.executed {
             let executed = executed - before;
             let number = index + 1;
             assert!(
@@ -237,9 +237,9 @@ async fn check<P: ServerProtocol>(
         (least..=most).contains(&executed),
         "{place}: the server has executed {executed} requests, and the calls say {least} to {most}:\n{texts}"
     );
-    let has_failed = least < outcomes.len() as u64;
+    let has_failed = least < calls.len() as u64;
     assert!(cut.is_some() || !has_failed, "{place}: {texts}");
-    let is_expected = outcomes.iter().all(|outcome| outcome.is_expected);
+    let is_expected = calls.iter().all(|call| call.is_expected);
     assert!(is_expected, "{place}: the call has returned {texts}");
 }
 

@@ -85,6 +85,8 @@ pub struct FaultyStream<S> {
     is_cut: bool,
     /// Whether the sending half is still to be closed, which a stream may do in several polls.
     must_shut_down: bool,
+    /// Whether a shutdown never ends.
+    is_unclosable: bool,
     counts: Option<Arc<ByteCounts>>,
 }
 
@@ -93,6 +95,13 @@ pub struct FaultyStream<S> {
 enum Direction {
     Read,
     Write,
+}
+
+/// What becomes of a direction after a cut, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    Ended,
 }
 
 /// The state of one direction.
@@ -140,6 +149,7 @@ impl<S> FaultyStream<S> {
             cut: None,
             is_cut: false,
             must_shut_down: false,
+            is_unclosable: false,
             counts: None,
         }
     }
@@ -175,6 +185,13 @@ impl<S> FaultyStream<S> {
         self
     }
 
+    /// Never ends the sending half: a shutdown waits for ever.
+    #[must_use]
+    pub const fn unclosable(mut self) -> Self {
+        self.is_unclosable = true;
+        self
+    }
+
     /// Takes the stream that is inside.
     pub(super) const fn take(&mut self) -> Option<S> {
         self.stream.take()
@@ -188,15 +205,15 @@ impl<S> FaultyStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
-    /// Cuts the connection if it is time. Returns whether this direction goes on, as a poll.
-    fn check(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<bool>> {
+    /// Cuts the connection if it is time. Returns what becomes of this direction; one that stalls is pending.
+    fn poll_cut(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<Flow>> {
         let (end, count, cut_direction, cut) = match self.cut {
             Some((At::Read(end), cut)) => (end, self.reading.count, Direction::Read, cut),
             Some((At::Written(end), cut)) => (end, self.writing.count, Direction::Write, cut),
-            None => return Poll::Ready(Ok(true)),
+            None => return Poll::Ready(Ok(Flow::Open)),
         };
         if count < end {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(Flow::Open));
         }
         if !replace(&mut self.is_cut, true) {
             self.apply(cut, cut_direction);
@@ -210,8 +227,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         match cut {
             Cut::Stall => Poll::Pending,
             Cut::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            Cut::Close => Poll::Ready(Ok(false)),
-            Cut::HalfClose => Poll::Ready(Ok(direction != cut_direction)),
+            Cut::HalfClose if direction != cut_direction => Poll::Ready(Ok(Flow::Open)),
+            Cut::Close | Cut::HalfClose => Poll::Ready(Ok(Flow::Ended)),
         }
     }
 
@@ -227,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     }
 
     /// Returns how many of `len` bytes may be read or written now. For zero, the task is woken to try again.
-    fn piece(&mut self, cx: &mut Context<'_>, direction: Direction, len: usize) -> usize {
+    fn allowed_len(&mut self, cx: &mut Context<'_>, direction: Direction, len: usize) -> usize {
         let Half { must_wait, .. } = match direction {
             Direction::Read => &mut self.reading,
             Direction::Write => &mut self.writing,
@@ -258,10 +275,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.reading.waker = Some(cx.waker().clone());
-        if !ready!(this.check(cx, Direction::Read))? {
+        if ready!(this.poll_cut(cx, Direction::Read))? == Flow::Ended {
             return Poll::Ready(Ok(()));
         }
-        let mut len = this.piece(cx, Direction::Read, buffer.remaining());
+        let mut len = this.allowed_len(cx, Direction::Read, buffer.remaining());
         if len == 0 && buffer.remaining() > 0 {
             return Poll::Pending;
         }
@@ -286,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
             counts.read.fetch_add(count, Relaxed);
         }
         // What was read was there. The cut is for what follows, unless this end reads nothing more.
-        let _unused = this.check(cx, Direction::Read);
+        let _later = this.poll_cut(cx, Direction::Read);
         Poll::Ready(Ok(()))
     }
 }
@@ -299,10 +316,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.writing.waker = Some(cx.waker().clone());
-        if !ready!(this.check(cx, Direction::Write))? {
+        if ready!(this.poll_cut(cx, Direction::Write))? == Flow::Ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let mut len = this.piece(cx, Direction::Write, bytes.len());
+        let mut len = this.allowed_len(cx, Direction::Write, bytes.len());
         if len == 0 && !bytes.is_empty() {
             return Poll::Pending;
         }
@@ -318,14 +335,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
             counts.written.fetch_add(count, Relaxed);
         }
         // What was written was taken. The cut is for what follows, unless this end writes nothing more.
-        let _unused = this.check(cx, Direction::Write);
+        let _later = this.poll_cut(cx, Direction::Write);
         Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writing.waker = Some(cx.waker().clone());
-        if !ready!(this.check(cx, Direction::Write))? {
+        if ready!(this.poll_cut(cx, Direction::Write))? == Flow::Ended {
             return Poll::Ready(Ok(()));
         }
         match &mut this.stream {
@@ -337,8 +354,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writing.waker = Some(cx.waker().clone());
-        // It goes on with a sending half that was cut, until it has ended.
-        let _ends = ready!(this.check(cx, Direction::Write))?;
+        if this.is_unclosable {
+            return Poll::Pending;
+        }
+        // A sending half that was cut is shut down as well, until it has ended.
+        let _either = ready!(this.poll_cut(cx, Direction::Write))?;
         match &mut this.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),

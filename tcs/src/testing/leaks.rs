@@ -60,6 +60,10 @@ impl LeakCheck {
     ///
     /// Other tests in the same process open and close theirs, so such a test needs a process of its own: a file in
     /// `tests/` with one test. It counts on Linux only.
+    ///
+    /// # Panics
+    ///
+    /// Panics on Linux without `/proc`.
     pub fn descriptors(self) -> Self {
         if cfg!(target_os = "linux") {
             self.count("file descriptors", count_descriptors)
@@ -118,5 +122,6 @@ impl Count {
 
 fn count_descriptors() -> usize {
     // The file descriptor of the folder is open as well, each time.
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+    let open = std::fs::read_dir("/proc/self/fd");
+    open.expect("`/proc` is mounted").count()
 }

@@ -73,7 +73,7 @@ impl Pipe {
         self.is_reset.store(true, Relaxed);
     }
 
-    fn check(&self) -> io::Result<()> {
+    fn check_reset(&self) -> io::Result<()> {
         if self.is_reset.load(Relaxed) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -96,12 +96,12 @@ pub(super) fn reset<S: 'static>(mut stream: S) {
         // It fails on a socket that was reset already.
         stream.set_zero_linger().ok();
     } else {
-        let is_reset = is_reset_inside::<Pipe>(any)
-            || is_reset_inside::<TcpStream>(any)
-            || is_reset_inside::<Faulty<Pipe>>(any)
-            || is_reset_inside::<Faulty<TcpStream>>(any)
-            || is_reset_inside::<Faulty<Faulty<Pipe>>>(any)
-            || is_reset_inside::<Faulty<Faulty<TcpStream>>>(any);
+        let is_reset = reset_inside::<Pipe>(any)
+            || reset_inside::<TcpStream>(any)
+            || reset_inside::<Faulty<Pipe>>(any)
+            || reset_inside::<Faulty<TcpStream>>(any)
+            || reset_inside::<Faulty<Faulty<Pipe>>>(any)
+            || reset_inside::<Faulty<Faulty<TcpStream>>>(any);
         let name = type_name::<S>();
         assert!(
             is_reset,
@@ -110,8 +110,8 @@ pub(super) fn reset<S: 'static>(mut stream: S) {
     }
 }
 
-/// Resets the stream in a [`FaultyStream`]. Returns whether `any` is one.
-fn is_reset_inside<S: 'static>(any: &mut dyn Any) -> bool {
+/// Resets the stream in a [`FaultyStream`]. Returns `true` if `any` is one.
+fn reset_inside<S: 'static>(any: &mut dyn Any) -> bool {
     let faulty = any.downcast_mut::<FaultyStream<S>>();
     let is_faulty = faulty.is_some();
     // One that was cut has none any more.
@@ -126,7 +126,7 @@ impl AsyncRead for Pipe {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -137,17 +137,17 @@ impl AsyncWrite for Pipe {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -241,12 +241,16 @@ impl Script {
                     let done = timeout(self.limit, step.run(&mut stream, &mut received)).await;
                     match done {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => {
-                            place.fails(&format!("{error}\n{}", step.told(&received)))
-                        }
+                        Ok(Err(error)) => place.fails(&format!(
+                            "{error}\n{}",
+                            step.expected_and_received(&received)
+                        )),
                         Err(_) => {
                             let limit = self.limit;
-                            place.fails(&format!("it took {limit:?}\n{}", step.told(&received)));
+                            place.fails(&format!(
+                                "it took {limit:?}\n{}",
+                                step.expected_and_received(&received)
+                            ));
                         }
                     }
                 }
@@ -391,7 +395,7 @@ impl Step {
             Self::ReceiveAny(len) => receive(stream, *len, received, |_| true).await?,
             Self::ReceiveEof => {
                 if stream.read_buf(received).await? > 0 {
-                    return Err(StepFailure::Other);
+                    return Err(StepFailure::Unexpected);
                 }
             }
             Self::ShutDown => stream.shutdown().await?,
@@ -401,7 +405,7 @@ impl Step {
     }
 
     /// Returns what was expected, beside what came.
-    fn told(&self, received: &[u8]) -> String {
+    fn expected_and_received(&self, received: &[u8]) -> String {
         let expected = match self {
             Self::Send(bytes) | Self::SendBytewise(bytes) | Self::SendAndShutDown(bytes) => {
                 return format!("to send: `{}`", bytes.escape_ascii());
@@ -429,7 +433,7 @@ impl Step {
 /// Why a step has failed.
 enum StepFailure {
     Ended,
-    Other,
+    Unexpected,
     Io(io::Error),
 }
 
@@ -443,7 +447,7 @@ impl fmt::Display for StepFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("the connection has ended"),
-            Self::Other => f.write_str("something else has come"),
+            Self::Unexpected => f.write_str("something else has come"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -470,7 +474,7 @@ async fn receive<S: AsyncRead + Unpin>(
             return Err(StepFailure::Ended);
         }
         if !expected(received) {
-            return Err(StepFailure::Other);
+            return Err(StepFailure::Unexpected);
         }
     }
     Ok(())

@@ -78,7 +78,7 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 #[must_use = "it does nothing until `check` is called"]
 pub struct WireTest {
     greeting: Vec<u8>,
-    list: Vec<Exchange>,
+    exchanges: Vec<Exchange>,
     executed: Option<Counter>,
     counts: Vec<(&'static str, Counter)>,
     /// Whether the server must end connections whose peers do nothing.
@@ -98,7 +98,7 @@ impl WireTest {
     pub const fn new() -> Self {
         Self {
             greeting: Vec::new(),
-            list: Vec::new(),
+            exchanges: Vec::new(),
             executed: None,
             counts: Vec::new(),
             has_limits: true,
@@ -114,7 +114,7 @@ impl WireTest {
     /// Adds an exchange. They are made in this order on each connection.
     #[track_caller]
     pub fn exchange(mut self, request: impl AsRef<[u8]>, reply: impl AsRef<[u8]>) -> Self {
-        self.list.push(Exchange {
+        self.exchanges.push(Exchange {
             request: request.as_ref().to_vec(),
             reply: reply.as_ref().to_vec(),
             line: Location::caller(),
@@ -149,7 +149,7 @@ impl WireTest {
     where
         F: Future + Send + 'static,
     {
-        assert!(!self.list.is_empty(), "no exchange is listed");
+        assert!(!self.exchanges.is_empty(), "no exchange is listed");
         let max_polls = MAX_POLLS + MAX_POLLS_PER_BYTE * self.len();
         let serve: Serve<'_> = &|stream| {
             Box::pin(Bounded {
@@ -162,11 +162,13 @@ impl WireTest {
         let in_turn = self.in_turn("one by one");
         let at_once = self.at_once("all at once");
         let with_end = self.with_end("all at once, and the end");
-        let alone = self.play(serve, &in_turn);
-        self.play(serve, &self.by_byte("byte by byte"));
-        self.play(serve, &at_once);
-        self.play(serve, &with_end);
-        self.through_one_byte(serve);
+        let through_one_byte = self.at_the_same_time("through a pipe of one byte");
+        let pipe_len = self.pipe_len();
+        let alone = self.play(serve, &in_turn, pipe_len);
+        self.play(serve, &self.by_byte("byte by byte"), pipe_len);
+        self.play(serve, &at_once, pipe_len);
+        self.play(serve, &with_end, pipe_len);
+        self.play(serve, &through_one_byte, 1);
         self.in_pieces(serve, &[in_turn, at_once, with_end]);
         self.cut_requests(serve);
         self.cut_replies(serve);
@@ -177,23 +179,15 @@ impl WireTest {
         self.beside(serve, alone);
     }
 
-    /// Plays a script that makes all exchanges. Returns how long that takes.
-    fn play(&self, serve: Serve<'_>, script: &Script) -> Duration {
-        self.run(serve, self.case(script.name()), async |stream| {
-            script.clone().play(stream).await;
-        })
-    }
-
-    /// Sends and receives through a pipe that holds one byte.
-    fn through_one_byte(&self, serve: Serve<'_>) {
-        let script = self.at_the_same_time("through a pipe of one byte");
+    /// Plays a script that makes all exchanges, through a pipe of this length. Returns how long that takes.
+    fn play(&self, serve: Serve<'_>, script: &Script, pipe_len: usize) -> Duration {
         let case = Case {
-            pipe_len: 1,
+            pipe_len,
             ..self.case(script.name())
         };
         self.run(serve, case, async |stream| {
             script.clone().play(stream).await;
-        });
+        })
     }
 
     /// Tries random pieces.
@@ -217,7 +211,7 @@ impl WireTest {
             let replies = self.replies(complete);
             for cut in Cut::ALL {
                 let name = format!("{cut:?} after {len} bytes of the requests");
-                let (script, sent) = (silent(&name), &requests[..len]);
+                let (script, sent) = (empty_script(&name), &requests[..len]);
                 let (script, least) = match cut {
                     Cut::Close => (script.send(sent).close(), 0),
                     Cut::Reset => (script.send(sent).reset(), 0),
@@ -242,7 +236,7 @@ impl WireTest {
                     if let Some(stream) = script.play(stream).await
                         && must_end
                     {
-                        is_closed(&name, stream).await;
+                        assert_closed(&name, stream).await;
                     }
                 });
             }
@@ -251,11 +245,11 @@ impl WireTest {
 
     /// Closes and resets the connection at each byte of the replies.
     fn cut_replies(&self, serve: Serve<'_>) {
-        let count = self.list.len();
+        let count = self.exchanges.len();
         for len in 0..=self.replies(count).len() {
             for cut in [Cut::Close, Cut::Reset] {
                 let name = format!("{cut:?} after {len} bytes of the replies");
-                let script = silent(&name).send(self.requests()).receive_any(len);
+                let script = empty_script(&name).send(self.requests()).receive_any(len);
                 let script = match cut {
                     Cut::Reset => script.reset(),
                     _ => script.close(),
@@ -304,7 +298,7 @@ impl WireTest {
         self.run(serve, case, async |mut stream| {
             // A server with a greeting may not even read.
             let written = timeout(2 * LIMIT, async {
-                stream.write_all(&self.list[0].request).await?;
+                stream.write_all(&self.exchanges[0].request).await?;
                 sleep(LIMIT).await;
                 stream.write_all(b"\n").await
             });
@@ -321,8 +315,8 @@ impl WireTest {
     /// does alone.
     fn beside(&self, serve: Serve<'_>, alone: Duration) {
         let name = "beside a connection in the middle of a request";
-        let request = &self.list[0].request;
-        let half = silent(name).send(&request[..request.len() / 2]);
+        let request = &self.exchanges[0].request;
+        let half = empty_script(name).send(&request[..request.len() / 2]);
         self.run(serve, self.case(name), async |stream| {
             let (other, far) = pipe(self.pipe_len());
             let other_server = tokio::spawn(serve(far));
@@ -330,13 +324,13 @@ impl WireTest {
             let script = self.in_turn(name).within(alone + TOLERANCE);
             script.play(stream).await;
             drop(other);
-            ended(name, other_server).await;
+            assert_ended(name, other_server).await;
         });
     }
 
     /// Returns the case in which all requests are executed.
     fn case<'a>(&self, name: &'a str) -> Case<'a> {
-        let count = self.list.len();
+        let count = self.exchanges.len();
         Case {
             name,
             pipe_len: self.pipe_len(),
@@ -360,7 +354,7 @@ impl WireTest {
             let begun = Instant::now();
             peer(near).await;
             let taken = begun.elapsed();
-            ended(name, server).await;
+            assert_ended(name, server).await;
             // What it has spawned ends when it runs next.
             sleep(LIMIT).await;
             let tasks = Handle::current().metrics().num_alive_tasks();
@@ -387,8 +381,6 @@ impl WireTest {
             let script = script.at(exchange.line).send(&exchange.request);
             script.at(exchange.line).receive(&exchange.reply)
         })
-        .shut_down()
-        .receive_eof()
     }
 
     /// Receives each reply while its request is sent.
@@ -397,8 +389,6 @@ impl WireTest {
             let script = script.at(exchange.line);
             script.send_and_receive(&exchange.request, &exchange.reply)
         })
-        .shut_down()
-        .receive_eof()
     }
 
     fn by_byte(&self, name: &str) -> Script {
@@ -406,14 +396,12 @@ impl WireTest {
             let script = script.at(exchange.line).send_bytewise(&exchange.request);
             script.at(exchange.line).receive(&exchange.reply)
         })
-        .shut_down()
-        .receive_eof()
     }
 
     fn at_once(&self, name: &str) -> Script {
-        let script = silent(name).send(self.requests());
+        let script = empty_script(name).send(self.requests());
         let script = script.receive(&self.greeting);
-        let script = self.list.iter().fold(script, |script, exchange| {
+        let script = self.exchanges.iter().fold(script, |script, exchange| {
             script.at(exchange.line).receive(&exchange.reply)
         });
         script.shut_down().receive_eof()
@@ -421,17 +409,21 @@ impl WireTest {
 
     /// Sends the end of the sending half together with all requests.
     fn with_end(&self, name: &str) -> Script {
-        let script = silent(name).send_and_shut_down(&self.requests());
-        script.receive(self.replies(self.list.len())).receive_eof()
+        let script = empty_script(name).send_and_shut_down(&self.requests());
+        script
+            .receive(self.replies(self.exchanges.len()))
+            .receive_eof()
     }
 
+    /// Makes each exchange in one way, and ends.
     fn script(&self, name: &str, step: impl Fn(Script, &Exchange) -> Script) -> Script {
-        self.list.iter().fold(self.opened(name), step)
+        let script = self.exchanges.iter().fold(self.opened(name), step);
+        script.shut_down().receive_eof()
     }
 
     /// Receives the greeting.
     fn opened(&self, name: &str) -> Script {
-        let script = silent(name);
+        let script = empty_script(name);
         if self.greeting.is_empty() {
             script
         } else {
@@ -441,7 +433,7 @@ impl WireTest {
 
     /// Returns the number of bytes of a connection.
     fn len(&self) -> usize {
-        self.requests().len() + self.replies(self.list.len()).len()
+        self.requests().len() + self.replies(self.exchanges.len()).len()
     }
 
     /// Returns the length of a pipe in which all of a connection has room, so that nothing needs to be read before.
@@ -451,20 +443,20 @@ impl WireTest {
 
     /// Returns all requests.
     fn requests(&self) -> Vec<u8> {
-        let requests = self.list.iter().flat_map(|it| &it.request);
+        let requests = self.exchanges.iter().flat_map(|it| &it.request);
         requests.copied().collect()
     }
 
     /// Returns the greeting and the replies to the first requests.
     fn replies(&self, count: usize) -> Vec<u8> {
-        let replies = self.list.iter().take(count);
+        let replies = self.exchanges.iter().take(count);
         let replies = replies.flat_map(|it| &it.reply);
         self.greeting.iter().chain(replies).copied().collect()
     }
 
     /// Returns how many requests are complete in the first `len` bytes, and whether these are all of the bytes.
     fn complete(&self, len: usize) -> (usize, bool) {
-        let ends = self.list.iter().scan(0, |end, exchange| {
+        let ends = self.exchanges.iter().scan(0, |end, exchange| {
             *end += exchange.request.len();
             Some(*end)
         });
@@ -482,7 +474,7 @@ impl Default for WireTest {
 impl fmt::Debug for WireTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WireTest")
-            .field("exchanges", &self.list.len())
+            .field("exchanges", &self.exchanges.len())
             .finish_non_exhaustive()
     }
 }
@@ -500,12 +492,12 @@ struct Case<'a> {
 type Serve<'a> = &'a dyn Fn(Pipe) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Creates a script without steps. Each may take as long as a server may wait.
-fn silent(name: &str) -> Script {
+fn empty_script(name: &str) -> Script {
     Script::new().within(LIMIT).named(name)
 }
 
 /// Waits until the server has ended.
-async fn ended(name: &str, server: JoinHandle<()>) {
+async fn assert_ended(name: &str, server: JoinHandle<()>) {
     let Ok(result) = timeout(LIMIT, server).await else {
         panic!("{name}: the server has not ended within {LIMIT:?}");
     };
@@ -516,7 +508,7 @@ async fn ended(name: &str, server: JoinHandle<()>) {
 }
 
 /// Waits until the server ends the connection, as a reset or not.
-async fn is_closed(name: &str, mut stream: Pipe) {
+async fn assert_closed(name: &str, mut stream: Pipe) {
     let mut rest = Vec::new();
     let closed = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
     assert!(

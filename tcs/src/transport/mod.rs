@@ -84,6 +84,7 @@ mod unix;
 #[cfg(unix)]
 mod unregistered;
 
+pub use address::Address;
 #[cfg(feature = "tls")]
 pub use client_tls::ClientTls;
 pub use handshake::Handshake;
@@ -102,7 +103,6 @@ pub use tls::{Tls, TlsInfo};
 #[cfg(unix)]
 pub use unix::UnixSocketListener;
 
-pub use address::Address;
 pub(crate) use handshake::DynHandshake;
 pub(crate) use over_tls::{StartedTls, explain_if_tls, is_over_tls};
 pub(crate) use stream::close;

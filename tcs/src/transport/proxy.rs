@@ -126,7 +126,7 @@ impl Handshake for ProxyHeader {
                 "a PROXY header is expected, and the peer is not a trusted balancer",
             ));
         }
-        let bytes = read_header(&mut stream).await.map_err(cut)?;
+        let bytes = read_header(&mut stream).await.map_err(explain_eof)?;
         let parsed = Header::parse(&bytes, ParseConfig::default());
         let (header, _) = parsed.map_err(|_| invalid("the PROXY header is malformed"))?;
         if let Some(addresses) = header.proxied_address() {
@@ -233,7 +233,7 @@ fn is_port(word: Option<&[u8]>) -> bool {
 }
 
 /// Says what it means that the stream has ended.
-fn cut(error: io::Error) -> io::Error {
+fn explain_eof(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(
             error.kind(),

@@ -1,5 +1,7 @@
 //! Several listeners of one server share its limits, its drain and its report.
 
+#[cfg(unix)]
+use std::os::fd::AsFd as _;
 use std::{
     io::{self, ErrorKind as IoErrorKind},
     sync::{
@@ -319,6 +321,21 @@ async fn listener_that_says_that_it_is_not_connected_has_failed() {
     let source = std::error::Error::source(&error).expect("the reason");
     assert_eq!(source.to_string(), "gone");
     assert_eq!(log.with("a listener has failed").len(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn server_ends_when_its_socket_does_not_listen_any_more() {
+    let listener = within(TcpListener::bind("127.0.0.1:0")).await;
+    let listener = listener.expect("a free port");
+    let descriptor = listener.as_fd().try_clone_to_owned();
+    let server = server(&gate()).listener(listener);
+    // After shutdown(2), accept(2) fails with EINVAL.
+    std::net::TcpStream::from(descriptor.expect("descriptors are left"))
+        .shutdown(std::net::Shutdown::Both)
+        .expect("Linux shuts down listeners as well");
+    let error = within(server.listen()).await.expect_err("it cannot accept");
+    assert_eq!(error.kind(), ErrorKind::Accept);
 }
 
 /// Returns an error without a number, and keeps when it was asked.
