@@ -446,14 +446,13 @@ impl<'a> ServerExpansion<'a> {
         let path = self.model.options.reject_with.as_ref()?;
         let span = start_of(path);
         let private = self.model.options.library.private(span);
-        let words = quote_spanned!(span=> words(rejection));
+        let words = quote_spanned!(span=> #private::in_words(#path, rejection));
         let message = encoder(&self.model.options.library, path, &words);
         Some(quote_spanned! {span=>
             fn reject_with<'exchange>(
                 &'exchange self,
                 rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#message)
             }
         })
