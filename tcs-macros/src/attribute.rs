@@ -20,7 +20,7 @@ const EDITOR: &str = "RUST_ANALYZER_INTERNALS_DO_NOT_USE";
 ///
 /// The item is kept whatever the errors, and once its name is known, so is the type. Otherwise an error in one
 /// place would be one at every use.
-pub(crate) fn expand(side: Side, options: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
     // the function.

@@ -25,16 +25,16 @@ mod tests;
 
 use proc_macro::TokenStream;
 
-use crate::{attribute::expand, options::Side};
+use crate::{attribute::expand_attribute, options::Side};
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
 pub fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Server, options.into(), item.into()).into()
+    expand_attribute(Side::Server, options.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
 pub fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Client, options.into(), item.into()).into()
+    expand_attribute(Side::Client, options.into(), item.into()).into()
 }

@@ -5,14 +5,14 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{expand, options::Side};
+use crate::{attribute::expand_attribute, options::Side};
 
 fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Server, options, item)
+    expand_attribute(Side::Server, options, item)
 }
 
 fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Side::Client, options, item)
+    expand_attribute(Side::Client, options, item)
 }
 
 /// Options, and the item under them.
@@ -262,7 +262,7 @@ fn word_that_is_not_known_is_in_a_path_for_editors() {
         ),
         (Side::Server, "format = Json", "fn f(a: u8) {}", &[]),
     ] {
-        let output = expand(side, tokens(options), tokens(item)).to_string();
+        let output = expand_attribute(side, tokens(options), tokens(item)).to_string();
         let mut rest = output.replace(' ', "");
         // They come first, whatever the item is.
         for path in paths {
@@ -345,7 +345,7 @@ fn what_does_not_parse_is_one_error() {
             "fn f(r: u8, a: Vec<>>) {}",
         ),
     ] {
-        let output = expand(side, tokens(options), tokens(item)).to_string();
+        let output = expand_attribute(side, tokens(options), tokens(item)).to_string();
         // Each parameter that does not parse is an error of its own.
         let wrong = item.matches("impl").count().max(1);
         assert_eq!(
@@ -385,7 +385,7 @@ fn request_is_not_missing_beside_a_parameter_that_is_half_typed() {
         (Side::Server, "", "fn f(#[state] b: &u8, a) {}"),
         (Side::Client, "request = 1", "fn f(a) {}"),
     ] {
-        let output = expand(side, tokens(options), tokens(item)).to_string();
+        let output = expand_attribute(side, tokens(options), tokens(item)).to_string();
         assert!(!output.contains("compile_error"), "{item}: {output}");
     }
     let missing = server_protocol(TokenStream::new(), tokens("fn f(#[state] b: &u8) {}"));
@@ -515,6 +515,73 @@ fn name_of_a_generated_type_is_refused_where_it_means_one() {
                 assert!(output.contains(error), "{operation}: {error}: {output}");
             }
         }
+    }
+}
+
+#[test]
+fn handle_is_named_after_its_protocol() {
+    for (items, wrong) in [
+        ("pub fn follow(push: Push<Protocol>) {}", 0),
+        ("pub fn follow(push: Push<Follow>) {}", 1),
+        ("pub fn follow(push: Push<M>) {}", 1),
+        ("pub fn follow(push: Push<&str>) {}", 1),
+        ("pub fn follow(push: Push<follow>) {}", 1),
+        ("pub fn f(#[state] all: &Mutex<Vec<PushGroup<M>>>) {}", 1),
+        ("pub fn f() {} fn helper(all: &PushGroup<M>) {}", 1),
+        // Another protocol.
+        (
+            "use super::Follow; pub fn follow(#[state] all: &PushGroup<Follow>) {}",
+            0,
+        ),
+        (
+            "use super::*; pub fn follow(#[state] all: &PushGroup<Follow>) {}",
+            0,
+        ),
+        (
+            "pub fn follow(#[state] all: &PushGroup<super::Follow>) {}",
+            0,
+        ),
+        (
+            "#[replies(u8)] pub async fn rows(out: Replies<'_, Rows>) {}",
+            0,
+        ),
+        (
+            "#[replies(u8)] pub async fn rows(out: Replies<'_, u8>) {}",
+            1,
+        ),
+        (
+            "#[replies(u8)] pub async fn rows(out: Replies<'_, Protocol>) {}",
+            1,
+        ),
+    ] {
+        let module = tokens(&format!("mod m {{ {items} }}"));
+        let output = server_protocol(tokens("format = Json, push = &str"), module).to_string();
+        let found = output.matches("compile_error").count();
+        assert_eq!(found, wrong, "{items}: {output}");
+        assert_eq!(output.matches("is named after").count(), wrong, "{output}");
+    }
+}
+
+#[test]
+fn type_named_like_a_generated_one_is_refused_once() {
+    for (items, found) in [
+        (
+            "enum Reply { Yes } fn yes() -> Reply { Reply::Yes } pub fn f() -> Reply { yes() }",
+            1,
+        ),
+        ("struct Client; trait Protocol {} pub fn f() {}", 2),
+        (
+            "mod inner { pub struct Reply; } pub fn f() -> inner::Reply { inner::Reply }",
+            0,
+        ),
+    ] {
+        let module = tokens(&format!("mod m {{ {items} }}"));
+        let output = server_protocol(tokens("format = Json"), module).to_string();
+        assert_eq!(
+            output.matches("compile_error").count(),
+            found,
+            "{items}: {output}"
+        );
     }
 }
 

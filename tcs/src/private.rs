@@ -32,15 +32,15 @@ pub use crate::{
     macro_support::{
         answer::{Answer, AnyAnswer},
         bounds::{
-            CallsOver, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck, SameFraming,
-            SameSession, SendField, SharedSession, State, UnreadReply, assert_send_field,
-            assert_shared_session, assert_state,
+            CallsOver, ChangedFraming, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck,
+            SameFraming, SameSession, SendField, SharedSession, State, UnreadReply,
+            assert_send_field, assert_shared_session, assert_state,
         },
         options,
         pair::{OtherPair, Pair},
         values::{
             AnyReply, Encoded, FieldReference, FieldValue, Hidden, Reply, Shown, Unknown, Unshown,
-            encoder, send,
+            encoder, in_words, send,
         },
     },
     protocol::{

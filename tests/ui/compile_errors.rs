@@ -150,10 +150,6 @@ fn each_mistake_is_one_error() {
             "rustc says it of the method, of the call and at the `.await`",
         ),
         (
-            "operations_struct_is_generated",
-            "what is generated names its own type of this name",
-        ),
-        (
             "replies_without_encode",
             "rustc says it of the call, of its future and at the `.await`",
         ),

@@ -67,7 +67,8 @@ pub(super) fn call(
             extractions.extend(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
-            quote_spanned!(span=> &mut *#name)
+            let changed = library.item("ChangedFraming", ty);
+            quote_spanned!(span=> <#ty as #changed<Self::Framing>>::changed(&mut *#name))
         }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);

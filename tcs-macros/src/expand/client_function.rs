@@ -68,7 +68,7 @@ impl ClientExpansion<'_> {
         let greeting = options.given(OptionName::Greeting).is_some();
         let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
-        let checks = self.half.map(|_| checks_in_use(options, None));
+        let checks = self.half.map(|_| checks_in_use(options, ty, None));
         let private = options.library.private(span);
         let output = self.client.exchange.output.as_ref();
         let output = or_unknown(output, &options.library, &ty.name);

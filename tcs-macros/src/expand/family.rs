@@ -26,11 +26,12 @@ pub(super) fn implement(
     generics: &Generics,
     format: &TokenStream,
 ) -> TokenStream {
-    let (trait_name, item) = family.kind.names();
+    let words = family.kind.words();
     let message = or_unknown(family.message.as_ref(), library, item_name);
     let span = start_of(&message);
     let (private, allowance) = (library.private(span), allowance(span));
-    let [trait_name, item] = [trait_name, item].map(|name| Ident::new(name, span));
+    let [trait_name, item] =
+        [words.trait_name, words.associated_type].map(|name| Ident::new(name, span));
     let keyword = ident_at(item_name, "impl");
     let (impl_generics, ..) = generics.split_for_impl();
     let predicates = predicates(generics);

@@ -1,13 +1,14 @@
 //! Writes functions and modules as they were, without the helper attributes.
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote};
-use syn::{FnArg, Type, parse_quote};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{FnArg, Lit, Type, parse_quote};
 
 use crate::{
     item::{Function, Module, ModuleItem},
     model::{operation_attrs::is_operation_attr, parameter::is_ours},
     options::{Options, Side},
+    syntax::with_marks,
 };
 
 /// Writes a protocol function.
@@ -61,7 +62,7 @@ pub(super) fn write_module(
     let (keyword, ident) = (&module.keyword, &module.ident);
     let items = match options.side {
         Side::Server => items_at_server(options, module),
-        Side::Client => module.items_at_client(&options.is_push),
+        Side::Client => items_at_client(module, &options.is_push),
     };
     let allowed = (options.side == Side::Client).then(
         || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),
@@ -92,4 +93,51 @@ fn items_at_server(options: &Options, module: &Module) -> TokenStream {
         ModuleItem::Other(item) => item.to_token_stream(),
     });
     items.collect()
+}
+
+/// Writes the items that stay at a client: the types, and the private functions that these or `named` name.
+fn items_at_client(module: &Module, named: &impl ToTokens) -> TokenStream {
+    let (mut kept, mut private) = (TokenStream::new(), Vec::new());
+    for item in &module.items {
+        match item {
+            ModuleItem::Operation(_) => {}
+            ModuleItem::PrivateFunction(function) => private.push(function),
+            ModuleItem::Other(item) => item.to_tokens(&mut kept),
+        }
+    }
+    // A function that stays may name another one.
+    while let Some(position) = private.iter().position(|function| {
+        let is_named = |tokens| mentions(tokens, &function.sig.ident, false);
+        is_named(kept.clone()) || is_named(named.to_token_stream())
+    }) {
+        private.remove(position).to_tokens(&mut kept);
+    }
+    kept
+}
+
+/// Returns the last name of a path, without generic arguments.
+fn path_end(path: &str) -> Option<&str> {
+    path.split("::<").next()?.rsplit("::").next()
+}
+
+/// Returns `true` if tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
+/// be paths, as in `#[serde(default = "function")]`.
+fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
+    with_marks(tokens).into_iter().any(|(token, marks)| {
+        let is_attribute = is_attribute || marks[1] == '#';
+        match (token, marks) {
+            (TokenTree::Group(group), _) => mentions(group.stream(), name, is_attribute),
+            // A field or a method, but not the end of a range, as in `0..count()`.
+            (TokenTree::Ident(_), [before, '.', ..]) if before != '.' => false,
+            // A field, a variable or a parameter, but not the start of a path.
+            (TokenTree::Ident(_), [.., ':', after]) if after != ':' => false,
+            (TokenTree::Ident(word), _) => word == *name,
+            (TokenTree::Literal(literal), _) if is_attribute => match Lit::new(literal) {
+                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
+                Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
+                _ => false,
+            },
+            _ => false,
+        }
+    })
 }

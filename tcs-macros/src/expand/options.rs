@@ -48,7 +48,7 @@ fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -
 /// is written, also if nobody uses it.
 ///
 /// A constant cannot name the parameters of the type. With the checks of what the protocol keeps, it would
-/// repeat an error about the format. Then [`checks_in_use`] are all.
+/// repeat an error about the format. Then [`checks_in_use`] has them.
 pub(super) fn option_checks(
     model: &Model<'_>,
     ty: &ProtocolType<'_>,
@@ -67,9 +67,16 @@ pub(super) fn option_checks(
     Some(quote!(#(const _: () = #checks;)*))
 }
 
-/// Writes the same checks for the body of a method. They are made where a program uses the protocol.
-/// `upload` is what [`upload_of`] returns.
-pub(super) fn checks_in_use(options: &Options, upload: Option<&Ident>) -> TokenStream {
+/// Writes the checks that [`option_checks`] may lack, for the body of a method. They are made where a program uses the
+/// protocol. `upload` is what [`upload_of`] returns.
+pub(super) fn checks_in_use(
+    options: &Options,
+    ty: &ProtocolType<'_>,
+    upload: Option<&Ident>,
+) -> TokenStream {
+    if options.framing.is_some() && param_idents(&ty.generics).is_empty() {
+        return TokenStream::new();
+    }
     let checks = checks(options, upload, &quote!(Self)).into_iter().flatten();
     quote!(#(const { #checks })*)
 }

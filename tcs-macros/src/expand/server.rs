@@ -289,8 +289,10 @@ impl<'a> ServerExpansion<'a> {
 
     fn methods(&self, answer: &TokenStream) -> TokenStream {
         let span = self.span;
-        let half_close = self.model.options.given(OptionName::HalfClose).is_some();
-        let waits = self.server.waits;
+        let half_close = self.model.options.given(OptionName::HalfClose);
+        let ends =
+            half_close.map(|_| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
+        let waits = (!self.server.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
         let is_event = is_event(self.model.options, &quote_spanned!(span=> Self), span);
         let concurrency = self.concurrency();
         let private = &self.private;
@@ -305,11 +307,11 @@ impl<'a> ServerExpansion<'a> {
         let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let checks = checks_in_use(self.model.options, upload_of(self.model));
+        let checks = checks_in_use(self.model.options, &self.server.ty, upload_of(self.model));
         let process_request = self.process_request(Some(&checks), answer);
         quote_spanned! {span=>
-            const ENDS_AT_HALF_CLOSE: bool = #half_close;
-            const WAITS: bool = #waits;
+            #ends
+            #waits
             #is_event
             #framing
             #framing_value
@@ -446,14 +448,13 @@ impl<'a> ServerExpansion<'a> {
         let path = self.model.options.reject_with.as_ref()?;
         let span = start_of(path);
         let private = self.model.options.library.private(span);
-        let words = quote_spanned!(span=> words(rejection));
+        let words = quote_spanned!(span=> #private::in_words(#path, rejection));
         let message = encoder(&self.model.options.library, path, &words);
         Some(quote_spanned! {span=>
             fn reject_with<'exchange>(
                 &'exchange self,
                 rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#message)
             }
         })

@@ -12,7 +12,7 @@ use syn::{
 
 pub(crate) use self::{
     function::Function,
-    module::{Module, ModuleItem},
+    module::{GENERATED, Module, ModuleItem},
 };
 use crate::{errors::Errors, options::Side, syntax::fork_at_keyword};
 

@@ -1,10 +1,10 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
-use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use quote::format_ident;
 use syn::{
-    Attribute, Error, Item, Lit, Result, Token, Visibility, braced,
-    parse::{ParseStream, discouraged::Speculative as _},
+    Attribute, Error, Item, Result, Token, Visibility, braced,
+    parse::{ParseStream, Parser as _, discouraged::Speculative as _},
     parse_quote, token,
     visit_mut::VisitMut as _,
 };
@@ -12,8 +12,11 @@ use syn::{
 use super::Function;
 use crate::{
     errors::Errors,
-    syntax::{IntoModule, at_item, with_marks},
+    syntax::{IntoModule, at_item, is_one_of},
 };
+
+/// The names of the types that are generated in a module.
+pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
 /// A module as it was written.
 pub(crate) struct Module {
@@ -50,10 +53,18 @@ impl Module {
         let content;
         braced!(content in input);
         let inner = content.call(Attribute::parse_inner)?;
-        let mut items = Vec::new();
-        while !content.is_empty() {
-            items.push(ModuleItem::parse(&content, errors));
-        }
+        let clashing = find_clashing(content.fork().parse()?);
+        let items = if clashing.is_empty() {
+            parse_items(&content, errors)
+        } else {
+            let help = "is the generated type here: rename this one, or declare it outside";
+            for name in &clashing {
+                errors.at(name, format_args!("`{name}` {help}"));
+            }
+            // Under another name, it is no further errors.
+            let renamed = renamed(content.parse()?, &clashing);
+            (|input: ParseStream<'_>| Ok(parse_items(input, errors))).parse2(renamed)?
+        };
         Ok(Self {
             attrs,
             vis,
@@ -82,26 +93,6 @@ impl Module {
         })
     }
 
-    /// Returns the items that stay at a client: the types, and the private functions that these or `named` name.
-    pub(crate) fn items_at_client(&self, named: &impl ToTokens) -> TokenStream {
-        let (mut kept, mut private) = (TokenStream::new(), Vec::new());
-        for item in &self.items {
-            match item {
-                ModuleItem::Operation(_) => {}
-                ModuleItem::PrivateFunction(function) => private.push(function),
-                ModuleItem::Other(item) => item.to_tokens(&mut kept),
-            }
-        }
-        // A function that stays may name another one.
-        while let Some(position) = private.iter().position(|function| {
-            let is_named = |tokens| mentions(tokens, &function.sig.ident, false);
-            is_named(kept.clone()) || is_named(named.to_token_stream())
-        }) {
-            private.remove(position).to_tokens(&mut kept);
-        }
-        kept
-    }
-
     /// Returns the visibility of the module, as an item inside of the module writes it.
     pub(crate) fn vis_inside(&self) -> Visibility {
         let mut vis = self.vis.clone();
@@ -116,6 +107,43 @@ impl Module {
         }
         vis
     }
+}
+
+fn parse_items(input: ParseStream<'_>, errors: &mut Errors) -> Vec<ModuleItem> {
+    let mut items = Vec::new();
+    while !input.is_empty() {
+        items.push(ModuleItem::parse(input, errors));
+    }
+    items
+}
+
+/// Returns the names of the types in a module that are those of generated ones.
+fn find_clashing(body: TokenStream) -> Vec<Ident> {
+    let tokens: Vec<_> = body.into_iter().collect();
+    let declared = tokens.windows(2).filter_map(|pair| match pair {
+        [TokenTree::Ident(keyword), TokenTree::Ident(name)]
+            if is_one_of(keyword, &["enum", "struct", "trait", "type", "union"]) =>
+        {
+            Some(name.clone())
+        }
+        _ => None,
+    });
+    declared.filter(|name| is_one_of(name, GENERATED)).collect()
+}
+
+fn renamed(tokens: TokenStream, names: &[Ident]) -> TokenStream {
+    let renamed = tokens.into_iter().map(|token| match token {
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), renamed(group.stream(), names));
+            inner.set_span(group.span());
+            inner.into()
+        }
+        TokenTree::Ident(word) if names.contains(&word) => {
+            format_ident!("__{word}", span = word.span()).into()
+        }
+        token => token,
+    });
+    renamed.collect()
 }
 
 impl ModuleItem {
@@ -157,31 +185,4 @@ fn skip_item(input: ParseStream<'_>) -> TokenStream {
         }
     }
     skipped
-}
-
-/// Returns the last name of a path, without generic arguments.
-fn path_end(path: &str) -> Option<&str> {
-    path.split("::<").next()?.rsplit("::").next()
-}
-
-/// Returns `true` if tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
-/// be paths, as in `#[serde(default = "function")]`.
-fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
-    with_marks(tokens).into_iter().any(|(token, marks)| {
-        let is_attribute = is_attribute || marks[1] == '#';
-        match (token, marks) {
-            (TokenTree::Group(group), _) => mentions(group.stream(), name, is_attribute),
-            // A field or a method, but not the end of a range, as in `0..count()`.
-            (TokenTree::Ident(_), [before, '.', ..]) if before != '.' => false,
-            // A field, a variable or a parameter, but not the start of a path.
-            (TokenTree::Ident(_), [.., ':', after]) if after != ':' => false,
-            (TokenTree::Ident(word), _) => word == *name,
-            (TokenTree::Literal(literal), _) if is_attribute => match Lit::new(literal) {
-                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
-                Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
-                _ => false,
-            },
-            _ => false,
-        }
-    })
 }

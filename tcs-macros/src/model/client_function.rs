@@ -69,9 +69,15 @@ impl<'a> ClientFunction<'a> {
                     None => "one half is missing: write `request = …`, or `reply = Type`",
                 };
                 errors.at(second.unwrap_or(&function.sig.ident), help);
-                // The type has the fields that it has in either half, so that its `new` can be called.
-                fields.add_parameters(function, 1, errors);
-                Exchange::default()
+                let returns = !matches!(function.sig.output, ReturnType::Default);
+                if given.is_none() && !returns {
+                    // A request is returned, so it processes the reply.
+                    resolve_process_reply(options, function, &mut fields, errors)
+                } else {
+                    // The type has the fields that it has in either half, so that its `new` can be called.
+                    fields.add_parameters(function, 1, errors);
+                    Exchange::default()
+                }
             }
         };
         let Fields {

@@ -29,40 +29,66 @@ pub(crate) struct Family {
     pub(crate) is_push: Option<Path>,
 }
 
+/// What is called how for one kind of messages.
+pub(crate) struct FamilyWords {
+    /// What a function takes to send or receive them, and the other types that are named after the protocol.
+    pub(crate) handles: &'static [&'static str],
+    /// The option that gives their type, and the attribute of an operation.
+    pub(crate) option: OptionName,
+    pub(crate) option_text: &'static str,
+    pub(crate) example: &'static str,
+    /// The trait of the library, and its associated type.
+    pub(crate) trait_name: &'static str,
+    pub(crate) associated_type: &'static str,
+    /// What they are called in errors.
+    pub(crate) one: &'static str,
+    pub(crate) many: &'static str,
+}
+
 impl FamilyKind {
-    const ALL: [Self; 3] = [Self::Pushes, Self::Streams, Self::Receives];
+    pub(super) const ALL: [Self; 3] = [Self::Pushes, Self::Streams, Self::Receives];
 
-    /// Returns the names of the trait of the library, and of its associated type.
-    pub(crate) const fn names(self) -> (&'static str, &'static str) {
+    pub(crate) const fn words(self) -> FamilyWords {
         match self {
-            Self::Pushes => ("Pushes", "Event"),
-            Self::Streams => ("Streams", "Item"),
-            Self::Receives => ("Receives", "Chunk"),
+            Self::Pushes => FamilyWords {
+                handles: &["Push", "PushGroup", "PushGroups"],
+                option: OptionName::Push,
+                option_text: "push",
+                example: "Event<'_>",
+                trait_name: "Pushes",
+                associated_type: "Event",
+                one: "an event",
+                many: "events",
+            },
+            Self::Streams => FamilyWords {
+                handles: &["Replies"],
+                option: OptionName::Replies,
+                option_text: "replies",
+                example: "Row<'_>",
+                trait_name: "Streams",
+                associated_type: "Item",
+                one: "an item",
+                many: "items",
+            },
+            Self::Receives => FamilyWords {
+                handles: &["Requests"],
+                option: OptionName::Requests,
+                option_text: "requests",
+                example: "Chunk<'_>",
+                trait_name: "Receives",
+                associated_type: "Chunk",
+                one: "a chunk",
+                many: "chunks",
+            },
         }
     }
 
-    const fn option(self) -> OptionName {
+    /// Returns the type that the options give.
+    pub(super) const fn written(self, options: &Options) -> Option<&Type> {
         match self {
-            Self::Pushes => OptionName::Push,
-            Self::Streams => OptionName::Replies,
-            Self::Receives => OptionName::Requests,
-        }
-    }
-
-    /// Returns the name of the attribute of an operation, what its messages are called, and the example of their type.
-    pub(super) const fn of_operation(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::Receives => ("requests", "chunks", "Chunk<'_>"),
-            Self::Pushes | Self::Streams => ("replies", "items", "Row<'_>"),
-        }
-    }
-
-    /// Returns what a message is called in errors.
-    const fn what(self) -> &'static str {
-        match self {
-            Self::Pushes => "an event",
-            Self::Streams => "an item",
-            Self::Receives => "a chunk",
+            Self::Pushes => options.push.as_ref(),
+            Self::Streams => options.replies.as_ref(),
+            Self::Receives => options.requests.as_ref(),
         }
     }
 }
@@ -93,16 +119,12 @@ impl Family {
     }
 
     fn of_option(kind: FamilyKind, options: &Options, errors: &mut Errors) -> Option<Self> {
-        options.given(kind.option())?;
-        let written = match kind {
-            FamilyKind::Pushes => &options.push,
-            FamilyKind::Streams => &options.replies,
-            FamilyKind::Receives => &options.requests,
-        };
+        options.given(kind.words().option)?;
+        let written = kind.written(options);
         let is_push = options.is_push.clone();
         Some(Self {
             kind,
-            message: written.as_ref().and_then(|ty| resolve(kind, ty, errors)),
+            message: written.and_then(|ty| resolve(kind, ty, errors)),
             is_push: is_push.filter(|_| kind == FamilyKind::Pushes),
         })
     }
@@ -120,7 +142,7 @@ fn check_is_push(options: &Options, errors: &mut Errors) {
 
 /// Returns the type of a message, unless no message can be of it.
 fn resolve(kind: FamilyKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
-    let what = kind.what();
+    let what = kind.words().one;
     let inner = bare(ty);
     if is_unsized(inner) {
         errors.at(

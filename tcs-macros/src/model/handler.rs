@@ -15,7 +15,7 @@ use crate::{
     item::Function,
     options::{Options, Side},
     syntax::{
-        bare, find_impl, is_unsized,
+        bare, find_impl, is_named, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
         path_starts,
     },
@@ -179,21 +179,20 @@ impl Parameters {
                 {
                     parameters.0.extend(guessed_state(parameter));
                 }
+                Role::Plain if is_value(&parameter.ty) => {
+                    let help = "put this first, or both into one tuple";
+                    let state = "or write `#[state]` or `#[session]` before this one";
+                    let message =
+                        format_args!("the request is one parameter, the first: {help},\n{state}");
+                    errors.at(&parameter.ty, message);
+                    // The first one may not be a message either.
+                    request = None;
+                }
                 role => parameters.resolve_one(role, parameter, errors),
             }
         }
         if !has_request && !function.lacks_parameter {
-            if function.sig.ident == "main" {
-                let help = "put the attribute before the function that answers requests";
-                errors.at(
-                    &function.sig.ident,
-                    format_args!("`main` is the program: {help}"),
-                );
-            } else {
-                let message =
-                    "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
-                errors.at_span(function.sig.paren_token.span.join(), message);
-            }
+            report_no_request(function, errors);
         }
         (parameters, request)
     }
@@ -281,6 +280,30 @@ impl Parameters {
             ty,
             mutability,
         })
+    }
+}
+
+fn report_no_request(function: &Function, errors: &mut Errors) {
+    if function.sig.ident == "main" {
+        let help = "put the attribute before the function that answers requests";
+        let message = format_args!("`main` is the program: {help}");
+        errors.at(&function.sig.ident, message);
+    } else {
+        let message =
+            "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
+        errors.at_span(function.sig.paren_token.span.join(), message);
+    }
+}
+
+/// Returns `true` if a type is one of text or a number, which a message can be, but nothing that is known of a
+/// connection.
+fn is_value(ty: &Type) -> bool {
+    const VALUES: &str =
+        "bool char f32 f64 i8 i16 i32 i64 i128 isize str String u8 u16 u32 u64 u128 usize";
+    match bare(ty) {
+        Type::Reference(reference) => is_value(&reference.elem),
+        Type::Slice(slice) => is_value(&slice.elem),
+        ty => VALUES.split(' ').any(|value| is_named(ty, value)),
     }
 }
 

@@ -1,93 +1,83 @@
-//! Parameters that need an option.
+//! Checks the handles in parameters, such as `Push<Chat>`: each is named after its protocol, and needs an option.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{
-    GenericArgument, PathArguments, PathSegment, Type, TypePath,
+    PathSegment, Type,
     ext::IdentExt as _,
     parse_quote,
-    spanned::Spanned as _,
     visit_mut::{self, VisitMut},
 };
 
-use super::operation_attrs::is_operation_attr_of;
+use super::{
+    family::{FamilyKind, FamilyWords},
+    operation_attrs::{is_operation_attr_of, written_family},
+    parameter::is_ours,
+};
 use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
-    options::{OptionName, Options, Side},
-    syntax::{bare, is_named, is_one_of, upper_camel},
+    options::{Options, Side},
+    syntax::{bare, is_named, is_one_of, last_argument_mut, same_tokens, upper_camel},
 };
 
-/// The handles of the library, each with its option, what it takes, and an example.
-const HANDLES: [(&str, OptionName, &str, &str, &str); 3] = [
-    ("Push", OptionName::Push, "push", "events", "Event<'_>"),
-    (
-        "Replies",
-        OptionName::Replies,
-        "replies",
-        "items",
-        "Row<'_>",
-    ),
-    (
-        "Requests",
-        OptionName::Requests,
-        "requests",
-        "chunks",
-        "Chunk<'_>",
-    ),
-];
-
-/// Reports the handles in the parameters of functions whose option is missing.
+/// Reports the handles in the parameters of functions that are named after something else, and those whose option is
+/// missing.
 ///
-/// Such a function gets another body, unless an editor completes in it: rustc would report each use of the handle as
-/// well.
+/// A wrong name is corrected, and a function without an option gets another body, unless an editor completes in it:
+/// rustc would report each use of the handle as well.
 pub(crate) fn check_handles(
     options: &Options,
     item: &mut Item,
     keeps_bodies: bool,
     errors: &mut Errors,
 ) {
-    if let Item::Module(module) = item {
-        name_protocol(module, errors);
-    }
-    let mut check = |function: &mut Function, is_operation| {
-        if check_function(options, function, is_operation, errors) && !keeps_bodies {
-            function.body = parse_quote!({ ::core::unimplemented!() });
-            let allowed = parse_quote!(#[allow(unused_mut, unused_variables)]);
-            function.attrs.push(allowed);
-        }
-    };
     match item {
-        Item::Function(function) if options.side == Side::Server => check(function, false),
+        Item::Function(function) if options.side == Side::Server => {
+            let check = HandleCheck {
+                options,
+                other_names: None,
+            };
+            check.check_function(function, keeps_bodies, errors);
+        }
         Item::Function(_) => {}
         Item::Module(module) => {
+            let check = HandleCheck {
+                options,
+                other_names: Some(names_not_declared(module)),
+            };
             for item in &mut module.items {
-                if let ModuleItem::Operation(function) = item {
-                    check(function, true);
+                match item {
+                    ModuleItem::Operation(function) => {
+                        check.check_function(function, keeps_bodies, errors);
+                    }
+                    ModuleItem::PrivateFunction(function) => {
+                        check.correct(FamilyKind::Pushes, function, errors);
+                    }
+                    ModuleItem::Other(_) => {}
                 }
             }
         }
     }
 }
 
-/// Reports handles of a type that is named like the module, as the protocol of a function `chat` is `Chat`. They become
-/// those of `Protocol`, so that rustc does not report each use of the name as well.
-fn name_protocol(module: &mut Module, errors: &mut Errors) {
-    let derived = upper_camel(&module.ident.unraw().to_string());
-    // One by name; a glob may import another type, which a path names.
-    let is_declared = module.items.iter().any(|item| match item {
-        ModuleItem::Other(item) => mentions(item.to_token_stream(), &derived),
-        _ => false,
+/// Returns what the types of protocols would be called if those of the module and of its functions were named after them.
+/// What the module declares by such a name is another type. A glob may import one that is named like a function.
+fn names_not_declared(module: &Module) -> Vec<String> {
+    let items = module.items.iter().filter_map(|item| match item {
+        ModuleItem::Other(item) => Some(item),
+        _ => None,
     });
-    if is_declared {
-        return;
-    }
-    let mut renamed = RenameProtocol { derived, errors };
-    for item in &mut module.items {
-        if let ModuleItem::Operation(function) | ModuleItem::PrivateFunction(function) = item {
-            renamed.visit_signature_mut(&mut function.sig);
-        }
-    }
+    let has_glob = items.clone().any(|item| {
+        matches!(item, syn::Item::Use(_)) && item.to_token_stream().to_string().contains('*')
+    });
+    let items: TokenStream = items.map(ToTokens::to_token_stream).collect();
+    let functions = module.function_names().filter(|_| !has_glob);
+    let names = functions.chain([&module.ident]);
+    let types = names.map(|name| upper_camel(&name.unraw().to_string()));
+    types
+        .filter(|name| !mentions(items.clone(), name))
+        .collect()
 }
 
 /// Returns `true` if a word is anywhere in the tokens.
@@ -99,83 +89,175 @@ fn mentions(tokens: TokenStream, word: &str) -> bool {
     })
 }
 
-struct RenameProtocol<'a> {
-    derived: String,
+/// The check of one function after the other.
+struct HandleCheck<'a> {
+    options: &'a Options,
+    /// If the functions are those of a module: what may be written in place of the name of a protocol.
+    other_names: Option<Vec<String>>,
+}
+
+impl HandleCheck<'_> {
+    fn check_function(&self, function: &mut Function, keeps_bodies: bool, errors: &mut Errors) {
+        let mut is_missing = false;
+        for kind in FamilyKind::ALL {
+            let Some(handle) = self.correct(kind, function, errors) else {
+                continue;
+            };
+            if !self.is_given(kind, function) {
+                self.report_missing(kind, &handle, errors);
+            }
+            // It may also be given, and not parse.
+            is_missing |= self.message(kind, function).is_none();
+        }
+        if self.is_of_module() {
+            make_groups_states(function, is_missing, errors);
+        }
+        if is_missing && !keeps_bodies {
+            function.body = parse_quote!({ ::core::unimplemented!() });
+            let allowed = parse_quote!(#[allow(unused_mut, unused_variables)]);
+            function.attrs.push(allowed);
+        }
+    }
+
+    const fn is_of_module(&self) -> bool {
+        self.other_names.is_some()
+    }
+
+    /// Returns `true` if each function of a module gives the type of these messages by itself.
+    fn is_of_operation(&self, kind: FamilyKind) -> bool {
+        self.is_of_module() && kind != FamilyKind::Pushes
+    }
+
+    /// Returns `true` if the type of the messages is given.
+    fn is_given(&self, kind: FamilyKind, function: &Function) -> bool {
+        let words = kind.words();
+        if self.is_of_operation(kind) {
+            let mut attrs = function.attrs.iter();
+            attrs.any(|attr| is_operation_attr_of(attr, words.option_text))
+        } else {
+            self.options.given(words.option).is_some()
+        }
+    }
+
+    /// Returns the type of the messages, if it is given and parses.
+    fn message(&self, kind: FamilyKind, function: &Function) -> Option<Type> {
+        if self.is_of_operation(kind) {
+            written_family(function, kind.words().option_text)
+        } else {
+            kind.written(self.options).cloned()
+        }
+    }
+
+    fn report_missing(&self, kind: FamilyKind, handle: &Type, errors: &mut Errors) {
+        let FamilyWords {
+            option,
+            option_text: word,
+            example,
+            many,
+            ..
+        } = kind.words();
+        let help = if !self.is_of_operation(kind) {
+            format!("add the option `{word} = {example}`")
+        } else if self.options.given(option).is_none() {
+            format!("write `#[{word}({example})]` before the function")
+        } else {
+            // That it is an option of the module is reported there.
+            return;
+        };
+        errors.at(handle, format_args!("the {many} have no type: {help}"));
+    }
+
+    /// Corrects the handles of a function that are named after something else. Returns the type of the first parameter
+    /// that has a handle of its protocol.
+    fn correct(
+        &self,
+        kind: FamilyKind,
+        function: &mut Function,
+        errors: &mut Errors,
+    ) -> Option<Type> {
+        let name = function.sig.ident.unraw().to_string();
+        let protocol = match &self.options.name {
+            _ if self.is_of_module() && kind == FamilyKind::Pushes => "Protocol".to_owned(),
+            Some(protocol) if !self.is_of_module() => protocol.to_string(),
+            _ => upper_camel(&name),
+        };
+        let message = self.message(kind, function);
+        let others = self.other_names.as_deref().unwrap_or_default();
+        let is_wrong = |ty: &Type| {
+            let is_other = |other: &String| is_named(ty, other);
+            others.iter().any(is_other)
+                || is_named(ty, &name)
+                || self.is_of_module() && is_named(ty, "Protocol")
+                || message.as_ref().is_some_and(|it| same_tokens(it, ty))
+        };
+        let mut handles = Handles {
+            names: kind.words().handles,
+            protocol,
+            is_wrong,
+            is_found: false,
+            errors,
+        };
+        let mut first = None;
+        for parameter in function.parameters_mut() {
+            handles.visit_type_mut(&mut parameter.ty);
+            if first.is_none() && handles.is_found {
+                first = Some((*parameter.ty).clone());
+            }
+        }
+        first
+    }
+}
+
+/// Visits the handles in types.
+struct Handles<'a, W> {
+    names: &'a [&'a str],
+    protocol: String,
+    is_wrong: W,
+    is_found: bool,
     errors: &'a mut Errors,
 }
 
-impl VisitMut for RenameProtocol<'_> {
+impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
     fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
         visit_mut::visit_path_segment_mut(self, segment);
-        let handle = &segment.ident;
-        if !is_one_of(handle, &["Push", "PushGroup", "PushGroups"]) {
+        let handle = segment.ident.clone();
+        if !is_one_of(&handle, self.names) {
             return;
         }
-        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments
-            && let Some(GenericArgument::Type(ty)) = arguments.args.last_mut()
-            && is_named(ty, &self.derived)
-        {
-            let protocol = Ident::new("Protocol", ty.span());
-            let help = format_args!(
-                "the protocol of a module is `Protocol`: write that for `{}`",
-                self.derived
-            );
-            self.errors.at(ty, help);
-            *ty = parse_quote!(#protocol);
-        }
-    }
-}
-
-/// Returns `true` if an option is missing.
-fn check_function(
-    options: &Options,
-    function: &Function,
-    is_operation: bool,
-    errors: &mut Errors,
-) -> bool {
-    let derived = upper_camel(&function.sig.ident.unraw().to_string());
-    let mut is_missing = false;
-    for (handle, option, word, messages, example) in HANDLES {
-        let has_option = options.given(option).is_some();
-        let written = format!("add the option `{word} = {example}`");
-        let (protocol, is_given, help) = match &options.name {
-            _ if is_operation && option == OptionName::Push => {
-                ("Protocol".to_owned(), has_option, written)
-            }
-            _ if is_operation => {
-                let is_given = |attr| is_operation_attr_of(attr, word);
-                let help = format!("write `#[{word}({example})]` before the function");
-                (derived.clone(), function.attrs.iter().any(is_given), help)
-            }
-            Some(name) => (name.to_string(), has_option, written),
-            None => (derived.clone(), has_option, written),
+        let Some(ty) = last_argument_mut(segment) else {
+            return;
         };
-        let mut parameters = function.parameters();
-        let parameter = parameters.find(|it| is_handle(&it.ty, handle, &protocol));
-        if let Some(parameter) = parameter.filter(|_| !is_given) {
-            let message = format_args!("the {messages} have no type: {help}");
-            errors.at(&parameter.ty, message);
-            is_missing = true;
+        let protocol = &self.protocol;
+        if !is_named(ty, protocol) && (self.is_wrong)(ty) {
+            let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
+            self.errors.at(ty, help);
+            let name = Ident::new(protocol, syn::spanned::Spanned::span(ty));
+            *ty = parse_quote!(#name);
         }
+        self.is_found |= is_named(ty, protocol);
     }
-    is_missing
 }
 
-/// Returns `true` if a parameter is this handle of a protocol.
-pub(super) fn has(function: &Function, handle: &str, protocol: &str) -> bool {
-    function
-        .parameters()
-        .any(|parameter| is_handle(&parameter.ty, handle, protocol))
-}
-
-/// Returns `true` if a type is this handle of a protocol, such as `Push<Chat>`.
-pub(super) fn is_handle(ty: &Type, handle: &str, protocol: &str) -> bool {
-    let Type::Path(TypePath { path, .. }) = bare(ty) else {
-        return false;
-    };
-    path.segments.last().is_some_and(|last| {
-        last.ident == handle
-            && matches!(&last.arguments, PathArguments::AngleBracketed(arguments)
-                if matches!(arguments.args.last(), Some(GenericArgument::Type(ty)) if is_named(ty, protocol)))
-    })
+/// Makes references to groups in the parameters of an operation states: no argument can be of these types. It is reported
+/// unless there is an error already.
+fn make_groups_states(function: &mut Function, is_reported: bool, errors: &mut Errors) {
+    for parameter in function.parameters_mut() {
+        let Type::Reference(reference) = bare(&parameter.ty) else {
+            continue;
+        };
+        let Type::Path(path) = bare(&reference.elem) else {
+            continue;
+        };
+        let last = path.path.segments.last();
+        let is_group =
+            last.is_some_and(|last| is_one_of(&last.ident, &["PushGroup", "PushGroups"]));
+        if !is_group || parameter.attrs.iter().any(is_ours) {
+            continue;
+        }
+        if !is_reported {
+            let message = "all connections share a group: write `#[state]` before it";
+            errors.at(&parameter.ty, message);
+        }
+        parameter.attrs.push(parse_quote!(#[state]));
+    }
 }

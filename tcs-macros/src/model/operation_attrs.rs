@@ -74,7 +74,8 @@ impl<'a> OperationAttrs<'a> {
 
 /// Resolves the type in `#[replies(…)]` or `#[requests(…)]`.
 fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Family {
-    let (name, messages, example) = kind.of_operation();
+    let words = kind.words();
+    let (name, messages, example) = (words.option_text, words.many, words.example);
     let mut written = attr.parse_args::<Type>();
     if let Ok(ty) = &mut written {
         ParenthesizeGroups.visit_type_mut(ty);

@@ -9,7 +9,6 @@ use super::{
     family::{Family, FamilyKind},
     generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
-    handles,
     message::resolve_message,
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
@@ -19,17 +18,14 @@ use super::{
 };
 use crate::{
     errors::Errors,
-    item::{Function, Module},
+    item::{Function, GENERATED, Module},
     options::{OptionName, Options, Side},
     syntax::{
-        is_one_of, is_type_name,
+        is_handle, is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
         mentions_one_of, path_starts, same_tokens, upper_camel, without_argument,
     },
 };
-
-/// The names of the types that are generated in a module.
-const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
 /// The methods of the generated client that are not operations.
 const CLIENT_METHODS: &[&str] = &[
@@ -198,11 +194,20 @@ fn resolve_operation<'a>(
         handler.check_unused_params(errors);
     }
     let variant = variant?;
-    for (kind, handle, found) in [
-        (FamilyKind::Streams, "Replies", &mut attrs.items),
-        (FamilyKind::Receives, "Requests", &mut attrs.chunks),
+    let protocol = variant.to_string();
+    for (kind, found) in [
+        (FamilyKind::Streams, &mut attrs.items),
+        (FamilyKind::Receives, &mut attrs.chunks),
     ] {
-        let has_handle = handles::has(function, handle, &variant.to_string());
+        let is_handle = |ty| {
+            kind.words()
+                .handles
+                .iter()
+                .any(|handle| is_handle(ty, handle, &protocol))
+        };
+        let has_handle = function
+            .parameters()
+            .any(|parameter| is_handle(&parameter.ty));
         if found.is_none() && has_handle {
             // It was reported. Without messages of an unknown type, rustc would miss theirs as well.
             *found = Some(Family::of_attr(kind, None, errors));
@@ -235,14 +240,14 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let mut sig = function.sig.clone();
     // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
     let may_keep = options.given(OptionName::Push).is_some();
-    let is_handle = |ty: &Type| {
+    let has_handle = |ty: &Type| {
         let mut words = path_starts(ty.to_token_stream()).into_iter();
-        words.any(|word| is_one_of(&word, &["Push", "PushGroup", "PushGroups"]))
+        words.any(|word| is_one_of(&word, FamilyKind::Pushes.words().handles))
     };
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input
             && (parameter::is_context(parameter, function)
-                || (may_keep || is_handle(&parameter.ty))
+                || (may_keep || has_handle(&parameter.ty))
                     && parameter.attrs.iter().any(parameter::is_ours))
         {
             let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
@@ -274,7 +279,7 @@ fn check_family(family: &Family, function: &Function, name: &Ident, errors: &mut
     } else if is_in_prelude(&name.to_string()) {
         format!("its type would hide the prelude's `{name}`")
     } else if is_message(name) {
-        let (_, messages, _) = family.kind.of_operation();
+        let messages = family.kind.words().many;
         format!("its type would hide the `{name}` of its {messages}")
     } else {
         return check_concrete(family.message.iter(), &function.sig.generics, errors);

@@ -4,11 +4,10 @@ use proc_macro2::Ident;
 use quote::ToTokens as _;
 use syn::{Attribute, Pat, PatType, Path, Type, TypeReference, ext::IdentExt as _};
 
-use super::handles::is_handle;
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{added_attrs, bare, is_one_of, nearest, upper_camel},
+    syntax::{added_attrs, bare, is_handle, is_one_of, nearest, upper_camel},
 };
 
 /// The helper attributes.

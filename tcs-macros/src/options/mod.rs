@@ -95,9 +95,11 @@ impl Options {
         given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
-    /// Returns `true` if the format is given, and has an error.
+    /// Returns `true` if the format is given, or a server that has it, and there is an error in it.
     pub(crate) fn lacks_format(&self) -> bool {
-        self.given(OptionName::Format).is_some() && self.format.is_none()
+        let is_given = |option| self.given(option).is_some();
+        is_given(OptionName::Format) && self.format.is_none()
+            || is_given(OptionName::Server) && self.server.is_none()
     }
 
     /// Returns those of the options that are given, as they are written.

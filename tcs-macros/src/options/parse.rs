@@ -3,7 +3,8 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{
-    Error, Expr, ExprCast, FnArg, Ident, LitStr, Path, Result, Token, Type,
+    Error, Expr, ExprCast, ExprLit, FnArg, GenericArgument, Ident, Lit, LitStr, Path,
+    PathArguments, Result, Token, Type,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     errors::{Errors, ends_early},
-    syntax::{ParenthesizeGroups, at_element_end, take_until},
+    syntax::{ParenthesizeGroups, at_element_end, take_until, upper_camel},
 };
 
 impl Options {
@@ -225,7 +226,34 @@ fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
         let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");
         return Err(Error::new_spanned(&value, message));
     }
-    Ok(value)
+    find_no_type(option, &value).map_or(Ok(value), Err)
+}
+
+/// Returns the error of what is written like a type and is none: a module or a function, or a delimiter that is not packed.
+fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
+    let Type::Path(path) = value else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    let name = last.ident.unraw().to_string();
+    if option.name == OptionName::Server && name.starts_with(char::is_lowercase) {
+        let (of_module, of_function) = (format!("`{name}::Contract`"), upper_camel(&name));
+        let help = format!("write {of_module} for a module, `{of_function}` for a function");
+        let message = format!("`{name}` is no type: {help}");
+        return Some(Error::new_spanned(value, message));
+    }
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) if name == "Delimited" => {
+            let literal = arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Const(Expr::Lit(ExprLit { lit, .. })) => Some(lit),
+                _ => None,
+            });
+            let literal = literal.filter(|lit| !matches!(lit, Lit::Int(_)))?;
+            let message = "a delimiter is packed: write `Delimited<{ delimiter(b\";\") }>`";
+            Some(Error::new_spanned(literal, message))
+        }
+        _ => None,
+    }
 }
 
 /// Parses an expression. Errors inside of it are reported in the words of its parser.

@@ -19,8 +19,9 @@ pub(crate) use self::{
     paths::IntoModule,
     text::text_of,
     types::{
-        bare, find_impl, has_future, has_iterator, is_converted, is_named, is_unsized,
-        mentions_one_of, mentions_word, path_starts, same_tokens, with_marks, without_argument,
+        bare, find_dyn_iterator, find_impl, has_future, has_iterator, is_converted, is_handle,
+        is_named, is_unsized, last_argument_mut, mentions_one_of, mentions_word, path_starts,
+        same_tokens, with_marks, without_argument,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };

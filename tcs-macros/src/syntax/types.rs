@@ -4,7 +4,7 @@ use std::array;
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::Type;
+use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
 /// Returns the type without parentheses and invisible groups around it.
 pub(crate) fn bare(ty: &Type) -> &Type {
@@ -35,6 +35,29 @@ pub(crate) fn is_converted(ty: &Type) -> bool {
     ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
 }
 
+/// Returns `true` if a type is a handle of a protocol, such as `Push<Chat>`.
+pub(crate) fn is_handle(ty: &Type, handle: &str, protocol: &str) -> bool {
+    let Type::Path(path) = bare(ty) else {
+        return false;
+    };
+    let last = path.path.segments.last().cloned();
+    last.filter(|last| last.ident == handle)
+        .is_some_and(|mut last| {
+            last_argument_mut(&mut last).is_some_and(|ty| is_named(ty, protocol))
+        })
+}
+
+/// Returns the last generic argument of a part of a path, if it is a type.
+pub(crate) fn last_argument_mut(segment: &mut PathSegment) -> Option<&mut Type> {
+    match &mut segment.arguments {
+        PathArguments::AngleBracketed(arguments) => match arguments.args.last_mut()? {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Returns `true` if both are written the same.
 pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
@@ -60,6 +83,18 @@ pub(crate) fn has_future(ty: &Type) -> bool {
     let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
     let mut runs = words.windows(4);
     runs.any(|run| run == ["Future", "<", "Output", "="])
+}
+
+/// Returns the first `dyn` in a type that contains `Iterator<Item = …>` or `Stream<Item = …>`.
+pub(crate) fn find_dyn_iterator(ty: &Type) -> Option<TokenTree> {
+    let tokens = tokens_of(ty);
+    let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+    let is_iterator = |run: &[String]| {
+        matches!(&*run[0], "Iterator" | "Stream") && run[1..] == ["<", "Item", "="]
+    };
+    let mut keywords = tokens.into_iter();
+    let keyword = keywords.find(|token| token.to_string() == "dyn");
+    keyword.filter(|_| words.windows(4).any(is_iterator))
 }
 
 /// Returns `true` if a type with `impl` contains the name of a trait of several values.

@@ -111,6 +111,23 @@ impl<S> SameSession<S> for S {
     }
 }
 
+/// The framing `F` of a connection, which a function changes.
+#[diagnostic::on_unimplemented(
+    message = "the function changes the framing `{Self}`, and the connection has `{F}`",
+    label = "another framing",
+    note = "write the same type in the option `framing` of the attribute"
+)]
+pub trait ChangedFraming<F> {
+    fn changed(framing: &mut F) -> &mut Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F> ChangedFraming<F> for F {
+    fn changed(framing: &mut F) -> &mut F {
+        framing
+    }
+}
+
 /// What the client of a module calls over.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a connection nor a channel",

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 
 use crate::{
-    Response,
+    Rejection, Response,
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Writer},
 };
 
@@ -135,6 +135,11 @@ impl Debug for Hidden {
 /// Returns the future of a function. One that is not `Send` is then one error, at the function's name.
 pub const fn send<F: Future + Send>(future: F) -> F {
     future
+}
+
+/// Makes a message of a rejection. A function that takes something else is then one error, with what it should take.
+pub fn in_words<'a, M>(words: impl Fn(&'a Rejection) -> M, rejection: &'a Rejection) -> M {
+    words(rejection)
 }
 
 /// The format of operations whose own format is missing: any type of serde is a message in it.
