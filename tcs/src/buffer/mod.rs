@@ -7,6 +7,7 @@
 mod ahead;
 mod frames;
 mod memory;
+mod messages;
 mod pool;
 mod read;
 mod write;
@@ -14,6 +15,7 @@ mod write;
 pub(crate) use ahead::ReadAhead;
 pub(crate) use frames::{Arrival, Frames};
 pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
+pub(crate) use messages::Messages;
 pub(crate) use pool::MessageBytes;
 pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
 pub(crate) use write::{Unusual, WriteBuffer};
