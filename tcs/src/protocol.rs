@@ -246,14 +246,14 @@ pub(crate) use no_request::{has_no_request, has_one_exchange};
 pub use crate::{
     context::{Context, FromContext},
     conversation::{
-        Body, Closed, Many, NoUpgrade, Push, PushError, PushGroup, PushGroups, PushOverflow,
-        Pushes, ReceiveError, Receives, Replies, Requests, SendError, Streams, TestConnection,
-        Upgrade, Upgraded,
+        Body, Closed, Push, PushError, PushGroup, PushGroups, PushOverflow, Pushes, ReceiveError,
+        Receives, Replies, Requests, SendError, Streams, TestConnection,
     },
     draining::Draining,
     format::lossy::Lossy,
     from_session::FromSession,
     middleware::{Middleware, TraceRequests, Wrapped, wrap},
+    response::{Many, NoUpgrade, Upgrade, Upgraded},
 };
 
 use crate::{

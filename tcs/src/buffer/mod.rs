@@ -18,6 +18,7 @@
 mod ahead;
 mod frames;
 mod memory;
+mod messages;
 mod pool;
 mod read;
 mod write;
@@ -25,6 +26,7 @@ mod write;
 pub(crate) use ahead::ReadAhead;
 pub(crate) use frames::{Arrival, Frames};
 pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
+pub(crate) use messages::Messages;
 pub(crate) use pool::MessageBytes;
 pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
 pub(crate) use write::{Exception, WriteBuffer};

@@ -4,8 +4,8 @@ use std::mem::{replace, swap, take};
 
 use tokio::sync::Notify;
 
-use super::Messages;
 use crate::{
+    buffer::Messages,
     panics::lock,
     sync::{Mutex, MutexGuard},
 };

@@ -3,7 +3,7 @@
 use super::staged_items::FULL;
 use crate::{
     framing::RequestNotice,
-    sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
 };
 
 /// How many bytes of items may be sent, with a framing that has ids.
@@ -11,54 +11,36 @@ use crate::{
 /// Whatever a function has staged is sent, also after it has returned. So it is polled only while its credit covers all
 /// that it can stage. Only the task of the connection uses this.
 #[derive(Debug)]
-pub(crate) struct Credit {
-    left: AtomicI64,
-    /// How many of the bytes that were read ahead are searched for notices.
-    searched: AtomicUsize,
-}
+pub(crate) struct Credit(AtomicI64);
 
 impl Default for Credit {
     fn default() -> Self {
-        Self {
-            left: AtomicI64::new(RequestNotice::INITIAL_CREDIT.into()),
-            searched: AtomicUsize::new(0),
-        }
+        Self(AtomicI64::new(RequestNotice::INITIAL_CREDIT.into()))
     }
 }
 
 impl Credit {
     /// Returns `true` if the function must wait for a notice of the client.
     pub(crate) fn is_short(&self) -> bool {
-        usize::try_from(self.left.load(Relaxed)).unwrap_or_default() < FULL
+        usize::try_from(self.0.load(Relaxed)).unwrap_or_default() < FULL
     }
 
     /// Subtracts the cost of items that are sent.
     pub(crate) fn spend(&self, cost: usize) {
-        let left = self.left.load(Relaxed);
+        let left = self.0.load(Relaxed);
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
-        self.left.store(left.saturating_sub(cost), Relaxed);
+        self.0.store(left.saturating_sub(cost), Relaxed);
     }
 
     /// Adds what a notice of the client gives.
     pub(crate) fn add(&self, bytes: u32) {
-        let left = self.left.load(Relaxed);
-        self.left.store(left.saturating_add(bytes.into()), Relaxed);
-    }
-
-    /// Returns where the bytes that were read ahead are not searched yet.
-    pub(crate) fn searched(&self) -> usize {
-        self.searched.load(Relaxed)
-    }
-
-    pub(crate) fn set_searched(&self, position: usize) {
-        self.searched.store(position, Relaxed);
+        let left = self.0.load(Relaxed);
+        self.0.store(left.saturating_add(bytes.into()), Relaxed);
     }
 
     /// Begins the next request.
     pub(super) fn restart(&self) {
-        self.left
-            .store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
-        self.set_searched(0);
+        self.0.store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
     }
 }
 
@@ -84,10 +66,8 @@ mod tests {
         // A long item costs more than there is.
         credit.spend(usize::MAX);
         credit.add(u32::MAX);
-        credit.set_searched(5);
         assert!(credit.is_short());
         credit.restart();
         assert!(!credit.is_short());
-        assert_eq!(credit.searched(), 0);
     }
 }

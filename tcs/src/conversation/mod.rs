@@ -10,7 +10,6 @@
 //! | [`Requests`]: [`Chunks`] | the loop, while the function waits for them | – |
 //! | [`Closed`] | the loop | – |
 //! | [`LentFraming`] | the function, which changes a copy | after the reply |
-//! | [`Upgrade`] | the function, in its reply | after the reply, for the rest of the connection |
 //!
 //! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
 //! of it before a wait.
@@ -18,9 +17,8 @@
 mod chunks;
 mod closed;
 mod credit;
+mod encode;
 mod lent_framing;
-mod many;
-mod messages;
 #[cfg(test)]
 mod models;
 mod push;
@@ -29,10 +27,8 @@ mod push_groups;
 mod push_queue;
 mod replies;
 mod requests;
-mod response;
 mod staged_items;
 mod test_connection;
-mod upgrade;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -44,11 +40,9 @@ use tokio::sync::Notify;
 pub(crate) use chunks::{ChunkCursor, Chunks, ChunksEnd, Demand};
 pub use closed::Closed;
 use credit::Credit;
+use encode::{Unsendable, encode};
 use lent_framing::FramingSlot;
 pub use lent_framing::{CloneFraming, LentFraming};
-pub use many::Many;
-pub(crate) use messages::Messages;
-use messages::{Unsendable, encode};
 pub use push::{Push, Pushes};
 pub use push_group::PushGroup;
 pub use push_groups::PushGroups;
@@ -56,14 +50,11 @@ pub(crate) use push_queue::PushQueue;
 pub use push_queue::{PushError, PushOverflow};
 pub use replies::{Replies, SendError, Streams};
 pub use requests::{Body, ReceiveError, Receives, Requests};
-pub use response::Response;
 use staged_items::StagedItems;
 pub use test_connection::TestConnection;
-pub(crate) use upgrade::Returned;
-pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
 
 use crate::{
-    buffer::MemoryBudget,
+    buffer::{MemoryBudget, Messages},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 

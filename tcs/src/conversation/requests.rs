@@ -2,9 +2,10 @@
 
 use std::{error, fmt, marker::PhantomData};
 
-use super::{ChunksEnd, Conversation, Demand, Messages};
+use super::{ChunksEnd, Conversation, Demand};
 use crate::{
     ConnectionInfo, FromContext, Rejection,
+    buffer::Messages,
     format::{Decode, DecodeError, Frame},
 };
 

@@ -4,8 +4,8 @@ use std::mem::take;
 
 use tokio::sync::Notify;
 
-use super::Messages;
 use crate::{
+    buffer::Messages,
     panics::lock,
     runtime::wait_until,
     sync::{Mutex, MutexGuard},

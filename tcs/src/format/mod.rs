@@ -71,7 +71,7 @@ use crate::framing::Framing;
 
 #[doc(inline)]
 pub use crate::__plain as plain;
-use crate::conversation::Upgrade;
+use crate::response::Upgrade;
 #[cfg(feature = "codec")]
 pub use codec::{CodecItem, External};
 pub use error::{DecodeError, EncodeError};

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
-use crate::{Response, conversation::Upgrade, framing::Block};
+use crate::{Response, framing::Block, response::Upgrade};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///

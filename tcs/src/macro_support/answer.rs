@@ -3,9 +3,8 @@
 use std::{convert::identity, future::Pending, ops::ControlFlow};
 
 use crate::{
-    ConnectionInfo, Rejection, RejectionKind, Response,
-    conversation::{Many, Streams},
-    format::Encode,
+    ConnectionInfo, Rejection, RejectionKind, Response, conversation::Streams, format::Encode,
+    response::Many,
 };
 
 /// What a function with the option `replies` has returned. The inherent method is preferred to that of [`AnyAnswer`].

@@ -16,12 +16,12 @@ use futures_core::Stream;
 use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Peer, Result,
+    buffer::Messages,
     client::{
         deadline::{DeadlineTimer, Late},
         exchanges::ItemCredit,
         requests::encode_unframed,
     },
-    conversation::Messages,
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
-    conversation::Messages,
+    buffer::Messages,
     framing::{FrameError, Framing, RequestNotice},
 };
 

@@ -10,6 +10,7 @@ use std::{
 use super::Exchanges;
 use crate::{
     Result,
+    buffer::Messages,
     client::{
         deadline::CallDeadline,
         fault::{Fault, UNEXPECTED},
@@ -17,7 +18,6 @@ use crate::{
         requests::EncodeRequest,
         wire::{Expected, Wire},
     },
-    conversation::Messages,
     framing::{Framing, RequestNotice},
 };
 

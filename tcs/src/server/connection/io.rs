@@ -26,8 +26,8 @@ use super::{
 use crate::{
     Peer,
     buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
-    conversation::Returned,
     protocol::ServerProtocol,
+    response::Returned,
     server::{
         addresses::AddressUsage,
         handshakes::perform_handshakes,

@@ -233,6 +233,7 @@ impl<P: ServerProtocol> Connection<P> {
                 ahead,
                 write,
                 io: &mut self.io,
+                searched: 0,
             };
             loop {
                 let next = if SequentialDriver::<P>::MAY_WAIT {

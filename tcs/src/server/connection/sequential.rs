@@ -28,11 +28,12 @@ use super::{
 use crate::{
     ConnectionInfo, Rejection,
     buffer::{Exception, Frames, ReadAhead, WriteBuffer},
-    conversation::{Conversation, Upgrade},
+    conversation::Conversation,
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
+    response::Upgrade,
     runtime::wake_after_others,
     server::{
         limits::{Deadline, Limit},
@@ -54,6 +55,8 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) ahead: &'a mut ReadAhead,
     pub(super) write: &'a mut WriteBuffer,
     pub(super) io: &'a mut Io,
+    /// How many of the bytes that were read ahead are searched for credit.
+    pub(super) searched: usize,
 }
 
 /// Why the loop does not send what a function returns.
@@ -247,6 +250,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
+        self.searched = 0;
         let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
         self.frames.skip(rest);
         if P::CLONE_FRAMING.is_some()

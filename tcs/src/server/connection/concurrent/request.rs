@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     ConnectionInfo,
-    conversation::Messages,
+    buffer::Messages,
     framing::{Framing, RequestNotice},
     server::limits::{Deadline, Limit, Limits, Millis},
 };

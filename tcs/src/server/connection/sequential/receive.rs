@@ -10,8 +10,8 @@ use super::{
     CallFailure, SequentialDriver,
 };
 use crate::{
-    buffer::ReadAhead,
-    conversation::{ChunkCursor, ChunksEnd, Conversation, Demand, Messages},
+    buffer::{Messages, ReadAhead},
+    conversation::{ChunkCursor, ChunksEnd, Conversation, Demand},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
         ReadState, RequestNotice, Side,
@@ -63,9 +63,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         let end = self.take_demanded(demand, &mut batch, &mut cursor);
         if P::Framing::HAS_IDS {
-            let credit = &conversation.credit;
             let consumed = before - self.ahead.len();
-            credit.set_searched(credit.searched().saturating_sub(consumed));
+            self.searched = self.searched.saturating_sub(consumed);
         }
         let is_given = chunks.give(batch, end, cursor);
         let demanded = self.ahead.demand();
@@ -178,7 +177,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn find_credit(&mut self, conversation: &Conversation) {
         self.move_rest_ahead();
-        let credit = &conversation.credit;
         let current = self.framing.get_mut();
         let id = current.set_id(0);
         current.set_id(id);
@@ -187,7 +185,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let limit = self.shared.limits.max_frame_len;
         // What is wrong is found when it is its turn.
         loop {
-            let input = input_at(self.ahead, credit.searched(), limit);
+            let input = input_at(self.ahead, self.searched, limit);
             let Ok(Some(parsed)) = framing.parse(input) else {
                 return;
             };
@@ -196,9 +194,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 && framing.get_mut().id() == id
                 && let Some(RequestNotice::Credit(bytes)) = RequestNotice::from_frame(code, message)
             {
-                credit.add(bytes);
+                conversation.credit.add(bytes);
             }
-            credit.set_searched(credit.searched().saturating_add(parsed.consumed()));
+            self.searched = self.searched.saturating_add(parsed.consumed());
         }
     }
 

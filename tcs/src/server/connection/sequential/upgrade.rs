@@ -9,9 +9,9 @@ use super::{
 use crate::{
     Rejection,
     buffer::Exception,
-    conversation::{Upgrade, Upgraded},
     format::{After, Encode, EncodeOutcome, Writer},
     protocol::ServerProtocol,
+    response::{Upgrade, Upgraded},
 };
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {

@@ -1,9 +1,18 @@
-//! Responses other than one ordinary reply.
+//! What a function returns if it is not one ordinary reply.
+
+mod many;
+mod upgrade;
 
 use std::fmt::Display;
 
-use super::{Many, NoUpgrade, Streams, Upgrade, Upgraded};
-use crate::format::{Encode, EncodeError, Writer};
+pub use many::Many;
+pub(crate) use upgrade::Returned;
+pub use upgrade::{NoUpgrade, Upgrade, Upgraded};
+
+use crate::{
+    conversation::Streams,
+    format::{Encode, EncodeError, Writer},
+};
 
 /// The return type of a protocol function that can close the connection, send no reply, or start TLS.
 ///

@@ -87,7 +87,7 @@ impl fmt::Debug for Upgrade<'_> {
 /// The stream of a connection that a function has taken over.
 ///
 /// It first yields what the peer has sent after the request, without the rest of a block
-/// ([`Requests::exactly`](super::Requests::exactly)) that the function did not take. Flush it after what the peer waits
+/// ([`Requests::exactly`](crate::protocol::Requests::exactly)) that the function did not take. Flush it after what the peer waits
 /// for: TLS keeps what its socket has not taken. When it is dropped, the server closes the connection, as after a last
 /// reply: it closes its sending half, and drops what the peer still sends for at most
 /// [`linger`](crate::server::Server::linger).

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Streams;
+use crate::conversation::Streams;
 
 /// The items of a streamed reply, as an iterator: the `U` of a [`Response<T, U>`](crate::Response). Created by
 /// [`Response::many`](crate::Response::many).
