@@ -21,6 +21,18 @@
 //! ```
 //!
 //! [`concurrent`] is another driver with the same types, and an `Outcome` for each request.
+//!
+//! These types say why something ends:
+//!
+//! | type | why | it leads to |
+//! |---|---|---|
+//! | [`Next`] | a driver takes no further request now | the next step of `run`, or an `End` |
+//! | [`WaitEnd`] | a wait for a request ends | a final frame, then `End` |
+//! | `Interrupt` | a wait for functions ends before one returns | a rejection for each that is dropped, or `End` |
+//! | `CallFailure` | what a function in sequence returns is not sent | a rejection, and `End` if the connection closes |
+//! | `Unreadable` | what follows requests that run side by side is not one | a final frame after their answers |
+//! | `AbortReason` | the server ends the connection at once | `Interrupt` or `End` |
+//! | [`End`] | the connection ends | `serve` |
 
 use std::{
     convert::Infallible,

@@ -5,6 +5,7 @@
 //! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use
 //! [`call_next`](SequentialDriver::call_next).
 
+mod notices;
 mod receive;
 mod upgrade;
 
@@ -323,9 +324,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     /// Transfers once in both directions.
     ///
-    /// [`Transfer::Wait`] loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
-    /// (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
-    /// and for what it receives.
+    /// [`Transfer::Wait`] loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and
+    /// the deadline (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function
+    /// itself, for items and for what it receives.
     fn transfer_streams(
         &mut self,
         conversation: &Conversation,
@@ -400,27 +401,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             has_more |= self.outgoing().write_events(queue, Some(cx))?;
         }
         Ok(has_more)
-    }
-
-    /// Returns `true` if the function may not be polled before its client gives credit for items.
-    #[inline]
-    fn must_wait_for_credit(&self) -> bool {
-        if !P::Framing::HAS_IDS {
-            return false;
-        }
-        let conversation = self.info.open_conversation();
-        conversation.is_some_and(|conversation| conversation.credit.is_short())
-    }
-
-    /// Looks for credit. Returns `true` if the function need not wait for it any more, and wakes the task to poll it.
-    #[cold]
-    fn find_enough_credit(&mut self, conversation: &Conversation, cx: &TaskContext<'_>) -> bool {
-        self.find_credit(conversation);
-        let is_enough = !self.must_wait_for_credit();
-        if is_enough {
-            cx.waker().wake_by_ref();
-        }
-        is_enough
     }
 
     /// Frames the items that the function has left, before its reply.

@@ -31,6 +31,51 @@ use crate::{
     transport::Stream,
 };
 
+/// Keeps this many bytes while it waits.
+struct Keeps<const N: usize>;
+
+impl<const N: usize> ServerProtocol for Keeps<N> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = usize;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
+        let block = [0_u8; N];
+        yield_now().await;
+        Ok(block.len())
+    }
+}
+
+/// Opens a connection of a concurrent server, as if it were accepted with `permit`.
+fn open<const N: usize>(
+    registry: &Arc<Registry>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Connection<Keeps<N>> {
+    open_for(Keeps::<N>, registry, stream, permit)
+}
+
+fn open_for<P: ServerProtocol>(
+    protocol: P,
+    registry: &Arc<Registry>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Connection<P> {
+    let settings = Settings::new::<Concurrent>();
+    let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
+    new.permit = permit;
+    let shared = Arc::new(Shared::new(protocol, &settings, false));
+    Connection::open(shared, new)
+}
+
+fn registry() -> Arc<Registry> {
+    Settings::new::<Concurrent>().registry()
+}
+
 /// An input without bytes. When it is closed, it notes what its connection still holds.
 struct Socket {
     registry: Arc<Registry>,
@@ -562,51 +607,6 @@ async fn credit_that_is_there_at_the_end_of_its_time_counts() {
     ] {
         assert!(told.ends_with("(`write_timeout`)"));
     }
-}
-
-/// Keeps this many bytes while it waits.
-struct Keeps<const N: usize>;
-
-impl<const N: usize> ServerProtocol for Keeps<N> {
-    type Framing = LengthPrefixed;
-    type Format = Plain;
-    type Session = ();
-    type Request<'a> = ();
-    type Reply<'a> = usize;
-
-    fn open_session(&self, _info: &ConnectionInfo) {}
-
-    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
-        let block = [0_u8; N];
-        yield_now().await;
-        Ok(block.len())
-    }
-}
-
-/// Opens a connection of a concurrent server, as if it were accepted with `permit`.
-fn open<const N: usize>(
-    registry: &Arc<Registry>,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Connection<Keeps<N>> {
-    open_for(Keeps::<N>, registry, stream, permit)
-}
-
-fn open_for<P: ServerProtocol>(
-    protocol: P,
-    registry: &Arc<Registry>,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Connection<P> {
-    let settings = Settings::new::<Concurrent>();
-    let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
-    new.permit = permit;
-    let shared = Arc::new(Shared::new(protocol, &settings, false));
-    Connection::open(shared, new)
-}
-
-fn registry() -> Arc<Registry> {
-    Settings::new::<Concurrent>().registry()
 }
 
 fn task_size<const N: usize>() -> usize {

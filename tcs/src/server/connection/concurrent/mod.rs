@@ -59,7 +59,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
         slots: Slots::new(),
         outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
         backlog: Backlog::default(),
-        timeout: Deadline::NEVER,
+        next_deadline: Deadline::NEVER,
         phase: Phase::Serving,
         requests_first: false,
         unreadable: None,
@@ -104,8 +104,8 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
-    /// No function times out before this.
-    timeout: Deadline,
+    /// No request times out before this.
+    next_deadline: Deadline,
     phase: Phase,
     /// Whether the last poll was over before requests could be taken, so that they have the next one.
     requests_first: bool,

@@ -62,7 +62,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         for slot in self.outbox.streams() {
             if let Some(request) = self.slots.request_mut(slot) {
                 let deadline = request.start_credit_wait(now, &self.shared.limits);
-                self.timeout = self.timeout.min(deadline);
+                self.next_deadline = self.next_deadline.min(deadline);
             }
         }
     }

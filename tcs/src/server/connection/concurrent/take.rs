@@ -211,7 +211,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             return Ok(());
         };
         request.start(client_deadline, registration.now(), &self.shared.limits);
-        self.timeout = self.timeout.min(request.deadline);
+        self.next_deadline = self.next_deadline.min(request.deadline);
         let info = Arc::clone(&request.info);
         let function = (self.new_future)(
             self.shared,
@@ -316,7 +316,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             }
             (RequestNotice::Cancel, Some(slot)) => self.cancel(slot),
             (RequestNotice::Cancel, None) if self.backlog.remove(id) => {
-                self.reject(id, cancelled());
+                self.reject(id, cancelled())
             }
             _ => {}
         }
@@ -357,8 +357,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 }
                 // The frame waits. This is tried again at times, and when nothing is in flight, it waits for memory.
                 let retry = Deadline::after(registration.now(), CONTENDED);
-                let before = self.timeout;
-                self.timeout = before.min(retry);
+                let before = self.next_deadline;
+                self.next_deadline = before.min(retry);
                 // If it is the next deadline, the task must wait again to be woken at it.
                 retry < before
             }

@@ -58,7 +58,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         };
         let waited = self
             .io
-            .poll_while_functions_wait(self.timeout, cut, ahead, write, cx);
+            .poll_while_functions_wait(self.next_deadline, cut, ahead, write, cx);
         if (ahead.has_ended() || read.has_ended())
             && let Some(conversation) = self.info.open_conversation()
         {
@@ -144,7 +144,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Drops the functions whose time is over, or all at the end of `half_close_timeout`.
     fn drop_late_functions(&mut self) {
         let is_half_closed = self.phase == Phase::HalfClosed;
-        self.timeout = Deadline::NEVER;
+        self.next_deadline = Deadline::NEVER;
         for slot in self.slots.indices() {
             // Items without credit may wait after their function.
             let is_running = self.slots.is_running(slot);
@@ -164,7 +164,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             } else if has_passed(credit_deadline) {
                 no_credit(&self.shared.limits)
             } else {
-                self.timeout = self.timeout.min(deadline).min(credit_deadline);
+                self.next_deadline = self.next_deadline.min(deadline).min(credit_deadline);
                 continue;
             };
             self.stop(slot, Outcome::Rejected(rejection));

@@ -8,13 +8,14 @@ use std::{
 use super::{
     super::{clocks::Stopwatch, end::Interrupt},
     CallFailure, SequentialDriver,
+    notices::CANCEL,
 };
 use crate::{
     buffer::{Messages, ReadAhead},
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
-        ReadState, RequestNotice, Side,
+        ReadState, Side,
     },
     protocol::ServerProtocol,
     server::{limits::Deadline, shared::Shared},
@@ -25,17 +26,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// How many messages a function gets at once.
 const MAX_MESSAGES: usize = 256;
 
-/// The kind of the notice that the client no longer wants the reply.
-const CANCEL: FrameKind = FrameKind::Control(RequestNotice::Cancel.code());
-
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
-    /// Whether a notice of the client may drop a function. With ids, it drops functions that run side by side. A session
-    /// would be lost with the function.
-    const CAN_BE_CANCELLED: bool = P::Framing::HAS_REJECTION_FRAME
-        && P::Framing::PARSE_IS_IDEMPOTENT
-        && !P::Framing::HAS_IDS
-        && size_of::<P::Session>() == 0;
-
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
     /// for it.
     #[cold]
@@ -115,16 +106,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
     }
 
-    /// Returns when the client must have given credit for further items, if the function waits for it.
-    fn credit_deadline(&self, clock: &mut Stopwatch) -> Deadline {
-        if !self.must_wait_for_credit() {
-            return Deadline::NEVER;
-        }
-        // It was stopped when items were sent.
-        let began = clock.start(self.io.registration.now());
-        Deadline::after(began, self.shared.limits.write_timeout)
-    }
-
     /// Takes what the function waits for off the bytes that were read ahead. Returns the end of the chunks, if there is
     /// one after it.
     fn take_demanded(
@@ -167,56 +148,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     }
 
     /// Moves what was read with the request to what was read ahead. Once: what comes later is read ahead.
-    fn move_rest_ahead(&mut self) {
+    pub(super) fn move_rest_ahead(&mut self) {
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
-    }
-
-    /// Adds the credit that the client gives to the items of this request, also behind further requests. The notices stay
-    /// there, and are ignored when it is their turn.
-    #[cold]
-    pub(super) fn find_credit(&mut self, conversation: &Conversation) {
-        self.move_rest_ahead();
-        let current = self.framing.get_mut();
-        let id = current.set_id(0);
-        current.set_id(id);
-        // Another one, because the requests are parsed again.
-        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
-        let limit = self.shared.limits.max_frame_len;
-        // What is wrong is found when it is its turn.
-        loop {
-            let input = input_at(self.ahead, self.searched, limit);
-            let Ok(Some(parsed)) = framing.parse(input) else {
-                return;
-            };
-            let message = input.bytes().get(parsed.payload()).unwrap_or_default();
-            if let FrameKind::Control(code) = parsed.kind()
-                && framing.get_mut().id() == id
-                && let Some(RequestNotice::Credit(bytes)) = RequestNotice::from_frame(code, message)
-            {
-                conversation.credit.add(bytes);
-            }
-            self.searched = self.searched.saturating_add(parsed.consumed());
-        }
-    }
-
-    /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly behind the request, stays
-    /// there, and is ignored when it is its turn.
-    #[cold]
-    pub(super) fn is_cancelled(&mut self) -> bool {
-        if !Self::CAN_BE_CANCELLED || self.ahead.len() == 0 && !self.frames.has_started() {
-            return false;
-        }
-        let limit = self.shared.limits.max_frame_len;
-        // The framing itself: it finds the same frame again when it is its turn.
-        let framing = self.framing.get_mut();
-        let mut next = framing.parse(self.frames.input(limit, Side::Server));
-        if let Ok(None) = next {
-            self.move_rest_ahead();
-            let framing = self.framing.get_mut();
-            next = framing.parse(input_at(self.ahead, 0, limit));
-        }
-        matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL)
     }
 
     /// Returns the end of an input that has ended too early.
@@ -329,7 +263,7 @@ fn restart_framing<P: ServerProtocol>(
     }
 }
 
-fn input_at(ahead: &ReadAhead, start: usize, limit: usize) -> Input<'_> {
+pub(super) fn input_at(ahead: &ReadAhead, start: usize, limit: usize) -> Input<'_> {
     let state = if ahead.has_ended() {
         ReadState::Eof
     } else {
