@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::PoisonError,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use crate::sync::{Mutex, MutexGuard};
@@ -48,6 +48,13 @@ fn dispose(payload: Payload) {
     }
 }
 
+/// Wakes tasks. A waker that panics does not keep the others from it.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
+    }
+}
+
 /// Locks a mutex. Ignores poisoning: of foreign code, only a framing runs under a lock of this crate, and what it has left
 /// half done is removed or ends the connection.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,7 +63,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::ready, panic::panic_any, pin::pin, task::Waker};
+    use std::{future::ready, panic::panic_any, pin::pin};
 
     use super::*;
 

@@ -27,7 +27,7 @@ use crate::{
     format::{Decode, Frame},
     framing::Framing,
     limit::check_events,
-    panics::lock,
+    panics::{lock, wake_all},
     protocol::{CallContract, Contract, Pushes},
     sync::Mutex,
 };
@@ -207,7 +207,7 @@ impl Wakers {
         if !waiting.is_deferred {
             let wakers = [waiting.sender.take(), waiting.receiver.take()];
             drop(waiting);
-            wakers.into_iter().flatten().for_each(Waker::wake);
+            wake_all(wakers.into_iter().flatten());
         }
     }
 

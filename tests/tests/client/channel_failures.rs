@@ -11,7 +11,7 @@ use std::{
 use tcs::{
     Channel, Connection, ErrorKind, Execution,
     client::{ChannelOptions, ConnectOptions},
-    framing::LengthPrefixed,
+    framing::{LengthPrefixed, Multiplexed},
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -21,7 +21,9 @@ use tcs_tests::{
     script::{expects, resets, serve},
     within,
 };
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf,
+};
 
 /// Moves a paused clock on, from timer to timer.
 async fn pass(time: Duration) {
@@ -328,6 +330,37 @@ fn channel_needs_a_runtime() {
     let connection = Connection::<LengthPrefixed>::over(near);
     let error = connection.into_channel().expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::Runtime);
+}
+
+#[test]
+fn channel_with_a_reply_timeout_needs_a_clock() {
+    let without_clock = tokio::runtime::Builder::new_current_thread().build();
+    without_clock.expect("a runtime").block_on(async {
+        let (near, mut far) = tokio::io::duplex(64);
+        let connection = Connection::<LengthPrefixed>::over(near);
+        let error = connection.into_channel().expect_err("it needs a clock");
+        assert_eq!(told(&error), (ErrorKind::Runtime, Execution::NotSent));
+        assert!(error.to_string().contains("enable_time"), "{error}");
+        // The connection is closed.
+        assert_eq!(far.read(&mut [0]).await.expect("it was open"), 0);
+
+        let options = ConnectOptions::new().reply_timeout(None);
+        let (near, mut far) = tokio::io::duplex(64);
+        let connection = options.over::<LengthPrefixed>(near);
+        let channel = connection.expect("good options").into_channel();
+        let channel = channel.expect("it needs none");
+        let server = async {
+            far.read_exact(&mut [0; 5]).await.expect("a request");
+            far.write_all(&frame("1")).await.expect("it is open");
+        };
+        let (reply, ()) = tokio::join!(channel.call::<Owned>("x"), server);
+        assert_eq!(reply.expect("a reply"), "1");
+        // With ids, cancels have a limit.
+        let (near, _far) = tokio::io::duplex(64);
+        let connection = options.over::<Multiplexed>(near).expect("good options");
+        let error = connection.into_channel().expect_err("it needs a clock");
+        assert_eq!(error.kind(), ErrorKind::Runtime);
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -114,7 +114,8 @@ mod tests {
     use super::*;
     use crate::{Channel, client::ChannelOptions, framing::LengthPrefixed};
 
-    /// Connects to an address that accepts, where this fails. Returns the error, and expects the address to be the last one then.
+    /// Connects to an address that accepts, with options that make the attempt fail. Checks that the address is then the last
+    /// one, and returns the error.
     async fn fail(
         with: impl FnOnce(ChannelOptions<LengthPrefixed>) -> ChannelOptions<LengthPrefixed>,
     ) -> Error {

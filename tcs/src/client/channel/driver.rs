@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
@@ -26,6 +25,7 @@ use crate::{
         wire::{Expected, Wire, write_threshold},
     },
     framing::Framing,
+    panics::wake_all,
     runtime::wait_until,
 };
 
@@ -75,7 +75,7 @@ impl<F: Framing> Driver<F> {
         let upkeep = connector.and_then(|it| Upkeep::new(&it.upkeep, it.backoff));
         let mut wakers = Vec::new();
         let mut wire = subchannel.attach(connection, &mut wakers);
-        wake(&mut wakers);
+        wake_all(wakers.drain(..));
         if subchannel.keeps_requests {
             wire.keep_requests();
         }
@@ -103,7 +103,7 @@ impl<F: Framing> Driver<F> {
         });
         let fault = fault.await;
         // Those whose replies have come before the fault do not wait for the shutdown.
-        wake(&mut self.wakers);
+        wake_all(self.wakers.drain(..));
         let was_idle = {
             let mut state = self.subchannel.lock();
             // From now on, nobody would serve a call that comes.
@@ -154,7 +154,7 @@ impl<F: Framing> Driver<F> {
             if let Err(fault) = self.serve_callers(cx) {
                 return Poll::Ready(fault);
             }
-            wake(&mut self.wakers);
+            wake_all(self.wakers.drain(..));
             if self.has_woken_callers {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -228,7 +228,7 @@ impl<F: Framing> Driver<F> {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
             };
-            wake(&mut self.wakers);
+            wake_all(self.wakers.drain(..));
             if tick.overdue > 0 && 2 * tick.overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
@@ -420,13 +420,6 @@ fn deliver_other<F: Framing>(
     Ok(())
 }
 
-fn wake(wakers: &mut Vec<Waker>) {
-    for waker in wakers.drain(..) {
-        // A waker that panics must not keep the others from their replies.
-        drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
-    }
-}
-
 impl<F: Framing> Drop for Driver<F> {
     /// Tells all callers why the connection is closed, also if the runtime ends before it.
     fn drop(&mut self) {
@@ -435,6 +428,6 @@ impl<F: Framing> Drop for Driver<F> {
         } = self;
         let fault = wire.fault_or(Fault::Broken("the task that serves it was ended"));
         subchannel.detach(&fault, wire, &mut self.wakers);
-        wake(&mut self.wakers);
+        wake_all(self.wakers.drain(..));
     }
 }

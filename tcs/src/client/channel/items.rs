@@ -33,8 +33,9 @@ use crate::{
 /// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
 /// itself, which runs while `next` waits. A [`deadline`](Channel::deadline) is for the whole stream.
 ///
-/// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the channel go on
-/// meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its functions run side by side.
+/// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the
+/// channel go on meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its
+/// functions run side by side.
 ///
 /// With the feature `stream`, `owned` makes it a `futures_core::Stream`, for items that borrow nothing.
 #[must_use = "the items are received by `next`"]

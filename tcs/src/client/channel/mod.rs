@@ -30,7 +30,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::{call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats};
+use self::{
+    call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats,
+    subchannel_state::tick_limit,
+};
 use super::{connection::Connection, options::MAX_TIMEOUT, requests::encoded};
 use crate::{
     Error, Peer, Result,
@@ -38,7 +41,7 @@ use crate::{
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
-    runtime::{Instead, inside_runtime},
+    runtime::{Instead, inside_runtime, inside_runtime_with_clock},
     transport::Address,
 };
 
@@ -531,20 +534,21 @@ impl<F: Framing> Connection<F> {
     /// # Errors
     ///
     /// [`Broken`](crate::ErrorKind::Broken) or [`Closed`](crate::ErrorKind::Closed) after an earlier
-    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime. In a runtime
-    /// without a clock (`enable_time`), all calls return `Broken`, unless the reply timeout is `None` and the framing has
-    /// no ids.
+    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime. The runtime needs a clock
+    /// (`enable_time`), unless the reply timeout is `None` and the framing has no ids.
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             Channel::<F>::assert_framing();
         }
         self.checked_exchanges().ensure_idle()?;
-        inside_runtime("into_channel()", Instead::Nothing)?;
         let options = self.exchanges.options().clone();
+        match tick_limit::<F>(&options) {
+            Some(_) => inside_runtime_with_clock("into_channel()")?,
+            None => inside_runtime("into_channel()", Instead::Nothing)?,
+        }
         let pool = Pool::new(1, options, ChannelStats::new(None), None);
         if let [only] = &*pool.subchannels {
             let driver = Driver::attach(only, self);
-            // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
             tokio::spawn(driver.run());
         }
         Ok(Channel::over(pool))

@@ -25,7 +25,7 @@ pub(super) struct Subscribers {
 #[derive(Debug)]
 struct WeakSubscriber {
     subscriber: Weak<Subscriber>,
-    /// Whether a connection was lost since it was added or told of one, so that it is told of the next one.
+    /// Whether a connection was lost since it was added, or since it was told of one. It is told of the next one then.
     has_gap: bool,
 }
 

@@ -155,3 +155,27 @@ async fn waker_of_a_task_before_the_split_is_not_dropped_under_the_lock() {
     assert!(pin!(receiver.receive()).poll(&mut cx).is_pending());
     assert!(!was_locked.load(Relaxed));
 }
+
+/// A waker that panics.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn waker_that_panics_does_not_keep_the_other_half_from_its_wake() {
+    let (near, _far) = duplex(64);
+    let (sender, receiver) = Connection::over(near).split::<Greeted>();
+    let shared = &sender.0.shared;
+    let probe = Probe::new(shared);
+    let [bomb, waker] = [Waker::from(Arc::new(Bomb)), Waker::from(Arc::clone(&probe))];
+    let wakers = &shared.wakers;
+    wakers.register(|it| &mut it.sender, &Context::from_waker(&bomb));
+    wakers.register(|it| &mut it.receiver, &Context::from_waker(&waker));
+    wakers.wake_both();
+    assert_eq!(probe.ran.load(Relaxed), 1);
+    drop(receiver);
+}
