@@ -12,6 +12,7 @@ use tcs::{
     Channel, Connection, ErrorKind, Execution,
     client::{ChannelOptions, ConnectOptions},
     framing::{LengthPrefixed, Multiplexed},
+    testing::FaultyStream,
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -21,9 +22,7 @@ use tcs_tests::{
     script::{expects, resets, serve},
     within,
 };
-use tokio::io::{
-    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// Moves a paused clock on, from timer to timer.
 async fn pass(time: Duration) {
@@ -474,43 +473,12 @@ async fn error_of_a_stream_whose_text_panics_fails_all_calls() {
     }
 }
 
-/// A stream that never ends its sending half.
-struct Unclosable(DuplexStream);
-
-impl AsyncRead for Unclosable {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Unclosable {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn reply_before_a_message_that_nobody_expects_does_not_wait_for_the_shutdown() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(None);
-    let connection = options.over::<LengthPrefixed>(Unclosable(near));
+    let connection = options.over::<LengthPrefixed>(FaultyStream::new(near).unclosable());
     let channel = connection.expect("good options").into_channel();
     let call = call(&channel.expect("a runtime"), "one");
     hears(&mut peer, "one").await;
