@@ -77,6 +77,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn room_of_an_event_is_free_once_it_is_received() {
+        let mut queue = EventQueue::default();
+        let (event, limit) = (Arc::<[u8]>::from(*b"four"), 4 + EVENT_OVERHEAD);
+        for _ in 0..3 {
+            assert!(queue.push(Arc::clone(&event), limit));
+            assert!(!queue.push(Arc::default(), limit));
+            assert!(queue.pop_event().is_some());
+        }
+    }
+
+    #[test]
     fn notes_of_a_subscriber_that_does_not_read_are_few() {
         let mut queue = EventQueue::default();
         for number in 0..1_000 {
