@@ -316,7 +316,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             }
             (RequestNotice::Cancel, Some(slot)) => self.cancel(slot),
             (RequestNotice::Cancel, None) if self.backlog.remove(id) => {
-                self.reject(id, cancelled())
+                self.reject(id, cancelled());
             }
             _ => {}
         }
