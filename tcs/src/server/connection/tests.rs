@@ -567,7 +567,7 @@ impl<const AT_ONCE: bool> ServerProtocol for Items<AT_ONCE> {
         let mut out = context.info.replies::<Self>();
         let item = "i".repeat(1_016);
         for _ in 0..300 {
-            let sent = out.send(&*item).await;
+            let sent = out.send(item.as_str()).await;
             sent.map_err(|error| Rejection::error(error.to_string()))?;
         }
         Ok("end")
