@@ -25,10 +25,10 @@ use crate::options::Side;
 
 /// Returns what `#[server_protocol(options)]` makes of an item.
 pub fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    attribute::expand(Side::Server, options, item)
+    attribute::expand_attribute(Side::Server, options, item)
 }
 
 /// Returns what `#[client_protocol(options)]` makes of an item.
 pub fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
-    attribute::expand(Side::Client, options, item)
+    attribute::expand_attribute(Side::Client, options, item)
 }

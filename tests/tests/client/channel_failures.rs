@@ -498,7 +498,7 @@ async fn call_does_not_wait_for_the_close_of_an_idle_connection() {
     let options = ChannelOptions::over(move || {
         let (near, far) = tokio::io::duplex(64);
         drop(sender.send(RawPeer::over(far)));
-        async { Ok(Unclosable(near)) }
+        async { Ok(FaultyStream::new(near).unclosable()) }
     });
     let channel: Channel = options
         .idle_timeout(8 * second)
