@@ -12,7 +12,7 @@ use tcs::{
 };
 use tcs_tests::{
     Act, BlockingFn, Gate, Heard, Kind, RawPeer, ReadyFn, SyncFn, WaitingFn, adds_up, code,
-    ended_in_time, frame, gate, ids::message_of, patiently,
+    ended_in_time, frame, gate, ids::message_of, patiently, start, within,
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -425,4 +425,25 @@ async fn reply_that_is_not_read_has_memory_of_its_own_after_a_smaller_one() {
     drop((first, second));
     let requests = server.ended().await.requests;
     assert_eq!((requests.served, requests.aborted), (4, 1));
+}
+
+/// Without this, the check of each test that nothing is left of it (`nothing_is_left`) could not fail.
+#[tokio::test]
+async fn memory_of_a_large_request_is_reserved_until_it_is_over() {
+    let protocol = Measure::<LengthPrefixed, WaitingFn> {
+        gate: gate(),
+        marker: PhantomData,
+    };
+    let gate = protocol.gate.clone();
+    let server = start(ConcurrentServer::new(protocol).max_frame_len(MIB)).await;
+    let mut peer = server.peer().await;
+    within(peer.send(large("w"))).await;
+    within(gate.reached()).await;
+    let reserved = server.handle().reserved_bytes();
+    assert!(reserved >= 500_000, "{reserved}");
+    gate.open();
+    let length = LARGE.to_string();
+    assert_eq!(within(peer.hear()).await, Heard::message(&length));
+    drop(peer);
+    server.stopped().await;
 }

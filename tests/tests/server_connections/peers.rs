@@ -6,14 +6,15 @@ use std::{io, time::Duration};
 use tcs::transport::ProxyHeader;
 use tcs::{
     ConcurrentServer, ConnectionInfo, IterativeServer, Peer, Rejection, RejectionKind,
-    framing::{LengthPrefixed, Lines},
+    framing::{LengthPrefixed, Lines, Multiplexed},
     server::AtCapacity,
     server_protocol,
     transport::{Incoming, Listener},
 };
 use tcs_tests::{
-    Gate, Heard, Kind, Log, RawPeer, Running, Tester, code, each_kind, frame, gate, start, tester,
-    tester_of, within,
+    Gate, Heard, Kind, Log, RawPeer, Running, Tester, code, each_kind, frame, gate,
+    ids::{message_of, receive_frame},
+    start, tester, tester_of, within,
 };
 use tokio::{
     io::{DuplexStream, duplex},
@@ -489,6 +490,34 @@ async fn requests_of_an_address_in_flight_are_limited<K: Kind>() {
     drop((first, second));
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (6, 2));
+}
+
+/// Waits at the gate, beside other requests of its connection.
+#[server_protocol(framing = Multiplexed)]
+async fn beside(request: &str, #[state] gate: &Gate) -> String {
+    gate.pass().await;
+    request.to_owned()
+}
+
+#[tokio::test]
+async fn request_beside_others_is_in_flight_until_it_is_answered() {
+    let (gate, (listener, world)) = (gate(), anywhere());
+    let server = ConcurrentServer::new(Beside::new(gate.clone()));
+    let server = start(server.max_in_flight_per_address(1).listener(listener)).await;
+    let mut peer = world.connect("192.0.2.1:1");
+    for _ in 0..2 {
+        within(peer.send(message_of(1, "a"))).await;
+        within(gate.reached()).await;
+        within(peer.send(message_of(2, "b"))).await;
+        let (id, kind, _) = within(receive_frame(&mut peer)).await;
+        assert_eq!((id, kind), (2, Some(code::BUSY)));
+        gate.open();
+        let reply = within(receive_frame(&mut peer)).await;
+        assert_eq!(reply, (1, None, b"a".to_vec()));
+    }
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.rejected), (2, 2));
 }
 
 async fn request_that_times_out_is_no_longer_in_flight<K: Kind>() {
