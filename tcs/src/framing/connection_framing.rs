@@ -168,7 +168,7 @@ impl<F: Framing> ConnectionFraming<F> {
             return Ok(None);
         };
         if self.announced > 0 {
-            self.mark_announced(&mut frame, limit)?;
+            self.mark_announced(&mut frame, limit, side)?;
         } else if let Some(is_event) = self.is_event() {
             match frame.kind {
                 FrameKind::Message if is_event(bytes.get(frame.payload()).unwrap_or_default()) => {
@@ -186,8 +186,20 @@ impl<F: Framing> ConnectionFraming<F> {
     }
 
     /// Gives a message that was announced its kind.
-    fn mark_announced(&mut self, frame: &mut ParsedFrame, limit: usize) -> Result<(), FrameError> {
+    fn mark_announced(
+        &mut self,
+        frame: &mut ParsedFrame,
+        limit: usize,
+        side: Side,
+    ) -> Result<(), FrameError> {
         match frame.kind {
+            // Here, because a message that is parsed again, as those after the chunks of a request, would be a request.
+            FrameKind::Message
+                if side == Side::Server && self.announcement != Announcement::Chunks =>
+            {
+                let text = "items of a reply, or events, which clients do not send";
+                Err(FrameError::malformed(text))
+            }
             FrameKind::Message => {
                 frame.kind = FrameKind::Announced(self.announcement);
                 self.announced -= 1;
@@ -301,7 +313,7 @@ impl<F: Framing> Default for ConnectionFraming<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::{Detection, ReadState};
+    use crate::framing::{Detection, LengthPrefixed, ReadState};
 
     /// Finds the frame that it is given.
     #[derive(Default)]
@@ -331,6 +343,22 @@ mod tests {
                 let mut framing = ConnectionFraming::new(Finds(Some(frame)));
                 let input = Input::new(b"x", 8, Side::Server, ReadState::Idle);
                 assert_eq!(framing.parse(input).is_ok(), bytes > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn client_announces_nothing_but_chunks_also_if_it_is_parsed_again() {
+        for code in [0x81, 0x82, 0x83] {
+            let notice = [0x80, 0, 0, 5, code, 0, 0, 0, 1];
+            let mut framing = ConnectionFraming::<LengthPrefixed>::default();
+            let mut parse = |bytes| {
+                let input = Input::new(bytes, 8, Side::Server, ReadState::Idle);
+                framing.parse(input)
+            };
+            assert!(parse(&notice).is_ok(), "{code:#x}");
+            for _ in 0..2 {
+                assert_eq!(parse(b"\0\0\0\x01m").is_ok(), code == 0x83, "{code:#x}");
             }
         }
     }

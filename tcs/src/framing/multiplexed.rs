@@ -81,6 +81,7 @@ const HEADER_LEN: usize = PREFIX_LEN + size_of::<u32>();
 impl HasIds for Multiplexed {}
 
 impl Framing for Multiplexed {
+    const HAS_IDS: bool = true;
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
     // Parsed twice, a frame sets the same id and deadline.
@@ -100,7 +101,13 @@ impl Framing for Multiplexed {
         let length = header as usize;
         let frame = if length > input.limit().min(MAX_LENGTH) {
             let (limit, read_state) = (input.limit(), input.read_state());
-            control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
+            let other =
+                control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
+            if matches!(&other, Some(frame) if frame.kind == FrameKind::Oversized) {
+                // It is rejected, and another request may have its id.
+                self.deadline = None;
+            }
+            other
         } else if bytes.len() < HEADER_LEN + length {
             ParsedFrame::incomplete(input)?
         } else {
@@ -174,8 +181,6 @@ impl Framing for Multiplexed {
         write_control(out, Some(id), announcement.code(), &count);
         true
     }
-
-    const HAS_IDS: bool = true;
 
     #[inline]
     fn id(&self) -> u32 {
@@ -252,6 +257,9 @@ mod tests {
         assert_eq!(parse_all(&[notice, request, request]), [Some(5_000), None]);
         assert_eq!(parse_all(&[notice, other, request]), [None, None]);
         assert_eq!(parse_all(&[notice, cancel, request]), [None, None]);
+        // A request beyond the limit was rejected, and its id may be used again.
+        let oversized = b"\0\0\0\x09\0\0\0\x07";
+        assert_eq!(parse_all(&[notice, oversized, request]), [None, None]);
     }
 
     #[test]

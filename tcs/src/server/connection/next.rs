@@ -1,7 +1,7 @@
 //! What follows when a driver takes no further request now, and which other frames it may meet.
 
 use super::end::End;
-use crate::framing::{Announcement, FrameError, FrameKind};
+use crate::framing::{FrameError, FrameKind};
 
 /// What the connection does when it has taken the requests that it can take now, and why.
 #[derive(Debug)]
@@ -30,10 +30,6 @@ pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
         FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
             "a control frame of kind {code:#04x}, which clients do not send"
         ))),
-        FrameKind::Announced(Announcement::Items | Announcement::Events | Announcement::Parts) => {
-            let text = "items of a reply, or events, which clients do not send";
-            Err(FrameError::malformed(text))
-        }
         _ => Ok(()),
     }
 }

@@ -195,7 +195,8 @@ fn parse_chunks<F: Framing>(
         };
         let message = input.bytes().get(parsed.payload()).unwrap_or_default();
         match parsed.kind() {
-            FrameKind::Announced(Announcement::Chunks) => {
+            // A client announces nothing else.
+            FrameKind::Announced(_) => {
                 batch.push(message);
                 messages += 1;
             }
@@ -219,9 +220,7 @@ fn parse_chunks<F: Framing>(
                 break Some(failed(&error));
             }
             // The loop handles it.
-            FrameKind::Control(..0x80) | FrameKind::Announced(_) => {
-                break Some(ChunksEnd::Complete);
-            }
+            FrameKind::Control(..0x80) => break Some(ChunksEnd::Complete),
             // It stays there, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
             FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
@@ -340,6 +339,15 @@ mod tests {
         // A chunk that has not arrived completely.
         let cut = &open[..open.len() - 1];
         assert_eq!(find(cut, false), found(&["a"], 5, None, true));
+    }
+
+    #[test]
+    fn items_of_a_client_are_no_chunks() {
+        let items = b"\x80\0\0\x05\x81\0\0\0\x01";
+        let bytes = [ONE_CHUNK, b"\0\0\0\x01a", items, b"\0\0\0\x01b"].concat();
+        let error = "items of a reply, or events, which clients do not send";
+        let expected = found(&["a"], 5, Some(failed_with(error)), true);
+        assert_eq!(find::<LengthPrefixed>(&bytes, false), expected);
     }
 
     #[test]
