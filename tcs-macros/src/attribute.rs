@@ -32,8 +32,7 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
     // Before the path is that inside of a module.
     let private = options.library.private(Span::mixed_site());
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        let other = crate::expand::expand_other(&options, item);
-        return errors.add_to(&other, &private);
+        return errors.add_to(&item, &private);
     };
     check_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {

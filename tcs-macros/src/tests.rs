@@ -393,22 +393,6 @@ fn request_is_not_missing_beside_a_parameter_that_is_half_typed() {
 }
 
 #[test]
-fn conditional_attribute_of_an_operation_is_refused() {
-    for attr in [
-        "cfg_attr(unix, blocking)",
-        "cfg_attr(unix, idempotent)",
-        "cfg_attr(unix, inline, secret)",
-        "cfg_attr(unix, cfg_attr(test, inline, blocking))",
-    ] {
-        let module = format!("mod m {{ #[{attr}] pub fn f() {{}} }}");
-        let output = server_protocol(tokens("format = Json"), tokens(&module)).to_string();
-        assert_eq!(output.matches("compile_error").count(), 1, "{output}");
-        // rustc would report it again.
-        assert!(!output.contains("cfg_attr ("), "{output}");
-    }
-}
-
-#[test]
 fn idempotent_operation_may_be_repeated_over_channels() {
     let module = tokens("mod m { #[idempotent] pub fn f() {} pub fn g() {} }");
     for expand in [server_protocol, client_protocol] {
@@ -423,36 +407,6 @@ fn idempotent_operation_may_be_repeated_over_channels() {
         // rustc would not know it.
         assert!(!output.contains("# [idempotent]"), "{output}");
     }
-}
-
-#[test]
-fn attribute_by_cfg_attr_is_refused_if_it_is_conditional() {
-    for (attr, is_refused) in [
-        ("cfg(unix)", true),
-        ("cfg_attr(unix, cfg(test))", true),
-        ("cfg_attr(all(unix, test), inline, cfg(test))", true),
-        ("cfg_attr(unix, cfg_attr(test, cfg(docsrs)))", true),
-        ("cfg_attr(true, cfg(test))", true),
-        ("cfg_attr(docsrs, doc(cfg(feature = \"x\")))", false),
-        ("cfg_attr(cfg, doc = \"cfg\")", false),
-        ("cfg_attr(unix, allow(unused))", false),
-        ("cfg_attr", false),
-    ] {
-        let operation = format!("mod m {{ #[{attr}] pub fn f() {{}} }}");
-        let parameter = format!("fn f(a: u8, #[state] #[{attr}] b: &u8) {{}}");
-        for (options, item) in [("format = Json", operation), ("", parameter)] {
-            let output = server_protocol(tokens(options), tokens(&item)).to_string();
-            assert_eq!(output.contains("compile_error"), is_refused, "{item}");
-        }
-    }
-    // rustc would report a helper attribute again.
-    let role = "fn f(a: u8, #[cfg_attr(test, state)] b: &u8) {}";
-    let output = server_protocol(TokenStream::new(), tokens(role)).to_string();
-    assert!(
-        output.contains("cannot be conditional: write it without `cfg_attr`"),
-        "{output}"
-    );
-    assert!(!output.contains("cfg_attr ("), "{output}");
 }
 
 #[test]

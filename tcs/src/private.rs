@@ -23,7 +23,7 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
+    Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
     format::{Decode, Encode, Plain},

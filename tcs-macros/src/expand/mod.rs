@@ -14,14 +14,9 @@ mod protocol_type;
 mod server;
 mod trait_impl;
 
-use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use proc_macro2::TokenStream;
 
-use crate::{
-    item::other_type,
-    model::{Model, ModelItem, operations::Operations},
-    options::{Options, Side},
-};
+use crate::model::{Model, ModelItem, operations::Operations};
 
 /// Writes an item and what is added to it.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
@@ -37,14 +32,6 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let mut tokens = item::write_function(model.options, function);
     tokens.extend(added);
     tokens
-}
-
-/// Writes an item that no protocol is made of. A type is one nevertheless, so that its server is no second error.
-pub(crate) fn expand_other(options: &Options, mut item: TokenStream) -> TokenStream {
-    let ty = other_type(item.clone()).filter(|_| options.side == Side::Server);
-    let private = options.library.private(Span::mixed_site());
-    item.extend(ty.map(|ty| quote!(#private::unserved! { #ty })));
-    item
 }
 
 /// Writes a module with its messages, their client and, unless the functions are left out, a server.

@@ -182,8 +182,7 @@ impl<'a> ServerExpansion<'a> {
         for operation in &operations.list {
             for Argument { name, ty, .. } in &operation.arguments {
                 // An address is as often data as it is the peer's.
-                let address = Ident::new("SocketAddr", Span::call_site());
-                if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, &address) {
+                if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, "SocketAddr") {
                     continue;
                 }
                 let ident = &operation.handler.function.sig.ident;

@@ -1,6 +1,6 @@
 //! Resolves how many requests of a connection are processed at the same time.
 
-use syn::{Expr, ExprLit, ExprPath, Lit};
+use syn::{Expr, ExprLit, Ident, Lit};
 
 use super::handler::{CallKind, Handler};
 use crate::{
@@ -16,10 +16,12 @@ pub(crate) struct Concurrency {
 }
 
 impl Concurrency {
-    /// Resolves what the options say, and reports what the functions cannot have with it.
+    /// Resolves what the options say, and reports what the functions cannot have with it. `chunks` is the word that
+    /// says that chunks may follow a request.
     pub(super) fn resolve<'h>(
         options: &Options,
         handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
+        chunks: Option<&Ident>,
         errors: &mut Errors,
     ) -> Option<Self> {
         let unordered = options.given(OptionName::Unordered);
@@ -31,10 +33,10 @@ impl Concurrency {
             }
             return None;
         };
-        if let Some(option) = options.given(OptionName::Requests) {
+        if let Some(chunks) = chunks {
             let message =
                 "`requests` is for one request, and `concurrent` has several: remove one of them";
-            errors.at(option, message);
+            errors.at(chunks, message);
         }
         if !handlers
             .clone()
@@ -74,7 +76,7 @@ fn bare(expression: &Expr) -> &Expr {
 /// Reports a limit that is neither a number nor a constant.
 fn check_limit(limit: &Expr, errors: &mut Errors) -> bool {
     let is_zero = match bare(limit) {
-        Expr::Path(ExprPath { .. }) => return true,
+        Expr::Path(_) => return true,
         Expr::Lit(ExprLit {
             lit: Lit::Int(number),
             ..

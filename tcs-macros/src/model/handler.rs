@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens;
-use syn::{Generics, Pat, PatType, Token, Type, parse_quote, spanned::Spanned as _};
+use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 
 use super::{
     field::Field,
@@ -17,7 +17,6 @@ use crate::{
     syntax::{
         bare, find_impl, is_named, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
-        path_starts,
     },
 };
 
@@ -227,9 +226,10 @@ impl Parameters {
         }
         let ty = resolve_type(borrowed, "a state", errors)?;
         check_static(ty, "a state", errors);
+        // With a field of any name, calls of `new` are no second error.
         let name = name
             .cloned()
-            .unwrap_or_else(|| guessed_name(&parameter.pat));
+            .unwrap_or_else(|| Ident::new("state", parameter.pat.span()));
         // Two parameters of one name are an error of the function itself.
         if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
@@ -305,17 +305,6 @@ fn is_value(ty: &Type) -> bool {
         Type::Slice(slice) => is_value(&slice.elem),
         ty => VALUES.split(' ').any(|value| is_named(ty, value)),
     }
-}
-
-/// Returns the name of the field that a pattern probably stands for, so that its users are no second error: the first
-/// one in it, as in `Names(names)`.
-fn guessed_name(pattern: &Pat) -> Ident {
-    let words = path_starts(pattern.to_token_stream()).into_iter();
-    let is_name = |word: &Ident| word.to_string().starts_with(char::is_lowercase);
-    let mut names = words.filter(|word| is_name(word) && word != "mut" && word != "ref");
-    names
-        .next()
-        .unwrap_or_else(|| Ident::new("state", pattern.span()))
 }
 
 /// Returns the state that a parameter is, if its attributes do not say what it is.

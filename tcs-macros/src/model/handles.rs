@@ -1,9 +1,9 @@
 //! Checks the handles in parameters, such as `Push<Chat>`: each is named after its protocol, and needs an option.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::{
-    PathSegment, Type,
+    Attribute, PathSegment, Type,
     ext::IdentExt as _,
     parse_quote,
     visit_mut::{self, VisitMut},
@@ -11,14 +11,16 @@ use syn::{
 
 use super::{
     family::{FamilyKind, FamilyWords},
-    operation_attrs::{is_operation_attr_of, written_family},
+    operation_attrs::written_family,
     parameter::is_ours,
 };
 use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{Options, Side},
-    syntax::{bare, is_named, is_one_of, last_argument_mut, same_tokens, upper_camel},
+    syntax::{
+        bare, is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel,
+    },
 };
 
 /// Reports the handles in the parameters of functions that are named after something else, and those whose option is
@@ -32,20 +34,18 @@ pub(crate) fn check_handles(
     keeps_bodies: bool,
     errors: &mut Errors,
 ) {
+    let other_names = match item {
+        Item::Function(_) if options.side == Side::Client => return,
+        Item::Function(_) => None,
+        Item::Module(module) => Some(names_not_declared(module)),
+    };
+    let check = HandleCheck {
+        options,
+        other_names,
+    };
     match item {
-        Item::Function(function) if options.side == Side::Server => {
-            let check = HandleCheck {
-                options,
-                other_names: None,
-            };
-            check.check_function(function, keeps_bodies, errors);
-        }
-        Item::Function(_) => {}
+        Item::Function(function) => check.check_function(function, keeps_bodies, errors),
         Item::Module(module) => {
-            let check = HandleCheck {
-                options,
-                other_names: Some(names_not_declared(module)),
-            };
             for item in &mut module.items {
                 match item {
                     ModuleItem::Operation(function) => {
@@ -75,18 +75,7 @@ fn names_not_declared(module: &Module) -> Vec<String> {
     let functions = module.function_names().filter(|_| !has_glob);
     let names = functions.chain([&module.ident]);
     let types = names.map(|name| upper_camel(&name.unraw().to_string()));
-    types
-        .filter(|name| !mentions(items.clone(), name))
-        .collect()
-}
-
-/// Returns `true` if a word is anywhere in the tokens.
-fn mentions(tokens: TokenStream, word: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Group(group) => mentions(group.stream(), word),
-        TokenTree::Ident(ident) => ident == word,
-        _ => false,
-    })
+    types.filter(|name| !mentions_word(&items, name)).collect()
 }
 
 /// The check of one function after the other.
@@ -132,8 +121,8 @@ impl HandleCheck<'_> {
     fn is_given(&self, kind: FamilyKind, function: &Function) -> bool {
         let words = kind.words();
         if self.is_of_operation(kind) {
-            let mut attrs = function.attrs.iter();
-            attrs.any(|attr| is_operation_attr_of(attr, words.option_text))
+            let mut paths = function.attrs.iter().map(Attribute::path);
+            paths.any(|path| path.is_ident(words.option_text))
         } else {
             self.options.given(words.option).is_some()
         }

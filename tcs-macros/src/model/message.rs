@@ -5,7 +5,7 @@ use syn::{Type, TypeReference};
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_dyn_iterator, find_impl, has_future, has_iterator, is_unsized, lifetimes},
+    syntax::{bare, find_impl, has_future, has_iterator, is_unsized, lifetimes},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
@@ -54,13 +54,8 @@ fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors)
 /// Returns a type if it is complete, and reports `impl`.
 pub(super) fn resolve_type<'t>(ty: &'t Type, what: &str, errors: &mut Errors) -> Option<&'t Type> {
     if let Some(keyword) = find_impl(ty) {
-        if matches!(what, "a request" | "what is taken from the context") && has_iterator(ty) {
-            let help = "take `Requests<'_, …>`, with the option `requests`";
-            errors.at(&keyword, format_args!("a stream is no message: {help}"));
-        } else {
-            let message = format_args!("{what} has one type: name it instead of `impl`");
-            errors.at(&keyword, message);
-        }
+        let message = format_args!("{what} has one type: name it instead of `impl`");
+        errors.at(&keyword, message);
         return None;
     }
     // A `Verbatim` type did not parse, which was reported.
@@ -90,9 +85,7 @@ pub(super) fn resolve_output(
         errors.at(&output, message);
         return None;
     }
-    let boxed = (what == "a reply").then(|| find_dyn_iterator(&output));
-    let iterator = find_impl(&output).filter(|_| has_iterator(&output));
-    if let Some(keyword) = iterator.or(boxed.flatten()) {
+    if let Some(keyword) = find_impl(&output).filter(|_| has_iterator(&output)) {
         let message = "an iterator is no message: return a `Vec`, or send its items with `replies`";
         errors.at(&keyword, message);
         return None;

@@ -74,12 +74,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prelude_is_sorted() {
-        // So that a name that is missing is seen.
-        assert!(PRELUDE.split(' ').is_sorted());
-    }
-
-    #[test]
     fn prelude_is_that_of_the_edition() {
         macro_rules! names {
             ($($name:ident)*) => {{

@@ -7,12 +7,7 @@ use super::{
     family::{Family, FamilyKind},
     parameter::{check_empty, is_conditional},
 };
-use crate::{
-    errors::Errors,
-    item::Function,
-    options::Side,
-    syntax::{ParenthesizeGroups, added_attrs, is_one_of},
-};
+use crate::{errors::Errors, item::Function, options::Side, syntax::ParenthesizeGroups};
 
 const NAMES: &[&str] = &["blocking", "idempotent", "replies", "requests", "secret"];
 
@@ -41,16 +36,11 @@ impl<'a> OperationAttrs<'a> {
                     "both ends know the same operations: remove the `#[cfg]`, or reject inside";
                 errors.at(path, message);
             }
-            let Some(name) = name_in(attr) else {
+            let Some(name) = name_of(attr) else {
                 continue;
             };
-            if path.is_ident(name) {
-                if !matches!(name, "replies" | "requests") {
-                    check_empty(attr, errors);
-                }
-            } else {
-                let help = "cannot be conditional: write it without `cfg_attr`";
-                errors.at(path, format_args!("`#[{name}]` {help}"));
+            if !matches!(name, "replies" | "requests") {
+                check_empty(attr, errors);
             }
             match name {
                 "blocking" => found.blocking = Some(path),
@@ -79,14 +69,12 @@ fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Fa
     let mut written = attr.parse_args::<Type>();
     if let Ok(ty) = &mut written {
         ParenthesizeGroups.visit_type_mut(ty);
-    } else if attr.path().is_ident(name) {
+    } else {
         let help = format_args!("write `#[{name}({example})]`");
         let message = format_args!("`#[{name}]` takes the type of the {messages}: {help}");
         errors.at(&attr.meta, message);
     }
-    // A conditional one was reported.
-    let written = written.ok().filter(|_| attr.path().is_ident(name));
-    Family::of_attr(kind, written.as_ref(), errors)
+    Family::of_attr(kind, written.ok().as_ref(), errors)
 }
 
 /// Returns the type in the attribute of this name.
@@ -96,27 +84,22 @@ pub(super) fn written_family(function: &Function, name: &str) -> Option<Type> {
     attr.parse_args().ok()
 }
 
-/// Returns `true` if an attribute is for a function of a module, or adds one under a condition.
+/// Returns `true` if an attribute is for a function of a module.
 pub(crate) fn is_operation_attr(attr: &Attribute) -> bool {
-    name_in(attr).is_some()
+    name_of(attr).is_some()
 }
 
-/// Returns `true` if an attribute is the one of this name, or adds it under a condition.
-pub(super) fn is_operation_attr_of(attr: &Attribute, name: &str) -> bool {
-    name_in(attr) == Some(name)
-}
-
-fn name_in(attr: &Attribute) -> Option<&'static str> {
-    let added = added_attrs(&attr.meta);
-    let mut words = added.iter().filter_map(|attr| attr.path().get_ident());
-    let word = words.find(|word| is_one_of(word, NAMES))?;
-    NAMES.iter().copied().find(|name| word == name)
+fn name_of(attr: &Attribute) -> Option<&'static str> {
+    NAMES
+        .iter()
+        .copied()
+        .find(|name| attr.path().is_ident(name))
 }
 
 /// Reports these attributes before a function that is not in a module.
 pub(super) fn check_no_operation_attrs(side: Side, function: &Function, errors: &mut Errors) {
-    for path in function.attrs.iter().map(Attribute::path) {
-        let Some(name) = path.get_ident().filter(|word| is_one_of(word, NAMES)) else {
+    for attr in &function.attrs {
+        let Some(name) = name_of(attr) else {
             continue;
         };
         let help = match side {
@@ -127,6 +110,6 @@ pub(super) fn check_no_operation_attrs(side: Side, function: &Function, errors: 
             _ => "remove it",
         };
         let message = format_args!("`#[{name}]` is for a function of a module: {help}");
-        errors.at(path, message);
+        errors.at(attr.path(), message);
     }
 }

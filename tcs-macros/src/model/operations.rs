@@ -106,22 +106,15 @@ impl<'a> Operations<'a> {
             let message = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, message);
         }
-        let mut chunks = list.iter().filter(|operation| operation.chunks.is_some());
-        let chunked = chunks
+        let mut uploads = list.iter().filter(|operation| operation.chunks.is_some());
+        let upload = uploads
             .next()
             .map(|operation| &operation.handler.function.sig.ident);
-        if let (Some(ident), Some(_)) = (chunked, options.given(OptionName::Concurrent)) {
-            let message =
-                "`requests` is for one request, and `concurrent` has several: remove one of them";
-            errors.at(ident, message);
-        }
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
             // A function with an error has its states too, so that the type keeps its fields.
             let ty = ProtocolType::of_module(module);
-            let mut server = ServerImpl::of(options, handlers.iter(), ty, errors);
-            server.takes_chunks = chunked.is_some();
-            server
+            ServerImpl::of(options, handlers.iter(), ty, upload, errors)
         });
         Self {
             module,
@@ -138,17 +131,16 @@ fn check_options(options: &Options, errors: &mut Errors) {
         let message = "the types in a module have fixed names: remove this one";
         errors.at(name, message);
     }
-    if let Some(option) = options.given(Blocking) {
-        let message = "a function of a module says so itself: write `#[blocking]` before it";
-        errors.at(option, message);
-    }
-    if let Some(option) = options.given(Replies) {
-        let message = "a function of a module says so itself: write `#[replies(…)]` before it";
-        errors.at(option, message);
-    }
-    if let Some(option) = options.given(Requests) {
-        let message = "a function of a module says so itself: write `#[requests(…)]` before it";
-        errors.at(option, message);
+    for (option, attr) in [
+        (Blocking, "blocking"),
+        (Replies, "replies(…)"),
+        (Requests, "requests(…)"),
+    ] {
+        if let Some(option) = options.given(option) {
+            let help = format_args!("write `#[{attr}]` before it");
+            let message = format_args!("a function of a module says so itself: {help}");
+            errors.at(option, message);
+        }
     }
     for option in options.given_of(&[Server, Request, Reply]) {
         let message = format_args!("a module has both halves: remove `{option}`");
@@ -199,15 +191,9 @@ fn resolve_operation<'a>(
         (FamilyKind::Streams, &mut attrs.items),
         (FamilyKind::Receives, &mut attrs.chunks),
     ] {
-        let is_handle = |ty| {
-            kind.words()
-                .handles
-                .iter()
-                .any(|handle| is_handle(ty, handle, &protocol))
-        };
-        let has_handle = function
-            .parameters()
-            .any(|parameter| is_handle(&parameter.ty));
+        let handles = kind.words().handles;
+        let mut parameters = function.parameters();
+        let has_handle = parameters.any(|it| is_handle(&it.ty, handles, &protocol));
         if found.is_none() && has_handle {
             // It was reported. Without messages of an unknown type, rustc would miss theirs as well.
             *found = Some(Family::of_attr(kind, None, errors));

@@ -7,7 +7,7 @@ use syn::{Attribute, Pat, PatType, Path, Type, TypeReference, ext::IdentExt as _
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{added_attrs, bare, is_handle, is_one_of, nearest, upper_camel},
+    syntax::{bare, is_handle, is_one_of, nearest, upper_camel},
 };
 
 /// The helper attributes.
@@ -58,11 +58,9 @@ pub(crate) enum Role {
 }
 
 /// Returns `true` if an attribute of a parameter is to be removed from the function: it is one word that Rust does not
-/// know, or adds one. A misspelt helper is removed too, or rustc would report it a second time.
+/// know. A misspelt helper is removed too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
-    let added = added_attrs(&attr.meta);
-    let mut words = added.iter().filter_map(|attr| helper(attr.path()));
-    words.any(|word| !is_one_of(word, BUILTIN))
+    helper(attr.path()).is_some_and(|word| !is_one_of(word, BUILTIN))
 }
 
 /// Returns the word that a helper attribute is, or the last one of `tcs::state`.
@@ -83,12 +81,6 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
         let declared = match helper(attr.path()) {
             Some(word) if is_conditional(attr) => {
                 errors.at(word, CFG);
-                Role::Unclear
-            }
-            Some(word) if is_ours(attr) && word == "cfg_attr" => {
-                let message =
-                    "a helper attribute cannot be conditional: write it without `cfg_attr`";
-                errors.at(word, message);
                 Role::Unclear
             }
             Some(word) if is_ours(attr) => resolve_helper(attr, word, errors),
@@ -148,9 +140,8 @@ pub(super) fn is_context(parameter: &PatType, function: &Function) -> bool {
 fn is_of_connection(ty: &Type, function: &Function) -> bool {
     let variant = upper_camel(&function.sig.ident.unraw().to_string());
     is_known_of_connection(ty)
-        || is_handle(ty, "Push", "Protocol")
-        || is_handle(ty, "Replies", &variant)
-        || is_handle(ty, "Requests", &variant)
+        || is_handle(ty, &["Push"], "Protocol")
+        || is_handle(ty, &["Replies", "Requests"], &variant)
 }
 
 /// Returns `true` if a type is `&Peer` or `&ConnectionInfo`.
@@ -213,6 +204,5 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
 
 /// Returns `true` if an attribute makes what it is before conditional.
 pub(super) fn is_conditional(attr: &Attribute) -> bool {
-    let added = added_attrs(&attr.meta);
-    added.iter().any(|attr| attr.path().is_ident("cfg"))
+    attr.path().is_ident("cfg")
 }

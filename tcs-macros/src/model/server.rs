@@ -1,6 +1,6 @@
 //! Resolves a server protocol, which is derived from a function, or from the handlers of several operations.
 
-use std::{cmp::Reverse, iter};
+use std::iter;
 
 use proc_macro2::Ident;
 use syn::Type;
@@ -8,7 +8,6 @@ use syn::Type;
 use super::{
     concurrency::Concurrency,
     family::{Family, FamilyKind},
-    field::Field,
     generics,
     handler::{CallKind, Handler, Parameters, Session},
     message::resolve_output,
@@ -21,7 +20,7 @@ use crate::{
     options::{OptionName, Options},
     syntax::{
         lifetimes::{self, EXCHANGE},
-        mentions_one_of, same_tokens,
+        mentions_one_of,
     },
 };
 
@@ -74,7 +73,8 @@ impl<'a> ServerFunction<'a> {
         for Family { message, .. } in &mut families {
             message.take_if(|ty| !is_known(ty));
         }
-        let mut server = ServerImpl::of(options, iter::once(&handler), ty, errors);
+        let chunks = options.given(OptionName::Requests);
+        let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
         // An iterator of items waits for its peer.
         server.waits |= streams(&families);
         Self {
@@ -132,17 +132,19 @@ pub(super) fn resolve_reply(function: &Function, errors: &mut Errors) -> Option<
 }
 
 impl<'a> ServerImpl<'a> {
-    /// Makes one implementation of what several functions need, and gives `ty` its generics and fields.
+    /// Makes one implementation of what several functions need, and gives `ty` its generics and fields. `chunks` is
+    /// the word that says that chunks may follow a request.
     ///
-    /// States of one name are one field, and there is one session. Each has the type that most of the
-    /// functions have; rustc reports the others.
+    /// States of one name are one field, and there is one session. Each has the type that the first function
+    /// has; rustc reports the others.
     pub(super) fn of<'h>(
         options: &Options,
         handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
         mut ty: ProtocolType<'a>,
+        chunks: Option<&Ident>,
         errors: &mut Errors,
     ) -> Self {
-        let concurrency = Concurrency::resolve(options, handlers.clone(), errors);
+        let concurrency = Concurrency::resolve(options, handlers.clone(), chunks, errors);
         for handler in handlers.clone() {
             generics::merge(&mut ty.generics, &handler.generics);
         }
@@ -153,32 +155,20 @@ impl<'a> ServerImpl<'a> {
                 "chunks are read while the function runs: remove `requests`, or `#[framing]`";
             errors.at(ty, message);
         }
-        let states = parameters.clone().flat_map(Parameters::states);
-        for Field { name, .. } in states.clone() {
-            if ty.fields.iter().all(|known| known.name != *name) {
-                let named = states.clone().filter(|state| state.name == *name);
-                ty.fields
-                    .extend(most_common(named, |state| &state.ty).cloned());
+        for state in parameters.clone().flat_map(Parameters::states) {
+            if ty.fields.iter().all(|known| known.name != state.name) {
+                ty.fields.push(state.clone());
             }
         }
-        let sessions = parameters.filter_map(Parameters::session);
+        let session = parameters.clone().find_map(Parameters::session).cloned();
         let mut kinds = handlers.map(|handler| handler.kind);
         Self {
             ty,
-            session: most_common(sessions, |session| &session.ty).cloned(),
+            session,
             waits: kinds.any(|kind| kind != CallKind::Sync),
             concurrency,
-            takes_chunks: options.given(OptionName::Requests).is_some(),
+            takes_chunks: chunks.is_some(),
             changed_framing,
         }
     }
-}
-
-/// Returns the first element whose type is that of the most elements.
-fn most_common<T>(all: impl Iterator<Item = T> + Clone, ty: impl Fn(&T) -> &Type) -> Option<T> {
-    let others = all.clone();
-    let are_same = |one: &T, other: &T| same_tokens(ty(one), ty(other));
-    let count = |one: &T| others.clone().filter(|other| are_same(one, other)).count();
-    // `min` of the reverse is the first of those that are most; `max_by_key` would be the last.
-    all.min_by_key(|one| Reverse(count(one)))
 }

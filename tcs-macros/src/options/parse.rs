@@ -3,8 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{
-    Error, Expr, ExprCast, ExprLit, FnArg, GenericArgument, Ident, Lit, LitStr, Path,
-    PathArguments, Result, Token, Type,
+    Error, Expr, ExprCast, FnArg, Ident, LitStr, Path, Result, Token, Type,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -143,11 +142,7 @@ impl Options {
                 parse_equals(option, word, input)?;
                 let start = input.fork();
                 match parse_expr(option, input) {
-                    Ok(value) => {
-                        let unfit = find_unfit(option, &value);
-                        *field(self) = Some(value);
-                        unfit.map_or(Ok(()), Err)?;
-                    }
+                    Ok(value) => *field(self) = Some(value),
                     Err(error) => {
                         // A closure that is still written has its parameters, which are fields.
                         if let Some(closure) = parse_closure_start(&start) {
@@ -226,34 +221,18 @@ fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
         let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");
         return Err(Error::new_spanned(&value, message));
     }
-    find_no_type(option, &value).map_or(Ok(value), Err)
-}
-
-/// Returns the error of what is written like a type and is none: a module or a function, or a delimiter that is not packed.
-fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
-    let Type::Path(path) = value else {
-        return None;
-    };
-    let last = path.path.segments.last()?;
-    let name = last.ident.unraw().to_string();
-    if option.name == OptionName::Server && name.starts_with(char::is_lowercase) {
+    if option.name == OptionName::Server
+        && let Type::Path(path) = &value
+        && let Some(last) = path.path.segments.last()
+        && let name = last.ident.unraw().to_string()
+        && name.starts_with(char::is_lowercase)
+    {
         let (of_module, of_function) = (format!("`{name}::Contract`"), upper_camel(&name));
         let help = format!("write {of_module} for a module, `{of_function}` for a function");
         let message = format!("`{name}` is no type: {help}");
-        return Some(Error::new_spanned(value, message));
+        return Err(Error::new_spanned(&value, message));
     }
-    match &last.arguments {
-        PathArguments::AngleBracketed(arguments) if name == "Delimited" => {
-            let literal = arguments.args.iter().find_map(|argument| match argument {
-                GenericArgument::Const(Expr::Lit(ExprLit { lit, .. })) => Some(lit),
-                _ => None,
-            });
-            let literal = literal.filter(|lit| !matches!(lit, Lit::Int(_)))?;
-            let message = "a delimiter is packed: write `Delimited<{ delimiter(b\";\") }>`";
-            Some(Error::new_spanned(literal, message))
-        }
-        _ => None,
-    }
+    Ok(value)
 }
 
 /// Parses an expression. Errors inside of it are reported in the words of its parser.
@@ -267,22 +246,6 @@ fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     };
     ParenthesizeGroups.visit_expr_mut(&mut value);
     Ok(value)
-}
-
-/// Returns the error of a session or a greeting that waits or fails, which neither can.
-fn find_unfit(option: &OptionSpec, value: &Expr) -> Option<Error> {
-    let text = option.text;
-    match (option.name, value) {
-        (OptionName::Session | OptionName::Greeting, Expr::Await(value)) => {
-            let message = format!("`{text}` cannot wait: write a value, and wait in the function");
-            Some(Error::new_spanned(value.await_token, message))
-        }
-        (OptionName::Session | OptionName::Greeting, Expr::Try(value)) => {
-            let message = format!("`{text}` cannot fail: write a value, such as an `Option`");
-            Some(Error::new_spanned(value.question_token, message))
-        }
-        _ => None,
-    }
 }
 
 /// Parses `= Name` or `= "Name"`, or takes nothing.

@@ -9,9 +9,8 @@ mod words;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Attribute, Meta, Result, Token, Visibility,
-    parse::{ParseBuffer, ParseStream, Parser as _},
-    punctuated::Punctuated,
+    Attribute, Result, Token, Visibility,
+    parse::{ParseBuffer, ParseStream},
 };
 
 pub(crate) use self::{
@@ -19,9 +18,9 @@ pub(crate) use self::{
     paths::IntoModule,
     text::text_of,
     types::{
-        bare, find_dyn_iterator, find_impl, has_future, has_iterator, is_converted, is_handle,
-        is_named, is_unsized, last_argument_mut, mentions_one_of, mentions_word, path_starts,
-        same_tokens, with_marks, without_argument,
+        bare, find_impl, has_future, has_iterator, is_converted, is_handle, is_named, is_unsized,
+        last_argument_mut, mentions_one_of, mentions_word, path_starts, same_tokens, with_marks,
+        without_argument,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };
@@ -42,22 +41,6 @@ pub(crate) fn fork_at_keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>>
     ahead.call(Attribute::parse_outer)?;
     ahead.parse::<Visibility>()?;
     Ok(ahead)
-}
-
-/// Returns the attributes that a `cfg_attr` adds, or any other attribute itself.
-pub(crate) fn added_attrs(attr: &Meta) -> Vec<Meta> {
-    let tokens = match attr {
-        Meta::List(list) if list.path.is_ident("cfg_attr") => list.tokens.clone(),
-        _ => return vec![attr.clone()],
-    };
-    let parse = |input: ParseStream<'_>| {
-        // The predicate comes first, and may be a literal.
-        take_until(input, at_element_end);
-        input.parse::<Option<Token![,]>>()?;
-        input.call(Punctuated::<Meta, Token![,]>::parse_terminated)
-    };
-    let added = parse.parse2(tokens).unwrap_or_default();
-    added.iter().flat_map(added_attrs).collect()
 }
 
 /// Takes the tokens up to where `is_end` holds, or to the end of the input.

@@ -6,6 +6,8 @@ use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
+use super::is_one_of;
+
 /// Returns the type without parentheses and invisible groups around it.
 pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
@@ -35,13 +37,13 @@ pub(crate) fn is_converted(ty: &Type) -> bool {
     ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
 }
 
-/// Returns `true` if a type is a handle of a protocol, such as `Push<Chat>`.
-pub(crate) fn is_handle(ty: &Type, handle: &str, protocol: &str) -> bool {
+/// Returns `true` if a type is one of these handles of a protocol, such as `Push<Chat>`.
+pub(crate) fn is_handle(ty: &Type, handles: &[&str], protocol: &str) -> bool {
     let Type::Path(path) = bare(ty) else {
         return false;
     };
     let last = path.path.segments.last().cloned();
-    last.filter(|last| last.ident == handle)
+    last.filter(|last| is_one_of(&last.ident, handles))
         .is_some_and(|mut last| {
             last_argument_mut(&mut last).is_some_and(|ty| is_named(ty, protocol))
         })
@@ -63,11 +65,10 @@ pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
-/// Returns `true` if a word occurs anywhere in a type, also at the end of a path.
-pub(crate) fn mentions_word(ty: &Type, word: &Ident) -> bool {
-    tokens_of(ty)
-        .iter()
-        .any(|token| matches!(token, TokenTree::Ident(ident) if ident == word))
+/// Returns `true` if a word occurs anywhere in tokens, also at the end of a path.
+pub(crate) fn mentions_word(tokens: &impl ToTokens, word: &str) -> bool {
+    let mut tokens = flatten(tokens.to_token_stream()).into_iter();
+    tokens.any(|token| matches!(token, TokenTree::Ident(ident) if ident == word))
 }
 
 /// Returns the first `impl` in a type.
@@ -83,18 +84,6 @@ pub(crate) fn has_future(ty: &Type) -> bool {
     let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
     let mut runs = words.windows(4);
     runs.any(|run| run == ["Future", "<", "Output", "="])
-}
-
-/// Returns the first `dyn` in a type that contains `Iterator<Item = …>` or `Stream<Item = …>`.
-pub(crate) fn find_dyn_iterator(ty: &Type) -> Option<TokenTree> {
-    let tokens = tokens_of(ty);
-    let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
-    let is_iterator = |run: &[String]| {
-        matches!(&*run[0], "Iterator" | "Stream") && run[1..] == ["<", "Item", "="]
-    };
-    let mut keywords = tokens.into_iter();
-    let keyword = keywords.find(|token| token.to_string() == "dyn");
-    keyword.filter(|_| words.windows(4).any(is_iterator))
 }
 
 /// Returns `true` if a type with `impl` contains the name of a trait of several values.

@@ -8,5 +8,5 @@ fn greet(name: &str, #[state] Names(names): &Names) -> String {
 }
 
 fn main() -> tcs::Result<()> {
-    ConcurrentServer::new(Greet { names: Names(Vec::new()) }).port(0).run()
+    ConcurrentServer::new(Greet::new(Names(Vec::new()))).port(0).run()
 }

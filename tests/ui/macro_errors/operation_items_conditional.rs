@@ -1,9 +1,0 @@
-#[tcs::server_protocol(format = tcs::format::Json)]
-mod bank {
-    #[cfg_attr(unix, replies(u8))]
-    pub async fn rows(count: u8) -> u8 {
-        count
-    }
-}
-
-fn main() {}
