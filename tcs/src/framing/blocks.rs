@@ -3,8 +3,8 @@
 use std::{fmt, marker::PhantomData};
 
 use super::{
-    Detection, FrameError, Framing, Input, Lines, ParsedFrame, Side, parse::skip_or_reject,
-    write::make_room,
+    Detection, FrameError, Framing, Input, Lines, ParsedFrame, ReadState, Side,
+    parse::skip_or_reject, write::make_room,
 };
 
 /// Lines, some of which announce a block of bytes: for memcached, beanstalkd and NATS.
@@ -164,7 +164,7 @@ impl<L: BlockLen> Framing for Blocks<L> {
         out.extend_from_slice(END);
         let framed = out.get(start..).unwrap_or_default();
         if self.is_client {
-            let input = Input::new(framed, usize::MAX, Side::Server, super::ReadState::Idle);
+            let input = Input::new(framed, usize::MAX, Side::Server, ReadState::Idle);
             let parsed = Self::default().parse(input).ok().flatten();
             if parsed.is_none_or(|frame| frame.consumed() != framed.len()) {
                 return Err(FrameError::unsendable(

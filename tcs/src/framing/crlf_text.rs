@@ -95,6 +95,14 @@ pub const NO_TELNET: u128 = 1 << 126;
 #[must_use]
 #[track_caller]
 pub const fn prompt(bytes: &[u8]) -> u128 {
+    assert!(
+        !bytes.is_empty(),
+        "a prompt has at least one byte: write `prompt(b\"> \")`"
+    );
+    assert!(
+        bytes.len() <= packed::MAX_LEN,
+        "a prompt has at most 15 bytes"
+    );
     packed::pack(bytes)
 }
 

@@ -4,7 +4,7 @@ use memchr::memmem::find;
 
 use super::{
     Detection, FrameError, Framing, Input, ParsedFrame,
-    packed::{LONGEST, is_packed, pack, unpacked},
+    packed::{MAX_LEN, is_packed, pack, unpacked},
     write::make_room,
 };
 use crate::text::Escaped;
@@ -55,7 +55,7 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
         !bytes.is_empty(),
         "a delimiter has at least one byte: write `delimiter(b\";\")`"
     );
-    assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
+    assert!(bytes.len() <= MAX_LEN, "a delimiter has at most 15 bytes");
     pack(bytes)
 }
 

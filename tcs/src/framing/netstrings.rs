@@ -42,6 +42,7 @@ pub struct Netstrings {
 
 impl Framing for Netstrings {
     const HAS_INDEPENDENT_FRAMES: bool = true;
+
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.comma_is_due {
             // At the end of the input, a missing comma is no error: the message was rejected before, and a

@@ -1,11 +1,11 @@
 //! A few bytes, packed into a const parameter.
 
-/// The maximum length of a delimiter: the bytes of its number except one, which has the length.
-pub(super) const LONGEST: usize = 15;
+/// The maximum number of bytes: those of the number, except one, which has the length.
+pub(super) const MAX_LEN: usize = 15;
 
 /// Packs up to 15 bytes into a number, which begins with their count.
 pub(super) const fn pack(bytes: &[u8]) -> u128 {
-    let mut packed = [0; LONGEST + 1];
+    let mut packed = [0; MAX_LEN + 1];
     let [length, rest @ ..] = &mut packed;
     #[expect(clippy::cast_possible_truncation, reason = "it is at most 15")]
     {
@@ -27,7 +27,25 @@ pub(super) const fn is_packed(number: u128) -> bool {
 }
 
 /// Returns the bytes that [`pack`] has packed.
-pub(super) fn unpacked(packed: &[u8; LONGEST + 1]) -> &[u8] {
+pub(super) fn unpacked(packed: &[u8; MAX_LEN + 1]) -> &[u8] {
     let [length, bytes @ ..] = packed;
     bytes.get(..usize::from(*length)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::framing::{delimiter, prompt};
+
+    #[test]
+    fn only_1_to_15_bytes_are_packed() {
+        for pack_bytes in [delimiter, prompt] {
+            for (length, fits) in [(0, false), (1, true), (MAX_LEN, true), (MAX_LEN + 1, false)] {
+                let packed = catch_unwind(|| pack_bytes(&[b'x'; MAX_LEN + 1][..length]));
+                assert_eq!(packed.ok().map(is_packed), fits.then_some(true), "{length}");
+            }
+        }
+    }
 }

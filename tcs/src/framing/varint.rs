@@ -10,8 +10,8 @@ use super::{FrameError, Framing, Input, ParsedFrame, write::insert};
 /// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is;
 /// [`split`](Self::split) takes one apart.
 ///
-/// A header has up to 64 bytes. A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up to 4 bytes and so 28 bits,
-/// as in MQTT. It is read in any width, and written in the smallest.
+/// A header has up to 64 bytes. A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up
+/// to 4 bytes and so 28 bits, as in MQTT. It is read in any width, and written in the smallest.
 ///
 /// # Examples
 ///

@@ -15,9 +15,9 @@ pub(super) fn insert(
     at: usize,
     put: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), FrameError> {
-    /// More than a header with a length has, and what ends a message.
-    const LONGEST: usize = 64;
-    make_room(out, LONGEST)?;
+    /// More than any framing inserts, with what it appends afterwards.
+    const MAX_INSERTED: usize = 64;
+    make_room(out, MAX_INSERTED)?;
     let end = out.len();
     put(out);
     let inserted = out.len().saturating_sub(end);

@@ -76,8 +76,8 @@ impl Limit {
     }
 }
 
-/// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). It is never 0, so that an `Option` of
-/// it is no larger.
+/// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). It is
+/// never 0, so that an `Option` of it is no larger.
 pub(super) type Millis = NonZero<u64>;
 
 /// The time in milliseconds at which a connection stops waiting.

@@ -55,7 +55,8 @@
 //!
 //! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
 //! up to 14 MiB if they have grown to different sizes, 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB.
-//! Others that are larger than 128 KiB are freed when their connection waits, but glibc can keep what is freed. With the environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
+//! Others that are larger than 128 KiB are freed when their connection waits, but glibc can keep what is freed. With the
+//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
 //! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.

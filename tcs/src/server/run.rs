@@ -154,9 +154,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Serves one connection over any stream that you have connected or accepted.
     ///
-    /// The loop and the limits are those of other connections, except the limits per address, and a [`OnceServer`](crate::OnceServer) serves
-    /// one request. Returns when the connection has ended. To accept connections, write a
-    /// [`Listener`](crate::transport::Listener).
+    /// The loop and the limits are those of other connections, except the limits per address, and a
+    /// [`OnceServer`](crate::OnceServer) serves one request. Returns when the connection has ended. To accept connections,
+    /// write a [`Listener`](crate::transport::Listener).
     ///
     /// # Errors
     ///

@@ -91,7 +91,8 @@ impl Tls {
 
     /// Requires a certificate from each client, signed by a root in this PEM file (mutual TLS).
     ///
-    /// A client without one is not served. With TLS 1.3, its connect succeeds, and its first call fails. A protocol function gets it from [`TlsInfo::peer_certificates`].
+    /// A client without one is not served. With TLS 1.3, its connect succeeds, and its first call fails. A protocol function
+    /// gets the certificate from [`TlsInfo::peer_certificates`].
     ///
     /// # Errors
     ///
