@@ -67,10 +67,10 @@
 // What a server is: its settings, checked once, become the limits that each connection borrows.
 pub(crate) mod builder;
 mod limits;
-#[cfg(feature = "serde")]
-mod loaded_settings;
 mod mode;
 mod process;
+#[cfg(feature = "serde")]
+mod server_settings;
 mod settings;
 
 // How it runs: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
@@ -95,7 +95,6 @@ mod rejected;
 
 // What a connection does, in a task of its own, with what it shares with the others. The registry wakes, stops and counts.
 mod connection;
-mod entry;
 mod probe;
 mod registry;
 mod shared;
@@ -116,10 +115,10 @@ mod models;
 pub use bound::BoundServer;
 pub use builder::Server;
 pub use capacity::AtCapacity;
-#[cfg(feature = "serde")]
-pub use loaded_settings::ServerSettings;
 pub use mode::{Concurrent, Iterative, Mode, Once};
 pub use report::{ByteCounts, ConnectionCounts, EventCounts, Report, RequestCounts};
+#[cfg(feature = "serde")]
+pub use server_settings::ServerSettings;
 pub use signals::stop_signal;
 pub use stop::ServerHandle;
 pub use thread::ServerThread;

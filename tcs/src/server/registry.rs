@@ -24,7 +24,6 @@ use tokio::{
 };
 
 use super::{
-    entry::{ConnectionEntry, Flags, signal_each},
     limits::{Deadline, Limit, Limits},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
@@ -42,10 +41,12 @@ use crate::{
     },
 };
 
+mod entry;
 #[cfg(test)]
 mod models;
 mod registration;
 
+use entry::{ConnectionEntry, Flags, signal_each};
 pub(super) use registration::{AbortReason, Registration};
 
 /// The open connections of one server.

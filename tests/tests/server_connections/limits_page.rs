@@ -303,6 +303,11 @@ async fn peers_are_told_what_the_page_says() {
         assert!(is_told, "{setting}: {kind}, not {told}");
     }
     // What these peers are told names no setting, or another one, or waits for credit (tests/conversation/credit.rs).
-    let others = ["drain_timeout", "max_blocking", "on_accept", "write_timeout"];
+    let others = [
+        "drain_timeout",
+        "max_blocking",
+        "on_accept",
+        "write_timeout",
+    ];
     assert_eq!(rest, others.into());
 }

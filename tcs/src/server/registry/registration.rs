@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     super::{
-        entry::{ConnectionEntry, Flags},
         limits::{Deadline, Limits, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
         tally::{EventTally, Tally},
     },
     Registry,
+    entry::{ConnectionEntry, Flags},
 };
 use crate::{ConnectionInfo, Peer, buffer::MemoryBudget, panics::lock};
 

@@ -2,7 +2,7 @@
 
 use std::{mem::replace, sync::Arc, task::Waker};
 
-use super::{
+use super::super::{
     limits::{Deadline, Millis},
     tally::Tally,
 };
