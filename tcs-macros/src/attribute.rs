@@ -32,7 +32,7 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
     // Before the path is that inside of a module.
     let private = options.library.private(Span::mixed_site());
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.add_to(&item, &private);
+        return errors.add_to(item, &private);
     };
     check_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {
@@ -40,5 +40,5 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         options.move_into_module();
     }
     let model = Model::resolve(&options, &parsed, &mut errors);
-    errors.add_to(&crate::expand::expand(&model), &private)
+    errors.add_to(crate::expand::expand(&model), &private)
 }

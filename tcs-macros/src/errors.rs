@@ -76,7 +76,7 @@ impl Errors {
     }
 
     /// Returns the tokens, between what editors complete and all errors. `private` is the path of what expansions use.
-    pub(crate) fn add_to(self, tokens: &TokenStream, private: &TokenStream) -> TokenStream {
+    pub(crate) fn add_to(self, tokens: TokenStream, private: &TokenStream) -> TokenStream {
         let completed = self.completed.iter().map(|(list, word)| {
             let list = format_ident!("{list}");
             // rust-analyzer looks at the path though it is never compiled. It is in a constant, because an
@@ -88,6 +88,9 @@ impl Errors {
         });
         let errors = self.found.into_iter().map(Error::into_compile_error);
         // First, because the item depends on the word, and rust-analyzer needs the path at one place.
-        quote!(#(#completed)* #tokens #(#errors)*)
+        let mut all = quote!(#(#completed)*);
+        all.extend(tokens);
+        all.extend(errors);
+        all
     }
 }

@@ -191,9 +191,9 @@ fn resolve_operation<'a>(
         (FamilyKind::Streams, &mut attrs.items),
         (FamilyKind::Receives, &mut attrs.chunks),
     ] {
-        let handles = kind.words().handles;
+        let words = kind.words();
         let mut parameters = function.parameters();
-        let has_handle = parameters.any(|it| is_handle(&it.ty, handles, &protocol));
+        let has_handle = parameters.any(|it| is_handle(&it.ty, words.handles, &protocol));
         if found.is_none() && has_handle {
             // It was reported. Without messages of an unknown type, rustc would miss theirs as well.
             *found = Some(Family::of_attr(kind, None, errors));
