@@ -329,7 +329,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
     /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
-    /// connection closes if it has a session. A function that does not wait, or runs under `blocking`, is
+    /// connection closes if it has a session and no `concurrent`. A function that does not wait, or runs under `blocking`, is
     /// not dropped. The calls that any function makes with a [`Connection`](crate::Connection) end in time by
     /// themselves: their [`deadline`](crate::Connection::deadline) is that of the function. Those of tasks that it spawns
     /// do not. Default: `None`, because only you know where a transaction may be
@@ -472,8 +472,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many requests of a connection may wait for their replies. Default: `None`.
     ///
-    /// A further request is answered as in [`max_queue_time`](Self::max_queue_time). A peer that never has more than this
-    /// many requests without a reply does not exceed it. Requests that get no reply
+    /// A further request is answered as in [`max_queue_time`](Self::max_queue_time). Requests that get no reply
     /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Without this limit, requests wait, too: a connection
     /// processes one at a time (or as many as `concurrent` says), and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
     /// how many small requests are read together. [`bind`](Self::bind) rejects zero.

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | a request that cannot be decoded, is too large, or is rejected; a panic of the function | the request, and the connection if the framing cannot report the error |
 //! | malformed frames, a reset, an expired limit other than `request_timeout` | the connection |
-//! | an expired `request_timeout` | the request, and the connection if it has a session |
+//! | an expired `request_timeout` | the request, and the connection if it has a session and no `concurrent` |
 //! | no memory for a large request | the connection; the peer receives *busy* |
 //! | no memory for a large reply | the request, which failed |
 //! | a handshake that fails, or takes longer than `handshake_timeout` | the connection |

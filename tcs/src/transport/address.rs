@@ -11,7 +11,7 @@ use crate::Error;
 /// [`SocketAddr`]. Clients also take `"tls://localhost:7000"` (with the feature `tls`), and the path of a Unix socket:
 /// `"unix:/run/greet.sock"`, or a [`Path`], which need not be UTF-8. Abstract names are not supported.
 ///
-/// A text without a port, such as `"localhost"`, leaves the port unchanged. A host that is only a
+/// A text without a port, such as `"localhost"`, leaves the port unchanged: 1234, unless you have set one. A host that is only a
 /// number, such as `"7000"` or `"127.1"`, is an error, because resolvers take it for an IPv4 address.
 /// An IPv6 host may have brackets. Errors are returned when the address is used.
 #[derive(Clone, Debug, PartialEq, Eq)]

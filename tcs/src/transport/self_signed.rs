@@ -8,7 +8,7 @@ use crate::{Error, Result};
 ///
 /// Needs the feature `self-signed`. The certificate is for `localhost`, `127.0.0.1` and `::1`. The key is readable by its
 /// owner alone. A server reads both with [`Tls::from_pem`](super::Tls::from_pem); a client trusts the certificate with
-/// [`ClientTls::pinned`](super::ClientTls::pinned). Let one process create them before others start: two that do so at
+/// [`ClientTls::pinned`](super::ClientTls::pinned). The folder must exist; in tests, make one for each. Let one process create them before others start: two that do so at
 /// the same time do not wait for each other.
 ///
 /// # Errors

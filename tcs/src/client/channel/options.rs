@@ -82,7 +82,7 @@ pub struct ChannelOptions<F: Framing = LengthPrefixed> {
 }
 
 impl<F: Framing> ChannelOptions<F> {
-    /// Creates options for a channel to the server at `address`, with the defaults.
+    /// Creates options for a channel to the server at `address`, with the defaults. Without a port, it is 1234.
     pub fn new(address: impl Into<Address>) -> Self {
         Self::with_target(Target::Address(address.into()))
     }
@@ -205,8 +205,8 @@ impl<F: Framing> ChannelOptions<F> {
     /// | returns an error that [can be retried](crate::Error::is_retryable) or says that the connection was lost; takes too long | wait for the next attempt |
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
-    /// With several connections, calls return the error once the last attempt of each has failed, for whatever reason, and
-    /// no next one is due. An attempt does not count if the server has answered and is gone for less than the longest
+    /// With several connections, calls return the error when the last attempt of each connection has failed, and each
+    /// waits for its backoff. The reasons of the other failures do not matter. An attempt does not count if the server has answered and is gone for less than the longest
     /// backoff: it probably restarts.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
