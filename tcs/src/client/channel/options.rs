@@ -413,7 +413,8 @@ impl<F: Framing> ChannelOptions<F> {
         );
         if let Some((subchannel, connector, connection)) = connected.await {
             let driver = Driver::attach(subchannel, connection);
-            Reconnector::new(Arc::clone(subchannel), Arc::clone(connector)).spawn(Some(driver));
+            let (subchannel, connector) = (Arc::clone(subchannel), Arc::clone(connector));
+            Reconnector::new(subchannel, connector, Some(driver)).spawn();
         } else if let Some(error) = failure {
             return Err(error);
         }

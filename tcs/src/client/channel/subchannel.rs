@@ -305,8 +305,8 @@ impl<F: Framing> Subchannel<F> {
             state.set_link(Link::Disconnected(None));
         }
         drop(state);
-        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
-        if is_off && task().is_finished() {
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector), None);
+        if is_off && task().spawn().is_finished() {
             // A runtime that ends has dropped the task.
             return Err(Error::outside_runtime("call()", ""));
         }
