@@ -197,22 +197,32 @@ impl<F: Framing> Reconnector<F> {
 }
 
 impl<F: Framing> Drop for Reconnector<F> {
-    /// Lets the next call start another task, if the runtime has ended.
+    /// Lets the next call, or the next wait for events, start another task, if the runtime has ended.
     fn drop(&mut self) {
         // If the task has never run. Dropped first, because it sets the link as well.
         self.driver = None;
         self.subchannel.set_link(Link::Off);
+        self.subchannel.subscribers.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
-        io::{copy, duplex, split},
+        io::{AsyncReadExt as _, AsyncWriteExt as _, copy, duplex, split},
         runtime::{Builder, Runtime},
+        time::timeout,
     };
 
-    use crate::{Channel, client::ChannelOptions};
+    use crate::{
+        Channel,
+        client::{ChannelEvent, ChannelOptions, Events},
+        format::Plain,
+        framing::LengthPrefixed,
+        protocol::{Contract, Pushes},
+    };
 
     fn runtime() -> Runtime {
         let mut builder = Builder::new_current_thread();
@@ -239,5 +249,58 @@ mod tests {
         let called = runtime().block_on(channel.reply_to_bytes(false, b"x"));
         let (reply, _) = called.expect("a reply");
         assert_eq!(reply.0, b"x");
+    }
+
+    enum Pushing {}
+
+    impl Contract for Pushing {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Request<'a> = &'a str;
+        type Reply<'a> = String;
+    }
+
+    impl Pushes for Pushing {
+        type Format = Plain;
+        type Event<'a> = &'a str;
+    }
+
+    /// Returns options for a channel to a server that pushes the event *x* over each connection.
+    fn pushing() -> ChannelOptions {
+        ChannelOptions::over(|| async {
+            let (near, mut far) = duplex(64);
+            far.write_all(b"\x80\0\0\x05\x82\0\0\0\x01\0\0\0\x01x")
+                .await?;
+            tokio::spawn(async move { far.read_u8().await });
+            Ok(near)
+        })
+    }
+
+    /// Returns the next event, and `None` if there is another connection.
+    async fn next(events: &mut Events<Pushing>) -> Option<String> {
+        let next = timeout(Duration::from_secs(60), events.next()).await;
+        match next.expect("it connects").expect("a runtime") {
+            ChannelEvent::Event(event) => Some(event.to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn wait_for_events_connects_in_its_own_runtime_if_there_is_no_other() {
+        let channel: Channel = pushing().connect_lazily().expect("good options");
+        let mut events = channel.events::<Pushing>();
+        let first = runtime().block_on(next(&mut events));
+        assert_eq!(first.as_deref(), Some("x"));
+        // It ends while somebody in another one waits.
+        let (first, second) = (runtime(), runtime());
+        first.block_on(async {
+            assert!(next(&mut events).await.is_none());
+            assert!(next(&mut events).await.is_some());
+        });
+        second.block_on(async {
+            let ending = async { first.shutdown_background() };
+            let (is_again, ()) = tokio::join!(next(&mut events), ending);
+            assert!(is_again.is_none());
+        });
     }
 }
