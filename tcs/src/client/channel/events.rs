@@ -100,7 +100,7 @@ impl<F: Framing> Channel<F> {
     /// Sends a request that makes the server push events, and returns its reply and the events.
     ///
     /// The request is sent again over each new connection, before [`ChannelEvent::Reconnected`] is returned. Its later
-    /// replies are dropped. It is sent over the first connection only, also if the channel has several.
+    /// replies are dropped. It is sent over the first connection only, even if the channel has several.
     ///
     /// [`Events::next`] sends it again, after [`on_connect`](crate::client::ChannelOptions::on_connect). As with
     /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
