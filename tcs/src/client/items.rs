@@ -125,8 +125,14 @@ impl<F: Framing> Connection<F> {
         let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         exchanges.note_stream();
-        // Sends what can be sent now, after it has read: a message that is there already is no answer.
-        exchanges.skip_arrived().await?;
+        // Sends what can be sent now.
+        if F::EXCHANGES.are_many() {
+            // After it has read: a message that is there already is no answer.
+            exchanges.skip_arrived().await?;
+        } else {
+            // Whatever is there is the reply.
+            exchanges.send_now().await;
+        }
         Ok(Items {
             connection: self,
             offset,
@@ -304,5 +310,34 @@ impl<P: Contract> fmt::Debug for Items<'_, P> {
             .field("peer", self.connection.peer())
             .field("state", &self.state)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+    use crate::{client::text_contract::Text, framing::Raw};
+
+    /// A connection to a server that has replied and closed.
+    async fn replied() -> (Connection<Raw>, DuplexStream) {
+        let (near, mut far) = duplex(64);
+        far.write_all(b"hi").await.expect("it is open");
+        far.shutdown().await.expect("it is open");
+        (Connection::over(near), far)
+    }
+
+    #[tokio::test]
+    async fn stream_loses_no_reply_that_has_come_before_its_request() {
+        let (mut connection, _far) = replied().await;
+        let reply = connection.call::<Text<Raw>>("x").await;
+        assert_eq!(reply.expect("a reply"), "hi");
+
+        let (mut connection, _far) = replied().await;
+        let items = connection.stream::<Text<Raw>>("x").await;
+        let mut items = items.expect("it is open");
+        assert!(items.next().await.expect("a reply").is_none());
+        assert_eq!(items.finish().await.expect("a reply"), "hi");
     }
 }

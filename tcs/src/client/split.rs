@@ -451,6 +451,7 @@ impl<F: Framing> SharedExchanges<F> {
                 }
                 received if awaits_greeting => {
                     exchanges.note_greeting();
+                    exchanges.end_reply_wait();
                     // A rejection in its place is told once. The next request may be answered.
                     exchanges.message_in(received).map_err(Error::not_sent)?;
                     // The sender waits for it.

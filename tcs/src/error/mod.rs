@@ -112,7 +112,7 @@ impl Error {
     /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
     ///
     /// Its text and its [source](StdError::source) are those of `error`, which [`downcast_ref`](Self::downcast_ref) returns.
-    /// It is not [retryable](Self::is_retryable), also if `error` is a `tcs::Error` that is.
+    /// It is not [retryable](Self::is_retryable), even if `error` is a `tcs::Error` that is.
     ///
     /// # Examples
     ///

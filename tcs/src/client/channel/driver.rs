@@ -421,7 +421,7 @@ fn deliver_other<F: Framing>(
 }
 
 impl<F: Framing> Drop for Driver<F> {
-    /// Tells all callers why the connection is closed, also if the runtime ends before it.
+    /// Tells all callers why the connection is closed, even if the runtime ends before it.
     fn drop(&mut self) {
         let Self {
             subchannel, wire, ..

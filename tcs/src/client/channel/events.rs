@@ -100,7 +100,7 @@ impl<F: Framing> Channel<F> {
     /// Sends a request that makes the server push events, and returns its reply and the events.
     ///
     /// The request is sent again over each new connection, before [`ChannelEvent::Reconnected`] is returned. Its later
-    /// replies are dropped. It is sent over the first connection only, also if the channel has several.
+    /// replies are dropped. It is sent over the first connection only, even if the channel has several.
     ///
     /// [`Events::next`] sends it again, after [`on_connect`](crate::client::ChannelOptions::on_connect). As with
     /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
@@ -179,7 +179,9 @@ impl<P: Contract + Pushes> Events<P> {
     /// # Errors
     ///
     /// `Reply` for an event that cannot be decoded, after which the next one can be received. For a subscription that
-    /// cannot be renewed, the error of its request. It is tried again over the next connection. If the channel does not
+    /// cannot be renewed, the error of its request. It is tried again over the next connection.
+    /// [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and this is outside
+    /// of a tokio runtime with a clock (`enable_time`). If the channel does not
     /// reconnect ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`,
     /// `Io` or `Broken`.
     ///
@@ -213,6 +215,20 @@ impl<P: Contract + Pushes> Events<P> {
         }
     }
 
+    /// Makes the connections in this runtime, if theirs has ended, or there was none. Returns an error if there are none that
+    /// events could come from.
+    fn connect_if_off(&self) -> Result<()> {
+        let subchannels = &self.channel.pool.subchannels;
+        let mut requested = Ok(());
+        for subchannel in subchannels.iter().filter(|it| it.is_off()) {
+            requested = subchannel.request_connection("next()");
+        }
+        if subchannels.iter().all(|it| it.is_off()) {
+            return requested;
+        }
+        Ok(())
+    }
+
     /// Waits for what comes next. Renews the subscription meanwhile.
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
@@ -234,10 +250,14 @@ impl<P: Contract + Pushes> Events<P> {
                     return Poll::Ready(Ok(Entry::Connected(subscription.generation)));
                 }
             }
-            let entry = match ready!(self.subscriber.poll_next(cx)) {
-                Ok(entry) => entry,
-                Err(fault) => {
+            let entry = match self.subscriber.poll_next(cx) {
+                Poll::Ready(Ok(entry)) => entry,
+                Poll::Ready(Err(fault)) => {
                     return Poll::Ready(Err(fault.later_error(&self.channel.peer())));
+                }
+                Poll::Pending => {
+                    self.connect_if_off()?;
+                    return Poll::Pending;
                 }
             };
             match (&entry, &mut self.subscription) {
@@ -316,7 +336,7 @@ impl<P: Contract, T> fmt::Debug for OwnedEvents<P, T> {
 /// Takes the waker, so that a driver with a lock does not drop it. It is the user's code.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
-        self.subscriber.forget_waker();
+        drop(self.subscriber.take_waker());
     }
 }
 

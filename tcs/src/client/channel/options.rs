@@ -286,11 +286,11 @@ impl<F: Framing> ChannelOptions<F> {
     /// Sets whether calls send their requests again, as the [table of `Channel`](crate::Channel#retries) says.
     /// Default: `true`.
     ///
-    /// `false` turns all of it off: no request is sent twice, also if it was not sent at all because the connection was
+    /// `false` turns all of it off: no request is sent twice, even if it was not sent at all because the connection was
     /// lost, if it is [idempotent](crate::Channel::idempotent), or if it is to be [hedged](crate::Channel::hedge). Calls
     /// still wait for a connection. The number of retries cannot be set.
     ///
-    /// For its retries, the channel keeps each request that it has sent until the reply has arrived, also if the call
+    /// For its retries, the channel keeps each request that it has sent until the reply has arrived, even if the call
     /// was dropped, or until 4 MiB of others were sent after it on its connection.
     pub fn retries(mut self, enabled: bool) -> Self {
         self.retries = enabled;
@@ -413,7 +413,8 @@ impl<F: Framing> ChannelOptions<F> {
         );
         if let Some((subchannel, connector, connection)) = connected.await {
             let driver = Driver::attach(subchannel, connection);
-            Reconnector::new(Arc::clone(subchannel), Arc::clone(connector)).spawn(Some(driver));
+            let (subchannel, connector) = (Arc::clone(subchannel), Arc::clone(connector));
+            Reconnector::new(subchannel, connector, Some(driver)).spawn();
         } else if let Some(error) = failure {
             return Err(error);
         }

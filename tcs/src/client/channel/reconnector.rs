@@ -31,6 +31,8 @@ const MIN_LIFE: Duration = Duration::from_secs(1);
 pub(super) struct Reconnector<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     connector: Arc<Connector<F>>,
+    /// The driver of the next connection, if that is open. Here, so that it never outlives this value.
+    driver: Option<Driver<F>>,
     /// The number of attempts that have failed since a connection has worked.
     failures: u32,
     /// The wait before the next connection, though none has failed.
@@ -40,34 +42,39 @@ pub(super) struct Reconnector<F: Framing> {
 }
 
 impl<F: Framing> Reconnector<F> {
-    pub(super) const fn new(subchannel: Arc<Subchannel<F>>, connector: Arc<Connector<F>>) -> Self {
+    /// Begins with the connection of `driver`, if there is one.
+    pub(super) const fn new(
+        subchannel: Arc<Subchannel<F>>,
+        connector: Arc<Connector<F>>,
+        driver: Option<Driver<F>>,
+    ) -> Self {
         Self {
             subchannel,
             connector,
+            driver,
             failures: 0,
             pause: Duration::ZERO,
             lost_at: None,
         }
     }
 
-    /// Spawns a task that serves the channel until its last clone is dropped. Begins with the connection of `driver`, if
-    /// there is one.
-    pub(super) fn spawn(self, driver: Option<Driver<F>>) -> JoinHandle<()> {
+    /// Spawns a task that serves the channel until its last clone is dropped.
+    pub(super) fn spawn(self) -> JoinHandle<()> {
         let span = info_span!(parent: None, "channel", server = self.connector.server(self.subchannel.index));
-        tokio::spawn(self.run(driver).instrument(span))
+        tokio::spawn(self.run().instrument(span))
     }
 
-    async fn run(mut self, mut driver: Option<Driver<F>>) {
+    async fn run(mut self) {
         loop {
-            let next = match driver.take() {
-                Some(next) => next,
+            let driver = match self.driver.take() {
+                Some(driver) => driver,
                 None => match self.next_connection().await {
                     Some(connection) => Driver::attach(&self.subchannel, connection),
                     None => return,
                 },
             };
-            let replacement = self.drive(next).await;
-            driver = replacement
+            let replacement = self.drive(driver).await;
+            self.driver = replacement
                 .filter(|_| !self.subchannel.is_released())
                 .map(|connection| Driver::attach(&self.subchannel, connection));
         }
@@ -190,8 +197,110 @@ impl<F: Framing> Reconnector<F> {
 }
 
 impl<F: Framing> Drop for Reconnector<F> {
-    /// Lets the next call start another task, if the runtime has ended.
+    /// Lets the next call, or the next wait for events, start another task, if the runtime has ended.
     fn drop(&mut self) {
+        // If the task has never run. Dropped first, because it sets the link as well.
+        self.driver = None;
         self.subchannel.set_link(Link::Off);
+        self.subchannel.subscribers.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, copy, duplex, split},
+        runtime::{Builder, Runtime},
+        time::timeout,
+    };
+
+    use crate::{
+        Channel,
+        client::{ChannelEvent, ChannelOptions, Events},
+        format::Plain,
+        framing::LengthPrefixed,
+        protocol::{Contract, Pushes},
+    };
+
+    fn runtime() -> Runtime {
+        let mut builder = Builder::new_current_thread();
+        let builder = builder.enable_all().start_paused(true);
+        builder.build().expect("a runtime")
+    }
+
+    /// Returns options for a channel to a server that sends back what it gets.
+    fn echo() -> ChannelOptions {
+        ChannelOptions::over(|| async {
+            let (near, far) = duplex(64);
+            tokio::spawn(async move {
+                let (mut read, mut write) = split(far);
+                copy(&mut read, &mut write).await
+            });
+            Ok(near)
+        })
+    }
+
+    #[test]
+    fn channel_whose_task_has_never_run_connects_again_in_the_next_runtime() {
+        let channel: Channel = runtime().block_on(echo().connect()).expect("it accepts");
+        assert_eq!(channel.state().connected, 0);
+        let called = runtime().block_on(channel.reply_to_bytes(false, b"x"));
+        let (reply, _) = called.expect("a reply");
+        assert_eq!(reply.0, b"x");
+    }
+
+    enum Pushing {}
+
+    impl Contract for Pushing {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Request<'a> = &'a str;
+        type Reply<'a> = String;
+    }
+
+    impl Pushes for Pushing {
+        type Format = Plain;
+        type Event<'a> = &'a str;
+    }
+
+    /// Returns options for a channel to a server that pushes the event *x* over each connection.
+    fn pushing() -> ChannelOptions {
+        ChannelOptions::over(|| async {
+            let (near, mut far) = duplex(64);
+            far.write_all(b"\x80\0\0\x05\x82\0\0\0\x01\0\0\0\x01x")
+                .await?;
+            tokio::spawn(async move { far.read_u8().await });
+            Ok(near)
+        })
+    }
+
+    /// Returns the next event, and `None` if there is another connection.
+    async fn next(events: &mut Events<Pushing>) -> Option<String> {
+        let next = timeout(Duration::from_secs(60), events.next()).await;
+        match next.expect("it connects").expect("a runtime") {
+            ChannelEvent::Event(event) => Some(event.to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn wait_for_events_connects_in_its_own_runtime_if_there_is_no_other() {
+        let channel: Channel = pushing().connect_lazily().expect("good options");
+        let mut events = channel.events::<Pushing>();
+        let first = runtime().block_on(next(&mut events));
+        assert_eq!(first.as_deref(), Some("x"));
+        // It ends while somebody in another one waits.
+        let (first, second) = (runtime(), runtime());
+        first.block_on(async {
+            assert!(next(&mut events).await.is_none());
+            assert!(next(&mut events).await.is_some());
+        });
+        second.block_on(async {
+            let ending = async { first.shutdown_background() };
+            let (is_again, ()) = tokio::join!(next(&mut events), ending);
+            assert!(is_again.is_none());
+        });
     }
 }

@@ -95,7 +95,7 @@ impl<F: Framing> Channel<F> {
         let pool = &self.pool;
         let mut room = chosen.room.0.subscribe();
         pool.check_attempts()?;
-        chosen.request_connection()?;
+        chosen.request_connection("call()")?;
         // When it is dropped, the next call is the first, and looks for room as well.
         let _first = pool.first_in_line.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are asked for.
@@ -112,7 +112,7 @@ impl<F: Framing> Channel<F> {
                 return Ok((call, subchannel));
             }
             pool.check_attempts()?;
-            chosen.request_connection()?;
+            chosen.request_connection("call()")?;
             let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
                 other.connect_in_background();

@@ -21,7 +21,7 @@ use crate::Error;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChannelState {
-    /// The number of connections that are open now. It is 0 also if no call has needed one yet, or if they were idle.
+    /// The number of connections that are open now. It is also 0 if no call has needed one yet, or if they were idle.
     pub connected: usize,
     /// The number of connections that were made.
     pub connects: u64,

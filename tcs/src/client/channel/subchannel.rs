@@ -202,6 +202,11 @@ impl<F: Framing> Subchannel<F> {
         matches!(self.lock().link(), Link::BackingOff(_))
     }
 
+    /// Returns `true` if no task connects.
+    pub(super) fn is_off(&self) -> bool {
+        self.connector.is_some() && matches!(self.lock().link(), Link::Off)
+    }
+
     /// Returns `true` if the last clone of the channel was dropped.
     pub(super) fn is_released(&self) -> bool {
         matches!(self.lock().link(), Link::Released)
@@ -283,11 +288,12 @@ impl<F: Framing> Subchannel<F> {
     /// Asks for a connection, though no call waits for it.
     pub(super) fn connect_in_background(self: &Arc<Self>) {
         // Without a runtime, the call fails over the other connection.
-        drop(self.request_connection());
+        drop(self.request_connection("call()"));
     }
 
-    /// Asks for a connection, if there is none: wakes the task that makes it, and starts the task if that does not run.
-    pub(super) fn request_connection(self: &Arc<Self>) -> Result<()> {
+    /// Asks for a connection for the method `called`, if there is none: wakes the task that makes it, and starts the task if
+    /// that does not run.
+    pub(super) fn request_connection(self: &Arc<Self>, called: &'static str) -> Result<()> {
         let Some(connector) = &self.connector else {
             return Ok(());
         };
@@ -297,7 +303,7 @@ impl<F: Framing> Subchannel<F> {
         if is_off {
             // Without the lock, because a panic hook is the user's code.
             drop(state);
-            inside_runtime_with_clock("call()")?;
+            inside_runtime_with_clock(called)?;
             state = self.lock();
             is_off = matches!(state.link(), Link::Off);
         }
@@ -305,10 +311,10 @@ impl<F: Framing> Subchannel<F> {
             state.set_link(Link::Disconnected(None));
         }
         drop(state);
-        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector)).spawn(None);
-        if is_off && task().is_finished() {
+        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector), None);
+        if is_off && task().spawn().is_finished() {
             // A runtime that ends has dropped the task.
-            return Err(Error::outside_runtime("call()", ""));
+            return Err(Error::outside_runtime(called, ""));
         }
         self.wanted.notify_one();
         Ok(())

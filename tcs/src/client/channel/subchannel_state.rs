@@ -48,7 +48,7 @@ pub(super) struct SubchannelState<F> {
 /// | any but `Released` | `Connected` | `attach`: a connection was made |
 /// | `Connected` | `Ending` | `fail`; `Driver`: it is idle, or replaced |
 /// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
-/// | `Off` | `Disconnected(None)` | `request_connection`: a call needs a connection |
+/// | `Off` | `Disconnected(None)` | `request_connection`: a call or a wait for events needs a connection |
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | the same, at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
@@ -56,7 +56,7 @@ pub(super) struct SubchannelState<F> {
 /// | any | `Released` | `release` |
 #[derive(Debug)]
 pub(super) enum Link {
-    /// There is no connection, and no task that makes one. The first call starts it.
+    /// There is no connection, and no task that makes one. The first call, or wait for events, starts it.
     Off,
     /// Requests can be sent. Those of a protocol with a greeting need a message that was received, or a request that was
     /// made, before the connection was shared.

@@ -11,7 +11,7 @@ use crate::{
         event_queue::{Entry, EventQueue},
         fault::Fault,
     },
-    panics::lock,
+    panics::{lock, wake_all},
     sync::{Mutex, MutexGuard},
 };
 
@@ -78,6 +78,12 @@ impl Subscribers {
         }
     }
 
+    /// Wakes those who wait: they connect in their own runtime, because that of the connection has ended.
+    pub(super) fn wake(&self) {
+        let subscribers = self.subscribers(|_| true);
+        wake_all(subscribers.iter().filter_map(|it| it.take_waker()));
+    }
+
     /// Returns the subscribers for whom `is_meant` returns `true`.
     fn subscribers(
         &self,
@@ -138,9 +144,9 @@ impl Subscriber {
         state.waker.take()
     }
 
-    pub(super) fn forget_waker(&self) {
-        let waker = lock(&self.state).waker.take();
-        drop(waker);
+    /// Takes the waker of the task that waits.
+    pub(super) fn take_waker(&self) -> Option<Waker> {
+        lock(&self.state).waker.take()
     }
 
     #[cfg(feature = "stream")]

@@ -6,6 +6,7 @@ use std::{
         OnceLock, TryLockError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::io::{AsyncWriteExt as _, duplex};
@@ -178,4 +179,25 @@ fn waker_that_panics_does_not_keep_the_other_half_from_its_wake() {
     wakers.wake_both();
     assert_eq!(probe.ran.load(Relaxed), 1);
     drop(receiver);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_after_a_rejected_greeting_has_the_whole_reply_timeout() {
+    let (near, mut far) = duplex(64);
+    let (mut sender, mut receiver) = Connection::over(near).split::<Greeted>();
+    let request = Probe::new(&sender.0.shared);
+    let server = async {
+        for answer in [&b"\x80\0\0\x01\x04"[..], b"\0\0\0\x02hi"] {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            far.write_all(answer).await.expect("it is open");
+        }
+    };
+    let client = async {
+        let rejected = receiver.receive().await;
+        rejected.expect_err("the server is busy");
+        sender.send(&*request).await.expect("there is room");
+        receiver.receive().await
+    };
+    let (reply, ()) = tokio::join!(client, server);
+    assert_eq!(reply.expect("it is in time").as_deref(), Some("hi"));
 }
