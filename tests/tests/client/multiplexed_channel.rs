@@ -24,7 +24,7 @@ use tcs_tests::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -532,6 +532,31 @@ async fn old_connection_that_a_stream_keeps_is_pinged() {
         let ping = timeout(10 * SECOND, hear(&mut peer)).await;
         assert_eq!(ping.expect("a ping"), Sent::Notice(0, 0x80, Vec::new()));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_begins_anew_after_an_item() {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let channel = options.connect_lazily().expect("good options");
+    let streaming = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.stream::<Owned>("1").await }
+    });
+    // The next wait would be at least 800 ms.
+    for _ in 0..6 {
+        attempts.attempt().await.refuse();
+    }
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
+    peer.send(announced_of(1, ITEMS, "a")).await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    drop(peer);
+    patiently(stream.next()).await.expect_err("it is lost");
+    let lost = Instant::now();
+    let _next = call(&channel, "2");
+    let waited = attempts.attempt().await.began - lost;
+    assert!(waited <= Duration::from_millis(101), "{waited:?}");
 }
 
 #[tokio::test]
