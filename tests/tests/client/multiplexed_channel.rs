@@ -22,7 +22,10 @@ use tcs_tests::{
     lasting::lasting,
     patiently, within,
 };
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -514,6 +517,48 @@ async fn old_connection_is_not_replaced_before_its_streams_have_ended() {
     assert_eq!(call.reply().await, "five");
 }
 
+#[tokio::test(start_paused = true)]
+async fn old_connection_that_a_stream_keeps_is_pinged() {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(12));
+    let options = options.connect_options(patient).max_age(10 * SECOND);
+    let channel = options.ping_interval(8 * SECOND).connect_lazily();
+    let channel = channel.expect("good options");
+    let streaming = tokio::spawn(async move { channel.stream::<Owned>("1").await });
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let _stream = patiently(streaming).await.expect("no panic").expect("room");
+    for _ in 0..10 {
+        let ping = timeout(10 * SECOND, hear(&mut peer)).await;
+        assert_eq!(ping.expect("a ping"), Sent::Notice(0, 0x80, Vec::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_begins_anew_after_an_item() {
+    let (options, mut attempts) = lasting::<Multiplexed>();
+    let channel = options.connect_lazily().expect("good options");
+    let streaming = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.stream::<Owned>("1").await }
+    });
+    // The next wait would be at least 800 ms.
+    for _ in 0..6 {
+        attempts.attempt().await.refuse();
+    }
+    let mut peer = attempts.accept().await;
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
+    peer.send(announced_of(1, ITEMS, "a")).await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    drop(peer);
+    patiently(stream.next()).await.expect_err("it is lost");
+    let lost = Instant::now();
+    let _next = call(&channel, "2");
+    let waited = attempts.attempt().await.began - lost;
+    assert!(waited <= Duration::from_millis(101), "{waited:?}");
+}
+
 #[tokio::test]
 async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelled() {
     let (channel, mut peer) = channel();
@@ -782,10 +827,7 @@ async fn no_reply_reaches_another_call_while_others_are_cancelled() {
         let channel = channel.clone();
         async move {
             loop {
-                drop(
-                    tokio::time::timeout(Duration::from_millis(1), channel.call::<Owned>("more"))
-                        .await,
-                );
+                drop(timeout(Duration::from_millis(1), channel.call::<Owned>("more")).await);
             }
         }
     });

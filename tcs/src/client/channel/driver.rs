@@ -51,7 +51,7 @@ pub(super) struct Driver<F: Framing> {
     replacing: Option<BoxFuture<Result<Connection<F>>>>,
     /// The next connection.
     replacement: Option<Connection<F>>,
-    /// Whether a call was answered, or an event has come.
+    /// Whether a call was answered, or an event or an item has come.
     has_worked: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct DriverExit<F> {
     pub(super) fault: Arc<Fault>,
     /// The connection that was opened to replace it.
     pub(super) replacement: Option<Connection<F>>,
-    /// Whether a call was answered, or an event has come.
+    /// Whether a call was answered, or an event or an item has come.
     pub(super) has_worked: bool,
     /// Whether no call was in flight.
     pub(super) was_idle: bool,
@@ -186,7 +186,7 @@ impl<F: Framing> Driver<F> {
         }
         if !self.has_woken_callers && wire.has_unparsed() {
             let (counts, delivered) = deliver(subchannel, state, wire, &mut self.wakers);
-            self.has_worked |= counts.answers > 0 || counts.events > 0;
+            self.has_worked |= counts.answers > 0 || counts.others > 0;
             if let Some(budget) = subchannel.stats.budget() {
                 budget.deposit(counts.answers);
             }
@@ -311,7 +311,8 @@ impl<F: Framing> Driver<F> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     answers: u64,
-    events: u64,
+    /// Events, and items of streamed replies.
+    others: u64,
 }
 
 /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
@@ -380,7 +381,7 @@ fn deliver_other<F: Framing>(
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
             subchannel.subscribers.publish(event, wakers);
-            counts.events += 1;
+            counts.others += 1;
             return Ok(());
         }
         (Received::Notice, _) => return Ok(()),
@@ -393,6 +394,7 @@ fn deliver_other<F: Framing>(
             if !calls.add_item(index, wire.message(item), wakers) {
                 return Err(Fault::Broken("the server sent items without credit").into());
             }
+            counts.others += 1;
             Ok(())
         }
         Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),

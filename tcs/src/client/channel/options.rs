@@ -300,7 +300,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// Sets the wait before the second and before later attempts to connect. The wait begins with `min` and doubles with
     /// each failed attempt, up to `max`. It is a random part of that, from a quarter to the whole, so that the clients of
     /// a server that restarts do not all come back at the same time. It begins with `min` again after a connection on which
-    /// a call was answered or an event has come, or which has lasted for `max` without a call.
+    /// a call was answered, or an event or an item has come, or which has lasted for `max` without a call.
     ///
     /// For the same reason, the first attempt after the server has ended a connection waits from zero up to `min`, and at
     /// most 1 s. Only calls of that time wait with it, if no other connection is open. A first connection, and one after the

@@ -87,14 +87,14 @@ impl Upkeep {
             let has_passed = |limit: Option<Duration>, since| {
                 limit.is_some_and(|limit| now.duration_since(since) >= limit)
             };
-            if self.replaced_at.is_some_and(|at| now >= at) {
-                self.replaced_at = None;
-                return Poll::Ready(Due::Replacement);
-            }
-            // Before the end of an idle connection. That is due again and again while a call is in flight.
+            // First: a replacement is due at each check while a stream lasts, and the end while a call is in flight.
             if has_passed(self.settings.ping_interval, self.last_sent) {
                 self.last_sent = now;
                 return Poll::Ready(Due::Ping);
+            }
+            if self.replaced_at.is_some_and(|at| now >= at) {
+                self.replaced_at = None;
+                return Poll::Ready(Due::Replacement);
             }
             if has_passed(self.settings.idle_timeout, self.last_request) {
                 return Poll::Ready(Due::Close);
