@@ -16,11 +16,14 @@ fn room(
     #[state] members: &PushGroup<Room>,
     push: Push<Room>,
 ) -> Result<Response<()>, PushError> {
-    if name.is_empty() {
+    let text = if name.is_empty() {
         line.clone_into(name);
         members.join(&push);
-    }
-    members.send_to_others(&push, &format!("{name}: {line}"))?;
+        format!("{name} is here")
+    } else {
+        format!("{name}: {line}")
+    };
+    members.send_to_others(&push, &text)?;
     Ok(Response::NoReply)
 }
 
