@@ -51,7 +51,9 @@ fn dispose(payload: Payload) {
 /// Wakes tasks. A waker that panics does not keep the others from it.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
-        drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            dispose(payload);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use super::push_queue::{PushError, PushQueue, RequestNumber};
-use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
+use crate::{ConnectionInfo, FromContext, Rejection, format::Encode, panics::wake_all};
 
 /// A protocol whose server pushes events.
 ///
@@ -98,9 +98,7 @@ impl<P: Pushes> Push<P> {
             return Ok(());
         };
         let (pushed, waker) = self.queue.push(event, self.request);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake_all(waker);
         pushed
     }
 }

@@ -1,6 +1,6 @@
 //! Events that a server pushes to several connections.
 
-use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc, task::Waker};
+use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     format::Encode,
-    panics::lock,
+    panics::{lock, wake_all},
     sync::{Mutex, MutexGuard},
 };
 
@@ -152,7 +152,7 @@ impl<P: Pushes> PushGroup<P> {
         });
         drop(members);
         // Without the lock, because wakers are foreign code.
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         Ok(sent)
     }
 }
@@ -178,6 +178,11 @@ fn key(queue: &Arc<PushQueue>) -> usize {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::{Context, Wake},
+    };
+
     use super::{super::ConversationLimits, *};
     use crate::{buffer::MemoryBudget, format::Plain};
 
@@ -220,5 +225,28 @@ pub(super) mod tests {
         assert_eq!(group.send("hello").ok(), Some(1));
         long.close_connection();
         assert_eq!(group.send("hello").ok(), Some(0));
+    }
+
+    #[test]
+    fn waker_that_panics_keeps_no_other_member_from_an_event() {
+        /// Counts its calls, and panics.
+        struct Bomb(Arc<AtomicUsize>);
+        impl Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+                panic!("on purpose");
+            }
+        }
+        let group = PushGroup::new();
+        let members = [member(&group, 100), member(&group, 100)];
+        let woken = Arc::default();
+        let waker = Arc::new(Bomb(Arc::clone(&woken))).into();
+        for member in &members {
+            let cx = Context::from_waker(&waker);
+            let taken = (member.queue()).take_events(100, &mut Vec::new(), Some(&cx));
+            assert_eq!(taken, Some(false));
+        }
+        assert_eq!(group.send("hello").ok(), Some(2));
+        assert_eq!(woken.load(Relaxed), 2);
     }
 }
