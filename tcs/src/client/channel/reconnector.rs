@@ -278,7 +278,7 @@ mod tests {
 
     /// Returns the next event, and `None` if there is another connection.
     async fn next(events: &mut Events<Pushing>) -> Option<String> {
-        let next = timeout(Duration::from_secs(60), events.next()).await;
+        let next = timeout(Duration::from_mins(1), events.next()).await;
         match next.expect("it connects").expect("a runtime") {
             ChannelEvent::Event(event) => Some(event.to_owned()),
             _ => None,
