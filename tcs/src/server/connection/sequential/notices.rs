@@ -1,7 +1,7 @@
 //! Looks for notices of the client about the request whose function waits: credit for the items of its reply, and that it
 //! is cancelled.
 
-use std::task::Context;
+use std::{cmp::max, task::Context};
 
 use super::{super::clocks::Stopwatch, SequentialDriver, receive::input_at};
 use crate::{
@@ -68,6 +68,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         // Another one, because the requests are parsed again.
         let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
         let limit = self.shared.limits.max_frame_len;
+        // A block may have any bytes.
+        self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
         // What is wrong is found when it is its turn.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
@@ -88,8 +90,10 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly behind the request, stays
     /// there, and is ignored when it is its turn.
     #[cold]
-    pub(super) fn is_cancelled(&mut self) -> bool {
-        if !Self::CAN_BE_CANCELLED || self.ahead.len() == 0 && !self.frames.has_started() {
+    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
+        let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
+        // A block may have any bytes.
+        if !Self::CAN_BE_CANCELLED || !has_arrived || conversation.chunks.rest_of_blocks() > 0 {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
