@@ -50,9 +50,12 @@ async fn in_sequence(
     Ok("end")
 }
 
+/// Returns as many items as the request says, and as long, if it says so: `400`, `2*1000`.
 fn items(request: &str) -> impl Iterator<Item = String> + use<> {
-    let number = request.trim_end().parse().expect("a number");
-    repeat_n("i".repeat(ITEM_LEN), number)
+    let request = request.trim_end();
+    let (number, length) = request.split_once('*').unwrap_or((request, ""));
+    let length = length.parse().unwrap_or(ITEM_LEN);
+    repeat_n("i".repeat(length), number.parse().expect("a number"))
 }
 
 fn credit(id: u32, items: u32) -> Vec<u8> {
@@ -210,6 +213,31 @@ async fn credit_comes_slowly<P: ServerProtocol>(protocol: P) {
     }
     assert_eq!(hear_rest(&mut peer).await, (400, End(1)));
     drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_has_time_until_an_item_longer_than_it_can_be_received() {
+    item_is_received_slowly(Alone).await;
+    item_is_received_slowly(InSequence).await;
+}
+
+async fn item_is_received_slowly<P: ServerProtocol>(protocol: P) {
+    let server = ConcurrentServer::new(protocol).write_timeout(Duration::from_secs(10));
+    let (mut peer, serving) = serve_in_memory(server, 64 << 10);
+    peer.send(message_of(1, "2*1000000")).await;
+    for second in 0..15 {
+        patiently(peer.receive(64 << 10)).await;
+        sleep(Duration::from_secs(1)).await;
+        if second == 9 {
+            // For a part of the item. It leaves the time as it is.
+            peer.send(credit(1, 600)).await;
+        }
+    }
+    peer.send(credit(1, 2_000)).await;
+    peer.finish().await;
+    assert!(patiently(peer.rest()).await.ends_with(b"end"));
     let report = patiently(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [1, 0, 0, 0]);
 }

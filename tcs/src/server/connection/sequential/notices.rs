@@ -3,7 +3,11 @@
 
 use std::{cmp::max, task::Context};
 
-use super::{super::clocks::Stopwatch, SequentialDriver, receive::input_at};
+use super::{
+    super::clocks::{Stopwatch, credit_limit},
+    SequentialDriver,
+    receive::input_at,
+};
 use crate::{
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, RequestNotice, Side},
@@ -34,12 +38,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Returns when the client must have given credit for further items, if the function waits for it.
     pub(super) fn credit_deadline(&self, clock: &mut Stopwatch) -> Deadline {
-        if !self.must_wait_for_credit() {
+        let conversation = self.info.open_conversation();
+        let Some(conversation) = conversation.filter(|_| self.must_wait_for_credit()) else {
             return Deadline::NEVER;
-        }
+        };
         // It was stopped when items were sent.
         let began = clock.start(self.io.registration.now());
-        Deadline::after(began, self.shared.limits.write_timeout)
+        let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
+        Deadline::after(began, limit)
     }
 
     /// Looks for credit. Returns `true` if the function need not wait for it any more, and wakes the task to poll it.
