@@ -123,6 +123,12 @@ impl Chunks {
         self.lock().is_awaited
     }
 
+    /// Returns how many of the next bytes belong to blocks, and are no frames.
+    pub(crate) fn rest_of_blocks(&self) -> usize {
+        let ChunkCursor { skip, block, .. } = self.lock().cursor;
+        skip.saturating_add(block)
+    }
+
     /// Gives the function a batch, or nothing and why. Without both, the function goes on waiting.
     ///
     /// Returns `true` if the function need not wait any more.

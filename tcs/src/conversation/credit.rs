@@ -11,36 +11,52 @@ use crate::{
 /// Whatever a function has staged is sent, also after it has returned. So it is polled only while its credit covers all
 /// that it can stage. Only the task of the connection uses this.
 #[derive(Debug)]
-pub(crate) struct Credit(AtomicI64);
+pub(crate) struct Credit {
+    left: AtomicI64,
+    /// What was left after the last items. What is given later does not change it.
+    after_items: AtomicI64,
+}
 
 impl Default for Credit {
     fn default() -> Self {
-        Self(AtomicI64::new(RequestNotice::INITIAL_CREDIT.into()))
+        let initial = i64::from(RequestNotice::INITIAL_CREDIT);
+        Self {
+            left: AtomicI64::new(initial),
+            after_items: AtomicI64::new(initial),
+        }
     }
 }
 
 impl Credit {
     /// Returns `true` if the function must wait for a notice of the client.
     pub(crate) fn is_short(&self) -> bool {
-        usize::try_from(self.0.load(Relaxed)).unwrap_or_default() < FULL
+        usize::try_from(self.left.load(Relaxed)).unwrap_or_default() < FULL
     }
 
     /// Subtracts the cost of items that are sent.
     pub(crate) fn spend(&self, cost: usize) {
-        let left = self.0.load(Relaxed);
+        let left = self.left.load(Relaxed);
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
-        self.0.store(left.saturating_sub(cost), Relaxed);
+        let left = left.saturating_sub(cost);
+        self.left.store(left, Relaxed);
+        self.after_items.store(left, Relaxed);
+    }
+
+    /// Returns what the last items have left. It is below zero after one that was longer than the credit.
+    pub(crate) fn after_items(&self) -> i64 {
+        self.after_items.load(Relaxed)
     }
 
     /// Adds what a notice of the client gives.
     pub(crate) fn add(&self, bytes: u32) {
-        let left = self.0.load(Relaxed);
-        self.0.store(left.saturating_add(bytes.into()), Relaxed);
+        let left = self.left.load(Relaxed);
+        self.left.store(left.saturating_add(bytes.into()), Relaxed);
     }
 
     /// Begins the next request.
     pub(super) fn restart(&self) {
-        self.0.store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
+        self.left
+            .store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
     }
 }
 

@@ -360,8 +360,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// dropped.
     ///
     /// With [`Multiplexed`](crate::framing::Multiplexed), a peer takes the items of a stream by giving credit for more. A
-    /// stream that waits for credit this long is dropped, and its request is answered *timed out*. The connection goes on,
-    /// unless it has a session and processes requests one after the other. Default: 30 s.
+    /// stream that waits for credit this long is dropped, and its request is answered *timed out*. An item that is longer
+    /// than the credit adds a second for each 64 KiB beyond it. The connection goes on, unless it has a session and
+    /// processes requests one after the other. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write_timeout = limit.into().into();
         self

@@ -50,9 +50,12 @@ async fn in_sequence(
     Ok("end")
 }
 
+/// Returns as many items as the request says, and as long, if it says so: `400`, `2*1000`.
 fn items(request: &str) -> impl Iterator<Item = String> + use<> {
-    let number = request.trim_end().parse().expect("a number");
-    repeat_n("i".repeat(ITEM_LEN), number)
+    let request = request.trim_end();
+    let (number, length) = request.split_once('*').unwrap_or((request, ""));
+    let length = length.parse().unwrap_or(ITEM_LEN);
+    repeat_n("i".repeat(length), number.parse().expect("a number"))
 }
 
 fn credit(id: u32, items: u32) -> Vec<u8> {
@@ -212,6 +215,84 @@ async fn credit_comes_slowly<P: ServerProtocol>(protocol: P) {
     drop(peer);
     let report = patiently(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_has_time_until_an_item_longer_than_it_can_be_received() {
+    item_is_received_slowly(Alone).await;
+    item_is_received_slowly(InSequence).await;
+}
+
+async fn item_is_received_slowly<P: ServerProtocol>(protocol: P) {
+    let server = ConcurrentServer::new(protocol).write_timeout(Duration::from_secs(10));
+    let (mut peer, serving) = serve_in_memory(server, 64 << 10);
+    peer.send(message_of(1, "2*1000000")).await;
+    for second in 0..15 {
+        patiently(peer.receive(64 << 10)).await;
+        sleep(Duration::from_secs(1)).await;
+        if second == 9 {
+            // For a part of the item. It leaves the time as it is.
+            peer.send(credit(1, 600)).await;
+        }
+    }
+    peer.send(credit(1, 2_000)).await;
+    peer.finish().await;
+    assert!(patiently(peer.rest()).await.ends_with(b"end"));
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [1, 0, 0, 0]);
+}
+
+/// A block with the bytes of a notice in it.
+fn around_block() -> Vec<u8> {
+    [b"a".to_vec(), credit(1, 1_000)].concat()
+}
+
+/// Begins a block, and receives the rest of it after its items.
+#[server_protocol(framing = Multiplexed, replies = String, requests = &str)]
+async fn around(
+    length: usize,
+    mut out: Replies<'_, Around>,
+    mut more: Requests<'_, Around>,
+) -> Result<&'static str, String> {
+    let mut block = more.exactly(length);
+    let mut received = block.next().await?.unwrap_or_default().to_vec();
+    out.send_all(items(RUNNING)).await?;
+    while let Some(piece) = block.next().await? {
+        received.extend_from_slice(piece);
+    }
+    if received == around_block() {
+        Ok("end")
+    } else {
+        Err(received.escape_ascii().to_string())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn block_with_the_bytes_of_credit_is_a_block() {
+    for gives_credit in [false, true] {
+        let server = ConcurrentServer::new(Around).write_timeout(Duration::from_secs(10));
+        let (mut peer, serving) = serve_in_memory(server, PIPE);
+        let block = around_block();
+        let (first, rest) = block.split_at(1);
+        peer.send([&message_of(1, block.len().to_string())[..], first].concat())
+            .await;
+        // The function has the first byte then, and waits for credit with the others.
+        hear_items(&mut peer, FIRST_ITEMS - 64).await;
+        peer.send(rest).await;
+        if gives_credit {
+            peer.send(credit(1, 300)).await;
+        }
+        let (_, end) = hear_rest(&mut peer).await;
+        match end {
+            End(1) => assert!(gives_credit, "a block gives credit"),
+            Rejection(1, code::TIMED_OUT, _) => assert!(!gives_credit, "it is not found"),
+            end => panic!("{end:?}"),
+        }
+        drop(peer);
+        let report = patiently(serving).await.expect("no panic");
+        let served = u64::from(gives_credit);
+        assert_eq!(outcomes(&report), [served, 1 - served, 0, 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,6 +212,54 @@ async fn large_chunks_stay_within_the_memory_budget() {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
+#[tokio::test]
+async fn chunks_that_the_function_does_not_wait_for_yet_stay_chunks() {
+    // More than it gets at once.
+    let many = [&frame("a")[..], &chunks(600), &frame("b").repeat(600)].concat();
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Upload), 1 << 14);
+    within(peer.send([many, control(0x84, "")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("600 600"));
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
+/// Waits for its gate after each chunk.
+#[server_protocol(requests = &[u8])]
+async fn slowly(
+    name: &str,
+    #[state] gates: &Gates,
+    mut more: Requests<'_, Slowly>,
+) -> Result<String, String> {
+    let mut count = 0;
+    while more.next().await?.is_some() {
+        count += 1;
+        gates.of(name).pass().await;
+    }
+    Ok(format!("{name} {count}"))
+}
+
+#[tokio::test]
+async fn chunks_that_come_while_the_function_does_something_else_stay_chunks() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Slowly::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send([frame("a"), chunks(4), frame("b")].concat())).await;
+    within(gates.reached(&["a"])).await;
+    for _ in 0..3 {
+        within(peer.send(frame("b"))).await;
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+    }
+    within(peer.send(control(0x84, ""))).await;
+    for _ in 0..4 {
+        gates.open("a");
+    }
+    assert_eq!(within(peer.hear()).await, Heard::message("a 4"));
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
 /// Gives up a block after each of its chunks, and joins them.
 #[server_protocol(requests = &str)]
 async fn between(name: &str, mut more: Requests<'_, Between>) -> Result<String, String> {
@@ -277,6 +325,41 @@ async fn block_before_announced_chunks_is_what_follows_the_request() {
     let upload = [chunks(1), frame("chunk"), control(0x84, "")].concat();
     within(peer.send([&frame("5")[..], b"bytes", &upload].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("byteschunk"));
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
+/// Takes a block, and waits for its gate after each piece.
+#[server_protocol(requests = &str)]
+async fn pieces(
+    length: usize,
+    #[state] gates: &Gates,
+    mut more: Requests<'_, Pieces>,
+) -> Result<String, String> {
+    let mut body = more.exactly(length);
+    let mut pieces = Vec::new();
+    while let Some(piece) = body.next().await? {
+        pieces.push(piece.escape_ascii().to_string());
+        gates.of("piece").pass().await;
+    }
+    Ok(pieces.join(" "))
+}
+
+#[tokio::test]
+async fn block_with_the_bytes_of_a_cancel_is_a_block() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Pieces::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send([&frame("6")[..], b"a"].concat())).await;
+    gates.reached(&["piece"]).await;
+    within(peer.send(control(0x87, ""))).await;
+    for _ in 0..5 {
+        tokio::task::yield_now().await;
+    }
+    gates.open("piece");
+    gates.open("piece");
+    let reply = Heard::message(r"a \x80\x00\x00\x01\x87");
+    assert_eq!(within(peer.hear()).await, reply);
     drop(peer);
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }

@@ -195,6 +195,13 @@ pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame_timeout, arrived)
 }
 
+/// Returns how long a client may take to give credit. `credit` is what the last item has left. Below zero, the client may
+/// still receive that item: it gets a second for each 64 KiB beyond the credit, as for a reply.
+pub(super) fn credit_limit(limits: &Limits, credit: i64) -> Limit {
+    let beyond = usize::try_from(credit.saturating_neg()).unwrap_or_default();
+    extended(limits.write_timeout, beyond)
+}
+
 /// Returns how long a connection may hold memory that others wait for, when `arrived` bytes of its frame have arrived.
 const fn memory_limit(arrived: usize) -> Limit {
     CONTENDED.plus_seconds((arrived / BYTES_PER_SECOND_OF_MEMORY) as u64)

@@ -371,7 +371,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             return Ok(Transfer::Wait);
         }
         // After the chunks before the notice are taken.
-        if self.is_cancelled() {
+        if self.is_cancelled(conversation) {
             return Err(CallFailure::Cancelled);
         }
         if has_room || has_more && self.write.is_empty() {

@@ -4,6 +4,7 @@ use std::{mem::replace, sync::Arc};
 
 use tokio::time::Instant;
 
+use super::super::clocks::credit_limit;
 use crate::{
     ConnectionInfo,
     buffer::Messages,
@@ -97,7 +98,7 @@ impl ActiveRequest {
     /// Starts `write_timeout` if items wait for credit, unless it runs. Returns its end.
     pub(super) fn start_credit_wait(&mut self, now: Millis, limits: &Limits) -> Deadline {
         if self.credit_deadline == Deadline::NEVER && self.waits_for_credit() {
-            self.credit_deadline = Deadline::after(now, limits.write_timeout);
+            self.credit_deadline = Deadline::after(now, credit_limit(limits, self.credit));
         }
         self.credit_deadline
     }

@@ -1,9 +1,13 @@
 //! Looks for notices of the client about the request whose function waits: credit for the items of its reply, and that it
 //! is cancelled.
 
-use std::task::Context;
+use std::{cmp::max, task::Context};
 
-use super::{super::clocks::Stopwatch, SequentialDriver, receive::input_at};
+use super::{
+    super::clocks::{Stopwatch, credit_limit},
+    SequentialDriver,
+    receive::input_at,
+};
 use crate::{
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, RequestNotice, Side},
@@ -34,12 +38,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Returns when the client must have given credit for further items, if the function waits for it.
     pub(super) fn credit_deadline(&self, clock: &mut Stopwatch) -> Deadline {
-        if !self.must_wait_for_credit() {
+        let conversation = self.info.open_conversation();
+        let Some(conversation) = conversation.filter(|_| self.must_wait_for_credit()) else {
             return Deadline::NEVER;
-        }
+        };
         // It was stopped when items were sent.
         let began = clock.start(self.io.registration.now());
-        Deadline::after(began, self.shared.limits.write_timeout)
+        let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
+        Deadline::after(began, limit)
     }
 
     /// Looks for credit. Returns `true` if the function need not wait for it any more, and wakes the task to poll it.
@@ -68,6 +74,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         // Another one, because the requests are parsed again.
         let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
         let limit = self.shared.limits.max_frame_len;
+        // A block may have any bytes.
+        self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
         // What is wrong is found when it is its turn.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
@@ -88,8 +96,10 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly behind the request, stays
     /// there, and is ignored when it is its turn.
     #[cold]
-    pub(super) fn is_cancelled(&mut self) -> bool {
-        if !Self::CAN_BE_CANCELLED || self.ahead.len() == 0 && !self.frames.has_started() {
+    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
+        let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
+        // A block may have any bytes.
+        if !Self::CAN_BE_CANCELLED || !has_arrived || conversation.chunks.rest_of_blocks() > 0 {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
