@@ -290,8 +290,8 @@ async fn block_with_the_bytes_of_credit_is_a_block() {
         }
         drop(peer);
         let report = patiently(serving).await.expect("no panic");
-        let served = u64::from(gives_credit);
-        assert_eq!(outcomes(&report), [served, 1 - served, 0, 0]);
+        let answered = u64::from(gives_credit);
+        assert_eq!(outcomes(&report), [answered, 1 - answered, 0, 0]);
     }
 }
 
