@@ -20,6 +20,19 @@ const SETTINGS: &str = "\
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CodeLines ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
 
+/// The options that declare messages beside the request and the reply, with other words for them.
+const HANDLE_OPTIONS: &[(&str, &str)] = &[
+    (
+        "push",
+        "event events notification notifications pushed pushes",
+    ),
+    ("replies", "item items reply row rows stream streams"),
+    (
+        "requests",
+        "chunk chunks more receives request upload uploads",
+    ),
+];
+
 /// The helper attributes of parameters that have no option of their name.
 const HELPERS: &[&str] = &["context", "secret", "state"];
 
@@ -34,7 +47,9 @@ pub(super) fn meant(side: Side, word: &str, rest: ParseStream<'_>) -> Option<&'s
         return side.option(option);
     }
     let names: Vec<_> = side.options().iter().map(|option| option.text).collect();
-    let name = nearest(word, &names).or_else(|| Some(library_value(&rest.fork())?.0))?;
+    let by_name = handle_option(word).filter(|meant| names.contains(meant));
+    let by_name = by_name.or_else(|| nearest(word, &names));
+    let name = by_name.or_else(|| Some(library_value(&rest.fork())?.0))?;
     side.option(name)
 }
 
@@ -85,6 +100,13 @@ pub(super) fn unknown(
         // On a line of its own: the list alone is as long as a message may be.
         format!("unknown option `{word}`: write one of\n`{known}`")
     }
+}
+
+/// Returns the option that a word probably means, if it is one that declares messages for a handle.
+fn handle_option(word: &str) -> Option<&'static str> {
+    let mut options = HANDLE_OPTIONS.iter();
+    let (option, _) = options.find(|(_, words)| words.split(' ').any(|known| known == word))?;
+    Some(option)
 }
 
 /// Returns the type of the library that a word means, also in lower case or by the name of its crate, and its option.
