@@ -559,6 +559,29 @@ fn half_close_is_for_async_functions_in_modules_too() {
     }
 }
 
+#[test]
+fn operation_with_chunks_keeps_its_framing() {
+    for (operations, is_refused) in [
+        (
+            "#[requests(u8)] pub async fn f(#[framing] a: &mut A) {}",
+            true,
+        ),
+        (
+            "#[requests(u8)] pub async fn f() {} pub fn g(#[framing] a: &mut A) {}",
+            false,
+        ),
+    ] {
+        let module = tokens(&format!("mod m {{ {operations} }}"));
+        let output = server_protocol(tokens("format = Json, framing = A"), module).to_string();
+        assert_eq!(output.contains("compile_error"), is_refused, "{operations}");
+        assert_eq!(
+            output.contains("chunks are read while"),
+            is_refused,
+            "{output}"
+        );
+    }
+}
+
 /// rustc knows them, so they stay at the parameter and are no helper attributes.
 #[test]
 fn attribute_of_rust_stays_at_its_parameter() {

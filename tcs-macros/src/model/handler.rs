@@ -84,6 +84,15 @@ impl<'a> Handler<'a> {
     pub(super) fn check_unused_params(&self, errors: &mut Errors) {
         generics::check_unused(&self.unused_params, "`#[state]`", errors);
     }
+
+    /// Reports a framing that the function changes, though its chunks are read with it.
+    pub(super) fn check_framing_is_kept(&self, errors: &mut Errors) {
+        if let Some(ty) = self.parameters.framing() {
+            let message =
+                "chunks are read while the function runs: remove `requests`, or `#[framing]`";
+            errors.at(ty, message);
+        }
+    }
 }
 
 impl CallKind {

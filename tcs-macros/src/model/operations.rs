@@ -173,6 +173,9 @@ fn resolve_operation<'a>(
         parameters = Parameters::default();
     }
     let handler = Handler::new(function, kind, parameters);
+    if attrs.chunks.is_some() {
+        handler.check_framing_is_kept(errors);
+    }
     handlers.push(handler.clone());
     let (arguments, reply) = (arguments?, reply?);
     let messages = arguments

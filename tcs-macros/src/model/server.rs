@@ -74,6 +74,9 @@ impl<'a> ServerFunction<'a> {
             message.take_if(|ty| !is_known(ty));
         }
         let chunks = options.given(OptionName::Requests);
+        if chunks.is_some() {
+            handler.check_framing_is_kept(errors);
+        }
         let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
         // An iterator of items waits for its peer.
         server.waits |= streams(&families);
@@ -150,11 +153,6 @@ impl<'a> ServerImpl<'a> {
         }
         let parameters = handlers.clone().map(|handler| &handler.parameters);
         let changed_framing = parameters.clone().find_map(Parameters::framing).cloned();
-        if let (Some(ty), Some(_)) = (&changed_framing, options.given(OptionName::Requests)) {
-            let message =
-                "chunks are read while the function runs: remove `requests`, or `#[framing]`";
-            errors.at(ty, message);
-        }
         for state in parameters.clone().flat_map(Parameters::states) {
             if ty.fields.iter().all(|known| known.name != state.name) {
                 ty.fields.push(state.clone());

@@ -46,8 +46,8 @@ pub(crate) struct ChunkCursor {
     pub(crate) skip: usize,
     /// How many bytes of the block that the function receives are not found yet.
     block: usize,
-    /// Whether chunks were announced, and their end has not arrived.
-    pub(crate) is_open: bool,
+    /// Whether chunks of this request were announced. Stays so after their end.
+    pub(crate) is_announced: bool,
 }
 
 impl ChunkCursor {
@@ -99,7 +99,7 @@ impl Chunks {
     /// that was dropped. After the end, there is none, and between chunks that are announced, this does nothing.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
-        if inner.cursor.is_open {
+        if inner.cursor.is_announced {
             return;
         }
         inner.demand = None;
@@ -168,7 +168,7 @@ impl Chunks {
 impl Inner {
     /// Fills `batch` with what was found. If that is nothing, records the demand, and that the function waits.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
-        if self.cursor.is_open && demand != Demand::Messages {
+        if self.cursor.is_announced && demand != Demand::Messages {
             // They were parsed together, including those after the one that the function has received last.
             let text = "chunks that are announced have no block between them";
             return Some(Err(ChunksEnd::Failed(text.to_owned())));
@@ -278,7 +278,7 @@ mod tests {
         assert!(receive(&chunks, Demand::Messages).is_pending());
         let (_, mut batch, mut cursor) = chunks.demand().expect("it waits");
         batch.push(b"a");
-        cursor.is_open = true;
+        cursor.is_announced = true;
         assert!(chunks.give(batch, None, cursor));
         chunks.begin_block(10);
         let Poll::Ready(Err(ChunksEnd::Failed(_))) = receive(&chunks, Demand::Bytes(10)) else {

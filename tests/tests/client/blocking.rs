@@ -14,16 +14,19 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, Execution, Result,
+    ConcurrentServer, Error, ErrorKind, Execution, Result,
     blocking::{Channel, Connection},
     client::{ChannelOptions, ConnectOptions},
+    framing::Multiplexed,
     server_protocol,
 };
 use tcs_tests::{
     Heard,
     channel::Owned,
     client::{Ask, Prefixed, ask, told},
-    frame, start,
+    frame,
+    ids::{control_of, kind::DEADLINE, message_of},
+    patiently, start,
     threads::joined,
     within,
 };
@@ -31,6 +34,8 @@ use tokio::{
     runtime::{Builder, Runtime},
     task::{block_in_place, spawn_blocking},
 };
+
+use crate::multiplexed_channel::Owned as Texts;
 
 /// No reply takes longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -353,51 +358,55 @@ fn late_calls_return_at_their_deadline() {
 
 /// Calls another server, over a channel or a connection.
 #[server_protocol(blocking)]
-fn relay(request: &str, #[state] backend: &(SocketAddr, Channel)) -> String {
+fn relay(
+    request: &str,
+    #[state] backend: &(SocketAddr, Channel<Multiplexed>),
+) -> Result<String, Error> {
     let (addr, channel) = backend;
-    let called = if request == "channel" {
-        channel.call::<Owned>(request)
-    } else {
-        let connected: Result<Connection> = Connection::connect(*addr);
-        connected.and_then(|mut connection| connection.call::<Prefixed>(request).map(str::to_owned))
-    };
-    called.unwrap_or_else(|error| error.to_string())
+    if request == "channel" {
+        return channel.call::<Texts>(request);
+    }
+    let mut connection: Connection<Multiplexed> = Connection::connect(*addr)?;
+    connection.call::<Texts>(request)
 }
 
-/// Returns what a `Relay` with this backend and this request timeout replies to each request.
-async fn relayed(addr: SocketAddr, limit: Duration) -> [String; 2] {
-    let lazy = ChannelOptions::new(addr).connect_lazily();
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_of_a_blocking_function_tell_its_deadline() {
+    let limit = Duration::from_hours(1);
+    let (listener, addr) = silent();
+    let lazy = ChannelOptions::<Multiplexed>::new(addr).connect_lazily();
     let channel = Channel::from(lazy.expect("good options"));
     let server = ConcurrentServer::new(Relay::new((addr, channel))).request_timeout(limit);
     let server = start(server).await;
+    let requests = ["channel", "connection"];
+    let backend = thread::spawn(move || {
+        // They stay open.
+        requests.map(|request| {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut notice = control_of(1, DEADLINE, [0; 4]);
+            let mut message = message_of(1, request);
+            stream.read_exact(&mut notice).expect("a notice");
+            stream.read_exact(&mut message).expect("a request");
+            stream.write_all(&message).expect("it is open");
+            (stream, notice, message)
+        })
+    });
     let mut peer = server.peer().await;
-    let mut replies = ["channel", "connection"].map(String::from);
-    for reply in &mut replies {
-        let Heard::Message(told) = within(peer.ask(reply)).await else {
-            panic!("the function returns");
-        };
-        *reply = String::from_utf8(told).expect("text");
+    for request in requests {
+        assert_eq!(patiently(peer.ask(request)).await, Heard::message(request));
+    }
+    for ((_, notice, message), request) in joined(backend).into_iter().zip(requests) {
+        let (rest, milliseconds) = notice.split_last_chunk().expect("a number");
+        assert_eq!(rest, control_of(1, DEADLINE, [0; 4]).split_at(9).0);
+        assert_eq!(message, message_of(1, request));
+        let left = Duration::from_millis(u32::from_be_bytes(*milliseconds).into());
+        assert!(
+            limit / 2 < left && left <= limit + Duration::from_millis(1),
+            "{left:?}"
+        );
     }
     drop(peer);
     server.stopped().await;
-    replies
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn blocking_protocol_functions_call_other_servers() {
-    let replies = relayed(echo().addr, LIMIT).await;
-    assert_eq!(replies, ["channel", "connection"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn nested_calls_inherit_the_deadline_of_a_blocking_function() {
-    let (_listener, addr) = silent();
-    for told in relayed(addr, Duration::from_millis(50)).await {
-        assert!(
-            told.ends_with("(what was left of the caller's `request_timeout`)"),
-            "{told}"
-        );
-    }
 }
 
 /// The variable with the address that the program of the next test calls.

@@ -31,7 +31,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Texts both ways.
 #[derive(Debug)]
-enum Owned {}
+pub(crate) enum Owned {}
 
 impl Contract for Owned {
     type Framing = Multiplexed;
@@ -557,6 +557,24 @@ async fn backoff_begins_anew_after_an_item() {
     let _next = call(&channel, "2");
     let waited = attempts.attempt().await.began - lost;
     assert!(waited <= Duration::from_millis(101), "{waited:?}");
+}
+
+#[tokio::test]
+async fn items_for_a_call_are_its_error_also_after_a_stream() {
+    let (channel, mut peer) = channel();
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    peer.send([announced_of(1, ITEMS, "a"), message_of(1, "end")].concat())
+        .await;
+    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
+    assert_eq!(item(&mut stream).await, None);
+    // The id of the stream is used again.
+    let call = call(&channel, "2");
+    assert_eq!(hear(&mut peer).await, request(1, "2"));
+    peer.send([announced_of(1, ITEMS, "b"), message_of(1, "end")].concat())
+        .await;
+    let error = within(call.0).await.expect("no panic");
+    assert_eq!(error.expect_err("items").kind(), ErrorKind::Reply);
 }
 
 #[tokio::test]

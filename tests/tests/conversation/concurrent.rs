@@ -60,6 +60,7 @@ each_kind!(
     tls_does_not_start_beside_others,
     tls_does_not_start_beside_requests_that_wait_for_a_place,
     more_unanswered_requests_than_the_pipeline_has_are_busy,
+    requests_that_wait_for_a_place_count_for_the_pipeline,
     session_that_panics_as_it_is_shared_fails_its_request,
     last_reply_without_an_order_follows_all_in_flight,
     last_request_of_a_connection_is_answered_with_the_others,
@@ -571,6 +572,38 @@ async fn more_unanswered_requests_than_the_pipeline_has_are_busy<K: Kind>() {
     drop(peer);
     let report = within(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [4, 0, 1, 0]);
+}
+
+async fn requests_that_wait_for_a_place_count_for_the_pipeline<K: Kind>() {
+    let gates = Gates::default();
+    let server = gates.server::<K, Multiplexed, false>();
+    let server = server.max_pipelined_requests(LIMIT as u64 + 1);
+    let (mut peer, serving) = serve_in_memory(server, 1_000);
+    let names: Vec<_> = (1..=LIMIT).map(|number| number.to_string()).collect();
+    for (id, name) in (1..).zip(&names) {
+        peer.send(message_of(id, format!("wait {name}"))).await;
+        gates.reached(&[name]).await;
+    }
+    let beyond = [message_of(200, "now y"), message_of(201, "now z")];
+    peer.send(beyond.concat()).await;
+    let (id, kind, _) = within(receive_frame(&mut peer)).await;
+    assert_eq!((id, kind), (201, Some(code::BUSY)));
+    gates.open("1");
+    let mut replies = [
+        within(receive_frame(&mut peer)).await,
+        within(receive_frame(&mut peer)).await,
+    ];
+    replies.sort();
+    let expected = [(1, None, b"1".to_vec()), (200, None, b"y".to_vec())];
+    assert_eq!(replies, expected);
+    for (id, name) in (1..).zip(&names).skip(1) {
+        gates.open(name);
+        let expected = (id, None, name.as_bytes().to_vec());
+        assert_eq!(within(receive_frame(&mut peer)).await, expected);
+    }
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [LIMIT as u64 + 1, 0, 1, 0]);
 }
 
 async fn session_that_panics_as_it_is_shared_fails_its_request<K: Kind>() {

@@ -27,7 +27,7 @@ each_kind!(
     frame_without_memory_for_it_is_rejected_as_busy,
     reply_with_the_delimiter_in_it_ends_the_connection,
     last_reply_that_cannot_be_sent_ends_the_connection,
-    control_frames_of_servers_are_rejected_from_clients,
+    frames_of_servers_are_rejected_from_clients,
 );
 over_each!(
     error_with_the_delimiter_in_it_is_escaped,
@@ -405,20 +405,26 @@ async fn request_is_rejected_when_what_its_function_needs_is_missing(over: Over)
     assert_eq!((requests.served, requests.rejected), expected);
 }
 
-async fn control_frames_of_servers_are_rejected_from_clients<K: Kind>(over: Over) {
+async fn frames_of_servers_are_rejected_from_clients<K: Kind>(over: Over) {
+    let announced = |kind| [&[0x80, 0, 0, 5, kind, 0, 0, 0, 1], &frame("item")[..]].concat();
+    let items = "items of a reply, or events, which clients do not send";
+    let cases = [
+        (
+            control(code::ERROR, "no"),
+            "a control frame of kind 0x01, which clients do not send",
+        ),
+        (announced(0x81), items),
+        (announced(0x82), items),
+    ];
     let mut place = prefixed::<K>(over).await;
-    let mut peer = place.peer().await;
-    within(peer.send([control(code::ERROR, "no"), frame(b"behind")].concat())).await;
-    assert_eq!(
-        within(peer.hear()).await,
-        Heard::Control(
-            code::PROTOCOL_ERROR,
-            "a control frame of kind 0x01, which clients do not send".to_owned()
-        )
-    );
-    assert_eq!(within(peer.hear()).await, Heard::End);
-    drop(peer);
-    assert_eq!(place.requests().await.rejected, 1);
+    for (sent, told) in cases {
+        let mut peer = place.peer().await;
+        within(peer.send([sent, frame(b"behind")].concat())).await;
+        let expected = Heard::Control(code::PROTOCOL_ERROR, told.to_owned());
+        assert_eq!(within(peer.hear()).await, expected);
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    }
+    assert_eq!(place.requests().await.rejected, 3);
 }
 
 async fn random_bytes_end_their_connection_only(over: Over) {

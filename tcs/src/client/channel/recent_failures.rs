@@ -79,6 +79,32 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::{Peer, Rejection};
+
+    #[test]
+    fn wrong_request_and_lost_connection_say_nothing_about_the_server() {
+        use RejectionKind::{BadRequest, Busy, Cancelled, Failed, GoingAway, TimedOut, TooLarge};
+
+        let peer = Peer::unnamed();
+        let rejected = |kind| Error::rejected(&peer, Rejection::new(kind, ""));
+        let late =
+            |execution| Error::with_peer(&peer, ErrorKind::TimedOut, execution, String::new());
+        for kind in [Busy, Failed, TimedOut] {
+            assert!(is_server_failure(&rejected(kind)), "{kind}");
+        }
+        for kind in [
+            RejectionKind::Error,
+            BadRequest,
+            TooLarge,
+            Cancelled,
+            GoingAway,
+        ] {
+            assert!(!is_server_failure(&rejected(kind)), "{kind}");
+        }
+        assert!(is_server_failure(&late(Execution::Unknown)));
+        assert!(!is_server_failure(&late(Execution::NotSent)));
+        assert!(!is_server_failure(&Error::closed_before_reply(&peer)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn failures_double_the_load_up_to_a_limit_and_decay_one_by_one() {

@@ -341,19 +341,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             conversation.close();
         }
         if let Poll::Ready(failure) = waited {
-            // What has arrived in time counts, although this task runs late.
-            let has_arrived = match failure {
-                CallFailure::Interrupted(Interrupt::CutFrame(_)) => {
-                    !self.give_chunks(conversation, clock)
-                }
-                CallFailure::NoCredit => self.find_enough_credit(conversation, cx),
-                _ => false,
-            };
-            return if has_arrived {
-                Ok(Transfer::Wait)
-            } else {
-                Err(failure)
-            };
+            if self.has_arrived_in_time(&failure, conversation, clock, cx) {
+                return Ok(Transfer::Wait);
+            }
+            return Err(failure);
         }
         if self.must_wait_for_credit() {
             if self.find_enough_credit(conversation, cx) {
@@ -378,6 +369,25 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             Ok(Transfer::Again)
         } else {
             Ok(Transfer::Wait)
+        }
+    }
+
+    /// Returns `true` if what the function has waited for is there at the end of its time, although this task runs late.
+    fn has_arrived_in_time(
+        &mut self,
+        failure: &CallFailure,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &TaskContext<'_>,
+    ) -> bool {
+        match failure {
+            CallFailure::Interrupted(Interrupt::CutFrame(_)) => {
+                !self.give_chunks(conversation, clock)
+            }
+            CallFailure::NoCredit | CallFailure::Interrupted(Interrupt::TimedOut) => {
+                self.must_wait_for_credit() && self.find_enough_credit(conversation, cx)
+            }
+            _ => false,
         }
     }
 

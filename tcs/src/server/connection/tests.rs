@@ -66,9 +66,19 @@ fn open_for<P: ServerProtocol>(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Connection<P> {
     let settings = Settings::new::<Concurrent>();
+    open_with(&settings, protocol, registry, stream, permit)
+}
+
+fn open_with<P: ServerProtocol>(
+    settings: &Settings,
+    protocol: P,
+    registry: &Arc<Registry>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Connection<P> {
     let mut new = NewConnection::register(registry, Stream::new(stream), Peer::unnamed(), None);
     new.permit = permit;
-    let shared = Arc::new(Shared::new(protocol, &settings, false));
+    let shared = Arc::new(Shared::new(protocol, settings, false));
     Connection::open(shared, new)
 }
 
@@ -574,17 +584,23 @@ impl<const AT_ONCE: bool> ServerProtocol for Items<AT_ONCE> {
     }
 }
 
-/// Returns what the peer of a stream is told when `late` arrives after the end of `write_timeout`, and before the
-/// connection runs again.
-async fn told_with_late_bytes<const AT_ONCE: bool>(late: &[u8]) -> String {
-    let (registry, (near, mut peer)) = (registry(), duplex(1 << 20));
-    let mut connection = open_for(Items::<AT_ONCE>, &registry, near, None);
+/// Credit for all items.
+const CREDIT: &[u8] = b"\x80\0\0\x05\0\0\0\x01\x86\0\x10\0\0";
+
+/// Returns what the peer of a stream is told when `late` has arrived by the time at which the connection runs again.
+async fn told_with_late_bytes<const AT_ONCE: bool>(
+    settings: &Settings,
+    late: &[u8],
+    seconds: u64,
+) -> String {
+    let (registry, (near, mut peer)) = (settings.registry(), duplex(1 << 20));
+    let mut connection = open_with(settings, Items::<AT_ONCE>, &registry, near, None);
     let mut serving = pin!(connection.serve());
     let request = b"\0\0\0\0\0\0\0\x01";
     peer.write_all(request).await.expect("there is room");
     poll_until_it_waits(serving.as_mut()).await;
     peer.write_all(late).await.expect("there is room");
-    registry.sweep_at(60_000);
+    registry.sweep_at(seconds * 1_000);
     poll_until_it_waits(serving).await;
     let mut told = vec![0; 1 << 20];
     let length = peer.read(&mut told).await.expect("a pipe in memory");
@@ -594,19 +610,81 @@ async fn told_with_late_bytes<const AT_ONCE: bool>(late: &[u8]) -> String {
 
 #[tokio::test]
 async fn credit_that_is_there_at_the_end_of_its_time_counts() {
-    let credit = b"\x80\0\0\x05\0\0\0\x01\x86\0\x10\0\0";
+    let settings = Settings::new::<Concurrent>();
     for told in [
-        told_with_late_bytes::<true>(credit).await,
-        told_with_late_bytes::<false>(credit).await,
+        told_with_late_bytes::<true>(&settings, CREDIT, 60).await,
+        told_with_late_bytes::<false>(&settings, CREDIT, 60).await,
     ] {
         assert!(told.ends_with("end"), "{:?}", told.get(told.len() - 80..));
     }
     for told in [
-        told_with_late_bytes::<true>(b"").await,
-        told_with_late_bytes::<false>(b"").await,
+        told_with_late_bytes::<true>(&settings, b"", 60).await,
+        told_with_late_bytes::<false>(&settings, b"", 60).await,
     ] {
         assert!(told.ends_with("(`write_timeout`)"));
     }
+}
+
+#[tokio::test]
+async fn time_of_a_function_is_over_when_it_has_returned_and_credit_that_is_there_counts() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.limits.request_timeout = Limit::from_secs(10);
+    // In sequence, the function waits for the credit. Beside others, it has returned.
+    for told in [
+        told_with_late_bytes::<true>(&settings, CREDIT, 20).await,
+        told_with_late_bytes::<false>(&settings, CREDIT, 20).await,
+    ] {
+        assert!(told.ends_with("end"), "{:?}", told.get(told.len() - 80..));
+    }
+    let told = told_with_late_bytes::<true>(&settings, b"", 20).await;
+    assert!(told.ends_with('i'), "its items wait for credit");
+    let told = told_with_late_bytes::<false>(&settings, b"", 20).await;
+    assert!(told.ends_with("(`request_timeout`)"));
+}
+
+/// Takes a block of 10 bytes, and waits after each piece until the semaphore is closed.
+struct TakesBlock(Arc<Semaphore>);
+
+impl Receives for TakesBlock {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+impl ServerProtocol for TakesBlock {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = ();
+    type Reply<'a> = usize;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(&self, context: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
+        let mut more = context.info.requests::<Self>();
+        let (mut body, mut length) = (more.exactly(10), 0);
+        while let Ok(Some(piece)) = body.next().await {
+            length += piece.len();
+            self.0.acquire().await.expect_err("it has no permits");
+        }
+        Ok(length)
+    }
+}
+
+#[tokio::test]
+async fn rest_of_a_block_that_looks_like_a_notice_cancels_nothing() {
+    let (registry, (near, mut peer)) = (registry(), duplex(1 << 10));
+    let gate = Arc::new(Semaphore::new(0));
+    let mut connection = open_for(TakesBlock(Arc::clone(&gate)), &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    for bytes in [&b"\0\0\0\x0012345"[..], b"\x80\0\0\x01\x87"] {
+        peer.write_all(bytes).await.expect("there is room");
+        poll_until_it_waits(serving.as_mut()).await;
+    }
+    gate.close();
+    poll_until_it_waits(serving).await;
+    let mut told = [0; 6];
+    peer.read_exact(&mut told).await.expect("a pipe in memory");
+    assert_eq!(&told, b"\0\0\0\x0210");
 }
 
 fn task_size<const N: usize>() -> usize {

@@ -152,7 +152,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 }
                 return;
             }
-            // It was taken to find credit behind it.
+            // It was taken to find credit after it.
             (Ok(()), Ok(message)) => {
                 let text = "other requests wait, and a streamed reply waits for credit";
                 Rejection::busy(text).of_request::<P::Framing>(message.bytes())

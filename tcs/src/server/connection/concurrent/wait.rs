@@ -152,7 +152,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             let Some(request) = request.filter(|request| is_running || request.has_items()) else {
                 continue;
             };
-            let (deadline, client_deadline) = (request.deadline, request.client_deadline.at);
+            // Once the function has returned, its items wait only for the client.
+            let deadline = if is_running {
+                request.deadline
+            } else {
+                Deadline::NEVER
+            };
+            let client_deadline = request.client_deadline.at;
             let credit_deadline = request.credit_deadline;
             let has_passed = |deadline| self.io.registration.has_passed(deadline);
             let rejection = if is_half_closed {
@@ -164,7 +170,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             } else if has_passed(credit_deadline) {
                 no_credit(&self.shared.limits)
             } else {
-                self.next_deadline = self.next_deadline.min(deadline).min(credit_deadline);
+                let next = deadline.min(client_deadline).min(credit_deadline);
+                self.next_deadline = self.next_deadline.min(next);
                 continue;
             };
             self.stop(slot, Outcome::Rejected(rejection));

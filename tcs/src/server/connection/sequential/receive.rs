@@ -129,14 +129,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             Demand::Messages => {
                 let limit = self.shared.limits.max_frame_len;
-                let is_open = &mut cursor.is_open;
+                let is_announced = &mut cursor.is_announced;
                 let can_be_cancelled = Self::CAN_BE_CANCELLED;
                 let (consumed, end) = parse_chunks(
                     self.framing,
                     self.ahead,
                     limit,
                     batch,
-                    is_open,
+                    is_announced,
                     can_be_cancelled,
                 );
                 let arrived = min(consumed, self.ahead.len());
@@ -161,14 +161,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 }
 
 /// Takes chunks off the bytes that were read ahead, up to a notice that the function is cancelled, if it can be. Records
-/// whether their end is missing. Returns how many bytes they have, some of them to come, and the end, if there is one
-/// after them.
+/// whether they were announced, because then their end must be told, too. Returns how many bytes they have, some of them
+/// to come, and the end, if there is one after them.
 fn parse_chunks<F: Framing>(
     framing: &mut ConnectionFraming<F>,
     ahead: &ReadAhead,
     limit: usize,
     batch: &mut Messages,
-    is_open: &mut bool,
+    is_announced: &mut bool,
     can_be_cancelled: bool,
 ) -> (usize, Option<ChunksEnd>) {
     if F::HAS_VALUES {
@@ -186,7 +186,7 @@ fn parse_chunks<F: Framing>(
         }
         let parsed = match framing.parse(input) {
             Ok(Some(parsed)) => parsed,
-            Ok(None) if has_ended && *is_open => {
+            Ok(None) if has_ended && *is_announced => {
                 let text = "the input has ended before the end of the chunks (the notice 84)";
                 break Some(ChunksEnd::Failed(text.to_owned()));
             }
@@ -223,7 +223,7 @@ fn parse_chunks<F: Framing>(
             FrameKind::Control(..0x80) => break Some(ChunksEnd::Complete),
             // It stays there, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
-            FrameKind::Control(kind) => *is_open |= kind == Announcement::Chunks.code(),
+            FrameKind::Control(kind) => *is_announced |= kind == Announcement::Chunks.code(),
             FrameKind::Skip => {}
         }
         consumed += parsed.consumed();
@@ -291,16 +291,22 @@ mod tests {
         /// How many of the bytes are left.
         rest: usize,
         end: Option<ChunksEnd>,
-        is_open: bool,
+        is_announced: bool,
     }
 
     fn find<F: Framing>(bytes: &[u8], has_ended: bool) -> Found {
         let mut framing = ConnectionFraming::new(F::default());
         let mut ahead = ReadAhead::default();
         ahead.prepend(bytes, has_ended);
-        let (mut batch, mut is_open) = (Messages::default(), false);
-        let (consumed, end) =
-            parse_chunks(&mut framing, &ahead, 100, &mut batch, &mut is_open, true);
+        let (mut batch, mut is_announced) = (Messages::default(), false);
+        let (consumed, end) = parse_chunks(
+            &mut framing,
+            &ahead,
+            100,
+            &mut batch,
+            &mut is_announced,
+            true,
+        );
         let chunks = batch
             .iter()
             .map(|chunk| String::from_utf8_lossy(chunk).into_owned());
@@ -308,17 +314,17 @@ mod tests {
             chunks: chunks.collect(),
             rest: bytes.len() - consumed,
             end,
-            is_open,
+            is_announced,
         }
     }
 
-    fn found(chunks: &[&str], rest: usize, end: Option<ChunksEnd>, is_open: bool) -> Found {
+    fn found(chunks: &[&str], rest: usize, end: Option<ChunksEnd>, is_announced: bool) -> Found {
         let chunks = chunks.iter().map(|&chunk| chunk.to_owned()).collect();
         Found {
             chunks,
             rest,
             end,
-            is_open,
+            is_announced,
         }
     }
 
