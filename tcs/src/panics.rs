@@ -48,12 +48,17 @@ fn dispose(payload: Payload) {
     }
 }
 
+/// Calls what wakes tasks. A waker that panics does not keep the caller from what it does next.
+pub(crate) fn contain(wake: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(wake)) {
+        dispose(payload);
+    }
+}
+
 /// Wakes tasks. A waker that panics does not keep the others from it.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            dispose(payload);
-        }
+        contain(|| waker.wake());
     }
 }
 

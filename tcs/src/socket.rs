@@ -61,11 +61,11 @@ impl Keepalive {
     }
 }
 
-/// How many bytes wait in the system until they can be sent, of a connection whose messages take turns.
+/// How many unsent bytes the system keeps of a connection whose messages take turns.
 const MAX_UNSENT: u32 = 64 * 1024;
 
-/// Limits how many bytes wait in the system until they can be sent, because the next message waits behind them. Without it,
-/// Linux lets up to 4 MiB wait (`tcp_wmem` in tcp(7)).
+/// Limits how many unsent bytes the system keeps, because the next message is sent after them. Without the limit, Linux
+/// keeps up to 4 MiB (`tcp_wmem` in tcp(7)).
 ///
 /// Sockets that are accepted have this from their listener. A connection is useful without it, so an error is only logged.
 pub(crate) fn limit_unsent(listener: &TcpListener) {

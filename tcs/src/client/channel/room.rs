@@ -1,11 +1,6 @@
 //! How calls wait until a connection has room for them.
 
-use std::{
-    future::pending,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    task::Context,
-};
+use std::{future::pending, sync::Arc, task::Context};
 
 use tokio::{
     sync::watch,
@@ -24,6 +19,7 @@ use crate::{
         deadline::{DeadlineTimer, Late, wait_until_late},
     },
     framing::Framing,
+    panics::contain,
     runtime::poll_once,
 };
 
@@ -41,8 +37,7 @@ impl Room {
     /// Tells the calls that wait that there may be room, or that there will be none.
     #[cold]
     pub(super) fn offer(&self) {
-        // It wakes them. A waker that panics must not keep the task of the connection from what it does next.
-        drop(catch_unwind(AssertUnwindSafe(|| self.0.send_replace(()))));
+        contain(|| self.0.send_replace(()));
     }
 }
 

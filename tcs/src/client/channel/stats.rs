@@ -1,10 +1,6 @@
 //! What a channel reports about its connections.
 
-use std::{
-    mem::swap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{mem::swap, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -12,7 +8,7 @@ use super::{
     budget::{RetryBudget, Withdrawal},
     metrics::{Metrics, Start},
 };
-use crate::Error;
+use crate::{Error, panics::contain};
 
 /// The connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
 ///
@@ -72,10 +68,7 @@ impl ChannelStats {
 
     /// Changes the state, and wakes those who watch it.
     fn modify(&self, change: impl FnOnce(&mut ChannelState)) {
-        // A waker that panics must not keep the task of a connection from what it does next.
-        drop(catch_unwind(AssertUnwindSafe(|| {
-            self.state.send_modify(change);
-        })));
+        contain(|| self.state.send_modify(change));
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<ChannelState> {

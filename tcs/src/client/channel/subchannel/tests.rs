@@ -271,6 +271,13 @@ fn serve(subchannel: &Arc<Subchannel<Multiplexed>>, name: &str) -> DuplexStream 
     far
 }
 
+/// Waits until the channel has no connection.
+async fn until_lost(channel: &Channel<Multiplexed>) {
+    let mut state = channel.watch();
+    let lost = state.wait_for(|state| state.connected == 0).await;
+    lost.expect("the channel is there");
+}
+
 #[tokio::test]
 async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now() {
     let (channel, subchannel) = open::<Multiplexed>(ConnectOptions::new());
@@ -297,22 +304,14 @@ async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now(
     let mut items = items.expect("room");
     assert_eq!(origin.peer().to_string(), "one");
     drop(far);
-    channel
-        .watch()
-        .wait_for(|state| state.connected == 0)
-        .await
-        .expect("it ends");
+    until_lost(&channel).await;
     let far = serve(&subchannel, "two");
     assert_eq!(channel.peer().to_string(), "two");
     assert_eq!(origin.peer().to_string(), "one");
     let error = items.next().await.map(|_| ()).expect_err("it is no text");
     assert_eq!(error.to_string(), "cannot read the reply of one");
     drop(far);
-    channel
-        .watch()
-        .wait_for(|state| state.connected == 0)
-        .await
-        .expect("it ends");
+    until_lost(&channel).await;
     let _far = serve(&subchannel, "three");
     assert_eq!(origin.peer().to_string(), "unnamed peer");
 }
