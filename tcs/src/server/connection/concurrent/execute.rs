@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc};
 
-use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
@@ -11,7 +10,7 @@ use crate::{
     format::{After, Decode as _, Encode as _, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     protocol::{Context, ServerProtocol},
-    server::{metrics::Timer, shared::Shared, tally::CallOutcome},
+    server::{addresses::AddressRequest, metrics::Timer, shared::Shared, tally::CallOutcome},
 };
 
 /// A request whose function is to be called.
