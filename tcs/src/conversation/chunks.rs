@@ -26,9 +26,9 @@ struct Inner {
     demand: Option<Demand>,
     /// Whether the function waits now.
     is_awaited: bool,
-    found: Messages,
-    end: Option<ChunksEnd>,
-    cursor: ChunkCursor,
+    /// Whether the function has what asks for messages and blocks.
+    has_receiver: bool,
+    found: Found,
 }
 
 /// What a function waits for.
@@ -39,18 +39,21 @@ pub(crate) enum Demand {
     Bytes(usize),
 }
 
-/// How far the loop has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ChunkCursor {
+/// What the loop has found, and how far it has come.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) messages: Messages,
+    /// Why there is nothing after them.
+    pub(crate) end: Option<ChunksEnd>,
     /// How many bytes must be dropped before anything else.
     pub(crate) skip: usize,
     /// How many bytes of the block that the function receives are not found yet.
-    block: usize,
+    pub(super) block: usize,
     /// Whether chunks of this request were announced. Stays so after their end.
     pub(crate) is_announced: bool,
 }
 
-impl ChunkCursor {
+impl Found {
     /// Begins a block of `length` bytes. What is left of the one before is dropped.
     const fn begin_block(&mut self, length: usize) {
         self.skip = self.skip.saturating_add(replace(&mut self.block, length));
@@ -79,6 +82,11 @@ impl Chunks {
         lock(&self.inner)
     }
 
+    /// Records that the function may ask for messages and blocks.
+    pub(super) fn add_receiver(&self) {
+        self.lock().has_receiver = true;
+    }
+
     /// Waits until `batch` has some of what is demanded. Returns why not if nothing more will come.
     pub(super) async fn receive(
         &self,
@@ -99,23 +107,28 @@ impl Chunks {
     /// that was dropped. After the end, there is none, and between chunks that are announced, this does nothing.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
-        if inner.cursor.is_announced {
+        if inner.found.is_announced {
             return;
         }
         inner.demand = None;
-        inner.found.clear();
-        let length = if inner.end.is_some() { 0 } else { length };
-        inner.cursor.begin_block(length);
+        inner.found.messages.clear();
+        let length = if inner.found.end.is_some() { 0 } else { length };
+        inner.found.begin_block(length);
     }
 
-    /// Returns what the function waits for, with a batch to fill, and how far the loop has come. It then calls
-    /// [`give`](Self::give).
-    pub(crate) fn demand(&self) -> Option<(Demand, Messages, ChunkCursor)> {
+    /// Returns what the function waits for, and how far the loop has come. The loop adds what it finds, and
+    /// [gives](Self::give) it.
+    pub(crate) fn demand(&self) -> Option<(Demand, Found)> {
         let mut inner = self.lock();
         let demand = inner.demand?;
-        let mut batch = take(&mut inner.found);
-        batch.clear();
-        Some((demand, batch, inner.cursor))
+        let mut messages = take(&mut inner.found.messages);
+        messages.clear();
+        let found = Found {
+            messages,
+            end: None,
+            ..inner.found
+        };
+        Some((demand, found))
     }
 
     /// Returns `true` if the function waits now.
@@ -125,30 +138,37 @@ impl Chunks {
 
     /// Returns how many of the next bytes belong to blocks, and are no frames.
     pub(crate) fn rest_of_blocks(&self) -> usize {
-        let ChunkCursor { skip, block, .. } = self.lock().cursor;
-        skip.saturating_add(block)
+        let inner = self.lock();
+        inner.found.skip.saturating_add(inner.found.block)
     }
 
-    /// Gives the function a batch, or nothing and why. Without both, the function goes on waiting.
+    /// Returns `true` if the next bytes belong to a block, or may belong to one: the function has not asked for messages
+    /// yet, and nothing has announced some. They may look like a notice then.
+    pub(crate) fn may_be_block(&self) -> bool {
+        let inner = self.lock();
+        let Found {
+            end,
+            skip,
+            block,
+            is_announced,
+            ..
+        } = &inner.found;
+        let has_frames = *is_announced || end.is_some() || inner.demand == Some(Demand::Messages);
+        *skip > 0 || *block > 0 || inner.has_receiver && !has_frames
+    }
+
+    /// Gives the function messages, or the end. Without both, the function goes on waiting.
     ///
     /// Returns `true` if the function need not wait any more.
-    pub(crate) fn give(
-        &self,
-        batch: Messages,
-        end: Option<ChunksEnd>,
-        cursor: ChunkCursor,
-    ) -> bool {
+    pub(crate) fn give(&self, mut found: Found) -> bool {
         let mut inner = self.lock();
-        let is_found = !batch.is_empty() || end.is_some();
-        inner.cursor = cursor;
-        if let Some(Demand::Bytes(_)) = inner.demand {
-            inner.cursor.block = cursor.block.saturating_sub(batch.byte_len());
+        let is_found = !found.messages.is_empty() || found.end.is_some();
+        if found.end.is_some() {
+            found.block = 0;
+        } else if let Some(Demand::Bytes(_)) = inner.demand {
+            found.block = found.block.saturating_sub(found.messages.byte_len());
         }
-        inner.found = batch;
-        if end.is_some() {
-            inner.end = end;
-            inner.cursor.block = 0;
-        }
+        inner.found = found;
         if is_found {
             inner.demand = None;
             drop(inner);
@@ -159,26 +179,32 @@ impl Chunks {
 
     /// Forgets all of a request. Returns how many bytes are to be dropped before the next one.
     pub(crate) fn reset(&self) -> usize {
-        let mut cursor = take(&mut *self.lock()).cursor;
-        cursor.begin_block(0);
-        cursor.skip
+        let mut found = take(&mut *self.lock()).found;
+        found.begin_block(0);
+        found.skip
     }
 }
 
 impl Inner {
     /// Fills `batch` with what was found. If that is nothing, records the demand, and that the function waits.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
-        if self.cursor.is_announced && demand != Demand::Messages {
+        let Found {
+            messages,
+            end,
+            is_announced,
+            ..
+        } = &mut self.found;
+        if *is_announced && demand != Demand::Messages {
             // They were parsed together, including those after the one that the function has received last.
             let text = "chunks that are announced have no block between them";
             return Some(Err(ChunksEnd::Failed(text.to_owned())));
         }
-        if !self.found.is_empty() {
+        if !messages.is_empty() {
             batch.clear();
-            swap(&mut self.found, batch);
+            swap(messages, batch);
             return Some(Ok(()));
         }
-        if let Some(end) = &self.end {
+        if let Some(end) = end {
             return Some(Err(end.clone()));
         }
         self.demand = Some(demand);
@@ -205,11 +231,12 @@ mod tests {
     }
 
     fn give(chunks: &Chunks, message: &str, end: Option<ChunksEnd>) -> bool {
-        let (_, mut batch, cursor) = chunks.demand().expect("it waits");
+        let (_, mut found) = chunks.demand().expect("it waits");
         if !message.is_empty() {
-            batch.push(message.as_bytes());
+            found.messages.push(message.as_bytes());
         }
-        chunks.give(batch, end, cursor)
+        found.end = end;
+        chunks.give(found)
     }
 
     #[test]
@@ -276,10 +303,10 @@ mod tests {
     fn chunks_that_are_announced_have_no_block_between_them() {
         let chunks = Chunks::default();
         assert!(receive(&chunks, Demand::Messages).is_pending());
-        let (_, mut batch, mut cursor) = chunks.demand().expect("it waits");
-        batch.push(b"a");
-        cursor.is_announced = true;
-        assert!(chunks.give(batch, None, cursor));
+        let (_, mut found) = chunks.demand().expect("it waits");
+        found.messages.push(b"a");
+        found.is_announced = true;
+        assert!(chunks.give(found));
         chunks.begin_block(10);
         let Poll::Ready(Err(ChunksEnd::Failed(_))) = receive(&chunks, Demand::Bytes(10)) else {
             panic!("the chunk is taken for a block");
@@ -299,8 +326,9 @@ mod tests {
         // The function drops the block, with what it did not receive.
         chunks.begin_block(0);
         assert!(receive(&chunks, Demand::Messages).is_pending());
-        let (demand, _, cursor) = chunks.demand().expect("it waits");
-        assert_eq!((demand, cursor.skip), (Demand::Messages, 6));
+        let (demand, found) = chunks.demand().expect("it waits");
+        assert_eq!((demand, found.skip), (Demand::Messages, 6));
+        assert!(!chunks.give(found));
         assert_eq!(chunks.reset(), 6);
         chunks.begin_block(3);
         assert_eq!(chunks.reset(), 3);

@@ -8,6 +8,7 @@
 //! | [`Push`]: a [`PushQueue`] of events | anyone, at any time | before it waits for a request, and while a function waits |
 //! | [`Replies`]: [`StagedItems`] | the function | while the function waits, and before its reply |
 //! | [`Requests`]: [`Chunks`] | the loop, while the function waits for them | – |
+//! | [`Credit`] for items, where requests have ids | the loop, for notices of the client | before it polls the function |
 //! | [`Closed`] | the loop | – |
 //! | [`LentFraming`] | the function, which changes a copy | after the reply |
 //!
@@ -37,7 +38,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub(crate) use chunks::{ChunkCursor, Chunks, ChunksEnd, Demand};
+pub(crate) use chunks::{Chunks, ChunksEnd, Demand, Found};
 pub use closed::Closed;
 use credit::Credit;
 use encode::{Unsendable, encode};
@@ -54,7 +55,7 @@ use staged_items::StagedItems;
 pub use test_connection::TestConnection;
 
 use crate::{
-    buffer::{MemoryBudget, Messages},
+    buffer::MemoryBudget,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -136,9 +137,10 @@ impl Conversation {
     /// Reports to the function that it cannot receive chunks.
     pub(crate) fn refuse_chunks(&self) {
         let why = "requests are processed at the same time, and chunks are for one";
-        let end = ChunksEnd::Failed(why.to_owned());
-        self.chunks
-            .give(Messages::default(), Some(end), ChunkCursor::default());
+        self.chunks.give(Found {
+            end: Some(ChunksEnd::Failed(why.to_owned())),
+            ..Found::default()
+        });
     }
 
     /// Returns the queue of events, if there is one.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{push_queue::RequestNumber, staged_items::FULL, *};
 use crate::{
     ConnectionInfo, Peer,
+    buffer::Messages,
     format::Plain,
     models::{block_on, explore, explore_all, scope},
 };
@@ -132,9 +133,9 @@ fn function_that_waits_for_a_chunk_gets_it() {
         let chunks = Chunks::default();
         scope(|threads| {
             threads.spawn(|| {
-                let mut batch = Messages::default();
-                batch.push(b"chunk");
-                chunks.give(batch, None, ChunkCursor::default());
+                let mut found = Found::default();
+                found.messages.push(b"chunk");
+                chunks.give(found);
             });
             let mut batch = Messages::default();
             let received = block_on(chunks.receive(Demand::Messages, &mut batch));

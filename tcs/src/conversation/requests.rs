@@ -160,8 +160,10 @@ impl<P: Receives> Requests<'_, P> {
 impl ConnectionInfo {
     /// Returns what receives the further messages of a request, as the parameter [`Requests`] of a function does.
     pub fn requests<P: Receives>(&self) -> Requests<'_, P> {
+        let conversation = self.conversation();
+        conversation.chunks.add_receiver();
         Requests {
-            conversation: self.conversation(),
+            conversation,
             batch: Messages::default(),
             scratch: Vec::new(),
             protocol: PhantomData,

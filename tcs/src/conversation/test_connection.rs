@@ -168,26 +168,23 @@ impl TestConnection {
 impl Encoded {
     /// Gives the function the chunk that it waits for, or the end of its request.
     fn give_chunk(&mut self, conversation: &Conversation) {
-        let Some((demand, mut batch, mut cursor)) = conversation.chunks.demand() else {
+        let Some((demand, mut found)) = conversation.chunks.demand() else {
             return;
         };
-        while cursor.skip > 0
-            && let Some(skipped) = self.take_chunk(cursor.skip)
+        while found.skip > 0
+            && let Some(skipped) = self.take_chunk(found.skip)
         {
-            cursor.skip -= skipped.len();
+            found.skip -= skipped.len();
         }
         let most = match demand {
             Demand::Messages => usize::MAX,
             Demand::Bytes(length) => length,
         };
-        let end = match self.take_chunk(most) {
-            Some(chunk) => {
-                batch.push(&chunk);
-                None
-            }
-            None => Some(ChunksEnd::Complete),
-        };
-        conversation.chunks.give(batch, end, cursor);
+        match self.take_chunk(most) {
+            Some(chunk) => found.messages.push(&chunk),
+            None => found.end = Some(ChunksEnd::Complete),
+        }
+        conversation.chunks.give(found);
     }
 
     /// Takes the next chunk, or as much of it.

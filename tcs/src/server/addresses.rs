@@ -20,9 +20,19 @@ pub(super) struct Addresses {
 }
 
 /// What the peers of an address use. Each open connection of the address holds an `Arc` of it, and so the number of
-/// these is that of the connections.
+/// these is that of the connections. A request that outlives its place in the connection has the `Arc` inside.
 #[derive(Debug)]
-pub(super) struct AddressUsage(Mutex<RequestUsage>);
+pub(super) struct AddressUsage(Arc<Mutex<RequestUsage>>);
+
+/// A request that its address counts as in flight, until this is dropped.
+#[derive(Debug)]
+pub(super) struct AddressRequest(Arc<Mutex<RequestUsage>>);
+
+impl Drop for AddressRequest {
+    fn drop(&mut self) {
+        lock(&self.0).in_flight -= 1;
+    }
+}
 
 #[derive(Debug)]
 struct RequestUsage {
@@ -71,10 +81,10 @@ impl Addresses {
 
 impl AddressUsage {
     fn new() -> Self {
-        Self(Mutex::new(RequestUsage {
+        Self(Arc::new(Mutex::new(RequestUsage {
             in_flight: 0,
             full_at: Instant::now(),
-        }))
+        })))
     }
 
     /// Counts a request that begins, unless it exceeds a limit.
@@ -99,9 +109,9 @@ impl AddressUsage {
         }))
     }
 
-    /// Counts the end of a request that has begun.
-    pub(super) fn end_request(&self) {
-        lock(&self.0).in_flight -= 1;
+    /// Returns what ends a request that has begun.
+    pub(super) fn request(&self) -> AddressRequest {
+        AddressRequest(Arc::clone(&self.0))
     }
 }
 

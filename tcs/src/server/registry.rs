@@ -356,6 +356,24 @@ mod tests {
     }
 
     #[test]
+    fn waker_that_panics_keeps_no_other_connection_from_its_signal() {
+        struct Bomb;
+        impl Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        let (registry, woken) = (registry(), Arc::new(Woken::default()));
+        let mut registrations = [registry.register(), registry.register()];
+        let wakers = [Arc::new(Bomb).into(), Arc::clone(&woken).into()];
+        for (registration, waker) in registrations.iter_mut().zip(&wakers) {
+            registration.register_task(&Context::from_waker(waker));
+        }
+        registry.abort();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn connection_is_woken_when_its_deadline_has_passed() {
         let (registry, woken) = (registry(), Arc::new(Woken::default()));
         let mut registration = registry.register();

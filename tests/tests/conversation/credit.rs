@@ -17,7 +17,7 @@ use tcs_tests::{
     },
     patiently, serve_in_memory,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::concurrent::outcomes;
 
@@ -195,6 +195,71 @@ async fn stream_ends_without_credit<P: ServerProtocol>(protocol: P, stream: &str
     drop(peer);
     let report = patiently(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [1, 1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_credit_ends_at_once_where_none_can_come() {
+    for stream in [RUNNING, RETURNED] {
+        stream_ends_with_the_input(|| Alone, stream).await;
+    }
+    stream_ends_with_the_input(|| InSequence, RUNNING).await;
+}
+
+async fn stream_ends_with_the_input<P: ServerProtocol>(protocol: fn() -> P, stream: &str) {
+    // A control frame that clients do not send, or the end.
+    for bad in [Some(control_of(0, 0x01, "")), None] {
+        let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(protocol()), PIPE);
+        let began = Instant::now();
+        peer.send(message_of(1, stream)).await;
+        match &bad {
+            Some(bad) => peer.send(bad).await,
+            None => peer.finish().await,
+        }
+        let (_, rejection) = hear_rest(&mut peer).await;
+        let Rejection(1, code::FAILED, text) = rejection else {
+            panic!("{rejection:?}");
+        };
+        assert!(text.contains("credit"), "{text}");
+        if bad.is_some() {
+            let bad = hear(&mut peer).await;
+            assert!(
+                matches!(bad, Rejection(_, code::PROTOCOL_ERROR, _)),
+                "{bad:?}"
+            );
+        }
+        assert!(patiently(peer.rest()).await.is_empty());
+        assert!(began.elapsed() < Duration::from_secs(1), "it has waited");
+        let report = patiently(serving).await.expect("no panic");
+        assert_eq!(outcomes(&report), [0, 1, u64::from(bad.is_some()), 0]);
+    }
+}
+
+/// Sends as many items as the request says, beside others.
+#[server_protocol(framing = Multiplexed, replies = String)]
+async fn beside(request: &str, mut out: Replies<'_, Beside>) -> Result<&'static str, String> {
+    out.send_all(items(request)).await?;
+    Ok("end")
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_credit_ends_beside_one_that_always_has_items() {
+    let server = ConcurrentServer::new(Beside).write_timeout(Duration::from_secs(10));
+    let (mut peer, _serving) = serve_in_memory(server, PIPE);
+    // Each of its items fills the write buffer.
+    let endless = [message_of(1, "1000000*70000"), credit(1, 1_000_000)];
+    peer.send([endless.concat(), message_of(2, RUNNING)].concat())
+        .await;
+    // With all that may be on its way.
+    for _ in 0..1_000 {
+        if let (2, Some(kind), _) = patiently(receive_frame(&mut peer)).await
+            && kind != ITEMS
+        {
+            assert_eq!(kind, code::TIMED_OUT);
+            return;
+        }
+        advance(Duration::from_millis(100)).await;
+    }
+    panic!("it has no end");
 }
 
 #[tokio::test(start_paused = true)]

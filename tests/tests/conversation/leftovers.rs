@@ -59,6 +59,28 @@ async fn input_that_ends_without_the_end_of_the_chunks_is_an_error() {
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
 }
 
+#[tokio::test]
+async fn control_frame_that_clients_do_not_send_is_no_end_of_the_chunks() {
+    let bad = control(0x01, "");
+    for sent in [
+        bad.clone(),
+        [chunks(0), bad.clone()].concat(),
+        [chunks(1), frame("b"), bad].concat(),
+    ] {
+        let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Upload), 1 << 10);
+        within(peer.send([frame("a"), sent].concat())).await;
+        let Heard::Control(kind, text) = within(peer.hear()).await else {
+            panic!("it is taken for complete");
+        };
+        assert_eq!(kind, code::ERROR);
+        assert!(text.contains("kind 0x01"), "{text}");
+        assert_eq!(within(peer.hear()).await.kind(), code::PROTOCOL_ERROR);
+        assert_eq!(within(peer.hear()).await, Heard::End);
+        let requests = within(serving).await.expect("no panic").requests;
+        assert_eq!((requests.served, requests.rejected), (1, 1));
+    }
+}
+
 /// Asks for a line, does not wait for it, and then takes the block of the length in the request and a line.
 #[server_protocol(framing = Lines, requests = &str)]
 async fn impatient(
@@ -359,6 +381,40 @@ async fn block_with_the_bytes_of_a_cancel_is_a_block() {
     gates.open("piece");
     gates.open("piece");
     let reply = Heard::message(r"a \x80\x00\x00\x01\x87");
+    assert_eq!(within(peer.hear()).await, reply);
+    drop(peer);
+    assert_eq!(within(serving).await.expect("no panic").requests.served, 1);
+}
+
+/// Waits for its gate, and then takes a block.
+#[server_protocol(requests = &str)]
+async fn later(
+    length: usize,
+    #[state] gates: &Gates,
+    mut more: Requests<'_, Later>,
+) -> Result<String, String> {
+    gates.of("block").pass().await;
+    let mut body = more.exactly(length);
+    let mut block = Vec::new();
+    while let Some(piece) = body.next().await? {
+        block.extend_from_slice(piece);
+    }
+    Ok(block.escape_ascii().to_string())
+}
+
+#[tokio::test]
+async fn block_with_the_bytes_of_a_cancel_is_a_block_before_the_function_asks_for_it() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(Later::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    within(peer.send(frame("5"))).await;
+    gates.reached(&["block"]).await;
+    within(peer.send(control(0x87, ""))).await;
+    for _ in 0..5 {
+        tokio::task::yield_now().await;
+    }
+    gates.open("block");
+    let reply = Heard::message(r"\x80\x00\x00\x01\x87");
     assert_eq!(within(peer.hear()).await, reply);
     drop(peer);
     assert_eq!(within(serving).await.expect("no panic").requests.served, 1);

@@ -10,6 +10,7 @@ mod framing;
 mod handles;
 mod hostile;
 mod hub;
+mod last_replies;
 mod leftovers;
 mod many;
 mod matrix;

@@ -7,6 +7,7 @@ use tcs::transport::ProxyHeader;
 use tcs::{
     ConcurrentServer, ConnectionInfo, IterativeServer, Peer, Rejection, RejectionKind,
     framing::{LengthPrefixed, Lines, Multiplexed},
+    protocol::ServerProtocol,
     server::AtCapacity,
     server_protocol,
     transport::{Incoming, Listener},
@@ -518,6 +519,96 @@ async fn request_beside_others_is_in_flight_until_it_is_answered() {
     drop(peer);
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 2));
+}
+
+/// Waits at the gate, as [`beside`]. The replies have the order of the requests.
+#[server_protocol(concurrent = 4)]
+async fn in_order(request: &str, #[state] gate: &Gate) -> String {
+    gate.pass().await;
+    request.to_owned()
+}
+
+/// Waits at the gate, as [`beside`]. The replies have any order.
+#[server_protocol(concurrent = 4, unordered)]
+async fn unordered(request: &str, #[state] gate: &Gate) -> String {
+    gate.pass().await;
+    request.to_owned()
+}
+
+/// Sends a request, with the id 1 if the protocol has ids.
+async fn request(peer: &mut RawPeer, has_ids: bool) {
+    let request = if has_ids {
+        message_of(1, "a")
+    } else {
+        frame("a")
+    };
+    within(peer.send(request)).await;
+}
+
+/// Receives a reply (`None`), or the kind of a rejection.
+async fn answer(peer: &mut RawPeer, has_ids: bool) -> Option<u8> {
+    if has_ids {
+        return within(receive_frame(peer)).await.1;
+    }
+    match within(peer.hear()).await {
+        Heard::Control(kind, _) => Some(kind),
+        heard => {
+            assert_eq!(heard, Heard::message("a"));
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn request_beside_others_counts_at_all_connections_of_its_address() {
+    counts_at_its_address(false, InOrder::new).await;
+    counts_at_its_address(false, Unordered::new).await;
+    counts_at_its_address(true, Beside::new).await;
+}
+
+async fn counts_at_its_address<P: ServerProtocol>(has_ids: bool, protocol: fn(Gate) -> P) {
+    let (gate, (listener, world)) = (gate(), anywhere());
+    let server = ConcurrentServer::new(protocol(gate.clone()));
+    let server = start(server.max_in_flight_per_address(1).listener(listener)).await;
+    let mut peers = ["192.0.2.1:1", "192.0.2.1:2"].map(|peer| world.connect(peer));
+    for _ in 0..2 {
+        let [first, second] = &mut peers;
+        request(first, has_ids).await;
+        within(gate.reached()).await;
+        request(second, has_ids).await;
+        assert_eq!(answer(second, has_ids).await, Some(code::BUSY));
+        gate.open();
+        assert_eq!(answer(first, has_ids).await, None);
+        // One that has ended leaves room.
+        peers.swap(0, 1);
+    }
+    drop(peers);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.rejected), (2, 2));
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_no_connections_of_their_address() {
+    let (gate, (listener, world)) = (gate(), anywhere());
+    let server = ConcurrentServer::new(Beside::new(gate.clone()))
+        .max_connections_per_address(2)
+        .max_in_flight_per_address(8)
+        .listener(listener);
+    let server = start(server).await;
+    let mut first = world.connect("192.0.2.1:1");
+    for id in 1..=3 {
+        within(first.send(message_of(id, "a"))).await;
+        within(gate.reached()).await;
+    }
+    let mut second = world.connect("192.0.2.1:2");
+    within(second.send(message_of(4, "b"))).await;
+    within(gate.reached()).await;
+    for _ in 1..=4 {
+        gate.open();
+    }
+    assert_eq!(within(receive_frame(&mut second)).await.0, 4);
+    drop((first, second));
+    assert_eq!(server.stopped().await.connections.accepted, 2);
 }
 
 async fn request_that_times_out_is_no_longer_in_flight<K: Kind>() {

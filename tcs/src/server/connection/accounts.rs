@@ -8,7 +8,12 @@ use crate::{
     Rejection,
     buffer::Arrival,
     protocol::ServerProtocol,
-    server::{addresses::AddressUsage, registry::Registration, shared::Shared, tally::Unsent},
+    server::{
+        addresses::{AddressRequest, AddressUsage},
+        registry::Registration,
+        shared::Shared,
+        tally::Unsent,
+    },
 };
 
 /// The request in flight, and the responses that were not sent.
@@ -35,16 +40,12 @@ impl Accounts {
     pub(super) fn take_request(&mut self) -> Option<AddressRequest> {
         let is_in_flight = take(&mut self.is_in_flight);
         let usage = self.usage.as_ref().filter(|_| is_in_flight);
-        usage.map(|usage| AddressRequest(Arc::clone(usage)))
+        usage.map(|usage| usage.request())
     }
 
     /// Ends the request in flight, if there is one.
     pub(super) fn end_request(&mut self) {
-        if take(&mut self.is_in_flight)
-            && let Some(usage) = &self.usage
-        {
-            usage.end_request();
-        }
+        drop(self.take_request());
     }
 
     /// Begins a request, unless it has waited too long or exceeds a limit of its connection or its address. Closes the
@@ -86,16 +87,6 @@ impl Accounts {
     #[inline]
     pub(super) fn count_reply(&mut self) {
         self.unsent.served += 1;
-    }
-}
-
-/// A request that its address counts as in flight.
-#[derive(Debug)]
-pub(super) struct AddressRequest(Arc<AddressUsage>);
-
-impl Drop for AddressRequest {
-    fn drop(&mut self) {
-        self.0.end_request();
     }
 }
 

@@ -97,6 +97,12 @@ pub(super) fn credit_out_of_reach() -> Rejection {
     Rejection::new(RejectionKind::Failed, text)
 }
 
+/// Returns the rejection of a streamed reply whose items wait for credit, although nothing more is received.
+pub(super) fn no_more_credit() -> Rejection {
+    let text = "the input has ended without credit for further items of the reply";
+    Rejection::new(RejectionKind::Failed, text)
+}
+
 /// Returns the rejection of a request whose client has set a deadline that is over.
 pub(super) fn client_timed_out() -> Rejection {
     let text = "no reply before the deadline of the client";

@@ -23,7 +23,7 @@ use super::{
     io::Io,
     next::{Next, check_control},
     outgoing::{EVENT_BATCHES, Outgoing},
-    rejections::{cancelled, credit_out_of_reach, no_chunk, no_credit, too_large},
+    rejections::{cancelled, no_chunk, too_large},
     respond::{Processing, Responder},
 };
 use crate::{
@@ -67,12 +67,9 @@ enum CallFailure {
     /// The function was dropped: it waited for a further message of its request, and nothing arrived for this limit
     /// (`idle_timeout`).
     NoChunk(Limit),
-    /// The function was dropped: the client no longer wants the streamed reply.
-    Cancelled,
-    /// The function was dropped: its client gave no credit for further items within `write_timeout`.
-    NoCredit,
-    /// The function was dropped: credit can only come behind more requests than are read ahead.
-    CreditOutOfReach,
+    /// The function was dropped, and its request gets this answer: the client no longer wants the streamed reply, or gives
+    /// no credit for it.
+    Rejected(Rejection),
     /// The framing cannot carry an item of the reply.
     UnsendableItem(FrameError),
 }
@@ -91,9 +88,7 @@ impl CallFailure {
         match self {
             Self::Interrupted(interrupt) => !matches!(interrupt, Interrupt::TimedOut),
             Self::NoChunk(_) => true,
-            Self::Cancelled | Self::NoCredit | Self::CreditOutOfReach | Self::UnsendableItem(_) => {
-                false
-            }
+            Self::Rejected(_) | Self::UnsendableItem(_) => false,
         }
     }
 }
@@ -233,15 +228,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
 
     #[cold]
     fn respond_to_failure(&mut self, failure: CallFailure) -> Result<(), End> {
-        let limits = &self.shared.limits;
         let mut responder = self.responder_after_request();
         match failure {
             CallFailure::Interrupted(interrupt) => responder.interrupted(interrupt),
             CallFailure::NoChunk(limit) => responder.reject_in_chunk(&no_chunk(limit)),
-            // No function with a session is cancelled.
-            CallFailure::Cancelled => responder.reject(&cancelled()),
-            CallFailure::NoCredit => responder.reject_dropped(&no_credit(limits)),
-            CallFailure::CreditOutOfReach => responder.reject_dropped(&credit_out_of_reach()),
+            CallFailure::Rejected(rejection) => responder.reject_dropped(&rejection),
             CallFailure::UnsendableItem(error) => responder.unsendable_item(error),
         }
     }
@@ -336,7 +327,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
         let needs_more = self.give_chunks(conversation, clock);
-        let waited = self.poll_wait_for_chunk(clock, cx);
+        let waited = self.poll_wait_for_chunk(conversation, clock, cx);
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
         }
@@ -346,13 +337,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             }
             return Err(failure);
         }
-        if self.must_wait_for_credit() {
-            if self.find_enough_credit(conversation, cx) {
-                return Ok(Transfer::Wait);
-            }
-            if self.ahead.is_full() {
-                return Err(CallFailure::CreditOutOfReach);
-            }
+        if self.must_wait_for_credit()
+            && (self.find_enough_credit(conversation, cx)).map_err(CallFailure::Rejected)?
+        {
+            return Ok(Transfer::Wait);
         }
         // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
         let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
@@ -363,7 +351,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
         // After the chunks before the notice are taken.
         if self.is_cancelled(conversation) {
-            return Err(CallFailure::Cancelled);
+            return Err(CallFailure::Rejected(cancelled()));
         }
         if has_room || has_more && self.write.is_empty() {
             Ok(Transfer::Again)
@@ -384,8 +372,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             CallFailure::Interrupted(Interrupt::CutFrame(_)) => {
                 !self.give_chunks(conversation, clock)
             }
-            CallFailure::NoCredit | CallFailure::Interrupted(Interrupt::TimedOut) => {
-                self.must_wait_for_credit() && self.find_enough_credit(conversation, cx)
+            CallFailure::Rejected(_) | CallFailure::Interrupted(Interrupt::TimedOut) => {
+                self.must_wait_for_credit()
+                    && matches!(self.find_enough_credit(conversation, cx), Ok(true))
             }
             _ => false,
         }

@@ -7,7 +7,7 @@ use super::super::{
     tally::Tally,
 };
 use crate::{
-    panics::lock,
+    panics::{contain, lock},
     sync::{
         Mutex,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -100,9 +100,9 @@ impl ConnectionEntry {
     /// Sets a flag, and wakes the task of the connection.
     pub(super) fn signal(&self, flag: Flags) {
         self.flags.fetch_or(flag.0, Ordering::AcqRel);
-        // Without a lock, because wakers are foreign code.
+        // Without a lock, because wakers are foreign code. A panic of one must not keep the others from their signal.
         let waker = lock(&self.waker).clone();
-        waker.wake();
+        contain(|| waker.wake());
     }
 
     /// Removes a flag. Returns `true` if it was set.

@@ -1,17 +1,22 @@
 //! The future of a request, which owns what its function borrows.
 
-use std::{future::poll_fn, pin::pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+};
 
-use super::super::accounts::AddressRequest;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{
         Arrival, Exception, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
     },
-    format::{After, Decode as _, Encode as _, EncodeOutcome, Frame, Writer},
+    format::{After, Decode as _, Encode as _, EncodeError, EncodeOutcome, Frame, Writer},
     framing::FrameError,
+    panics::panic_text,
     protocol::{Context, ServerProtocol},
-    server::{metrics::Timer, shared::Shared, tally::CallOutcome},
+    server::{addresses::AddressRequest, metrics::Timer, shared::Shared, tally::CallOutcome},
 };
 
 /// A request whose function is to be called.
@@ -54,7 +59,11 @@ impl Outcome {
                 Self::Reply(reply)
             }
             Err(OverBudget) => {
-                Self::failed("the memory for large replies is in use (`memory_budget`)")
+                // What comes after the reply stays.
+                let text = "the memory for large replies is in use (`memory_budget`)";
+                reply.encoded.outcome = EncodeOutcome::Unsendable(FrameError::unsendable(text));
+                reply.bytes = MessageBytes::for_len(0);
+                Self::Reply(reply)
             }
         }
     }
@@ -126,7 +135,14 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
     let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
     let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
-    let encoded = reply.encode(&mut writer).map(|()| writer.into_state());
+    // A panic does not change what comes after the reply.
+    let encoded = catch_unwind(AssertUnwindSafe(|| {
+        reply.encode(&mut writer).map(|()| writer.into_state())
+    }));
+    let encoded = encoded.unwrap_or_else(|payload| {
+        let text = panic_text(payload);
+        Err(EncodeError::new(format_args!("it panicked: {text}")))
+    });
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
     let encoded = Exception { outcome, after };
     Outcome::Reply(Reply {

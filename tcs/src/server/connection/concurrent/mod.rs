@@ -170,6 +170,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.take_requests()
             };
             self.answer()?;
+            self.wait_for_credit(&next);
             // Functions that do not wait have made room for others, which nothing else would wake.
             if !self.can_progress(&next) {
                 return Ok(next);

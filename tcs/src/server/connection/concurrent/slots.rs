@@ -15,7 +15,7 @@ use super::request::ActiveRequest;
 use crate::{
     ConnectionInfo,
     deadline::with_inherited,
-    panics::{Payload, lock, poll_caught},
+    panics::{Payload, lock, poll_caught, wake_all},
     sync::{Mutex, MutexGuard},
 };
 
@@ -81,11 +81,9 @@ impl Wake for SlotWaker {
             woken.slots.push_back(self.index);
         }
         let task = woken.task.take();
-        // Wakers are foreign code, and run without the lock.
+        // Wakers are foreign code, and run without the lock. A panic would be one of whoever wakes this function.
         drop(woken);
-        if let Some(task) = task {
-            task.wake();
-        }
+        wake_all(task);
     }
 }
 
@@ -333,6 +331,25 @@ mod tests {
             let task = Waker::from(Arc::new(Task(Arc::clone(&slots.wakeups))));
             assert!(slots.sleep(&Context::from_waker(&task)));
         }
+    }
+
+    #[test]
+    fn waker_of_the_task_that_panics_does_so_in_no_function() {
+        struct Bomb;
+        impl Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        let mut slots = Slots::new();
+        let index = start(&mut slots, poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+        let Some(Ok(left)) = slots.poll(index) else {
+            panic!("it is ready");
+        };
+        assert!(slots.sleep(&Context::from_waker(&Waker::from(Arc::new(Bomb)))));
+        left.wake();
+        slots.collect_woken();
+        assert_eq!(slots.next_woken(), Some(index));
     }
 
     #[test]

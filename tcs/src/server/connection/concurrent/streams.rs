@@ -3,6 +3,7 @@
 use std::mem::take;
 
 use super::{
+    super::{next::Next, rejections::no_more_credit},
     ConcurrentDriver,
     execute::{Outcome, Reply},
     slots::SlotIndex,
@@ -29,7 +30,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Frames items of the stream whose turn it is. Returns `false` if there are none.
     pub(super) fn write_items(&mut self) -> bool {
         let Some(slot) = self.outbox.next_stream(&mut self.slots) else {
-            self.start_credit_waits();
             return false;
         };
         self.set_id(slot);
@@ -56,14 +56,24 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         true
     }
 
-    /// Starts the time of streams that begin to wait for credit.
-    fn start_credit_waits(&mut self) {
+    /// Starts the time of streams that begin to wait for credit, or ends them if none can come.
+    pub(super) fn wait_for_credit(&mut self, next: &Next) {
         let now = self.io.registration.now();
+        let has_ended = self.unreadable.is_some() || matches!(next, Next::End(_));
+        let mut without = Vec::new();
         for slot in self.outbox.streams() {
-            if let Some(request) = self.slots.request_mut(slot) {
+            let Some(request) = self.slots.request_mut(slot) else {
+                continue;
+            };
+            if has_ended && request.waits_for_credit() {
+                without.push(slot);
+            } else {
                 let deadline = request.start_credit_wait(now, &self.shared.limits);
                 self.next_deadline = self.next_deadline.min(deadline);
             }
+        }
+        for slot in without {
+            self.stop(slot, Outcome::Rejected(no_more_credit()));
         }
     }
 

@@ -4,11 +4,16 @@
 use std::{cmp::max, task::Context};
 
 use super::{
-    super::clocks::{Stopwatch, credit_limit},
+    super::{
+        clocks::{Stopwatch, credit_limit},
+        next::check_control,
+        rejections::{credit_out_of_reach, no_more_credit},
+    },
     SequentialDriver,
     receive::input_at,
 };
 use crate::{
+    Rejection,
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, RequestNotice, Side},
     protocol::ServerProtocol,
@@ -29,44 +34,55 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Returns `true` if the function may not be polled before its client gives credit for items.
     #[inline]
     pub(super) fn must_wait_for_credit(&self) -> bool {
-        if !P::Framing::HAS_IDS {
-            return false;
-        }
-        let conversation = self.info.open_conversation();
-        conversation.is_some_and(|conversation| conversation.credit.is_short())
+        P::Framing::HAS_IDS
+            && self
+                .info
+                .open_conversation()
+                .is_some_and(|conversation| conversation.credit.is_short())
     }
 
     /// Returns when the client must have given credit for further items, if the function waits for it.
-    pub(super) fn credit_deadline(&self, clock: &mut Stopwatch) -> Deadline {
-        let conversation = self.info.open_conversation();
-        let Some(conversation) = conversation.filter(|_| self.must_wait_for_credit()) else {
+    pub(super) fn credit_deadline(
+        &self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+    ) -> Deadline {
+        if !P::Framing::HAS_IDS || !conversation.credit.is_short() {
             return Deadline::NEVER;
-        };
+        }
         // It was stopped when items were sent.
         let began = clock.start(self.io.registration.now());
         let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
         Deadline::after(began, limit)
     }
 
-    /// Looks for credit. Returns `true` if the function need not wait for it any more, and wakes the task to poll it.
+    /// Looks for credit. Wakes the task to poll the function if there is enough. Otherwise returns why there can be no more,
+    /// if there cannot.
     #[cold]
     pub(super) fn find_enough_credit(
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
-    ) -> bool {
-        self.find_credit(conversation);
-        let is_enough = !self.must_wait_for_credit();
-        if is_enough {
+    ) -> Result<bool, Rejection> {
+        let may_follow = self.find_credit(conversation);
+        if !conversation.credit.is_short() {
             cx.waker().wake_by_ref();
+            return Ok(true);
         }
-        is_enough
+        if self.ahead.is_full() {
+            return Err(credit_out_of_reach());
+        }
+        if may_follow {
+            Ok(false)
+        } else {
+            Err(no_more_credit())
+        }
     }
 
-    /// Adds the credit that the client gives to the items of this request, also behind further requests. The notices stay
-    /// there, and are ignored when it is their turn.
+    /// Adds the credit that the client gives to the items of this request, also after further requests. The notices stay
+    /// there, and are ignored when it is their turn. Returns `false` if no more can follow what has arrived.
     #[cold]
-    pub(super) fn find_credit(&mut self, conversation: &Conversation) {
+    pub(super) fn find_credit(&mut self, conversation: &Conversation) -> bool {
         self.move_rest_ahead();
         let current = self.framing.get_mut();
         let id = current.set_id(0);
@@ -79,8 +95,10 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         // What is wrong is found when it is its turn.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
-            let Ok(Some(parsed)) = framing.parse(input) else {
-                return;
+            let parsed = match framing.parse(input) {
+                Ok(Some(parsed)) if check_control(parsed.kind()).is_ok() => parsed,
+                Ok(None) => return !self.ahead.has_ended(),
+                _ => return false,
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
@@ -98,8 +116,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
         let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
-        // A block may have any bytes.
-        if !Self::CAN_BE_CANCELLED || !has_arrived || conversation.chunks.rest_of_blocks() > 0 {
+        if !Self::CAN_BE_CANCELLED || !has_arrived || conversation.chunks.may_be_block() {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    super::{clocks::Stopwatch, end::Interrupt},
+    super::{clocks::Stopwatch, end::Interrupt, next::check_control, rejections::no_credit},
     CallFailure, SequentialDriver,
     notices::CANCEL,
 };
 use crate::{
-    buffer::{Messages, ReadAhead},
-    conversation::{ChunkCursor, ChunksEnd, Conversation, Demand},
+    buffer::ReadAhead,
+    conversation::{ChunksEnd, Conversation, Demand, Found},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
         ReadState, Side,
@@ -36,7 +36,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         clock: &mut Stopwatch,
     ) -> bool {
         let chunks = &conversation.chunks;
-        let Some((demand, mut batch, mut cursor)) = chunks.demand() else {
+        let Some((demand, mut found)) = chunks.demand() else {
             self.ahead.set_demand(false);
             return false;
         };
@@ -46,18 +46,18 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         self.move_rest_ahead();
         let before = self.ahead.len();
-        let skipped = min(cursor.skip, self.ahead.len());
+        let skipped = min(found.skip, self.ahead.len());
         self.ahead.consume(skipped);
-        cursor.skip -= skipped;
+        found.skip -= skipped;
         if skipped > 0 || demand != Demand::Messages {
             restart_framing(self.framing, self.shared);
         }
-        let end = self.take_demanded(demand, &mut batch, &mut cursor);
+        self.take_demanded(demand, &mut found);
         if P::Framing::HAS_IDS {
             let consumed = before - self.ahead.len();
             self.searched = self.searched.saturating_sub(consumed);
         }
-        let is_given = chunks.give(batch, end, cursor);
+        let is_given = chunks.give(found);
         let demanded = self.ahead.demand();
         // A function that has stopped waiting has no limit for its peer.
         self.ahead.set_demand(!is_given && chunks.is_awaited());
@@ -76,6 +76,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn poll_wait_for_chunk(
         &mut self,
+        conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &mut Context<'_>,
     ) -> Poll<CallFailure> {
@@ -87,12 +88,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         } else {
             Deadline::NEVER
         };
-        let credit_deadline = self.credit_deadline(clock);
+        let credit_deadline = self.credit_deadline(conversation, clock);
         match self.poll_wait(clock, cut.min(credit_deadline), cx) {
             Poll::Ready(Interrupt::CutFrame(_))
                 if self.io.registration.has_passed(credit_deadline) =>
             {
-                Poll::Ready(CallFailure::NoCredit)
+                Poll::Ready(CallFailure::Rejected(no_credit(&self.shared.limits)))
             }
             Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
                 Poll::Ready(CallFailure::NoChunk(limit))
@@ -106,44 +107,27 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
     }
 
-    /// Takes what the function waits for off the bytes that were read ahead. Returns the end of the chunks, if there is
-    /// one after it.
-    fn take_demanded(
-        &mut self,
-        demand: Demand,
-        batch: &mut Messages,
-        cursor: &mut ChunkCursor,
-    ) -> Option<ChunksEnd> {
+    /// Takes what the function waits for off the bytes that were read ahead, or finds the end.
+    fn take_demanded(&mut self, demand: Demand, found: &mut Found) {
         match demand {
-            _ if cursor.skip > 0 => self.truncated(),
+            _ if found.skip > 0 => {}
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
                 let length = min(length, min(bytes.len(), MAX_BYTES));
                 if let Some(piece @ [_, ..]) = bytes.get(..length) {
-                    batch.push(piece);
+                    found.messages.push(piece);
                     self.ahead.consume(length);
-                    None
-                } else {
-                    self.truncated()
+                    return;
                 }
             }
             Demand::Messages => {
                 let limit = self.shared.limits.max_frame_len;
-                let is_announced = &mut cursor.is_announced;
                 let can_be_cancelled = Self::CAN_BE_CANCELLED;
-                let (consumed, end) = parse_chunks(
-                    self.framing,
-                    self.ahead,
-                    limit,
-                    batch,
-                    is_announced,
-                    can_be_cancelled,
-                );
-                let arrived = min(consumed, self.ahead.len());
-                self.ahead.consume(arrived);
-                cursor.skip = consumed - arrived;
-                end
+                return take_chunks(self.framing, self.ahead, limit, found, can_be_cancelled);
             }
+        }
+        if self.ahead.has_ended() {
+            found.end = Some(failed(&FrameError::truncated()));
         }
     }
 
@@ -152,33 +136,26 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
     }
-
-    /// Returns the end of an input that has ended too early.
-    fn truncated(&self) -> Option<ChunksEnd> {
-        let has_ended = self.ahead.has_ended();
-        has_ended.then(|| failed(&FrameError::truncated()))
-    }
 }
 
 /// Takes chunks off the bytes that were read ahead, up to a notice that the function is cancelled, if it can be. Records
-/// whether they were announced, because then their end must be told, too. Returns how many bytes they have, some of them
-/// to come, and the end, if there is one after them.
-fn parse_chunks<F: Framing>(
+/// whether they were announced, because then their end must be told, too.
+fn take_chunks<F: Framing>(
     framing: &mut ConnectionFraming<F>,
-    ahead: &ReadAhead,
+    ahead: &mut ReadAhead,
     limit: usize,
-    batch: &mut Messages,
-    is_announced: &mut bool,
+    found: &mut Found,
     can_be_cancelled: bool,
-) -> (usize, Option<ChunksEnd>) {
+) {
     if F::HAS_VALUES {
         let text = "this framing makes values, which are not received one by one";
-        return (0, Some(ChunksEnd::Failed(text.to_owned())));
+        found.end = Some(ChunksEnd::Failed(text.to_owned()));
+        return;
     }
     let has_notices = F::has_notices(Side::Client);
     let mut consumed = 0;
     let mut messages = 0;
-    let end = loop {
+    found.end = loop {
         let input = input_at(ahead, consumed, limit);
         let has_ended = ahead.has_ended();
         if input.bytes().is_empty() && !has_ended {
@@ -186,18 +163,22 @@ fn parse_chunks<F: Framing>(
         }
         let parsed = match framing.parse(input) {
             Ok(Some(parsed)) => parsed,
-            Ok(None) if has_ended && *is_announced => {
+            Ok(None) if has_ended && found.is_announced => {
                 let text = "the input has ended before the end of the chunks (the notice 84)";
                 break Some(ChunksEnd::Failed(text.to_owned()));
             }
             Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
             Err(error) => break Some(failed(&error)),
         };
+        // The loop handles it.
+        if let Err(error) = check_control(parsed.kind()) {
+            break Some(failed(&error));
+        }
         let message = input.bytes().get(parsed.payload()).unwrap_or_default();
         match parsed.kind() {
             // A client announces nothing else.
             FrameKind::Announced(_) => {
-                batch.push(message);
+                found.messages.push(message);
                 messages += 1;
             }
             // The next request.
@@ -205,7 +186,7 @@ fn parse_chunks<F: Framing>(
                 break Some(ChunksEnd::Complete);
             }
             FrameKind::Message => {
-                batch.push(message);
+                found.messages.push(message);
                 consumed += parsed.consumed();
                 // The function may not want the one after it.
                 break None;
@@ -219,19 +200,19 @@ fn parse_chunks<F: Framing>(
                 let error = FrameError::too_large(parsed.oversized_len(), limit);
                 break Some(failed(&error));
             }
-            // The loop handles it.
-            FrameKind::Control(..0x80) => break Some(ChunksEnd::Complete),
             // It stays there, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
-            FrameKind::Control(kind) => *is_announced |= kind == Announcement::Chunks.code(),
+            FrameKind::Control(kind) => found.is_announced |= kind == Announcement::Chunks.code(),
             FrameKind::Skip => {}
         }
         consumed += parsed.consumed();
-        if messages == MAX_MESSAGES || batch.byte_len() >= MAX_BYTES {
+        if messages == MAX_MESSAGES || found.messages.byte_len() >= MAX_BYTES {
             break None;
         }
     };
-    (consumed, end)
+    let arrived = min(consumed, ahead.len());
+    ahead.consume(arrived);
+    found.skip = consumed - arrived;
 }
 
 /// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
@@ -286,7 +267,7 @@ mod tests {
 
     /// What is found in the bytes that were read ahead.
     #[derive(Debug, PartialEq, Eq)]
-    struct Found {
+    struct Taken {
         chunks: Vec<String>,
         /// How many of the bytes are left.
         rest: usize,
@@ -294,33 +275,25 @@ mod tests {
         is_announced: bool,
     }
 
-    fn find<F: Framing>(bytes: &[u8], has_ended: bool) -> Found {
+    fn take<F: Framing>(bytes: &[u8], has_ended: bool) -> Taken {
         let mut framing = ConnectionFraming::new(F::default());
-        let mut ahead = ReadAhead::default();
+        let (mut ahead, mut found) = (ReadAhead::default(), Found::default());
         ahead.prepend(bytes, has_ended);
-        let (mut batch, mut is_announced) = (Messages::default(), false);
-        let (consumed, end) = parse_chunks(
-            &mut framing,
-            &ahead,
-            100,
-            &mut batch,
-            &mut is_announced,
-            true,
-        );
-        let chunks = batch
-            .iter()
-            .map(|chunk| String::from_utf8_lossy(chunk).into_owned());
-        Found {
-            chunks: chunks.collect(),
-            rest: bytes.len() - consumed,
-            end,
-            is_announced,
+        take_chunks(&mut framing, &mut ahead, 100, &mut found, true);
+        let chunks = found.messages.iter();
+        Taken {
+            chunks: chunks
+                .map(|chunk| String::from_utf8_lossy(chunk).into_owned())
+                .collect(),
+            rest: ahead.len(),
+            end: found.end,
+            is_announced: found.is_announced,
         }
     }
 
-    fn found(chunks: &[&str], rest: usize, end: Option<ChunksEnd>, is_announced: bool) -> Found {
+    fn taken(chunks: &[&str], rest: usize, end: Option<ChunksEnd>, is_announced: bool) -> Taken {
         let chunks = chunks.iter().map(|&chunk| chunk.to_owned()).collect();
-        Found {
+        Taken {
             chunks,
             rest,
             end,
@@ -336,15 +309,15 @@ mod tests {
     fn announced_chunks_are_found_up_to_their_end() {
         let open = [ONE_CHUNK, b"\0\0\0\x01a", ONE_CHUNK, b"\0\0\0\x02bc"].concat();
         let closed = [&open, END, b"\0\0\0\x04next"].concat();
-        let find = find::<LengthPrefixed>;
-        assert_eq!(find(&open, false), found(&["a", "bc"], 0, None, true));
+        let take = take::<LengthPrefixed>;
+        assert_eq!(take(&open, false), taken(&["a", "bc"], 0, None, true));
         assert_eq!(
-            find(&closed, false),
-            found(&["a", "bc"], 8, Some(ChunksEnd::Complete), true)
+            take(&closed, false),
+            taken(&["a", "bc"], 8, Some(ChunksEnd::Complete), true)
         );
         // A chunk that has not arrived completely.
         let cut = &open[..open.len() - 1];
-        assert_eq!(find(cut, false), found(&["a"], 5, None, true));
+        assert_eq!(take(cut, false), taken(&["a"], 5, None, true));
     }
 
     #[test]
@@ -352,24 +325,35 @@ mod tests {
         let items = b"\x80\0\0\x05\x81\0\0\0\x01";
         let bytes = [ONE_CHUNK, b"\0\0\0\x01a", items, b"\0\0\0\x01b"].concat();
         let error = "items of a reply, or events, which clients do not send";
-        let expected = found(&["a"], 5, Some(failed_with(error)), true);
-        assert_eq!(find::<LengthPrefixed>(&bytes, false), expected);
+        let expected = taken(&["a"], 5, Some(failed_with(error)), true);
+        assert_eq!(take::<LengthPrefixed>(&bytes, false), expected);
     }
 
     #[test]
     fn next_request_ends_the_chunks() {
-        let found = find::<LengthPrefixed>(b"\0\0\0\x04next", false);
-        assert_eq!((found.rest, found.end), (8, Some(ChunksEnd::Complete)));
+        let taken = take::<LengthPrefixed>(b"\0\0\0\x04next", false);
+        assert_eq!((taken.rest, taken.end), (8, Some(ChunksEnd::Complete)));
     }
 
     #[test]
-    fn chunks_behind_a_cancel_are_not_looked_for() {
+    fn control_frame_that_clients_do_not_send_is_an_error_and_stays() {
+        let bad = b"\x80\0\0\x01\x3f";
+        let error = "a control frame of kind 0x3f, which clients do not send";
+        let bytes = [ONE_CHUNK, b"\0\0\0\x01a", bad].concat();
+        for (bytes, chunks, is_announced) in [(&bytes[..], &["a"][..], true), (bad, &[], false)] {
+            let expected = taken(chunks, bad.len(), Some(failed_with(error)), is_announced);
+            assert_eq!(take::<LengthPrefixed>(bytes, false), expected);
+        }
+    }
+
+    #[test]
+    fn chunks_after_a_cancel_are_not_looked_for() {
         let cancel = b"\x80\0\0\x01\x87";
         let bytes = [ONE_CHUNK, b"\0\0\0\x01a", cancel, ONE_CHUNK, b"\0\0\0\x01b"].concat();
         for has_ended in [false, true] {
             let rest = cancel.len() + ONE_CHUNK.len() + 5;
-            let expected = found(&["a"], rest, None, true);
-            assert_eq!(find::<LengthPrefixed>(&bytes, has_ended), expected);
+            let expected = taken(&["a"], rest, None, true);
+            assert_eq!(take::<LengthPrefixed>(&bytes, has_ended), expected);
         }
     }
 
@@ -377,28 +361,28 @@ mod tests {
     fn input_that_ends_early_is_an_error_where_the_end_would_be_told() {
         let open = [ONE_CHUNK, b"\0\0\0\x01a"].concat();
         let error = "the input has ended before the end of the chunks (the notice 84)";
-        let found = find::<LengthPrefixed>(&open, true);
-        assert_eq!((found.rest, found.end), (0, Some(failed_with(error))));
-        let found = find::<LengthPrefixed>(b"", true);
-        assert_eq!(found.end, Some(ChunksEnd::Complete));
+        let taken = take::<LengthPrefixed>(&open, true);
+        assert_eq!((taken.rest, taken.end), (0, Some(failed_with(error))));
+        let taken = take::<LengthPrefixed>(b"", true);
+        assert_eq!(taken.end, Some(ChunksEnd::Complete));
     }
 
     #[test]
     fn chunk_beyond_the_limit_is_an_error() {
         let oversized = [&[b'x'; 101], &b"\nb\n"[..]].concat();
-        let found = find::<Lines>(&oversized, false);
+        let taken = take::<Lines>(&oversized, false);
         let error = FrameError::too_large(101, 100).to_string();
-        assert_eq!(found.end, Some(failed_with(&error)));
+        assert_eq!(taken.end, Some(failed_with(&error)));
     }
 
     #[test]
     fn messages_that_are_not_announced_are_found_one_by_one() {
-        let find = find::<Lines>;
-        assert_eq!(find(b"a\nb\n", false), found(&["a"], 2, None, false));
-        assert_eq!(find(b"", false), found(&[], 0, None, false));
+        let take = take::<Lines>;
+        assert_eq!(take(b"a\nb\n", false), taken(&["a"], 2, None, false));
+        assert_eq!(take(b"", false), taken(&[], 0, None, false));
         assert_eq!(
-            find(b"", true),
-            found(&[], 0, Some(ChunksEnd::Complete), false)
+            take(b"", true),
+            taken(&[], 0, Some(ChunksEnd::Complete), false)
         );
     }
 
@@ -406,7 +390,7 @@ mod tests {
     fn function_gets_some_chunks_at_once() {
         let announced = b"\x80\0\0\x05\x83\0\0\x01\x01";
         let many = [&announced[..], &b"\0\0\0\0".repeat(MAX_MESSAGES + 1)].concat();
-        let found = find::<LengthPrefixed>(&many, false);
-        assert_eq!((found.chunks.len(), found.rest), (MAX_MESSAGES, 4));
+        let taken = take::<LengthPrefixed>(&many, false);
+        assert_eq!((taken.chunks.len(), taken.rest), (MAX_MESSAGES, 4));
     }
 }
