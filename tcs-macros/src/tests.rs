@@ -560,6 +560,55 @@ fn half_close_is_for_async_functions_in_modules_too() {
 }
 
 #[test]
+fn handle_that_waits_is_for_an_async_function() {
+    for (option, function, is_refused) in [
+        ("replies = u8", "fn f(a: u8, out: Replies<'_, F>) {}", true),
+        (
+            "requests = u8",
+            "fn f(a: u8, more: p::Requests<'_, F>) {}",
+            true,
+        ),
+        (
+            "replies = u8",
+            "async fn f(a: u8, out: Replies<'_, F>) {}",
+            false,
+        ),
+        // It may wait on a thread of its own.
+        (
+            "replies = u8, blocking",
+            "fn f(a: u8, out: Replies<'_, F>) {}",
+            false,
+        ),
+        (
+            "replies = u8",
+            "fn f(a: u8, out: Replies<'_, Other>) {}",
+            false,
+        ),
+        // rustc reports it.
+        (
+            "replies = u8",
+            "fn f(a: u8, out: Replies<'_, F>) { out.send(a).await; }",
+            false,
+        ),
+        ("push = u8", "fn f(a: u8, push: Push<F>) {}", false),
+    ] {
+        let output = server_protocol(tokens(option), tokens(function)).to_string();
+        assert_eq!(
+            output.contains("waits for the peer"),
+            is_refused,
+            "{output}"
+        );
+    }
+    let module = tokens("mod m { #[replies(u8)] pub fn f(out: Replies<'_, F>) {} }");
+    let output = server_protocol(tokens("format = Json"), module).to_string();
+    assert!(output.contains("`Replies` waits for the peer"), "{output}");
+    // A client only declares it.
+    let module = tokens("mod m { #[replies(u8)] pub fn f(out: Replies<'_, F>) {} }");
+    let output = client_protocol(tokens("format = Json"), module).to_string();
+    assert!(!output.contains("waits for the peer"), "{output}");
+}
+
+#[test]
 fn operation_with_chunks_keeps_its_framing() {
     for (operations, is_refused) in [
         (

@@ -152,8 +152,12 @@ pub const PREFIXED_U8_WHOLE: Naive = Naive {
 
 pub const LINES: Naive = Naive {
     encode: |message| {
-        let is_line = !message.contains(&b'\n') && !message.ends_with(b"\r");
-        is_line.then(|| [message, b"\n"].concat())
+        let end: &[u8] = if message.ends_with(b"\r") {
+            b"\r\n"
+        } else {
+            b"\n"
+        };
+        (!message.contains(&b'\n')).then(|| [message, end].concat())
     },
     decode: |stream| {
         let end = stream.iter().position(|byte| *byte == b'\n')?;
@@ -162,12 +166,8 @@ pub const LINES: Naive = Naive {
     },
     alphabet: b"\n\n\r\ra;",
     fit: |message| {
-        // A carriage return at the end of a line belongs to its end, and a zero byte at the start of
-        // the first is no text.
+        // A zero byte at the start of the first line is no text.
         let mut line = without(message, b'\n');
-        while line.last() == Some(&b'\r') {
-            line.pop();
-        }
         if let Some(first) = line.first_mut() {
             *first = (*first).max(1);
         }
@@ -195,14 +195,7 @@ pub const CRLF_TEXT: Naive = Naive {
         if lines.any(is_command) || message.windows(2).any(|it| it == b"\r\0") {
             return None;
         }
-        let text = message.strip_suffix(b"\n").unwrap_or(message);
-        let lines = text.split(|byte| *byte == b'\n').map(|line| {
-            let bare = line
-                .strip_suffix(b"\r")
-                .filter(|_| message.contains(&b'\n'));
-            [bare.unwrap_or(line), b"\r\n"].concat()
-        });
-        Some(lines.collect::<Vec<_>>().concat())
+        Some(with_crlf(message))
     },
     fit: |message| (LINES.fit)(without(without(message, 0), 0xff)),
     ..LINES
@@ -211,11 +204,7 @@ pub const CRLF_TEXT: Naive = Naive {
 /// A message of some bytes is a reply of as many lines as these have.
 pub const CODE_LINES: Naive = Naive {
     encode: |message| {
-        let lines = message.strip_suffix(b"\n").unwrap_or(message);
-        let lines = lines.split(|byte| *byte == b'\n');
-        let written =
-            lines.map(|line| [line.strip_suffix(b"\r").unwrap_or(line), b"\r\n"].concat());
-        let written = written.collect::<Vec<_>>().concat();
+        let written = with_crlf(message);
         let (_, rest) = (CODE_LINES.decode)(&written)?;
         rest.is_empty().then_some(written)
     },
@@ -443,7 +432,8 @@ pub const FIELD_U8_COUNTS_ALL: Naive = Naive {
         (frame.len() >= 2).then_some((frame.get(1..)?, rest))
     },
     alphabet: &[0, 2, 3, 4, 9],
-    fit: |message| {
+    fit: |mut message| {
+        message.truncate(200);
         let mut message = fill(FIELD_U8_COUNTS_ALL, message, 1);
         message.remove(0);
         message
@@ -535,7 +525,8 @@ pub const HEX4: Naive = Naive {
             return None;
         }
         let length = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        stream.split_at_checked(length.max(4))
+        let line = stream.split_at_checked(length.max(4));
+        line.filter(|_| length <= 65_520)
     },
     alphabet: b"00000000123456aAg",
     fit: |message| fill(HEX4, message, 5),
@@ -554,6 +545,21 @@ pub const UNTIL_EOF: Naive = Naive {
     },
     once: true,
 };
+
+/// Gives each line of a text, which ends with `\n`, `\r\n` or the text, a `\r\n`.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let (mut written, mut rest) = (Vec::new(), text);
+    loop {
+        let (line, after) = split_at(rest, b"\n").unwrap_or((rest, b""));
+        let has_end = line.len() < rest.len();
+        let bare = line.strip_suffix(b"\r").filter(|_| has_end);
+        written.extend([bare.unwrap_or(line), b"\r\n"].concat());
+        if after.is_empty() {
+            return written;
+        }
+        rest = after;
+    }
+}
 
 /// Makes a message with the right length in it, of `least` bytes or more.
 fn fill(naive: Naive, mut message: Vec<u8>, least: usize) -> Vec<u8> {

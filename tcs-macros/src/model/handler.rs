@@ -5,6 +5,7 @@ use quote::ToTokens;
 use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 
 use super::{
+    family::FamilyKind,
     field::Field,
     generics,
     message::{resolve_message, resolve_type},
@@ -15,8 +16,9 @@ use crate::{
     item::Function,
     options::{Options, Side},
     syntax::{
-        bare, find_impl, is_named, is_unsized,
+        bare, find_impl, is_handle, is_named, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
+        mentions_word,
     },
 };
 
@@ -83,6 +85,25 @@ impl<'a> Handler<'a> {
     /// Reports the parameters that occur in no state.
     pub(super) fn check_unused_params(&self, errors: &mut Errors) {
         generics::check_unused(&self.unused_params, "`#[state]`", errors);
+    }
+
+    /// Reports a handle of the protocol with this name that a plain `fn` cannot use, because each of its methods waits.
+    pub(super) fn check_handles_can_wait(&self, protocol: &str, errors: &mut Errors) {
+        // rustc reports an `.await` by itself.
+        if self.kind != CallKind::Sync || mentions_word(&self.function.body, "await") {
+            return;
+        }
+        for kind in [FamilyKind::Streams, FamilyKind::Receives] {
+            let handles = kind.words().handles;
+            for parameter in self.function.parameters() {
+                if is_handle(&parameter.ty, handles, protocol) {
+                    let handle = handles.join("");
+                    let message =
+                        format_args!("`{handle}` waits for the peer: write `async` before `fn`");
+                    errors.at(&parameter.ty, message);
+                }
+            }
+        }
     }
 
     /// Reports a framing that the function changes, though its chunks are read with it.

@@ -190,6 +190,9 @@ fn resolve_operation<'a>(
     }
     let variant = variant?;
     let protocol = variant.to_string();
+    if side == Side::Server {
+        handler.check_handles_can_wait(&protocol, errors);
+    }
     for (kind, found) in [
         (FamilyKind::Streams, &mut attrs.items),
         (FamilyKind::Receives, &mut attrs.chunks),

@@ -64,6 +64,7 @@ impl<'a> ServerFunction<'a> {
         let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
         let handler = Handler::new(function, kind, parameters);
         handler.check_unused_params(errors);
+        handler.check_handles_can_wait(&name.to_string(), errors);
         check_server_options(options, iter::once(function), errors);
         let mut families = Family::resolve_all(options, errors);
         let ty = ProtocolType::of_function(function, name);

@@ -61,11 +61,7 @@ impl ReadAhead {
     /// Consumes bytes, which must be there.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count.min(self.len());
-        if self.len() == 0 && self.is_large() {
-            self.bytes = Vec::new();
-            self.consumed = 0;
-            self.reserved = None;
-        }
+        self.shrink();
         // Not each time: the bytes would move once for each message.
         if self.consumed >= self.bytes.len() / 2 {
             self.bytes.drain(..self.consumed);
@@ -112,6 +108,15 @@ impl ReadAhead {
     pub(crate) fn reserve(&mut self, budget: &MemoryBudget) -> Result<(), OverBudget> {
         let length = self.bytes.capacity().saturating_mul(2);
         budget.reserve_existing(length, &mut self.reserved)
+    }
+
+    /// Gives back the memory of a large message that was taken. Not only once all bytes are: there may always be some.
+    fn shrink(&mut self) {
+        if self.is_large() && self.len() <= READ_AHEAD {
+            self.bytes = self.bytes().to_vec();
+            self.consumed = 0;
+            self.reserved = None;
+        }
     }
 
     /// Returns `true` if nothing more is read ahead.
@@ -175,6 +180,7 @@ impl ReadAhead {
         if self.bytes.is_empty() && take(self).has_ended {
             return ReadState::Eof;
         }
+        self.shrink();
         // The rest arrived later than what has moved. Its exact time is not known, and nothing is rejected for a longer
         // wait than it had.
         self.reads = self.reads.map(|(_, last)| (last, last));
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_a_large_message_is_reserved_twice_until_its_last_byte_is_consumed() {
+    fn memory_of_a_large_message_is_reserved_twice_until_it_is_consumed() {
         let budget = MemoryBudget::new(1 << 20);
         let mut ahead = ReadAhead {
             bytes: vec![b'x'; pool::LARGEST],
@@ -231,12 +237,29 @@ mod tests {
         assert!(ahead.is_large());
         ahead.reserve(&budget).expect("it is free");
         ahead.reserve(&budget).expect("it has it");
-        ahead.consume(256 * 1024 - 1);
+        // Others follow it, and there may be some for as long as the connection is open.
+        ahead.consume(192 * 1024 - 1);
         assert!(budget.try_reserve(512 * 1024).is_some());
         assert!(budget.try_reserve(512 * 1024 + 1).is_none());
         ahead.consume(1);
         assert!(budget.try_reserve(1 << 20).is_some());
-        assert_eq!(ahead.bytes.capacity(), 0);
+        assert_eq!(
+            (ahead.bytes.capacity(), ahead.len()),
+            (READ_AHEAD, READ_AHEAD)
+        );
+        ahead.consume(READ_AHEAD);
+        assert!(ahead.is_unused());
+    }
+
+    #[test]
+    fn rest_behind_a_large_message_does_not_keep_its_memory() {
+        let mut ahead = ReadAhead {
+            bytes: vec![b'x'; 8 << 20],
+            ..ReadAhead::default()
+        };
+        let mut buffer = Vec::with_capacity((8 << 20) - 1);
+        ahead.move_to(&mut buffer);
+        assert_eq!((ahead.bytes.capacity(), ahead.bytes()), (1, &b"x"[..]));
     }
 
     #[test]

@@ -56,10 +56,10 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
 /// for as long as the connection is open. `P` is the protocol, which names the type of the events.
 ///
 /// An event is encoded at once. It waits in a queue of the connection, which has a limit
-/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else. A
-/// queue of more than 128 KiB also needs memory of the
-/// [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none. The
-/// events of one connection arrive in the order in which they were pushed. What a function pushes to its own connection
+/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else.
+/// [`PushOverflow`](crate::protocol::PushOverflow) has what happens at the limit. A queue of more than 128 KiB also needs
+/// memory of the [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none. The events of one
+/// connection arrive in the order in which they were pushed. What a function pushes to its own connection
 /// is sent after its reply, and later events for this connection, from anyone, queue after it. So a function that waits
 /// for long after such a push holds up all of them. What is pushed with a handle from an earlier request, such as
 /// one that the session keeps, does not wait for the reply. If requests are processed at the same time

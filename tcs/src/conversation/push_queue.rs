@@ -32,7 +32,8 @@ const fn cost(event: &Bytes) -> usize {
 /// How many events an empty queue has room for at most.
 const KEPT_EVENTS: usize = 16;
 
-/// What happens to an event for which the queue of a connection has no room.
+/// What happens to an event for which the queue of a connection has no room: the setting
+/// [`push_overflow`](crate::server::Server::push_overflow).
 ///
 /// An event that alone is longer than the queue may be is not queued in any case, and its sender gets an error: the peer
 /// can do nothing about it.

@@ -60,8 +60,14 @@ fn line_len(digits: [u8; DIGITS_LEN]) -> Result<usize, FrameError> {
     match number {
         0..=2 => Ok(DIGITS_LEN),
         3 => Err(FrameError::malformed("the length 0003, which no line has")),
-        length => Ok(length),
+        4..=MAX_LINE => Ok(number),
+        // It could not be sent again.
+        _ => Err(FrameError::malformed(too_long(number))),
     }
+}
+
+fn too_long(length: usize) -> String {
+    format!("a line of {length} bytes; it has at most {MAX_LINE}")
 }
 
 impl Framing for Hex4 {
@@ -94,11 +100,7 @@ impl Framing for Hex4 {
                     "a line without bytes after its digits",
                 ));
             }
-            _ if length > MAX_LINE => {
-                return Err(FrameError::unsendable(format_args!(
-                    "a line of {length} bytes; it has at most {MAX_LINE}"
-                )));
-            }
+            _ if length > MAX_LINE => return Err(FrameError::unsendable(too_long(length))),
             _ => {}
         }
         // There is room for four digits.

@@ -9,8 +9,8 @@ use super::{
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
-/// A carriage return before the line feed is dropped when reading. `\n` is written. A message that
-/// contains a line feed, or ends with a carriage return, cannot be sent. There are no control
+/// A carriage return before the line feed is dropped when reading. `\n` is written, or `\r\n` after a
+/// message that ends with a carriage return. A message that contains a line feed cannot be sent. There are no control
 /// frames: the text of a function's error is sent as the reply, and after any other rejection the
 /// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line
 /// without its line feed is rejected and never executed, because it may be incomplete. A peer that
@@ -96,12 +96,10 @@ impl Framing for Lines {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        if out.get(start..).is_some_and(|line| line.ends_with(b"\r")) {
-            return Err(FrameError::unsendable(
-                "the message ends with a carriage return, which a reader would drop",
-            ));
-        }
-        finish_line(out, start, b"\n")
+        // A reader drops one carriage return, which is then not that of the message.
+        let ends_with_one = out.get(start..).is_some_and(|line| line.ends_with(b"\r"));
+        let end: &[u8] = if ends_with_one { b"\r\n" } else { b"\n" };
+        finish_line(out, start, end)
     }
 }
 

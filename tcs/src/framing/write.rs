@@ -45,8 +45,11 @@ pub(super) fn write_lines(
         if is_stuffed && line.starts_with(b".") {
             out.push(b'.');
         }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        // Without a line feed after it, a carriage return is an ordinary byte.
+        out.extend_from_slice(match line.strip_suffix(b"\n") {
+            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+            None => line,
+        });
         out.extend_from_slice(b"\r\n");
     }
     Ok(())

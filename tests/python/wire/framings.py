@@ -325,6 +325,8 @@ class Hex4(Counted):
         if any(digit not in string.hexdigits.encode() for digit in digits) or digits == b"0003":
             raise Broken
         length = 4 if digits in self.without_length else int(digits, 16)
+        if length > 65520:
+            raise Broken
         return self.cut_counted(data, reading, 0, length)
 
 
@@ -351,15 +353,20 @@ class Delimited(Framing):
         return message(data[:end], end + len(self.delimiter))
 
 
+def lines_of(text):
+    """Returns the lines of a text, each of which ends with LF, CRLF or the text."""
+    *ended, last = text.split(b"\n")
+    return [line.removesuffix(b"\r") for line in ended] + ([last] if last or not ended else [])
+
+
 class Lines(Framing):
     end = b"\n"
-    # What a reader takes for a part of the end; `endswith(())` is false.
-    dropped = (b"\r",)
 
     def write(self, data):
-        if b"\n" in data or data.endswith(self.dropped):
+        if b"\n" in data:
             raise Unsendable
-        return data + self.end
+        # A reader takes one carriage return for a part of the end.
+        return data + (b"\r\n" if data.endswith(b"\r") else self.end)
 
     def cut(self, data, reading):
         if reading.server and reading.first and data.startswith(b"\0"):
@@ -373,7 +380,6 @@ class Lines(Framing):
 
 class CrlfLines(Lines):
     end = b"\r\n"
-    dropped = ()
 
 
 class Blocks(Counted):
@@ -438,11 +444,9 @@ class CrlfText(Framing):
     def write_reply(self, data):
         if self.has_telnet(data):
             raise Unsendable
-        lines = data.removesuffix(b"\n").split(b"\n")
-        if b"\n" in data:
-            lines = [line.removesuffix(b"\r") for line in lines]
-            if self.dot_end:
-                lines = [b"." * line.startswith(b".") + line for line in lines] + [b"."]
+        lines = lines_of(data)
+        if b"\n" in data and self.dot_end:
+            lines = [b"." * line.startswith(b".") + line for line in lines] + [b"."]
         return b"".join(line + b"\r\n" for line in lines) + self.prompt
 
     def write_request(self, data):
@@ -486,8 +490,7 @@ class Text(CrlfText):
 
 class CodeLines(Framing):
     def write(self, data):
-        lines = data.removesuffix(b"\n").split(b"\n")
-        text = b"".join(line.removesuffix(b"\r") + b"\r\n" for line in lines)
+        text = b"".join(line + b"\r\n" for line in lines_of(data))
         if not self.has_code(text) or self.end(text)[1] != len(text):
             raise Unsendable
         return text

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tcs::{
     Channel, ConcurrentServer, Connection, Error, Rejection,
     client::ConnectOptions,
+    framing::Multiplexed,
     protocol::{Context, Middleware, ServerProtocol, wrap},
     server_protocol,
 };
@@ -12,7 +13,9 @@ use tcs_tests::{
     Heard, RawPeer,
     channel::{self, Owned},
     client::{Prefixed, hears},
-    code, frame, serve_in_memory, start, within,
+    code, frame,
+    ids::{kind, message_of, receive_frame},
+    serve_in_memory, within,
 };
 use tokio::{runtime::Handle, sync::Mutex, time::sleep};
 
@@ -41,12 +44,18 @@ async fn relay(milliseconds: u64, #[state] backend: &Backend) -> String {
     shown(backend.call::<Prefixed>("x").await)
 }
 
-/// Calls the backend while it blocks its thread.
+/// What the functions that block call: a backend that is told how long they wait.
+#[server_protocol(framing = Multiplexed)]
+fn echo(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Calls a backend while it blocks its thread.
 #[server_protocol(blocking)]
-fn relay_blocking(_: u64, #[state] backend: &Backend) -> String {
+fn relay_blocking(_: u64, #[state] backend: &Mutex<Connection<Multiplexed>>) -> String {
     Handle::current().block_on(async {
         let mut backend = backend.lock().await;
-        shown(backend.call::<Prefixed>("x").await)
+        backend.call::<Echo>("x").await.expect("a reply")
     })
 }
 
@@ -58,11 +67,11 @@ async fn relay_over_a_channel(milliseconds: u64, #[state] backend: &Channel) -> 
     reply.unwrap_or_else(|error| error.to_string())
 }
 
-/// Calls the backend over a channel while it blocks its thread.
+/// Calls a backend over a channel while it blocks its thread.
 #[server_protocol(blocking)]
-fn relay_over_a_channel_blocking(_: u64, #[state] backend: &Channel) -> String {
-    let reply = Handle::current().block_on(backend.call::<Owned>("x"));
-    reply.unwrap_or_else(|error| error.to_string())
+fn relay_over_a_channel_blocking(_: u64, #[state] backend: &Channel<Multiplexed>) -> String {
+    let reply = Handle::current().block_on(backend.call::<Echo>("x"));
+    reply.expect("a reply")
 }
 
 /// Calls the backend in a task.
@@ -158,27 +167,27 @@ async fn call_in_a_task_has_no_deadline() {
     assert_eq!(within(peer.ask("0")).await.kind(), code::TIMED_OUT);
 }
 
-/// Checks that the call of a protocol that relays ends when the time of its request is up.
-async fn ends_with_its_request(protocol: impl ServerProtocol) {
-    let limit = Duration::from_millis(50);
-    let server = start(ConcurrentServer::new(protocol).request_timeout(limit)).await;
-    let mut peer = server.peer().await;
-    let Heard::Message(told) = within(peer.ask("0")).await else {
-        panic!("the function returns");
+/// Checks that the call of a function that blocks tells its backend the time that is left of the request. No clock is paused
+/// on the threads that it needs, so nothing waits for that time.
+async fn tells_the_time_of_its_request(protocol: impl ServerProtocol, mut backend: RawPeer) {
+    let server = ConcurrentServer::new(protocol).request_timeout(LIMIT);
+    let (mut peer, _server) = serve_in_memory(server, 1 << 10);
+    let answers = async {
+        let (id, told, left) = within(receive_frame(&mut backend)).await;
+        assert_eq!(told, Some(kind::DEADLINE));
+        let left = u32::from_be_bytes(left.try_into().expect("four bytes"));
+        // It is rounded up. A call of its own has 30 seconds (`reply_timeout`).
+        assert!(left <= 10_001, "{left} ms");
+        within(backend.send(message_of(id, "y"))).await;
     };
-    let told = String::from_utf8(told).expect("text");
-    assert!(
-        told.ends_with("(what was left of the caller's `request_timeout`)"),
-        "{told}"
-    );
-    drop(peer);
-    server.stopped().await;
+    tokio::join!(says(&mut peer, 0, "y"), answers);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn call_in_a_function_that_blocks_has_the_time_of_the_request() {
-    let (backend, _backend_peer) = silent(&ConnectOptions::new());
-    ends_with_its_request(RelayBlocking::new(backend)).await;
+    let (near, far) = tokio::io::duplex(64);
+    let backend = Mutex::new(Connection::over(near));
+    tells_the_time_of_its_request(RelayBlocking::new(backend), RawPeer::over(far)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,6 +215,8 @@ async fn call_over_a_channel_has_the_time_that_is_left_of_the_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn call_over_a_channel_in_a_function_that_blocks_has_the_time_of_the_request() {
-    let (backend, _backend_peer) = channel::memory(64);
-    ends_with_its_request(RelayOverAChannelBlocking::new(backend)).await;
+    let (near, far) = tokio::io::duplex(64);
+    let backend = Connection::over(near).into_channel().expect("a runtime");
+    tells_the_time_of_its_request(RelayOverAChannelBlocking::new(backend), RawPeer::over(far))
+        .await;
 }

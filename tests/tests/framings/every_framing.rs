@@ -84,6 +84,51 @@ fn never_panics<F: Framing>(first: &[u8], then: &[u8]) {
     }
 }
 
+/// Whatever is read as a message can be sent, and is then read as what was sent.
+fn sends_what_it_reads<F: Framing>(naive: Naive, stream: &[u8]) {
+    let most = stream.len();
+    for side in SIDES {
+        for found in read::<F>(side, &[stream], most).0 {
+            let Found::Message(message) = found else {
+                continue;
+            };
+            let send = |message: &[u8]| match side {
+                Side::Server => write_request::<F>(message),
+                Side::Client => write_one::<F>(message),
+            };
+            let sent = send(&message).expect("it was read");
+            assert_eq!(Some(&sent), (naive.encode)(&message).as_ref());
+            let (again, error) = read::<F>(side, &[&sent], most);
+            let [Found::Message(again)] = &again[..] else {
+                panic!("{again:?} {error:?}");
+            };
+            // It is the same, except for another way to write its length or its line ends.
+            assert_eq!(send(again), Ok(sent));
+        }
+    }
+}
+
+/// Streams with a long message whose header is any, as far as it is in one byte.
+fn sends_what_any_header_announces<F: Framing>(naive: Naive) {
+    for length in [5, 65_500] {
+        let message = (naive.fit)(vec![b'x'; length]);
+        // That of one byte cannot announce so many.
+        let Some(mut stream) = (naive.encode)(&message) else {
+            continue;
+        };
+        stream.extend([b'x'; 99]);
+        let header = stream.len().min(9);
+        for at in 0..header {
+            let given = stream[at];
+            for byte in [naive.alphabet, b"\0\x7f\x80\xff09f"].concat() {
+                stream[at] = byte;
+                sends_what_it_reads::<F>(naive, &stream);
+            }
+            stream[at] = given;
+        }
+    }
+}
+
 /// Messages that are long, short, empty, and of the bytes that mean something.
 fn examples(naive: Naive) -> Vec<Vec<u8>> {
     let given = [
@@ -172,6 +217,13 @@ macro_rules! properties {
                 }
 
                 #[test]
+                fn what_is_read_can_be_sent(
+                    stream in prop::collection::vec(prop::sample::select(NAIVE.alphabet), 1..40),
+                ) {
+                    sends_what_it_reads::<Tested>(NAIVE, &stream);
+                }
+
+                #[test]
                 fn garbage_never_panics(
                     first in prop::collection::vec(any::<u8>(), 0..=LIMIT),
                     then in prop::collection::vec(any::<u8>(), 0..=LIMIT),
@@ -192,6 +244,11 @@ macro_rules! properties {
             #[test]
             fn limits_hold_to_the_byte_in_both_directions() {
                 limits_hold::<Tested>(NAIVE);
+            }
+
+            #[test]
+            fn what_any_header_announces_can_be_sent() {
+                sends_what_any_header_announces::<Tested>(NAIVE);
             }
 
             #[test]
