@@ -93,6 +93,7 @@ fn main() {
         ["backlog"] => full_backlog(),
         ["windows"] => zero_windows(&log),
         ["memory"] => short_memory(),
+        ["group"] => limited_group(),
         ["route"] => dropped_route(&log),
         ["stopped-peer"] => stopped_peer(&log),
         ["stopped-server"] => stopped_server(),
@@ -293,6 +294,32 @@ fn short_memory() {
     drop(peers);
     wait_for(&server, "rid of them", |stats| stats.connections.open == 0);
     ends_well(server);
+}
+
+/// Peers that never read, in a control group with less memory than their replies need. It is made of files in a mount
+/// namespace, because the kernel lets no ordinary process limit a group.
+fn limited_group() {
+    const PEERS: u64 = 20;
+    const GROUP: usize = 256 << 20;
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "none", "/sys/fs/cgroup"])
+        .status();
+    assert!(mounted.expect("it is installed").success());
+    let limit = fs::write("/sys/fs/cgroup/memory.max", format!("{GROUP}\n"));
+    limit.expect("it is in memory");
+    let server = start(server().write_timeout(PATIENCE));
+    let peers = stuck(&server, PEERS);
+    wait_for(&server, "begun", |stats| stats.requests.received == PEERS);
+    drop(client(server.local_addr()));
+    drop(peers);
+    wait_for(&server, "rid of them", |stats| stats.connections.open == 0);
+    ends_well(server);
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes: Option<usize> =
+        peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+    let peak = kibibytes.expect("the most that was resident") * 1024;
+    assert!(peak < GROUP, "{peak} bytes");
 }
 
 /// A peer whose route is dropped while it receives a reply, and one that is idle.

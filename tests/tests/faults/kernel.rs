@@ -53,6 +53,7 @@ faults! {
     backlog_is_full: [] "PROGRAM backlog";
     peers_never_read: [] "PROGRAM windows";
     peers_never_read_and_memory_is_short: [] "PROGRAM memory";
+    peers_never_read_and_the_control_group_is_small: ["--mount"] "PROGRAM group";
     route_of_a_peer_is_dropped: [] "PROGRAM route";
     peer_is_stopped: [] "PROGRAM stopped-peer";
     server_is_stopped: [] "PROGRAM stopped-server";

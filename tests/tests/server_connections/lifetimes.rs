@@ -13,7 +13,7 @@ use tcs_tests::{
     threads::{apart, exchange},
     within,
 };
-use tokio::net::TcpStream;
+use tokio::{join, net::TcpStream};
 
 each_kind!(
     once_answers_one_request_and_returns,
@@ -102,6 +102,24 @@ async fn once_executes_no_second_request_of_a_plain_function() {
 #[server_protocol]
 fn echo(request: &str) -> &str {
     request
+}
+
+/// Runs beside other requests of its connection.
+#[server_protocol(concurrent = 4)]
+async fn beside(request: &str, #[state] gate: &Gate) -> String {
+    gate.pass().await;
+    request.to_owned()
+}
+
+#[tokio::test]
+async fn once_executes_no_second_request_beside_the_first() {
+    let gate = gate();
+    let server = start(OnceServer::new(Beside::new(gate.clone()))).await;
+    let open = async {
+        gate.reached().await;
+        gate.open();
+    };
+    join!(within(open), no_second_request(server));
 }
 
 async fn no_second_request(server: Running) {

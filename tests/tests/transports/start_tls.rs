@@ -136,9 +136,11 @@ async fn kinds_continue_over_tls(over: Over) {
 
 #[tokio::test]
 async fn connection_continues_over_tls() {
+    let (log, _logging) = Log::start();
     for over in [Over::Tcp, Over::Unix, Over::Memory] {
         kinds_continue_over_tls(over).await;
     }
+    assert_eq!(log.with("what came before TLS"), [""; 0]);
 }
 
 /// The injection of commands (CVE-2011-0411): an attacker adds requests before the handshake, and the peer, which

@@ -1,10 +1,13 @@
 //! Other implementations of TLS as peers.
 
-use std::process::Stdio;
+use std::{io, net::SocketAddr, process::Stdio};
 
-use tcs::{ConcurrentServer, framing};
+use tcs::{
+    ConcurrentServer, Peer, framing,
+    transport::{Incoming, Listener},
+};
 use tcs_tests::{
-    Running, gate,
+    Running, Tester, gate, nothing_is_left,
     process::{Process, is_missing},
     start, tester,
     tls::{Identity, Root},
@@ -12,12 +15,38 @@ use tcs_tests::{
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpListener,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::watch,
 };
+use tokio_util::io::InspectReader;
+
+fn echo() -> ConcurrentServer<Tester<framing::Lines>> {
+    ConcurrentServer::new(tester(&gate()))
+}
 
 async fn serve(identity: &Identity) -> Running {
-    let echo = ConcurrentServer::new(tester::<framing::Lines>(&gate()));
-    start(echo.tls(identity.server())).await
+    start(echo().tls(identity.server())).await
+}
+
+/// Counts the bytes that arrive.
+struct Counts {
+    listener: TcpListener,
+    arrived: watch::Sender<usize>,
+}
+
+impl Listener for Counts {
+    async fn accept(&mut self) -> io::Result<Option<Incoming>> {
+        let (stream, _) = self.listener.accept().await?;
+        let arrived = self.arrived.clone();
+        let count = move |bytes: &[u8]| arrived.send_modify(|arrived| *arrived += bytes.len());
+        let stream = InspectReader::new(stream, count);
+        Ok(Some(Incoming::new(stream, Peer::unnamed())))
+    }
+
+    fn name(&self) -> String {
+        "TCP".to_owned()
+    }
 }
 
 /// `openssl s_client`.
@@ -29,9 +58,9 @@ struct OpenSsl {
 }
 
 impl OpenSsl {
-    fn connect(server: &Running, arguments: &[&str]) -> Self {
+    fn connect(addr: SocketAddr, arguments: &[&str]) -> Self {
         let mut child = Command::new("openssl")
-            .args(["s_client", "-connect", &server.addr().to_string()])
+            .args(["s_client", "-connect", &addr.to_string()])
             .args(["-quiet", "-no_ign_eof", "-verify_return_error"])
             .args(arguments)
             .stdin(Stdio::piped())
@@ -93,7 +122,7 @@ impl OpenSsl {
 
 /// Sends lines with `openssl s_client`, and returns what it prints and its exit code.
 async fn openssl(server: &Running, arguments: &[&str], lines: &str) -> (String, Option<i32>) {
-    let mut openssl = OpenSsl::connect(server, arguments);
+    let mut openssl = OpenSsl::connect(server.addr(), arguments);
     let printed = openssl.ask(lines).await;
     (printed, openssl.finish().await)
 }
@@ -142,22 +171,34 @@ async fn renegotiation_is_refused_and_ends_its_connection_only() {
         return;
     }
     let root = Root::new();
-    let server = serve(&root.issue("localhost")).await;
+    let tls = root.issue("localhost").server();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let (arrived, mut count) = watch::channel(0);
+    let counts = Counts { listener, arrived }.with_handshake(tls);
+    let bound = echo().listener(counts).bind().await.expect("good settings");
+    let handle = bound.handle();
+    let serving = tokio::spawn(bound.listen());
     let roots = root.file();
     let arguments = ["-CAfile", roots.path(), "-tls1_2"];
-    let mut other = OpenSsl::connect(&server, &arguments);
-    let mut renegotiates = OpenSsl::connect(&server, &arguments);
+    let mut other = OpenSsl::connect(addr, &arguments);
+    let mut renegotiates = OpenSsl::connect(addr, &arguments);
     for openssl in [&mut other, &mut renegotiates] {
         assert_eq!(openssl.ask("one\n").await, "one\n");
     }
+    count.mark_unchanged();
     renegotiates.send("R\n").await;
-    renegotiates.says("RENEGOTIATING").await;
+    within(count.changed()).await.expect("it listens");
     assert_eq!(other.ask("two\n").await, "two\n");
-    server.handle().stop();
+    handle.stop();
     renegotiates.says("no renegotiation").await;
     assert_ne!(renegotiates.finish().await, Some(0));
     assert_eq!(other.finish().await, Some(0));
-    let report = server.finished().await;
+    let report = within(serving)
+        .await
+        .expect("no panic")
+        .expect("it ends well");
+    nothing_is_left(&report, &handle, 0);
     assert_eq!((report.connections.closed, report.requests.served), (2, 3));
 }
 
@@ -169,7 +210,7 @@ async fn keys_are_updated_between_requests() {
     let root = Root::new();
     let server = serve(&root.issue("localhost")).await;
     let roots = root.file();
-    let mut openssl = OpenSsl::connect(&server, &["-CAfile", roots.path(), "-tls1_3"]);
+    let mut openssl = OpenSsl::connect(server.addr(), &["-CAfile", roots.path(), "-tls1_3"]);
     // `K` asks the server to change its keys, too.
     for letter in ["k", "K"] {
         assert_eq!(openssl.ask("one\n").await, "one\n");
