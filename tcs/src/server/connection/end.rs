@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use crate::{
+    Rejection,
     server::{limits::Limit, registry::AbortReason},
     text::Text,
 };
@@ -106,6 +107,8 @@ pub(super) enum WaitEnd {
     Retired,
     /// The server needs the place of an idle connection.
     Evicted,
+    /// Not the end yet: the read buffer must reserve memory before more is read.
+    NeedsMemory,
     /// The system has no memory for the rest of a frame.
     OutOfMemory,
     /// The memory budget has none for it, or others wait for what this frame has.
@@ -120,11 +123,16 @@ impl From<End> for WaitEnd {
     }
 }
 
-/// Why a wait for functions ends before one of them returns. The peer is told, unless the connection has ended.
+/// Why functions are dropped before they return. The peer is told, unless the connection has ended.
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
     TimedOut,
+    /// A function in sequence gets this answer: its client cancels it or gives no credit, or an item cannot be sent.
+    Rejected(Rejection),
+    /// A function in sequence waits for a further message of its request, and nothing arrived for this limit
+    /// (`idle_timeout`).
+    NoChunk(Limit),
     /// `half_close_timeout` is over.
     HalfClosed,
     /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
@@ -135,6 +143,13 @@ pub(super) enum Interrupt {
     Aborted(AbortReason),
     /// The connection has ended for another reason, and cannot be written to.
     Ended(End),
+}
+
+impl Interrupt {
+    /// Returns `true` if the connection closes after it, also if it has no session.
+    pub(super) const fn closes(&self) -> bool {
+        !matches!(self, Self::TimedOut | Self::Rejected(_))
+    }
 }
 
 impl From<End> for Interrupt {

@@ -68,14 +68,6 @@ pub(super) enum Running {
     Upgrade,
 }
 
-/// What a wait for input has brought.
-pub(super) enum ReadOutcome {
-    /// Bytes have arrived, or the end of the input.
-    Arrived,
-    /// The read buffer must reserve memory before more is read.
-    NeedsMemory,
-}
-
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
@@ -165,7 +157,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
+    ) -> Poll<Result<(), WaitEnd>> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -181,7 +173,7 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
+    ) -> Poll<Result<(), WaitEnd>> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
@@ -262,7 +254,7 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
+    ) -> Poll<Result<(), WaitEnd>> {
         // Before each read, because a peer may never stop sending.
         if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
@@ -273,9 +265,9 @@ impl Io {
         match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
             Poll::Ready(Ok(bytes)) => {
                 self.registration.tally().count_bytes_received(bytes);
-                Poll::Ready(Ok(ReadOutcome::Arrived))
+                Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Ok(ReadOutcome::NeedsMemory)),
+            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Err(WaitEnd::NeedsMemory)),
             Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(WaitEnd::OutOfMemory)),
             Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error).into())),
             Poll::Pending => self.poll_read_deadline(read, cx).map(Err),

@@ -20,7 +20,7 @@
 //!  Next::End(end), or the end of a wait ─► serve() closes, drops what is left, or starts TLS
 //! ```
 //!
-//! [`concurrent`] is another driver with the same types, and an `Outcome` for each request.
+//! [`concurrent`] is another driver with the same types, and an `Outcome` for each request: its reply or a rejection.
 //!
 //! These types say why something ends:
 //!
@@ -28,8 +28,7 @@
 //! |---|---|---|
 //! | [`Next`] | a driver takes no further request now | the next step of `run`, or an `End` |
 //! | [`WaitEnd`] | a wait for a request ends | a final frame, then `End` |
-//! | `Interrupt` | a wait for functions ends before one returns | a rejection for each that is dropped, or `End` |
-//! | `CallFailure` | what a function in sequence returns is not sent | a rejection, and `End` if the connection closes |
+//! | `Interrupt` | functions are dropped before they return | a rejection for each, or `End` |
 //! | `Unreadable` | what follows requests that run side by side is not one | a final frame after their answers |
 //! | `AbortReason` | the server ends the connection at once | `Interrupt` or `End` |
 //! | [`End`] | the connection ends | `serve` |
@@ -54,7 +53,7 @@ use crate::{
     framing::{ConnectionFraming, Framing as _},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
-    protocol::{ServerProtocol, has_no_request},
+    protocol::{Concurrency, ServerProtocol, has_no_request},
     runtime::{poll_once, wake_after_others},
     server::{
         limits::Limit,
@@ -74,7 +73,6 @@ mod memory;
 #[cfg(test)]
 mod models;
 mod new_connection;
-mod next;
 mod outgoing;
 mod rejections;
 mod respond;
@@ -82,15 +80,44 @@ mod sequential;
 
 use concurrent::process_concurrent;
 use end::{End, WaitEnd};
-use io::{Io, ReadOutcome, Running};
+use io::{Io, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
-use next::Next;
 use outgoing::{EVENT_BATCHES, Outgoing, close_queue};
 use rejections::wait_end_rejection;
+use respond::Responder;
 pub(super) use respond::rejection_frames;
-use respond::{Processing, Responder};
 use sequential::{SequentialDriver, end_chunks};
+
+/// What the connection does when it has taken the requests that it can take now, and why.
+#[derive(Debug)]
+enum Next {
+    /// Flushes and reads: no complete frame is left.
+    Read,
+    /// Flushes: the write buffer is full, or enough requests are in flight side by side.
+    Flush,
+    /// Flushes and yields: the budget of this poll is spent.
+    Yield,
+    /// Takes no further requests. What is in flight is answered before.
+    ///
+    /// Boxed, so that the value is returned in a register.
+    End(Box<End>),
+}
+
+impl From<End> for Next {
+    fn from(end: End) -> Self {
+        Self::End(Box::new(end))
+    }
+}
+
+/// How a connection processes its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Processing {
+    /// One after the other.
+    Sequential,
+    /// At the same time, each in a slot.
+    Concurrent,
+}
 
 /// One connection of a server.
 ///
@@ -211,29 +238,26 @@ impl<P: ServerProtocol> Connection<P> {
                     poll_fn(|cx| self.poll_events_and_input(cx)).await
                 };
                 match input {
-                    Ok(ReadOutcome::Arrived) if NEEDS_ARRIVALS || self.shared.checks_requests => {
+                    Ok(()) if NEEDS_ARRIVALS || self.shared.checks_requests => {
                         self.record_arrival();
                     }
-                    Ok(ReadOutcome::Arrived) => {}
+                    Ok(()) => {}
                     // Boxed: few connections need it, and every task would pay for its size.
-                    input => {
-                        Box::pin(self.end_wait(input)).await?;
+                    ended => {
+                        Box::pin(self.end_wait(ended)).await?;
                         continue;
                     }
                 }
             }
             if const { is_concurrent::<P>() }
-                && let Some(concurrency) = P::CONCURRENT
+                && let Some(concurrency) = self.choose_concurrency()
             {
-                self.processing = self.choose_processing();
-                if self.processing == Processing::Concurrent {
-                    // Boxed: few connections need it, and every task would pay for its size. `dyn`: this state of the task
-                    // exists for other protocols, too, and would have the code of the driver.
-                    let processing: Pin<Box<dyn Future<Output = _> + Send>> =
-                        Box::pin(process_concurrent(self, concurrency));
-                    processing.await?;
-                    continue;
-                }
+                // Boxed: few connections need it, and every task would pay for its size. `dyn`: this state of the task
+                // exists for other protocols, too, and would have the code of the driver.
+                let processing: Pin<Box<dyn Future<Output = _> + Send>> =
+                    Box::pin(process_concurrent(self, concurrency));
+                processing.await?;
+                continue;
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
@@ -270,23 +294,23 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Returns how the next requests of a concurrent protocol are processed. With ids, concurrency is the default, so a
-    /// session that is not shared is no mistake: its requests are processed in sequence.
-    fn choose_processing(&self) -> Processing {
+    /// Returns how the next requests run side by side, unless the session is not shared. With ids, concurrency is the
+    /// default, so that is no mistake: the requests are processed in sequence.
+    fn choose_concurrency(&mut self) -> Option<Concurrency> {
         // If sharing panics, the next request fails with that panic.
-        if P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None)) {
+        let is_unshared =
+            P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None));
+        self.processing = if is_unshared {
             Processing::Sequential
         } else {
             Processing::Concurrent
-        }
+        };
+        P::CONCURRENT.filter(|_| !is_unshared)
     }
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_events_and_input(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<ReadOutcome, WaitEnd>> {
+    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WaitEnd>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.idle_limit = Limit::from_millis(idle);
@@ -303,16 +327,16 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Reserves memory for what arrives, or ends the wait and tells the peer why.
-    async fn end_wait(&mut self, input: Result<ReadOutcome, WaitEnd>) -> Result<(), End> {
-        let reserved = match input {
-            Ok(_) => {
+    async fn end_wait(&mut self, ended: Result<(), WaitEnd>) -> Result<(), End> {
+        let ended = match ended {
+            Err(WaitEnd::NeedsMemory) => {
                 let read = &mut self.buffers.checkout().read;
                 let limit = self.shared.limits.max_frame_len;
                 reserve_memory(&mut self.io, read, &mut self.framing, limit).await
             }
-            Err(end) => Err(end),
+            ended => ended,
         };
-        let Err(end) = reserved else {
+        let Err(end) = ended else {
             return Ok(());
         };
         if matches!(end, WaitEnd::Draining | WaitEnd::Retired) {

@@ -7,11 +7,11 @@ use super::{
 use crate::{
     Rejection, RejectionKind,
     buffer::ReadBuffer,
-    framing::{FrameError, Framing},
+    framing::{FrameError, FrameKind, Framing},
     panics::Payload,
     server::{
         limits::{Limit, Limits, TOO_OLD},
-        log_limiter::{LogLimiter, log_panic},
+        log_limiter::{LogLimiter, log_limited, log_panic},
     },
 };
 
@@ -20,6 +20,9 @@ pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`
 
 /// Why TLS does not start.
 pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
+
+/// What [`unsendable`] calls an item.
+pub(super) const ITEM: &str = "item of the reply";
 
 /// Returns what a peer is told when its connection stops waiting, or how the connection has ended for another reason.
 pub(super) fn wait_end_rejection(
@@ -38,7 +41,7 @@ pub(super) fn wait_end_rejection(
         WaitEnd::Evicted => {
             idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
         }
-        WaitEnd::OutOfMemory => {
+        WaitEnd::OutOfMemory | WaitEnd::NeedsMemory => {
             Rejection::busy("the server has no memory for a frame of this size")
         }
         WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
@@ -107,6 +110,36 @@ pub(super) fn no_more_credit() -> Rejection {
 pub(super) fn client_timed_out() -> Rejection {
     let text = "no reply before the deadline of the client";
     Rejection::new(RejectionKind::TimedOut, text)
+}
+
+/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
+pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
+    match kind {
+        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
+            "a control frame of kind {code:#04x}, which clients do not send"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Logs why a message cannot be sent, and what can carry it. Returns the rejection of its request.
+pub(super) fn unsendable<F: Framing>(
+    log_limiter: &LogLimiter,
+    what: &str,
+    error: FrameError,
+) -> Rejection {
+    let text = format!("the {what} cannot be sent: {}", error.of_reply());
+    if F::HAS_REJECTION_FRAME {
+        log_limited!(log_limiter, error, {}, "{text}");
+    } else {
+        log_limited!(
+            log_limiter,
+            error,
+            {},
+            "{text}; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer"
+        );
+    }
+    Rejection::new(RejectionKind::Failed, text)
 }
 
 /// Logs the panic of a function, and returns the rejection of its request.

@@ -16,11 +16,12 @@ use std::{
 };
 
 use super::{
+    Processing,
     end::{End, Interrupt},
     io::Io,
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
-        timed_out,
+        no_chunk, timed_out, unsendable,
     },
 };
 use crate::{
@@ -40,15 +41,6 @@ use crate::{
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
-
-/// How a connection processes its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Processing {
-    /// One after the other.
-    Sequential,
-    /// At the same time, each in a slot.
-    Concurrent,
-}
 
 /// Writes and counts responses other than ordinary replies. A connection creates one whenever it needs one.
 pub(super) struct Responder<'a, P: ServerProtocol> {
@@ -103,7 +95,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             EncodeOutcome::Nothing => return Err(End::Closed),
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
-            EncodeOutcome::Unsendable(error) => self.cannot_send("greeting", error),
+            EncodeOutcome::Unsendable(error) => {
+                let rejection = unsendable::<P::Framing>(self.log_limiter, "greeting", error);
+                rejection.text().to_owned()
+            }
         };
         self.close_with(&going_away(&why));
         Err(End::Closed)
@@ -137,7 +132,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             }
             EncodeOutcome::Error(text) => Rejection::error(text),
             EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
-            EncodeOutcome::Unsendable(error) => failed(self.cannot_send("reply", error)),
+            EncodeOutcome::Unsendable(error) => {
+                unsendable::<P::Framing>(self.log_limiter, "reply", error)
+            }
         };
         self.reject(&rejection)?;
         if after == After::Close {
@@ -332,6 +329,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let limits = self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => return self.reject_dropped(&timed_out(&limits)),
+            Interrupt::Rejected(rejection) => return self.reject_dropped(&rejection),
+            Interrupt::NoChunk(limit) => return self.reject_in_chunk(&no_chunk(limit)),
             Interrupt::HalfClosed => {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
@@ -353,7 +352,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 
     /// Responds to a request whose next chunk has not arrived. The connection closes, which the rejection does not say.
-    pub(super) fn reject_in_chunk(&mut self, rejection: &Rejection) -> Result<(), End> {
+    fn reject_in_chunk(&mut self, rejection: &Rejection) -> Result<(), End> {
         self.reject(rejection)?;
         self.close_with_frame(&going_away("the rest of the chunk was not read"));
         Err(End::Closed)
@@ -367,17 +366,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }
 
-    /// Responds to a request with an item that the framing cannot carry.
-    #[cold]
-    pub(super) fn unsendable_item(&mut self, error: FrameError) -> Result<(), End> {
-        let text = self.cannot_send("item of the reply", error);
-        self.reject_dropped(&Rejection::new(RejectionKind::Failed, text))
-    }
-
     /// Responds to a request whose function or stream did not end by itself. The connection goes on, unless it has a
     /// session.
-    #[cold]
-    pub(super) fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
+    fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
         self.reject(rejection)?;
         self.close_if_session_poisoned()
     }
@@ -535,23 +526,6 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn cannot_encode(&self, what: &'static str, error: &EncodeError) -> String {
         log_limited!(self.log_limiter, error, what, { %error, }, "a {what} cannot be encoded");
         format!("the {what} cannot be encoded")
-    }
-
-    /// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
-    fn cannot_send(&self, what: &str, error: FrameError) -> String {
-        let limiter = self.log_limiter;
-        let text = format!("the {what} cannot be sent: {}", error.of_reply());
-        if P::Framing::HAS_REJECTION_FRAME {
-            log_limited!(limiter, error, {}, "{text}");
-        } else {
-            log_limited!(
-                limiter,
-                error,
-                {},
-                "{text}; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer"
-            );
-        }
-        text
     }
 
     /// Logs why the connection closes where the framing has no control frames, and the protocol no message for

@@ -1,4 +1,4 @@
-//! Takes requests off the read buffer, decodes them, calls the function and writes its reply, one after the other.
+//! Takes requests off the read buffer, calls the function of each, and writes its reply, one after the other.
 //!
 //! There are two loops, because only the future of a function that may wait needs a place in the task of the
 //! connection: [`process_ready`](SequentialDriver::process_ready) polls it on the stack, and
@@ -8,23 +8,22 @@
 mod notices;
 mod receive;
 mod upgrade;
+mod wait;
 
 use std::{
     future::poll_fn,
     pin::pin,
-    task::{Context as TaskContext, Poll, Waker, ready},
+    task::{Context as TaskContext, Poll, Waker},
 };
 
-use tokio::time::Instant;
-
 use super::{
+    Next, Processing,
     clocks::Stopwatch,
     end::{End, Interrupt},
     io::Io,
-    next::{Next, check_control},
-    outgoing::{EVENT_BATCHES, Outgoing},
-    rejections::{cancelled, no_chunk, too_large},
-    respond::{Processing, Responder},
+    outgoing::Outgoing,
+    rejections::{check_control, too_large},
+    respond::Responder,
 };
 use crate::{
     ConnectionInfo, Rejection,
@@ -32,15 +31,10 @@ use crate::{
     conversation::Conversation,
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing as _, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     response::Upgrade,
-    runtime::wake_after_others,
-    server::{
-        limits::{Deadline, Limit},
-        metrics::Timer,
-        shared::Shared,
-    },
+    server::{metrics::Timer, shared::Shared},
 };
 
 pub(super) use receive::end_chunks;
@@ -60,46 +54,7 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) searched: usize,
 }
 
-/// Why the loop does not send what a function returns.
-enum CallFailure {
-    /// The function was dropped.
-    Interrupted(Interrupt),
-    /// The function was dropped: it waited for a further message of its request, and nothing arrived for this limit
-    /// (`idle_timeout`).
-    NoChunk(Limit),
-    /// The function was dropped, and its request gets this answer: the client no longer wants the streamed reply, or gives
-    /// no credit for it.
-    Rejected(Rejection),
-    /// The framing cannot carry an item of the reply.
-    UnsendableItem(FrameError),
-}
-
-/// What to do after a transfer in both directions.
-enum Transfer {
-    /// Transfer again: there may be more.
-    Again,
-    /// Wait. The function was woken, or something will wake the task.
-    Wait,
-}
-
-impl CallFailure {
-    /// Returns `true` if the connection closes after it.
-    const fn closes(&self) -> bool {
-        match self {
-            Self::Interrupted(interrupt) => !matches!(interrupt, Interrupt::TimedOut),
-            Self::NoChunk(_) => true,
-            Self::Rejected(_) | Self::UnsendableItem(_) => false,
-        }
-    }
-}
-
-impl From<End> for CallFailure {
-    fn from(end: End) -> Self {
-        Self::Interrupted(end.into())
-    }
-}
-
-/// The future of the function that was called, and when, or `None` if the request was rejected.
+/// The future of a function, and when it was called, or `None` if its request was rejected.
 type Called<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
 
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
@@ -127,7 +82,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 Poll::Pending => self.responder_after_request().must_not_wait(),
             };
             timer.record(|| self.io.accounts.unsent.outcome_since(before));
-            if let Err(next) = self.next_after(responded) {
+            if let Err(next) = self.unless_full(responded) {
                 return next;
             }
         }
@@ -175,7 +130,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 }
                 responded => responded.map(drop),
             };
-            if let Err(next) = self.next_after(responded) {
+            if let Err(next) = self.unless_full(responded) {
                 return next;
             }
         }
@@ -188,7 +143,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     fn finish_request<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, CallFailure>,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
@@ -212,28 +167,20 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     fn respond_to_call<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, CallFailure>,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
-            Some(conversation) if called.is_ok() => self.write_last_items(conversation).and(called),
+            Some(conversation) if called.is_ok() => self.write_items(conversation).and(called),
             _ => called,
         };
         match called {
             Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
             Ok(result) => self.respond(result).map(|()| None),
-            Err(failure) => self.respond_to_failure(failure).map(|()| None),
-        }
-    }
-
-    #[cold]
-    fn respond_to_failure(&mut self, failure: CallFailure) -> Result<(), End> {
-        let mut responder = self.responder_after_request();
-        match failure {
-            CallFailure::Interrupted(interrupt) => responder.interrupted(interrupt),
-            CallFailure::NoChunk(limit) => responder.reject_in_chunk(&no_chunk(limit)),
-            CallFailure::Rejected(rejection) => responder.reject_dropped(&rejection),
-            CallFailure::UnsendableItem(error) => responder.unsendable_item(error),
+            Err(interrupt) => {
+                let mut responder = self.responder_after_request();
+                responder.interrupted(interrupt).map(|()| None)
+            }
         }
     }
 
@@ -253,164 +200,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
-    #[inline]
-    fn poll_connection(
-        &mut self,
-        clock: &mut Stopwatch,
-        deadline: &mut Option<Instant>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<CallFailure> {
-        let failure = ready!(if let Some(conversation) = self.info.open_conversation() {
-            let before = *clock;
-            let polled = self.poll_streams(conversation, clock, cx);
-            if before.is_running() && *clock != before {
-                // For the next item or message.
-                *deadline = self.shared.limits.request_deadline();
-            }
-            polled
-        } else {
-            self.poll_wait(clock, Deadline::NEVER, cx)
-                .map(CallFailure::Interrupted)
-        });
-        if failure.closes() {
-            self.io.begin_last_drop();
-        }
-        Poll::Ready(failure)
-    }
-
-    /// Waits for a function, whose clock it starts. A chunk that has begun must be complete by `cut`.
-    #[inline]
-    fn poll_wait(
-        &mut self,
-        clock: &mut Stopwatch,
-        cut: Deadline,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
-        clock.start(self.io.registration.now());
-        let timed_out = clock.deadline(self.io.registration.limits().request_timeout);
-        self.io
-            .poll_while_functions_wait(timed_out, cut, self.ahead, self.write, cx)
-    }
-
-    /// Waits for a function, and meanwhile sends its items and events, and gives it the messages that it waits for.
-    #[cold]
-    fn poll_streams(
-        &mut self,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<CallFailure> {
-        for _ in 0..EVENT_BATCHES {
-            match self.transfer_streams(conversation, clock, cx) {
-                Ok(Transfer::Again) => {}
-                Ok(Transfer::Wait) => return Poll::Pending,
-                Err(failure) => return Poll::Ready(failure),
-            }
-        }
-        // A peer that always has more must not keep other tasks waiting.
-        wake_after_others(cx);
-        Poll::Pending
-    }
-
-    /// Transfers once in both directions.
-    ///
-    /// [`Transfer::Wait`] loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and
-    /// the deadline (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function
-    /// itself, for items and for what it receives.
-    fn transfer_streams(
-        &mut self,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &mut TaskContext<'_>,
-    ) -> Result<Transfer, CallFailure> {
-        let has_more = self.write_messages(conversation, clock, cx)?;
-        // Before the wait, which reads further only if the function has taken what there is.
-        let needs_more = self.give_chunks(conversation, clock);
-        let waited = self.poll_wait_for_chunk(conversation, clock, cx);
-        if self.ahead.has_ended() || self.frames.has_ended() {
-            conversation.close();
-        }
-        if let Poll::Ready(failure) = waited {
-            if self.has_arrived_in_time(&failure, conversation, clock, cx) {
-                return Ok(Transfer::Wait);
-            }
-            return Err(failure);
-        }
-        if self.must_wait_for_credit()
-            && (self.find_enough_credit(conversation, cx)).map_err(CallFailure::Rejected)?
-        {
-            return Ok(Transfer::Wait);
-        }
-        // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
-        let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
-        // What the wait has read.
-        if needs_more && !self.give_chunks(conversation, clock) {
-            // The function is woken. Until it has run, this waits.
-            return Ok(Transfer::Wait);
-        }
-        // After the chunks before the notice are taken.
-        if self.is_cancelled(conversation) {
-            return Err(CallFailure::Rejected(cancelled()));
-        }
-        if has_room || has_more && self.write.is_empty() {
-            Ok(Transfer::Again)
-        } else {
-            Ok(Transfer::Wait)
-        }
-    }
-
-    /// Returns `true` if what the function has waited for is there at the end of its time, although this task runs late.
-    fn has_arrived_in_time(
-        &mut self,
-        failure: &CallFailure,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &TaskContext<'_>,
-    ) -> bool {
-        match failure {
-            CallFailure::Interrupted(Interrupt::CutFrame(_)) => {
-                !self.give_chunks(conversation, clock)
-            }
-            CallFailure::Rejected(_) | CallFailure::Interrupted(Interrupt::TimedOut) => {
-                self.must_wait_for_credit()
-                    && matches!(self.find_enough_credit(conversation, cx), Ok(true))
-            }
-            _ => false,
-        }
-    }
-
-    /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
-    fn write_messages(
-        &mut self,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &TaskContext<'_>,
-    ) -> Result<bool, CallFailure> {
-        // Items stay where they are while the peer does not read.
-        let mut has_more = self.io.is_stalled();
-        if !has_more {
-            let written = self.outgoing().write_items(conversation);
-            if written.map_err(CallFailure::UnsendableItem)? {
-                // `request_timeout` is for each item.
-                clock.stop();
-            }
-        }
-        if let Some(queue) = conversation.pushes() {
-            has_more |= self.outgoing().write_events(queue, Some(cx))?;
-        }
-        Ok(has_more)
-    }
-
-    /// Frames the items that the function has left, before its reply.
-    #[cold]
-    fn write_last_items(&mut self, conversation: &Conversation) -> Result<(), CallFailure> {
-        let written = self.outgoing().write_items(conversation);
-        written.map(drop).map_err(CallFailure::UnsendableItem)
-    }
-
-    /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
-    /// borrow text that its format had to rewrite into `scratch`.
+    /// Takes the next request off the read buffer, decodes it and calls the function. The request may also borrow text
+    /// that its format had to rewrite into `scratch`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn call_next<'f>(
@@ -451,12 +242,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Rejects a request before its function is called. Returns as [`next_after`](Self::next_after).
+    /// Rejects a request before its function is called. Returns as [`unless_full`](Self::unless_full).
     #[cold]
     fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
         let rejection = rejection.of_request::<P::Framing>(frame);
         let responded = self.responder_after_request().reject(&rejection);
-        self.next_after(responded)
+        self.unless_full(responded)
     }
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
@@ -551,7 +342,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
                 let responded = self.responder_after_request().reject(&rejection);
-                self.next_after(responded)
+                self.unless_full(responded)
             }
             kind => match check_control(kind) {
                 Ok(()) => {
@@ -618,9 +409,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Returns what follows a response if it is not the next request.
+    /// Returns what follows a response, unless it is the next request.
     #[inline]
-    fn next_after(&self, responded: Result<(), End>) -> Result<(), Next> {
+    fn unless_full(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;
         if self.write.is_full() {
             return Err(Next::Flush);

@@ -1,13 +1,9 @@
 //! Answers requests, each when it is its turn.
 
 use super::{
-    super::{
-        end::End,
-        rejections::TLS_BESIDE_OTHERS,
-        respond::{Processing, Responder},
-    },
+    super::{Processing, end::End, rejections::TLS_BESIDE_OTHERS, respond::Responder},
     ConcurrentDriver, Phase, Unreadable,
-    execute::{Outcome, Reply},
+    execute::{Outcome, Reply, closes, failed},
     slots::SlotIndex,
     streams::is_large,
 };
@@ -72,13 +68,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             return Ok(());
         };
         match outcome {
-            Outcome::Reply(reply) if is_large::<P>(&reply) => {
+            Ok(reply) if is_large::<P>(&reply) => {
                 self.write_part(slot, reply);
                 return Ok(());
             }
             _ => self.slots.release(slot),
         }
-        if outcome.closes() && self.has_unanswered() {
+        if closes(&outcome) && self.has_unanswered() {
             self.respond_beside_others(outcome)
         } else {
             self.respond(outcome)
@@ -90,15 +86,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     #[cold]
     fn respond_beside_others(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
-            Outcome::Reply(reply) if reply.encoded.after == After::StartTls => {
-                self.respond(Outcome::failed(TLS_BESIDE_OTHERS))?;
+            Ok(reply) if reply.encoded.after == After::StartTls => {
+                self.respond(failed(TLS_BESIDE_OTHERS))?;
             }
-            Outcome::Reply(mut reply) if !self.outbox.is_ordered || !is_silent(&reply) => {
+            Ok(mut reply) if !self.outbox.is_ordered || !is_silent(&reply) => {
                 reply.encoded.after = After::Continue;
                 self.reply(reply)?;
             }
-            Outcome::Rejected(rejection) => {
-                self.respond(Outcome::failed(rejection.text()))?;
+            Err(rejection) => {
+                self.respond(failed(rejection.text()))?;
             }
             // Nothing can follow what has no answer.
             other => return self.respond(other),
@@ -133,9 +129,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     fn respond(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
-            Outcome::Reply(reply) => self.reply(reply),
-            Outcome::Rejected(rejection) => self.responder().reject(&rejection),
-            Outcome::Unsendable(error) => self.responder().unsendable_item(error),
+            Ok(reply) => self.reply(reply),
+            Err(rejection) => self.responder().reject(&rejection),
         }
     }
 

@@ -9,9 +9,7 @@ use std::{
 
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{
-        Arrival, Exception, MemoryBudget, MessageBytes, OverBudget, OwnedMessage, Reservation,
-    },
+    buffer::{Arrival, Exception, MemoryBudget, MessageBytes, OwnedMessage, Reservation},
     format::{After, Decode as _, Encode as _, EncodeError, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     panics::panic_text,
@@ -29,13 +27,8 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) _in_flight: Option<AddressRequest>,
 }
 
-/// What becomes of a request.
-pub(super) enum Outcome {
-    Reply(Reply),
-    Rejected(Rejection),
-    /// The framing cannot carry an item of the reply.
-    Unsendable(FrameError),
-}
+/// What becomes of a request: a reply, or why it is rejected.
+pub(super) type Outcome = Result<Reply, Rejection>;
 
 /// A reply without its frame.
 pub(super) struct Reply {
@@ -47,51 +40,42 @@ pub(super) struct Reply {
     reserved: Option<Reservation>,
 }
 
-impl Outcome {
+impl Reply {
     /// Reserves the memory of a large reply. Without it, the request has failed.
-    pub(super) fn reserve(self, budget: &MemoryBudget) -> Self {
-        let Self::Reply(mut reply) = self else {
-            return self;
-        };
-        match budget.reserve_large(reply.bytes.capacity()) {
-            Ok(reserved) => {
-                reply.reserved = reserved;
-                Self::Reply(reply)
-            }
-            Err(OverBudget) => {
-                // What comes after the reply stays.
-                let text = "the memory for large replies is in use (`memory_budget`)";
-                reply.encoded.outcome = EncodeOutcome::Unsendable(FrameError::unsendable(text));
-                reply.bytes = MessageBytes::for_len(0);
-                Self::Reply(reply)
-            }
+    pub(super) fn reserve(&mut self, budget: &MemoryBudget) {
+        if let Ok(reserved) = budget.reserve_large(self.bytes.capacity()) {
+            self.reserved = reserved;
+            return;
         }
+        // What comes after the reply stays.
+        let text = "the memory for large replies is in use (`memory_budget`)";
+        self.encoded.outcome = EncodeOutcome::Unsendable(FrameError::unsendable(text));
+        self.bytes = MessageBytes::for_len(0);
     }
+}
 
-    /// Returns what has become of the call with this outcome.
-    fn of_call(&self) -> CallOutcome {
-        match self {
-            Self::Reply(reply) => match reply.encoded.outcome {
-                EncodeOutcome::Unencodable(_) | EncodeOutcome::Unsendable(_) => CallOutcome::Failed,
-                _ => CallOutcome::Served,
-            },
-            Self::Rejected(rejection) => CallOutcome::of_rejection(rejection.kind()),
-            Self::Unsendable(_) => CallOutcome::Failed,
-        }
+/// Returns what has become of the call with this outcome.
+fn call_outcome(outcome: &Outcome) -> CallOutcome {
+    match outcome {
+        Ok(reply) => match reply.encoded.outcome {
+            EncodeOutcome::Unencodable(_) | EncodeOutcome::Unsendable(_) => CallOutcome::Failed,
+            _ => CallOutcome::Served,
+        },
+        Err(rejection) => CallOutcome::of_rejection(rejection.kind()),
     }
+}
 
-    pub(super) fn failed(text: &str) -> Self {
-        Self::Rejected(Rejection::new(RejectionKind::Failed, text))
+/// Returns `true` if the connection closes after this.
+pub(super) fn closes(outcome: &Outcome) -> bool {
+    match outcome {
+        Ok(reply) => reply.encoded.after != After::Continue,
+        Err(rejection) => rejection.kind().is_final(),
     }
+}
 
-    /// Returns `true` if the connection closes after it.
-    pub(super) fn closes(&self) -> bool {
-        match self {
-            Self::Reply(reply) => reply.encoded.after != After::Continue,
-            Self::Rejected(rejection) => rejection.kind().is_final(),
-            Self::Unsendable(_) => false,
-        }
-    }
+/// Returns the outcome of a request that has failed.
+pub(super) fn failed(text: &str) -> Outcome {
+    Err(Rejection::new(RejectionKind::Failed, text))
 }
 
 /// Decodes a request and calls its function. The future owns what the request borrows.
@@ -109,7 +93,7 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
         Ok(decoded) => decoded,
         Err(error) => {
             let rejection = Rejection::bad_request(error.to_string());
-            return Outcome::Rejected(rejection.of_request::<P::Framing>(message.bytes()));
+            return Err(rejection.of_request::<P::Framing>(message.bytes()));
         }
     };
     let timer = Timer::start(&shared.metrics, arrival, P::operation(&decoded));
@@ -122,16 +106,13 @@ pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Requ
         result.map(|result| encode::<P>(result, limit))
     })
     .await;
-    timer.record(|| outcome.of_call());
+    timer.record(|| call_outcome(&outcome));
     outcome
 }
 
 /// Encodes the reply of a function.
 fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usize) -> Outcome {
-    let reply = match result {
-        Ok(reply) => reply,
-        Err(rejection) => return Outcome::Rejected(rejection),
-    };
+    let reply = result?;
     let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
     let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
@@ -145,7 +126,7 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
     });
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
     let encoded = Exception { outcome, after };
-    Outcome::Reply(Reply {
+    Ok(Reply {
         bytes,
         sent: 0,
         encoded,

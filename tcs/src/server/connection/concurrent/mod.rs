@@ -23,11 +23,11 @@ use tokio::{task::yield_now, time::Instant};
 
 use self::{
     backlog::Backlog,
-    execute::{Outcome, Request, execute},
+    execute::{Outcome, Request, closes, execute},
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
-use super::{Connection, end::End, io::Io, next::Next, rejections::function_panicked};
+use super::{Connection, Next, end::End, io::Io, rejections::function_panicked};
 use crate::{
     ConnectionInfo, Rejection,
     buffer::Buffers,
@@ -208,9 +208,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             self.outbox.add_stream(slot);
         }
         match polled {
-            Some(Ok(outcome)) => {
-                // Now, because the reply may wait long for its turn.
-                let outcome = outcome.reserve(self.io.registration.memory());
+            Some(Ok(mut outcome)) => {
+                if let Ok(reply) = &mut outcome {
+                    // Now, because the reply may wait long for its turn.
+                    reply.reserve(self.io.registration.memory());
+                }
                 self.finish(slot, outcome);
             }
             Some(Err(payload)) => self.fail(slot, payload),
@@ -224,7 +226,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let log_limiter = self.io.registration.log_limiter();
         let rejection = function_panicked(log_limiter, payload);
         self.drop_items(slot);
-        self.finish(slot, Outcome::Rejected(rejection));
+        self.finish(slot, Err(rejection));
     }
 
     /// Drops the function in a slot, and its items. `outcome` answers its request, even if a reply was about to be sent.
@@ -264,7 +266,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Records what becomes of a request.
     fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
-        if outcome.closes() {
+        if closes(&outcome) {
             // The peer is told that requests after it were not executed, so no further function may be called.
             self.phase = self.phase.max(Phase::Closing);
         }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, mem::take};
 
 use super::{
-    execute::Outcome,
+    execute::{Outcome, closes},
     request::ActiveRequest,
     slots::{SlotIndex, Slots},
 };
@@ -86,7 +86,7 @@ impl Outbox {
             return self.answers.front().and_then(outcome).map(|_| 0);
         }
         // What closes the connection waits for all others: its final frame says that they were not executed.
-        let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|next| !next.closes());
+        let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|next| !closes(next));
         let all_close = self.answers.len() == slots.in_use();
         let is_last = |slot: &SlotIndex| all_close && outcome(slot).is_some();
         let next = self.answers.iter().position(is_next);
@@ -174,7 +174,7 @@ mod tests {
 
     impl Request {
         fn outcome(self) -> Option<Outcome> {
-            let rejected = |kind| Outcome::Rejected(Rejection::new(kind, ""));
+            let rejected = |kind| Err(Rejection::new(kind, ""));
             Some(match self {
                 Running => return None,
                 Done | WithItem => rejected(RejectionKind::Error),

@@ -16,7 +16,7 @@ use crate::{
     ConnectionInfo,
     deadline::with_inherited,
     panics::{Payload, lock, poll_caught, wake_all},
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
 };
 
 /// The index of a slot.
@@ -28,7 +28,7 @@ pub(super) struct Slots<F: Future> {
     all: Vec<Slot<F>>,
     free: Vec<SlotIndex>,
     running: usize,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<Mutex<Woken>>,
     /// The slots that were woken and are to be polled.
     woken: VecDeque<SlotIndex>,
 }
@@ -44,10 +44,7 @@ struct Slot<F: Future> {
     waker: Waker,
 }
 
-/// The slots that were woken, and the task that polls them.
-#[derive(Default)]
-struct Wakeups(Mutex<Woken>);
-
+/// The slots that were woken, and the task that polls them. No foreign code runs under its lock.
 #[derive(Default)]
 struct Woken {
     slots: VecDeque<SlotIndex>,
@@ -59,14 +56,7 @@ struct Woken {
 
 struct SlotWaker {
     index: SlotIndex,
-    wakeups: Arc<Wakeups>,
-}
-
-impl Wakeups {
-    /// Ignores poisoning, because no foreign code runs under the lock.
-    fn lock(&self) -> MutexGuard<'_, Woken> {
-        lock(&self.0)
-    }
+    wakeups: Arc<Mutex<Woken>>,
 }
 
 impl Wake for SlotWaker {
@@ -75,7 +65,7 @@ impl Wake for SlotWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut woken = self.wakeups.lock();
+        let mut woken = lock(&self.wakeups);
         let is_woken = woken.flags.get_mut(self.index.0);
         if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
             woken.slots.push_back(self.index);
@@ -128,7 +118,7 @@ impl<F: Future> Slots<F> {
         }
         let index = SlotIndex(self.all.len());
         let wakeups = Arc::clone(&self.wakeups);
-        wakeups.lock().flags.push(false);
+        lock(&wakeups).flags.push(false);
         self.all.push(Slot {
             outcome: None,
             future: Box::pin(None),
@@ -223,7 +213,7 @@ impl<F: Future> Slots<F> {
         if !self.woken.is_empty() {
             return;
         }
-        let mut wakeups = self.wakeups.lock();
+        let mut wakeups = lock(&self.wakeups);
         swap(&mut wakeups.slots, &mut self.woken);
         for slot in &self.woken {
             if let Some(is_woken) = wakeups.flags.get_mut(slot.0) {
@@ -246,7 +236,7 @@ impl<F: Future> Slots<F> {
     /// been polled.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
         let task = cx.waker().clone();
-        let mut woken = self.wakeups.lock();
+        let mut woken = lock(&self.wakeups);
         let before = woken.task.replace(task);
         let is_first = woken.slots.is_empty();
         // Wakers are foreign code, and so are their clones and drops.
@@ -259,7 +249,7 @@ impl<F: Future> Slots<F> {
 impl<F: Future> Drop for Slots<F> {
     /// Functions may have left wakers somewhere, which must not keep the memory of the task.
     fn drop(&mut self) {
-        let task = self.wakeups.lock().task.take();
+        let task = lock(&self.wakeups).task.take();
         drop(task);
     }
 }
@@ -317,13 +307,13 @@ mod tests {
 
     #[test]
     fn waker_of_the_task_is_dropped_without_the_lock() {
-        struct Task(Arc<Wakeups>);
+        struct Task(Arc<Mutex<Woken>>);
         impl Wake for Task {
             fn wake(self: Arc<Self>) {}
         }
         impl Drop for Task {
             fn drop(&mut self) {
-                assert!(self.0.0.try_lock().is_ok(), "the lock is held");
+                assert!(self.0.try_lock().is_ok(), "the lock is held");
             }
         }
         let mut slots = Slots::<Pending<()>>::new();

@@ -3,7 +3,10 @@
 use std::mem::take;
 
 use super::{
-    super::{next::Next, rejections::no_more_credit},
+    super::{
+        Next,
+        rejections::{ITEM, no_more_credit, unsendable},
+    },
     ConcurrentDriver,
     execute::{Outcome, Reply},
     slots::SlotIndex,
@@ -51,7 +54,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
         // Its stream cannot go on with a gap.
         if let Some(error) = error {
-            self.stop(slot, Outcome::Unsendable(error));
+            let log_limiter = self.io.registration.log_limiter();
+            let rejection = unsendable::<P::Framing>(log_limiter, ITEM, error);
+            self.stop(slot, Err(rejection));
         }
         true
     }
@@ -73,7 +78,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             }
         }
         for slot in without {
-            self.stop(slot, Outcome::Rejected(no_more_credit()));
+            self.stop(slot, Err(no_more_credit()));
         }
     }
 
@@ -86,7 +91,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let (_, error) = self.outgoing().write_announced(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
-        self.slots.set_outcome(slot, Outcome::Reply(reply));
+        self.slots.set_outcome(slot, Ok(reply));
         self.outbox.put_back(slot);
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use super::{
     super::{
+        Next,
         clocks::CONTENDED,
         end::End,
-        next::{Next, check_control},
         rejections::{
-            MEMORY_IN_USE, cancelled, function_panicked, going_away, late_frame, too_large,
+            MEMORY_IN_USE, cancelled, check_control, function_panicked, going_away, late_frame,
+            too_large,
         },
     },
     ConcurrentDriver, Phase, Unreadable,
     backlog::QueuedRequest,
-    execute::{Outcome, Request},
+    execute::{Outcome, Request, closes},
     request::ClientDeadline,
     slots::SlotIndex,
 };
@@ -173,7 +174,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn start(&mut self, queued: QueuedRequest) {
         let slot = self.open_slot(queued.id);
         if let Err(rejection) = self.try_start(slot, queued) {
-            self.finish(slot, Outcome::Rejected(rejection));
+            self.finish(slot, Err(rejection));
         }
     }
 
@@ -243,7 +244,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     #[cold]
     fn reject(&mut self, id: u32, rejection: Rejection) {
         let slot = self.open_slot(id);
-        self.finish(slot, Outcome::Rejected(rejection));
+        self.finish(slot, Err(rejection));
     }
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
@@ -325,8 +326,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Drops a request that the client has cancelled. It is still answered once, because the client uses its id only then
     /// again.
     fn cancel(&mut self, slot: SlotIndex) {
-        if !self.slots.outcome(slot).is_some_and(Outcome::closes) {
-            self.stop(slot, Outcome::Rejected(cancelled()));
+        if !self.slots.outcome(slot).is_some_and(closes) {
+            self.stop(slot, Err(cancelled()));
         }
     }
 

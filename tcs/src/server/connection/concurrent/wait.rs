@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 
 use super::{
     super::{
+        Next,
         end::{End, Interrupt},
-        next::Next,
         outgoing::Outgoing,
         rejections::{client_timed_out, half_closed, no_credit, timed_out},
     },
@@ -110,6 +110,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.buffers.ahead = ReadAhead::default();
             }
             Interrupt::Ended(end) => return Err(end),
+            // Of a function in sequence.
+            Interrupt::Rejected(_) | Interrupt::NoChunk(_) => {}
         }
         Ok(())
     }
@@ -174,7 +176,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.next_deadline = self.next_deadline.min(next);
                 continue;
             };
-            self.stop(slot, Outcome::Rejected(rejection));
+            self.stop(slot, Err(rejection));
         }
     }
 }

@@ -6,8 +6,7 @@ use std::{cmp::max, task::Context};
 use super::{
     super::{
         clocks::{Stopwatch, credit_limit},
-        next::check_control,
-        rejections::{credit_out_of_reach, no_more_credit},
+        rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,

@@ -1,13 +1,10 @@
 //! Gives a function that waits the further messages of its request.
 
-use std::{
-    cmp::min,
-    task::{Context, Poll},
-};
+use std::cmp::min;
 
 use super::{
-    super::{clocks::Stopwatch, end::Interrupt, next::check_control, rejections::no_credit},
-    CallFailure, SequentialDriver,
+    super::{clocks::Stopwatch, rejections::check_control},
+    SequentialDriver,
     notices::CANCEL,
 };
 use crate::{
@@ -18,7 +15,7 @@ use crate::{
         ReadState, Side,
     },
     protocol::ServerProtocol,
-    server::{limits::Deadline, shared::Shared},
+    server::shared::Shared,
 };
 
 /// How many bytes a function gets at once, apart from a single message that is longer.
@@ -70,41 +67,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             clock.stop();
         }
         !is_given
-    }
-
-    /// Waits for a function, which may wait for a further message of its request, or for credit for its items.
-    #[cold]
-    pub(super) fn poll_wait_for_chunk(
-        &mut self,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &mut Context<'_>,
-    ) -> Poll<CallFailure> {
-        let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
-        let cut = if is_silent {
-            self.io.start_frame(self.io.idle_limit)
-        } else if self.ahead.demand().is_some() {
-            self.io.part_deadline(self.ahead.len())
-        } else {
-            Deadline::NEVER
-        };
-        let credit_deadline = self.credit_deadline(conversation, clock);
-        match self.poll_wait(clock, cut.min(credit_deadline), cx) {
-            Poll::Ready(Interrupt::CutFrame(_))
-                if self.io.registration.has_passed(credit_deadline) =>
-            {
-                Poll::Ready(CallFailure::Rejected(no_credit(&self.shared.limits)))
-            }
-            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
-                Poll::Ready(CallFailure::NoChunk(limit))
-            }
-            // The message has begun in time, and has a time of its own.
-            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            waited => waited.map(CallFailure::Interrupted),
-        }
     }
 
     /// Takes what the function waits for off the bytes that were read ahead, or finds the end.

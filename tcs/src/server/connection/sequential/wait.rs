@@ -1,0 +1,205 @@
+//! Waits for a function. Meanwhile, sends its items and events, and gives it the messages that it waits for.
+
+use std::task::{Context as TaskContext, Poll, ready};
+
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        clocks::Stopwatch,
+        end::Interrupt,
+        outgoing::EVENT_BATCHES,
+        rejections::{ITEM, cancelled, no_credit, unsendable},
+    },
+    SequentialDriver,
+};
+use crate::{
+    conversation::Conversation, protocol::ServerProtocol, runtime::wake_after_others,
+    server::limits::Deadline,
+};
+
+impl<P: ServerProtocol> SequentialDriver<'_, P> {
+    /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
+    #[inline]
+    pub(super) fn poll_connection(
+        &mut self,
+        clock: &mut Stopwatch,
+        deadline: &mut Option<Instant>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Interrupt> {
+        let interrupt = ready!(if let Some(conversation) = self.info.open_conversation() {
+            let before = *clock;
+            let polled = self.poll_streams(conversation, clock, cx);
+            if before.is_running() && *clock != before {
+                // For the next item or message.
+                *deadline = self.shared.limits.request_deadline();
+            }
+            polled
+        } else {
+            self.poll_wait(clock, Deadline::NEVER, cx)
+        });
+        if interrupt.closes() {
+            self.io.begin_last_drop();
+        }
+        Poll::Ready(interrupt)
+    }
+
+    /// Waits for a function, whose clock it starts. A chunk that has begun must be complete by `cut`.
+    #[inline]
+    fn poll_wait(
+        &mut self,
+        clock: &mut Stopwatch,
+        cut: Deadline,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Interrupt> {
+        clock.start(self.io.registration.now());
+        let timed_out = clock.deadline(self.io.registration.limits().request_timeout);
+        self.io
+            .poll_while_functions_wait(timed_out, cut, self.ahead, self.write, cx)
+    }
+
+    /// Waits for a function, and meanwhile sends its items and events, and gives it the messages that it waits for.
+    #[cold]
+    fn poll_streams(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Interrupt> {
+        for _ in 0..EVENT_BATCHES {
+            match self.transfer_streams(conversation, clock, cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(interrupt) => return Poll::Ready(interrupt),
+            }
+        }
+        // A peer that always has more must not keep other tasks waiting.
+        wake_after_others(cx);
+        Poll::Pending
+    }
+
+    /// Transfers once in both directions. Returns `true` if there may be more.
+    ///
+    /// `false` loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
+    /// (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
+    /// and for what it receives.
+    fn transfer_streams(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<bool, Interrupt> {
+        let has_more = self.write_messages(conversation, clock, cx)?;
+        // Before the wait, which reads further only if the function has taken what there is.
+        let needs_more = self.give_chunks(conversation, clock);
+        let waited = self.poll_wait_for_peer(conversation, clock, cx);
+        if self.ahead.has_ended() || self.frames.has_ended() {
+            conversation.close();
+        }
+        if let Poll::Ready(interrupt) = waited {
+            if self.has_arrived_in_time(&interrupt, conversation, clock, cx) {
+                return Ok(false);
+            }
+            return Err(interrupt);
+        }
+        if self.must_wait_for_credit()
+            && (self.find_enough_credit(conversation, cx)).map_err(Interrupt::Rejected)?
+        {
+            return Ok(false);
+        }
+        // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
+        let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
+        // What the wait has read.
+        if needs_more && !self.give_chunks(conversation, clock) {
+            // The function is woken. Until it has run, this waits.
+            return Ok(false);
+        }
+        // After the chunks before the notice are taken.
+        if self.is_cancelled(conversation) {
+            return Err(Interrupt::Rejected(cancelled()));
+        }
+        Ok(has_room || has_more && self.write.is_empty())
+    }
+
+    /// Returns `true` if what the function has waited for is there at the end of its time, although this task runs late.
+    fn has_arrived_in_time(
+        &mut self,
+        interrupt: &Interrupt,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &TaskContext<'_>,
+    ) -> bool {
+        match interrupt {
+            Interrupt::CutFrame(_) => !self.give_chunks(conversation, clock),
+            Interrupt::Rejected(_) | Interrupt::TimedOut => {
+                self.must_wait_for_credit()
+                    && matches!(self.find_enough_credit(conversation, cx), Ok(true))
+            }
+            _ => false,
+        }
+    }
+
+    /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
+    fn write_messages(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &TaskContext<'_>,
+    ) -> Result<bool, Interrupt> {
+        // Items stay where they are while the peer does not read.
+        let mut has_more = self.io.is_stalled();
+        if !has_more && self.write_items(conversation)? {
+            // `request_timeout` is for each item.
+            clock.stop();
+        }
+        if let Some(queue) = conversation.pushes() {
+            has_more |= self.outgoing().write_events(queue, Some(cx))?;
+        }
+        Ok(has_more)
+    }
+
+    /// Frames the items that the function has left. Returns `true` if there were some.
+    #[cold]
+    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
+        let written = self.outgoing().write_items(conversation);
+        written.map_err(|error| {
+            let log_limiter = self.io.registration.log_limiter();
+            Interrupt::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))
+        })
+    }
+
+    /// Waits for a function, which may wait for a further message of its request, or for credit for its items.
+    #[cold]
+    fn poll_wait_for_peer(
+        &mut self,
+        conversation: &Conversation,
+        clock: &mut Stopwatch,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Interrupt> {
+        let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
+        let cut = if is_silent {
+            self.io.start_frame(self.io.idle_limit)
+        } else if self.ahead.demand().is_some() {
+            self.io.part_deadline(self.ahead.len())
+        } else {
+            Deadline::NEVER
+        };
+        let credit_deadline = self.credit_deadline(conversation, clock);
+        match self.poll_wait(clock, cut.min(credit_deadline), cx) {
+            Poll::Ready(Interrupt::CutFrame(_))
+                if self.io.registration.has_passed(credit_deadline) =>
+            {
+                Poll::Ready(Interrupt::Rejected(no_credit(&self.shared.limits)))
+            }
+            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
+                Poll::Ready(Interrupt::NoChunk(limit))
+            }
+            // The message has begun in time, and has a time of its own.
+            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            waited => waited,
+        }
+    }
+}
