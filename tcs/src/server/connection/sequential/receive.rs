@@ -15,7 +15,7 @@ use crate::{
     conversation::{ChunkCursor, ChunksEnd, Conversation, Demand},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
-        ReadState, Side,
+        ReadState, Side, has_notices,
     },
     protocol::ServerProtocol,
     server::{limits::Deadline, shared::Shared},
@@ -130,7 +130,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             Demand::Messages => {
                 let limit = self.shared.limits.max_frame_len;
                 let is_announced = &mut cursor.is_announced;
-                let can_be_cancelled = Self::CAN_BE_CANCELLED;
+                let can_be_cancelled = Self::can_be_cancelled();
                 let (consumed, end) = parse_chunks(
                     self.framing,
                     self.ahead,
@@ -175,7 +175,7 @@ fn parse_chunks<F: Framing>(
         let text = "this framing makes values, which are not received one by one";
         return (0, Some(ChunksEnd::Failed(text.to_owned())));
     }
-    let has_notices = F::has_notices(Side::Client);
+    let are_announced = F::has_notices(Side::Client);
     let mut consumed = 0;
     let mut messages = 0;
     let end = loop {
@@ -201,7 +201,7 @@ fn parse_chunks<F: Framing>(
                 messages += 1;
             }
             // The next request.
-            FrameKind::Message | FrameKind::Oversized if has_notices => {
+            FrameKind::Message | FrameKind::Oversized if are_announced => {
                 break Some(ChunksEnd::Complete);
             }
             FrameKind::Message => {
@@ -223,7 +223,7 @@ fn parse_chunks<F: Framing>(
             FrameKind::Control(..0x80) => break Some(ChunksEnd::Complete),
             // It stays there, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
-            FrameKind::Control(kind) => *is_announced |= kind == Announcement::Chunks.code(),
+            FrameKind::Control(kind) => *is_announced |= kind == Announcement::Chunks as u8,
             FrameKind::Skip => {}
         }
         consumed += parsed.consumed();
@@ -257,7 +257,7 @@ fn restart_framing<P: ServerProtocol>(
     framing: &mut ConnectionFraming<P::Framing>,
     shared: &Shared<P>,
 ) {
-    if P::Framing::HAS_INDEPENDENT_FRAMES && !P::Framing::PARSE_IS_IDEMPOTENT {
+    if P::Framing::HAS_INDEPENDENT_FRAMES && !has_notices::<P::Framing>() {
         *framing.get_mut() = shared.protocol.framing();
     }
 }
