@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use serde_json::Value;
 use tcs::{
     RejectionKind,
-    framing::{Announcement, Exchanges, RequestNotice, Side},
+    framing::{Announcement, Exchanges, Notice, Side},
     transport::Stream,
 };
 use tokio::time::{Instant, timeout};
@@ -215,7 +215,7 @@ impl Session<'_> {
             let limit = u32::try_from(self.args.timeout.as_millis()).unwrap_or(u32::MAX);
             self.wire.queue_with(|framing, out| {
                 framing.set_id(number);
-                framing.notice(RequestNotice::Deadline(limit), out)
+                framing.notice(Notice::Deadline(limit), out)
             });
         }
         self.wire.queue(request, number)?;
@@ -273,8 +273,8 @@ impl Session<'_> {
         }
         let received = self.uncredited.entry(id).or_default();
         *received += length;
-        if *received >= RequestNotice::INITIAL_CREDIT as usize / 2 {
-            let credit = RequestNotice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
+        if *received >= Notice::INITIAL_CREDIT as usize / 2 {
+            let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
             self.wire.queue_with(|framing, out| {
                 framing.set_id(id);

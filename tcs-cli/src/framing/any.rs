@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 use tcs::{
     Rejection,
     framing::{
-        self, Announcement, Exchanges, FrameError, Framing, Input, ParsedFrame, RequestNotice, Side,
+        self, Announcement, Exchanges, FrameError, Framing, Input, Notice, ParsedFrame, Side,
     },
 };
 
@@ -27,10 +27,7 @@ pub(super) trait DynFraming: Send {
     fn reject(&mut self, _out: &mut Vec<u8>, _rejection: &Rejection) -> bool {
         false
     }
-    fn announce(&mut self, _out: &mut Vec<u8>, _what: Announcement, _count: u32) -> bool {
-        false
-    }
-    fn notice(&mut self, _out: &mut Vec<u8>, _notice: RequestNotice) -> bool {
+    fn notice(&mut self, _out: &mut Vec<u8>, _notice: Notice) -> bool {
         false
     }
     fn id(&self) -> u32 {
@@ -61,10 +58,7 @@ impl<F: Framing> DynFraming for F {
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         Framing::reject(self, out, rejection)
     }
-    fn announce(&mut self, out: &mut Vec<u8>, what: Announcement, count: u32) -> bool {
-        Framing::announce(self, out, what, count)
-    }
-    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
         Framing::notice(self, out, notice)
     }
     fn id(&self) -> u32 {
@@ -207,13 +201,8 @@ impl AnyFraming {
         self.writer().reject(out, rejection)
     }
 
-    /// Appends the notice that the next `count` messages are announced. Returns `false` if the framing has none.
-    pub(crate) fn announce(&mut self, what: Announcement, count: u32, out: &mut Vec<u8>) -> bool {
-        self.writer().announce(out, what, count)
-    }
-
-    /// Appends a notice of a client. Returns `false` if the framing has none.
-    pub(crate) fn notice(&mut self, notice: RequestNotice, out: &mut Vec<u8>) -> bool {
+    /// Appends a notice. Returns `false` if the framing has none.
+    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Vec<u8>) -> bool {
         self.writer().notice(out, notice)
     }
 

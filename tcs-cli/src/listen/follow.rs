@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use tcs::{
     Rejection,
-    framing::Announcement,
+    framing::{Announcement, Notice},
     transport::{Stream, Tls},
 };
 use tokio::time::{sleep, timeout};
@@ -170,7 +170,7 @@ impl Follower<'_> {
         let announce = |wire: &mut Wire<Stream>, what, id| {
             wire.queue_with(|framing, out| {
                 framing.set_id(id);
-                framing.announce(what, 1, out)
+                framing.notice(Notice::Announce(what, 1), out)
             })
         };
         match step {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     format::{After, EncodeError, EncodeOutcome, Writer, WriterState},
-    framing::{FrameError, Framing},
+    framing::{FrameError, Framing, Notice},
 };
 
 /// Flush once this many bytes are buffered.
@@ -150,9 +150,9 @@ impl WriteBuffer {
         self.after
     }
 
-    /// Appends a frame that the peer skips, if the framing has one.
-    pub(crate) fn ping<F: Framing>(&mut self, framing: &mut F) {
-        self.append(|out| framing.ping(out));
+    /// Appends a notice. Returns `false` if the framing has none.
+    pub(crate) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) -> bool {
+        self.append(|out| framing.notice(out, notice))
     }
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer, and the connection

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    framing::{ConnectionFraming, Framing, RequestNotice},
+    framing::{ConnectionFraming, Framing, Notice},
     limit::assert_parameters,
     runtime::poll_once,
     transport::Stream,
@@ -235,8 +235,7 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<CallDeadline>,
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
-        self.wire
-            .notice(self.framing.get_mut(), RequestNotice::ChunksEnd);
+        self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
         self.chunks = Chunks::None;
         self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;

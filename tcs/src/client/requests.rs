@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{Exception, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{Announcement, Framing, Input, ReadState, RequestNotice, Side},
+    framing::{Framing, Input, Notice, ReadState, Side},
     transport::Stream,
 };
 
@@ -72,25 +72,9 @@ impl RequestQueue {
         }
     }
 
-    /// Adds a frame that the server skips, if the framing has one.
-    pub(super) fn ping<F: Framing>(&mut self, framing: &mut F) {
-        self.buffer.ping(framing);
-    }
-
-    /// Adds a notice about a request, if the framing has one.
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
-        self.buffer.append(|out| framing.notice(out, notice));
-    }
-
-    /// Adds a notice that the next `count` messages are no requests. Returns `false` if the framing has none.
-    pub(super) fn announce<F: Framing>(
-        &mut self,
-        framing: &mut F,
-        announcement: Announcement,
-        count: u32,
-    ) -> bool {
-        let announce = |out: &mut Vec<u8>| framing.announce(out, announcement, count);
-        self.buffer.append(announce)
+    /// Adds a notice. Returns `false` if the framing has none.
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) -> bool {
+        self.buffer.notice(framing, notice)
     }
 
     /// Adds a notice before the last request, which begins at `offset`. Returns where it begins now.
@@ -99,7 +83,7 @@ impl RequestQueue {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: RequestNotice,
+        notice: Notice,
     ) -> u64 {
         let end = self.end_offset();
         let length = usize::try_from(end - offset).unwrap_or(usize::MAX);

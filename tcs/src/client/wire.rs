@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     Result,
-    framing::{Announcement, ConnectionFraming, Framing, RequestNotice},
+    framing::{Announcement, ConnectionFraming, Framing, Notice},
     runtime::wake_after_others,
     transport::{Stream, explain_if_tls},
 };
@@ -145,14 +145,14 @@ impl Wire {
 
     /// Queues a notice about a request, if the framing has one.
     #[cold]
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: RequestNotice) {
+    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
         self.requests.notice(framing, notice);
     }
 
     /// Queues a notice that `count` more chunks of the last request follow. Returns `false` if the framing has none.
     pub(super) fn announce_chunks<F: Framing>(&mut self, framing: &mut F, count: u32) -> bool {
-        let announcement = Announcement::Chunks;
-        self.requests.announce(framing, announcement, count)
+        let notice = Notice::Announce(Announcement::Chunks, count);
+        self.requests.notice(framing, notice)
     }
 
     /// Queues a chunk of the last request, with a notice, whole or not at all.
@@ -175,7 +175,7 @@ impl Wire {
         &mut self,
         offset: u64,
         framing: &mut F,
-        notice: RequestNotice,
+        notice: Notice,
     ) -> u64 {
         self.requests.notice_before(offset, framing, notice)
     }

@@ -2,7 +2,7 @@
 
 use super::staged_items::FULL;
 use crate::{
-    framing::RequestNotice,
+    framing::Notice,
     sync::atomic::{AtomicI64, Ordering::Relaxed},
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Credit {
 
 impl Default for Credit {
     fn default() -> Self {
-        let initial = i64::from(RequestNotice::INITIAL_CREDIT);
+        let initial = i64::from(Notice::INITIAL_CREDIT);
         Self {
             left: AtomicI64::new(initial),
             after_items: AtomicI64::new(initial),
@@ -55,8 +55,7 @@ impl Credit {
 
     /// Begins the next request.
     pub(super) fn restart(&self) {
-        self.left
-            .store(RequestNotice::INITIAL_CREDIT.into(), Relaxed);
+        self.left.store(Notice::INITIAL_CREDIT.into(), Relaxed);
     }
 }
 
@@ -67,7 +66,7 @@ mod tests {
     #[test]
     fn function_waits_while_its_credit_is_less_than_it_can_stage() {
         let credit = Credit::default();
-        let initial = usize::try_from(RequestNotice::INITIAL_CREDIT).expect("64 bits");
+        let initial = usize::try_from(Notice::INITIAL_CREDIT).expect("64 bits");
         credit.spend(initial - FULL);
         assert!(!credit.is_short());
         credit.spend(1);

@@ -4,7 +4,8 @@ use std::{fmt, marker::PhantomData};
 
 use super::{
     Detection, FrameError, Framing, Input, Lines, ParsedFrame, ReadState, Side,
-    parse::skip_or_reject, write::make_room,
+    parse::{skip_due, skip_or_reject},
+    write::make_room,
 };
 
 /// Lines, some of which announce a block of bytes: for memcached, beanstalkd and NATS.
@@ -104,16 +105,8 @@ impl<L: BlockLen> Framing for Blocks<L> {
     }
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if let [due, rest @ ..] = self.due {
-            return match input.bytes().first() {
-                Some(byte) if byte == due => {
-                    self.due = rest;
-                    Ok(Some(ParsedFrame::skip(1)))
-                }
-                Some(other) => Err(FrameError::unexpected(*other, "`\\r\\n` after the block")),
-                // Also at the end of the input, as with `Netstrings`: the block was rejected before.
-                None => Ok(None),
-            };
+        if !self.due.is_empty() {
+            return skip_due(&mut self.due, input, "`\\r\\n` after the block");
         }
         let (start, length) = if let Some(block) = self.block {
             block
@@ -142,10 +135,9 @@ impl<L: BlockLen> Framing for Blocks<L> {
         };
         let consumed = end + END.len();
         if end > limit {
-            let skipped = skip_or_reject(end, limit, end, input.ends_before(consumed));
-            // They are read on their own, because they have not arrived yet if the block is long.
-            self.due = if skipped.is_ok() { END } else { b"" };
-            return skipped;
+            let skipped = skip_or_reject(end, limit, end, input.ends_before(consumed))?;
+            self.due = END;
+            return Ok(skipped);
         }
         match input.bytes().get(end..consumed) {
             Some(END) => Ok(Some(ParsedFrame::message(0..end, consumed))),

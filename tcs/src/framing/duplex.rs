@@ -1,14 +1,11 @@
 //! A framing for requests and another one for replies.
 
-use super::{
-    Announcement, Detection, Exchanges, FrameError, Framing, Input, ParsedFrame, RequestNotice,
-    Side,
-};
+use super::{Detection, Exchanges, FrameError, Framing, Input, Notice, ParsedFrame, Side};
 use crate::Rejection;
 
 /// Requests with the framing `Requests`, and replies with the framing `Replies`, at both ends.
 ///
-/// Notices that announce chunks are those of `Requests`, and all others from a server are those of `Replies`.
+/// Notices of a client are those of `Requests`, and those of a server are those of `Replies`.
 ///
 /// | framing | for |
 /// |---|---|
@@ -142,17 +139,8 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
         }
     }
 
-    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
-        writer!(self, framing => framing.ping(out))
-    }
-
-    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        writer!(self, framing => framing.announce(out, announcement, count))
-    }
-
-    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
-        // Only clients send notices.
-        self.requests.notice(out, notice)
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        writer!(self, framing => framing.notice(out, notice))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Headers of `LengthPrefixed` and `Multiplexed`: a length, whose bit 31 marks a control frame.
 
 use super::{
-    FrameError, Input, OtherProtocol, ParsedFrame, ReadState, Side, other_protocol::EXPECTS_LENGTH,
-    parse::skip_or_reject,
+    FrameError, Input, Notice, OtherProtocol, ParsedFrame, ReadState, Side,
+    other_protocol::EXPECTS_LENGTH, parse::skip_or_reject,
 };
 use crate::{Rejection, text::Escaped};
 
@@ -47,7 +47,7 @@ pub(super) fn write_length<const HEADER_LEN: usize>(
 }
 
 /// Appends a control frame. Its header ends with `id`, if the framing has ids.
-pub(super) fn write_control(out: &mut Vec<u8>, id: Option<u32>, kind: u8, text: &[u8]) {
+fn write_control(out: &mut Vec<u8>, id: Option<u32>, kind: u8, text: &[u8]) {
     #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
     let length = (1 + text.len()) as u32;
     out.extend_from_slice(&(CONTROL | length).to_be_bytes());
@@ -56,6 +56,13 @@ pub(super) fn write_control(out: &mut Vec<u8>, id: Option<u32>, kind: u8, text: 
     }
     out.push(kind);
     out.extend_from_slice(text);
+}
+
+/// Appends a notice.
+pub(super) fn write_notice(out: &mut Vec<u8>, id: Option<u32>, notice: Notice) {
+    let number = notice.number().map(u32::to_be_bytes);
+    let text: &[u8] = number.as_ref().map_or(&[], |number| number);
+    write_control(out, id, notice.code(), text);
 }
 
 /// Appends a control frame with a rejection.

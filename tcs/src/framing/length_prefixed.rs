@@ -1,13 +1,11 @@
 //! Messages with a length before each.
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, Input, ParsedFrame, RequestNotice,
-    Side,
+    Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
     headers::{
         MAX_LENGTH, PREFIX_LEN as HEADER_LEN, control_or_oversized, frame_len, reject_text,
-        write_control, write_length, write_rejection,
+        write_length, write_notice, write_rejection,
     },
-    notice::PING,
 };
 use crate::Rejection;
 
@@ -54,7 +52,6 @@ pub struct LengthPrefixed;
 impl Framing for LengthPrefixed {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
-    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
@@ -107,22 +104,11 @@ impl Framing for LengthPrefixed {
         true
     }
 
-    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
-        write_control(out, None, PING, &[]);
-        true
-    }
-
-    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        write_control(out, None, announcement.code(), &count.to_be_bytes());
-        true
-    }
-
-    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
-        // The others need ids.
-        let is_known = matches!(notice, RequestNotice::ChunksEnd | RequestNotice::Cancel);
-        if is_known {
-            write_control(out, None, notice.code(), &[]);
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        let needs_id = matches!(notice, Notice::Credit(_) | Notice::Deadline(_));
+        if !needs_id {
+            write_notice(out, None, notice);
         }
-        is_known
+        !needs_id
     }
 }

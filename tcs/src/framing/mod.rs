@@ -50,8 +50,7 @@
 //! socket. Each connection has its own value, which may keep state.
 //!
 //! - [`Framing::parse`] gets an [`Input`] and returns a [`ParsedFrame`] or a [`FrameError`].
-//! - A control frame is a rejection or a notice. An [`Announcement`] is a notice about the messages after it, and a
-//!   [`RequestNotice`] is one about a request.
+//! - A control frame is a rejection or a [`Notice`]. An [`Announcement`] is what one says about the messages after it.
 //! - [`Detection`] decides whether the first bytes are an [`OtherProtocol`]. Servers and clients wrap
 //!   their framing in a `ConnectionFraming`, which does that around any framing.
 
@@ -110,7 +109,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use multiplexed::Multiplexed;
 pub use netstrings::Netstrings;
-pub use notice::{Announcement, RequestNotice};
+pub use notice::{Announcement, Notice};
 pub use other_protocol::OtherProtocol;
 pub use parse::{FrameKind, Input, ParsedFrame, ReadState, Side};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
@@ -119,7 +118,7 @@ pub use until_eof::UntilEof;
 pub use varint::Varint;
 pub use verbatim::Verbatim;
 
-pub(crate) use connection_framing::ConnectionFraming;
+pub(crate) use connection_framing::{ConnectionFraming, has_notices};
 pub(crate) use notice::CHUNKS_END;
 
 use crate::Rejection;
@@ -132,7 +131,7 @@ use crate::Rejection;
 ///
 /// A message that was written may be removed again before anything of it is sent, and the framing is not told: a request
 /// whose call is dropped, a reply that a rejection replaces. If one of several items, chunks or events that were
-/// [announced](Self::announce) cannot be written, all of them are removed, and those before it are written again. So a
+/// [announced](Notice::Announce) cannot be written, all of them are removed, and those before it are written again. So a
 /// framing that numbers what it writes would skip numbers.
 ///
 /// The [module](self) lists the framings of this library.
@@ -259,13 +258,6 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
 
-    /// Whether [`parse`](Self::parse) finds a frame in its bytes alone, without notes of how far it has searched, and
-    /// leaves the same state if it parses the frame twice.
-    // If `true`, `ConnectionFraming` parses the first frame a second time, which saves 30 instructions
-    // (a fifth, with many in flight) for each later request.
-    #[doc(hidden)]
-    const PARSE_IS_IDEMPOTENT: bool = false;
-
     // Reading and writing.
 
     /// Sets the end at which this framing is, before anything is written. Only a client calls it.
@@ -350,40 +342,29 @@ pub trait Framing: Default + Send + 'static {
         false
     }
 
-    /// Returns `true` if this end of a connection can write notices: [`ping`](Self::ping), [`announce`](Self::announce) and
-    /// [`notice`](Self::notice) append something.
+    /// Returns `true` if this end of a connection writes notices: [`notice`](Self::notice) appends something. Without
+    /// them, chunks look like requests, and events like replies, so the protocol must tell them apart.
     ///
-    /// A framing that overrides one of these three overrides this as well. Without notices, chunks look like requests, and
-    /// events like replies.
+    /// The library looks for notices behind a request that is still processed, and parses them again later. So what the
+    /// other end of a framing with notices reads is found in its bytes alone, without notes of how far they are searched,
+    /// and a frame that is parsed twice leaves the same state.
     ///
     /// Default: `false`.
+    #[inline]
     fn has_notices(side: Side) -> bool {
         let _ = side;
         false
     }
 
-    /// Appends a frame that the peer skips. A client sends it so that whatever is between the two, such as a balancer,
-    /// does not take the connection for a dead one.
+    /// Appends a notice: about the request with the id that was [set](Self::set_id) last, or, without ids, about the last
+    /// request.
     ///
-    /// Returns `true` if the frame was appended, and `false` if this framing has none.
-    ///
-    /// Default: `false`.
-    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
-        let _ = out;
-        false
-    }
-
-    /// Appends a notice that the next `count` messages are not requests or replies.
-    ///
-    /// Returns `true` if the notice was appended, and `false` if this framing has none. Then these messages look like any
-    /// other, and the protocol must tell them apart.
-    ///
-    /// [`parse`](Self::parse) returns the notice as a control frame of the kind [`Announcement::code`], whose text is the
-    /// count, four bytes in big-endian order.
+    /// Returns `true` if the notice was appended, and `false` if this framing has none. [`parse`](Self::parse) returns it as
+    /// a control frame of the kind [`Notice::code`], whose text is [`Notice::number`] in big-endian order.
     ///
     /// Default: `false`.
-    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        let _ = (out, announcement, count);
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        let _ = (out, notice);
         false
     }
 
@@ -433,18 +414,6 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `None`.
     fn take_deadline(&mut self) -> Option<u32> {
         None
-    }
-
-    /// Appends a notice of a client about the request with the id that was [set](Self::set_id) last, or, without ids,
-    /// about the last request.
-    ///
-    /// Returns `true` if the notice was appended, and `false` if this framing has none. A framing that
-    /// [announces](Self::announce) chunks has [`RequestNotice::ChunksEnd`], also without ids.
-    ///
-    /// Default: `false`.
-    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
-        let _ = (out, notice);
-        false
     }
 }
 

@@ -3,13 +3,12 @@
 use std::mem::replace;
 
 use super::{
-    Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, ParsedFrame,
-    RequestNotice, Side,
+    Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
+    Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_control,
-        write_length, write_rejection,
+        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_length,
+        write_notice, write_rejection,
     },
-    notice::PING,
 };
 use crate::Rejection;
 
@@ -84,8 +83,6 @@ impl Framing for Multiplexed {
     const HAS_IDS: bool = true;
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const HAS_REJECTION_FRAME: bool = true;
-    // Parsed twice, a frame sets the same id and deadline.
-    const PARSE_IS_IDEMPOTENT: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
@@ -122,9 +119,9 @@ impl Framing for Multiplexed {
             match frame.kind {
                 FrameKind::Control(kind) => {
                     let text = bytes.get(frame.payload()).unwrap_or_default();
-                    let notice = RequestNotice::from_frame(kind, text);
+                    let notice = Notice::from_frame(kind, text);
                     self.deadline = match notice {
-                        Some(RequestNotice::Deadline(limit)) => Some(limit),
+                        Some(Notice::Deadline(limit)) => Some(limit),
                         _ => None,
                     };
                 }
@@ -169,16 +166,13 @@ impl Framing for Multiplexed {
         true
     }
 
-    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
-        write_control(out, Some(0), PING, &[]);
-        true
-    }
-
-    fn announce(&mut self, out: &mut Vec<u8>, announcement: Announcement, count: u32) -> bool {
-        let is_event = announcement == Announcement::Events;
-        let id = if is_event { 0 } else { self.written };
-        let count = count.to_be_bytes();
-        write_control(out, Some(id), announcement.code(), &count);
+    fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
+        let is_of_connection = matches!(
+            notice,
+            Notice::Ping | Notice::Announce(Announcement::Events, _)
+        );
+        let id = if is_of_connection { 0 } else { self.written };
+        write_notice(out, Some(id), notice);
         true
     }
 
@@ -194,13 +188,6 @@ impl Framing for Multiplexed {
 
     fn take_deadline(&mut self) -> Option<u32> {
         self.deadline.take()
-    }
-
-    fn notice(&mut self, out: &mut Vec<u8>, notice: RequestNotice) -> bool {
-        let number = notice.number().map(u32::to_be_bytes);
-        let text: &[u8] = number.as_ref().map_or(&[], |number| number);
-        write_control(out, Some(self.written), notice.code(), text);
-        true
     }
 }
 
@@ -232,7 +219,7 @@ mod tests {
             assert_eq!(framing.id(), 7);
             assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
             let mut out = Vec::new();
-            framing.notice(&mut out, RequestNotice::Credit(0x8000));
+            framing.notice(&mut out, Notice::Credit(0x8000));
             assert_eq!(out, [0x80, 0, 0, 5, 1, 2, 3, 4, 0x86, 0, 0, 0x80, 0]);
             out.clear();
             framing.reject(&mut out, &Rejection::busy(""));
@@ -269,8 +256,8 @@ mod tests {
         let mut out = Vec::new();
         let rejection = Rejection::new(RejectionKind::GoingAway, "");
         framing.reject(&mut out, &rejection);
-        framing.ping(&mut out);
-        framing.announce(&mut out, Announcement::Events, 1);
+        framing.notice(&mut out, Notice::Ping);
+        framing.notice(&mut out, Notice::Announce(Announcement::Events, 1));
         let ids = [&out[4..8], &out[13..17], &out[22..26]];
         assert_eq!(ids, [&[0; 4]; 3], "{out:?}");
     }

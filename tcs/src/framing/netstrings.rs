@@ -1,9 +1,9 @@
 //! Messages with a length in digits before each, and a comma after it.
 
 use super::{
-    FrameError, FrameKind, Framing, Input, ParsedFrame,
+    FrameError, Framing, Input, ParsedFrame,
     digits::{parse_length, put_length},
-    parse::skip_or_reject,
+    parse::{skip_due, skip_or_reject},
 };
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
@@ -36,30 +36,40 @@ use super::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Netstrings {
-    /// Whether the next byte must be the comma of a message that was skipped.
-    comma_is_due: bool,
+    /// The bytes that must come next, after a message that was skipped.
+    due: &'static [u8],
 }
+
+const COMMA: &[u8] = b",";
+
+/// What an error says that there should be.
+const EXPECTED: &str = "`,` after the message";
 
 impl Framing for Netstrings {
     const HAS_INDEPENDENT_FRAMES: bool = true;
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if self.comma_is_due {
-            // At the end of the input, a missing comma is no error: the message was rejected before, and a
-            // second rejection would be taken for that of the next request.
-            let Some(byte) = input.bytes().first() else {
-                return Ok(None);
-            };
-            check_comma(*byte)?;
-            self.comma_is_due = false;
-            return Ok(Some(ParsedFrame::skip(1)));
+        if !self.due.is_empty() {
+            return skip_due(&mut self.due, input, EXPECTED);
         }
-        let Some((length, start)) = parse_length(input.bytes(), input.limit(), b':')? else {
+        let limit = input.limit();
+        let Some((length, start)) = parse_length(input.bytes(), limit, b':')? else {
             return ParsedFrame::incomplete(input);
         };
-        let parsed = parse_message(input, start, length)?;
-        self.comma_is_due = matches!(&parsed, Some(frame) if frame.kind == FrameKind::Oversized);
-        Ok(parsed)
+        let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
+            return Err(FrameError::too_large(length, limit));
+        };
+        let consumed = end + COMMA.len();
+        if length > limit {
+            let skipped = skip_or_reject(length, limit, end, input.ends_before(consumed))?;
+            self.due = COMMA;
+            return Ok(skipped);
+        }
+        match input.bytes().get(end) {
+            Some(b',') => Ok(Some(ParsedFrame::message(start..end, consumed))),
+            Some(other) => Err(FrameError::unexpected(*other, EXPECTED)),
+            None => ParsedFrame::incomplete(input),
+        }
     }
 
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
@@ -71,36 +81,5 @@ impl Framing for Netstrings {
         put_length(out, start, b':')?;
         out.push(b',');
         Ok(())
-    }
-}
-
-/// Returns the message of `length` bytes that begins at `start`. One beyond the limit is skipped up
-/// to its comma.
-fn parse_message(
-    input: Input<'_>,
-    start: usize,
-    length: usize,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let limit = input.limit();
-    let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
-        return Err(FrameError::too_large(length, limit));
-    };
-    if length > limit {
-        // The comma is read on its own, because it has not arrived yet if the message is long.
-        return skip_or_reject(length, limit, end, input.ends_before(end + 1));
-    }
-    match input.bytes().get(end) {
-        Some(byte) => {
-            check_comma(*byte)?;
-            Ok(Some(ParsedFrame::message(start..end, end + 1)))
-        }
-        None => ParsedFrame::incomplete(input),
-    }
-}
-
-fn check_comma(byte: u8) -> Result<(), FrameError> {
-    match byte {
-        b',' => Ok(()),
-        other => Err(FrameError::unexpected(other, "`,` after the message")),
     }
 }

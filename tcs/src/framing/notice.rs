@@ -2,15 +2,15 @@
 //!
 //! | kind | notice | from | means |
 //! |---|---|---|---|
-//! | `80` | ping | client | nothing: the connection is in use |
+//! | `80` | [`Notice::Ping`] | client | nothing: the connection is in use |
 //! | `81` | [`Announcement::Items`] | server | the next messages are items of the reply |
 //! | `82` | [`Announcement::Events`] | server | the next messages are events |
 //! | `83` | [`Announcement::Chunks`] | client | the next messages are chunks of the last request |
-//! | `84` | [`RequestNotice::ChunksEnd`] | client | the request has no more chunks |
+//! | `84` | [`Notice::ChunksEnd`] | client | the request has no more chunks |
 //! | `85` | [`Announcement::Parts`] | server | the next messages are parts of one message |
-//! | `86` | [`RequestNotice::Credit`] | client | the server may send more items |
-//! | `87` | [`RequestNotice::Cancel`] | client | the reply is not wanted any more |
-//! | `88` | [`RequestNotice::Deadline`] | client | the reply to the next request is not wanted after a time |
+//! | `86` | [`Notice::Credit`] | client | the server may send more items |
+//! | `87` | [`Notice::Cancel`] | client | the reply is not wanted any more |
+//! | `88` | [`Notice::Deadline`] | client | the reply to the next request is not wanted after a time |
 
 use tokio::time::Instant;
 
@@ -20,7 +20,26 @@ const CREDIT: u8 = 0x86;
 const CANCEL: u8 = 0x87;
 const DEADLINE: u8 = 0x88;
 
-/// What the messages are that follow a notice; see [`Framing::announce`](super::Framing::announce).
+/// A control frame that is no rejection; see [`Framing::notice`](super::Framing::notice).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The connection is in use. A client says so, lest a balancer between the two take the connection for a dead one.
+    Ping,
+    /// The next messages, this many of them, are neither requests nor the replies to them.
+    Announce(Announcement, u32),
+    /// The request has no more [chunks](Announcement::Chunks).
+    ChunksEnd,
+    /// The server may send this many more bytes of items. For framings with ids.
+    Credit(u32),
+    /// The client no longer wants the reply.
+    Cancel,
+    /// After this many milliseconds, the client no longer wants the reply. The notice comes directly before the request.
+    /// For framings with ids.
+    Deadline(u32),
+}
+
+/// What the messages are that a notice [announces](Notice::Announce).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Announcement {
@@ -34,44 +53,29 @@ pub enum Announcement {
     Parts = 0x85,
 }
 
-impl Announcement {
-    /// Returns the kind of its control frame, from `WIRE.md`.
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Returns the announcement of a control frame of this kind.
-    pub(crate) fn from_code(code: u8) -> Option<Self> {
-        let all = [Self::Items, Self::Events, Self::Chunks, Self::Parts];
-        all.into_iter().find(|it| it.code() == code)
-    }
-}
-
-/// What a client tells about one of its requests; see [`Framing::notice`](super::Framing::notice).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RequestNotice {
-    /// The server may send this many more bytes of items.
-    Credit(u32),
-    /// The client no longer wants the reply.
-    Cancel,
-    /// After this many milliseconds, the client no longer wants the reply. The notice comes directly before the request.
-    Deadline(u32),
-    /// The request has no more [chunks](Announcement::Chunks).
-    ChunksEnd,
-}
-
-impl RequestNotice {
+impl Notice {
     /// How many bytes of items a server may send before the client gives it [`Credit`](Self::Credit), from `WIRE.md`.
     pub const INITIAL_CREDIT: u32 = 256 * 1024;
 
     /// Returns the kind of its control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {
+            Self::Ping => PING,
+            Self::Announce(announcement, _) => announcement as u8,
+            Self::ChunksEnd => CHUNKS_END,
             Self::Credit(_) => CREDIT,
             Self::Cancel => CANCEL,
             Self::Deadline(_) => DEADLINE,
-            Self::ChunksEnd => CHUNKS_END,
+        }
+    }
+
+    /// Returns the number that is the text of its control frame, in four bytes, if it has one.
+    pub const fn number(self) -> Option<u32> {
+        match self {
+            Self::Announce(_, number) | Self::Credit(number) | Self::Deadline(number) => {
+                Some(number)
+            }
+            Self::Ping | Self::ChunksEnd | Self::Cancel => None,
         }
     }
 
@@ -81,24 +85,22 @@ impl RequestNotice {
         Self::Deadline(left.saturating_add(1).try_into().unwrap_or(u32::MAX))
     }
 
-    /// Returns the number that is the text of its control frame.
-    pub(crate) const fn number(self) -> Option<u32> {
-        match self {
-            Self::Credit(number) | Self::Deadline(number) => Some(number),
-            Self::Cancel | Self::ChunksEnd => None,
-        }
-    }
-
-    /// Returns the notice of a control frame of this kind with this text, or `None` if it is no notice about a request with
-    /// an id.
+    /// Returns the notice of a control frame of this kind with this text, or `None` if it is none.
     pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
-        Some(match code {
-            CREDIT => Self::Credit(number()?),
-            CANCEL => Self::Cancel,
-            DEADLINE => Self::Deadline(number()?),
-            _ => return None,
-        })
+        let announce = |announcement| Some(Self::Announce(announcement, number()?));
+        match code {
+            PING => Some(Self::Ping),
+            0x81 => announce(Announcement::Items),
+            0x82 => announce(Announcement::Events),
+            0x83 => announce(Announcement::Chunks),
+            CHUNKS_END => Some(Self::ChunksEnd),
+            0x85 => announce(Announcement::Parts),
+            CREDIT => Some(Self::Credit(number()?)),
+            CANCEL => Some(Self::Cancel),
+            DEADLINE => Some(Self::Deadline(number()?)),
+            _ => None,
+        }
     }
 }
 
@@ -108,16 +110,15 @@ mod tests {
 
     #[test]
     fn notice_is_read_from_its_frame() {
-        for notice in [
-            RequestNotice::Credit(1 << 17),
-            RequestNotice::Cancel,
-            RequestNotice::Deadline(5_000),
-        ] {
-            let text = notice.number().map(u32::to_be_bytes);
-            let text = text.as_ref().map_or(&[][..], |number| number);
-            assert_eq!(RequestNotice::from_frame(notice.code(), text), Some(notice));
+        for code in 0..=u8::MAX {
+            let text = &[0, 2, 0, 0][..];
+            let notice = Notice::from_frame(code, text).or(Notice::from_frame(code, b""));
+            assert_eq!(notice.is_some(), (0x80..=0x88).contains(&code), "{code:#x}");
+            let Some(notice) = notice else { continue };
+            assert_eq!(notice.code(), code);
+            assert!(notice.number().is_none_or(|number| number == 1 << 17));
+            let is_whole = Notice::from_frame(code, b"abc").is_some();
+            assert_eq!(is_whole, notice.number().is_none(), "{code:#x}");
         }
-        assert_eq!(RequestNotice::from_frame(0x86, b"abc"), None);
-        assert_eq!(RequestNotice::from_frame(0x80, b""), None);
     }
 }

@@ -366,3 +366,23 @@ pub(super) fn skip_or_reject(
     }
     Ok(Some(ParsedFrame::oversized(length, consumed)))
 }
+
+/// Skips a byte of what must follow a message that was skipped. It is read on its own, because it has not arrived yet if
+/// the message is long.
+///
+/// At the end of the input, a missing byte is no error: the message was rejected before, and a second rejection would be
+/// taken for that of the next request.
+pub(super) fn skip_due(
+    due: &mut &'static [u8],
+    input: Input<'_>,
+    expected: &str,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    match (*due, input.bytes()) {
+        ([byte, rest @ ..], [found, ..]) if byte == found => {
+            *due = rest;
+            Ok(Some(ParsedFrame::skip(1)))
+        }
+        (_, [found, ..]) => Err(FrameError::unexpected(*found, expected)),
+        (_, []) => Ok(None),
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tcs::{
-    framing::{Announcement, Exchanges, Framing, ReadState, Side},
+    framing::{Announcement, Exchanges, Framing, Notice, ReadState, Side},
     testing::LeakCheck,
 };
 use tcs_tests::{
@@ -263,7 +263,7 @@ pub(crate) fn encode<R: Row>(
     framing.set_side(side);
     framing.set_id(id);
     if let Some(announcement) = announced {
-        framing.announce(&mut out, announcement, 1);
+        framing.notice(&mut out, Notice::Announce(announcement, 1));
     }
     let start = out.len();
     framing.begin(&mut out);

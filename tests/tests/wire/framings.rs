@@ -10,8 +10,8 @@ use tcs::{
         Announcement, Blocks, CodeLines, ContentLength, CrlfLines, CrlfText, DOT_END, Delimited,
         Digits, Duplex, Exchanges, Fixed, FrameError, Framing, Hex4, INCLUDES_HEADER, Input,
         LITTLE_ENDIAN, LengthField, LengthPrefixed, Lines, Multiplexed, NO_TELNET, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, RequestNotice, Side, UntilEof, Varint, Verbatim,
-        delimiter, length_field, prompt,
+        Notice, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, Varint, Verbatim, delimiter,
+        length_field, prompt,
     },
 };
 use tcs_tests::{
@@ -45,10 +45,10 @@ const ANNOUNCED: [(&str, Announcement); 4] = [
 ];
 
 /// The names of the notices of a client about a request.
-const NOTICES: [(&str, RequestNotice); 3] = [
-    ("credit", RequestNotice::Credit(131_072)),
-    ("cancel", RequestNotice::Cancel),
-    ("deadline", RequestNotice::Deadline(5_000)),
+const NOTICES: [(&str, Notice); 3] = [
+    ("credit", Notice::Credit(131_072)),
+    ("cancel", Notice::Cancel),
+    ("deadline", Notice::Deadline(5_000)),
 ];
 
 #[test]
@@ -315,7 +315,10 @@ fn each_kind_has_a_row_and_vectors() {
         assert_eq!(kind.code(), read_as, "{code:02x}");
     }
     for (name, announcement) in ANNOUNCED {
-        let row = format!("| `{:02x}` | {name}s, a notice", announcement.code());
+        let row = format!(
+            "| `{:02x}` | {name}s, a notice",
+            Notice::Announce(announcement, 1).code()
+        );
         assert!(WIRE.contains(&row), "{row}");
     }
     for (name, notice) in NOTICES {
@@ -384,7 +387,8 @@ fn canonical(expected: &str) -> String {
 fn outcome<F: Framing>(given: &str, limit: usize, id: u32) -> String {
     let (verb, rest) = given.split_once(' ').expect("a verb");
     let mut framing = F::default();
-    assert_eq!(framing.ping(&mut Vec::new()), F::has_notices(Side::Server));
+    let has_notices = framing.notice(&mut Vec::new(), Notice::Ping);
+    assert_eq!(has_notices, F::has_notices(Side::Server));
     framing.set_id(id);
     match verb {
         "send" => send(framing, rest, id),
@@ -459,7 +463,8 @@ fn announce(mut framing: impl Framing, what: &str) -> String {
     let (name, count) = what.split_once("s ").expect("a count");
     let (_, announcement) = ANNOUNCED.iter().find(|it| it.0 == name).expect("a name");
     let mut out = Vec::new();
-    let told = framing.announce(&mut out, *announcement, count.parse().expect("a count"));
+    let notice = Notice::Announce(*announcement, count.parse().expect("a count"));
+    let told = framing.notice(&mut out, notice);
     shown_if(told, &out)
 }
 

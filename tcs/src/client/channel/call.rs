@@ -24,7 +24,7 @@ use crate::{
         requests::encode_into,
     },
     format::{EncodeError, Writer},
-    framing::{Framing, RequestNotice},
+    framing::{Framing, Notice},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
@@ -216,7 +216,7 @@ impl<'s, F: Framing> Call<'s, F> {
         if F::HAS_IDS
             && let Some(deadline) = deadline
         {
-            let notice = RequestNotice::deadline_at(deadline);
+            let notice = Notice::deadline_at(deadline);
             offset = state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);

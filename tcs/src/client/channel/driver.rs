@@ -24,7 +24,7 @@ use crate::{
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    framing::Framing,
+    framing::{Framing, Notice},
     panics::wake_all,
     runtime::wait_until,
 };
@@ -287,7 +287,7 @@ impl<F: Framing> Driver<F> {
             match due {
                 Due::Ping => {
                     let SubchannelState { framing, queue, .. } = &mut *state;
-                    queue.ping(framing.get_mut());
+                    queue.notice(framing.get_mut(), Notice::Ping);
                     upkeep.note_ping(queue.end_offset());
                 }
                 // All new calls would wait for its end, which may never come.

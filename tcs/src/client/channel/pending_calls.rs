@@ -6,7 +6,7 @@ use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
     buffer::Messages,
-    framing::{FrameError, Framing, RequestNotice},
+    framing::{FrameError, Framing, Notice},
 };
 
 /// The index of no slot.
@@ -330,7 +330,7 @@ impl PendingCalls {
         ) else {
             return true;
         };
-        if items.cost() >= RequestNotice::INITIAL_CREDIT as usize {
+        if items.cost() >= Notice::INITIAL_CREDIT as usize {
             return false;
         }
         items.push(item);

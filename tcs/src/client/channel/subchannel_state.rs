@@ -12,7 +12,7 @@ use crate::{
         deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
         timer::ticks_in,
     },
-    framing::{ConnectionFraming, Framing, RequestNotice},
+    framing::{ConnectionFraming, Framing, Notice},
 };
 
 /// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
@@ -115,7 +115,7 @@ impl<F: Framing> SubchannelState<F> {
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
         self.calls.note_cancel(slot);
-        self.notice(slot, RequestNotice::Cancel);
+        self.notice(slot, Notice::Cancel);
     }
 
     /// Ends the wait of a call, whose reply is still to come, and cancels its request.
@@ -158,7 +158,7 @@ impl<F: Framing> SubchannelState<F> {
 
     /// Queues a notice about a request.
     #[cold]
-    pub(super) fn notice(&mut self, slot: u32, notice: RequestNotice) {
+    pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
         self.queue.notice(framing, notice);

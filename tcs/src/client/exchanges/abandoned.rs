@@ -12,7 +12,7 @@ use super::{Chunks, Exchanges};
 use crate::{
     Error, Result,
     client::{fault::Fault, wire::Expected},
-    framing::{Framing, RequestNotice},
+    framing::{Framing, Notice},
     runtime::poll_once,
 };
 
@@ -55,7 +55,7 @@ impl<F: Framing> Exchanges<F> {
             take(&mut self.is_stream) && !self.in_flight.is_empty()
         };
         if is_cancelled {
-            self.notice(RequestNotice::Cancel);
+            self.notice(Notice::Cancel);
         }
         self.in_flight.abandon_all();
         // A flush that was dropped could wait for requests that were removed.

@@ -18,7 +18,7 @@ use crate::{
         requests::EncodeRequest,
         wire::{Expected, Wire},
     },
-    framing::{Framing, RequestNotice},
+    framing::{Framing, Notice},
 };
 
 /// What a connection keeps of its requests, if its framing has ids.
@@ -85,13 +85,13 @@ pub(in crate::client) struct ItemCredit {
 
 impl ItemCredit {
     /// Counts an item. Returns the credit that the server is to get, once half of it is used.
-    pub(in crate::client) fn count(&mut self, length: usize) -> Option<RequestNotice> {
+    pub(in crate::client) fn count(&mut self, length: usize) -> Option<Notice> {
         self.used += length + Messages::OVERHEAD;
-        if self.used < RequestNotice::INITIAL_CREDIT as usize / 2 {
+        if self.used < Notice::INITIAL_CREDIT as usize / 2 {
             return None;
         }
         let used = take(&mut self.used);
-        Some(RequestNotice::Credit(used.try_into().unwrap_or(u32::MAX)))
+        Some(Notice::Credit(used.try_into().unwrap_or(u32::MAX)))
     }
 }
 
@@ -107,7 +107,7 @@ impl<F: Framing> Exchanges<F> {
         framing.set_id(id);
         let mut offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
-            let notice = RequestNotice::deadline_at(deadline.at);
+            let notice = Notice::deadline_at(deadline.at);
             offset = self.wire.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
@@ -116,7 +116,7 @@ impl<F: Framing> Exchanges<F> {
     }
 
     /// Queues a notice about the last request.
-    pub(super) fn notice(&mut self, notice: RequestNotice) {
+    pub(super) fn notice(&mut self, notice: Notice) {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 

@@ -11,7 +11,7 @@ use crate::{
     buffer::{Exception, WriteBuffer},
     conversation::{Conversation, PushQueue},
     format::EncodeOutcome,
-    framing::{Announcement, ConnectionFraming, FrameError, Framing},
+    framing::{Announcement, ConnectionFraming, FrameError, Framing, Notice},
     server::log_limiter::log_limited,
 };
 
@@ -131,9 +131,8 @@ impl<F: Framing> Outgoing<'_, F> {
     /// Appends a notice that `count` messages follow. Returns `false` if the framing has none.
     fn announce(&mut self, announcement: Announcement, count: usize) -> bool {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let framing = self.framing.get_mut();
-        self.write
-            .append(|out| framing.announce(out, announcement, count))
+        let notice = Notice::Announce(announcement, count);
+        self.write.notice(self.framing.get_mut(), notice)
     }
 
     /// Frames messages up to the first that cannot be framed. Returns how many there are, and the error of that one.

@@ -8,7 +8,7 @@ use super::super::clocks::credit_limit;
 use crate::{
     ConnectionInfo,
     buffer::Messages,
-    framing::{Framing, RequestNotice},
+    framing::{Framing, Notice},
     server::limits::{Deadline, Limit, Limits, Millis},
 };
 
@@ -50,7 +50,7 @@ impl ActiveRequest {
         self.id = id;
         self.credit_deadline = Deadline::NEVER;
         self.credit = if F::HAS_IDS {
-            RequestNotice::INITIAL_CREDIT.into()
+            Notice::INITIAL_CREDIT.into()
         } else {
             i64::MAX
         };

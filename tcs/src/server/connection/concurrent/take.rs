@@ -22,7 +22,7 @@ use crate::{
     Rejection, RejectionKind,
     buffer::{Buffers, ReadError},
     concurrency::share_session,
-    framing::{FrameKind, Framing, ParsedFrame, RequestNotice, Side},
+    framing::{FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
     server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
 };
@@ -288,10 +288,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             self.reject(id, rejection);
         } else if P::Framing::HAS_IDS
             && let FrameKind::Control(code) = parsed.kind
-            && let Some(notice) = RequestNotice::from_frame(code, self.buffers.read.bytes_at(place))
+            && let Some(notice @ (Notice::Credit(_) | Notice::Cancel | Notice::Deadline(_))) =
+                Notice::from_frame(code, self.buffers.read.bytes_at(place))
         {
             self.take_notice(notice);
-        } else if parsed.kind == FrameKind::Control(RequestNotice::Cancel.code())
+        } else if parsed.kind == FrameKind::Control(Notice::Cancel.code())
             && let Some(slot) = self.outbox.newest()
         {
             // Without ids, it is about the request before it.
@@ -306,17 +307,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
     /// reply may have been on its way.
     #[cold]
-    fn take_notice(&mut self, notice: RequestNotice) {
+    fn take_notice(&mut self, notice: Notice) {
         let id = self.framing.get_mut().id();
         let slot = self.slots.find(id);
         match (notice, slot) {
-            (RequestNotice::Credit(bytes), Some(slot)) => {
+            (Notice::Credit(bytes), Some(slot)) => {
                 if let Some(request) = self.slots.request_mut(slot) {
                     request.add_credit(bytes);
                 }
             }
-            (RequestNotice::Cancel, Some(slot)) => self.cancel(slot),
-            (RequestNotice::Cancel, None) if self.backlog.remove(id) => {
+            (Notice::Cancel, Some(slot)) => self.cancel(slot),
+            (Notice::Cancel, None) if self.backlog.remove(id) => {
                 self.reject(id, cancelled());
             }
             _ => {}

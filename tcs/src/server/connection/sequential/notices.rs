@@ -14,21 +14,24 @@ use super::{
 use crate::{
     Rejection,
     conversation::Conversation,
-    framing::{ConnectionFraming, FrameKind, Framing, RequestNotice, Side},
+    framing::{ConnectionFraming, FrameKind, Framing, Notice, Side, has_notices},
     protocol::ServerProtocol,
     server::limits::Deadline,
 };
 
 /// The kind of the notice that the client no longer wants the reply.
-pub(super) const CANCEL: FrameKind = FrameKind::Control(RequestNotice::Cancel.code());
+pub(super) const CANCEL: FrameKind = FrameKind::Control(Notice::Cancel.code());
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
-    /// Whether a notice of the client may drop a function. With ids, it drops functions that run side by side. A session
+    /// Returns `true` if a notice of the client may drop a function. With ids, it drops functions that run side by side. A session
     /// would be lost with the function.
-    pub(super) const CAN_BE_CANCELLED: bool = P::Framing::HAS_REJECTION_FRAME
-        && P::Framing::PARSE_IS_IDEMPOTENT
-        && !P::Framing::HAS_IDS
-        && size_of::<P::Session>() == 0;
+    #[inline]
+    pub(super) fn can_be_cancelled() -> bool {
+        P::Framing::HAS_REJECTION_FRAME
+            && has_notices::<P::Framing>()
+            && !P::Framing::HAS_IDS
+            && size_of::<P::Session>() == 0
+    }
 
     /// Returns `true` if the function may not be polled before its client gives credit for items.
     #[inline]
@@ -102,7 +105,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
                 && framing.get_mut().id() == id
-                && let Some(RequestNotice::Credit(bytes)) = RequestNotice::from_frame(code, message)
+                && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
             {
                 conversation.credit.add(bytes);
             }
@@ -115,7 +118,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
         let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
-        if !Self::CAN_BE_CANCELLED || !has_arrived || conversation.chunks.may_be_block() {
+        if !Self::can_be_cancelled() || !has_arrived || conversation.chunks.may_be_block() {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;

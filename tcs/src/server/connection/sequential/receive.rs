@@ -12,7 +12,7 @@ use crate::{
     conversation::{ChunksEnd, Conversation, Demand, Found},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
-        ReadState, Side,
+        ReadState, Side, has_notices,
     },
     protocol::ServerProtocol,
     server::shared::Shared,
@@ -84,7 +84,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             Demand::Messages => {
                 let limit = self.shared.limits.max_frame_len;
-                let can_be_cancelled = Self::CAN_BE_CANCELLED;
+                let can_be_cancelled = Self::can_be_cancelled();
                 return take_chunks(self.framing, self.ahead, limit, found, can_be_cancelled);
             }
         }
@@ -114,7 +114,7 @@ fn take_chunks<F: Framing>(
         found.end = Some(ChunksEnd::Failed(text.to_owned()));
         return;
     }
-    let has_notices = F::has_notices(Side::Client);
+    let are_announced = F::has_notices(Side::Client);
     let mut consumed = 0;
     let mut messages = 0;
     found.end = loop {
@@ -144,7 +144,7 @@ fn take_chunks<F: Framing>(
                 messages += 1;
             }
             // The next request.
-            FrameKind::Message | FrameKind::Oversized if has_notices => {
+            FrameKind::Message | FrameKind::Oversized if are_announced => {
                 break Some(ChunksEnd::Complete);
             }
             FrameKind::Message => {
@@ -164,7 +164,7 @@ fn take_chunks<F: Framing>(
             }
             // It stays there, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
-            FrameKind::Control(kind) => found.is_announced |= kind == Announcement::Chunks.code(),
+            FrameKind::Control(kind) => found.is_announced |= kind == Announcement::Chunks as u8,
             FrameKind::Skip => {}
         }
         consumed += parsed.consumed();
@@ -200,7 +200,7 @@ fn restart_framing<P: ServerProtocol>(
     framing: &mut ConnectionFraming<P::Framing>,
     shared: &Shared<P>,
 ) {
-    if P::Framing::HAS_INDEPENDENT_FRAMES && !P::Framing::PARSE_IS_IDEMPOTENT {
+    if P::Framing::HAS_INDEPENDENT_FRAMES && !has_notices::<P::Framing>() {
         *framing.get_mut() = shared.protocol.framing();
     }
 }
