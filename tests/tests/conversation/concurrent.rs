@@ -61,6 +61,7 @@ each_kind!(
     tls_does_not_start_beside_requests_that_wait_for_a_place,
     more_unanswered_requests_than_the_pipeline_has_are_busy,
     requests_that_wait_for_a_place_count_for_the_pipeline,
+    requests_for_which_nothing_has_room_are_read_later,
     session_that_panics_as_it_is_shared_fails_its_request,
     last_reply_without_an_order_follows_all_in_flight,
     last_request_of_a_connection_is_answered_with_the_others,
@@ -604,6 +605,32 @@ async fn requests_that_wait_for_a_place_count_for_the_pipeline<K: Kind>() {
     drop(peer);
     let report = within(serving).await.expect("no panic");
     assert_eq!(outcomes(&report), [LIMIT as u64 + 1, 0, 1, 0]);
+}
+
+async fn requests_for_which_nothing_has_room_are_read_later<K: Kind>() {
+    /// More than 64 KiB of requests may not wait for a place.
+    const BEYOND: usize = 100;
+    let gates = Gates::default();
+    let (mut peer, serving) = in_memory::<K, Multiplexed, false>(&gates);
+    let names: Vec<_> = (1..=LIMIT).map(|number| number.to_string()).collect();
+    for (id, name) in (1..).zip(&names) {
+        peer.send(message_of(id, format!("wait {name}"))).await;
+        gates.reached(&[name]).await;
+    }
+    let text = "x".repeat(1_000);
+    for id in (200..).take(BEYOND) {
+        within(peer.send(message_of(id, format!("now {text}")))).await;
+    }
+    for name in &names {
+        gates.open(name);
+    }
+    for _ in 0..LIMIT + BEYOND {
+        let (id, kind, _) = within(receive_frame(&mut peer)).await;
+        assert_eq!(kind, None, "{id}");
+    }
+    drop(peer);
+    let report = within(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [(LIMIT + BEYOND) as u64, 0, 0, 0]);
 }
 
 async fn session_that_panics_as_it_is_shared_fails_its_request<K: Kind>() {
