@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use crate::Peer;
+
 /// Each event counts this many bytes more, so that empty events are limited, too.
 pub(super) const EVENT_OVERHEAD: usize = 32;
 
@@ -16,7 +18,8 @@ pub(super) struct EventQueue {
 /// What a queue of events has. The queue of a single connection has no notes.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Event(Arc<[u8]>),
+    /// An event. Of a channel, whose connections have several peers, with the one that has sent it.
+    Event(Arc<[u8]>, Option<Arc<Peer>>),
     /// There is another connection, of this generation.
     Connected(u64),
     /// This many events were dropped.
@@ -25,13 +28,13 @@ pub(super) enum Entry {
 
 impl EventQueue {
     /// Adds an event. Returns `false` if there is no room.
-    pub(super) fn push(&mut self, event: Arc<[u8]>, limit: usize) -> bool {
+    pub(super) fn push(&mut self, event: Arc<[u8]>, peer: Option<Arc<Peer>>, limit: usize) -> bool {
         let bytes = self.bytes + event.len() + EVENT_OVERHEAD;
         if bytes > limit {
             return false;
         }
         self.bytes = bytes;
-        self.entries.push_back(Entry::Event(event));
+        self.entries.push_back(Entry::Event(event, peer));
         true
     }
 
@@ -40,7 +43,7 @@ impl EventQueue {
     pub(super) fn push_note(&mut self, note: Entry) {
         for entry in self.entries.iter_mut().rev() {
             match (entry, &note) {
-                (Entry::Event(_), _) => break,
+                (Entry::Event(..), _) => break,
                 (Entry::Missed(number), Entry::Missed(more)) => return *number += more,
                 (Entry::Connected(last), Entry::Connected(number)) => return *last = *number,
                 _ => {}
@@ -52,7 +55,7 @@ impl EventQueue {
     /// Removes the oldest entry.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        if let Entry::Event(event) = &entry {
+        if let Entry::Event(event, _) = &entry {
             self.bytes -= event.len() + EVENT_OVERHEAD;
         }
         Some(entry)
@@ -61,7 +64,7 @@ impl EventQueue {
     /// Removes the oldest event, of a queue without notes.
     pub(super) fn pop_event(&mut self) -> Option<Arc<[u8]>> {
         match self.pop() {
-            Some(Entry::Event(event)) => Some(event),
+            Some(Entry::Event(event, _)) => Some(event),
             _ => None,
         }
     }
@@ -81,8 +84,8 @@ mod tests {
         let mut queue = EventQueue::default();
         let (event, limit) = (Arc::<[u8]>::from(*b"four"), 4 + EVENT_OVERHEAD);
         for _ in 0..3 {
-            assert!(queue.push(Arc::clone(&event), limit));
-            assert!(!queue.push(Arc::default(), limit));
+            assert!(queue.push(Arc::clone(&event), None, limit));
+            assert!(!queue.push(Arc::default(), None, limit));
             assert!(queue.pop_event().is_some());
         }
     }
@@ -91,7 +94,7 @@ mod tests {
     fn notes_of_a_subscriber_that_does_not_read_are_few() {
         let mut queue = EventQueue::default();
         for number in 0..1_000 {
-            if !queue.push(Arc::default(), 2 * EVENT_OVERHEAD) {
+            if !queue.push(Arc::default(), None, 2 * EVENT_OVERHEAD) {
                 queue.push_note(Entry::Missed(1));
             }
             queue.push_note(Entry::Connected(number));

@@ -10,6 +10,7 @@
 //! | `Frame` | the same: the end in the middle of a frame | `Closed` | `Closed` | `Closed` |
 //! | `ReadTimedOut`, `WriteTimedOut` | `Wire::time_out` | `TimedOut` | `TimedOut` | `Broken` |
 //! | `Broken` | the code that closes the connection at this end | `Broken` | `Broken` | `Broken` |
+//! | `Retired` | `SubchannelState::end_reason`, once all calls are answered | `Broken` | `Broken` | `Broken` |
 //!
 //! `Closed` is for errors that the peer's close causes, such as a reset. Other errors stay `Io`.
 //! After a final rejection, the server has executed no request without a reply. Otherwise, whether a
@@ -25,6 +26,9 @@ pub(super) const OUT_OF_SYNC: &str = "an earlier message was not the reply of it
 
 /// The reason of [`Fault::Broken`] if a message answers no request.
 pub(super) const UNEXPECTED: &str = "the server sent an unexpected message";
+
+/// The reason of [`Fault::Retired`].
+const RETIRED: &str = "the channel has no use for it any more";
 
 /// Why a connection has failed.
 ///
@@ -45,6 +49,8 @@ pub(super) enum Fault {
     WriteTimedOut(Duration),
     /// The client has closed the connection, for this reason.
     Broken(&'static str),
+    /// The channel has no use for the connection any more: it is idle or old, or the channel was dropped.
+    Retired,
 }
 
 impl Fault {
@@ -53,7 +59,9 @@ impl Fault {
         match self {
             Self::Rejected(_) | Self::Eof | Self::Read(_) | Self::Write(_) => true,
             Self::Frame(error) => error.is_truncated(),
-            Self::ReadTimedOut(_) | Self::WriteTimedOut(_) | Self::Broken(_) => false,
+            Self::ReadTimedOut(_) | Self::WriteTimedOut(_) | Self::Broken(_) | Self::Retired => {
+                false
+            }
         }
     }
 
@@ -81,6 +89,7 @@ impl Fault {
             Self::ReadTimedOut(limit) => Error::read_timed_out(peer, Late::reply_timeout(*limit)),
             Self::WriteTimedOut(limit) => Error::write_timed_out(peer, *limit),
             Self::Broken(reason) => Error::broken_before_reply(peer, reason),
+            Self::Retired => Error::broken_before_reply(peer, RETIRED),
         }
     }
 
@@ -93,7 +102,9 @@ impl Fault {
             Self::Frame(_) | Self::ReadTimedOut(_) | Self::WriteTimedOut(_) => {
                 self.sent_error(peer).not_sent()
             }
-            Self::Eof | Self::Read(_) | Self::Write(_) | Self::Broken(_) => self.later_error(peer),
+            Self::Eof | Self::Read(_) | Self::Write(_) | Self::Broken(_) | Self::Retired => {
+                self.later_error(peer)
+            }
         }
     }
 
@@ -115,6 +126,7 @@ impl Fault {
                 Error::broken_before_sent(peer, "an earlier exchange timed out")
             }
             Self::Broken(reason) => Error::broken_before_sent(peer, reason),
+            Self::Retired => Error::broken_before_sent(peer, RETIRED),
         }
     }
 }
@@ -159,6 +171,7 @@ mod tests {
             (Fault::ReadTimedOut(limit), false),
             (Fault::WriteTimedOut(limit), false),
             (Fault::Broken("it is"), false),
+            (Fault::Retired, false),
         ] {
             assert_eq!(fault.is_by_server(), is_by_server, "{fault:?}");
         }
@@ -190,6 +203,7 @@ mod tests {
             (Fault::ReadTimedOut(limit), [TimedOut, TimedOut, Broken]),
             (Fault::WriteTimedOut(limit), [TimedOut, TimedOut, Broken]),
             (Fault::Broken("it is"), [Broken; 3]),
+            (Fault::Retired, [Broken; 3]),
         ];
         let peer = Peer::unnamed();
         for (fault, [sent, unsent, later]) in faults {

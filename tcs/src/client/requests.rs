@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     buffer::{Exception, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{Framing, Input, Notice, ReadState, Side},
+    framing::{FrameKind, Framing, Input, Notice, ReadState, Side},
     transport::Stream,
 };
 
@@ -77,7 +77,8 @@ impl RequestQueue {
         self.buffer.notice(framing, notice)
     }
 
-    /// Adds a notice before the last request, which begins at `offset`. Returns where it begins now.
+    /// Adds a notice before the request at `offset`, of which nothing was sent. Returns the length of the notice, by which
+    /// that request and those after it move.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,
@@ -89,7 +90,12 @@ impl RequestQueue {
         let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
         let start = self.buffer.end().saturating_sub(length);
         self.buffer.insert(start, |out| framing.notice(out, notice));
-        offset + (self.end_offset() - end)
+        self.end_offset() - end
+    }
+
+    /// Moves the requests, because this many bytes are sent before them that were not counted.
+    pub(super) const fn move_by(&mut self, bytes: u64) {
+        self.offset += bytes;
     }
 
     /// Returns the bytes from `offset` on, or none if they are not in the queue.
@@ -231,13 +237,20 @@ pub(super) fn encode_into(
     not_encoded(EncodeOutcome::of(encoded, buffer, 0, max_frame_len))
 }
 
-/// Returns the message in the first frame of `frame`, or `None` if there is none.
+/// Returns the first message of `frames`, after the notice that may stand before it, or `None` if there is none.
 ///
 /// Only for framings with [`HAS_INDEPENDENT_FRAMES`](Framing::HAS_INDEPENDENT_FRAMES).
-pub(super) fn payload<F: Framing>(frame: &[u8]) -> Option<Vec<u8>> {
-    let input = Input::new(frame, usize::MAX, Side::Server, ReadState::Idle);
-    let parsed = F::default().parse(input).ok()??;
-    frame.get(parsed.payload).map(<[u8]>::to_vec)
+pub(super) fn payload<F: Framing>(mut frames: &[u8]) -> Option<Vec<u8>> {
+    let mut framing = F::default();
+    for _ in 0..2 {
+        let input = Input::new(frames, usize::MAX, Side::Server, ReadState::Idle);
+        let parsed = framing.parse(input).ok()??;
+        if parsed.kind == FrameKind::Message {
+            return frames.get(parsed.payload).map(<[u8]>::to_vec);
+        }
+        frames = frames.get(parsed.consumed..)?;
+    }
+    None
 }
 
 /// Writes a request that was sent before.

@@ -169,7 +169,8 @@ impl Wire {
             .inspect_err(|_| self.truncate_requests(start))
     }
 
-    /// Queues a notice before the last request, which begins at `offset`. Returns where it begins now.
+    /// Queues a notice before the request at `offset`, of which nothing was sent. Returns the length of the notice, by which
+    /// that request and those after it move.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,

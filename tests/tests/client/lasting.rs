@@ -22,7 +22,7 @@ use tcs_tests::{
     lasting::{Attempts, lasting},
     patiently,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -274,6 +274,37 @@ async fn panic_of_the_framing_ends_a_connection_and_is_not_repeated_at_once() {
     assert!((7..=10).contains(&panics), "{panics}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_framing_is_told_to_the_calls_in_flight_and_to_those_that_wait() {
+    const REASON: &str = "its framing panicked";
+    let (options, mut attempts) = lasting::<Touchy>();
+    let channel = options.connect_lazily().expect("good options");
+    let in_flight = tokio::spawn({
+        let channel = channel.clone();
+        async move {
+            channel
+                .call_with::<Text<Touchy>, _>("one", str::to_owned)
+                .await
+        }
+    });
+    let mut peer = attempts.accept().await;
+    patiently(peer.receive(3)).await;
+    peer.send("x").await;
+    let error = patiently(in_flight).await.expect("no panic");
+    let error = error.expect_err("it is lost");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::Unknown));
+    assert!(error.to_string().ends_with(REASON), "{error}");
+    let channel = channel.deadline(Duration::from_millis(1));
+    let waiting = channel.call_with::<Text<Touchy>, _>("two", str::to_owned);
+    let error = patiently(waiting).await.expect_err("there is none");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::NotSent));
+    let chain = chain(&error);
+    assert!(
+        chain.last().is_some_and(|it| it.ends_with(REASON)),
+        "{chain:?}"
+    );
+}
+
 /// Logs in, and returns the connection.
 async fn log_in(
     mut connection: Connection<LengthPrefixed>,
@@ -519,7 +550,7 @@ async fn connection_with_a_reply_to_come_is_not_used() {
         .on_connect(|mut connection: Connection<LengthPrefixed>| async move {
             let call = connection.call::<Owned>("log in");
             // Its reply would be taken for that of a call.
-            drop(tokio::time::timeout(SECOND, call).await);
+            drop(timeout(SECOND, call).await);
             Ok(connection)
         })
         .connect_lazily()
@@ -532,6 +563,28 @@ async fn connection_with_a_reply_to_come_is_not_used() {
     patiently(next.send(frame("welcome"))).await;
     assert_eq!(patiently(next.ask_back()).await, "one");
     assert_eq!(waiting.reply().await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unused_connection_that_the_channel_closes_is_no_failed_attempt() {
+    const SHORT: Duration = Duration::from_millis(80);
+    let idle = |options: ChannelOptions| options.idle_timeout(SHORT);
+    let old = |options: ChannelOptions| options.idle_timeout(None).max_age(SHORT);
+    for set in [idle as fn(_) -> _, old] {
+        let (options, mut attempts) = lasting();
+        let channel = set(options).connect_lazily().expect("good options");
+        for _ in 0..4 {
+            let began = Instant::now();
+            let call = call(&channel, "one");
+            let attempt = attempts.attempt().await;
+            assert_eq!(attempt.began, began);
+            // Nobody needs the connection any more.
+            call.drop().await;
+            let mut peer = attempt.accept();
+            assert_eq!(patiently(peer.hear()).await, Heard::End);
+            settle().await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -726,6 +779,26 @@ async fn ping_is_no_use_of_a_connection() {
     let pings = patiently(peer.rest()).await;
     assert!(began.elapsed() <= 12 * SECOND);
     assert!((35..=50).contains(&pings.len()), "{}", pings.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shortest_pings_leave_time_for_the_end_of_a_connection() {
+    let pings = |options: ChannelOptions| options.ping_interval(Duration::from_millis(1));
+    let idle = |options: ChannelOptions| options.idle_timeout(SECOND);
+    let old = |options: ChannelOptions| options.idle_timeout(None).max_age(SECOND);
+    for set in [idle as fn(_) -> _, old] {
+        let (options, mut attempts) = lasting();
+        let channel = set(pings(options)).connect_lazily().expect("good options");
+        let first = call(&channel, "one");
+        let mut peer = attempts.accept().await;
+        assert_eq!(patiently(peer.ask_back()).await, "one");
+        first.reply().await;
+        // A channel that replaces its connection opens the next one first.
+        let next = tokio::spawn(async move { attempts.accept().await });
+        let pings = timeout(2 * SECOND, peer.rest()).await.expect("the end");
+        assert!(pings.len() > 100 * 5, "{}", pings.len());
+        next.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

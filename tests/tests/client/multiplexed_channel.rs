@@ -280,7 +280,12 @@ async fn parts_beyond_the_limit_fail_their_call_only() {
         let error = one.error().await;
         assert_eq!(error.kind(), ErrorKind::Reply, "{error}");
         assert!(chain(&error).concat().contains("10"), "{error:?}");
-        assert_eq!(hear(&mut peer).await, cancel(1));
+        // It is answered, so nothing is left to cancel.
+        let _next = call(&channel, "3");
+        let Sent::Request(_, next) = hear(&mut peer).await else {
+            panic!("no request")
+        };
+        assert_eq!(next, "3");
     }
     let (channel, mut peer) = channel_with(&options);
     let [one, two] = calls(&channel, &mut peer).await;
@@ -603,6 +608,67 @@ async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelle
     };
     peer.send(message_of(id, "three")).await;
     assert_eq!(next.reply().await, "three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_and_cancels_overtake_the_requests_that_were_not_sent() {
+    // Less than one request fits between the ends.
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let connection: Connection<Multiplexed> = Connection::over(near);
+    let channel = connection.into_channel().expect("a runtime");
+    let mut peer = RawPeer::over(far);
+    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    let second = call(&channel, "2");
+    assert_eq!(hear(&mut peer).await, request(2, "2"));
+    let large = |number: u32| format!("{number:04096}");
+    let late = channel.deadline(3_600 * SECOND);
+    let mut calls: Vec<_> = (3..=40).map(|it| call(&late, &large(it))).collect();
+    settle().await;
+    calls.extend((41..=60).map(|it| call(&late, &large(it))));
+    settle().await;
+    let text = "x".repeat(64 * 1024 - 8);
+    for _ in 0..2 {
+        patiently(peer.send(announced_of(1, ITEMS, &text))).await;
+        assert_eq!(item(&mut stream).await.as_ref(), Some(&text));
+    }
+    settle().await;
+    second.drop().await;
+    // Two whose requests are not sent either.
+    calls.remove(50 - 3).drop().await;
+    calls.remove(30 - 3).drop().await;
+    settle().await;
+    let mut sent = Vec::new();
+    while sent.last() != Some(&request(60, &large(60))) {
+        sent.push(hear(&mut peer).await);
+    }
+    // Behind all that had waited with its request.
+    sent.push(hear(&mut peer).await);
+    let credit = Sent::Notice(1, CREDIT, vec![0, 2, 0, 0]);
+    let place_of = |it: &Sent| sent.iter().position(|sent| sent == it).expect("it is sent");
+    // Behind the request of which a part was sent.
+    assert_eq!((place_of(&credit), place_of(&cancel(2))), (2, 3));
+    for id in 3..=60 {
+        let place = place_of(&request(id, &large(id)));
+        assert!(
+            matches!(sent[place - 1], Sent::Notice(of, DEADLINE, _) if of == id),
+            "{id}"
+        );
+    }
+    assert_eq!(
+        place_of(&cancel(30)),
+        place_of(&request(30, &large(30))) + 1
+    );
+    assert!(place_of(&cancel(50)) > place_of(&request(50, &large(50))));
+    assert_eq!(sent.len(), 2 * 58 + 4);
+    // Each has its own reply, though its request has moved.
+    for id in (3..=60).filter(|id| ![30, 50].contains(id)) {
+        patiently(peer.send(message_of(id, id.to_string()))).await;
+    }
+    let ids = (3..=60).filter(|id| ![30, 50].contains(id));
+    for (call, id) in calls.into_iter().zip(ids) {
+        assert_eq!(call.reply().await, id.to_string());
+    }
 }
 
 #[tokio::test]

@@ -212,12 +212,13 @@ impl<'s, F: Framing> Call<'s, F> {
         if F::HAS_IDS {
             framing.set_id(state.calls.next_id());
         }
-        let mut offset = state.queue.push_encoded(framing, request)?;
+        // Where its deadline begins, if it has one: nothing may come between them.
+        let offset = state.queue.push_encoded(framing, request)?;
         if F::HAS_IDS
             && let Some(deadline) = deadline
         {
             let notice = Notice::deadline_at(deadline);
-            offset = state.queue.notice_before(offset, framing, notice);
+            state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
         if F::HAS_IDS && has_items {

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
@@ -11,7 +12,7 @@ use super::{
     pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
     subchannel_state::{SubchannelState, tick_limit},
-    upkeep::{Due, Upkeep},
+    upkeep::Upkeep,
 };
 use crate::{
     Error, Result,
@@ -24,8 +25,8 @@ use crate::{
         timer::{Ticker, Timer},
         wire::{Expected, Wire, write_threshold},
     },
-    framing::{Framing, Notice},
-    panics::wake_all,
+    framing::Framing,
+    panics::{panic_text, poll_caught, wake_all},
     runtime::wait_until,
 };
 
@@ -55,17 +56,6 @@ pub(super) struct Driver<F: Framing> {
     has_worked: bool,
 }
 
-/// How a connection has ended.
-pub(super) struct DriverExit<F> {
-    pub(super) fault: Arc<Fault>,
-    /// The connection that was opened to replace it.
-    pub(super) replacement: Option<Connection<F>>,
-    /// Whether a call was answered, or an event or an item has come.
-    pub(super) has_worked: bool,
-    /// Whether no call was in flight.
-    pub(super) was_idle: bool,
-}
-
 impl<F: Framing> Driver<F> {
     /// Lets calls use `connection`, which the driver then serves.
     pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
@@ -92,34 +82,64 @@ impl<F: Framing> Driver<F> {
         }
     }
 
+    /// Serves the only connection of a channel.
+    pub(super) async fn run(mut self) {
+        self.serve().await;
+    }
+
+    /// Reads and writes until the connection ends, and closes it. Returns why it has ended. A panic of the framing, or of a
+    /// stream of the user's, ends it.
+    pub(super) async fn serve(&mut self) -> Arc<Fault> {
+        let ended = {
+            let mut serving = pin!(self.read_and_write());
+            poll_fn(|cx| poll_caught(serving.as_mut(), cx)).await
+        };
+        ended.unwrap_or_else(|payload| {
+            let peer = self.subchannel.peer();
+            tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
+            let fault = Arc::new(Fault::Broken("its framing panicked"));
+            self.wire.close(Arc::clone(&fault));
+            fault
+        })
+    }
+
     /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
-    pub(super) async fn run(mut self) -> DriverExit<F> {
+    async fn read_and_write(&mut self) -> Arc<Fault> {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => match self.poll_ticks(cx) {
                 Poll::Ready(fault) => Poll::Ready(fault),
-                Poll::Pending => self.poll_upkeep(cx),
+                Poll::Pending => {
+                    self.poll_upkeep(cx);
+                    Poll::Pending
+                }
             },
         });
         let fault = fault.await;
         // Those whose replies have come before the fault do not wait for the shutdown.
         wake_all(self.wakers.drain(..));
-        let was_idle = {
-            let mut state = self.subchannel.lock();
-            // From now on, nobody would serve a call that comes.
-            state.end();
-            state.is_idle()
-        };
-        if was_idle && matches!(*fault, Fault::Broken(_)) {
+        // From now on, nobody would serve a call that comes.
+        self.subchannel.lock().end();
+        if self.is_idle() && matches!(*fault, Fault::Broken(_) | Fault::Retired) {
             self.shut_down().await;
         }
         self.wire.close(Arc::clone(&fault));
-        DriverExit {
-            fault,
-            replacement: self.replacement.take(),
-            has_worked: self.has_worked,
-            was_idle,
-        }
+        fault
+    }
+
+    /// Returns `true` if a call was answered, or an event or an item has come.
+    pub(super) const fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    /// Returns `true` if no call is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.subchannel.lock().is_idle()
+    }
+
+    /// Returns the connection that was opened to replace this one.
+    pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
+        self.replacement.take()
     }
 
     /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes
@@ -200,7 +220,7 @@ impl<F: Framing> Driver<F> {
             // The driver wakes itself, so the callers need not wake it.
             state.driver.take()
         } else {
-            wire.take_requests(&mut state.queue);
+            state.hand_over(wire);
             // Registered also while requests are sent: the server may never read again, and then the first call
             // must start the ticker, and the last clone must end the driver.
             state.driver.replace(waker)
@@ -270,35 +290,35 @@ impl<F: Framing> Driver<F> {
         }
     }
 
-    /// Gives up a connection that is idle or old, once all requests are answered, and sends pings.
-    fn poll_upkeep(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
+    /// Sends pings, and gives up a connection that is idle or old, once all requests are answered.
+    fn poll_upkeep(&mut self, cx: &mut Context<'_>) {
         if let Some(connecting) = &mut self.replacing
             && let Poll::Ready(connected) = connecting.as_mut().poll(cx)
         {
             self.replace(connected, cx);
         }
         let Some(upkeep) = &mut self.upkeep else {
-            return Poll::Pending;
+            return;
         };
-        loop {
-            let due = ready!(upkeep.poll(cx, self.wire.end_offset()));
+        while upkeep.poll_check(cx, self.wire.end_offset()).is_ready() {
             let mut state = self.subchannel.lock();
+            if upkeep.needs_ping() {
+                upkeep.record_ping(state.ping());
+            }
             let is_unused = state.is_idle() && self.subchannel.subscribers.is_empty();
-            match due {
-                Due::Ping => {
-                    let SubchannelState { framing, queue, .. } = &mut *state;
-                    queue.notice(framing.get_mut(), Notice::Ping);
-                    upkeep.note_ping(queue.end_offset());
-                }
-                // All new calls would wait for its end, which may never come.
-                Due::Replacement if state.calls.has_streams() => upkeep.postpone_replacement(),
-                // It is used until there is another, so that no call waits for that.
-                Due::Replacement if self.has_worked || !is_unused => {
+            // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
+            // come.
+            if upkeep.is_old() && !state.calls.has_streams() {
+                if self.has_worked || !is_unused {
+                    // It is used until there is another, so that no call waits for that.
                     self.replacing = self.subchannel.connect_again();
+                    upkeep.begin_replacement();
+                } else {
+                    state.end();
                 }
-                Due::Close if !is_unused => {}
+            } else if upkeep.is_idle() && is_unused {
                 // The calls that come now wait for another connection.
-                Due::Replacement | Due::Close => state.end(),
+                state.end();
             }
             drop(state);
             // The next poll sends the ping, or ends the connection.
@@ -380,7 +400,7 @@ fn deliver_other<F: Framing>(
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
-            subchannel.subscribers.publish(event, wakers);
+            subchannel.subscribers.publish(event, peer, wakers);
             counts.others += 1;
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
+    mem::replace,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -62,7 +63,7 @@ pub struct Events<P: Contract> {
 /// A request that is sent again over each new connection.
 struct Subscription {
     request: Arc<[u8]>,
-    /// The generation of the connection over which it was sent last.
+    /// The generation of the connection over which it was sent last, or is to be sent.
     generation: u64,
     /// Whether it must be sent over a later one. It stays `true` if there is no runtime for that.
     must_renew: bool,
@@ -202,13 +203,13 @@ impl<P: Contract + Pushes> Events<P> {
         T: Decode<'a, <P as Pushes>::Format>,
     {
         match entry {
-            Entry::Event(event) => {
+            Entry::Event(event, peer) => {
                 self.event = event;
                 self.scratch.clear();
                 let frame = Frame::new(&self.event).with_scratch(&mut self.scratch);
-                let event = T::decode(frame);
-                let event = event.map_err(|source| Error::decode(&self.channel.peer(), source));
-                event.map(ChannelEvent::Event).map_err(Error::not_sent)
+                let event = T::decode(frame)
+                    .map_err(|source| Error::decode(&peer.unwrap_or_default(), source).not_sent());
+                event.map(ChannelEvent::Event)
             }
             Entry::Connected(_) => Ok(ChannelEvent::Reconnected),
             Entry::Missed(number) => Ok(ChannelEvent::Missed(number)),
@@ -246,8 +247,11 @@ impl<P: Contract + Pushes> Events<P> {
                 if let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx)) {
                     // Its runtime may have ended.
                     let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                    subscription.generation = renewed??;
-                    return Poll::Ready(Ok(Entry::Connected(subscription.generation)));
+                    let awaited = replace(&mut subscription.generation, renewed??);
+                    if subscription.generation == awaited {
+                        return Poll::Ready(Ok(Entry::Connected(awaited)));
+                    }
+                    // That connection was lost. The entry of the next one is still to come, after its last events.
                 }
             }
             let entry = match self.subscriber.poll_next(cx) {
@@ -264,6 +268,7 @@ impl<P: Contract + Pushes> Events<P> {
                 (Entry::Connected(generation), Some(subscription))
                     if *generation > subscription.generation =>
                 {
+                    subscription.generation = *generation;
                     subscription.must_renew = true;
                 }
                 _ => return Poll::Ready(Ok(entry)),

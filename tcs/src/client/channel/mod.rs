@@ -548,8 +548,7 @@ impl<F: Framing> Connection<F> {
         }
         let pool = Pool::new(1, options, ChannelStats::new(None), None);
         if let [only] = &*pool.subchannels {
-            let driver = Driver::attach(only, self);
-            tokio::spawn(driver.run());
+            tokio::spawn(Driver::attach(only, self).run());
         }
         Ok(Channel::over(pool))
     }

@@ -143,10 +143,39 @@ impl PendingCalls {
 
     /// Returns the call with this id, if its reply is still to come.
     pub(super) fn with_id(&self, id: u32) -> Option<PendingCall> {
-        let index = id.checked_sub(1)?;
+        self.at(id.checked_sub(1)?)
+    }
+
+    /// Returns the call in a slot, if its reply is still to come.
+    pub(super) fn at(&self, index: u32) -> Option<PendingCall> {
         let slot = self.slots.get(index as usize)?;
         let offset = slot.offset;
         (slot.stage != Stage::Complete).then_some(PendingCall { index, offset })
+    }
+
+    /// Returns the offset of the first request from `offset` on.
+    #[cold]
+    pub(super) fn first_offset_from(&self, offset: u64) -> Option<u64> {
+        let mut offsets = self.in_order().map(|slot| slot.offset);
+        offsets.find(|it| *it >= offset)
+    }
+
+    /// Moves the requests from `offset` on, because this many bytes are sent before them that were not counted.
+    #[cold]
+    pub(super) fn move_by(&mut self, bytes: u64, offset: u64) {
+        let mut index = self.oldest;
+        while let Some(slot) = self.slots.get_mut(index as usize) {
+            if slot.offset >= offset {
+                slot.offset += bytes;
+            }
+            index = slot.next;
+        }
+    }
+
+    /// Returns the slots of the calls whose replies are still to come, oldest first.
+    fn in_order(&self) -> impl Iterator<Item = &Slot> {
+        let slot_at = |index: u32| self.slots.get(index as usize);
+        successors(slot_at(self.oldest), move |slot| slot_at(slot.next))
     }
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
@@ -490,12 +519,10 @@ impl PendingCalls {
 
     /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.
     pub(super) fn overdue(&self) -> usize {
-        let slot_at = |index: u32| self.slots.get(index as usize);
-        let unanswered = successors(slot_at(self.oldest), |slot| slot_at(slot.next));
         let is_overdue = |slot: &&Slot| {
             slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks
         };
-        unanswered.filter(is_overdue).count()
+        self.in_order().filter(is_overdue).count()
     }
 
     /// Returns the number of slots in use.

@@ -2,7 +2,7 @@
 //!
 //! It connects when a call needs it, drives the connection until that ends, and begins again.
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, time::Duration};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -10,16 +10,11 @@ use tokio::{
 };
 use tracing::{Instrument as _, info_span};
 
-use super::{
-    connector::Connector,
-    driver::{Driver, DriverExit},
-    subchannel::Subchannel,
-    subchannel_state::Link,
-};
+use super::{connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link};
 use crate::{
     client::{connection::Connection, fault::Fault},
     framing::Framing,
-    panics::{lock, panic_text, poll_caught},
+    panics::lock,
     runtime::wait_until,
 };
 
@@ -140,7 +135,7 @@ impl<F: Framing> Reconnector<F> {
     }
 
     /// Serves calls over a connection until it ends. Returns the one that replaces it, if it was opened before.
-    async fn drive(&mut self, driver: Driver<F>) -> Option<Connection<F>> {
+    async fn drive(&mut self, mut driver: Driver<F>) -> Option<Connection<F>> {
         let Self {
             subchannel,
             connector,
@@ -152,34 +147,20 @@ impl<F: Framing> Reconnector<F> {
         } else {
             tracing::debug!(%peer, "connected");
         }
-        let mut run = pin!(driver.run());
-        // A panic of the framing ends the connection.
-        let ended = poll_fn(|cx| poll_caught(run.as_mut(), cx)).await;
-        let DriverExit {
-            fault,
-            replacement,
-            has_worked,
-            was_idle,
-        } = ended.unwrap_or_else(|payload| {
-            tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
-            DriverExit {
-                fault: Fault::Broken("its framing panicked").into(),
-                replacement: None,
-                has_worked: false,
-                was_idle: false,
-            }
-        });
+        let fault = driver.serve().await;
+        let was_idle = driver.is_idle();
         let error = fault.later_error(&peer);
         let lived = start.elapsed();
         // A server that nobody asks anything works if it keeps its connection for longer than the channel would wait.
-        if has_worked || was_idle && lived >= connector.backoff.max {
+        if driver.has_worked() || was_idle && lived >= connector.backoff.max {
             self.failures = 0;
             self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);
-        } else if !was_idle || lived < MIN_LIFE {
+        } else if !was_idle || lived < MIN_LIFE && !matches!(*fault, Fault::Retired) {
             self.failures = self.failures.saturating_add(1);
             lock(&connector.address_stats).record(peer.addr(), false);
         }
+        let replacement = driver.take_replacement();
         self.pause = if replacement.is_none() && fault.is_by_server() {
             // The server may have ended the connections of all its clients at this moment.
             connector.backoff.after_loss()

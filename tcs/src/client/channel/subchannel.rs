@@ -108,9 +108,10 @@ impl<F: Framing> Subchannel<F> {
             lock(&connector.address_stats).remove(addr);
         }
         self.stats.record_disconnected();
-        let link = match self.connector {
-            Some(_) => Link::Disconnected(None),
-            None => Link::Closed(Arc::clone(fault)),
+        let link = match (&self.connector, &**fault) {
+            (Some(_), Fault::Retired) => Link::Disconnected(None),
+            (Some(_), _) => Link::Disconnected(Some(fault.later_error(&self.peer()).into())),
+            (None, _) => Link::Closed(Arc::clone(fault)),
         };
         // A framing may panic when it parses its own requests. All calls fail in spite of that, or the next connection would
         // answer those that are left.
@@ -140,7 +141,7 @@ impl<F: Framing> Subchannel<F> {
                 wakers,
             );
         }
-        queue.clear();
+        guard.clear();
         let former = guard.set_link(link);
         drop(guard);
         drop(former);

@@ -1,16 +1,22 @@
 //! What a [`Subchannel`](super::subchannel::Subchannel) has under its lock, for the callers and the driver.
 
-use std::{mem::replace, sync::Arc, task::Waker, time::Duration};
+use std::{
+    cmp::Reverse,
+    mem::{replace, take},
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
 
 use super::{
-    pending_calls::{FailedCall, PendingCalls},
+    pending_calls::{FailedCall, PendingCall, PendingCalls},
     recent_failures::RecentFailures,
 };
 use crate::{
     Error, Peer, Result,
     client::{
         deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
-        timer::ticks_in,
+        timer::ticks_in, wire::Wire,
     },
     framing::{ConnectionFraming, Framing, Notice},
 };
@@ -25,6 +31,9 @@ pub(super) struct SubchannelState<F> {
     pub(super) framing: ConnectionFraming<F>,
     /// The requests that the driver has not taken yet.
     pub(super) queue: RequestQueue,
+    /// Notices about requests that the driver has taken. They overtake the requests that are not sent yet, because a server
+    /// may read on only after them.
+    notices: Vec<(PendingCall, Notice)>,
     pub(super) calls: PendingCalls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
@@ -100,6 +109,7 @@ impl<F: Framing> SubchannelState<F> {
         Self {
             framing: ConnectionFraming::of_client(),
             queue: RequestQueue::new(0),
+            notices: Vec::new(),
             calls: PendingCalls::new(ticks, options.reply_timeout.is_some()),
             driver: None,
             link: Link::Off,
@@ -159,9 +169,54 @@ impl<F: Framing> SubchannelState<F> {
     /// Queues a notice about a request.
     #[cold]
     pub(super) fn notice(&mut self, slot: u32, notice: Notice) {
+        let Some(call) = self.calls.at(slot) else {
+            return;
+        };
+        if call.offset < self.queue.offset() {
+            self.notices.push((call, notice));
+            return;
+        }
+        // After its request.
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
         self.queue.notice(framing, notice);
+    }
+
+    /// Gives the wire the requests, once it has sent those before them, and the notices.
+    #[inline]
+    pub(super) fn hand_over(&mut self, wire: &mut Wire) {
+        wire.take_requests(&mut self.queue);
+        if F::HAS_IDS && !self.notices.is_empty() {
+            self.hand_over_notices(wire);
+        }
+    }
+
+    /// Puts each notice before the first request after its own of which nothing was sent.
+    #[cold]
+    fn hand_over_notices(&mut self, wire: &mut Wire) {
+        let mut notices = take(&mut self.notices);
+        // Newest first: a notice moves only the requests after its own. The order of those about one request stays.
+        notices.sort_by_key(|(call, _)| Reverse(call.offset));
+        for (call, notice) in notices {
+            if self.calls.at(call.index) != Some(call) {
+                // It is answered, and its id may be that of another one.
+                continue;
+            }
+            let after = wire.sent().max(call.offset + 1);
+            let place = self.calls.first_offset_from(after);
+            let place = place.map_or(wire.end_offset(), |it| it.min(wire.end_offset()));
+            let framing = self.framing.get_mut();
+            framing.set_id(call.index + 1);
+            let length = wire.notice_before(place, framing, notice);
+            self.calls.move_by(length, place);
+            self.queue.move_by(length);
+        }
+    }
+
+    /// Drops what was not handed over.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.notices.clear();
     }
 }
 
@@ -244,20 +299,28 @@ impl<F> SubchannelState<F> {
         }
     }
 
-    /// Returns `true` if no call is in flight.
+    /// Returns `true` if no call is in flight. Pings may be queued.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.oldest().is_none() && self.queue.unsent() == 0
+        self.calls.oldest().is_none()
+    }
+
+    /// Queues a frame that the server skips, if the framing has one. Returns its length.
+    pub(super) fn ping(&mut self) -> u64
+    where
+        F: Framing,
+    {
+        let end = self.queue.end_offset();
+        self.queue.notice(self.framing.get_mut(), Notice::Ping);
+        self.queue.end_offset() - end
     }
 
     /// Returns why the driver must end, if it must.
     pub(super) fn end_reason(&self) -> Option<Arc<Fault>> {
-        let reason = match &self.link {
-            Link::Connected { .. } => return None,
-            Link::Ending(Some(fault)) => return Some(Arc::clone(fault)),
-            _ if self.calls.oldest().is_some() => return None,
-            Link::Released => "all its clones were dropped",
-            _ => "it is replaced by another connection",
-        };
-        Some(Fault::Broken(reason).into())
+        match &self.link {
+            Link::Connected { .. } => None,
+            Link::Ending(Some(fault)) => Some(Arc::clone(fault)),
+            _ if !self.is_idle() => None,
+            _ => Some(Fault::Retired.into()),
+        }
     }
 }

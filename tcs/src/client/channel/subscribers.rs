@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    Peer,
     client::{
         event_queue::{Entry, EventQueue},
         fault::Fault,
@@ -52,11 +53,12 @@ impl Subscribers {
 
     /// Adds an event for each subscriber.
     #[cold]
-    pub(super) fn publish(&self, event: &[u8], wakers: &mut Vec<Waker>) {
+    pub(super) fn publish(&self, event: &[u8], peer: &Peer, wakers: &mut Vec<Waker>) {
         let mut shared = None;
         for subscriber in self.subscribers(|_| true) {
-            let event = shared.get_or_insert_with(|| Arc::from(event));
-            wakers.extend(subscriber.add(Entry::Event(Arc::clone(event))));
+            let shared = shared.get_or_insert_with(|| (Arc::from(event), Arc::new(peer.clone())));
+            let (event, peer) = shared.clone();
+            wakers.extend(subscriber.add(Entry::Event(event, Some(peer))));
         }
     }
 
@@ -127,8 +129,8 @@ impl Subscriber {
     fn add(&self, entry: Entry) -> Option<Waker> {
         let mut state = lock(&self.state);
         match entry {
-            Entry::Event(event) => {
-                if !state.events.push(event, self.limit) {
+            Entry::Event(event, peer) => {
+                if !state.events.push(event, peer, self.limit) {
                     state.events.push_note(Entry::Missed(1));
                 }
             }

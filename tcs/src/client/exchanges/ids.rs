@@ -105,10 +105,10 @@ impl<F: Framing> Exchanges<F> {
         let id = self.ids.last.checked_add(1).unwrap_or(1);
         let framing = self.framing.get_mut();
         framing.set_id(id);
-        let mut offset = self.wire.push(framing, encode)?;
+        let offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
             let notice = Notice::deadline_at(deadline.at);
-            offset = self.wire.notice_before(offset, framing, notice);
+            self.wire.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
         self.in_flight.push_back(offset);

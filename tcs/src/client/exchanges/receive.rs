@@ -181,7 +181,10 @@ impl<F: Framing> Exchanges<F> {
     #[cold]
     pub(in crate::client) fn queue_event(&mut self, event: Range<usize>) -> Result<(), Arc<Fault>> {
         let event = Arc::from(self.wire.message(event));
-        if self.events.push(event, self.options.max_queued_events) {
+        if self
+            .events
+            .push(event, None, self.options.max_queued_events)
+        {
             return Ok(());
         }
         let reason = "its events were not received, and are more than `max_queued_events`";
