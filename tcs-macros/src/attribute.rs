@@ -3,6 +3,7 @@
 use std::env;
 
 use proc_macro2::{Span, TokenStream};
+use quote::ToTokens as _;
 
 use crate::{
     errors::Errors,
@@ -30,9 +31,13 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         errors.complete_none(side.attribute());
     }
     // Before the path is that inside of a module.
-    let private = options.library.private(Span::mixed_site());
+    let private = options
+        .library
+        .private(Span::mixed_site())
+        .into_token_stream();
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.add_to(item, &private);
+        let other = crate::expand::expand_other(&options, item);
+        return errors.add_to(other, &private);
     };
     check_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {

@@ -76,7 +76,7 @@ impl Errors {
     }
 
     /// Returns the tokens, between what editors complete and all errors. `private` is the path of what expansions use.
-    pub(crate) fn add_to(self, tokens: TokenStream, private: &TokenStream) -> TokenStream {
+    pub(crate) fn add_to(self, tokens: TokenStream, private: &impl ToTokens) -> TokenStream {
         let completed = self.completed.iter().map(|(list, word)| {
             let list = format_ident!("{list}");
             // rust-analyzer looks at the path though it is never compiled. It is in a constant, because an

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
-use syn::{Path, spanned::Spanned as _};
+use syn::{Path, spanned::Spanned as _, token};
 
 use crate::spans::{end_of, start_of};
 
@@ -10,17 +10,27 @@ use crate::spans::{end_of, start_of};
 #[derive(Default)]
 pub(crate) struct Library(pub(crate) Option<Path>);
 
+/// A path in the library: of the module that expansions use, or of an item in it.
+///
+/// It writes token after token. A path that is a stream of tokens would take the compiler a call for each of its uses.
+pub(crate) struct LibraryPath<'a> {
+    library: Option<&'a Path>,
+    span: Span,
+    item: Option<Ident>,
+}
+
 impl Library {
     /// Returns the module that expansions use; tokens that the user did not write are at `span`.
-    pub(crate) fn private(&self, span: Span) -> TokenStream {
-        match &self.0 {
-            None => quote_spanned!(span=> ::tcs::__private),
-            Some(path) => quote_spanned!(span=> #path::__private),
+    pub(crate) const fn private(&self, span: Span) -> LibraryPath<'_> {
+        LibraryPath {
+            library: self.0.as_ref(),
+            span,
+            item: None,
         }
     }
 
     /// Returns an item of that module, placed so that an error about it covers all of `written`.
-    pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> TokenStream {
+    pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> LibraryPath<'_> {
         self.path(item, start_of(written), end_of(written))
     }
 
@@ -32,11 +42,39 @@ impl Library {
         quote_spanned!(span=> #ty: #path,)
     }
 
-    fn path(&self, item: &str, start: Span, end: Span) -> TokenStream {
+    fn path(&self, item: &str, start: Span, end: Span) -> LibraryPath<'_> {
         // rustc underlines a path from its first token to its last.
-        let module = respan(self.private(start), start);
-        let item = Ident::new(item, end);
-        quote_spanned!(start=> #module::#item)
+        let item = Some(Ident::new(item, end));
+        let library = self.0.as_ref();
+        LibraryPath {
+            library,
+            span: start,
+            item,
+        }
+    }
+}
+
+impl ToTokens for LibraryPath<'_> {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let separator = token::PathSep {
+            spans: [self.span; 2],
+        };
+        match self.library {
+            Some(path) if self.item.is_some() => {
+                tokens.extend(respan(path.to_token_stream(), self.span));
+            }
+            Some(path) => path.to_tokens(tokens),
+            None => {
+                separator.to_tokens(tokens);
+                Ident::new("tcs", self.span).to_tokens(tokens);
+            }
+        }
+        separator.to_tokens(tokens);
+        Ident::new("__private", self.span).to_tokens(tokens);
+        if let Some(item) = &self.item {
+            separator.to_tokens(tokens);
+            item.to_tokens(tokens);
+        }
     }
 }
 

@@ -16,14 +16,17 @@ pub use crate::macro_support::{
     values::NoFormat,
 };
 // Expansions do not name these, nor `OperationsFormat`, but what they name has them in its signature.
-pub use crate::macro_support::{bounds::ReadAs, values::Encoder};
+pub use crate::macro_support::{
+    bounds::ReadAs,
+    values::{AtOnce, Encoder},
+};
 // `plain!` calls it.
 pub use crate::format::plain::parse_text;
 // No expansion names it: the tests of framings feed it bytes, and it is no part of their interface.
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
+    __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
     format::{Decode, Encode, Plain},
@@ -40,7 +43,7 @@ pub use crate::{
         pair::{OtherPair, Pair},
         values::{
             AnyReply, Encoded, FieldReference, FieldValue, Hidden, Reply, Shown, Unknown, Unshown,
-            encoder, in_words, send,
+            at_once, encoder, in_words, send,
         },
     },
     protocol::{

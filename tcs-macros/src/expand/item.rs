@@ -41,12 +41,12 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
     }
     quote! {
         #(#attrs)*
-        #[allow(
+        #[cfg_attr(clippy, allow(
             clippy::future_not_send, clippy::missing_const_for_fn, clippy::must_use_candidate,
             clippy::needless_pass_by_value, clippy::ptr_arg, clippy::trivially_copy_pass_by_ref,
             clippy::unnecessary_wraps, clippy::unused_async,
             reason = "the protocol decides about the signature"
-        )]
+        ))]
         #vis #sig #body
     }
 }

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote_spanned};
 use syn::{Generics, ext::IdentExt as _, parse_quote};
 
 use super::{
-    family, message_serde,
+    message_serde, message_stream,
     names::{public_name, reply_type, request_type, request_variant, variable},
     options::{framing, is_event},
     protocol_type::{allowance, debug, kept_attrs},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     library::Library,
     model::{
-        family::Family,
+        message_stream::MessageStream,
         operations::{Argument, Operation, Operations},
     },
     options::{OptionName, Options},
@@ -214,17 +214,17 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
 fn pushes(
     options: &Options,
     operations: &Operations<'_>,
-    pushes: &Family,
+    pushes: &MessageStream,
 ) -> (Option<TokenStream>, TokenStream) {
     let span = Span::mixed_site();
     let (contract, module_name) = (public_name("Contract"), &operations.module.ident);
     let private = options.library.private(span);
     let function = pushes.is_push.as_ref().map(|path| {
-        let (function, allowance) = (family::is_push(path, "__is_push"), allowance(span));
+        let (function, allowance) = (message_stream::is_push(path, "__is_push"), allowance(span));
         quote_spanned!(span=> #allowance #function)
     });
-    let implementation = family::implement(
-        &Family {
+    let implementation = message_stream::implement(
+        &MessageStream {
             kind: pushes.kind,
             message: pushes.message.clone(),
             is_push: function.as_ref().map(|_| parse_quote!(self::__is_push)),
@@ -249,16 +249,17 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
     let streams = operations.list.iter().filter_map(|operation| {
-        let (family, text) = match (&operation.items, &operation.chunks) {
-            (Some(items), _) => (items, "The items of the reply to"),
-            (None, Some(chunks)) => (chunks, "The chunks of the request of"),
-            (None, None) => return None,
+        let stream = operation.stream.as_ref()?;
+        let text = if operation.takes_chunks() {
+            "The chunks of the request of"
+        } else {
+            "The items of the reply to"
         };
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
         let text = format!(" {text} `{}`.", operation.name);
         let (applied, generics) = (quote_spanned!(span=> #name), Generics::default());
-        let implementation = family::implement(
-            family,
+        let implementation = message_stream::implement(
+            stream,
             &options.library,
             ident,
             &applied,
@@ -298,7 +299,8 @@ fn checked_format(
 ) -> (Option<TokenStream>, TokenStream) {
     let (list, module_name) = (&operations.list, &operations.module.ident);
     let Some(format) = &options.format else {
-        return (None, options.library.item("NoFormat", module_name));
+        let format = options.library.item("NoFormat", module_name);
+        return (None, format.into_token_stream());
     };
     let private = options.library.private(start_of(format));
     let (declaration, path) = alias(module_name, "__Format", format);

@@ -3,9 +3,9 @@
 mod call;
 mod client_function;
 mod encoder;
-mod family;
 mod item;
 mod message_serde;
+mod message_stream;
 mod messages;
 mod names;
 mod operations_client;
@@ -14,9 +14,14 @@ mod protocol_type;
 mod server;
 mod trait_impl;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
 
-use crate::model::{Model, ModelItem, operations::Operations};
+use crate::{
+    item::other_type,
+    model::{Model, ModelItem, operations::Operations},
+    options::{Options, Side},
+};
 
 /// Writes an item and what is added to it.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
@@ -32,6 +37,14 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let mut tokens = item::write_function(model.options, function);
     tokens.extend(added);
     tokens
+}
+
+/// Writes an item that no protocol is made of. A type is one nevertheless, so that its server is no second error.
+pub(crate) fn expand_other(options: &Options, mut item: TokenStream) -> TokenStream {
+    let ty = other_type(item.clone()).filter(|_| options.side == Side::Server);
+    let private = options.library.private(Span::mixed_site());
+    item.extend(ty.map(|ty| quote!(#private::unserved! { #ty })));
+    item
 }
 
 /// Writes a module with its messages, their client and, unless the functions are left out, a server.

@@ -9,6 +9,7 @@ use super::{
     names::public_name,
 };
 use crate::{
+    library::LibraryPath,
     model::operations::{Argument, Operation, Operations},
     options::Options,
     spans::start_of,
@@ -45,7 +46,7 @@ impl Over {
     }
 
     /// Returns the type, without its framing.
-    fn ty(self, private: &TokenStream) -> TokenStream {
+    fn ty(self, private: &LibraryPath<'_>) -> TokenStream {
         let span = Span::mixed_site();
         match self {
             Self::Connection => quote_spanned!(span=> #private::Connection),
@@ -67,14 +68,13 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
         let connection = over.ty(private);
         // Elsewhere, a method that returns the reply would fail at the first item.
         let methods = operations.list.iter().filter_map(|operation| {
-            match (&operation.items, &operation.chunks) {
-                (None, None) => Some(method(operation, private, over)),
-                (Some(_), _) => over
-                    .is_async()
-                    .then(|| stream_method(operation, private, &framing, over)),
-                (None, Some(_)) => {
-                    (!over.is_channel()).then(|| upload_method(operation, private, over))
-                }
+            if operation.stream.is_none() {
+                Some(method(operation, private, over))
+            } else if operation.takes_chunks() {
+                (!over.is_channel()).then(|| upload_method(operation, private, over))
+            } else {
+                over.is_async()
+                    .then(|| stream_method(operation, private, &framing, over))
             }
         });
         quote_spanned! {span=>
@@ -107,7 +107,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 
 /// Writes a method. Over a connection, the reply may borrow from `self`. Over a channel, it cannot, so a
 /// closure processes a reply that borrows.
-fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+fn method(operation: &Operation<'_>, private: &LibraryPath<'_>, over: Over) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let parameters = parameters(operation);
@@ -157,7 +157,7 @@ fn method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> Token
 /// Writes a method that returns the items of a streamed reply. Over a channel, only a framing with ids has it.
 fn stream_method(
     operation: &Operation<'_>,
-    private: &TokenStream,
+    private: &LibraryPath<'_>,
     framing: &TokenStream,
     over: Over,
 ) -> TokenStream {
@@ -192,7 +192,7 @@ fn stream_method(
 }
 
 /// Writes a method that sends a request, and returns what sends its chunks.
-fn upload_method(operation: &Operation<'_>, private: &TokenStream, over: Over) -> TokenStream {
+fn upload_method(operation: &Operation<'_>, private: &LibraryPath<'_>, over: Over) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
     let (parameters, fields) = (parameters(operation), fields(operation));

@@ -52,7 +52,7 @@ fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -
 pub(super) fn option_checks(
     model: &Model<'_>,
     ty: &ProtocolType<'_>,
-    has_kept_checks: bool,
+    is_bounded: bool,
 ) -> Option<TokenStream> {
     let (options, name) = (model.options, &ty.name);
     if !model.is_valid || !param_idents(&ty.generics).is_empty() {
@@ -62,7 +62,7 @@ pub(super) fn option_checks(
     let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
     let protocol = quote!(#name<#(#lifetimes),*>);
     let [rejection, upload, pair] = checks(options, upload_of(model), &protocol);
-    let pair = pair.filter(|_| options.framing.is_some() || !has_kept_checks);
+    let pair = pair.filter(|_| options.framing.is_some() || !is_bounded);
     let checks = rejection.iter().chain(&upload).chain(&pair);
     Some(quote!(#(const _: () = #checks;)*))
 }
@@ -105,13 +105,19 @@ fn checks(
         };
         let trait_name = library.item(side.trait_name(), given);
         let private = library.private(start_of(given));
-        let error = quote_spanned! {start_of(given)=> {
-            #[allow(unused_imports, reason = "it is for types that are not the same")]
-            use #private::OtherPair as _;
-            #error::<#protocol>(#private::Pair::<
-                <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
-            >::IS_ONE_TYPE)
-        }};
+        let span = start_of(given);
+        // No default is the same as something else.
+        let error = if options.framing.is_some() && options.format.is_some() {
+            quote_spanned! {span=> {
+                #[allow(unused_imports, reason = "it is for types that are not the same")]
+                use #private::OtherPair as _;
+                #error::<#protocol>(#private::Pair::<
+                    <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
+                >::IS_ONE_TYPE)
+            }}
+        } else {
+            quote_spanned!(span=> #error::<#protocol>(false))
+        };
         check(given, &error)
     });
     [rejection, upload, pair]
@@ -124,7 +130,7 @@ pub(super) fn upload_of<'a>(model: &Model<'a>) -> Option<&'a Ident> {
         return None;
     };
     let mut list = operations.list.iter();
-    let upload = list.find(|operation| operation.chunks.is_some())?;
+    let upload = list.find(|operation| operation.takes_chunks())?;
     Some(&upload.handler.function.sig.ident)
 }
 

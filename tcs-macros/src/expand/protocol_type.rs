@@ -8,7 +8,7 @@ use crate::{
     library::Library,
     model::{field::Field, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
-    syntax::{is_named, lifetimes},
+    syntax::{is_named, is_value, lifetimes},
 };
 
 /// Declares the type and implements its trait.
@@ -21,7 +21,17 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let (_, type_generics, _) = generics.split_for_impl();
     let applied = quote_spanned!(span=> #name #type_generics);
     // The name alone: a state may be secret, or have no `Debug`.
-    let debug = debug(&applied, generics, &quote_spanned!(span=> #text));
+    let (derived, debug) = if fields.is_empty() {
+        (
+            Some(quote_spanned!(span=> #[derive(::core::fmt::Debug)])),
+            None,
+        )
+    } else {
+        (
+            None,
+            Some(debug(&applied, generics, &quote_spanned!(span=> #text))),
+        )
+    };
     let declared = fields.iter().map(|Field { name, ty }| {
         let text = format!(" The parameter `{}`.", name.unraw());
         quote!(#[doc = #text] #vis #name: #ty)
@@ -35,7 +45,9 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
-        #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "its shape follows the signature")]
+        #derived
+        #[allow(unreachable_pub, reason = "it is as visible as the function")]
+        #[cfg_attr(clippy, allow(clippy::exhaustive_structs, reason = "its shape follows the signature"))]
         #vis struct #name #generics #where_clause #body
         #new
         #allowance
@@ -55,14 +67,14 @@ fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
     let parameters = fields.iter().map(parameter);
     quote_spanned! {span=>
         #[automatically_derived]
-        #[allow(deprecated, reason = "the function may be")]
+        #[allow(
+            dead_code, deprecated, unreachable_pub,
+            reason = "each protocol with fields has it, as deprecated as the function"
+        )]
         #keyword #impl_generics #name #type_generics #where_clause {
             /// Creates the protocol from its fields.
             #[must_use]
-            #[allow(
-                dead_code, unreachable_pub, clippy::too_many_arguments,
-                reason = "each protocol with fields has it"
-            )]
+            #[cfg_attr(clippy, allow(clippy::too_many_arguments, reason = "each is a parameter"))]
             #vis const fn #new(#(#parameters),*) -> Self {
                 Self { #(#names),* }
             }
@@ -95,7 +107,7 @@ pub(super) fn kept_attrs(attrs: &[Attribute], docs: &str) -> TokenStream {
 
 /// Returns the type of a message, or the library's `Unknown` if there is an error in it.
 pub(super) fn or_unknown(message: Option<&Type>, library: &Library, item_name: &Ident) -> Type {
-    let unknown = || Type::Verbatim(library.item("Unknown", item_name));
+    let unknown = || Type::Verbatim(library.item("Unknown", item_name).into_token_stream());
     message.cloned().unwrap_or_else(unknown)
 }
 
@@ -109,9 +121,11 @@ pub(super) fn message_item(
     name: &str,
     message: &Type,
 ) -> (Option<TokenStream>, TokenStream) {
-    // An alias has no parameters, so it cannot name those of the protocol or of an exchange.
-    let is_plain = protocol.generics.params.is_empty() && lifetimes::find(message).is_empty();
-    let (declaration, path) = is_plain
+    // An alias has no parameters, so it cannot name those of the protocol or of an exchange. A value hides no lifetime.
+    let has_alias = protocol.generics.params.is_empty()
+        && lifetimes::find(message).is_empty()
+        && !is_value(message);
+    let (declaration, path) = has_alias
         .then(|| alias(protocol.item_name, &format!("__{name}"), message))
         .unzip();
     let used = path.unwrap_or_else(|| message.to_token_stream());
@@ -135,10 +149,12 @@ pub(super) fn debug(ty: &TokenStream, generics: &Generics, text: &TokenStream) -
 
 /// The lints that generated code is exempt from.
 pub(super) fn allowance(span: Span) -> TokenStream {
+    // rustc takes long to find out that it does not know a lint of clippy.
     quote_spanned! {span=>
-        #[allow(
-            deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
-            reason = "it is generated"
+        #[allow(deprecated, unused_variables, reason = "it is generated")]
+        #[cfg_attr(
+            clippy,
+            allow(clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")
         )]
     }
 }

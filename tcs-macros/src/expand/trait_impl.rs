@@ -9,7 +9,7 @@ use super::options::option_checks;
 use crate::{
     model::{Model, generics::predicates, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
-    syntax::lifetimes,
+    syntax::{is_value, lifetimes},
 };
 
 /// What a type that a protocol keeps must be.
@@ -51,6 +51,8 @@ pub(super) struct TraitImpl<'a> {
     model: &'a Model<'a>,
     ty: &'a ProtocolType<'a>,
     bounds: TokenStream,
+    /// Whether something is required of a type.
+    is_bounded: bool,
     /// Beside the implementation.
     checks: Vec<TokenStream>,
 }
@@ -73,6 +75,7 @@ impl<'a> TraitImpl<'a> {
             model,
             ty,
             bounds: params.map(bound).collect(),
+            is_bounded: false,
             checks: Vec::new(),
         };
         for field in &ty.fields {
@@ -84,6 +87,11 @@ impl<'a> TraitImpl<'a> {
     /// Requires something of a type that the protocol keeps, if there is no error.
     pub(super) fn require(&mut self, kept: &Type, requirement: Requirement) {
         if !self.model.is_valid || !lifetimes::find(kept).is_empty() {
+            return;
+        }
+        self.is_bounded = true;
+        if is_value(kept) {
+            // Whatever is required, it is.
             return;
         }
         let library = &self.model.options.library;
@@ -114,7 +122,7 @@ impl<'a> TraitImpl<'a> {
         let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
         let predicates = predicates(&ty.generics);
         // Beside the implementation and in the same `const _`, where the aliases are in scope.
-        let options = option_checks(model, ty, !checks.is_empty());
+        let options = option_checks(model, ty, self.is_bounded);
         quote_spanned! {span=>
             #options
             #(#checks)*

@@ -6,7 +6,7 @@ use quote::ToTokens;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, Meta, Type, ext::IdentExt as _};
 
 use super::{
-    operation_attrs::written_family,
+    operation_attrs::written_stream,
     parameter::{self, Role},
 };
 use crate::{
@@ -65,7 +65,7 @@ fn describe(options: &Options, module: &Module) -> String {
         json.push(']');
         type_field(&mut json, "reply", Some(&function.output()));
         for (name, attr) in [("items", "replies"), ("chunks", "requests")] {
-            type_field(&mut json, name, written_family(function, attr).as_ref());
+            type_field(&mut json, name, written_stream(function, attr).as_ref());
         }
         json.push('}');
     }

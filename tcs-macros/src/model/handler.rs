@@ -5,18 +5,18 @@ use quote::ToTokens;
 use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 
 use super::{
-    family::FamilyKind,
     field::Field,
     generics,
     message::{resolve_message, resolve_type},
+    message_stream::StreamKind,
     parameter::{self, Role},
 };
 use crate::{
     errors::Errors,
     item::Function,
-    options::{Options, Side},
+    options::Side,
     syntax::{
-        bare, find_impl, is_handle, is_named, is_unsized,
+        bare, is_handle, is_unsized, is_value,
         lifetimes::{self, EXCHANGE, STATIC},
         mentions_word,
     },
@@ -93,8 +93,8 @@ impl<'a> Handler<'a> {
         if self.kind != CallKind::Sync || mentions_word(&self.function.body, "await") {
             return;
         }
-        for kind in [FamilyKind::Streams, FamilyKind::Receives] {
-            let handles = kind.words().handles;
+        for kind in [StreamKind::ITEMS, StreamKind::CHUNKS] {
+            let handles = kind.handles;
             for parameter in self.function.parameters() {
                 if is_handle(&parameter.ty, handles, protocol) {
                     let handle = handles.join("");
@@ -169,11 +169,7 @@ impl Parameters {
     }
 
     /// Finds where the parameters of a function that is a protocol come from, and the type of its request.
-    pub(super) fn resolve(
-        options: &Options,
-        function: &Function,
-        errors: &mut Errors,
-    ) -> (Self, Option<Type>) {
+    pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
         let mut parameters = Self::default();
         let mut request = None;
         let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
@@ -181,42 +177,35 @@ impl Parameters {
         // The first plain parameter is the request; those after it are taken from the context.
         let mut has_request = false;
         for parameter in function.parameters() {
+            let ty = &*parameter.ty;
+            // `&Peer` may come first.
+            let is_known = parameter::is_known_of_connection(ty);
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
-                // `&Peer` may come first.
-                Role::Plain
-                    if !has_request && !parameter::is_known_of_connection(&parameter.ty) =>
-                {
+                Role::Plain if !has_request && !is_known => {
                     has_request = true;
-                    if let Some(ty) = resolve_message(&parameter.ty, "a request", errors) {
+                    if let Some(ty) = resolve_message(ty, "a request", errors) {
                         parameters.push(ParameterSource::Request);
                         request = Some(lifetimes::unify(&ty, EXCHANGE));
                     }
                 }
-                Role::Unclear => {
-                    if has_plain && !is_plain(parameter) {
-                        // It was probably meant as a state; make it one, so that the type has the field its users
-                        // name.
-                        parameters.0.extend(guessed_state(parameter));
-                    } else {
-                        // It may have been meant as the request, so that one is not reported as missing.
-                        has_request = true;
-                    }
-                }
-                Role::Plain
-                    if options.means_state && !parameter::is_known_of_connection(&parameter.ty) =>
-                {
-                    parameters.0.extend(guessed_state(parameter));
-                }
-                Role::Plain if is_value(&parameter.ty) => {
+                Role::Plain if is_value(ty) => {
                     let help = "put this first, or both into one tuple";
                     let state = "or write `#[state]` or `#[session]` before this one";
                     let message =
                         format_args!("the request is one parameter, the first: {help},\n{state}");
-                    errors.at(&parameter.ty, message);
+                    errors.at(ty, message);
                     // The first one may not be a message either.
                     request = None;
                 }
+                Role::Plain if !is_known && !errors.may_call_functions() => {
+                    parameters.guess_state(parameter);
+                }
+                Role::Unclear if has_plain && !is_plain(parameter) => {
+                    parameters.guess_state(parameter);
+                }
+                // It may have been meant as the request, so that one is not reported as missing.
+                Role::Unclear => has_request = true,
                 role => parameters.resolve_one(role, parameter, errors),
             }
         }
@@ -224,6 +213,14 @@ impl Parameters {
             report_no_request(function, errors);
         }
         (parameters, request)
+    }
+
+    /// Adds a state for a reference that was probably meant as one, so that the type has the field that its users name.
+    /// There is an error already.
+    fn guess_state(&mut self, parameter: &PatType) {
+        if let Type::Reference(_) = bare(&parameter.ty) {
+            self.resolve_one(Role::State, parameter, &mut Errors::default());
+        }
     }
 
     /// Finds where a parameter that is not part of the request comes from, and adds it.
@@ -323,29 +320,6 @@ fn report_no_request(function: &Function, errors: &mut Errors) {
             "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
         errors.at_span(function.sig.paren_token.span.join(), message);
     }
-}
-
-/// Returns `true` if a type is one of text or a number, which a message can be, but nothing that is known of a
-/// connection.
-fn is_value(ty: &Type) -> bool {
-    const VALUES: &str =
-        "bool char f32 f64 i8 i16 i32 i64 i128 isize str String u8 u16 u32 u64 u128 usize";
-    match bare(ty) {
-        Type::Reference(reference) => is_value(&reference.elem),
-        Type::Slice(slice) => is_value(&slice.elem),
-        ty => VALUES.split(' ').any(|value| is_named(ty, value)),
-    }
-}
-
-/// Returns the state that a parameter is, if its attributes do not say what it is.
-fn guessed_state(parameter: &PatType) -> Option<ParameterSource> {
-    let name = parameter::name(&parameter.pat)?.clone();
-    let Type::Reference(reference) = bare(&parameter.ty) else {
-        return None;
-    };
-    let ty = lifetimes::unify(bare(&reference.elem), STATIC);
-    let is_complete = find_impl(&ty).is_none();
-    is_complete.then_some(ParameterSource::State(Field { name, ty }))
 }
 
 /// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`: what

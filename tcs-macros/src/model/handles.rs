@@ -9,18 +9,12 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-use super::{
-    family::{FamilyKind, FamilyWords},
-    operation_attrs::written_family,
-    parameter::is_ours,
-};
+use super::{message_stream::StreamKind, operation_attrs::written_stream};
 use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{Options, Side},
-    syntax::{
-        bare, is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel,
-    },
+    syntax::{is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel},
 };
 
 /// Reports the handles in the parameters of functions that are named after something else, and those whose option is
@@ -52,7 +46,7 @@ pub(crate) fn check_handles(
                         check.check_function(function, keeps_bodies, errors);
                     }
                     ModuleItem::PrivateFunction(function) => {
-                        check.correct(FamilyKind::Pushes, function, errors);
+                        check.correct(StreamKind::EVENTS, function, errors);
                     }
                     ModuleItem::Other(_) => {}
                 }
@@ -88,7 +82,7 @@ struct HandleCheck<'a> {
 impl HandleCheck<'_> {
     fn check_function(&self, function: &mut Function, keeps_bodies: bool, errors: &mut Errors) {
         let mut is_missing = false;
-        for kind in FamilyKind::ALL {
+        for kind in StreamKind::ALL {
             let Some(handle) = self.correct(kind, function, errors) else {
                 continue;
             };
@@ -97,9 +91,6 @@ impl HandleCheck<'_> {
             }
             // It may also be given, and not parse.
             is_missing |= self.message(kind, function).is_none();
-        }
-        if self.is_of_module() {
-            make_groups_states(function, is_missing, errors);
         }
         if is_missing && !keeps_bodies {
             function.body = parse_quote!({ ::core::unimplemented!() });
@@ -113,13 +104,13 @@ impl HandleCheck<'_> {
     }
 
     /// Returns `true` if each function of a module gives the type of these messages by itself.
-    fn is_of_operation(&self, kind: FamilyKind) -> bool {
-        self.is_of_module() && kind != FamilyKind::Pushes
+    fn is_of_operation(&self, kind: &'static StreamKind) -> bool {
+        self.is_of_module() && kind != StreamKind::EVENTS
     }
 
     /// Returns `true` if the type of the messages is given.
-    fn is_given(&self, kind: FamilyKind, function: &Function) -> bool {
-        let words = kind.words();
+    fn is_given(&self, kind: &'static StreamKind, function: &Function) -> bool {
+        let words = kind;
         if self.is_of_operation(kind) {
             let mut paths = function.attrs.iter().map(Attribute::path);
             paths.any(|path| path.is_ident(words.option_text))
@@ -129,25 +120,25 @@ impl HandleCheck<'_> {
     }
 
     /// Returns the type of the messages, if it is given and parses.
-    fn message(&self, kind: FamilyKind, function: &Function) -> Option<Type> {
+    fn message(&self, kind: &'static StreamKind, function: &Function) -> Option<Type> {
         if self.is_of_operation(kind) {
-            written_family(function, kind.words().option_text)
+            written_stream(function, kind.option_text)
         } else {
             kind.written(self.options).cloned()
         }
     }
 
-    fn report_missing(&self, kind: FamilyKind, handle: &Type, errors: &mut Errors) {
-        let FamilyWords {
+    fn report_missing(&self, kind: &'static StreamKind, handle: &Type, errors: &mut Errors) {
+        let StreamKind {
             option,
             option_text: word,
             example,
             many,
             ..
-        } = kind.words();
+        } = kind;
         let help = if !self.is_of_operation(kind) {
             format!("add the option `{word} = {example}`")
-        } else if self.options.given(option).is_none() {
+        } else if self.options.given(*option).is_none() {
             format!("write `#[{word}({example})]` before the function")
         } else {
             // That it is an option of the module is reported there.
@@ -160,13 +151,13 @@ impl HandleCheck<'_> {
     /// that has a handle of its protocol.
     fn correct(
         &self,
-        kind: FamilyKind,
+        kind: &'static StreamKind,
         function: &mut Function,
         errors: &mut Errors,
     ) -> Option<Type> {
         let name = function.sig.ident.unraw().to_string();
         let protocol = match &self.options.name {
-            _ if self.is_of_module() && kind == FamilyKind::Pushes => "Protocol".to_owned(),
+            _ if self.is_of_module() && kind == StreamKind::EVENTS => "Protocol".to_owned(),
             Some(protocol) if !self.is_of_module() => protocol.to_string(),
             _ => upper_camel(&name),
         };
@@ -180,7 +171,7 @@ impl HandleCheck<'_> {
                 || message.as_ref().is_some_and(|it| same_tokens(it, ty))
         };
         let mut handles = Handles {
-            names: kind.words().handles,
+            names: kind.handles,
             protocol,
             is_wrong,
             is_found: false,
@@ -224,29 +215,5 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
             *ty = parse_quote!(#name);
         }
         self.is_found |= is_named(ty, protocol);
-    }
-}
-
-/// Makes references to groups in the parameters of an operation states: no argument can be of these types. It is reported
-/// unless there is an error already.
-fn make_groups_states(function: &mut Function, is_reported: bool, errors: &mut Errors) {
-    for parameter in function.parameters_mut() {
-        let Type::Reference(reference) = bare(&parameter.ty) else {
-            continue;
-        };
-        let Type::Path(path) = bare(&reference.elem) else {
-            continue;
-        };
-        let last = path.path.segments.last();
-        let is_group =
-            last.is_some_and(|last| is_one_of(&last.ident, &["PushGroup", "PushGroups"]));
-        if !is_group || parameter.attrs.iter().any(is_ours) {
-            continue;
-        }
-        if !is_reported {
-            let message = "all connections share a group: write `#[state]` before it";
-            errors.at(&parameter.ty, message);
-        }
-        parameter.attrs.push(parse_quote!(#[state]));
     }
 }

@@ -5,7 +5,7 @@ use syn::{Type, TypeReference};
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_impl, has_future, has_iterator, is_unsized, lifetimes},
+    syntax::{bare, find_keyword, has_trait, is_unsized, lifetimes},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
@@ -53,7 +53,7 @@ fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors)
 
 /// Returns a type if it is complete, and reports `impl`.
 pub(super) fn resolve_type<'t>(ty: &'t Type, what: &str, errors: &mut Errors) -> Option<&'t Type> {
-    if let Some(keyword) = find_impl(ty) {
+    if let Some(keyword) = find_keyword(ty, &["impl"]) {
         let message = format_args!("{what} has one type: name it instead of `impl`");
         errors.at(&keyword, message);
         return None;
@@ -80,12 +80,15 @@ pub(super) fn resolve_output(
         errors.leave_to_rustc();
         return None;
     }
-    if has_future(&output) {
+    if has_trait(&output, &["Future"], "Output") {
         let message = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, message);
         return None;
     }
-    if let Some(keyword) = find_impl(&output).filter(|_| has_iterator(&output)) {
+    let iterators = ["Iterator", "IntoIterator", "Stream"];
+    if has_trait(&output, &iterators, "Item")
+        && let Some(keyword) = find_keyword(&output, &["impl", "dyn"])
+    {
         let message = "an iterator is no message: return a `Vec`, or send its items with `replies`";
         errors.at(&keyword, message);
         return None;

@@ -6,12 +6,12 @@
 pub(crate) mod client_function;
 pub(crate) mod concurrency;
 pub(crate) mod describe;
-pub(crate) mod family;
 pub(crate) mod field;
 pub(crate) mod generics;
 pub(crate) mod handler;
 pub(crate) mod handles;
 mod message;
+pub(crate) mod message_stream;
 mod name;
 pub(crate) mod operation_attrs;
 pub(crate) mod operations;

@@ -1,13 +1,18 @@
 //! The attributes before a function of a module: `#[blocking]`, `#[idempotent]`, `#[replies(…)]`, `#[requests(…)]` and
 //! `#[secret]`.
 
-use syn::{Attribute, Path, Type, visit_mut::VisitMut as _};
+use syn::{Attribute, Path, Type, ext::IdentExt as _, visit_mut::VisitMut as _};
 
 use super::{
-    family::{Family, FamilyKind},
+    message_stream::{MessageStream, StreamKind},
     parameter::{check_empty, is_conditional},
 };
-use crate::{errors::Errors, item::Function, options::Side, syntax::ParenthesizeGroups};
+use crate::{
+    errors::Errors,
+    item::Function,
+    options::Side,
+    syntax::{ParenthesizeGroups, is_handle, upper_camel},
+};
 
 const NAMES: &[&str] = &["blocking", "idempotent", "replies", "requests", "secret"];
 
@@ -20,10 +25,8 @@ pub(super) struct OperationAttrs<'a> {
     pub(super) is_idempotent: bool,
     /// Whether `Debug` hides the arguments and the reply.
     pub(super) is_secret: bool,
-    /// The items of the streamed reply.
-    pub(super) items: Option<Family>,
-    /// The chunks after the request.
-    pub(super) chunks: Option<Family>,
+    /// The items of the streamed reply, or the chunks after the request.
+    pub(super) stream: Option<MessageStream>,
 }
 
 impl<'a> OperationAttrs<'a> {
@@ -45,26 +48,44 @@ impl<'a> OperationAttrs<'a> {
             match name {
                 "blocking" => found.blocking = Some(path),
                 "idempotent" => found.is_idempotent = true,
-                "replies" | "requests" if found.items.is_some() || found.chunks.is_some() => {
+                "replies" | "requests" if found.stream.is_some() => {
                     let message = format_args!(
                         "an operation has one type of items, or of chunks: remove this `#[{name}]`"
                     );
                     errors.at(path, message);
                 }
-                "replies" => found.items = Some(resolve_family(FamilyKind::Streams, attr, errors)),
-                "requests" => {
-                    found.chunks = Some(resolve_family(FamilyKind::Receives, attr, errors));
-                }
+                "replies" => found.stream = Some(resolve_stream(StreamKind::ITEMS, attr, errors)),
+                "requests" => found.stream = Some(resolve_stream(StreamKind::CHUNKS, attr, errors)),
                 _ => found.is_secret = true,
             }
         }
+        // That the attribute of a handle is missing was reported. Without messages of an unknown type, rustc would miss
+        // theirs as well.
+        let unknown = |kind| MessageStream::of_attr(kind, None, errors);
+        found.stream = found
+            .stream
+            .or_else(|| kind_of_handle(function).map(unknown));
         found
     }
 }
 
+/// Returns the kind of messages that the parameters have a handle for.
+fn kind_of_handle(function: &Function) -> Option<&'static StreamKind> {
+    let protocol = upper_camel(&function.sig.ident.unraw().to_string());
+    let mut kinds = [StreamKind::ITEMS, StreamKind::CHUNKS].into_iter();
+    kinds.find(|kind| {
+        let mut parameters = function.parameters();
+        parameters.any(|parameter| is_handle(&parameter.ty, kind.handles, &protocol))
+    })
+}
+
 /// Resolves the type in `#[replies(…)]` or `#[requests(…)]`.
-fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Family {
-    let words = kind.words();
+fn resolve_stream(
+    kind: &'static StreamKind,
+    attr: &Attribute,
+    errors: &mut Errors,
+) -> MessageStream {
+    let words = kind;
     let (name, messages, example) = (words.option_text, words.many, words.example);
     let mut written = attr.parse_args::<Type>();
     if let Ok(ty) = &mut written {
@@ -74,11 +95,11 @@ fn resolve_family(kind: FamilyKind, attr: &Attribute, errors: &mut Errors) -> Fa
         let message = format_args!("`#[{name}]` takes the type of the {messages}: {help}");
         errors.at(&attr.meta, message);
     }
-    Family::of_attr(kind, written.ok().as_ref(), errors)
+    MessageStream::of_attr(kind, written.ok().as_ref(), errors)
 }
 
 /// Returns the type in the attribute of this name.
-pub(super) fn written_family(function: &Function, name: &str) -> Option<Type> {
+pub(super) fn written_stream(function: &Function, name: &str) -> Option<Type> {
     let mut attrs = function.attrs.iter();
     let attr = attrs.find(|attr| attr.path().is_ident(name))?;
     attr.parse_args().ok()

@@ -5,11 +5,10 @@ use quote::ToTokens as _;
 use syn::{FnArg, Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    describe,
-    family::{Family, FamilyKind},
-    generics,
+    describe, generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
     message::resolve_message,
+    message_stream::{MessageStream, StreamKind},
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
     parameter::{self, Role},
@@ -21,7 +20,7 @@ use crate::{
     item::{Function, GENERATED, Module},
     options::{OptionName, Options, Side},
     syntax::{
-        is_handle, is_one_of, is_type_name,
+        bare, is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
         mentions_one_of, path_starts, same_tokens, upper_camel, without_argument,
     },
@@ -45,7 +44,7 @@ pub(crate) struct Operations<'a> {
     /// The server's side. There is none if the attribute makes the client alone.
     pub(crate) server: Option<ServerImpl<'a>>,
     /// The events that the server pushes.
-    pub(crate) pushes: Option<Family>,
+    pub(crate) pushes: Option<MessageStream>,
 }
 
 /// An operation, with its request and its reply.
@@ -66,10 +65,9 @@ pub(crate) struct Operation<'a> {
     pub(crate) is_reply_secret: bool,
     /// Whether executing the operation twice does no harm.
     pub(crate) is_idempotent: bool,
-    /// The items of a streamed reply. A type of the name of the variants says what they are.
-    pub(crate) items: Option<Family>,
-    /// The chunks after the request, in the same way.
-    pub(crate) chunks: Option<Family>,
+    /// The items of a streamed reply, or the chunks after the request. A type of the name of the variants says what
+    /// they are.
+    pub(crate) stream: Option<MessageStream>,
 }
 
 /// A parameter that is a field of a request.
@@ -81,6 +79,11 @@ pub(crate) struct Argument {
 }
 
 impl Operation<'_> {
+    /// Returns `true` if chunks follow the request.
+    pub(crate) fn takes_chunks(&self) -> bool {
+        matches!(&self.stream, Some(stream) if stream.kind == StreamKind::CHUNKS)
+    }
+
     /// Returns `true` if an argument borrows.
     pub(crate) fn borrows(&self) -> bool {
         let mut arguments = self.arguments.iter();
@@ -106,7 +109,7 @@ impl<'a> Operations<'a> {
             let message = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, message);
         }
-        let mut uploads = list.iter().filter(|operation| operation.chunks.is_some());
+        let mut uploads = list.iter().filter(|operation| operation.takes_chunks());
         let upload = uploads
             .next()
             .map(|operation| &operation.handler.function.sig.ident);
@@ -120,7 +123,7 @@ impl<'a> Operations<'a> {
             module,
             list,
             server,
-            pushes: Family::resolve_pushes(options, errors),
+            pushes: MessageStream::resolve_pushes(options, errors),
         }
     }
 }
@@ -156,57 +159,30 @@ fn resolve_operation<'a>(
     handlers: &mut Vec<Handler<'a>>,
     errors: &mut Errors,
 ) -> Option<Operation<'a>> {
-    let side = options.side;
     check_receiver(Side::Server, function, errors);
-    if side == Side::Server && !function.has_body() {
+    if options.side == Side::Server && !function.has_body() {
         // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
     let variant = resolve_variant(function, others, errors);
-    let mut attrs = OperationAttrs::resolve(function, errors);
-    let kind = CallKind::resolve(function, attrs.blocking, errors);
-    let (mut parameters, arguments) = resolve_parameters(side, function, attrs.is_secret, errors);
-    let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
-    let has_own_names = check_generated_names(options, function, errors);
-    if !has_own_names {
-        // A state of such a type would contain itself.
-        parameters = Parameters::default();
-    }
-    let handler = Handler::new(function, kind, parameters);
-    if attrs.chunks.is_some() {
-        handler.check_framing_is_kept(errors);
-    }
+    let attrs = OperationAttrs::resolve(function, errors);
+    let (handler, arguments) = resolve_handler(options, function, &attrs, errors);
     handlers.push(handler.clone());
+    let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
     let (arguments, reply) = (arguments?, reply?);
-    let messages = arguments
-        .iter()
-        .map(|argument| &argument.ty)
-        .chain([&reply]);
-    if !check_concrete(messages, &function.sig.generics, errors) || !has_own_names {
+    let messages = arguments.iter().map(|argument| &argument.ty);
+    if !check_concrete(messages.chain([&reply]), &function.sig.generics, errors) {
         return None;
     }
-    if side == Side::Server {
+    if options.side == Side::Server {
         handler.check_unused_params(errors);
     }
     let variant = variant?;
-    let protocol = variant.to_string();
     if side == Side::Server {
-        handler.check_handles_can_wait(&protocol, errors);
+        handler.check_handles_can_wait(&variant.to_string(), errors);
     }
-    for (kind, found) in [
-        (FamilyKind::Streams, &mut attrs.items),
-        (FamilyKind::Receives, &mut attrs.chunks),
-    ] {
-        let words = kind.words();
-        let mut parameters = function.parameters();
-        let has_handle = parameters.any(|it| is_handle(&it.ty, words.handles, &protocol));
-        if found.is_none() && has_handle {
-            // It was reported. Without messages of an unknown type, rustc would miss theirs as well.
-            *found = Some(Family::of_attr(kind, None, errors));
-        }
-    }
-    if let Some(family) = attrs.items.as_ref().or(attrs.chunks.as_ref())
-        && !check_family(family, function, &variant, errors)
+    if let Some(stream) = &attrs.stream
+        && !check_stream(stream, function, &variant, errors)
     {
         return None;
     }
@@ -220,9 +196,29 @@ fn resolve_operation<'a>(
         reply,
         is_reply_secret: attrs.is_secret,
         is_idempotent: attrs.is_idempotent,
-        items: attrs.items,
-        chunks: attrs.chunks,
+        stream: attrs.stream,
     })
+}
+
+/// Resolves how a function is called, and the arguments in its request, unless there is an error in a parameter.
+fn resolve_handler<'a>(
+    options: &Options,
+    function: &'a Function,
+    attrs: &OperationAttrs<'_>,
+    errors: &mut Errors,
+) -> (Handler<'a>, Option<Vec<Argument>>) {
+    let kind = CallKind::resolve(function, attrs.blocking, errors);
+    let (mut parameters, mut arguments) =
+        resolve_parameters(options, function, attrs.is_secret, errors);
+    if !check_generated_names(options, function, errors) {
+        // A state of such a type would contain itself.
+        (parameters, arguments) = Default::default();
+    }
+    let handler = Handler::new(function, kind, parameters);
+    if matches!(&attrs.stream, Some(stream) if stream.kind == StreamKind::CHUNKS) {
+        handler.check_framing_is_kept(errors);
+    }
+    (handler, arguments)
 }
 
 /// Reports the names of generated types in a signature. They hide types of these names that the module imports by
@@ -234,13 +230,13 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let may_keep = options.given(OptionName::Push).is_some();
     let has_handle = |ty: &Type| {
         let mut words = path_starts(ty.to_token_stream()).into_iter();
-        words.any(|word| is_one_of(&word, FamilyKind::Pushes.words().handles))
+        words.any(|word| is_one_of(&word, StreamKind::EVENTS.handles))
     };
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input
             && (parameter::is_context(parameter, function)
-                || (may_keep || has_handle(&parameter.ty))
-                    && parameter.attrs.iter().any(parameter::is_ours))
+                || has_handle(&parameter.ty)
+                || may_keep && parameter.attrs.iter().any(parameter::is_ours))
         {
             let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
             *parameter.ty = Type::Verbatim(ty);
@@ -264,17 +260,22 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
 }
 
 /// Reports items or chunks whose type depends on a parameter, and those for which no type can have the name.
-fn check_family(family: &Family, function: &Function, name: &Ident, errors: &mut Errors) -> bool {
-    let is_message = |name| mentions_one_of(&family.message, std::slice::from_ref(name));
+fn check_stream(
+    stream: &MessageStream,
+    function: &Function,
+    name: &Ident,
+    errors: &mut Errors,
+) -> bool {
+    let is_message = |name| mentions_one_of(&stream.message, std::slice::from_ref(name));
     let why = if is_one_of(name, GENERATED) {
         format!("`{name}` is the generated type here")
     } else if is_in_prelude(&name.to_string()) {
         format!("its type would hide the prelude's `{name}`")
     } else if is_message(name) {
-        let messages = family.kind.words().many;
+        let messages = stream.kind.many;
         format!("its type would hide the `{name}` of its {messages}")
     } else {
-        return check_concrete(family.message.iter(), &function.sig.generics, errors);
+        return check_concrete(stream.message.iter(), &function.sig.generics, errors);
     };
     let ident = &function.sig.ident;
     errors.at(ident, format_args!("{why}: rename the operation"));
@@ -299,7 +300,7 @@ fn check_concrete<'t>(
 /// Finds where the parameters of an operation come from. Also returns the arguments in its request, unless there is
 /// an error in a parameter. If `all_secret`, `Debug` hides each of them.
 fn resolve_parameters(
-    side: Side,
+    options: &Options,
     function: &Function,
     all_secret: bool,
     errors: &mut Errors,
@@ -310,6 +311,14 @@ fn resolve_parameters(
     for parameter in function.parameters() {
         let role = match parameter::resolve_role(parameter, errors) {
             Role::Plain if parameter::is_context(parameter, function) => Role::Context,
+            Role::Plain if is_group(&parameter.ty) => {
+                // A group without events was reported.
+                if options.push.is_some() {
+                    let message = "all connections share a group: write `#[state]` before it";
+                    errors.at(&parameter.ty, message);
+                }
+                Role::State
+            }
             role => role,
         };
         match role {
@@ -329,12 +338,24 @@ fn resolve_parameters(
             }
             Role::Unclear => is_valid = false,
             // A client neither has nor needs them: it may not even know their types.
-            Role::State | Role::Session | Role::Framing | Role::Context if side == Side::Client => {
-            }
+            Role::State | Role::Session | Role::Framing | Role::Context
+                if options.side == Side::Client => {}
             role => parameters.resolve_one(role, parameter, errors),
         }
     }
     (parameters, is_valid.then_some(arguments))
+}
+
+/// Returns `true` if a type is a reference to a group of connections, which no argument can be.
+fn is_group(ty: &Type) -> bool {
+    let Type::Reference(reference) = bare(ty) else {
+        return false;
+    };
+    let Type::Path(path) = bare(&reference.elem) else {
+        return false;
+    };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| is_one_of(&last.ident, &["PushGroup", "PushGroups"]))
 }
 
 /// Returns the name and the type of an argument.

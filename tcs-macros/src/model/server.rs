@@ -7,10 +7,10 @@ use syn::Type;
 
 use super::{
     concurrency::Concurrency,
-    family::{Family, FamilyKind},
     generics,
     handler::{CallKind, Handler, Parameters, Session},
     message::resolve_output,
+    message_stream::{MessageStream, StreamKind},
     parameter::is_session,
     protocol_type::ProtocolType,
 };
@@ -33,7 +33,7 @@ pub(crate) struct ServerFunction<'a> {
     /// `None` if there is an error in it.
     pub(crate) reply: Option<Type>,
     /// The messages beside them.
-    pub(crate) families: Vec<Family>,
+    pub(crate) streams: Vec<MessageStream>,
 }
 
 /// What the implementation of a server protocol consists of, whether it calls one function or several.
@@ -59,19 +59,19 @@ impl<'a> ServerFunction<'a> {
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
-        let (parameters, request) = Parameters::resolve(options, function, errors);
+        let (parameters, request) = Parameters::resolve(function, errors);
         let reply = resolve_reply(function, errors);
         let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
         let handler = Handler::new(function, kind, parameters);
         handler.check_unused_params(errors);
         handler.check_handles_can_wait(&name.to_string(), errors);
         check_server_options(options, iter::once(function), errors);
-        let mut families = Family::resolve_all(options, errors);
+        let mut streams = MessageStream::resolve_all(options, errors);
         let ty = ProtocolType::of_function(function, name);
         // Of a format that did not parse, nobody knows whether it carries them.
         let is_known =
             |ty: &Type| !options.lacks_format() && !mentions_one_of(ty, &handler.unused_params);
-        for Family { message, .. } in &mut families {
+        for MessageStream { message, .. } in &mut streams {
             message.take_if(|ty| !is_known(ty));
         }
         let chunks = options.given(OptionName::Requests);
@@ -80,28 +80,27 @@ impl<'a> ServerFunction<'a> {
         }
         let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
         // An iterator of items waits for its peer.
-        server.waits |= streams(&families);
+        server.waits |= sends_items(&streams);
         Self {
             server,
             request: request.filter(is_known),
             reply: reply.filter(is_known),
-            families,
+            streams,
             handler,
         }
     }
 }
 
 impl ServerFunction<'_> {
-    /// Returns whether it may reply with items.
-    pub(crate) fn streams(&self) -> bool {
-        streams(&self.families)
+    /// Returns `true` if the reply may be a stream of items.
+    pub(crate) fn sends_items(&self) -> bool {
+        sends_items(&self.streams)
     }
 }
 
-fn streams(families: &[Family]) -> bool {
-    families
-        .iter()
-        .any(|family| family.kind == FamilyKind::Streams)
+fn sends_items(streams: &[MessageStream]) -> bool {
+    let mut kinds = streams.iter().map(|stream| stream.kind);
+    kinds.any(|kind| kind == StreamKind::ITEMS)
 }
 
 /// Reports the options that none of the functions needs.

@@ -82,8 +82,6 @@ pub(crate) struct Options {
     pub(crate) reply: Option<Type>,
     /// What the option `crate` says.
     pub(crate) library: Library,
-    /// Whether a state is written as an option, which was reported.
-    pub(crate) means_state: bool,
     /// The options that are given, also those whose value could not be parsed.
     given: Vec<(OptionName, Ident)>,
 }

@@ -1,9 +1,10 @@
 //! Parses the options.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::quote;
+use quote::{ToTokens as _, quote};
 use syn::{
-    Error, Expr, ExprCast, FnArg, Ident, LitStr, Path, Result, Token, Type,
+    Error, Expr, ExprCast, FnArg, GenericArgument, Ident, Lit, LitStr, Path, PathArguments, Result,
+    Token, Type, TypePath,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     errors::{Errors, ends_early},
-    syntax::{ParenthesizeGroups, at_element_end, take_until, upper_camel},
+    syntax::{ParenthesizeGroups, at_element_end, take_until, text_of, upper_camel},
 };
 
 impl Options {
@@ -101,7 +102,6 @@ impl Options {
         errors.complete(self.side.attribute(), &word);
         let meant = meant(self.side, &text, input);
         let message = unknown(self.side, self.name.as_ref(), &text, meant, input);
-        self.means_state |= text == "state";
         // The function needs what it declares, so without it there would be further errors.
         if let Some(option) = meant {
             if at_element_end(input) && library_type(&text).is_some() {
@@ -213,26 +213,38 @@ fn parse_cast(input: ParseStream<'_>) -> Option<ExprCast> {
 fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Type> {
     let mut value = parse_value(option, word, input, Type::parse)?;
     ParenthesizeGroups.visit_type_mut(&mut value);
-    if let Type::Path(path) = &value
-        && let Some(word) = path.path.get_ident().map(Ident::to_string)
-        && word.starts_with(char::is_lowercase)
-        && let Some((option, ty)) = library_type(&word)
+    find_no_type(option, &value).map_or(Ok(value), Err)
+}
+
+/// Returns the error of a value that is written like a type and is none.
+fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
+    let Type::Path(TypePath { path, .. }) = value else {
+        return None;
+    };
+    let last = path.segments.last()?;
+    let name = last.ident.unraw().to_string();
+    if let PathArguments::AngleBracketed(arguments) = &last.arguments
+        && let Some(GenericArgument::Const(Expr::Lit(literal))) = arguments.args.first()
+        && name == "Delimited"
+        && !matches!(literal.lit, Lit::Int(_))
     {
-        let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");
-        return Err(Error::new_spanned(&value, message));
+        let message = "a delimiter is packed: write `Delimited<{ delimiter(b\";\") }>`";
+        return Some(Error::new_spanned(literal, message));
     }
-    if option.name == OptionName::Server
-        && let Type::Path(path) = &value
-        && let Some(last) = path.path.segments.last()
-        && let name = last.ident.unraw().to_string()
-        && name.starts_with(char::is_lowercase)
-    {
-        let (of_module, of_function) = (format!("`{name}::Contract`"), upper_camel(&name));
-        let help = format!("write {of_module} for a module, `{of_function}` for a function");
-        let message = format!("`{name}` is no type: {help}");
-        return Err(Error::new_spanned(&value, message));
+    if !name.starts_with(char::is_lowercase) {
+        return None;
     }
-    Ok(value)
+    let message = if option.name == OptionName::Server {
+        let written = text_of(value.to_token_stream());
+        let before = written.strip_suffix(&*last.ident.to_string())?;
+        let camel = upper_camel(&name);
+        let of_module = format!("write `{written}::Contract` for a module");
+        format!("`{written}` is no type: {of_module}, `{before}{camel}` for a function")
+    } else {
+        let (option, ty) = library_type(&name).filter(|_| path.get_ident().is_some())?;
+        format!("`{ty}` is a {option}: write `{option} = {ty}`")
+    };
+    Some(Error::new_spanned(value, message))
 }
 
 /// Parses an expression. Errors inside of it are reported in the words of its parser.

@@ -18,7 +18,7 @@ pub(crate) use self::{
     paths::IntoModule,
     text::text_of,
     types::{
-        bare, find_impl, has_future, has_iterator, is_converted, is_handle, is_named, is_unsized,
+        bare, find_keyword, has_trait, is_converted, is_handle, is_named, is_unsized, is_value,
         last_argument_mut, mentions_one_of, mentions_word, path_starts, same_tokens, with_marks,
         without_argument,
     },

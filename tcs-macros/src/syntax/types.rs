@@ -27,6 +27,17 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.is_ident(name))
 }
 
+/// Returns `true` if a type is one of text or a number, by the name that it has in everyone's scope.
+pub(crate) fn is_value(ty: &Type) -> bool {
+    const VALUES: &str =
+        "bool char f32 f64 i8 i16 i32 i64 i128 isize str String u8 u16 u32 u64 u128 usize";
+    match bare(ty) {
+        Type::Reference(reference) => is_value(&reference.elem),
+        Type::Slice(slice) => is_value(&slice.elem),
+        ty => VALUES.split(' ').any(|value| is_named(ty, value)),
+    }
+}
+
 /// Returns `true` if a type is one that owns what literals borrow, by its last name: a caller can then write
 /// `impl Into` of it. Any type can be converted into itself, so one of this name that is another does no harm.
 pub(crate) fn is_converted(ty: &Type) -> bool {
@@ -71,25 +82,19 @@ pub(crate) fn mentions_word(tokens: &impl ToTokens, word: &str) -> bool {
     tokens.any(|token| matches!(token, TokenTree::Ident(ident) if ident == word))
 }
 
-/// Returns the first `impl` in a type.
-pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
+/// Returns the first of these keywords in a type.
+pub(crate) fn find_keyword(ty: &Type, keywords: &[&str]) -> Option<TokenTree> {
     let mut tokens = tokens_of(ty).into_iter();
-    tokens.find(|token| token.to_string() == "impl")
+    tokens.find(|token| keywords.contains(&&*token.to_string()))
 }
 
-/// Returns `true` if a type contains `Future<Output = …>`. `Output =` shows that this `Future` is a trait; a
-/// type of the user's may have the same name.
-pub(crate) fn has_future(ty: &Type) -> bool {
+/// Returns `true` if a type contains one of the traits, with this associated type, as in `Future<Output = …>`. A type of
+/// the user's may have the same name, but no `Output =`.
+pub(crate) fn has_trait(ty: &Type, names: &[&str], associated_type: &str) -> bool {
     let tokens = tokens_of(ty);
     let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
     let mut runs = words.windows(4);
-    runs.any(|run| run == ["Future", "<", "Output", "="])
-}
-
-/// Returns `true` if a type with `impl` contains the name of a trait of several values.
-pub(crate) fn has_iterator(ty: &Type) -> bool {
-    let mut words = tokens_of(ty).into_iter().map(|token| token.to_string());
-    words.any(|word| matches!(&*word, "Iterator" | "IntoIterator" | "Stream"))
+    runs.any(|run| names.contains(&&*run[0]) && run[1..] == ["<", associated_type, "="])
 }
 
 /// Returns `true` if one of the names is meant in tokens: `S` is not in `other::S`.
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn future_with_an_output_is_the_trait() {
+    fn trait_has_its_associated_type() {
         for (written, has) in [
             ("impl Future<Output = u8>", true),
             (
@@ -213,7 +218,7 @@ mod tests {
             ("Box<dyn Iterator<Item = Future>>", false),
         ] {
             let ty: Type = syn::parse_str(written).expect("a type");
-            assert_eq!(has_future(&ty), has, "{written}");
+            assert_eq!(has_trait(&ty, &["Future"], "Output"), has, "{written}");
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Values and functions that expansions use.
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    pin::Pin,
+    task::{self, Poll},
+};
 
 use crate::{
     Rejection, Response,
@@ -135,6 +139,36 @@ impl Debug for Hidden {
 /// Returns the future of a function. One that is not `Send` is then one error, at the function's name.
 pub const fn send<F: Future + Send>(future: F) -> F {
     future
+}
+
+/// The future of a function that does not wait.
+#[derive(Debug)]
+pub struct AtOnce<F>(Option<F>);
+
+/// Returns the future that calls a closure and is ready.
+pub const fn at_once<F, T>(call: F) -> AtOnce<F>
+where
+    F: FnOnce() -> Result<T, Rejection>,
+{
+    AtOnce(Some(call))
+}
+
+impl<F> Unpin for AtOnce<F> {}
+
+impl<F, T> Future for AtOnce<F>
+where
+    F: FnOnce() -> Result<T, Rejection>,
+{
+    type Output = Result<T, Rejection>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Self::Output> {
+        match self.0.take() {
+            Some(call) => Poll::Ready(call()),
+            // A future is not polled again after it was ready.
+            None => Poll::Pending,
+        }
+    }
 }
 
 /// Makes a message of a rejection. A function that takes something else is then one error, with what it should take.

@@ -8,8 +8,8 @@ use super::protocol_type::{allowance, or_unknown};
 use crate::{
     library::Library,
     model::{
-        family::{Family, FamilyKind},
         generics::predicates,
+        message_stream::{MessageStream, StreamKind},
     },
     spans::{ident_at, start_of},
 };
@@ -19,25 +19,25 @@ use crate::{
 ///
 /// The implementation has no bounds by what the protocol keeps: their errors would be repeated here.
 pub(super) fn implement(
-    family: &Family,
+    stream: &MessageStream,
     library: &Library,
     item_name: &Ident,
     applied: &TokenStream,
     generics: &Generics,
     format: &TokenStream,
 ) -> TokenStream {
-    let words = family.kind.words();
-    let message = or_unknown(family.message.as_ref(), library, item_name);
+    let kind = stream.kind;
+    let message = or_unknown(stream.message.as_ref(), library, item_name);
     let span = start_of(&message);
     let (private, allowance) = (library.private(span), allowance(span));
     let [trait_name, item] =
-        [words.trait_name, words.associated_type].map(|name| Ident::new(name, span));
+        [kind.trait_name, kind.associated_type].map(|name| Ident::new(name, span));
     let keyword = ident_at(item_name, "impl");
     let (impl_generics, ..) = generics.split_for_impl();
     let predicates = predicates(generics);
-    let is_push = match &family.is_push {
+    let is_push = match &stream.is_push {
         Some(path) => Some(is_push(path, "is_push")),
-        None if family.kind == FamilyKind::Pushes => {
+        None if kind == StreamKind::EVENTS => {
             Some(quote_spanned!(span=> const HAS_IS_PUSH: bool = false;))
         }
         None => None,

@@ -1,13 +1,16 @@
 //! Writes the implementation of `ServerProtocol`.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Expr, Type};
+mod expressions;
+mod extractors;
 
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Type;
+
+use self::extractors::extractor_checks;
 use super::{
-    call::{call, state_reference},
-    encoder::encoder,
-    family,
+    call::call,
+    message_stream,
     messages::contract_item,
     names::{public_name, request_variant},
     options::{checks_in_use, format, framing, is_event, upload_of},
@@ -15,22 +18,17 @@ use super::{
     trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
+    library::LibraryPath,
     model::{
         Model,
         concurrency::Concurrency,
-        field::Field,
-        generics::{param_idents, predicates},
+        generics::predicates,
         handler::Session,
-        operations::{Argument, Operation, Operations},
+        operations::{Operation, Operations},
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::{alias, end_of, start_of},
-    syntax::{
-        bare,
-        lifetimes::{self, STATIC},
-        mentions_one_of, mentions_word,
-    },
+    spans::start_of,
 };
 
 /// Writes the protocol of a function.
@@ -53,7 +51,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let answer = model.is_valid.then(|| {
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
         let span = start_of(ty.item_name);
-        if function.streams() {
+        if function.sends_items() {
             let private = options.library.private(span);
             // A reply that is no iterator is not held while this waits: it need not be `Send`.
             return quote_spanned! {span=>
@@ -75,9 +73,9 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let (_, type_generics, _) = ty.generics.split_for_impl();
     let (name, library) = (&ty.name, &options.library);
     let applied = quote_spanned!(span=> #name #type_generics);
-    let families = function.families.iter().map(|family| {
-        family::implement(
-            family,
+    let streams = function.streams.iter().map(|stream| {
+        message_stream::implement(
+            stream,
             library,
             ty.item_name,
             &applied,
@@ -87,7 +85,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     });
     declare(
         ty,
-        &quote!(#request_alias #reply_alias #implementation #(#families)*),
+        &quote!(#request_alias #reply_alias #implementation #(#streams)*),
     )
 }
 
@@ -128,9 +126,10 @@ pub(super) fn expand_module(
         .pushes
         .as_ref()
         .map(|_| expansion.forwarded_pushes());
+    let library = &model.options.library;
     let extractors = model
         .is_valid
-        .then(|| expansion.extractor_checks(operations));
+        .then(|| extractor_checks(library, &server.ty, operations));
     let declared = declare(&server.ty, &quote!(#implementation #pushes #extractors));
     quote_spanned!(span=> #private::operations! { #declared })
 }
@@ -142,7 +141,7 @@ struct ServerExpansion<'a> {
     /// The name of the type.
     span: Span,
     /// The module of the library that expansions use, at `span`.
-    private: TokenStream,
+    private: LibraryPath<'a>,
 }
 
 impl<'a> ServerExpansion<'a> {
@@ -168,46 +167,6 @@ impl<'a> ServerExpansion<'a> {
                 ::core::result::Result::Ok(#reply::#variant(#value))
             }
         }
-    }
-
-    /// Writes the checks that no argument has a type that is made of the connection: any client could send one.
-    ///
-    /// A constant cannot name the parameters of the protocol, so there are none for a generic one.
-    fn extractor_checks(&self, operations: &Operations<'_>) -> TokenStream {
-        let mut checks = TokenStream::new();
-        if !param_idents(&self.server.ty.generics).is_empty() {
-            return checks;
-        }
-        let protocol = &self.server.ty.name;
-        for operation in &operations.list {
-            for Argument { name, ty, .. } in &operation.arguments {
-                // An address is as often data as it is the peer's.
-                if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, "SocketAddr") {
-                    continue;
-                }
-                let ident = &operation.handler.function.sig.ident;
-                let ty = lifetimes::unify(ty, STATIC);
-                let (span, private) = (
-                    start_of(&ty),
-                    self.model.options.library.private(start_of(&ty)),
-                );
-                let (declaration, path) = alias(ident, "__Argument", &ty);
-                let text = format!(
-                    "the type of `{name}` is made of the connection, and a client would send it: write `#[context]` before `{name}`"
-                );
-                checks.extend(quote_spanned! {span=>
-                    const _: () = {
-                        #[allow(unused_imports, reason = "it is for other types")]
-                        use #private::NoExtractor as _;
-                        #declaration
-                        if #private::ExtractorCheck::<#path, #protocol>::IS_EXTRACTOR {
-                            ::core::panic!(#text)
-                        }
-                    };
-                });
-            }
-        }
-        checks
     }
 
     /// Implements `Pushes` for the protocol of a module, as it is for its contract.
@@ -348,13 +307,19 @@ impl<'a> ServerExpansion<'a> {
 
     fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
         let (private, at_item) = (&self.private, start_of(self.server.ty.item_name));
-        // That the future is not `Send` is reported where its type and the block are.
+        // That it is `Send` is required by the trait. Required here as well, it takes the compiler twice as long.
         let future = quote_spanned! {at_item=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
-            > + ::core::marker::Send
+            >
         };
-        let body = quote_spanned!(at_item=> async move { #answer });
+        // A function that does not wait needs no coroutine, which takes the compiler several times as long as a closure.
+        let body = if self.server.waits || checks.is_none() {
+            quote_spanned!(at_item=> async move { #answer })
+        } else {
+            let private = self.model.options.library.private(at_item);
+            quote_spanned!(at_item=> #private::at_once(move || { #answer }))
+        };
         quote_spanned! {self.span=>
             fn process_request<'exchange>(
                 &'exchange self,
@@ -375,121 +340,5 @@ impl<'a> ServerExpansion<'a> {
                 #body
             }
         }
-    }
-
-    fn initial_session(&self) -> Option<TokenStream> {
-        let Session { ty, .. } = self.server.session.as_ref()?;
-        let is_shared = self.server.concurrency.is_some();
-        let share = |span| is_shared.then(|| quote_spanned!(span=> ::std::sync::Arc::new));
-        if let Some(expression) = &self.model.options.session {
-            let span = start_of(self.server.ty.item_name);
-            let scope = self.scope(&quote_spanned!(span=> info.peer()));
-            let push = self.push(expression);
-            let session = match share(start_of(expression)) {
-                Some(share) => quote_spanned!(start_of(expression)=> #share(#expression)),
-                None => expression.to_token_stream(),
-            };
-            return Some(quote_spanned!(start_of(expression)=> #scope #push #session));
-        }
-        let (default, span) = (
-            self.model.options.library.item("DefaultSession", ty),
-            start_of(ty),
-        );
-        let session = quote_spanned!(span=> <#ty as #default>::default_session());
-        Some(match share(span) {
-            Some(share) => quote_spanned!(span=> #share(#session)),
-            None => session,
-        })
-    }
-
-    /// Writes what makes the framing of a new connection. The expression sees the states.
-    fn framing_value(&self) -> Option<TokenStream> {
-        let value = self.model.options.framing_value.as_ref()?;
-        let states = self.states();
-        Some(quote_spanned! {start_of(value)=>
-            fn framing(&self) -> Self::Framing {
-                #(#states)*
-                #value
-            }
-        })
-    }
-
-    fn greeting(&self) -> Option<TokenStream> {
-        let greeting = self.model.options.greeting.as_ref()?;
-        let span = start_of(self.server.ty.item_name);
-        let private = self.model.options.library.private(span);
-        let scope = self.scope(&quote_spanned!(span=> peer));
-        let session_name = self.server.session.iter().flat_map(|session| &session.name);
-        let reborrow = self.server.concurrency.is_some();
-        let reborrow = reborrow.then(|| quote_spanned!(span=> &**));
-        let reply = self.model.options.library.item("Reply", greeting);
-        // An error about the greeting is at all of it.
-        let get = quote_spanned!(end_of(greeting)=> .get());
-        let value = quote_spanned!(start_of(greeting)=> #reply(#greeting) #get);
-        let message = encoder(&self.model.options.library, greeting, &value);
-        Some(quote_spanned! {span=>
-            const HAS_GREETING: bool = true;
-
-            fn greeting<'exchange>(
-                &'exchange self,
-                peer: &'exchange #private::Peer,
-                session: &'exchange mut Self::Session,
-            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                use #private::AnyReply as _;
-                #scope
-                #(let #session_name = #reborrow session;)*
-                ::core::option::Option::Some(#message)
-            }
-        })
-    }
-
-    fn reject_with(&self) -> Option<TokenStream> {
-        let path = self.model.options.reject_with.as_ref()?;
-        let span = start_of(path);
-        let private = self.model.options.library.private(span);
-        let words = quote_spanned!(span=> #private::in_words(#path, rejection));
-        let message = encoder(&self.model.options.library, path, &words);
-        Some(quote_spanned! {span=>
-            fn reject_with<'exchange>(
-                &'exchange self,
-                rejection: &'exchange #private::Rejection,
-            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                ::core::option::Option::Some(#message)
-            }
-        })
-    }
-
-    /// Brings the handle for events into the scope of the expression of a session that names it. In all others, it
-    /// would only take memory for each connection.
-    fn push(&self, expression: &Expr) -> Option<TokenStream> {
-        self.model.options.given(OptionName::Push)?;
-        let push = public_name("push");
-        let is_named = mentions_one_of(expression, std::slice::from_ref(&push));
-        let (span, private) = (start_of(self.server.ty.item_name), &self.private);
-        is_named.then(
-            || quote_spanned!(span=> let #push = #private::ConnectionInfo::push::<Self>(info);),
-        )
-    }
-
-    /// Brings the peer, which is the value of an expression, and the states into the scope of an expression of the
-    /// user's.
-    fn scope(&self, value: &TokenStream) -> TokenStream {
-        let span = start_of(self.server.ty.item_name);
-        let peer = public_name("peer");
-        let states = self.states();
-        quote_spanned! {span=>
-            let #peer = #value;
-            #(#states)*
-        }
-    }
-
-    /// Brings the states into the scope of an expression of the user's.
-    fn states(&self) -> impl Iterator<Item = TokenStream> {
-        let span = start_of(self.server.ty.item_name);
-        self.server.ty.fields.iter().map(move |state| {
-            let value = state_reference(state, span);
-            let Field { name, ty } = state;
-            quote_spanned!(span=> let #name: &(#ty) = #value;)
-        })
     }
 }

@@ -12,25 +12,9 @@ use crate::{
     },
 };
 
-/// A kind of messages that a protocol has beside its requests and replies.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FamilyKind {
-    Pushes,
-    Streams,
-    Receives,
-}
-
-/// The messages of one kind.
-pub(crate) struct Family {
-    pub(crate) kind: FamilyKind,
-    /// `None` if there is an error in it. Its lifetimes are [`ITEM`].
-    pub(crate) message: Option<Type>,
-    /// Tells events from replies.
-    pub(crate) is_push: Option<Path>,
-}
-
-/// What is called how for one kind of messages.
-pub(crate) struct FamilyWords {
+/// A kind of messages that a protocol has beside its requests and replies, and what is called how for it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct StreamKind {
     /// What a function takes to send or receive them, and the other types that are named after the protocol.
     pub(crate) handles: &'static [&'static str],
     /// The option that gives their type, and the attribute of an operation.
@@ -45,59 +29,63 @@ pub(crate) struct FamilyWords {
     pub(crate) many: &'static str,
 }
 
-impl FamilyKind {
-    pub(super) const ALL: [Self; 3] = [Self::Pushes, Self::Streams, Self::Receives];
+/// The messages of one kind.
+pub(crate) struct MessageStream {
+    pub(crate) kind: &'static StreamKind,
+    /// `None` if there is an error in it. Its lifetimes are [`ITEM`].
+    pub(crate) message: Option<Type>,
+    /// Tells events from replies.
+    pub(crate) is_push: Option<Path>,
+}
 
-    pub(crate) const fn words(self) -> FamilyWords {
-        match self {
-            Self::Pushes => FamilyWords {
-                handles: &["Push", "PushGroup", "PushGroups"],
-                option: OptionName::Push,
-                option_text: "push",
-                example: "Event<'_>",
-                trait_name: "Pushes",
-                associated_type: "Event",
-                one: "an event",
-                many: "events",
-            },
-            Self::Streams => FamilyWords {
-                handles: &["Replies"],
-                option: OptionName::Replies,
-                option_text: "replies",
-                example: "Row<'_>",
-                trait_name: "Streams",
-                associated_type: "Item",
-                one: "an item",
-                many: "items",
-            },
-            Self::Receives => FamilyWords {
-                handles: &["Requests"],
-                option: OptionName::Requests,
-                option_text: "requests",
-                example: "Chunk<'_>",
-                trait_name: "Receives",
-                associated_type: "Chunk",
-                one: "a chunk",
-                many: "chunks",
-            },
-        }
-    }
+impl StreamKind {
+    pub(crate) const EVENTS: &Self = &Self {
+        handles: &["Push", "PushGroup", "PushGroups"],
+        option: OptionName::Push,
+        option_text: "push",
+        example: "Event<'_>",
+        trait_name: "Pushes",
+        associated_type: "Event",
+        one: "an event",
+        many: "events",
+    };
+    pub(crate) const ITEMS: &Self = &Self {
+        handles: &["Replies"],
+        option: OptionName::Replies,
+        option_text: "replies",
+        example: "Row<'_>",
+        trait_name: "Streams",
+        associated_type: "Item",
+        one: "an item",
+        many: "items",
+    };
+    pub(crate) const CHUNKS: &Self = &Self {
+        handles: &["Requests"],
+        option: OptionName::Requests,
+        option_text: "requests",
+        example: "Chunk<'_>",
+        trait_name: "Receives",
+        associated_type: "Chunk",
+        one: "a chunk",
+        many: "chunks",
+    };
+    pub(super) const ALL: [&Self; 3] = [Self::EVENTS, Self::ITEMS, Self::CHUNKS];
 
     /// Returns the type that the options give.
-    pub(super) const fn written(self, options: &Options) -> Option<&Type> {
-        match self {
-            Self::Pushes => options.push.as_ref(),
-            Self::Streams => options.replies.as_ref(),
-            Self::Receives => options.requests.as_ref(),
+    pub(super) const fn written<'o>(&self, options: &'o Options) -> Option<&'o Type> {
+        match self.option {
+            OptionName::Push => options.push.as_ref(),
+            OptionName::Replies => options.replies.as_ref(),
+            _ => options.requests.as_ref(),
         }
     }
 }
 
-impl Family {
+impl MessageStream {
     /// Resolves what the options declare.
     pub(super) fn resolve_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
         check_is_push(options, errors);
-        let kinds = FamilyKind::ALL.into_iter();
+        let kinds = StreamKind::ALL.into_iter();
         kinds
             .filter_map(|kind| Self::of_option(kind, options, errors))
             .collect()
@@ -106,11 +94,15 @@ impl Family {
     /// Resolves the events of a module, whose operations each declare their items or chunks.
     pub(super) fn resolve_pushes(options: &Options, errors: &mut Errors) -> Option<Self> {
         check_is_push(options, errors);
-        Self::of_option(FamilyKind::Pushes, options, errors)
+        Self::of_option(StreamKind::EVENTS, options, errors)
     }
 
     /// Resolves the items or chunks of an operation. Their type is `None` if it did not parse, which was reported.
-    pub(super) fn of_attr(kind: FamilyKind, written: Option<&Type>, errors: &mut Errors) -> Self {
+    pub(super) fn of_attr(
+        kind: &'static StreamKind,
+        written: Option<&Type>,
+        errors: &mut Errors,
+    ) -> Self {
         Self {
             kind,
             message: written.and_then(|ty| resolve(kind, ty, errors)),
@@ -118,14 +110,18 @@ impl Family {
         }
     }
 
-    fn of_option(kind: FamilyKind, options: &Options, errors: &mut Errors) -> Option<Self> {
-        options.given(kind.words().option)?;
+    fn of_option(
+        kind: &'static StreamKind,
+        options: &Options,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        options.given(kind.option)?;
         let written = kind.written(options);
         let is_push = options.is_push.clone();
         Some(Self {
             kind,
             message: written.and_then(|ty| resolve(kind, ty, errors)),
-            is_push: is_push.filter(|_| kind == FamilyKind::Pushes),
+            is_push: is_push.filter(|_| kind == StreamKind::EVENTS),
         })
     }
 }
@@ -141,8 +137,8 @@ fn check_is_push(options: &Options, errors: &mut Errors) {
 }
 
 /// Returns the type of a message, unless no message can be of it.
-fn resolve(kind: FamilyKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
-    let what = kind.words().one;
+fn resolve(kind: &'static StreamKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
+    let what = kind.one;
     let inner = bare(ty);
     if is_unsized(inner) {
         errors.at(

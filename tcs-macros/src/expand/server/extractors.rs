@@ -1,0 +1,61 @@
+//! Writes the checks that an argument of an operation is not made of the connection.
+
+use proc_macro2::TokenStream;
+use quote::quote_spanned;
+use syn::Type;
+
+use crate::{
+    library::Library,
+    model::{
+        generics::param_idents,
+        operations::{Argument, Operations},
+        protocol_type::ProtocolType,
+    },
+    spans::{alias, start_of},
+    syntax::{
+        bare,
+        lifetimes::{self, STATIC},
+        mentions_word,
+    },
+};
+
+/// Writes the checks that no argument has a type that is made of the connection: any client could send one.
+///
+/// A constant cannot name the parameters of the protocol, so there are none for a generic one.
+pub(super) fn extractor_checks(
+    library: &Library,
+    protocol: &ProtocolType<'_>,
+    operations: &Operations<'_>,
+) -> TokenStream {
+    let mut checks = TokenStream::new();
+    if !param_idents(&protocol.generics).is_empty() {
+        return checks;
+    }
+    let protocol = &protocol.name;
+    for operation in &operations.list {
+        for Argument { name, ty, .. } in &operation.arguments {
+            // An address is as often data as it is the peer's.
+            if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, "SocketAddr") {
+                continue;
+            }
+            let ident = &operation.handler.function.sig.ident;
+            let ty = lifetimes::unify(ty, STATIC);
+            let (span, private) = (start_of(&ty), library.private(start_of(&ty)));
+            let (declaration, path) = alias(ident, "__Argument", &ty);
+            let text = format!(
+                "the type of `{name}` is made of the connection, and a client would send it: write `#[context]` before `{name}`"
+            );
+            checks.extend(quote_spanned! {span=>
+                const _: () = {
+                    #[allow(unused_imports, reason = "it is for other types")]
+                    use #private::NoExtractor as _;
+                    #declaration
+                    if #private::ExtractorCheck::<#path, #protocol>::IS_EXTRACTOR {
+                        ::core::panic!(#text)
+                    }
+                };
+            });
+        }
+    }
+    checks
+}
