@@ -178,7 +178,7 @@ fn resolve_operation<'a>(
         handler.check_unused_params(errors);
     }
     let variant = variant?;
-    if side == Side::Server {
+    if options.side == Side::Server {
         handler.check_handles_can_wait(&variant.to_string(), errors);
     }
     if let Some(stream) = &attrs.stream
