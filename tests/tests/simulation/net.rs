@@ -150,7 +150,8 @@ impl AsyncWrite for Tap {
 
 /// Finds `<NUMBER>` in a stream of bytes.
 struct Scanner {
-    number: Option<u64>,
+    /// Behind `<`: the number that the digits so far make, if there is one. The bytes of a length may be `<>` (seed 216).
+    number: Option<Option<u64>>,
     on_call: OnCall,
 }
 
@@ -165,9 +166,11 @@ impl Scanner {
     fn scan(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.number = match (byte, self.number) {
-                (b'<', _) => Some(0),
-                (b'0'..=b'9', Some(number)) => Some(number * 10 + u64::from(byte - b'0')),
-                (b'>', Some(number)) => {
+                (b'<', _) => Some(None),
+                (b'0'..=b'9', Some(number)) => {
+                    Some(Some(number.unwrap_or(0) * 10 + u64::from(byte - b'0')))
+                }
+                (b'>', Some(Some(number))) => {
                     (self.on_call)(number);
                     None
                 }
@@ -175,4 +178,14 @@ impl Scanner {
             };
         }
     }
+}
+
+#[test]
+fn calls_are_found_by_their_numbers() {
+    let found = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&found);
+    let mut scanner = Scanner::new(Box::new(move |id| noted.lock().expect("no panic").push(id)));
+    scanner.scan(b"\0\0<><0> x\0\0\0<1");
+    scanner.scan(b"2><a<3>");
+    assert_eq!(*found.lock().expect("no panic"), [0, 12, 3]);
 }
