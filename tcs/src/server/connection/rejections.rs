@@ -10,7 +10,8 @@ use crate::{
     framing::{FrameError, Framing},
     panics::Payload,
     server::{
-        limits::{Limit, Limits, TOO_OLD},
+        connection_limits::Limits,
+        limits::{Limit, TOO_OLD},
         log_limiter::{LogLimiter, log_panic},
     },
 };
