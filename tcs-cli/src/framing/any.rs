@@ -143,7 +143,8 @@ impl AnyFraming {
         let payload = frame.payload();
         let kind = match frame.kind() {
             framing::FrameKind::Control(code) => {
-                self.note_announcement(code, input.bytes().get(payload.clone()));
+                let text = input.bytes().get(payload.clone()).unwrap_or_default();
+                self.note_announcement(code, text);
                 FrameKind::Control(code)
             }
             framing::FrameKind::Oversized => FrameKind::Oversized(payload.len()),
@@ -165,17 +166,9 @@ impl AnyFraming {
     }
 
     /// Notes that the messages after a control frame were announced, if they were (`WIRE.md`).
-    fn note_announcement(&mut self, code: u8, text: Option<&[u8]>) {
-        let all = [
-            Announcement::Items,
-            Announcement::Events,
-            Announcement::Chunks,
-            Announcement::Parts,
-        ];
-        let what = all.into_iter().find(|what| what.code() == code);
-        let count = text.and_then(|text| text.try_into().ok());
-        if let (Some(what), Some(count)) = (what, count) {
-            self.announced = Some((what, u32::from_be_bytes(count)));
+    fn note_announcement(&mut self, code: u8, text: &[u8]) {
+        if let Some(Notice::Announce(what, count)) = Notice::from_frame(code, text) {
+            self.announced = Some((what, count));
         }
     }
 

@@ -128,6 +128,10 @@ pub(crate) use writer::{After, WriterState};
     note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Encode<Format> {
+    /// Whether [`take_upgrade`](Self::take_upgrade) may return something.
+    #[doc(hidden)]
+    const UPGRADES: bool = false;
+
     /// Writes the message to the send buffer of the connection, or declares that there is none.
     ///
     /// # Errors
@@ -142,10 +146,6 @@ pub trait Encode<Format> {
     fn plain_bytes(&self) -> Option<&[u8]> {
         None
     }
-
-    /// Whether [`take_upgrade`](Self::take_upgrade) may return something.
-    #[doc(hidden)]
-    const UPGRADES: bool = false;
 
     /// Takes what takes the connection over after this message.
     ///
@@ -187,14 +187,6 @@ pub trait Encode<Format> {
     note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Decode<'a, Format>: Sized {
-    /// Reads the message.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the frame is not such a message. A server sends the text to the peer.
-    /// Quote the frame with [`Frame::excerpt`], which limits and escapes what a peer sent.
-    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
-
     /// Whether the message is the value that the framing made ([`Frame::into_value`]), and not
     /// bytes. It must equal [`Framing::HAS_VALUES`] of the protocol's framing; otherwise, the
     /// protocol does not compile.
@@ -205,6 +197,14 @@ pub trait Decode<'a, Format>: Sized {
     /// Whether there is no message to wait for ([`NoRequest`](crate::protocol::NoRequest)).
     #[doc(hidden)]
     const IS_ABSENT: bool = false;
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the frame is not such a message. A server sends the text to the peer.
+    /// Quote the frame with [`Frame::excerpt`], which limits and escapes what a peer sent.
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
 }
 
 /// A reply, with the type of the value that the caller of a protocol function receives.

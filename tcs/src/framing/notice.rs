@@ -86,7 +86,7 @@ impl Notice {
     }
 
     /// Returns the notice of a control frame of this kind with this text, or `None` if it is none.
-    pub(crate) fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
+    pub fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         let announce = |announcement| Some(Self::Announce(announcement, number()?));
         match code {

@@ -6,7 +6,8 @@ use tokio::time::timeout;
 
 use super::{
     acceptor::Acceptor,
-    limits::{Limit, Limits},
+    connection_limits::Limits,
+    limits::Limit,
     listeners::DynListener,
     metrics::publishing,
     rejected::RejectedPeers,

@@ -66,6 +66,7 @@
 
 // What a server is: its settings, checked once, become the limits that each connection borrows.
 pub(crate) mod builder;
+mod connection_limits;
 mod limits;
 mod mode;
 mod process;

@@ -24,7 +24,8 @@ use tokio::{
 };
 
 use super::{
-    limits::{Deadline, Limit, Limits},
+    connection_limits::Limits,
+    limits::{Deadline, Limit},
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::Report,
@@ -206,21 +207,24 @@ impl Registry {
         let spread = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
         // A tenth of the age, times the spread. The spread is less than 1,024.
         let later = age.as_millis().saturating_mul(spread) / 10_240;
-        Deadline(self.latest().saturating_add(later)).plus(age)
+        Deadline::from_millis(self.latest().saturating_add(later)).plus(age)
     }
 
     /// Signals connections to finish whose age is over, and aborts them after the time for a drain.
     fn retire(&self, now: u64) {
         let (mut retired, mut aborted) = (Vec::new(), Vec::new());
         let inner = lock(&self.inner);
-        for (deadline, id) in inner.retirements.range(..=(Deadline(now), u64::MAX)) {
+        for (deadline, id) in inner
+            .retirements
+            .range(..=(Deadline::from_millis(now), u64::MAX))
+        {
             let Some(entry) = inner.entries.get(id) else {
                 continue;
             };
             if !entry.has(Flags::RETIRE) {
                 retired.push(Arc::clone(entry));
             }
-            if deadline.plus(self.limits.drain_timeout) <= Deadline(now) {
+            if deadline.plus(self.limits.drain_timeout) <= Deadline::from_millis(now) {
                 aborted.push(Arc::clone(entry));
             }
         }
@@ -379,7 +383,7 @@ mod tests {
         let mut registration = registry.register();
         let waker = Arc::clone(&woken).into();
         let cx = Context::from_waker(&waker);
-        let deadline = Deadline(1_000);
+        let deadline = Deadline::from_millis(1_000);
         assert!(registration.poll_deadline(deadline, &cx).is_pending());
         registry.sweep_at(999);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
@@ -412,11 +416,11 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         assert!(
             registration
-                .poll_deadline(Deadline(1_000), &cx)
+                .poll_deadline(Deadline::from_millis(1_000), &cx)
                 .is_pending()
         );
         registry.sweep_at(1_000);
-        let moved = Deadline(2_000);
+        let moved = Deadline::from_millis(2_000);
         assert!(registration.poll_deadline(moved, &cx).is_pending());
         // The flag is not set again before the new deadline has passed.
         registry.sweep_at(1_999);
@@ -431,11 +435,13 @@ mod tests {
         let mut settings = Settings::new::<Concurrent>();
         settings.limits.max_connection_age = Limit::from_secs(5);
         let registry = settings.registry();
-        let retired: Vec<_> = (1..=8).map(|id| registry.retirement(id).0).collect();
+        let retired: Vec<_> = (1..=8)
+            .map(|id| registry.retirement(id).as_millis())
+            .collect();
         let (first, last) = (retired.iter().min(), retired.iter().max());
-        let earliest = Deadline(registry.latest())
+        let earliest = Deadline::from_millis(registry.latest())
             .plus(settings.limits.max_connection_age)
-            .0;
+            .as_millis();
         assert!(first >= Some(&earliest) && last <= Some(&(earliest + 500)));
         assert!(
             last > first.map(|first| first + 200).as_ref(),

@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use super::{
     connection::{Connection, NewConnection, rejection_frames},
-    limits::Limits,
+    connection_limits::Limits,
     listeners::Listeners,
     log_limiter::LogLimiter,
     metrics::Metrics,

@@ -92,18 +92,18 @@ fn sends_what_it_reads<F: Framing>(naive: Naive, stream: &[u8]) {
             let Found::Message(message) = found else {
                 continue;
             };
-            let send = |message: &[u8]| match side {
+            let frame = |message: &[u8]| match side {
                 Side::Server => write_request::<F>(message),
                 Side::Client => write_one::<F>(message),
             };
-            let sent = send(&message).expect("it was read");
-            assert_eq!(Some(&sent), (naive.encode)(&message).as_ref());
-            let (again, error) = read::<F>(side, &[&sent], most);
+            let written = frame(&message).expect("it was read");
+            assert_eq!(Some(&written), (naive.encode)(&message).as_ref());
+            let (again, error) = read::<F>(side, &[&written], most);
             let [Found::Message(again)] = &again[..] else {
                 panic!("{again:?} {error:?}");
             };
             // It is the same, except for another way to write its length or its line ends.
-            assert_eq!(send(again), Ok(sent));
+            assert_eq!(frame(again), Ok(written));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     buffer::ReadBuffer,
-    server::limits::{Deadline, Limit, Limits, Millis},
+    server::{
+        connection_limits::Limits,
+        limits::{Deadline, Limit, Millis},
+    },
 };
 
 /// How long a started frame may take to complete once a drain has begun.

@@ -10,7 +10,8 @@ use crate::{
     framing::{FrameError, FrameKind, Framing},
     panics::Payload,
     server::{
-        limits::{Limit, Limits, TOO_OLD},
+        connection_limits::Limits,
+        limits::{Limit, TOO_OLD},
         log_limiter::{LogLimiter, log_limited, log_panic},
     },
 };

@@ -49,14 +49,18 @@ fn deadline_that_moves_during_a_sweep_ends_at_the_next_one() {
         let registry = registry();
         let mut connection = registry.register();
         let cx = Context::from_waker(Waker::noop());
-        assert!(connection.poll_deadline(Deadline(10), &cx).is_pending());
+        assert!(
+            connection
+                .poll_deadline(Deadline::from_millis(10), &cx)
+                .is_pending()
+        );
         scope(|threads| {
             threads.spawn(|| {
                 for now in [10, 20] {
                     registry.sweep_at(now);
                 }
             });
-            let wait = poll_fn(|cx| connection.poll_deadline(Deadline(20), cx));
+            let wait = poll_fn(|cx| connection.poll_deadline(Deadline::from_millis(20), cx));
             assert_eq!(block_on(wait), Ok(()));
         });
     });

@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     super::{
-        limits::{Deadline, Limits, Millis, TOO_OLD},
+        connection_limits::Limits,
+        limits::{Deadline, Millis, TOO_OLD},
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
         tally::{EventTally, Tally},

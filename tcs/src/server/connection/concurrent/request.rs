@@ -9,7 +9,10 @@ use crate::{
     ConnectionInfo,
     buffer::Messages,
     framing::{Framing, Notice},
-    server::limits::{Deadline, Limit, Limits, Millis},
+    server::{
+        connection_limits::Limits,
+        limits::{Deadline, Limit, Millis},
+    },
 };
 
 /// A request in a slot.
