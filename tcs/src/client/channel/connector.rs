@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{address_stats::AddressStats, backoff::Backoff, upkeep::UpkeepSettings};
+use super::{backoff::Backoff, health::AddressStats, upkeep::UpkeepSettings};
 use crate::{
     Error, Result,
     client::{connection::Connection, options::ConnectOptions},

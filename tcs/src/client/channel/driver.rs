@@ -8,14 +8,13 @@ use std::{
 };
 
 use super::{
-    connector::BoxFuture,
     pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
     subchannel_state::{SubchannelState, tick_limit},
     upkeep::Upkeep,
 };
 use crate::{
-    Error, Result,
+    Error,
     client::{
         connection::Connection,
         fault::{Fault, UNEXPECTED},
@@ -46,12 +45,7 @@ pub(super) struct Driver<F: Framing> {
     /// Ends calls that are late, and finds cancels without an answer. It runs while slots are in use, so that a call reads
     /// no clock.
     ticker: Option<Ticker>,
-    /// Closes or replaces a connection that is idle or old, and sends pings.
-    upkeep: Option<Upkeep>,
-    /// The attempt to open the next connection, while this one is old and still used.
-    replacing: Option<BoxFuture<Result<Connection<F>>>>,
-    /// The next connection.
-    replacement: Option<Connection<F>>,
+    upkeep: Option<Upkeep<F>>,
     /// Whether a call was answered, or an event or an item has come.
     has_worked: bool,
 }
@@ -76,8 +70,6 @@ impl<F: Framing> Driver<F> {
             wakers,
             ticker,
             upkeep,
-            replacing: None,
-            replacement: None,
             has_worked: false,
         }
     }
@@ -110,7 +102,10 @@ impl<F: Framing> Driver<F> {
             Poll::Pending => match self.poll_ticks(cx) {
                 Poll::Ready(fault) => Poll::Ready(fault),
                 Poll::Pending => {
-                    self.poll_upkeep(cx);
+                    if let Some(upkeep) = &mut self.upkeep {
+                        let offset = self.wire.end_offset();
+                        upkeep.poll(cx, &self.subchannel, offset, self.has_worked);
+                    }
                     Poll::Pending
                 }
             },
@@ -139,7 +134,7 @@ impl<F: Framing> Driver<F> {
 
     /// Returns the connection that was opened to replace this one.
     pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
-        self.replacement.take()
+        self.upkeep.as_mut()?.take_replacement()
     }
 
     /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes
@@ -205,12 +200,8 @@ impl<F: Framing> Driver<F> {
             return Err(fault);
         }
         if !self.has_woken_callers && wire.has_unparsed() {
-            let (counts, delivered) = deliver(subchannel, state, wire, &mut self.wakers);
-            self.has_worked |= counts.answers > 0 || counts.others > 0;
-            if let Some(budget) = subchannel.stats.budget() {
-                budget.deposit(counts.answers);
-            }
-            delivered?;
+            let (wakers, has_worked) = (&mut self.wakers, &mut self.has_worked);
+            deliver(subchannel, state, wire, wakers, has_worked)?;
         }
         if wire.is_exhausted() {
             return Err(wire.fault_or(Fault::Eof));
@@ -243,96 +234,29 @@ impl<F: Framing> Driver<F> {
         loop {
             ready!(ticker.poll_tick(cx));
             let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
-            let tick = self.subchannel.lock().tick(limit, &mut self.wakers);
-            let Some(tick) = tick else {
+            let (is_alive, overdue, is_idle) = {
+                let mut state = self.subchannel.lock();
+                let is_alive = state.tick(limit, &mut self.wakers);
+                (is_alive, state.calls.overdue::<F>(), state.calls.len() == 0)
+            };
+            if !is_alive {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
-            };
+            }
             wake_all(self.wakers.drain(..));
-            if tick.overdue > 0 && 2 * tick.overdue >= self.subchannel.options.max_in_flight {
+            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
-            if tick.is_idle {
+            if is_idle {
                 ticker.stop();
             }
-            if tick.has_cancelled {
-                // The next poll sends the notices.
+            if F::HAS_IDS {
+                // The next poll sends the cancels of late calls.
                 cx.waker().wake_by_ref();
             }
         }
     }
-
-    /// Takes no more calls if the next connection is open. Those in flight are still answered.
-    #[cold]
-    fn replace(&mut self, connected: Result<Connection<F>>, cx: &Context<'_>) {
-        self.replacing = None;
-        match connected {
-            Ok(_) if self.subchannel.lock().calls.has_streams() => {
-                // One has begun meanwhile. The server would close the other connection before it ends.
-                if let Some(upkeep) = &mut self.upkeep {
-                    upkeep.postpone_replacement();
-                }
-            }
-            Ok(connection) => {
-                self.replacement = Some(connection);
-                self.subchannel.lock().end();
-                // The next poll ends the connection.
-                cx.waker().wake_by_ref();
-            }
-            Err(error) => {
-                tracing::debug!(error = ?error, "cannot replace the connection; trying again");
-                self.subchannel.stats.record_failed_connect(&error.into());
-                if let Some(upkeep) = &mut self.upkeep {
-                    upkeep.replacement_failed();
-                }
-            }
-        }
-    }
-
-    /// Sends pings, and gives up a connection that is idle or old, once all requests are answered.
-    fn poll_upkeep(&mut self, cx: &mut Context<'_>) {
-        if let Some(connecting) = &mut self.replacing
-            && let Poll::Ready(connected) = connecting.as_mut().poll(cx)
-        {
-            self.replace(connected, cx);
-        }
-        let Some(upkeep) = &mut self.upkeep else {
-            return;
-        };
-        while upkeep.poll_check(cx, self.wire.end_offset()).is_ready() {
-            let mut state = self.subchannel.lock();
-            if upkeep.needs_ping() {
-                upkeep.record_ping(state.ping());
-            }
-            let is_unused = state.is_idle() && self.subchannel.subscribers.is_empty();
-            // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
-            // come.
-            if upkeep.is_old() && !state.calls.has_streams() {
-                if self.has_worked || !is_unused {
-                    // It is used until there is another, so that no call waits for that.
-                    self.replacing = self.subchannel.connect_again();
-                    upkeep.begin_replacement();
-                } else {
-                    state.end();
-                }
-            } else if upkeep.is_idle() && is_unused {
-                // The calls that come now wait for another connection.
-                state.end();
-            }
-            drop(state);
-            // The next poll sends the ping, or ends the connection.
-            cx.waker().wake_by_ref();
-        }
-    }
-}
-
-/// What a turn has delivered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    answers: u64,
-    /// Events, and items of streamed replies.
-    others: u64,
 }
 
 /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
@@ -341,13 +265,14 @@ fn deliver<F: Framing>(
     state: &mut SubchannelState<F>,
     wire: &mut Wire,
     wakers: &mut Vec<Waker>,
-) -> (Counts, Result<(), Arc<Fault>>) {
+    has_worked: &mut bool,
+) -> Result<(), Arc<Fault>> {
     state.calls.record_arrival();
     let sent = wire.sent();
     let mut oldest = state.calls.oldest();
     let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    let mut counts = Counts::default();
+    let mut answers = 0;
     let delivered = loop {
         // The call that the next message is for.
         let mut call = oldest;
@@ -361,15 +286,15 @@ fn deliver<F: Framing>(
             (Ok(Some(Received::Message(range))), Some(call))
                 if !F::HAS_IDS || !state.calls.has_parts(call.index) =>
             {
-                counts.answers += 1;
+                answers += 1;
                 let SubchannelState { calls, peer, .. } = &mut *state;
                 calls.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
             }
             (Ok(Some(received)), call) => {
                 let other = (received, call);
-                let added = deliver_other(subchannel, state, wire, other, wakers, &mut counts);
-                if added.is_err() {
-                    break added;
+                match deliver_other(subchannel, state, wire, other, wakers, has_worked) {
+                    Ok(is_answer) => answers += u64::from(is_answer),
+                    Err(fault) => break Err(fault),
                 }
             }
             (Ok(None), _) => break Ok(()),
@@ -382,10 +307,14 @@ fn deliver<F: Framing>(
         }
     };
     wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
-    (counts, delivered)
+    *has_worked |= answers > 0;
+    if let Some(budget) = subchannel.stats.budget() {
+        budget.deposit(answers);
+    }
+    delivered
 }
 
-/// Delivers what is not a whole reply to a call, with the call that it is for.
+/// Delivers what is not a whole reply to a call, with the call that it is for. Returns `true` if it has answered the call.
 #[cold]
 fn deliver_other<F: Framing>(
     subchannel: &Subchannel<F>,
@@ -393,18 +322,18 @@ fn deliver_other<F: Framing>(
     wire: &Wire,
     (received, call): (Received, Option<PendingCall>),
     wakers: &mut Vec<Waker>,
-    counts: &mut Counts,
-) -> Result<(), Arc<Fault>> {
+    has_worked: &mut bool,
+) -> Result<bool, Arc<Fault>> {
     let max_reply_len = subchannel.options.reply_len();
     let SubchannelState { calls, peer, .. } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
             subchannel.subscribers.publish(event, peer, wakers);
-            counts.others += 1;
-            return Ok(());
+            *has_worked = true;
+            return Ok(false);
         }
-        (Received::Notice, _) => return Ok(()),
+        (Received::Notice, _) => return Ok(false),
         (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
         (_, Some(call)) => call,
     };
@@ -414,7 +343,7 @@ fn deliver_other<F: Framing>(
             if !calls.add_item(index, wire.message(item), wakers) {
                 return Err(Fault::Broken("the server sent items without credit").into());
             }
-            counts.others += 1;
+            *has_worked = true;
             Ok(())
         }
         Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
@@ -422,8 +351,7 @@ fn deliver_other<F: Framing>(
         Received::Message(rest) => {
             let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
             calls.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
-            counts.answers += 1;
-            return Ok(());
+            return Ok(true);
         }
         received => {
             let error = received.into_error(peer, max_reply_len);
@@ -431,15 +359,15 @@ fn deliver_other<F: Framing>(
             let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
             let request = request.flatten();
             let failure = FailedCall { error, request };
-            counts.answers += u64::from(failure.is_answer());
+            let is_answer = failure.is_answer();
             calls.complete::<F>(index, Err(failure.into()), peer, wakers);
-            return Ok(());
+            return Ok(is_answer);
         }
     };
     if let Err(failure) = added {
         state.fail_and_cancel(index, failure, wakers);
     }
-    Ok(())
+    Ok(false)
 }
 
 impl<F: Framing> Drop for Driver<F> {

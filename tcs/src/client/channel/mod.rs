@@ -54,13 +54,13 @@ pub use items::OwnedChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
-mod address_stats;
 mod backoff;
 mod budget;
 mod call;
 mod connector;
 mod driver;
 mod events;
+mod health;
 mod hedge;
 mod items;
 #[cfg(feature = "metrics")]
@@ -75,7 +75,6 @@ mod operations;
 mod options;
 mod pending_calls;
 mod pool;
-mod recent_failures;
 mod reconnector;
 mod reply;
 mod retry;

@@ -517,8 +517,12 @@ impl PendingCalls {
         }
     }
 
-    /// Returns how many requests were cancelled at least the time of a call ago, and have no reply.
-    pub(super) fn overdue(&self) -> usize {
+    /// Returns how many requests were cancelled at least the time of a call ago, and have no reply. Only framings with ids
+    /// have cancels.
+    pub(super) fn overdue<F: Framing>(&self) -> usize {
+        if !F::HAS_IDS {
+            return 0;
+        }
         let is_overdue = |slot: &&Slot| {
             slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks
         };

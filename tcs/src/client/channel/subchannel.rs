@@ -6,8 +6,8 @@ use tokio::sync::Notify;
 
 use super::{
     connector::{BoxFuture, Connector},
+    health::is_server_failure,
     pending_calls::FailedCall,
-    recent_failures::is_server_failure,
     reconnector::Reconnector,
     room::Room,
     stats::ChannelStats,

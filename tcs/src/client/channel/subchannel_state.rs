@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
+    health::RecentFailures,
     pending_calls::{FailedCall, PendingCall, PendingCalls},
-    recent_failures::RecentFailures,
 };
 use crate::{
     Error, Peer, Result,
@@ -85,16 +85,6 @@ pub(super) enum Link {
     Released,
 }
 
-/// What a tick has found.
-pub(super) struct Tick {
-    /// Whether the requests of late calls were cancelled.
-    pub(super) has_cancelled: bool,
-    /// The number of cancels that were not answered in time.
-    pub(super) overdue: usize,
-    /// Whether there are no calls.
-    pub(super) is_idle: bool,
-}
-
 /// The limit of cancels, if calls have none.
 const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
@@ -141,29 +131,22 @@ impl<F: Framing> SubchannelState<F> {
         }
     }
 
-    /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `None` if calls are late and
+    /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `false` if calls are late and
     /// nothing at all has arrived.
-    pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> Option<Tick> {
+    pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> bool {
         let mut late = Vec::new();
         let Self { calls, peer, .. } = self;
         let timed_out = |slot| {
             late.push(slot);
             Error::reply_timed_out(peer, Late::reply_timeout(limit))
         };
-        if !calls.tick(wakers, timed_out) {
-            return None;
-        }
-        let has_cancelled = F::HAS_IDS && !late.is_empty();
-        if has_cancelled {
+        let is_alive = calls.tick(wakers, timed_out);
+        if F::HAS_IDS && is_alive {
             for slot in late {
                 self.cancel(slot);
             }
         }
-        Some(Tick {
-            has_cancelled,
-            overdue: if F::HAS_IDS { self.calls.overdue() } else { 0 },
-            is_idle: self.calls.len() == 0,
-        })
+        is_alive
     }
 
     /// Queues a notice about a request.

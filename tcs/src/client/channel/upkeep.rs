@@ -1,4 +1,4 @@
-//! When a connection that works is pinged, and when it is closed because it is idle, or replaced because it is old.
+//! Keeps up a connection that works: pings it, closes it when it is idle, and replaces it when it is old.
 
 use std::{
     task::{Context, Poll, ready},
@@ -7,7 +7,8 @@ use std::{
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, connector::BoxFuture, subchannel::Subchannel};
+use crate::{Result, client::connection::Connection, framing::Framing};
 
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
@@ -21,13 +22,16 @@ pub(super) struct UpkeepSettings {
 }
 
 /// Checks now and then whether a connection is in use, so that a call reads no clock.
-#[derive(Debug)]
-pub(super) struct Upkeep {
+pub(super) struct Upkeep<F: Framing> {
     settings: UpkeepSettings,
     backoff: Backoff,
     checks: Interval,
-    /// When the connection is to be replaced, unless it is being replaced.
-    replaced_at: Option<Instant>,
+    /// When the connection is old, unless the next one is being opened.
+    old_at: Option<Instant>,
+    /// The attempt to open the next connection, while this one is still used.
+    replacing: Option<BoxFuture<Result<Connection<F>>>>,
+    /// The next connection.
+    replacement: Option<Connection<F>>,
     /// The number of attempts to replace it that have failed.
     failures: u32,
     /// When the last check was.
@@ -39,7 +43,7 @@ pub(super) struct Upkeep {
     last_sent: Instant,
 }
 
-impl Upkeep {
+impl<F: Framing> Upkeep<F> {
     /// Begins with a new connection. Returns `None` if it needs no upkeep.
     pub(super) fn new(settings: &UpkeepSettings, backoff: Backoff) -> Option<Self> {
         let UpkeepSettings {
@@ -58,7 +62,9 @@ impl Upkeep {
             backoff,
             checks,
             // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
-            replaced_at: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
+            old_at: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
+            replacing: None,
+            replacement: None,
             failures: 0,
             now,
             last_offset: 0,
@@ -67,8 +73,74 @@ impl Upkeep {
         })
     }
 
-    /// Waits for the next check. `offset` is the number of bytes of all requests so far.
-    pub(super) fn poll_check(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<()> {
+    /// Does what is due. `offset` is the number of bytes of all requests so far, and `has_worked` is `true` if the server has
+    /// answered. Whatever it does is continued by the next poll of the driver, which it wakes.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        subchannel: &Subchannel<F>,
+        offset: u64,
+        has_worked: bool,
+    ) {
+        if let Some(replacing) = &mut self.replacing
+            && let Poll::Ready(connected) = replacing.as_mut().poll(cx)
+        {
+            self.replacing = None;
+            self.replace(subchannel, connected);
+            cx.waker().wake_by_ref();
+        }
+        while self.poll_check(cx, offset).is_ready() {
+            let mut state = subchannel.lock();
+            if self.needs_ping() {
+                let length = state.ping();
+                self.record_ping(length);
+            }
+            let is_unused = state.is_idle() && subchannel.subscribers.is_empty();
+            // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
+            // come.
+            if self.is_old() && !state.calls.has_streams() {
+                if has_worked || !is_unused {
+                    // It is used until there is another, so that no call waits for that.
+                    self.replacing = subchannel.connect_again();
+                    self.old_at = None;
+                } else {
+                    state.end();
+                }
+            } else if self.is_idle() && is_unused {
+                // The calls that come now wait for another connection.
+                state.end();
+            }
+            drop(state);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Takes no more calls if the next connection is open. Those in flight are still answered.
+    #[cold]
+    fn replace(&mut self, subchannel: &Subchannel<F>, connected: Result<Connection<F>>) {
+        match connected {
+            // One has begun meanwhile. The server would close the other connection before it ends.
+            Ok(_) if subchannel.lock().calls.has_streams() => self.old_at = Some(Instant::now()),
+            Ok(connection) => {
+                self.replacement = Some(connection);
+                subchannel.lock().end();
+            }
+            Err(error) => {
+                tracing::debug!(error = ?error, "cannot replace the connection; trying again");
+                subchannel.stats.record_failed_connect(&error.into());
+                self.failures = self.failures.saturating_add(1);
+                self.old_at = Some(Instant::now() + self.backoff.after(self.failures));
+            }
+        }
+    }
+
+    /// Returns the connection that was opened to replace this one.
+    pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
+        self.replacement.take()
+    }
+
+    /// Waits for the next check.
+    fn poll_check(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<()> {
         ready!(self.checks.poll_tick(cx));
         self.now = Instant::now();
         // Less if pings are queued.
@@ -80,44 +152,28 @@ impl Upkeep {
     }
 
     /// Returns `true` if nothing was sent for a while.
-    pub(super) fn needs_ping(&self) -> bool {
+    fn needs_ping(&self) -> bool {
         self.has_passed(self.settings.ping_interval, self.last_sent)
     }
 
     /// Records a ping of `length` bytes. They are no request.
-    pub(super) const fn record_ping(&mut self, length: u64) {
+    const fn record_ping(&mut self, length: u64) {
         self.last_offset += length;
         self.last_sent = self.now;
     }
 
     /// Returns `true` if nothing but pings was sent for a while.
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.has_passed(self.settings.idle_timeout, self.last_request)
     }
 
     /// Returns `true` if the connection is old, and is not being replaced.
-    pub(super) fn is_old(&self) -> bool {
-        self.replaced_at.is_some_and(|at| self.now >= at)
+    fn is_old(&self) -> bool {
+        self.old_at.is_some_and(|at| self.now >= at)
     }
 
     fn has_passed(&self, limit: Option<Duration>, since: Instant) -> bool {
         limit.is_some_and(|limit| self.now.duration_since(since) >= limit)
-    }
-
-    /// Notes that the next connection is being opened.
-    pub(super) const fn begin_replacement(&mut self) {
-        self.replaced_at = None;
-    }
-
-    /// Makes the connection old again at the next check.
-    pub(super) fn postpone_replacement(&mut self) {
-        self.replaced_at = Some(Instant::now());
-    }
-
-    /// Makes the connection old again after the wait that follows a failed attempt.
-    pub(super) fn replacement_failed(&mut self) {
-        self.failures = self.failures.saturating_add(1);
-        self.replaced_at = Some(Instant::now() + self.backoff.after(self.failures));
     }
 }
 
@@ -126,6 +182,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::framing::LengthPrefixed;
 
     #[tokio::test(start_paused = true)]
     async fn ping_is_no_use_of_a_connection_and_hides_none() {
@@ -139,7 +196,8 @@ mod tests {
             min: second,
             max: second,
         };
-        let mut upkeep = Upkeep::new(&settings, backoff).expect("it has limits");
+        let upkeep = Upkeep::<LengthPrefixed>::new(&settings, backoff);
+        let mut upkeep = upkeep.expect("it has limits");
         let mut offset = 0;
         for _ in 0..8 {
             assert!(!upkeep.is_idle());
