@@ -11,7 +11,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Over, Place,
+    Log, Over, Place,
     ledger::{Balance, Entry, Ledger, balance, entry},
     over_each, said_to, within,
 };
@@ -62,11 +62,14 @@ async fn reply_that_cannot_be_encoded_closes_the_connection(over: Over) {
 }
 
 async fn error_has_no_form_and_closes_the_connection(over: Over) {
+    let (log, _logging) = Log::start();
     let sent = [Entry::Add(1), Entry::Total, Entry::Add(2)];
     let sent: Vec<u8> = sent.iter().flat_map(entry).collect();
     let (said, requests) = said_to(over, || ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
     assert_eq!((requests.served, requests.failed), (1, 1));
+    assert_eq!(log.with("there is no total").len(), 1);
+    assert_eq!(log.with("panic"), [""; 0]);
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>, reject_with = in_words)]

@@ -150,28 +150,30 @@ impl AsyncWrite for Tap {
 
 /// Finds `<NUMBER>` in a stream of bytes.
 struct Scanner {
-    /// Behind `<`: the number that the digits so far make, if there is one. The bytes of a length may be `<>` (seed 216).
-    number: Option<Option<u64>>,
+    /// What stands behind `<`. The bytes of a length may be `<>` (seed 216).
+    digits: Option<String>,
     on_call: OnCall,
 }
 
 impl Scanner {
     fn new(on_call: OnCall) -> Self {
         Self {
-            number: None,
+            digits: None,
             on_call,
         }
     }
 
     fn scan(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.number = match (byte, self.number) {
-                (b'<', _) => Some(None),
-                (b'0'..=b'9', Some(number)) => {
-                    Some(Some(number.unwrap_or(0) * 10 + u64::from(byte - b'0')))
+            self.digits = match (byte, self.digits.take()) {
+                (b'<', _) => Some(String::new()),
+                (b'0'..=b'9', Some(digits)) => {
+                    Some(digits + char::from(*byte).encode_utf8(&mut [0]))
                 }
-                (b'>', Some(Some(number))) => {
-                    (self.on_call)(number);
+                (b'>', Some(digits)) => {
+                    if let Ok(number) = digits.parse() {
+                        (self.on_call)(number);
+                    }
                     None
                 }
                 _ => None,
