@@ -36,7 +36,7 @@ pub use crate::{
         answer::{Answer, AnyAnswer},
         bounds::{
             CallsOver, ChangedFraming, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck,
-            SameFraming, SameSession, SendField, SharedSession, State, UnreadReply,
+            SameSession, SendField, SharedSession, State, UnreadReply, WithFraming,
             assert_send_field, assert_shared_session, assert_state,
         },
         options,

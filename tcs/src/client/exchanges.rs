@@ -129,7 +129,7 @@ impl<F: Framing> Exchanges<F> {
         } else {
             0
         };
-        if self.in_flight.owed::<F>() > most_owed {
+        if self.owed() > most_owed {
             self.skip_arrived().await?;
         }
         if !F::EXCHANGES.are_many() && self.is_used() {

@@ -321,13 +321,6 @@ impl<P: CallContract> Sender<P> {
     }
 }
 
-/// What a receiver takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepted {
-    Replies,
-    RepliesAndEvents,
-}
-
 impl<P: CallContract> Receiver<P> {
     /// Returns the next reply, which may borrow from the receiver. Events are kept for [`next`](Self::next), up to
     /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
@@ -344,7 +337,7 @@ impl<P: CallContract> Receiver<P> {
     ///
     /// Safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        match self.next_message(Accepted::Replies).await? {
+        match self.next_message(false).await? {
             Some(_) => self.decode().map(Some),
             None => Ok(None),
         }
@@ -371,7 +364,7 @@ impl<P: CallContract> Receiver<P> {
         lock(&self.half.shared.state)
             .exchanges
             .set_is_event(P::is_push);
-        match self.next_message(Accepted::RepliesAndEvents).await? {
+        match self.next_message(true).await? {
             Some(ReplyOrEvent::Event(())) => {
                 let event = self.decode::<<P as Pushes>::Format, _>();
                 event.map(ReplyOrEvent::Event).map_err(Error::not_sent)
@@ -383,12 +376,12 @@ impl<P: CallContract> Receiver<P> {
     }
 
     /// Waits for a message, and copies it out of the connection.
-    async fn next_message(&mut self, accepted: Accepted) -> Result<Option<ReplyOrEvent<(), ()>>> {
+    async fn next_message(&mut self, takes_events: bool) -> Result<Option<ReplyOrEvent<(), ()>>> {
         let Self { half, message, .. } = self;
         let wakers = &half.shared.wakers;
         let next = poll_fn(|cx| {
             wakers.register(|it| &mut it.receiver, cx);
-            half.poll(|state, cx| state.poll_message::<P>(cx, accepted, message))
+            half.poll(|state, cx| state.poll_message::<P>(cx, takes_events, message))
         });
         let next = next.await;
         // There may be room now, or the connection has failed.
@@ -408,19 +401,17 @@ impl<F: Framing> SharedExchanges<F> {
     fn poll_message<P: Contract>(
         &mut self,
         cx: &mut Context<'_>,
-        accepted: Accepted,
+        takes_events: bool,
         message: &mut Vec<u8>,
     ) -> Poll<Result<Option<ReplyOrEvent<(), ()>>>> {
         let exchanges = &mut self.exchanges;
-        if accepted == Accepted::RepliesAndEvents
-            && let Some(event) = exchanges.take_event()
-        {
+        if takes_events && let Some(event) = exchanges.take_event() {
             copy(&event, message);
             return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
         }
         loop {
             let awaits_greeting = P::HAS_GREETING && exchanges.is_fresh();
-            if exchanges.awaited() == 0 && accepted == Accepted::Replies && !self.has_sender {
+            if exchanges.awaited() == 0 && !takes_events && !self.has_sender {
                 return Poll::Ready(Ok(None));
             }
             if exchanges.is_idle() && !awaits_greeting {
@@ -440,7 +431,7 @@ impl<F: Framing> SharedExchanges<F> {
                 Poll::Pending => return exchanges.poll_reply_timeout(cx),
             };
             match received {
-                Received::Event(range) if accepted == Accepted::RepliesAndEvents => {
+                Received::Event(range) if takes_events => {
                     copy(exchanges.event(range), message);
                     return Poll::Ready(Ok(Some(ReplyOrEvent::Event(()))));
                 }

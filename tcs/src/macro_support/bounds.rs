@@ -128,65 +128,46 @@ impl<F> ChangedFraming<F> for F {
     }
 }
 
-/// What the client of a module calls over.
+/// What the client of a module, whose framing is `F`, calls over. A framing that is inferred becomes it.
+#[diagnostic::on_unimplemented(
+    message = "the operations need a connection or channel with the framing `{F}`",
+    label = "another framing, or no `Connection` or `Channel`",
+    note = "write `Channel<{F}>`, or change the option `framing` of the module"
+)]
+pub trait CallsOver<F: Framing>: WithFraming {
+    fn over(self) -> Self::With<F>;
+}
+
+/// A connection or channel.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a connection nor a channel",
     label = "no `Connection` or `Channel`"
 )]
-pub trait CallsOver {
-    type Framing: Framing;
-    /// This type with the framing of the operations, also if its own is another one: so a client has its methods, and a
-    /// call is no second error.
-    type Over<F: Framing>;
-
-    fn over<F: SameFraming<Self::Framing>>(self) -> Self::Over<F>;
-}
-
-/// The framing `F`. `Self` is that of the operations, so that a framing that is inferred becomes it, and rustc names both
-/// if they differ.
-pub trait SameFraming<F: Framing>: Framing {
-    fn connection(connection: Connection<F>) -> Connection<Self>;
-    fn channel(channel: Channel<F>) -> Channel<Self>;
-    fn blocking_connection(connection: blocking::Connection<F>) -> blocking::Connection<Self>;
-    fn blocking_channel(channel: blocking::Channel<F>) -> blocking::Channel<Self>;
-}
-
-impl<F: Framing> SameFraming<F> for F {
-    fn connection(connection: Connection<F>) -> Connection<F> {
-        connection
-    }
-
-    fn channel(channel: Channel<F>) -> Channel<F> {
-        channel
-    }
-
-    fn blocking_connection(connection: blocking::Connection<F>) -> blocking::Connection<F> {
-        connection
-    }
-
-    fn blocking_channel(channel: blocking::Channel<F>) -> blocking::Channel<F> {
-        channel
-    }
+pub trait WithFraming {
+    /// This type with another framing: so a client over the wrong framing has its methods, and a call is no second error.
+    type With<F: Framing>;
 }
 
 macro_rules! calls_over {
-    ($($ty:ident $(:: $inner:ident)?, $same:ident;)*) => {$(
-        impl<Own: Framing> CallsOver for $ty$(::$inner)?<Own> {
-            type Framing = Own;
-            type Over<F: Framing> = $ty$(::$inner)?<F>;
+    ($($ty:ident $(:: $inner:ident)?;)*) => {$(
+        impl<Own: Framing> WithFraming for $ty$(::$inner)?<Own> {
+            type With<F: Framing> = $ty$(::$inner)?<F>;
+        }
 
-            fn over<F: SameFraming<Own>>(self) -> Self::Over<F> {
-                F::$same(self)
+        #[diagnostic::do_not_recommend]
+        impl<F: Framing> CallsOver<F> for $ty$(::$inner)?<F> {
+            fn over(self) -> Self {
+                self
             }
         }
     )*};
 }
 
 calls_over! {
-    Connection, connection;
-    Channel, channel;
-    blocking::Connection, blocking_connection;
-    blocking::Channel, blocking_channel;
+    Connection;
+    Channel;
+    blocking::Connection;
+    blocking::Channel;
 }
 
 /// A parameter by value of a function that makes requests. The protocol keeps its field.

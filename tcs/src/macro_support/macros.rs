@@ -119,12 +119,13 @@ macro_rules! __client {
         )]
         impl<C> $client<C> {
             /// Calls over an open `Connection` or `Channel`.
-            pub fn over(connection: C) -> $client<C::Over<$framing>>
+            pub fn over(
+                connection: C,
+            ) -> $client<<C as $crate::__private::WithFraming>::With<$framing>>
             where
-                C: $crate::__private::CallsOver,
-                $framing: $crate::__private::SameFraming<C::Framing>,
+                C: $crate::__private::CallsOver<$framing>,
             {
-                let connection = connection.over();
+                let connection = $crate::__private::CallsOver::over(connection);
                 $client { connection }
             }
 

@@ -286,9 +286,9 @@ impl<F: Framing> ChannelOptions<F> {
     /// Sets whether calls send their requests again, as the [table of `Channel`](crate::Channel#retries) says.
     /// Default: `true`.
     ///
-    /// `false` turns all of it off: no request is sent twice, even if it was not sent at all because the connection was
-    /// lost, if it is [idempotent](crate::Channel::idempotent), or if it is to be [hedged](crate::Channel::hedge). Calls
-    /// still wait for a connection. The number of retries cannot be set.
+    /// `false` turns all of it off: no request is sent again or [hedged](crate::Channel::hedge), not even one that was
+    /// rejected, was lost before it was sent, or is [idempotent](crate::Channel::idempotent). Calls still wait for a
+    /// connection. The number of retries cannot be set.
     ///
     /// For its retries, the channel keeps each request that it has sent until the reply has arrived, even if the call
     /// was dropped, or until 4 MiB of others were sent after it on its connection.

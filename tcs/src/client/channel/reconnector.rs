@@ -12,6 +12,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::{connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link};
 use crate::{
+    Error,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
     panics::lock,
@@ -30,8 +31,8 @@ pub(super) struct Reconnector<F: Framing> {
     driver: Option<Driver<F>>,
     /// The number of attempts that have failed since a connection has worked.
     failures: u32,
-    /// The wait before the next connection, though none has failed.
-    pause: Duration,
+    /// The wait before the next attempt.
+    wait: Duration,
     /// When the last connection ended that has worked.
     lost_at: Option<Instant>,
 }
@@ -48,7 +49,7 @@ impl<F: Framing> Reconnector<F> {
             connector,
             driver,
             failures: 0,
-            pause: Duration::ZERO,
+            wait: Duration::ZERO,
             lost_at: None,
         }
     }
@@ -77,22 +78,13 @@ impl<F: Framing> Reconnector<F> {
 
     /// Waits until a call needs a connection, and opens one. Returns `None` if no call ever will.
     async fn next_connection(&mut self) -> Option<Connection<F>> {
-        let Self {
-            subchannel,
-            connector,
-            ..
-        } = self;
+        let (subchannel, connector) = (Arc::clone(&self.subchannel), Arc::clone(&self.connector));
         let is_released = || subchannel.is_released();
         loop {
-            let pause = take(&mut self.pause);
-            let pause = if self.failures > 0 {
-                connector.backoff.after(self.failures)
-            } else {
-                pause
-            };
-            if !pause.is_zero() {
+            let wait = take(&mut self.wait);
+            if !wait.is_zero() {
                 tokio::select! {
-                    () = sleep(pause) => {}
+                    () = sleep(wait) => {}
                     () = wait_until(&subchannel.wanted, is_released) => return None,
                 }
             }
@@ -112,26 +104,30 @@ impl<F: Framing> Reconnector<F> {
             match connected {
                 Ok(connection) if !is_released() => return Some(connection),
                 Ok(_) => return None,
-                Err(error) => {
-                    self.failures = self.failures.saturating_add(1);
-                    let error = Arc::new(error);
-                    if self.failures == 1 {
-                        tracing::warn!(error = ?error, "cannot connect; trying again");
-                    } else {
-                        tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
-                    }
-                    subchannel.stats.record_failed_connect(&error);
-                    let max_backoff = connector.backoff.max;
-                    let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < max_backoff);
-                    subchannel.set_link(if is_restarting && !error.is_permanent() {
-                        // Calls wait for it, even if all other connections have failed.
-                        Link::Disconnected(Some(error))
-                    } else {
-                        Link::BackingOff(error)
-                    });
-                }
+                Err(error) => self.back_off(error),
             }
         }
+    }
+
+    /// Notes that an attempt has failed, and how long the next one waits.
+    fn back_off(&mut self, error: Error) {
+        let (subchannel, backoff) = (&self.subchannel, self.connector.backoff);
+        self.failures = self.failures.saturating_add(1);
+        self.wait = backoff.after(self.failures);
+        let error = Arc::new(error);
+        if self.failures == 1 {
+            tracing::warn!(error = ?error, "cannot connect; trying again");
+        } else {
+            tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
+        }
+        subchannel.stats.record_failed_connect(&error);
+        let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < backoff.max);
+        subchannel.set_link(if is_restarting && !error.is_permanent() {
+            // Calls wait for it, though all other connections may have failed.
+            Link::Disconnected(Some(error))
+        } else {
+            Link::BackingOff(error)
+        });
     }
 
     /// Serves calls over a connection until it ends. Returns the one that replaces it, if it was opened before.
@@ -161,7 +157,9 @@ impl<F: Framing> Reconnector<F> {
             lock(&connector.address_stats).record(peer.addr(), false);
         }
         let replacement = driver.take_replacement();
-        self.pause = if replacement.is_none() && fault.is_by_server() {
+        self.wait = if self.failures > 0 {
+            connector.backoff.after(self.failures)
+        } else if replacement.is_none() && fault.is_by_server() {
             // The server may have ended the connections of all its clients at this moment.
             connector.backoff.after_loss()
         } else {

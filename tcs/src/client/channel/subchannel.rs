@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::{
     connector::{BoxFuture, Connector},
     health::is_server_failure,
-    pending_calls::FailedCall,
+    pending_calls::{FailedCall, PendingCall},
     reconnector::Reconnector,
     room::Room,
     stats::ChannelStats,
@@ -21,7 +21,7 @@ use crate::{
         requests::payload, wire::Wire,
     },
     framing::Framing,
-    panics::{lock, panic_text},
+    panics::{Payload, lock, panic_text},
     runtime::inside_runtime_with_clock,
     sync::{Mutex, MutexGuard},
 };
@@ -113,15 +113,38 @@ impl<F: Framing> Subchannel<F> {
             (Some(_), _) => Link::Disconnected(Some(fault.later_error(&self.peer()).into())),
             (None, _) => Link::Closed(Arc::clone(fault)),
         };
-        // A framing may panic when it parses its own requests. All calls fail in spite of that, or the next connection would
-        // answer those that are left.
-        let mut panicked = None;
         let mut guard = self.lock();
+        let panicked = self.fail_calls(&mut guard, fault, wire, wakers);
+        guard.clear();
+        let former = guard.set_link(link);
+        drop(guard);
+        drop(former);
+        if let Some(panic) = panicked {
+            let (peer, panic) = (self.peer(), panic_text(panic));
+            tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
+        }
+        let last_fault = self.connector.is_none().then_some(fault);
+        self.subscribers.note_lost(last_fault, wakers);
+        // The first call that waits learns of it. If that ends it, the next one is the first.
+        self.room.offer();
+    }
+
+    /// Fails all calls, each with its request if that can be sent again.
+    ///
+    /// A framing may panic when it parses its own requests. All calls fail in spite of that, or the next connection would
+    /// answer those that are left. Returns the payload of the panic, which must be dropped without the lock.
+    fn fail_calls(
+        &self,
+        state: &mut SubchannelState<F>,
+        fault: &Fault,
+        wire: &Wire,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Payload> {
         let SubchannelState {
             calls, queue, peer, ..
-        } = &mut *guard;
-        while let Some(oldest) = calls.oldest() {
-            let offset = oldest.offset;
+        } = state;
+        let mut panicked = None;
+        while let Some(PendingCall { index, offset }) = calls.oldest() {
             let error = fault.error_of(Some(offset), wire.sent(), peer);
             let bytes = match wire.request_bytes(offset) {
                 [] => queue.bytes_from(offset),
@@ -134,26 +157,10 @@ impl<F: Framing> Subchannel<F> {
                     Err(panic) => panicked = Some(panic),
                 }
             }
-            calls.complete::<F>(
-                oldest.index,
-                Err(FailedCall { error, request }.into()),
-                peer,
-                wakers,
-            );
+            let failure = FailedCall { error, request };
+            calls.complete::<F>(index, Err(failure.into()), peer, wakers);
         }
-        guard.clear();
-        let former = guard.set_link(link);
-        drop(guard);
-        drop(former);
-        if let Some(panic) = panicked {
-            // Without the lock, because the payload is dropped.
-            let (peer, panic) = (self.peer(), panic_text(panic));
-            tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
-        }
-        let last_fault = self.connector.is_none().then_some(fault);
-        self.subscribers.note_lost(last_fault, wakers);
-        // The first call that waits learns of it. If that ends it, the next one is the first.
-        self.room.offer();
+        panicked
     }
 
     /// Opens another connection, for the same place, if the channel reconnects.

@@ -50,7 +50,7 @@ impl<F: Framing> Exchanges<F> {
         }
         // A part of it was sent.
         let is_cancelled = if F::HAS_IDS {
-            self.in_flight.cancel()
+            self.cancel()
         } else {
             take(&mut self.is_stream) && !self.in_flight.is_empty()
         };
@@ -67,6 +67,15 @@ impl<F: Framing> Exchanges<F> {
     /// A codec may count its frames, so what it has encoded is sent.
     pub(super) fn is_removable(&self, offset: u64) -> bool {
         !F::HAS_VALUES && offset >= self.wire.sent()
+    }
+
+    /// Returns how many replies are still to come for which nobody waits.
+    pub(super) const fn owed(&self) -> usize {
+        if F::HAS_IDS {
+            self.ids.cancelled()
+        } else {
+            self.in_flight.abandoned()
+        }
     }
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
@@ -100,7 +109,7 @@ impl<F: Framing> Exchanges<F> {
         if let Poll::Ready(Err(fault)) = polled.await {
             return Err(self.fail(fault));
         }
-        if self.in_flight.owed::<F>() > self.options.max_in_flight {
+        if self.owed() > self.options.max_in_flight {
             self.close_with("too many replies are missing (`max_in_flight`)");
         }
         self.close_if_stopped()
@@ -109,7 +118,7 @@ impl<F: Framing> Exchanges<F> {
     /// Returns an error if the connection is closed, or not at rest: its stream can then serve nothing else.
     pub(in crate::client) fn ensure_idle(&mut self) -> Result<()> {
         self.abandon_in_flight();
-        if self.in_flight.owed::<F>() > 0 {
+        if self.owed() > 0 {
             self.close_with("replies to earlier requests are missing");
         }
         self.ensure_open()

@@ -4,7 +4,7 @@ use std::{
     mem::take,
     ops::Range,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use super::Exchanges;
@@ -31,12 +31,13 @@ pub(super) struct Ids {
     /// Whether the parts are a whole reply.
     is_whole: bool,
     credit: ItemCredit,
+    /// How many cancelled requests have no reply yet.
+    cancelled: usize,
 }
 
 impl Ids {
-    /// Returns the id of the last request.
-    pub(super) const fn last(&self) -> u32 {
-        self.last
+    pub(super) const fn cancelled(&self) -> usize {
+        self.cancelled
     }
 
     /// Returns the message at `range`, or the last reply if it has come in parts.
@@ -120,9 +121,39 @@ impl<F: Framing> Exchanges<F> {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 
-    /// Returns what is for the request in flight, or for the connection if there is none. Skips replies to cancelled
-    /// requests, and collects the parts of a reply.
-    pub(super) fn route(
+    /// Takes the request in flight for cancelled. Returns `false` if there is none.
+    pub(super) fn cancel(&mut self) -> bool {
+        let was_there = self.in_flight.pop_front().is_some();
+        self.ids.cancelled += usize::from(was_there);
+        was_there
+    }
+
+    /// Like [`poll_any`](Self::poll_any): waits for what is for the request in flight by its id, or for the connection.
+    pub(super) fn poll_any_by_id(
+        &mut self,
+        cx: &mut Context<'_>,
+        without_request: Expected,
+    ) -> Poll<Result<Received, Arc<Fault>>> {
+        loop {
+            let in_flight = self.in_flight.oldest();
+            let last = self.ids.last;
+            let expected = |id| match in_flight {
+                Some(offset) if id == last => Expected::reply_to::<F>(Some(offset)),
+                // It is for no request, or for one that was cancelled.
+                _ => Expected::ANY,
+            };
+            let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
+            let length = received.len();
+            if let Some(received) = self.route(received, without_request)? {
+                return Poll::Ready(Ok(received));
+            }
+            ready!(self.poll_skip(length, cx))?;
+        }
+    }
+
+    /// Returns what is for the request in flight, or for the connection if there is none. Skips notices and replies to
+    /// cancelled requests, and collects the parts of a reply.
+    fn route(
         &mut self,
         received: Received,
         without_request: Expected,
@@ -130,7 +161,8 @@ impl<F: Framing> Exchanges<F> {
         let id = self.framing.get_mut().id();
         let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
         match received {
-            Received::Event(_) | Received::Notice => Ok(Some(received)),
+            Received::Event(_) => Ok(Some(received)),
+            Received::Notice => Ok(None),
             _ if Some(id) == awaited => Ok(self.collect(received)),
             Received::Message(_) if id == 0 && awaited.is_none() && without_request.is_any() => {
                 Ok(Some(received))
@@ -138,7 +170,7 @@ impl<F: Framing> Exchanges<F> {
             _ if id == 0 => Err(Fault::Broken(UNEXPECTED).into()),
             Received::Item(_) | Received::Part(_) => Ok(None),
             Received::Message(_) | Received::TooLarge(_) | Received::Rejection(_) => {
-                self.in_flight.answer_cancelled();
+                self.ids.cancelled = self.ids.cancelled.saturating_sub(1);
                 Ok(None)
             }
         }
@@ -151,7 +183,7 @@ impl<F: Framing> Exchanges<F> {
             Received::Part(part) => {
                 let length = self.add_part(part).err()?;
                 // Its rest is still to come.
-                self.in_flight.cancel();
+                self.cancel();
                 return Some(Received::TooLarge(length));
             }
             Received::Message(rest) if !self.ids.parts.is_empty() => {

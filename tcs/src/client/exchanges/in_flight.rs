@@ -2,18 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::framing::Framing;
-
 /// The requests in flight, oldest first, each by its offset. The oldest may be abandoned: nobody waits for their replies.
 ///
 /// The count of those is enough, because replies come in the order of the requests. With ids, at most one request is in
-/// flight, and one that is abandoned is cancelled.
+/// flight, and one that is abandoned is cancelled, and not here any more.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     offsets: VecDeque<u64>,
     abandoned: usize,
-    /// With ids: how many cancelled requests have no reply yet. They are not among the others.
-    cancelled: usize,
 }
 
 impl InFlight {
@@ -26,18 +22,9 @@ impl InFlight {
         self.offsets.is_empty()
     }
 
-    /// Returns the number of those that were abandoned, without those that were cancelled.
+    /// Returns the number of those that were abandoned.
     pub(super) const fn abandoned(&self) -> usize {
         self.abandoned
-    }
-
-    /// Returns how many replies are still to come for which nobody waits.
-    pub(super) const fn owed<F: Framing>(&self) -> usize {
-        if F::HAS_IDS {
-            self.cancelled
-        } else {
-            self.abandoned
-        }
     }
 
     /// Returns the number of those that were not abandoned.
@@ -91,18 +78,6 @@ impl InFlight {
 
     pub(super) fn abandon_all(&mut self) {
         self.abandoned = self.offsets.len();
-    }
-
-    /// Notes that the request in flight is cancelled, with ids. Returns `false` if there is none.
-    pub(super) fn cancel(&mut self) -> bool {
-        let was_there = self.offsets.pop_front().is_some();
-        self.cancelled += usize::from(was_there);
-        was_there
-    }
-
-    /// Notes that the reply to a cancelled request has come.
-    pub(super) const fn answer_cancelled(&mut self) {
-        self.cancelled = self.cancelled.saturating_sub(1);
     }
 
     /// Removes those that were abandoned, and the oldest of the others. Returns its offset.

@@ -48,25 +48,15 @@ impl<F: Framing> Exchanges<F> {
         cx: &mut Context<'_>,
         without_request: Expected,
     ) -> Poll<Result<Received, Arc<Fault>>> {
+        if F::HAS_IDS {
+            return self.poll_any_by_id(cx, without_request);
+        }
         loop {
-            let oldest = self.in_flight.oldest();
-            let oldest = oldest.map(|offset| Expected::reply_to::<F>(Some(offset)));
-            let last_id = self.ids.last();
-            let expected = |id| match oldest {
-                Some(expected) if !F::HAS_IDS || id == last_id => expected,
-                // By its id, it is for no request, or for one that was cancelled.
-                _ if F::HAS_IDS => Expected::ANY,
-                _ => without_request,
+            let expected = match self.in_flight.oldest() {
+                Some(offset) => Expected::reply_to::<F>(Some(offset)),
+                None => without_request,
             };
-            let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
-            if F::HAS_IDS && !matches!(received, Received::Notice) {
-                let length = received.len();
-                if let Some(received) = self.route(received, without_request)? {
-                    return Poll::Ready(Ok(received));
-                }
-                ready!(self.poll_skip(length, cx))?;
-                continue;
-            }
+            let received = ready!(self.wire.poll_receive(cx, &mut self.framing, |_| expected))?;
             if let Received::Item(_) | Received::Event(_) | Received::Notice = received {
                 if ready!(self.poll_skipped(&received, cx))? {
                     continue;
@@ -106,7 +96,11 @@ impl<F: Framing> Exchanges<F> {
     /// Counts a message of `length` bytes that is skipped. Pending now and then, so that others get their turn, and the
     /// time is looked at.
     #[cold]
-    fn poll_skip(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Fault>>> {
+    pub(super) fn poll_skip(
+        &mut self,
+        length: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Arc<Fault>>> {
         if !self.must_pause(length) {
             return Poll::Ready(Ok(()));
         }
