@@ -40,6 +40,17 @@ const MAX_NAMES: usize = 20;
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    messages: MessageOptions,
+    #[command(flatten)]
+    result: ResultOptions,
+    #[command(flatten)]
+    help: HelpFlags,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Messages")]
+struct MessageOptions {
     /// Framing, such as lines [default: length-prefixed]
     #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
         long_help = crate::framing::LONG_HELP)]
@@ -50,14 +61,17 @@ pub(crate) struct Args {
     /// How long the reply may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Result")]
+struct ResultOptions {
     /// Print the description as JSON
     #[arg(long, conflicts_with = "names")]
     json: bool,
     /// Print the names of the operations only, for scripts
     #[arg(long)]
     names: bool,
-    #[command(flatten)]
-    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -65,19 +79,22 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn describe(args: Args) -> Result<(), Failure> {
-    let formats = args
-        .format
-        .map_or(ModuleFormat::ALL.to_vec(), |format| vec![format]);
-    let contract = fetch_any(&args.target, &args.framing, &formats, args.timeout).await?;
+    let MessageOptions {
+        framing,
+        format,
+        timeout,
+    } = args.messages;
+    let formats = format.map_or(ModuleFormat::ALL.to_vec(), |format| vec![format]);
+    let contract = fetch_any(&args.target, &framing, &formats, timeout).await?;
     let Some(contract) = contract else {
         let message = "the server does not describe itself";
         return Err(Failure::new(Exit::Rejected, message)
             .hint("give its module the option `describe`, or check --format and --framing"));
     };
-    let text = if args.json {
+    let text = if args.result.json {
         let json = serde_json::to_string_pretty(&contract);
         escaped_json(&json.unwrap_or_default()) + "\n"
-    } else if args.names {
+    } else if args.result.names {
         let names = contract.operations.iter();
         let line = |it: &Operation| escaped(it.name.as_bytes()) + "\n";
         names.map(line).collect()
@@ -288,11 +305,10 @@ impl Contract {
         if let Some(operation) = self.operations.iter().find(|it| it.name == name) {
             return format!("it takes other arguments: {}", operation.signature());
         }
-        let near = self
-            .operations
-            .iter()
-            .min_by_key(|it| distance(name, &it.name));
-        let near = near.filter(|it| distance(name, &it.name) <= name.len().max(3) / 2);
+        // A third of the name may be wrong, as in what Cargo suggests. Two letters that changed places are one mistake.
+        let distance = |it: &&Operation| strsim::osa_distance(name, &it.name);
+        let near = self.operations.iter().min_by_key(distance);
+        let near = near.filter(|it| distance(it) <= name.chars().count().max(3) / 3);
         if let Some(near) = near {
             return format!("did you mean `{}`? {}", near.name, near.signature());
         }
@@ -342,29 +358,6 @@ impl Operation {
         }
         signature
     }
-}
-
-/// Returns how many characters must be added, removed or changed between two names.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, left) in from.chars().enumerate() {
-        let mut diagonal = line;
-        let mut before = line + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(&to) {
-            let changed = diagonal + usize::from(left != *right);
-            diagonal = *cell;
-            before = changed.min(*cell + 1).min(before + 1);
-            *cell = before;
-        }
-    }
-    row.last().copied().map_or(0, |last| {
-        if to.is_empty() {
-            from.chars().count()
-        } else {
-            last
-        }
-    })
 }
 
 #[cfg(test)]
@@ -417,25 +410,16 @@ mod tests {
             "it takes other arguments: log_in(name: &str)"
         );
         assert_eq!(
-            advice("withdraw"),
-            "there is no `withdraw`; the operations are log_in, balance"
+            advice("blaance"),
+            "did you mean `balance`? balance() -> u64"
         );
+        for other in ["withdraw", "begin", "advance", "l", ""] {
+            let expected = format!("there is no `{other}`; the operations are log_in, balance");
+            assert_eq!(advice(other), expected);
+        }
         let mut many = bank();
         many.operations = (0..1_000).flat_map(|_| bank().operations).collect();
         assert!(many.advice("withdraw").len() < 300);
-    }
-
-    #[test]
-    fn distance_counts_changes() {
-        for (from, to, expected) in [
-            ("", "", 0),
-            ("ab", "", 2),
-            ("", "ab", 2),
-            ("kitten", "sitting", 3),
-            ("a", "a", 0),
-        ] {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-        }
     }
 
     #[test]

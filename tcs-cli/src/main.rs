@@ -84,3 +84,36 @@ fn operations(line: &str) -> ExitCode {
         _ => ExitCode::SUCCESS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Returns the options of a command that its help shows under a heading.
+    fn under(command: &clap::Command, heading: &str) -> Vec<String> {
+        let options = command.get_arguments();
+        let options = options.filter(|it| it.get_help_heading() == Some(heading));
+        options.map(|it| it.get_id().to_string()).collect()
+    }
+
+    #[test]
+    fn help_shows_each_option_under_its_heading() {
+        let tcs = Cli::command();
+        let connection = under(
+            tcs.find_subcommand("proxy").expect("it is one"),
+            "Connection",
+        );
+        for command in tcs.get_subcommands() {
+            for argument in command.get_positionals() {
+                assert_eq!(argument.get_help_heading(), None, "{argument}");
+            }
+            let found = under(command, "Connection");
+            assert!(
+                found.is_empty() || found == connection,
+                "{command}: {found:?}"
+            );
+        }
+    }
+}

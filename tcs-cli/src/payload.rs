@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use crate::{
     escape::{escaped, from_hex, one_line, to_hex},
     failure::{Exit, Failure},
+    framing::{self, FramingSpec},
 };
 
-/// How messages are written and shown.
+/// What the bytes of a message mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// The bytes themselves, as text
@@ -25,9 +26,20 @@ pub(crate) enum Format {
     Messagepack,
 }
 
-/// The options for messages, which commands share.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+/// The options of commands that send and receive messages.
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Messages")]
+pub(crate) struct MessageOptions {
+    /// Framing, such as lines [default: length-prefixed]
+    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
+        long_help = framing::LONG_HELP)]
+    pub(crate) framing: FramingSpec,
+    #[command(flatten)]
+    pub(crate) view: View,
+}
+
+/// How messages are written and shown.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct View {
     #[arg(
         long,

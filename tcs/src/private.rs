@@ -10,8 +10,8 @@ pub use crate::format::protobuf::ProstMessage;
 pub use crate::macro_support::{
     operations::{
         Argument, Arguments, Choice, ChosenFormat, ExtractorCheck, FormatCheck, Message,
-        NoExtractor, OperationReply, OperationsFormat, UnfitFormat, assert_operations_format,
-        no_such_item, read_arguments, read_message,
+        NoExtractor, OperationReply, OperationsFormat, UnfitFormat, another_operation,
+        assert_operations_format, no_such_item, read_arguments, read_message,
     },
     values::NoFormat,
 };
@@ -29,7 +29,7 @@ pub use crate::{
     __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
-    format::{Decode, Encode, Plain},
+    format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
     framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error, upload_error},
     macro_support::{

@@ -40,10 +40,9 @@ use self::{
 use crate::{
     escape,
     failure::{Exit, Failure},
-    framing::FramingSpec,
     help::HelpFlags,
     output::{print, report},
-    payload,
+    payload::MessageOptions,
     runtime::run_on_threads,
     target::Target,
     values::duration,
@@ -119,77 +118,87 @@ pub(crate) struct Measure {
     #[command(flatten)]
     target: Target,
     /// The request [default: hello]
-    #[arg(conflicts_with = "mix")]
+    #[arg(conflicts_with = "mix", help_heading = None::<&str>)]
     text: Option<String>,
+    #[command(flatten)]
+    load: LoadOptions,
+    /// Count replies that do not begin with this as errors
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
+        value_parser = prefix)]
+    expect: Prefix,
+    #[command(flatten)]
+    messages: MessageOptions,
+    #[command(flatten)]
+    result: ResultOptions,
+    #[command(flatten)]
+    help: HelpFlags,
+}
+
+/// What is sent, and how fast.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
+struct LoadOptions {
     /// Connections
-    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one, help_heading = "Load")]
+    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     connections: usize,
     /// Requests in flight on each connection
     ///
     /// As fast as it goes, requests are sent when half of the depth is free.
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one, help_heading = "Load")]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     depth: usize,
     /// Requests per second [default: as fast as it goes]
     ///
     /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
     /// that time. So a server that stalls does not slow down the clock that measures it. At the end, what was due is
     /// still sent, for up to --timeout.
-    #[arg(short, long, value_name = "N", value_parser = rate, help_heading = "Load")]
+    #[arg(short, long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
     /// How long [default: 10s, unless --requests]
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration, help_heading = "Load")]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// How many requests
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
-        help_heading = "Load")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How long to send before anything counts
-    #[arg(short, long, value_name = "TIME", value_parser = duration, help_heading = "Load", hide_short_help = true)]
+    #[arg(short, long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
     warm_up: Option<Duration>,
     /// Requests from a file, with weights: `9 get key`
     ///
     /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
-    #[arg(short, long, value_name = "FILE", help_heading = "Load")]
+    #[arg(short, long, value_name = "FILE")]
     mix: Option<String>,
     /// How long to wait for a reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Load",
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration,
         hide_short_help = true)]
     timeout: Duration,
     /// Open a connection for each request
     ///
     /// The time to connect counts.
-    #[arg(long, help_heading = "Load", hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     reconnect: bool,
     /// Wait for a message of the server first
-    #[arg(long, help_heading = "Load")]
+    #[arg(long)]
     greeting: bool,
-    /// Count replies that do not begin with this as errors
-    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
-        value_parser = prefix)]
-    expect: Prefix,
-    /// Framing, such as lines [default: length-prefixed]
-    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
-        long_help = crate::framing::LONG_HELP)]
-    framing: FramingSpec,
-    #[command(flatten)]
-    view: payload::View,
+}
+
+/// What becomes of the result.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Result")]
+struct ResultOptions {
     /// Print the result as JSON
-    #[arg(long, help_heading = "Result")]
+    #[arg(long)]
     json: bool,
     /// Draw latency by percentile, and the rate over time
-    #[arg(long, value_name = "FILE.svg", help_heading = "Result")]
+    #[arg(long, value_name = "FILE.svg")]
     plot: Option<String>,
     /// Compare with an earlier result of --json
     #[arg(
         long,
         value_name = "FILE.json",
         conflicts_with = "json",
-        help_heading = "Result",
         hide_short_help = true
     )]
     compare: Option<String>,
-    #[command(flatten)]
-    help: HelpFlags,
 }
 
 /// What replies begin with.
@@ -232,12 +241,13 @@ impl Measure {
     fn run(self) -> Result<(), Failure> {
         // What cannot be read or written is said before the run, not after it.
         let before = self
+            .result
             .compare
             .as_deref()
             .map(Report::read)
             .transpose()
             .map_err(Failure::usage)?;
-        if let Some(path) = &self.plot {
+        if let Some(path) = &self.result.plot {
             let folder = Path::new(path)
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
@@ -249,11 +259,11 @@ impl Measure {
             }
         }
         let (report, main_error) = run_on_threads(measure(self.plan()?))?;
-        let plotted = match &self.plot {
+        let plotted = match &self.result.plot {
             Some(path) => plot::write(path, &report).map_err(Failure::usage),
             None => Ok(()),
         };
-        let text = match (&before, self.json) {
+        let text = match (&before, self.result.json) {
             (Some(before), _) => table::compare(before, &report),
             (None, true) => report.to_json() + "\n",
             (None, false) => table::report(&report),
@@ -266,40 +276,41 @@ impl Measure {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let (requests, order) = self.requests()?;
-        let duration = match (self.duration, self.requests) {
+        let load = &self.load;
+        let duration = match (load.duration, load.requests) {
             (None, None) => Some(DEFAULT_DURATION),
             (duration, _) => duration,
         };
         Ok(Plan {
             target: self.target.prepare()?,
-            framing: self.framing.clone(),
+            framing: self.messages.framing.clone(),
             requests,
             order,
             load: Load {
                 // A connection without a request would only be opened.
-                connections: self.requests.map_or(self.connections, |requests| {
+                connections: load.requests.map_or(load.connections, |requests| {
                     usize::try_from(requests)
-                        .map_or(self.connections, |requests| self.connections.min(requests))
+                        .map_or(load.connections, |requests| load.connections.min(requests))
                 }),
-                rate: self.rate,
-                warm_up: self.warm_up.unwrap_or_default(),
+                rate: load.rate,
+                warm_up: load.warm_up.unwrap_or_default(),
                 duration,
-                requests: self.requests,
+                requests: load.requests,
             },
-            depth: self.depth,
-            timeout: self.timeout,
-            must_reconnect: self.reconnect,
-            has_greeting: self.greeting,
+            depth: load.depth,
+            timeout: load.timeout,
+            must_reconnect: load.reconnect,
+            has_greeting: load.greeting,
             expected: self.expect.0.clone(),
         })
     }
 
     /// Returns the requests, and the order in which they take turns.
     fn requests(&self) -> Result<(Vec<Vec<u8>>, Vec<usize>), Failure> {
-        let Some(path) = &self.mix else {
+        let Some(path) = &self.load.mix else {
             let request = match &self.text {
-                Some(text) => self.view.encode(text)?,
-                None => self.view.hello()?,
+                Some(text) => self.messages.view.encode(text)?,
+                None => self.messages.view.hello()?,
             };
             return Ok((vec![request], vec![0]));
         };
@@ -309,7 +320,9 @@ impl Measure {
         let entries = mix::parse(&text).map_err(wrong)?;
         let weights: Vec<NonZeroU32> = entries.iter().map(|entry| entry.weight).collect();
         let order = mix::order(&weights).map_err(wrong)?;
-        let requests = entries.iter().map(|entry| self.view.encode(entry.request));
+        let requests = entries
+            .iter()
+            .map(|entry| self.messages.view.encode(entry.request));
         Ok((requests.collect::<Result<_, _>>()?, order))
     }
 }

@@ -9,10 +9,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use crate::{
     describe,
     failure::{EXIT_CODES, Failure},
-    framing::FramingSpec,
     help::HelpFlags,
     output::report,
-    payload::View,
+    payload::{Format, MessageOptions},
     runtime::run_async,
     target::Target,
     values::duration,
@@ -40,24 +39,31 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// The request (-: all of stdin; none: each line of stdin)
-    #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true, help_heading = None::<&str>)]
     text: Option<String>,
+    #[command(flatten)]
+    requests: RequestOptions,
+    #[command(flatten)]
+    replies: ReplyOptions,
+    #[command(flatten)]
+    messages: MessageOptions,
+    /// The longest message that is accepted, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, help_heading = "Messages",
+        value_parser = clap::value_parser!(u32).range(1..=512 << 20), hide_short_help = true)]
+    max_len: u32,
+    #[command(flatten)]
+    help: HelpFlags,
+}
+
+/// What is sent.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Requests")]
+struct RequestOptions {
     /// Take each line of a file as a request
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "text",
-        help_heading = "Requests"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Call an operation; TEXT has its arguments in JSON
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        conflicts_with = "hex",
-        help_heading = "Requests"
-    )]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "hex")]
     operation: Option<String>,
     /// Send each request N times
     #[arg(
@@ -65,64 +71,50 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         default_value_t = 1,
-        hide_default_value = true,
-        help_heading = "Requests"
+        hide_default_value = true
     )]
     repeat: u64,
     /// Send up to N requests before their replies
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true,
-        value_parser = clap::value_parser!(u16).range(1..), help_heading = "Requests")]
+        value_parser = clap::value_parser!(u16).range(1..))]
     pipeline: u16,
+}
+
+/// What is expected.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Replies")]
+struct ReplyOptions {
     /// How long each reply may take
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Replies")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
     /// Wait for a message of the server first
-    #[arg(long, help_heading = "Replies")]
+    #[arg(long)]
     greeting: bool,
     /// Each request has N replies, or none
     #[arg(
-        long,
+        long = "replies",
         value_name = "N",
         default_value_t = 1,
-        hide_default_value = true,
-        help_heading = "Replies"
+        hide_default_value = true
     )]
-    replies: u32,
+    count: u32,
     /// Each request has replies up to the one that is TEXT
-    #[arg(
-        long,
-        value_name = "TEXT",
-        conflicts_with = "replies",
-        help_heading = "Replies"
-    )]
+    #[arg(long, value_name = "TEXT", conflicts_with = "count")]
     until: Option<String>,
     /// Print what comes afterwards, until the server closes
-    #[arg(long, help_heading = "Replies")]
+    #[arg(long)]
     follow: bool,
     /// A reply that begins with TEXT is an error
     #[arg(
         long,
         value_name = "TEXT",
         allow_hyphen_values = true,
-        help_heading = "Replies",
         hide_short_help = true
     )]
     fail_on: Vec<String>,
     /// Show requests, times and notices on stderr
-    #[arg(short, long, help_heading = "Replies")]
+    #[arg(short, long)]
     verbose: bool,
-    /// Framing, such as lines [default: length-prefixed]
-    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
-        long_help = crate::framing::LONG_HELP)]
-    framing: FramingSpec,
-    #[command(flatten)]
-    view: View,
-    /// The longest message that is accepted, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, help_heading = "Messages",
-        value_parser = clap::value_parser!(u32).range(1..=512 << 20), hide_short_help = true)]
-    max_len: u32,
-    #[command(flatten)]
-    help: HelpFlags,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -132,17 +124,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
 impl Args {
     /// Prints the operations of the server, for shells.
     pub(crate) fn complete(&self) -> ExitCode {
-        let format = self.view.format;
-        report(run_async(describe::complete(
-            &self.target,
-            &self.framing,
-            format,
-        )))
+        let MessageOptions { framing, view } = &self.messages;
+        let operations = describe::complete(&self.target, framing, view.format);
+        report(run_async(operations))
     }
 
     /// Returns an error for options that exclude each other.
     fn check(&self) -> Result<(), Failure> {
-        if self.operation.is_some() && self.view.format == crate::payload::Format::Plain {
+        if self.requests.operation.is_some() && self.messages.view.format == Format::Plain {
             let message = "--operation needs the format of the module";
             return Err(Failure::usage(message).hint("add --format json or --format messagepack"));
         }

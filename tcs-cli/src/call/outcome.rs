@@ -13,7 +13,7 @@ use crate::{
 
 /// Returns `true` for the error of an operation or of a function, and for what begins as the user has said.
 pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
-    let mut prefixes = args.fail_on.iter();
+    let mut prefixes = args.replies.fail_on.iter();
     if prefixes.any(|prefix| message.starts_with(prefix.as_bytes())) {
         return Ok(true);
     }
@@ -21,7 +21,7 @@ pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
         let object = value.as_object().filter(|object| object.len() == 1);
         object.is_some_and(|object| object.contains_key("Err"))
     };
-    let Some(value) = args.view.value(message)? else {
+    let Some(value) = args.messages.view.value(message)? else {
         return Ok(false);
     };
     let of_operation = value.as_object().filter(|object| object.len() == 1);
@@ -39,7 +39,7 @@ pub(super) fn closed_unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
     };
     let message = format!("the server closed the connection {before}");
     let failure = Failure::new(Exit::Closed, message);
-    if args.framing.to_string() == "length-prefixed" {
+    if args.messages.framing.to_string() == "length-prefixed" {
         failure.hint("it may speak another framing: try --framing lines")
     } else {
         failure.hint("it may not understand the request: check --framing and --format")

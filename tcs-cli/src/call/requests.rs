@@ -38,16 +38,16 @@ impl Requests {
     pub(super) async fn of(args: &Args) -> Result<Self, Failure> {
         let mut requests = Self {
             source: Source::Ended,
-            view: args.view,
-            operation: args.operation.clone(),
-            repeat: args.repeat,
+            view: args.messages.view,
+            operation: args.requests.operation.clone(),
+            repeat: args.requests.repeat,
             again: None,
         };
-        let text = match (args.text.as_deref(), &args.file) {
+        let text = match (args.text.as_deref(), &args.requests.file) {
             (Some("-"), _) => all_of_stdin()?,
             (Some(text), _) => text.to_owned(),
             // An operation may have no arguments.
-            (None, None) if args.operation.is_some() => "{}".to_owned(),
+            (None, None) if args.requests.operation.is_some() => "{}".to_owned(),
             (None, Some(path)) if path.as_path() != Path::new("-") => {
                 let file = File::open(path).await.map_err(|error| {
                     Failure::usage(format_args!("cannot read {}: {error}", path.display()))
@@ -61,7 +61,7 @@ impl Requests {
             }
         };
         // An error in it comes before anything is sent.
-        requests.again = Some((requests.message(&text)?, args.repeat));
+        requests.again = Some((requests.message(&text)?, args.requests.repeat));
         Ok(requests)
     }
 

@@ -62,7 +62,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let stream = args.target.connect().await?;
     let limit = usize::try_from(args.max_len).unwrap_or(usize::MAX);
     let mut session = Session {
-        wire: Wire::new(stream, &args.framing, Side::Client, limit),
+        wire: Wire::new(stream, &args.messages.framing, Side::Client, limit),
         limit,
         args: &args,
         in_flight: Vec::new(),
@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         session.note_failure(error);
         return session.failure.map_or(Ok(()), Err);
     }
-    if let (Some(name), true) = (&args.operation, session.has_bad_request) {
+    if let (Some(name), true) = (&args.requests.operation, session.has_bad_request) {
         session.suggest(name).await;
     }
     // Some transports have an end of their own, such as TLS.
@@ -89,11 +89,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 
 impl Session<'_> {
     async fn converse(&mut self, requests: &mut Requests) -> Result<(), Failure> {
-        if self.args.greeting {
+        if self.args.replies.greeting {
             self.greeting().await?;
         }
         self.exchanges(requests).await?;
-        if self.args.follow && self.failure.is_none() {
+        if self.args.replies.follow && self.failure.is_none() {
             self.follow().await?;
         }
         Ok(())
@@ -103,7 +103,7 @@ impl Session<'_> {
         let began = Instant::now();
         loop {
             let frame = timeout(self.left(began), self.wire.next()).await;
-            let frame = frame.map_err(|_| timed_out("greeting", self.args.timeout))??;
+            let frame = frame.map_err(|_| timed_out("greeting", self.args.replies.timeout))??;
             let frame = frame.ok_or_else(|| {
                 Failure::new(
                     Exit::Closed,
@@ -128,7 +128,7 @@ impl Session<'_> {
 
     /// Sends the requests, and receives their replies.
     async fn exchanges(&mut self, requests: &mut Requests) -> Result<(), Failure> {
-        let depth = usize::from(self.args.pipeline);
+        let depth = usize::from(self.args.requests.pipeline);
         let mut has_more = true;
         loop {
             // Without replies, only this limits what waits to be sent.
@@ -147,39 +147,50 @@ impl Session<'_> {
                         None => return Err(closed_unanswered(self.args, &self.in_flight)),
                     },
                 }
-                continue;
+            } else if let Some(&Pending { number, began, .. }) = self.next_due() {
+                self.receive(number, began).await?;
+            } else if has_more {
+                self.make_room().await?;
+            } else {
+                return self.send_rest().await;
             }
-            let Some(next) = self.next_due() else {
-                let limit = self.args.timeout;
-                if !has_more {
-                    let sent = timeout(limit, self.wire.flush()).await;
-                    let sent = sent.map_err(|_| not_sent_in_time(limit))?;
-                    return sent.map_err(|error| disconnected(&error));
-                }
-                let sent = timeout(limit, self.wire.flush_or_next()).await;
-                if let Some(frame) = sent.map_err(|_| not_sent_in_time(limit))?? {
-                    self.handle(&frame)?;
-                }
-                continue;
-            };
-            let number = next.number;
-            let left = self.left(next.began);
-            let Ok(frame) = timeout(left, self.wire.next()).await else {
-                let what = if self.are_many {
-                    format!("reply to request {number}")
-                } else {
-                    "reply".to_owned()
-                };
-                return Err(timed_out(&what, self.args.timeout));
-            };
-            let frame = frame?.ok_or_else(|| closed_unanswered(self.args, &self.in_flight))?;
-            self.handle(&frame)?;
         }
+    }
+
+    /// Takes the next frame. Request `number`, which was sent at `began`, must be answered next.
+    async fn receive(&mut self, number: u32, began: Instant) -> Result<(), Failure> {
+        let Ok(frame) = timeout(self.left(began), self.wire.next()).await else {
+            let what = if self.are_many {
+                format!("reply to request {number}")
+            } else {
+                "reply".to_owned()
+            };
+            return Err(timed_out(&what, self.args.replies.timeout));
+        };
+        let frame = frame?.ok_or_else(|| closed_unanswered(self.args, &self.in_flight))?;
+        self.handle(&frame)
+    }
+
+    /// Sends what is queued, up to the next frame: the server may read no more until its own messages are read.
+    async fn make_room(&mut self) -> Result<(), Failure> {
+        let limit = self.args.replies.timeout;
+        let sent = timeout(limit, self.wire.flush_or_next()).await;
+        match sent.map_err(|_| not_sent_in_time(limit))?? {
+            Some(frame) => self.handle(&frame),
+            None => Ok(()),
+        }
+    }
+
+    async fn send_rest(&mut self) -> Result<(), Failure> {
+        let limit = self.args.replies.timeout;
+        let sent = timeout(limit, self.wire.flush()).await;
+        let sent = sent.map_err(|_| not_sent_in_time(limit))?;
+        sent.map_err(|error| disconnected(&error))
     }
 
     /// Returns the request that must be answered next. With ids, the items of one do not give the others more time.
     fn next_due(&self) -> Option<&Pending> {
-        if self.args.framing.has_ids() {
+        if self.args.messages.framing.has_ids() {
             return self.in_flight.iter().min_by_key(|pending| pending.began);
         }
         self.in_flight.first()
@@ -187,7 +198,7 @@ impl Session<'_> {
 
     /// Returns what is left of the time limit of something that began then.
     fn left(&self, began: Instant) -> Duration {
-        self.args.timeout.saturating_sub(began.elapsed())
+        self.args.replies.timeout.saturating_sub(began.elapsed())
     }
 
     /// Returns an error if there are more requests for a server that has closed the connection.
@@ -203,16 +214,16 @@ impl Session<'_> {
     async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.sent = self.sent.wrapping_add(1);
         let number = self.sent;
-        let exchanges = self.args.framing.exchanges();
+        let exchanges = self.args.messages.framing.exchanges();
         if number > 1 && exchanges != Exchanges::Many {
             let message = format!(
                 "a connection has one exchange with --framing {}",
-                self.args.framing
+                self.args.messages.framing
             );
             return Err(Failure::usage(message).hint("send one request with each call"));
         }
-        if self.args.framing.has_ids() {
-            let limit = u32::try_from(self.args.timeout.as_millis()).unwrap_or(u32::MAX);
+        if self.args.messages.framing.has_ids() {
+            let limit = u32::try_from(self.args.replies.timeout.as_millis()).unwrap_or(u32::MAX);
             self.wire.queue_with(|framing, out| {
                 framing.set_id(number);
                 framing.notice(Notice::Deadline(limit), out)
@@ -224,12 +235,12 @@ impl Session<'_> {
             // What fails here, the wait for the reply tells.
             drop(self.wire.close_half().await);
         }
-        if self.args.replies > 0 {
+        if self.args.replies.count > 0 {
             self.in_flight.push(Pending {
                 number,
                 began: Instant::now(),
                 has_reply: false,
-                replies_left: self.args.replies,
+                replies_left: self.args.replies.count,
             });
         }
         Ok(())
@@ -241,7 +252,7 @@ impl Session<'_> {
         match frame.kind {
             FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
                 // What belongs to no request may not fill the memory.
-                if self.args.framing.has_ids() && self.position(id).is_none() {
+                if self.args.messages.framing.has_ids() && self.position(id).is_none() {
                     self.log_verbose(|| format!("a reply to no request, with the id {id}"));
                     return Ok(());
                 }
@@ -268,7 +279,7 @@ impl Session<'_> {
 
     /// Lets the server send more items, if the framing limits them.
     fn return_credit(&mut self, id: u32, length: usize) {
-        if !self.args.framing.has_ids() || self.position(id).is_none() {
+        if !self.args.messages.framing.has_ids() || self.position(id).is_none() {
             return;
         }
         let received = self.uncredited.entry(id).or_default();
@@ -285,7 +296,7 @@ impl Session<'_> {
 
     /// Returns where the request with this id is, or the oldest without ids.
     fn position(&self, id: u32) -> Option<usize> {
-        if self.args.framing.has_ids() {
+        if self.args.messages.framing.has_ids() {
             return self
                 .in_flight
                 .iter()
@@ -317,7 +328,7 @@ impl Session<'_> {
         let Some(place) = self.position(id) else {
             return Ok(());
         };
-        let is_last = match &self.args.until {
+        let is_last = match &self.args.replies.until {
             Some(until) => until.as_bytes() == message,
             None => true,
         };
@@ -376,11 +387,11 @@ impl Session<'_> {
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = match self.args.view.format {
+        let format = match self.args.messages.view.format {
             Format::Messagepack => describe::ModuleFormat::Messagepack,
             _ => describe::ModuleFormat::Json,
         };
-        let limit = self.args.timeout.min(describe::PATIENCE);
+        let limit = self.args.replies.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);
         if let (Ok(Some(contract)), Some(failure)) = (contract.await, &mut self.failure) {
             failure.hint = Some(escaped(contract.advice(name).as_bytes()));
@@ -396,10 +407,10 @@ impl Session<'_> {
     }
 
     fn print(&self, prefix: &str, message: &[u8]) -> Result<(), Failure> {
-        let view = self.args.view;
+        let view = self.args.messages.view;
         let shown = view.show(message)?;
         // What the operation returns, without its name.
-        let returned = self.args.operation.as_deref().and_then(|name| {
+        let returned = self.args.requests.operation.as_deref().and_then(|name| {
             let start = format!("{{{}:", Value::from(name));
             shown.strip_prefix(start.as_bytes())?.strip_suffix(b"}")
         });
@@ -407,7 +418,7 @@ impl Session<'_> {
     }
 
     fn log_verbose(&self, text: impl FnOnce() -> String) {
-        if self.args.verbose {
+        if self.args.replies.verbose {
             log(text());
         }
     }

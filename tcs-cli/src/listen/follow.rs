@@ -85,58 +85,28 @@ pub(super) async fn follow(
 impl Follower<'_> {
     async fn step(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
-            Step::Accept => {
-                self.wire = None;
-                let socket = self.listener.accept().await;
-                let socket = socket.map_err(|error| cannot_accept(&error))?;
-                self.wire = Some(open(socket, &self.args.framing, self.tls.as_ref()).await?);
-                Ok(())
-            }
-            Step::Expect(expected) => {
-                let message = self.message(expected).await?;
-                let view = self.args.view;
-                // JSON may be written in many ways.
-                let is_same = match (view.value(expected), view.value(&message)) {
-                    (Ok(Some(one)), Ok(Some(other))) => one == other,
-                    _ => *expected == message,
-                };
-                self.compare(is_same, "", expected, &message)
-            }
+            Step::Accept => self.accept().await,
+            Step::Expect(expected) => self.expect(expected).await,
             Step::ExpectStart(expected) => {
-                let message = self.message(expected).await?;
-                self.compare(
-                    message.starts_with(expected),
-                    "a start with ",
-                    expected,
-                    &message,
-                )
+                let quoted = self.quoted(expected);
+                let message = self.message(&quoted).await?;
+                let is_so = message.starts_with(expected);
+                self.check(is_so, &format!("a start with {quoted}"), &message)
             }
             Step::ExpectUntil(last) => {
-                while self.message(last).await? != *last {}
+                let quoted = self.quoted(last);
+                while self.message(&quoted).await? != *last {}
                 Ok(())
             }
-            Step::ExpectAny => self.message(b"a message").await.map(drop),
+            Step::ExpectAny => self.message("a message").await.map(drop),
             Step::ExpectBytes(expected) => self.expect_bytes(expected).await,
-            Step::ExpectEnd => {
-                match self.wire()?.next().await {
-                    Ok(Some(frame)) => {
-                        return self.compare(false, "the end, not ", b"", &frame.payload);
-                    }
-                    Ok(None) => {}
-                    // Many clients close without the farewell of TLS.
-                    Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                    Err(error) => return Err(not_as_scripted(error)),
-                }
-                // A framing with one exchange does not read what comes after it.
-                let more = self.wire()?.unread().clone();
-                self.compare(more.is_empty(), "the end, not ", b"", &more)
-            }
+            Step::ExpectEnd => self.expect_end().await,
             Step::Pause(time) => {
                 sleep(*time).await;
                 Ok(())
             }
             Step::Stall(time) => {
-                // Its end is hidden behind what is not read.
+                // The client may close unseen, if it has sent what is not read.
                 timeout(*time, self.stall()).await.unwrap_or(Ok(()))
             }
             Step::Reset => {
@@ -161,6 +131,40 @@ impl Follower<'_> {
             | Step::Item(_)
             | Step::Reject(..) => self.send(step).await,
         }
+    }
+
+    async fn accept(&mut self) -> Result<(), Failure> {
+        self.wire = None;
+        let socket = self.listener.accept().await;
+        let socket = socket.map_err(|error| cannot_accept(&error))?;
+        let framing = &self.args.messages.framing;
+        self.wire = Some(open(socket, framing, self.tls.as_ref()).await?);
+        Ok(())
+    }
+
+    async fn expect(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        let quoted = self.quoted(expected);
+        let message = self.message(&quoted).await?;
+        let view = self.args.messages.view;
+        // JSON may be written in many ways.
+        let is_same = match (view.value(expected), view.value(&message)) {
+            (Ok(Some(one)), Ok(Some(other))) => one == other,
+            _ => *expected == message,
+        };
+        self.check(is_same, &quoted, &message)
+    }
+
+    async fn expect_end(&mut self) -> Result<(), Failure> {
+        match self.wire()?.next().await {
+            Ok(Some(frame)) => return self.check(false, "the end", &frame.payload),
+            Ok(None) => {}
+            // Many clients close without the farewell of TLS.
+            Err(WireError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(not_as_scripted(error)),
+        }
+        // A framing with one exchange does not read what comes after it.
+        let rest = self.wire()?.unread().clone();
+        self.check(rest.is_empty(), "the end", &rest)
     }
 
     async fn send(&mut self, step: &Step) -> Result<(), Failure> {
@@ -191,7 +195,10 @@ impl Follower<'_> {
                     framing.reject(&rejection, out)
                 });
                 if !has_it {
-                    let message = format!("the framing {} has no rejections", self.args.framing);
+                    let message = format!(
+                        "the framing {} has no rejections",
+                        self.args.messages.framing
+                    );
                     return Err(Failure::usage(message)
                         .hint("send the text that the protocol has for errors"));
                 }
@@ -207,12 +214,10 @@ impl Follower<'_> {
     }
 
     /// Waits for the next message. Notices of a client are no messages.
-    async fn message(&mut self, expected: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn message(&mut self, expected: &str) -> Result<Vec<u8>, Failure> {
         loop {
-            let view = self.args.view;
             let frame = self.wire()?.next().await.map_err(not_as_scripted)?;
             let frame = frame.ok_or_else(|| {
-                let expected = quoted(view, expected);
                 let message = format!("expected {expected}, but the client closed the connection");
                 Failure::new(Exit::Rejected, message)
             })?;
@@ -220,7 +225,7 @@ impl Follower<'_> {
                 FrameKind::Message | FrameKind::Announced(_) => {
                     self.id = frame.id;
                     if self.args.verbose {
-                        log(format_args!("request: {}", quoted(view, &frame.payload)));
+                        log(format_args!("request: {}", self.quoted(&frame.payload)));
                     }
                     return Ok(frame.payload);
                 }
@@ -233,51 +238,42 @@ impl Follower<'_> {
         }
     }
 
-    fn compare(
-        &self,
-        is_same: bool,
-        what: &str,
-        expected: &[u8],
-        arrived: &[u8],
-    ) -> Result<(), Failure> {
-        if is_same {
+    /// Returns an error that says what was expected, unless it has arrived.
+    fn check(&self, has_arrived: bool, expected: &str, arrived: &[u8]) -> Result<(), Failure> {
+        if has_arrived {
             return Ok(());
         }
-        let (expected, arrived) = (
-            quoted(self.args.view, expected),
-            quoted(self.args.view, arrived),
-        );
-        let message = format!("expected {what}{expected}, but {arrived} arrived");
+        let arrived = self.quoted(arrived);
+        let message = format!("expected {expected}, but {arrived} arrived");
         Err(Failure::new(Exit::Rejected, message))
     }
 
+    fn quoted(&self, bytes: &[u8]) -> String {
+        quoted(self.args.messages.view, bytes)
+    }
+
     async fn expect_bytes(&mut self, expected: &[u8]) -> Result<(), Failure> {
-        let args = self.args;
-        let wire = self.wire()?;
+        let quoted = self.quoted(expected);
         loop {
-            let arrived = wire.unread();
+            let arrived = self.wire()?.unread();
             let common = arrived.len().min(expected.len());
             if arrived.get(..common) != expected.get(..common) {
                 let arrived = arrived.clone();
-                return self.compare(false, "", expected, &arrived);
+                return self.check(false, &quoted, &arrived);
             }
             if arrived.len() >= expected.len() {
                 drop(arrived.drain(..expected.len()));
                 return Ok(());
             }
-            if !wire
-                .read_more()
-                .await
-                .map_err(|error| client_closed(&error))?
-            {
-                let (expected, arrived) = (
-                    quoted(args.view, expected),
-                    quoted(args.view, wire.unread()),
-                );
-                let message = format!(
-                    "expected {expected}, but the client closed the connection after {arrived}"
-                );
-                return Err(Failure::new(Exit::Rejected, message));
+            let read = self.wire()?.read_more().await;
+            if !read.map_err(|error| client_closed(&error))? {
+                let arrived = self.wire()?.unread().clone();
+                let after = match &*arrived {
+                    [] => String::new(),
+                    arrived => format!(" after {}", self.quoted(arrived)),
+                };
+                let message = format!("expected {quoted}, but the client closed the connection");
+                return Err(Failure::new(Exit::Rejected, message + &after));
             }
         }
     }
@@ -296,6 +292,9 @@ impl Follower<'_> {
 }
 
 pub(super) fn quoted(view: View, bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "an empty message".to_owned();
+    }
     if view.hex || str::from_utf8(bytes).is_err() {
         return format!("`{}`", to_hex(bytes));
     }

@@ -24,7 +24,7 @@ use crate::{
     framing::{FrameKind, FramingSpec},
     help::HelpFlags,
     output::{log, print, report},
-    payload::View,
+    payload::{Format, MessageOptions, View},
     runtime::run_async,
     socket::{Listener, Socket, cannot_accept},
     values::duration,
@@ -59,12 +59,8 @@ pub(crate) struct Args {
     /// How long each step may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// Framing, such as lines [default: length-prefixed]
-    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true,
-        help_heading = "Messages", long_help = crate::framing::LONG_HELP)]
-    framing: FramingSpec,
     #[command(flatten)]
-    view: View,
+    messages: MessageOptions,
     /// Show requests on stderr
     #[arg(short, long, help_heading = "Messages")]
     verbose: bool,
@@ -105,20 +101,30 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 async fn listen(args: Args) -> Result<(), Failure> {
     let script = match &args.behavior.script {
-        Some(path) => Some(Script::read(path, args.view)?),
+        Some(path) => Some(Script::read(path, args.messages.view)?),
         None => None,
     };
     let reply = args.behavior.reply.as_deref();
-    let reply = reply.map(|text| message(args.view, text)).transpose()?;
+    let reply = reply
+        .map(|text| message(args.messages.view, text))
+        .transpose()?;
     let tls = match (&args.cert, &args.key) {
         (Some(certificate), Some(key)) => Some(Tls::from_pem(certificate, key)?),
         _ => None,
     };
     let (listener, address) = Listener::bind(&args.address).await?;
     print(&[format!("listening on {address}\n").as_bytes()])?;
-    if let Some(script) = script {
-        return follow::follow(&script, &listener, &args, tls).await;
+    match script {
+        Some(script) => follow::follow(&script, &listener, &args, tls).await,
+        None => {
+            serve_all(&listener, &args, tls, reply).await;
+            Ok(())
+        }
     }
+}
+
+/// Serves as many connections as the command line says, with the same reply to each request, or an echo.
+async fn serve_all(listener: &Listener, args: &Args, tls: Option<Tls>, reply: Option<Vec<u8>>) {
     let mut left = args.connections.unwrap_or(u64::MAX);
     let mut served = JoinSet::new();
     while left > 0 {
@@ -126,9 +132,9 @@ async fn listen(args: Args) -> Result<(), Failure> {
             accepted = listener.accept() => match accepted {
                 Ok(socket) => {
                     left -= 1;
-                    let (framing, tls) = (args.framing.clone(), tls.clone());
+                    let (framing, tls) = (args.messages.framing.clone(), tls.clone());
                     let (reply, limit) = (reply.clone(), args.timeout);
-                    let view = args.verbose.then_some(args.view);
+                    let view = args.verbose.then_some(args.messages.view);
                     served.spawn(async move {
                         let opened = timeout(limit, open(socket, &framing, tls.as_ref())).await;
                         match opened {
@@ -150,7 +156,6 @@ async fn listen(args: Args) -> Result<(), Failure> {
         }
     }
     drop(served.join_all().await);
-    Ok(())
 }
 
 /// Begins a connection, after the handshake if there is TLS. Returns its socket as well.
@@ -177,7 +182,7 @@ async fn open(
 
 /// Returns the message of a text, which has escapes unless the format is JSON.
 fn message(view: View, text: &str) -> Result<Vec<u8>, Failure> {
-    if view.hex || view.format != crate::payload::Format::Plain {
+    if view.hex || view.format != Format::Plain {
         return view.encode(text);
     }
     unescaped(text).map_err(Failure::usage)

@@ -29,7 +29,7 @@ use crate::{
     framing::FramingSpec,
     help::HelpFlags,
     output::{print, report},
-    payload::View,
+    payload::MessageOptions,
     runtime::run_on_threads,
     socket::{Listener, Socket, cannot_accept},
     target::{Connector, Target},
@@ -55,41 +55,58 @@ pub(crate) struct Args {
     listen: String,
     #[command(flatten)]
     upstream: Target,
-    /// Framing, such as lines [default: length-prefixed]
-    #[arg(short, long, value_name = "NAME", default_value_t, hide_default_value = true, help_heading = "Messages",
-        long_help = crate::framing::LONG_HELP)]
-    framing: FramingSpec,
     #[command(flatten)]
-    view: View,
+    messages: MessageOptions,
     /// Print whole messages, not only what fits a line
     #[arg(long, help_heading = "Messages")]
     full: bool,
     /// Print nothing about connections
     #[arg(short, long, help_heading = "Messages")]
     quiet: bool,
-    /// Delay all bytes by TIME
-    #[arg(long, value_name = "TIME", help_heading = "Faults")]
-    delay: Vec<Directed<Duration>>,
-    /// Delay them by up to TIME more, at random
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Faults")]
-    jitter: Option<Duration>,
-    /// Repeat the random times of an earlier run
-    #[arg(long, value_name = "N", help_heading = "Faults")]
-    seed: Option<u64>,
-    /// Close each connection after BYTES
-    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
-    cut_after: Vec<Directed<u64>>,
-    /// Reset the connection instead
-    #[arg(long, requires = "cut_after", help_heading = "Faults")]
-    reset: bool,
-    /// Pass nothing on after BYTES
-    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
-    stall_after: Vec<Directed<u64>>,
-    /// Pass on BYTES per second
-    #[arg(long, value_name = "BYTES", help_heading = "Faults")]
-    rate: Vec<Directed<u64>>,
+    #[command(flatten)]
+    faults: FaultOptions,
     #[command(flatten)]
     help: HelpFlags,
+}
+
+/// What is done to the bytes that pass.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Faults")]
+struct FaultOptions {
+    /// Delay all bytes by TIME
+    #[arg(long, value_name = "TIME")]
+    delay: Vec<Directed<Duration>>,
+    /// Delay them by up to TIME more, at random
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    jitter: Option<Duration>,
+    /// Repeat the random times of an earlier run
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Close each connection after BYTES
+    #[arg(long, value_name = "BYTES")]
+    cut_after: Vec<Directed<u64>>,
+    /// Reset the connection instead
+    #[arg(long, requires = "cut_after")]
+    reset: bool,
+    /// Pass nothing on after BYTES
+    #[arg(long, value_name = "BYTES")]
+    stall_after: Vec<Directed<u64>>,
+    /// Pass on BYTES per second
+    #[arg(long, value_name = "BYTES")]
+    rate: Vec<Directed<u64>>,
+}
+
+impl FaultOptions {
+    /// Returns what is done to the bytes of one direction.
+    fn of(&self, direction: Direction) -> Faults {
+        Faults {
+            delay: Directed::of(&self.delay, direction).unwrap_or_default(),
+            jitter: self.jitter.unwrap_or_default(),
+            cut_after: Directed::of(&self.cut_after, direction),
+            stall_after: Directed::of(&self.stall_after, direction),
+            rate: Directed::of(&self.rate, direction),
+        }
+    }
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -121,29 +138,22 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl Proxy {
     fn new(args: Args) -> Result<Self, Failure> {
-        let faults = |direction| Faults {
-            delay: Directed::of(&args.delay, direction).unwrap_or_default(),
-            jitter: args.jitter.unwrap_or_default(),
-            cut_after: Directed::of(&args.cut_after, direction),
-            stall_after: Directed::of(&args.stall_after, direction),
-            rate: Directed::of(&args.rate, direction),
-        };
-        let (up, down) = (faults(Direction::Up), faults(Direction::Down));
+        let faults = args.faults;
         Ok(Self {
-            up,
-            down,
+            up: faults.of(Direction::Up),
+            down: faults.of(Direction::Down),
             listen: args.listen,
             upstream: args.upstream.prepare()?,
-            framing: args.framing,
+            framing: args.messages.framing,
             style: Arc::new(Style {
                 start: Instant::now(),
-                view: args.view,
+                view: args.messages.view,
                 is_full: args.full,
                 is_quiet: args.quiet,
             }),
             // It is short, because people write it.
-            seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
-            must_reset: args.reset,
+            seed: faults.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+            must_reset: faults.reset,
         })
     }
 
@@ -199,62 +209,55 @@ impl Proxy {
         (mut client, client_socket): (Stream, Socket),
         (mut server, server_socket): (Stream, Socket),
     ) {
-        let reset = async || {
-            // A reset drops what the system has not sent yet, and that came before it.
-            let sent = async { tokio::join!(client_socket.sent(), server_socket.sent()) };
-            let _late = time::timeout(LINGER, sent).await;
-            for socket in [&client_socket, &server_socket] {
-                let _gone = socket.reset_on_close();
-            }
-        };
-        let show = |direction| Show::new(Arc::clone(&self.style), &self.framing, number, direction);
-        let random = |direction| Random::new(self.seed, number, direction);
-        let end = {
-            let (from_client, to_client) = split(&mut client);
-            let (from_server, to_server) = split(&mut server);
-            let is_reset = AtomicBool::new(false);
-            let pumped = |from, to, faults, direction| {
-                pump(
-                    from,
-                    to,
-                    faults,
-                    &is_reset,
-                    random(direction),
-                    show(direction),
-                )
-            };
-            let mut up = pin!(pumped(from_client, to_server, &self.up, Direction::Up));
-            let mut down = pin!(pumped(from_server, to_client, &self.down, Direction::Down));
-            // Each direction ends by itself, unless the connection does.
-            let (end, is_up) = tokio::select! {
-                end = &mut up => (end, true),
-                end = &mut down => (end, false),
-            };
-            if let End::Cut | End::Broken(_) = end {
-                end
-            } else {
-                // Also what a receiver has said before it went is passed on.
-                let other = if is_up { down.await } else { up.await };
-                match (end, other) {
-                    (unread @ End::Unread(_), End::HalfClosed | End::Stalled) => unread,
-                    (_, other) => other,
-                }
-            }
-        };
-        match end {
+        match self.pass(number, &mut client, &mut server).await {
             End::HalfClosed | End::Stalled => {}
             End::Cut if !self.must_reset => {
-                let _late =
-                    time::timeout(LINGER, async { tokio::join!(close(client), close(server)) })
-                        .await;
+                let closed = async { tokio::join!(close(client), close(server)) };
+                let _late = time::timeout(LINGER, closed).await;
             }
-            End::Cut => reset().await,
+            End::Cut => reset(&client_socket, &server_socket).await,
             End::Broken(error) | End::Unread(error) => {
                 self.style.line(number, &format!("broken: {error}"));
-                reset().await;
+                reset(&client_socket, &server_socket).await;
             }
         }
         self.style.line(number, "closed");
+    }
+
+    /// Passes on the bytes of both directions. Returns how the later one has ended, or what has ended both.
+    async fn pass(&self, number: u64, client: &mut Stream, server: &mut Stream) -> End {
+        let (from_client, to_client) = split(client);
+        let (from_server, to_server) = split(server);
+        let is_reset = AtomicBool::new(false);
+        let pumped = |from, to, faults, direction| {
+            let random = Random::new(self.seed, number, direction);
+            let show = Show::new(Arc::clone(&self.style), &self.framing, number, direction);
+            pump(from, to, faults, &is_reset, random, show)
+        };
+        let mut up = pin!(pumped(from_client, to_server, &self.up, Direction::Up));
+        let mut down = pin!(pumped(from_server, to_client, &self.down, Direction::Down));
+        let (first, is_up) = tokio::select! {
+            end = &mut up => (end, true),
+            end = &mut down => (end, false),
+        };
+        if let End::Cut | End::Broken(_) = first {
+            return first;
+        }
+        // A receiver that is gone may have said something before: that is passed on as well.
+        let second = if is_up { down.await } else { up.await };
+        match (first, second) {
+            (unread @ End::Unread(_), End::HalfClosed | End::Stalled) => unread,
+            (_, second) => second,
+        }
+    }
+}
+
+/// Makes the end of both connections a reset, after what was passed on: a reset drops what the system has not sent yet.
+async fn reset(client: &Socket, server: &Socket) {
+    let sent = async { tokio::join!(client.sent(), server.sent()) };
+    let _late = time::timeout(LINGER, sent).await;
+    for socket in [client, server] {
+        let _gone = socket.reset_on_close();
     }
 }
 

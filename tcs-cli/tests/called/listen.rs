@@ -65,7 +65,24 @@ async fn client_that_does_something_else_is_told_with_the_line() {
             1,
             "line 1: expected",
         ),
-        ("expect-end", "Bob", 1, "line 1: expected the end, not"),
+        (
+            "expect-end",
+            "Bob",
+            1,
+            "line 1: expected the end, but `Bob` arrived\n",
+        ),
+        (
+            "expect-end",
+            "",
+            1,
+            "line 1: expected the end, but an empty message arrived\n",
+        ),
+        (
+            "expect-bytes \\x00\\x00\\x00\\x04Ann",
+            "",
+            1,
+            "line 1: expected `\\u{0}\\u{0}\\u{0}\\u{4}Ann`, but `\\u{0}\\u{0}\\u{0}\\u{0}` arrived\n",
+        ),
     ] {
         let peer = scripted(script, &[]).await;
         let mut client = RawPeer::connect(peer.address.parse().expect("an address")).await;
@@ -234,7 +251,8 @@ async fn more_than_the_one_exchange_is_no_end() {
         if rest.is_empty() {
             peer.followed().await;
         } else {
-            fails(&peer.ended().await, 1, "line 2: expected the end, not");
+            let said = "line 2: expected the end, but `Bob\\n` arrived";
+            fails(&peer.ended().await, 1, said);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     options::{OptionName, Options},
     spans::{alias, ident_at, start_of},
-    syntax::lifetimes::{ELIDED, EXCHANGE, MESSAGE, STATIC},
+    syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
 /// Writes the enums, what they implement, and the contract.
@@ -238,16 +238,22 @@ fn pushes(
     (function, implementation)
 }
 
-/// Declares the types that say what the items of streamed replies, and the chunks of requests, are. Each is also a
-/// contract, whose requests and replies are those of all operations.
+/// Declares the types that say what the items of streamed replies, and the chunks of requests, are. Each is also the
+/// contract of its operation: the requests are those of all operations, and the reply is what the function returns.
+///
+/// A type is its own format, which reads and writes as that of the module does, but takes the reply of the operation out of
+/// the enum of all.
 fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     // Not `pub`: the type of an item may be as private as the module.
     let vis = operations.module.vis_inside();
     let span = Span::mixed_site();
-    let private = options.library.private(span);
+    let (private, allowance) = (options.library.private(span), allowance(span));
     let item = |item| contract_item(options, item);
-    let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
+    let [framing, format] = ["Framing", "Format"].map(item);
     let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
+    let requests = |lifetime| request_type(&operations.list, lifetime);
+    let (request, any_request) = (requests(EXCHANGE), requests(ELIDED));
+    let (replies, reply_enum) = (reply_type(&operations.list, EXCHANGE), public_name("Reply"));
     let streams = operations.list.iter().filter_map(|operation| {
         let stream = operation.stream.as_ref()?;
         let text = if operation.takes_chunks() {
@@ -266,6 +272,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
             &generics,
             &format,
         );
+        let reply = lifetimes::unify(&operation.reply, EXCHANGE);
         // At the function, so that it is what a clash of names is reported with.
         let keyword = ident_at(ident, "enum");
         let debug = debug(&applied, &generics, &name.to_string().to_token_stream());
@@ -278,14 +285,39 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
             #[automatically_derived]
             impl #private::Contract for #name {
                 type Framing = #framing;
-                type Format = #format;
-                type Request<'exchange> = #request<'exchange>;
-                type Reply<'exchange> = #reply<'exchange>;
+                type Format = #name;
+                type Request<'exchange> = #request;
+                type Reply<'exchange> = #reply;
                 const HAS_GREETING: bool = #has_greeting;
                 const IS_EVENT: ::core::option::Option<fn(&[u8]) -> bool> = #is_event;
             }
 
-            #private::operations! { #implementation }
+            #private::operations! {
+                #implementation
+
+                #[automatically_derived]
+                impl #private::Encode<#name> for #any_request {
+                    fn encode(
+                        self,
+                        out: &mut #private::Writer<'_>,
+                    ) -> ::core::result::Result<(), #private::EncodeError> {
+                        #private::Encode::<#format>::encode(self, out)
+                    }
+                }
+
+                #[allow(unreachable_patterns, reason = "there may be one operation")]
+                #allowance
+                impl<'exchange> #private::Decode<'exchange, #name> for #reply {
+                    fn decode(
+                        frame: #private::Frame<'exchange>,
+                    ) -> ::core::result::Result<Self, #private::DecodeError> {
+                        match <#replies as #private::Decode<'exchange, #format>>::decode(frame)? {
+                            #reply_enum::#name(reply) => ::core::result::Result::Ok(reply),
+                            _ => ::core::result::Result::Err(#private::another_operation()),
+                        }
+                    }
+                }
+            }
         })
     });
     streams.collect()

@@ -122,10 +122,9 @@ pub(crate) use writer::{After, WriterState};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message in the format `{Format}`",
     label = "no `Encode<{Format}>`",
-    note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Response` of them",
-    note = "with serde: derive `Serialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
-    note = "for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`, for others implement `Encode`",
-    note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
+    note = "`Json`, `MessagePack` and `Postcard` send each type with `Serialize`: derive it; without a `format` in the attribute, also add `format = Json`, and the feature `json` to `tcs`",
+    note = "`Plain`, the default, sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Response` of them; for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`",
+    note = "`Protobuf` sends a `prost::Message`; `Codec<C>` what `C` has an `Encoder` for, if it is a `tcs::format::CodecItem` (`tcs::format::External` makes one of any type); for a format of your own, implement `Encode`"
 )]
 pub trait Encode<Format> {
     /// Whether [`take_upgrade`](Self::take_upgrade) may return something.
@@ -180,11 +179,10 @@ pub trait Encode<Format> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from a message in the format `{Format}`",
     label = "no `Decode<{Format}>`",
-    note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
-    note = "with serde: derive `Deserialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
+    note = "`Json`, `MessagePack` and `Postcard` read each type with `Deserialize`: derive it; without a `format` in the attribute, also add `format = Json`, and the feature `json` to `tcs`",
+    note = "`Plain`, the default, reads text, bytes, numbers, `bool`, `char`, addresses and `()`; for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`",
     note = "the request is the first parameter without a helper attribute: write `#[state]` before what all connections share; `&Peer` and the like follow the request",
-    note = "for a type with `Display` and `FromStr` write `tcs::format::plain!(Type);`, for others implement `Decode`",
-    note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
+    note = "`Protobuf` reads a `prost::Message`; `Codec<C>` what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem` (`tcs::format::External` makes one of any type); for a format of your own, implement `Decode`"
 )]
 pub trait Decode<'a, Format>: Sized {
     /// Whether the message is the value that the framing made ([`Frame::into_value`]), and not

@@ -22,6 +22,9 @@ use crate::Rejection;
 ///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Others
 ///   run one after the other. They are not cancelled, and know no deadline of their client.
 /// - A call that is dropped, or whose deadline has passed, is cancelled: a function that runs beside others is dropped.
+///   A client that closes the connection cancels nothing: its functions, and their streams, end after
+///   [`half_close_timeout`](crate::server::Server::half_close_timeout), or at once with the option
+///   [`half_close = ends`](macro@crate::server_protocol#options).
 /// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. It ends after
 ///   [`write_timeout`](crate::server::Server::write_timeout). A large reply is sent in parts, between which others are
 ///   sent.

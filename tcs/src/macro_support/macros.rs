@@ -85,6 +85,9 @@ macro_rules! __client {
         ///
         /// Over a `blocking::Connection` or a `blocking::Channel`, calls block their thread.
         ///
+        /// The events of the option `push` come from `next_event` over a `Connection`, and from `Channel::subscribe` over a
+        /// `Channel`: `client.clone().into_inner().subscribe::<Contract>(request)`.
+        ///
         /// An `impl Into<…>` argument is converted before the request is sent.
         ///
         /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what

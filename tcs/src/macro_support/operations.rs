@@ -18,7 +18,7 @@ use serde::{
 
 use super::values::NoFormat;
 use crate::{
-    format::{Decode, Encode},
+    format::{Decode, DecodeError, Encode},
     protocol::{FromSession, ServerProtocol},
 };
 
@@ -337,6 +337,12 @@ fn twice<E: Error>(names: &[&str], position: usize) -> E {
 #[cold]
 pub fn no_such_item<E: Error>() -> E {
     E::custom("there is no such operation or argument")
+}
+
+/// Returns the error for the reply to another operation.
+#[cold]
+pub fn another_operation() -> DecodeError {
+    DecodeError::new("the reply is that of another operation")
 }
 
 /// Reads a name, or its number in formats without names, and returns its position in the list.

@@ -64,12 +64,12 @@ pub enum Response<T, U = NoUpgrade> {
     Close,
     /// A reply, after which the function takes the connection over. Created by [`upgrade`](Response::upgrade).
     Upgrade(T, U),
-    /// A streamed reply: the items, and the reply after them. Created by [`many`](Response::many).
+    /// Returns a streamed reply: the items, and the reply after them. Created by [`many`](Response::many).
     Many(T, U),
 }
 
 impl<'a, T> Response<T, Upgrade<'a>> {
-    /// A reply, after which the function takes the connection over: `serve` gets its stream. Write it as an
+    /// Returns a reply after which the function takes the connection over: `serve` gets its stream. Write it as an
     /// `async move` closure. It may borrow from the request, the states and the session.
     ///
     /// The reply is sent first. The stream begins with what the peer has sent after the request, and ends the connection
@@ -163,7 +163,7 @@ impl<'a, T, P: Streams + 'a> Response<T, Many<'a, P>> {
         Self::Many(reply, Many::new(items.into_iter().map(Ok)))
     }
 
-    /// A streamed reply, as [`many`](Self::many) is, which ends at the first error: it takes the place of the reply, as
+    /// Returns a streamed reply, as [`many`](Self::many) does, which ends at the first error. The error replaces the reply, as
     /// the error of a function does in [`Plain`](crate::format::Plain).
     pub fn try_many<I, E>(items: I, reply: T) -> Self
     where

@@ -132,7 +132,15 @@ impl BoundServer {
         acceptor.registry.sweeping(publishing).await
     }
 
-    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
+    /// Serves as [`listen`](Self::listen) does, and drains as soon as `stop` is ready.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`listen`](Self::listen).
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();

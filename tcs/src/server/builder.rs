@@ -346,8 +346,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// function that waits is dropped, its request is answered *timed out*, and the connection
     /// closes. A function that computes, or is `blocking`, is not dropped. With
     /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
-    /// function. A half-close behind 64 KiB or more that wait is noticed only when the function has returned: before
-    /// that, only [`request_timeout`](Self::request_timeout) ends it. Default: 30 s.
+    /// function. A half-close after 64 KiB or more of unread bytes is noticed only when the function has returned: before
+    /// that, only [`request_timeout`](Self::request_timeout) ends it.
+    ///
+    /// A client that closes its connection looks the same. So its functions, and its streams, also go on for this time,
+    /// unless the protocol has the option [`half_close = ends`](macro@crate::server_protocol#options). Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.half_close_timeout = limit.into().into();
         self

@@ -83,7 +83,15 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         bind_or_log(self.unbound()).await?.listen().await
     }
 
-    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready. Dropping the future is the same, too.
+    /// Serves as [`listen`](Self::listen) does, and drains as soon as `stop` is ready.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`listen`](Self::listen).
     ///
     /// # Examples
     ///
@@ -102,7 +110,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         bind_or_log(self.unbound()).await?.listen_until(stop).await
     }
 
-    /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
+    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the
     /// server at once.
     ///
     /// From this call on, for the rest of the process, these signals no longer end the process by
@@ -113,6 +121,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Returns the errors of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) if
     /// the signals cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second
     /// signal.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`listen`](Self::listen).
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
         listen_until_signal(self.unbound()).await
@@ -235,9 +247,15 @@ impl UnboundServer {
 }
 
 impl BoundServer {
-    /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
+    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
     ///
-    /// See [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    /// # Errors
+    ///
+    /// As for [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`listen`](Self::listen).
     #[must_use = "a server does nothing until it is awaited: write `.listen_until_signal().await`"]
     pub async fn listen_until_signal(self) -> Result<Report> {
         let signals = Signals::catch().map_err(Error::signals)?;

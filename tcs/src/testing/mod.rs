@@ -21,6 +21,8 @@
 //! Everything here panics on failure. Nothing needs a port or a sleep, except for [`Script::listen`], so use
 //! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time. Never pause the clock with
 //! [`Script::listen`]: while bytes are on their way over TCP, all tasks wait, so every limit passes at once.
+//!
+//! The `async` functions of the kit are not cancel safe: one that is dropped may have sent or received a part.
 
 #![allow(
     clippy::panic,

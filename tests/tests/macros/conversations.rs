@@ -11,7 +11,8 @@ use tcs::{
     },
     server_protocol,
 };
-use tcs_tests::{serve_in_memory, within};
+use tcs_tests::{frame, serve_in_memory, within};
+use tokio::io::AsyncWriteExt as _;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Said<'a> {
@@ -355,11 +356,7 @@ async fn method_of_a_client_returns_the_items() {
             received.push(text.to_owned());
         }
         assert_eq!(received, ["to", "be"]);
-        let reply = within(words.finish()).await.expect("a reply");
-        let warehouse::Reply::Words(count) = reply else {
-            panic!("{reply:?}");
-        };
-        assert_eq!(count, Ok(2));
+        assert_eq!(within(words.finish()).await.expect("a reply"), Ok(2));
     }
     drop(client);
     within(serving).await.expect("no panic").expect("no error");
@@ -378,14 +375,56 @@ async fn method_of_a_client_sends_chunks() {
                 .await
                 .expect("it is sent");
         }
-        let reply = within(upload.finish()).await.expect("a reply");
-        let warehouse::Reply::Store(joined) = reply else {
-            panic!("{reply:?}");
-        };
+        let joined = within(upload.finish()).await.expect("a reply");
         assert_eq!(joined.as_deref(), Ok("a|b|c"));
     }
     drop(client);
     within(serving).await.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn reply_of_another_operation_is_no_result_of_an_upload() {
+    let (near, mut far) = tokio::io::duplex(1024);
+    let mut client = warehouse::Client::over(Connection::over(near));
+    let upload = within(client.store("a")).await.expect("it is sent");
+    within(far.write_all(&frame("{\"words\":{\"Ok\":2}}")))
+        .await
+        .expect("it is open");
+    let error = within(upload.finish()).await.expect_err("another reply");
+    assert_eq!(error.kind(), ErrorKind::Reply);
+    let text = format!("{error:?}");
+    assert!(text.contains("that of another operation"), "{text}");
+}
+
+#[server_protocol(framing = Multiplexed, format = Json)]
+mod library {
+    use super::Replies;
+
+    pub fn title(text: &str) -> &str {
+        text
+    }
+
+    #[replies(&str)]
+    pub async fn words(text: &str, mut out: Replies<'_, Words>) -> usize {
+        let sent = out.send_all(text.split(' ')).await;
+        sent.map_or(0, |()| text.len())
+    }
+}
+
+#[tokio::test]
+async fn result_of_a_stream_is_owned_also_if_other_replies_borrow() {
+    let (near, far) = tokio::io::duplex(64);
+    tokio::spawn(ConcurrentServer::new(library::Protocol).serve_stream(far, Peer::unnamed()));
+    let client = library::Client::over(Connection::over(near));
+    let client = client.into_channel().expect("a runtime");
+    let mut words = within(client.words("to be")).await.expect("it is sent");
+    for word in ["to", "be"] {
+        let found = within(words.next()).await.expect("an item");
+        assert_eq!(found, Some(word));
+    }
+    assert_eq!(within(words.finish()).await.expect("a reply"), 5);
+    let title = within(client.title("Emma", str::len)).await;
+    assert_eq!(title.expect("a reply"), 4);
 }
 
 #[test]
@@ -399,10 +438,7 @@ fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
             upload.send(Said { text })?;
         }
         assert!(!upload.is_answered());
-        let warehouse::Reply::Store(joined) = upload.finish()? else {
-            panic!("another operation");
-        };
-        assert_eq!(joined.as_deref(), Ok("a|b|c"));
+        assert_eq!(upload.finish()?.as_deref(), Ok("a|b|c"));
     }
     drop(client);
     server.stop()?;
@@ -448,10 +484,7 @@ async fn method_of_a_client_over_a_channel_with_ids_returns_the_items() {
         }
         assert_eq!(within(client.count("a b")).await.expect("a reply"), 2);
     }
-    let shared_warehouse::Reply::Words(count) = within(one.finish()).await.expect("a reply") else {
-        panic!("another operation")
-    };
-    assert_eq!(count, Ok(2));
+    assert_eq!(within(one.finish()).await.expect("a reply"), Ok(2));
     drop((two, client));
     within(serving).await.expect("no panic").expect("no error");
 }

@@ -107,6 +107,10 @@ impl<F: Framing> Channel<F> {
     /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
     /// drop it does not tell the server: that takes a request that leaves.
     ///
+    /// For a [module](macro@crate::server_protocol#the-client), `P` is its `Contract`, and the request is one of its `Request`:
+    /// `channel.subscribe::<shop::Contract>(shop::Request::Follow {})`. The channel of a client is
+    /// `client.clone().into_inner()`.
+    ///
     /// # Errors
     ///
     /// The errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has the option
