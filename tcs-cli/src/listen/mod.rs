@@ -114,13 +114,11 @@ async fn listen(args: Args) -> Result<(), Failure> {
     };
     let (listener, address) = Listener::bind(&args.address).await?;
     print(&[format!("listening on {address}\n").as_bytes()])?;
-    match script {
-        Some(script) => follow::follow(&script, &listener, &args, tls).await,
-        None => {
-            serve_all(&listener, &args, tls, reply).await;
-            Ok(())
-        }
+    if let Some(script) = script {
+        return follow::follow(&script, &listener, &args, tls).await;
     }
+    serve_all(&listener, &args, tls, reply).await;
+    Ok(())
 }
 
 /// Serves as many connections as the command line says, with the same reply to each request, or an echo.
