@@ -1,10 +1,10 @@
 use serde::Deserialize;
-use tcs::{format::Json, server_protocol};
+use tcs::server_protocol;
 
 #[derive(Deserialize)]
 struct Order(u64);
 
-#[server_protocol(format = Json)]
+#[server_protocol(format = tcs::format::Json)]
 fn order(request: Order) -> u64 {
     request.0
 }
