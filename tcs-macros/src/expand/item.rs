@@ -4,6 +4,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{FnArg, Lit, Type, parse_quote};
 
+use super::in_clippy;
 use crate::{
     item::{Function, Module, ModuleItem},
     model::{operation_attrs::is_operation_attr, parameter::is_ours},
@@ -39,14 +40,19 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
     {
         *parameter.ty = parse_quote!(impl ::core::marker::Sized);
     }
+    let allowed = in_clippy(|| {
+        quote! {
+            #[allow(
+                clippy::future_not_send, clippy::missing_const_for_fn, clippy::must_use_candidate,
+                clippy::needless_pass_by_value, clippy::ptr_arg, clippy::trivially_copy_pass_by_ref,
+                clippy::unnecessary_wraps, clippy::unused_async,
+                reason = "the protocol decides about the signature"
+            )]
+        }
+    });
     quote! {
         #(#attrs)*
-        #[cfg_attr(clippy, allow(
-            clippy::future_not_send, clippy::missing_const_for_fn, clippy::must_use_candidate,
-            clippy::needless_pass_by_value, clippy::ptr_arg, clippy::trivially_copy_pass_by_ref,
-            clippy::unnecessary_wraps, clippy::unused_async,
-            reason = "the protocol decides about the signature"
-        ))]
+        #allowed
         #vis #sig #body
     }
 }

@@ -14,6 +14,8 @@ mod protocol_type;
 mod server;
 mod trait_impl;
 
+use std::env;
+
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 
@@ -22,6 +24,14 @@ use crate::{
     model::{Model, ModelItem, operations::Operations},
     options::{Options, Side},
 };
+
+/// A variable that `cargo clippy` sets.
+const CLIPPY: &str = "CLIPPY_ARGS";
+
+/// Returns an attribute that is for clippy alone. rustc takes long to find out that it does not know a lint of clippy.
+fn in_clippy(attribute: impl FnOnce() -> TokenStream) -> Option<TokenStream> {
+    env::var_os(CLIPPY).map(|_| attribute())
+}
 
 /// Writes an item and what is added to it.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {

@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote};
 
+use super::in_clippy;
 use crate::{
     library::Library,
     model::{field::Field, protocol_type::ProtocolType},
@@ -42,12 +43,13 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     } else {
         quote!({ #(#declared,)* })
     };
+    let allowed = in_clippy(|| quote!(#[allow(clippy::exhaustive_structs)]));
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
         #derived
+        #allowed
         #[allow(unreachable_pub, reason = "it is as visible as the function")]
-        #[cfg_attr(clippy, allow(clippy::exhaustive_structs, reason = "its shape follows the signature"))]
         #vis struct #name #generics #where_clause #body
         #new
         #allowance
@@ -65,6 +67,7 @@ fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
     let names = fields.iter().map(|field| &field.name);
     let parameter = |Field { name, ty }: &Field| quote_spanned!(span=> #name: #ty);
     let parameters = fields.iter().map(parameter);
+    let allowed = in_clippy(|| quote!(#[allow(clippy::too_many_arguments)]));
     quote_spanned! {span=>
         #[automatically_derived]
         #[allow(
@@ -74,7 +77,7 @@ fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
         #keyword #impl_generics #name #type_generics #where_clause {
             /// Creates the protocol from its fields.
             #[must_use]
-            #[cfg_attr(clippy, allow(clippy::too_many_arguments, reason = "each is a parameter"))]
+            #allowed
             #vis const fn #new(#(#parameters),*) -> Self {
                 Self { #(#names),* }
             }
@@ -149,12 +152,11 @@ pub(super) fn debug(ty: &TokenStream, generics: &Generics, text: &TokenStream) -
 
 /// The lints that generated code is exempt from.
 pub(super) fn allowance(span: Span) -> TokenStream {
-    // rustc takes long to find out that it does not know a lint of clippy.
+    let allowed = in_clippy(
+        || quote_spanned!(span=> #[allow(clippy::all, clippy::pedantic, clippy::nursery)]),
+    );
     quote_spanned! {span=>
+        #allowed
         #[allow(deprecated, unused_variables, reason = "it is generated")]
-        #[cfg_attr(
-            clippy,
-            allow(clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")
-        )]
     }
 }

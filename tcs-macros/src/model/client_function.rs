@@ -160,11 +160,12 @@ fn resolve_make_request(
     let borrowed = lifetimes::find_borrowed(reply);
     let message = "the reply is returned to the caller: own it (`String` for `&str`)";
     let is_owned = errors.at_each(&borrowed, message);
-    let reply = resolve_type(reply, "a reply", errors).filter(|_| is_owned);
-    let owned = reply.map(|reply| lifetimes::unify(reply, STATIC));
+    let reply = resolve_type(reply, "a reply", errors);
+    // What the program does with the output is no second error.
+    let output = reply.map(|reply| lifetimes::unify(reply, STATIC));
     Exchange {
-        reply: owned.clone(),
-        output: owned,
+        reply: output.clone().filter(|_| is_owned),
+        output,
         half: Some(Half::MakeRequest),
     }
 }

@@ -175,13 +175,17 @@ impl Parameters {
         let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
         let has_plain = function.parameters().any(is_plain);
         // The first plain parameter is the request; those after it are taken from the context.
-        let mut has_request = false;
+        let (mut has_request, mut lacks_attribute) = (false, false);
         for parameter in function.parameters() {
             let ty = &*parameter.ty;
             // `&Peer` may come first.
             let is_known = parameter::is_known_of_connection(ty);
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
+                Role::Plain if parameter::is_shared(parameter, errors) => {
+                    lacks_attribute = true;
+                    parameters.resolve_one(Role::State, parameter, errors);
+                }
                 Role::Plain if !has_request && !is_known => {
                     has_request = true;
                     if let Some(ty) = resolve_message(ty, "a request", errors) {
@@ -209,7 +213,7 @@ impl Parameters {
                 role => parameters.resolve_one(role, parameter, errors),
             }
         }
-        if !has_request && !function.lacks_parameter {
+        if !has_request && !lacks_attribute && !function.lacks_parameter {
             report_no_request(function, errors);
         }
         (parameters, request)
@@ -252,7 +256,9 @@ impl Parameters {
             errors.at(&mutability, message);
         }
         let ty = resolve_type(borrowed, "a state", errors)?;
-        check_static(ty, "a state", errors);
+        if let Type::Reference(_) = bare(&parameter.ty) {
+            check_static(ty, "a state", errors);
+        }
         // With a field of any name, calls of `new` are no second error.
         let name = name
             .cloned()

@@ -173,6 +173,7 @@ impl HandleCheck<'_> {
         let mut handles = Handles {
             names: kind.handles,
             protocol,
+            others,
             is_wrong,
             is_found: false,
             errors,
@@ -192,6 +193,8 @@ impl HandleCheck<'_> {
 struct Handles<'a, W> {
     names: &'a [&'a str],
     protocol: String,
+    /// What the types of other protocols may be called.
+    others: &'a [String],
     is_wrong: W,
     is_found: bool,
     errors: &'a mut Errors,
@@ -209,8 +212,13 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
         };
         let protocol = &self.protocol;
         if !is_named(ty, protocol) && (self.is_wrong)(ty) {
+            let mut others = self.others.iter().filter(|other| is_named(ty, other));
+            let another = others
+                .next()
+                .map(|other| format!(",\nor `super::{other}` for another one"));
             let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
-            self.errors.at(ty, help);
+            let another = another.unwrap_or_default();
+            self.errors.at(ty, format_args!("{help}{another}"));
             let name = Ident::new(protocol, syn::spanned::Spanned::span(ty));
             *ty = parse_quote!(#name);
         }

@@ -1,13 +1,13 @@
 //! The name of the type that an attribute adds.
 
 use proc_macro2::Ident;
-use syn::{Attribute, Meta, Path, ext::IdentExt as _};
+use syn::{Attribute, Meta, Path, Type, ext::IdentExt as _};
 
 use crate::{
     errors::Errors,
     item::Function,
     options::Options,
-    syntax::{is_named, is_type_name, upper_camel},
+    syntax::{bare, is_named, is_type_name, upper_camel},
 };
 
 /// The names in everyone's scope that a type would hide.
@@ -46,11 +46,24 @@ pub(super) fn resolve_name(
         format!("the type would hide the prelude's `{name}`")
     } else if types.into_iter().flatten().any(|ty| is_named(ty, &name)) {
         format!("the type would hide the `{name}` of its option")
+    } else if is_in_signature(function, &name) {
+        format!("the type would hide the `{name}` of its function")
     } else {
         return Some(Ident::new(&name, word.span()));
     };
     errors.at(word, format_args!("{why}: {help}"));
     None
+}
+
+/// Returns `true` if a parameter or what is returned is of a type of this name, or a reference to it.
+fn is_in_signature(function: &Function, name: &str) -> bool {
+    let output = function.output();
+    let parameters = function.parameters().map(|parameter| &*parameter.ty);
+    let mut types = parameters.chain([&output]);
+    types.any(|ty| match bare(ty) {
+        Type::Reference(reference) => is_named(bare(&reference.elem), name),
+        ty => is_named(ty, name),
+    })
 }
 
 /// Returns `true` if a type of this name would hide one that is in everyone's scope.

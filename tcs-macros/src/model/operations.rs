@@ -20,7 +20,7 @@ use crate::{
     item::{Function, GENERATED, Module},
     options::{OptionName, Options, Side},
     syntax::{
-        bare, is_one_of, is_type_name,
+        is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
         mentions_one_of, path_starts, same_tokens, upper_camel, without_argument,
     },
@@ -311,14 +311,7 @@ fn resolve_parameters(
     for parameter in function.parameters() {
         let role = match parameter::resolve_role(parameter, errors) {
             Role::Plain if parameter::is_context(parameter, function) => Role::Context,
-            Role::Plain if is_group(&parameter.ty) => {
-                // A group without events was reported.
-                if options.push.is_some() {
-                    let message = "all connections share a group: write `#[state]` before it";
-                    errors.at(&parameter.ty, message);
-                }
-                Role::State
-            }
+            Role::Plain if parameter::is_shared(parameter, errors) => Role::State,
             role => role,
         };
         match role {
@@ -344,18 +337,6 @@ fn resolve_parameters(
         }
     }
     (parameters, is_valid.then_some(arguments))
-}
-
-/// Returns `true` if a type is a reference to a group of connections, which no argument can be.
-fn is_group(ty: &Type) -> bool {
-    let Type::Reference(reference) = bare(ty) else {
-        return false;
-    };
-    let Type::Path(path) = bare(&reference.elem) else {
-        return false;
-    };
-    let last = path.path.segments.last();
-    last.is_some_and(|last| is_one_of(&last.ident, &["PushGroup", "PushGroups"]))
 }
 
 /// Returns the name and the type of an argument.

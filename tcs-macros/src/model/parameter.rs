@@ -159,6 +159,27 @@ pub(super) fn is_known_of_connection(ty: &Type) -> bool {
     }))
 }
 
+/// Returns `true` if a parameter is a reference to what only a state can be, and reports that it has no `#[state]`.
+pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
+    let Type::Reference(reference) = bare(&parameter.ty) else {
+        return false;
+    };
+    let Type::Path(path) = bare(&reference.elem) else {
+        return false;
+    };
+    let name = &path.path.segments[path.path.segments.len() - 1].ident;
+    let is_group = is_one_of(name, &["PushGroup", "PushGroups"]);
+    if !is_group && !is_one_of(name, &["Mutex", "RwLock"]) {
+        return false;
+    }
+    // The error may be that there are no events.
+    if !is_group || errors.may_call_functions() {
+        let message = format_args!("all connections share a `{name}`: write `#[state]` before it");
+        errors.at(&parameter.ty, message);
+    }
+    true
+}
+
 /// Reports `#[secret]` on a parameter of a function that is not in a module. Returns the role without it.
 pub(super) fn check_not_secret(parameter: &PatType, role: Role, errors: &mut Errors) -> Role {
     if role != Role::Secret {

@@ -139,11 +139,9 @@ pub(crate) fn without_argument(tokens: TokenStream, word: &str) -> TokenStream {
     kept.collect()
 }
 
-/// The punctuation of the two tokens before one, its own, and that of the two after it. Of other tokens, it is a space.
-pub(crate) type Marks = [char; 5];
-
-/// Returns the tokens, each with its punctuation and that around it.
-pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, Marks)> {
+/// Returns the tokens, each with the punctuation of the two tokens before it, its own, and that of the two after it. Of
+/// other tokens, it is a space.
+pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, [char; 5])> {
     let tokens: Vec<_> = tokens.into_iter().collect();
     // The first two positions are before the tokens, and wrap to ones that no token has.
     let mark = |position: usize| match tokens.get(position.wrapping_sub(2)) {

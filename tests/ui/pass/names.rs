@@ -2,7 +2,7 @@
 
 #![deny(warnings)]
 
-use tcs::{client_protocol, server_protocol};
+use tcs::{client_protocol, protocol::{Push, PushGroup}, server_protocol};
 
 #[server_protocol(Loud)]
 fn shout(text: &str) -> String {
@@ -63,8 +63,24 @@ mod operations {
     }
 }
 
+// A group of another protocol, which is named like the module.
+#[server_protocol(push = &str)]
+async fn chat(line: &str, push: Push<Chat>, #[state] all: &PushGroup<Chat>) -> usize {
+    all.join(&push);
+    line.len()
+}
+
+#[server_protocol(format = tcs::format::Json, push = &str)]
+mod chat {
+    use super::*;
+
+    pub fn say(text: &str, #[state] all: &PushGroup<super::Chat>, push: Push<Protocol>) -> bool {
+        all.send(text).is_ok() && push.try_send(text).is_ok()
+    }
+}
+
 fn main() {
-    let _ = operations::Protocol;
+    let _ = (operations::Protocol, Chat::new(PushGroup::new()), chat::Protocol::new(PushGroup::new()));
 
     #[server_protocol]
     fn local(text: &str) -> &str {

@@ -1,8 +1,8 @@
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[tcs::server_protocol]
-fn count(total: &Mutex<u64>) -> u64 {
-    *total.lock().unwrap()
+fn count(total: &AtomicU64) -> u64 {
+    total.load(Ordering::Relaxed)
 }
 
 fn main() {}

@@ -208,9 +208,9 @@ impl<'a> ServerExpansion<'a> {
         //         type Reply<'exchange> = __Reply<>;
         //         type Session = ();
         //         fn open_session(&self, info: &ConnectionInfo) -> Self::Session {}
-        //         fn process_request<'exchange>(…) -> impl Future<…> + Send {
+        //         fn process_request<'exchange>(…) -> impl Future<…> {
         //             let Context { info, session, .. } = context;
-        //             async move { Ok(find(request, &self.db)) }
+        //             at_once(move || Ok(find(request, &self.db)))
         //         }
         //     }
         let span = self.span;
