@@ -194,7 +194,7 @@ fn postcard_text(bytes: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// What a server says of itself.
+/// The description that a server gives of itself.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Contract {
     protocol: String,

@@ -1,4 +1,4 @@
-//! Bytes as text that people can write, and that changes no terminal; and back.
+//! Converts bytes to text that people can write and that changes no terminal, and back.
 
 use std::fmt::Write as _;
 
@@ -63,8 +63,8 @@ fn push_json(text: &mut String, character: char) {
     }
 }
 
-/// Returns `true` for what changes a terminal, or how text looks: control characters, and those that have no shape, such
-/// as those that turn the direction of what follows.
+/// Returns `true` for what changes a terminal, or how text looks: control characters, and invisible ones, such as those
+/// that reverse the direction of the text after them.
 fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -65,9 +65,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the operations that may follow a line: `tcs call HOST:PORT -o `. Says nothing of what is wrong.
+/// Prints the operations that complete a line such as `tcs call HOST:PORT -o `, or nothing if something is wrong.
 fn operations(line: &str) -> ExitCode {
-    // What is not yet whole is completed by the shell.
+    // The shell completes the last word itself.
     let line = line.rsplit_once(' ').map_or("", |(line, _)| line);
     let words = line
         .split_whitespace()

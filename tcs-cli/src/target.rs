@@ -166,7 +166,7 @@ impl Connector {
         Ok((self.over(stream, peer).await?, socket))
     }
 
-    /// Begins what the server expects at first: the PROXY header and TLS.
+    /// Sends the PROXY header, and performs the handshake of TLS, as the options say.
     async fn over(&self, mut stream: Stream, peer: Option<SocketAddr>) -> Result<Stream, Failure> {
         let address = &self.endpoint;
         if let Some(client) = self.proxy {

@@ -251,7 +251,7 @@ impl Session<'_> {
         let id = frame.id;
         match frame.kind {
             FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
-                // What belongs to no request may not fill the memory.
+                // A reply to no request must not fill the memory.
                 if self.args.messages.framing.has_ids() && self.position(id).is_none() {
                     self.log_verbose(|| format!("a reply to no request, with the id {id}"));
                     return Ok(());
@@ -378,7 +378,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Notes a failure that does not end the session. The last one is reported at its end, those before it now.
+    /// Notes a failure that does not end the session. The last one is reported at its end, and the one before it now.
     fn note_failure(&mut self, failure: Failure) {
         if let Some(former) = self.failure.replace(failure) {
             former.report();

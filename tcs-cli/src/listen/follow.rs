@@ -23,7 +23,7 @@ use crate::{
     wire::{Wire, WireError},
 };
 
-/// How often a stalled connection is looked at.
+/// How often a stalled connection is checked.
 const STALL_TICK: Duration = Duration::from_millis(20);
 
 struct Follower<'a> {
@@ -305,7 +305,7 @@ fn no_connection() -> Failure {
     Failure::usage("there is no connection any more").hint("take the next one with `accept`")
 }
 
-/// What a client sends cannot be wrong usage, whatever it is.
+/// Turns an error of the connection into that of a script: what a client sends is never wrong usage.
 fn not_as_scripted(error: WireError) -> Failure {
     match error {
         WireError::Io(error) => client_closed(&error),

@@ -32,7 +32,7 @@ const LONGEST_DELAY: Duration = Duration::from_hours(10 * 365 * 24);
 pub(super) enum End {
     /// The sender has closed its half, which was passed on.
     HalfClosed,
-    /// As many bytes as were asked for were passed on.
+    /// The bytes before the cut were passed on.
     Cut,
     /// The sender has closed its half, but after a stall nothing is passed on.
     Stalled,
@@ -80,7 +80,7 @@ async fn sleep_until(time: Instant) {
 /// Passes bytes on until the end of the direction.
 ///
 /// Reading goes on while bytes wait or are written, so that a reset is noticed. It is passed on after the bytes.
-/// `is_reset` is of both directions: after a reset, no end is passed on.
+/// Both directions share `is_reset`: after a reset, no end is passed on.
 pub(super) async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
