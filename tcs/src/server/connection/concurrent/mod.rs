@@ -4,6 +4,13 @@
 //! returns when nothing is in flight, and the loop then waits as for all protocols. Each request has a slot. Its future
 //! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
 //! its messages: they are framed in the order in which they are sent.
+//!
+//! | a request is | while |
+//! |---|---|
+//! | a `QueuedRequest` in the [`Backlog`] | it waits for a place, where a framing has ids |
+//! | an `ActiveRequest` in a slot of the [`Slots`] | it was received, and is not answered |
+//! | a [`Request`] | its future, [`execute`], begins, which owns it |
+//! | an [`Outcome`] in its slot | its reply or rejection waits for its turn in the [`Outbox`] |
 
 mod answer;
 mod backlog;

@@ -113,7 +113,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
     }
 
-    /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly behind the request, stays
+    /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly after the request, stays
     /// there, and is ignored when it is its turn.
     #[cold]
     pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
