@@ -132,6 +132,7 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
         self.replies.reject(out, rejection)
     }
 
+    #[inline]
     fn has_notices(side: Side) -> bool {
         match side {
             Side::Client => Requests::has_notices(side),

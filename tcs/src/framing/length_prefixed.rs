@@ -100,6 +100,7 @@ impl Framing for LengthPrefixed {
         true
     }
 
+    #[inline]
     fn has_notices(_side: Side) -> bool {
         true
     }

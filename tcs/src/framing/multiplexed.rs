@@ -165,6 +165,7 @@ impl Framing for Multiplexed {
         true
     }
 
+    #[inline]
     fn has_notices(_side: Side) -> bool {
         true
     }
