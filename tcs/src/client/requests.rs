@@ -190,6 +190,7 @@ impl SentRequests {
             && let Some(last) = self.0.back_mut()
             && last.buffer.keep_sent(bytes)
         {
+            debug_assert_eq!(last.offset + bytes.len() as u64, queue.end_offset());
             // A buffer for each small request would be much more memory than the request.
             last.offset = queue.end_offset();
             return queue.clear();

@@ -184,6 +184,10 @@ impl Wire {
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
         if self.unsent() == 0 && queue.unsent() > 0 {
+            if let Some(sent) = &mut self.sent_requests {
+                // They may still wait in the stream, to be flushed.
+                sent.keep(&mut self.requests);
+            }
             let next = RequestQueue::new(queue.end_offset());
             self.requests = replace(queue, next);
         }
@@ -469,7 +473,7 @@ pub(super) fn write_threshold(bytes_in_flight: u64) -> u64 {
 mod tests {
     use std::{future::poll_fn, task::Waker};
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, duplex};
 
     use super::*;
     use crate::{
@@ -533,6 +537,33 @@ mod tests {
             let expected = Expected::reply_to::<LengthPrefixed>(Some(offset));
             let next = wire.next_received(&mut framing, |_| expected);
             assert!(matches!(next, Ok(Some(Received::Message(_)))), "{next:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_in_the_stream_are_kept_when_the_next_are_taken() {
+        let (near, mut far) = duplex(12);
+        let mut wire = Wire::new(Stream::new(BufWriter::new(near)), &ConnectOptions::new());
+        wire.keep_requests();
+        let mut queue = RequestQueue::new(0);
+        let mut cx = Context::from_waker(Waker::noop());
+        for (requests, is_flushed) in [(&[b"a1", b"a2"][..], true), (&[b"b1"], false)] {
+            for request in requests {
+                let pushed = queue.push_encoded(&mut LengthPrefixed, *request);
+                pushed.expect("it fits");
+            }
+            wire.take_requests(&mut queue);
+            assert_eq!(wire.poll_flush(&mut cx).is_ready(), is_flushed);
+            assert_eq!(wire.unsent(), 0);
+        }
+        let pushed = queue.push_encoded(&mut LengthPrefixed, b"c1");
+        pushed.expect("it fits");
+        wire.take_requests(&mut queue);
+        far.read_exact(&mut [0; 12]).await.expect("they were sent");
+        assert!(wire.poll_flush(&mut cx).is_ready());
+        for (index, request) in [b"a1", b"a2", b"b1", b"c1"].into_iter().enumerate() {
+            let bytes = wire.request_bytes(6 * index as u64);
+            assert_eq!(bytes.get(4..6), Some(&request[..]), "{index}");
         }
     }
 
