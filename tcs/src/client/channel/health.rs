@@ -94,12 +94,14 @@ impl AddressStats {
     /// Sorts the addresses of a name: those that work first, and of these the ones with the fewest connections, so that the
     /// connections of a channel spread over all of them. Of those that have failed, the one whose failure is the oldest.
     pub(super) fn sort(&self, addrs: &mut [SocketAddr]) {
+        // Read once: a failure that gets too old meanwhile would change the order.
+        let now = Instant::now();
         addrs.sort_by_key(|addr| {
             let used = self.used.iter().filter(|used| *used == addr).count();
             let failed = self.failed.iter().find(|(it, _)| it == addr);
             let failed_at = failed
-                .map(|(_, at)| at)
-                .filter(|at| at.elapsed() < FAILURE_AGE);
+                .map(|(_, at)| *at)
+                .filter(|at| now.duration_since(*at) < FAILURE_AGE);
             (failed_at, used)
         });
     }
