@@ -274,6 +274,45 @@ async fn hedge_waits_for_the_other_request_if_one_fails() {
     }
 }
 
+#[tokio::test]
+async fn late_hedge_names_the_server_that_has_not_failed() {
+    let listeners = [listen().await, listen().await];
+    let patient = ConnectOptions::new().reply_timeout(100 * SECOND);
+    let options: ChannelOptions = ChannelOptions::new(listeners[0].1)
+        .address(listeners[1].1)
+        .connect_options(patient);
+    let channel = options.connect_lazily().expect("good options");
+    // As long as there are events, both connect without a call.
+    let _events = channel.events::<Owned>();
+    let mut peers = Vec::new();
+    for (listener, addr) in listeners {
+        let (stream, _) = within(listener.accept()).await.expect("a connection");
+        peers.push((RawPeer::of(stream), addr));
+    }
+    while channel.state().connected < 2 {
+        tokio::task::yield_now().await;
+    }
+    let hedging = channel.idempotent().hedge(Duration::from_millis(10));
+    let hedged = call(&hedging.deadline(10 * SECOND), "x");
+    let [(one, _), (two, _)] = &mut *peers else {
+        panic!("two connections");
+    };
+    let is_one_first = tokio::select! {
+        _ = one.hear() => true,
+        _ = two.hear() => false,
+    };
+    let (mut second, left) = peers.remove(usize::from(is_one_first));
+    hears(&mut second, "x").await;
+    drop(peers);
+    while channel.state().losses == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    let error = hedged.outcome().await.expect_err("no reply");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.peer_addr(), Some(left));
+}
+
 #[tokio::test(start_paused = true)]
 async fn error_of_the_function_is_the_first_reply_of_a_hedge() {
     let (channel, _attempts, mut peers) = pair().await;

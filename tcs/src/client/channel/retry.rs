@@ -84,7 +84,6 @@ async fn wait_for_reply<'c, F: Framing>(
     mut hedge: Option<&mut Hedge<'c, '_, F>>,
     deadline: Option<&mut DeadlineTimer>,
 ) -> Result<Reply, Box<FailedCall>> {
-    let origin = call.origin;
     let reply = poll_fn(|cx| {
         let reply = call.poll_reply(cx);
         match &mut hedge {
@@ -92,15 +91,15 @@ async fn wait_for_reply<'c, F: Framing>(
             None => reply,
         }
     });
-    tokio::select! {
+    let late = tokio::select! {
         // A reply at the moment of the deadline is returned.
         biased;
-        reply = reply => reply,
-        late = wait_until_late(deadline) => {
-            let error = Error::reply_timed_out(&origin.peer(), late);
-            Err(FailedCall::without_retry(error).into())
-        }
-    }
+        reply = reply => return reply,
+        late = wait_until_late(deadline) => late,
+    };
+    // That of the second request, if the first one has failed.
+    let peer = call.origin.peer();
+    Err(FailedCall::without_retry(Error::reply_timed_out(&peer, late)).into())
 }
 
 /// The retries of one call.
