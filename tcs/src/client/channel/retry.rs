@@ -36,7 +36,11 @@ impl<F: Framing> Channel<F> {
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
-        let mut deadline = self.begin_deadline()?;
+        let mut deadline = match failure {
+            // It was sent without a deadline, and has none now, or an answer could become an error that denies it.
+            Some(_) => None,
+            None => self.begin_deadline()?,
+        };
         let params = CallParams {
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
             has_greeting,

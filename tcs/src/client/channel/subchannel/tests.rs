@@ -3,19 +3,23 @@
 use std::{
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    task::{Context, Wake},
+    task::{Context, Poll, Wake},
     time::Duration,
 };
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    time::Instant,
+};
 
 use super::{
     super::{budget::RetryBudget, driver::Driver, pool::Pool},
     *,
 };
 use crate::{
-    Channel, Rejection,
+    Channel, Execution, Rejection, RejectionKind,
     client::{ChannelOptions, text_contract::Text},
+    deadline::with_inherited,
     framing::{LengthPrefixed, Multiplexed},
     transport::Stream,
 };
@@ -314,4 +318,28 @@ async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now(
     until_lost(&channel).await;
     let _far = serve(&subchannel, "three");
     assert_eq!(origin.peer().to_string(), "unnamed peer");
+}
+
+#[tokio::test]
+async fn call_that_was_answered_returns_the_answer_though_no_time_is_left_to_retry() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let options = ConnectOptions::new().reply_timeout(None);
+    let (channel, subchannel) = open::<LengthPrefixed>(options);
+    let driver = tokio::spawn(Driver::attach(&subchannel, Connection::over(near)).run());
+    let mut call = pin!(channel.reply_to_bytes(false, b"x"));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    far.read_exact(&mut [0; 5]).await.expect("a request");
+    let mut answer = Vec::new();
+    let rejection = Rejection::new(RejectionKind::Error, "no such account");
+    assert!(LengthPrefixed.reject(&mut answer, &rejection));
+    far.write_all(&answer).await.expect("it is open");
+    drop(far);
+    driver.await.expect("no panic");
+    let past = Some(Instant::now() - Duration::from_secs(1));
+    let Poll::Ready(reply) = with_inherited(past, || call.poll(&mut cx)) else {
+        panic!("it was answered");
+    };
+    let error = reply.map(drop).expect_err("it has failed");
+    assert_eq!(error.execution(), Execution::Executed);
 }
