@@ -725,6 +725,21 @@ async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_of_the_first_item_begins_when_it_is_waited_for() {
+    let options = ConnectOptions::new().reply_timeout(8 * SECOND);
+    let (channel, mut peer) = channel_with(&options);
+    let mut stream = patiently(channel.stream::<Owned>("1")).await.expect("room");
+    assert_eq!(hear(&mut peer).await, request(1, "1"));
+    sleep(100 * SECOND).await;
+    let server = async {
+        sleep(7 * SECOND).await;
+        peer.send(announced_of(1, ITEMS, "a")).await;
+    };
+    let (first, ()) = tokio::join!(item(&mut stream), server);
+    assert_eq!(first.as_deref(), Some("a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn connection_whose_server_does_not_answer_cancels_is_replaced() {
     let connect_options = ConnectOptions::new()
         .max_in_flight(4)

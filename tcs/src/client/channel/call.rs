@@ -257,6 +257,17 @@ impl<'s, F: Framing> Call<'s, F> {
         Poll::Pending
     }
 
+    /// Drops the waker that was registered with the request, until the caller waits.
+    #[cold]
+    pub(super) fn forget_waker(&self) {
+        let mut waker = None;
+        if let Some(slot) = self.slot {
+            let mut state = self.origin.subchannel.lock();
+            state.calls.set_waker(slot, &mut waker);
+        }
+        // `waker` is dropped here, without the lock, because that is the user's code.
+    }
+
     /// Returns the slot, which the caller must then abandon.
     pub(super) fn into_slot(mut self) -> Option<u32> {
         self.slot.take()

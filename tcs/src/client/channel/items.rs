@@ -31,7 +31,7 @@ use crate::{
 ///
 /// [`next`](Self::next) lends each item. After the last one, it returns `None`, and [`finish`](Self::finish) returns the
 /// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
-/// itself, which runs while `next` waits. A [`deadline`](Channel::deadline) is for the whole stream.
+/// itself, which begins when `next` first waits for it, and goes on if that `next` is dropped. A [`deadline`](Channel::deadline) is for the whole stream.
 ///
 /// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the
 /// channel go on meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its
@@ -123,6 +123,8 @@ impl<F: Framing> Channel<F> {
         let chosen = self.pool.choose_for_call();
         let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
+        // The time of the first item begins when `next` waits for it.
+        call.forget_waker();
         Ok(ChannelItems {
             channel: self.clone(),
             generation: call.origin.generation,

@@ -490,7 +490,8 @@ impl PendingCalls {
         while let Some(slot) = self.slots.get_mut(index as usize) {
             let was_pending = slot.stage == Stage::Pending;
             if was_pending && slot.waker.is_none() {
-                // There are items that were not taken. The next one has the time of a call for itself.
+                // Nobody has waited yet, or there are items that were not taken. The next one has the time of a call for
+                // itself.
                 slot.started = now;
             }
             if is_late(slot.started) {
