@@ -441,6 +441,103 @@ fn private_function_stays_at_a_client_if_it_is_named() {
     }
 }
 
+/// The enums, the contract and the options name it there too.
+#[test]
+fn private_function_stays_at_a_client_if_a_message_or_an_option_names_it() {
+    for (options, operation, stays) in [
+        ("", "pub fn f(a: [u8; one()]) {}", true),
+        ("", "pub fn f() -> [u8; one()] {}", true),
+        ("", "#[replies([u8; one()])] pub async fn f() {}", true),
+        ("", "#[requests([u8; one()])] pub async fn f() {}", true),
+        ("framing = Delimited<{ one() }>", "pub fn f() {}", true),
+        ("push = [u8; one()]", "pub fn f() {}", true),
+        ("push = u8, is_push = one", "pub fn f() {}", true),
+        // A client has none of these.
+        ("", "pub fn f(#[state] a: &[u8; one()]) {}", false),
+        ("", "pub fn f(one: u8) { one() }", false),
+    ] {
+        let module = format!("mod m {{ const fn one() -> usize {{ 1 }} {operation} }}");
+        let options = format!("format = Json, {options}");
+        let output = client_protocol(tokens(&options), tokens(&module)).to_string();
+        let is_there = output.contains("const fn one ()");
+        assert_eq!(is_there, stays, "{options}: {operation}");
+    }
+}
+
+#[test]
+fn check_of_an_option_is_made_once() {
+    for (side, options, item, check) in [
+        (Side::Server, "framing = A", FUNCTION, "server_error"),
+        (Side::Server, "format = A", FUNCTION, "server_error"),
+        (Side::Server, "format = A", STATE, "server_error"),
+        (Side::Server, "format = A", GENERIC, "server_error"),
+        (Side::Server, "framing = A", STATE, "server_error"),
+        (
+            Side::Server,
+            "reject_with = a",
+            FUNCTION,
+            "reject_with_error",
+        ),
+        (Side::Server, "reject_with = a", STATE, "reject_with_error"),
+        (
+            Side::Server,
+            "reject_with = a",
+            GENERIC,
+            "reject_with_error",
+        ),
+        (
+            Side::Server,
+            "format = A, reject_with = a",
+            STATE,
+            "reject_with_error",
+        ),
+        (
+            Side::Client,
+            "format = A, request = 1",
+            "fn f(r: u8) {}",
+            "client_error",
+        ),
+        (
+            Side::Client,
+            "format = A, request = |a: S| a",
+            "fn f(r: u8) {}",
+            "client_error",
+        ),
+    ] {
+        let output = expand_attribute(side, tokens(options), tokens(item)).to_string();
+        assert!(!output.contains("compile_error"), "{output}");
+        let found = output.matches(&format!(":: {check} :: <")).count();
+        assert_eq!(found, 1, "{options}: {item}: {output}");
+    }
+}
+
+const FUNCTION: &str = "fn f(a: u8) {}";
+const STATE: &str = "fn f(a: u8, #[state] s: &S) {}";
+const GENERIC: &str = "fn f<S: Store>(a: u8, #[state] s: &S) {}";
+
+/// A connection keeps the memory of the handle.
+#[test]
+fn session_has_the_handle_for_events_if_it_names_it() {
+    for (session, parameter, has_handle) in [
+        ("User::new(push)", "", true),
+        ("User { push }", "", true),
+        ("User { events: push.clone() }", "", true),
+        ("{ let all = ..push; all }", "", true),
+        ("{ let mut v = Vec::new(); v.push(0); v }", "", false),
+        ("a.push.b", "", false),
+        ("queue::push()", "", false),
+        // The state hides it, as one of the name `peer` hides the peer.
+        ("User::new(push)", "#[state] push: &S,", false),
+    ] {
+        let options = format!("push = u8, session = {session}");
+        let function = format!("fn f(a: u8, {parameter} #[session] s: &mut User) {{}}");
+        let output = server_protocol(tokens(&options), tokens(&function)).to_string();
+        assert!(!output.contains("compile_error"), "{output}");
+        let found = output.contains("ConnectionInfo :: push ::");
+        assert_eq!(found, has_handle, "{options}: {output}");
+    }
+}
+
 #[test]
 fn name_of_a_generated_type_is_refused_where_it_means_one() {
     let by_a_path = "name yours by a path";

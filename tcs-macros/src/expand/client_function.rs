@@ -9,7 +9,7 @@ use syn::{Expr, ReturnType, Type};
 use super::{
     call::function_call,
     encoder::encoder,
-    options::{checks_in_use, format, framing},
+    options::{format, framing},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
@@ -41,7 +41,7 @@ pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStr
     let (has_alias, span) = (expansion.has_server_alias(), expansion.span);
     let server_alias = has_alias.then(|| quote_spanned!(span=> type __Server = #server;));
     let trait_impl = TraitImpl::new(model, ty, Requirement::SEND_FIELD);
-    let implementation = trait_impl.write(span, &expansion.items(&reply));
+    let implementation = trait_impl.write(span, |checks| expansion.items(&reply, checks));
     let items = quote_spanned!(span=> #server_alias #reply_alias #implementation);
     declare(ty, &items)
 }
@@ -59,7 +59,7 @@ struct ClientExpansion<'a> {
 
 impl ClientExpansion<'_> {
     /// Writes what the implementation consists of.
-    fn items(&self, reply: &TokenStream) -> TokenStream {
+    fn items(&self, reply: &TokenStream, checks: &TokenStream) -> TokenStream {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
         let at_item = start_of(ty.item_name);
         let of_server = |item| self.of_server(item, None);
@@ -68,7 +68,6 @@ impl ClientExpansion<'_> {
         let greeting = options.given(OptionName::Greeting).is_some();
         let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
-        let checks = self.half.map(|_| checks_in_use(options, ty, None));
         let private = options.library.private(span);
         let output = self.client.exchange.output.as_ref();
         let output = or_unknown(output, &options.library, &ty.name);

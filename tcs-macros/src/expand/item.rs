@@ -7,7 +7,11 @@ use syn::{FnArg, Lit, Type, parse_quote};
 use super::in_clippy;
 use crate::{
     item::{Function, Module, ModuleItem},
-    model::{operation_attrs::is_operation_attr, parameter::is_ours},
+    model::{
+        describe::arguments,
+        operation_attrs::{is_operation_attr, written_stream},
+        parameter::is_ours,
+    },
     options::{Options, Side},
     syntax::with_marks,
 };
@@ -58,7 +62,7 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
 }
 
 /// Writes a module, with what is generated in it. A client leaves out the operations, and the functions that only
-/// they call.
+/// their bodies call.
 pub(super) fn write_module(
     options: &Options,
     module: &Module,
@@ -68,7 +72,7 @@ pub(super) fn write_module(
     let (keyword, ident) = (&module.keyword, &module.ident);
     let items = match options.side {
         Side::Server => items_at_server(options, module),
-        Side::Client => items_at_client(module, &options.is_push),
+        Side::Client => items_at_client(options, module),
     };
     let allowed = (options.side == Side::Client).then(
         || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),
@@ -101,12 +105,27 @@ fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     items.collect()
 }
 
-/// Writes the items that stay at a client: the types, and the private functions that these or `named` name.
-fn items_at_client(module: &Module, named: &impl ToTokens) -> TokenStream {
+/// Writes the items that stay at a client: the types, and the private functions that these, a message or an option
+/// name.
+fn items_at_client(options: &Options, module: &Module) -> TokenStream {
     let (mut kept, mut private) = (TokenStream::new(), Vec::new());
+    let Options {
+        framing,
+        format,
+        push,
+        is_push,
+        ..
+    } = options;
+    let mut named = quote!(#framing #format #push #is_push);
     for item in &module.items {
         match item {
-            ModuleItem::Operation(_) => {}
+            ModuleItem::Operation(function) => {
+                let arguments = arguments(function).map(|(_, ty)| ty);
+                let output = function.output();
+                let streams = ["replies", "requests"].map(|attr| written_stream(function, attr));
+                let streams = streams.iter().flatten();
+                named.extend(quote!(#(#arguments)* #output #(#streams)*));
+            }
             ModuleItem::PrivateFunction(function) => private.push(function),
             ModuleItem::Other(item) => item.to_tokens(&mut kept),
         }
@@ -114,7 +133,7 @@ fn items_at_client(module: &Module, named: &impl ToTokens) -> TokenStream {
     // A function that stays may name another one.
     while let Some(position) = private.iter().position(|function| {
         let is_named = |tokens| mentions(tokens, &function.sig.ident, false);
-        is_named(kept.clone()) || is_named(named.to_token_stream())
+        is_named(kept.clone()) || is_named(named.clone())
     }) {
         private.remove(position).to_tokens(&mut kept);
     }

@@ -44,87 +44,98 @@ fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -
     given.map_or_else(default, ToTokens::to_token_stream)
 }
 
-/// Writes the checks of a protocol's options that only the compiler can make. They are made where the protocol
-/// is written, also if nobody uses it.
+/// The checks of a protocol's options that only the compiler can make.
 ///
-/// A constant cannot name the parameters of the type. With the checks of what the protocol keeps, it would
-/// repeat an error about the format. Then [`checks_in_use`] has them.
-pub(super) fn option_checks(
-    model: &Model<'_>,
-    ty: &ProtocolType<'_>,
-    is_bounded: bool,
-) -> Option<TokenStream> {
-    let (options, name) = (model.options, &ty.name);
-    if !model.is_valid || !param_idents(&ty.generics).is_empty() {
-        return None;
-    }
-    // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
-    let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
-    let protocol = quote!(#name<#(#lifetimes),*>);
-    let [rejection, upload, pair] = checks(options, upload_of(model), &protocol);
-    let pair = pair.filter(|_| options.framing.is_some() || !is_bounded);
-    let checks = rejection.iter().chain(&upload).chain(&pair);
-    Some(quote!(#(const _: () = #checks;)*))
+/// They are constants beside the implementation, so that they are made also if nobody uses the protocol, with two
+/// exceptions: a constant cannot name the parameters of the type, and with the checks of what the protocol keeps it
+/// would repeat an error about the format. These are in the body of a method, and made where a program uses the
+/// protocol.
+#[derive(Default)]
+pub(super) struct OptionChecks {
+    pub(super) beside: TokenStream,
+    pub(super) in_use: TokenStream,
 }
 
-/// Writes the checks that [`option_checks`] may lack, for the body of a method. They are made where a program uses the
-/// protocol. `upload` is what [`upload_of`] returns.
-pub(super) fn checks_in_use(
-    options: &Options,
-    ty: &ProtocolType<'_>,
-    upload: Option<&Ident>,
-) -> TokenStream {
-    if options.framing.is_some() && param_idents(&ty.generics).is_empty() {
-        return TokenStream::new();
+impl OptionChecks {
+    /// Writes the checks of a protocol, unless there is an error. `is_bounded` says that what it keeps is checked.
+    pub(super) fn of(model: &Model<'_>, ty: &ProtocolType<'_>, is_bounded: bool) -> Self {
+        let mut written = Self::default();
+        if !model.is_valid {
+            return written;
+        }
+        let options = model.options;
+        let protocol = |is_in_use| {
+            if is_in_use {
+                return quote!(Self);
+            }
+            // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
+            let (name, lifetimes) = (&ty.name, ty.generics.lifetimes().map(|_| quote!('_)));
+            quote!(#name<#(#lifetimes),*>)
+        };
+        let is_generic = !param_idents(&ty.generics).is_empty();
+        let checks = [
+            rejection_check(options, &protocol(is_generic)),
+            upload_check(model, &protocol(is_generic)),
+        ];
+        written.add(checks, is_generic);
+        let is_in_use = is_generic || options.framing.is_none() && is_bounded;
+        written.add([pair_check(options, &protocol(is_in_use))], is_in_use);
+        written
     }
-    let checks = checks(options, upload, &quote!(Self)).into_iter().flatten();
-    quote!(#(const { #checks })*)
+
+    fn add(&mut self, checks: impl IntoIterator<Item = Option<TokenStream>>, is_in_use: bool) {
+        for check in checks.into_iter().flatten() {
+            if is_in_use {
+                self.in_use.extend(quote!(const { #check }));
+            } else {
+                self.beside.extend(quote!(const _: () = #check;));
+            }
+        }
+    }
 }
 
-/// Writes the check of `reject_with`, that of the framing of a module with an upload, and the check that the framing and
-/// the format belong together.
-fn checks(
-    options: &Options,
-    upload: Option<&Ident>,
-    protocol: &TokenStream,
-) -> [Option<TokenStream>; 3] {
+/// Writes the check of `reject_with`.
+fn rejection_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> {
+    let path = options.reject_with.as_ref()?;
+    let error = options.library.item("reject_with_error", path);
+    Some(check(path, &quote!(#error::<#protocol>())))
+}
+
+/// Writes the check of the framing of a module with an upload.
+fn upload_check(model: &Model<'_>, protocol: &TokenStream) -> Option<TokenStream> {
+    let ident = upload_of(model)?;
+    let error = model.options.library.item("upload_error", ident);
+    Some(check(ident, &quote!(#error::<#protocol>())))
+}
+
+/// Writes the check that the framing and the format belong together.
+fn pair_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> {
     let (side, library) = (options.side, &options.library);
-    let rejection = options.reject_with.as_ref().map(|path| {
-        let error = library.item("reject_with_error", path);
-        check(path, &quote!(#error::<#protocol>()))
-    });
-    let upload = upload.map(|ident| {
-        let error = library.item("upload_error", ident);
-        check(ident, &quote!(#error::<#protocol>()))
-    });
-    let given = options.framing.as_ref().or(options.format.as_ref());
-    let pair = given.map(|given| {
-        let error = match side {
-            Side::Server => library.item("server_error", given),
-            Side::Client => library.item("client_error", given),
-        };
-        let trait_name = library.item(side.trait_name(), given);
-        let private = library.private(start_of(given));
-        let span = start_of(given);
-        // No default is the same as something else.
-        let error = if options.framing.is_some() && options.format.is_some() {
-            quote_spanned! {span=> {
-                #[allow(unused_imports, reason = "it is for types that are not the same")]
-                use #private::OtherPair as _;
-                #error::<#protocol>(#private::Pair::<
-                    <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
-                >::IS_ONE_TYPE)
-            }}
-        } else {
-            quote_spanned!(span=> #error::<#protocol>(false))
-        };
-        check(given, &error)
-    });
-    [rejection, upload, pair]
+    let given = options.framing.as_ref().or(options.format.as_ref())?;
+    let error = match side {
+        Side::Server => library.item("server_error", given),
+        Side::Client => library.item("client_error", given),
+    };
+    let trait_name = library.item(side.trait_name(), given);
+    let span = start_of(given);
+    let private = library.private(span);
+    // No default is the same as something else.
+    let error = if options.framing.is_some() && options.format.is_some() {
+        quote_spanned! {span=> {
+            #[allow(unused_imports, reason = "it is for types that are not the same")]
+            use #private::OtherPair as _;
+            #error::<#protocol>(#private::Pair::<
+                <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
+            >::IS_ONE_TYPE)
+        }}
+    } else {
+        quote_spanned!(span=> #error::<#protocol>(false))
+    };
+    Some(check(given, &error))
 }
 
 /// Returns the name of an operation that takes chunks, in a module with a framing.
-pub(super) fn upload_of<'a>(model: &Model<'a>) -> Option<&'a Ident> {
+fn upload_of<'a>(model: &Model<'a>) -> Option<&'a Ident> {
     model.options.framing.as_ref()?;
     let ModelItem::Operations(operations) = &model.item else {
         return None;

@@ -5,7 +5,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Type, TypeParam};
 
-use super::options::option_checks;
+use super::options::OptionChecks;
 use crate::{
     model::{Model, generics::predicates, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
@@ -112,8 +112,13 @@ impl<'a> TraitImpl<'a> {
         });
     }
 
-    /// Writes the implementation, with `items` in it. Errors in it as a whole are reported at `span`.
-    pub(super) fn write(&self, span: Span, items: &TokenStream) -> TokenStream {
+    /// Writes the implementation, with the items that `items` writes of the checks for the body of a method. Errors in
+    /// it as a whole are reported at `span`.
+    pub(super) fn write(
+        &self,
+        span: Span,
+        items: impl FnOnce(&TokenStream) -> TokenStream,
+    ) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
         let (name, private) = (&ty.name, model.options.library.private(span));
@@ -122,9 +127,10 @@ impl<'a> TraitImpl<'a> {
         let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
         let predicates = predicates(&ty.generics);
         // Beside the implementation and in the same `const _`, where the aliases are in scope.
-        let options = option_checks(model, ty, self.is_bounded);
+        let OptionChecks { beside, in_use } = OptionChecks::of(model, ty, self.is_bounded);
+        let items = items(&in_use);
         quote_spanned! {span=>
-            #options
+            #beside
             #(#checks)*
 
             #[automatically_derived]

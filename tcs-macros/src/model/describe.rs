@@ -74,7 +74,7 @@ fn describe(options: &Options, module: &Module) -> String {
 }
 
 /// Returns the parameters that a client sends.
-fn arguments(function: &Function) -> impl Iterator<Item = (&Ident, &Type)> {
+pub(crate) fn arguments(function: &Function) -> impl Iterator<Item = (&Ident, &Type)> {
     function.parameters().filter_map(|parameter| {
         // Its errors are reported when the operation is resolved.
         let is_sent = match parameter::resolve_role(parameter, &mut Errors::default()) {

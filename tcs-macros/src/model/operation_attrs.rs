@@ -99,7 +99,7 @@ fn resolve_stream(
 }
 
 /// Returns the type in the attribute of this name.
-pub(super) fn written_stream(function: &Function, name: &str) -> Option<Type> {
+pub(crate) fn written_stream(function: &Function, name: &str) -> Option<Type> {
     let mut attrs = function.attrs.iter();
     let attr = attrs.find(|attr| attr.path().is_ident(name))?;
     attr.parse_args().ok()

@@ -104,7 +104,7 @@ pub(crate) fn mentions_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
 }
 
 /// Returns the identifiers in tokens that a scope gives a meaning to. One after `::` is an item of what
-/// is before it, and one after `'` is a lifetime. `Item` in `Iterator<Item = u8>` and `Iterator<Item: Send>` is an
+/// is before it, one after `.` a field or a method, and one after `'` is a lifetime. `Item` in `Iterator<Item = u8>` and `Iterator<Item: Send>` is an
 /// item of the trait.
 pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     let mut found = Vec::new();
@@ -112,6 +112,8 @@ pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     for (token, marks) in with_marks(tokens) {
         match (token, marks) {
             (TokenTree::Ident(_), [':', ':', ..] | [_, '\'', ..] | [.., '=', _]) => {}
+            // But not the end of a range, as in `0..count`.
+            (TokenTree::Ident(_), [before, '.', ..]) if before != '.' => {}
             // Outside of `<…>`, the bound is one of a type, as in `where Item: Send`.
             (TokenTree::Ident(_), [.., ':', after]) if after != ':' && depth > 0 => {}
             (TokenTree::Ident(word), _) => found.push(word),
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_after_a_path_or_a_tick_is_another() {
+    fn name_after_a_path_a_dot_or_a_tick_is_another() {
         for (written, is_named) in [
             ("S", true),
             ("Vec<(u8, [S; 2])>", true),
@@ -195,6 +197,9 @@ mod tests {
             ("where S: Send", true),
             ("where A<fn() -> u8>: Send, S: Send", true),
             ("Store", false),
+            ("self.S", false),
+            ("a.S()", false),
+            ("..S", true),
         ] {
             let tokens: TokenStream = written.parse().expect("tokens");
             let name = Ident::new("S", proc_macro2::Span::call_site());

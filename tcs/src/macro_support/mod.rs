@@ -2,9 +2,9 @@
 //!
 //! Expansions name these items by `tcs::__private`, which re-exports them.
 //!
-//! Five of them ask the compiler something about a type: `Answer`, `Pair`, `FormatCheck`, `FieldValue` and `Shown`. An inherent
-//! item is preferred to a trait's of the same name, and exists only where its bounds hold. So the trait's is the answer
-//! for all other types. The technique is also called autoref specialization.
+//! Some of them ask the compiler something about a type: `Answer`, `Pair`, `FieldValue`, `Reply`, `Shown`, and those
+//! whose name ends in `Check`. An inherent item is preferred to a trait's of the same name, and exists only where its
+//! bounds hold. So the trait's is the answer for all other types. The technique is also called autoref specialization.
 
 #![allow(
     missing_docs,

@@ -240,6 +240,24 @@ mod qualified {
 }
 
 /// A client keeps the functions that its other items name.
+/// Functions in signatures and in options.
+#[client_protocol(format = Json, framing = tcs::framing::Delimited<{ semicolon() }>)]
+mod constant_functions {
+    const fn size() -> usize {
+        2
+    }
+
+    const fn semicolon() -> u128 {
+        tcs::framing::delimiter(b";")
+    }
+
+    fn _only_a_server_calls_it() -> Unknown {}
+
+    pub fn sum(pair: [u8; size()]) -> [u8; size()] {
+        _only_a_server_calls_it()
+    }
+}
+
 #[client_protocol(format = Json)]
 mod defaults {
     /// It isn't "parsed.

@@ -101,11 +101,13 @@ impl ServerExpansion<'_> {
     }
 
     /// Brings the handle for events into the scope of the expression of a session that names it. In all others, it
-    /// would only take memory for each connection.
+    /// would only take memory for each connection. A state of this name hides it.
     fn push(&self, expression: &Expr) -> Option<TokenStream> {
         self.model.options.given(OptionName::Push)?;
         let push = public_name("push");
-        let is_named = mentions_one_of(expression, std::slice::from_ref(&push));
+        let mut states = self.server.ty.fields.iter();
+        let is_named = mentions_one_of(expression, std::slice::from_ref(&push))
+            && states.all(|state| state.name != push);
         let (span, private) = (start_of(self.server.ty.item_name), &self.private);
         is_named.then(
             || quote_spanned!(span=> let #push = #private::ConnectionInfo::push::<Self>(info);),

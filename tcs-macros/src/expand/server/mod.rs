@@ -13,7 +13,7 @@ use super::{
     message_stream,
     messages::contract_item,
     names::{public_name, request_variant},
-    options::{checks_in_use, format, framing, is_event, upload_of},
+    options::{format, framing, is_event},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
@@ -233,9 +233,13 @@ impl<'a> ServerExpansion<'a> {
         } else {
             quote_spanned!(span=> type Session = ();)
         };
-        let methods = answer.map_or_else(|| self.stubs(), |answer| self.methods(&answer));
-        let items = quote_spanned!(span=> #messages #session #methods);
-        implementation.write(span, &items)
+        implementation.write(span, |checks| {
+            let methods = match answer {
+                Some(answer) => self.methods(checks, &answer),
+                None => self.stubs(),
+            };
+            quote_spanned!(span=> #messages #session #methods)
+        })
     }
 
     fn stubs(&self) -> TokenStream {
@@ -245,7 +249,7 @@ impl<'a> ServerExpansion<'a> {
         quote!(#open_session #process_request)
     }
 
-    fn methods(&self, answer: &TokenStream) -> TokenStream {
+    fn methods(&self, checks: &TokenStream, answer: &TokenStream) -> TokenStream {
         let span = self.span;
         let half_close = self.model.options.given(OptionName::HalfClose);
         let ends =
@@ -265,8 +269,7 @@ impl<'a> ServerExpansion<'a> {
         let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let checks = checks_in_use(self.model.options, &self.server.ty, upload_of(self.model));
-        let process_request = self.process_request(Some(&checks), answer);
+        let process_request = self.process_request(Some(checks), answer);
         quote_spanned! {span=>
             #ends
             #waits
