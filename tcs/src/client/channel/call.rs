@@ -62,7 +62,7 @@ impl<F: Framing> Copy for Origin<'_, F> {}
 
 impl<F: Framing> Origin<'_, F> {
     pub(super) fn peer(&self) -> Peer {
-        self.subchannel.peer_of(self.generation)
+        self.subchannel.lock().peer_of(self.generation)
     }
 
     /// Ends the connection, unless it has ended already.

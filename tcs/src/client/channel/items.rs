@@ -195,12 +195,14 @@ impl<P: Contract + Streams> ChannelItems<P> {
         self.scratch.clear();
         let frame = Frame::new(self.items.at(item));
         let decoded = T::decode(frame.with_scratch(&mut self.scratch));
-        decoded.map_err(|source| Error::decode(&self.subchannel.peer_of(self.generation), source))
+        decoded.map_err(|source| {
+            Error::decode(&self.subchannel.lock().peer_of(self.generation), source)
+        })
     }
 
     /// Returns the server's end of the connection that the request was sent over.
     fn peer(&self) -> Peer {
-        self.subchannel.peer_of(self.generation)
+        self.subchannel.lock().peer_of(self.generation)
     }
 
     /// Waits for an item, and returns where it is in `items`, or `None` after the last one.

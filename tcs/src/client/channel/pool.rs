@@ -193,7 +193,7 @@ impl<F: Framing> Pool<F> {
                 // A connection for which a call can wait, if there is one.
                 iter::once(first)
                     .chain(connections)
-                    .find(|subchannel| !subchannel.is_backing_off())
+                    .find(|subchannel| !subchannel.lock().link().is_backing_off())
                     .unwrap_or(first)
             }
         }

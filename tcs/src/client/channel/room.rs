@@ -98,10 +98,14 @@ impl<F: Framing> Channel<F> {
             Some(_) => pool.subchannels.len() - 1,
             None => 0,
         };
-        let mut asked = if chosen.is_backing_off() { others } else { 0 };
+        let mut asked = if chosen.lock().link().is_backing_off() {
+            others
+        } else {
+            0
+        };
         loop {
             room.mark_unchanged();
-            let open = pool.with_fewest_calls(Subchannel::has_room);
+            let open = pool.with_fewest_calls(|it| it.lock().has_room(&it.options));
             let subchannel = open.unwrap_or(chosen);
             if let Some(call) = queue(subchannel, params, request).await? {
                 return Ok((call, subchannel));

@@ -85,6 +85,24 @@ pub(super) enum Link {
     Released,
 }
 
+impl Link {
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    pub(super) const fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    pub(super) const fn is_backing_off(&self) -> bool {
+        matches!(self, Self::BackingOff(_))
+    }
+
+    pub(super) const fn is_released(&self) -> bool {
+        matches!(self, Self::Released)
+    }
+}
+
 /// The limit of cancels, if calls have none.
 const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
@@ -206,7 +224,7 @@ impl<F: Framing> SubchannelState<F> {
 impl<F> SubchannelState<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        matches!(self.link, Link::Connected { .. })
+        self.link.is_connected()
             && self.calls.len() < options.max_in_flight
             && self.queue.unsent() < MAX_QUEUED
     }
