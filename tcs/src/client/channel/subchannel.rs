@@ -9,7 +9,7 @@ use super::{
     health::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
     reconnector::Reconnector,
-    room::Room,
+    room::RoomSignal,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
     subscribers::{Subscriber, Subscribers},
@@ -38,7 +38,7 @@ pub(super) struct Subchannel<F: Framing> {
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
     /// Tells the calls of the channel that wait that there may be room.
-    pub(super) room: Room,
+    pub(super) room: RoomSignal,
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// Those who receive events.
@@ -51,7 +51,7 @@ impl<F: Framing> Subchannel<F> {
         options: ConnectOptions,
         index: usize,
         stats: Arc<ChannelStats>,
-        room: Room,
+        room: RoomSignal,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
         Self {
