@@ -20,7 +20,7 @@ const INHERITED: &str = "what was left of the caller's `request_timeout`";
 pub(super) struct CallDeadline {
     pub(super) at: Instant,
     /// The time from the beginning of the call to the deadline, and what set it.
-    pub(super) late: Late,
+    pub(super) late: PassedLimit,
 }
 
 impl CallDeadline {
@@ -56,27 +56,27 @@ impl CallDeadline {
         };
         Some(Self {
             at: now + limit,
-            late: Late { limit, setting },
+            late: PassedLimit { limit, setting },
         })
     }
 }
 
 /// A limit that has passed, for errors.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Late {
+pub(crate) struct PassedLimit {
     limit: Duration,
     /// What set it.
     setting: &'static str,
 }
 
-impl Late {
+impl PassedLimit {
     pub(crate) const fn reply_timeout(limit: Duration) -> Self {
         let setting = "`reply_timeout`";
         Self { limit, setting }
     }
 }
 
-impl fmt::Display for Late {
+impl fmt::Display for PassedLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "within {:?} ({})", self.limit, self.setting)
     }
@@ -85,7 +85,7 @@ impl fmt::Display for Late {
 /// A timer for the deadline of one call. Ready when it has passed.
 #[derive(Debug)]
 pub(super) struct DeadlineTimer {
-    late: Late,
+    late: PassedLimit,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -103,22 +103,22 @@ impl DeadlineTimer {
     }
 
     /// Returns what has passed, if the deadline has.
-    pub(super) fn passed(&self) -> Option<Late> {
+    pub(super) fn passed(&self) -> Option<PassedLimit> {
         (Instant::now() >= self.deadline()).then_some(self.late)
     }
 }
 
 impl Future for DeadlineTimer {
-    type Output = Late;
+    type Output = PassedLimit;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Late> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PassedLimit> {
         let late = self.late;
         self.sleep.as_mut().poll(cx).map(|()| late)
     }
 }
 
 /// Waits until the deadline has passed. Without one, waits forever.
-pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> Late {
+pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> PassedLimit {
     match deadline {
         Some(deadline) => deadline.await,
         None => pending().await,

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::deadline::Late;
+use super::deadline::PassedLimit;
 use crate::{
     Error, ErrorKind, Execution, Peer, Rejection, RejectionKind,
     format::{DecodeError, EncodeError},
@@ -67,7 +67,7 @@ impl Error {
 
 /// The errors of a wait for a connection of a channel.
 impl Error {
-    pub(crate) fn no_room(peer: &Peer, late: Late) -> Self {
+    pub(crate) fn no_room(peer: &Peer, late: PassedLimit) -> Self {
         let message = format!(
             "no room for a request to {peer} {late}: too many are in flight (`max_in_flight`) or too large"
         );
@@ -75,7 +75,7 @@ impl Error {
     }
 
     /// No connection was made in time. `cause` is why the last attempt has failed.
-    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: Late) -> Self {
+    pub(crate) fn no_connection(cause: Option<&Arc<Self>>, late: PassedLimit) -> Self {
         let error = Self::new(ErrorKind::TimedOut, format!("no connection {late}"));
         match cause {
             Some(cause) => error.with_source(Arc::clone(cause)),
@@ -152,7 +152,7 @@ impl Error {
     }
 
     /// No complete message has arrived in time.
-    pub(crate) fn read_timed_out(peer: &Peer, late: Late) -> Self {
+    pub(crate) fn read_timed_out(peer: &Peer, late: PassedLimit) -> Self {
         let message = format!("no complete message from {peer} {late}");
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
@@ -164,7 +164,7 @@ impl Error {
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
-    pub(crate) fn reply_timed_out(peer: &Peer, late: Late) -> Self {
+    pub(crate) fn reply_timed_out(peer: &Peer, late: PassedLimit) -> Self {
         let message = format!("no reply from {peer} {late}");
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }

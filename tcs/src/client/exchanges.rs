@@ -308,7 +308,7 @@ impl<F: Framing> Exchanges<F> {
         }
     }
 
-    /// Returns what goes on without them.
+    /// Takes the connection apart, for a channel or its stream.
     pub(super) fn into_wire(self) -> (Wire, ConnectionFraming<F>, Peer) {
         (self.wire, self.framing, self.peer)
     }

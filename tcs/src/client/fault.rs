@@ -18,7 +18,7 @@
 
 use std::{io, time::Duration};
 
-use super::deadline::Late;
+use super::deadline::PassedLimit;
 use crate::{Error, Peer, Rejection, framing::FrameError};
 
 /// The reason of [`Fault::Broken`] if a reply is for another operation than the one that was called.
@@ -86,7 +86,9 @@ impl Fault {
                 Error::closed_before_reply(peer).with_source(error.clone())
             }
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
-            Self::ReadTimedOut(limit) => Error::read_timed_out(peer, Late::reply_timeout(*limit)),
+            Self::ReadTimedOut(limit) => {
+                Error::read_timed_out(peer, PassedLimit::reply_timeout(*limit))
+            }
             Self::WriteTimedOut(limit) => Error::write_timed_out(peer, *limit),
             Self::Broken(reason) => Error::broken_before_reply(peer, reason),
             Self::Retired => Error::broken_before_reply(peer, RETIRED),

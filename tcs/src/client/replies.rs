@@ -66,7 +66,7 @@ impl Received {
 /// A message answers only requests that were sent before its first byte was read. So a message is not
 /// taken for a reply if it was read together with earlier replies, or if a part of it was there before.
 #[derive(Debug, Default)]
-pub(super) struct Replies {
+pub(super) struct ReplyReader {
     buffer: ReadBuffer,
     /// What was read while the last message was in use. It answers no request.
     ahead: ReadAhead,
@@ -93,7 +93,7 @@ struct Segment {
     sent: u64,
 }
 
-impl Replies {
+impl ReplyReader {
     #[inline]
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
         self.buffer.bytes_at(range)

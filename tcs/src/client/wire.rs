@@ -35,7 +35,7 @@ use tokio::io::AsyncWrite;
 use super::{
     ConnectOptions,
     fault::{Fault, UNEXPECTED, clone_io_error},
-    replies::{Received, Replies},
+    replies::{Received, ReplyReader},
     requests::{EncodeRequest, RequestQueue, SentRequests},
 };
 use crate::{
@@ -60,10 +60,10 @@ pub(super) struct Wire {
     max_reply_len: usize,
     /// The requests that wait to be sent.
     requests: RequestQueue,
-    /// Those before them, if they may be sent again.
+    /// Sent requests, kept until they are answered, if they may be sent again.
     sent_requests: Option<SentRequests>,
     sending: Sending,
-    replies: Replies,
+    replies: ReplyReader,
     /// Why reading or sending has failed, or the connection is closed.
     fault: Option<Arc<Fault>>,
 }
@@ -122,7 +122,7 @@ impl Wire {
             requests: RequestQueue::new(0),
             sent_requests: None,
             sending: Sending::Open,
-            replies: Replies::default(),
+            replies: ReplyReader::default(),
             fault: None,
         }
     }
@@ -294,7 +294,7 @@ impl Wire {
         self.sending = Sending::Closed;
         drop(self.stream.take());
         self.drop_requests();
-        self.replies = Replies::default();
+        self.replies = ReplyReader::default();
     }
 
     /// Returns the stream, and the bytes that were received after the last message. Returns `None` in the

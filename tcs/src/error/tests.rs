@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::*;
 use crate::{
     RejectionKind,
-    client::deadline::Late,
+    client::deadline::PassedLimit,
     format::{DecodeError, EncodeError},
     framing::FrameError,
 };
 
 const LIMIT: Duration = Duration::from_secs(3);
 
-fn late() -> Late {
-    Late::reply_timeout(LIMIT)
+fn late() -> PassedLimit {
+    PassedLimit::reply_timeout(LIMIT)
 }
 
 fn cause() -> io::Error {
@@ -326,7 +326,7 @@ fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
         rejected(RejectionKind::Unknown),
         Error::read_timed_out(peer, late()),
         Error::write_timed_out(peer, LIMIT),
-        Error::reply_timed_out(peer, Late::reply_timeout(limit)),
+        Error::reply_timed_out(peer, PassedLimit::reply_timeout(limit)),
         Error::closed_before_reply(peer),
         Error::decode(peer, DecodeError::new("cause")),
         Error::no_frame(peer, FrameError::malformed("cause")),

@@ -142,7 +142,6 @@ async fn thousand_clients_come_back_one_after_the_other() {
     let mut measured = Vec::new();
     for (millis, ..) in rows {
         let attempts = attempts(Duration::from_millis(millis)).await;
-        // These are the figures in the docs of `ChannelOptions::backoff`.
         println!("{millis} ms: {attempts:?}");
         measured.push(attempts);
     }

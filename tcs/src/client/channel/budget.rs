@@ -33,17 +33,17 @@ struct Saved {
     /// The answers that have been added.
     answers: u64,
     /// When the retries of time were added last.
-    refilled: Option<Instant>,
+    refilled: Instant,
 }
 
 impl RetryBudget {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             answers: AtomicU64::new(0),
             saved: Mutex::new(Saved {
                 retries: 10.0 * MIN_PER_SECOND,
                 answers: 0,
-                refilled: None,
+                refilled: Instant::now(),
             }),
         }
     }
@@ -63,8 +63,8 @@ impl RetryBudget {
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
         let of_answers = PER_ANSWER * new as f64;
         saved.retries = (saved.retries + of_answers).min(MAX_SAVED);
-        let since = saved.refilled.replace(now);
-        let of_time = since.map_or(0.0, |since| MIN_PER_SECOND * (now - since).as_secs_f64());
+        let since = replace(&mut saved.refilled, now);
+        let of_time = MIN_PER_SECOND * (now - since).as_secs_f64();
         let most = saved.retries.max(10.0 * MIN_PER_SECOND);
         saved.retries = (saved.retries + of_time).min(most);
         if saved.retries < 1.0 {

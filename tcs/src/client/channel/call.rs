@@ -36,7 +36,7 @@ pub(super) struct Call<'s, F: Framing> {
 
 /// How a request is sent, and until when its reply is awaited.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CallParams {
+pub(super) struct RequestParams {
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
@@ -62,7 +62,7 @@ impl<F: Framing> Copy for Origin<'_, F> {}
 
 impl<F: Framing> Origin<'_, F> {
     pub(super) fn peer(&self) -> Peer {
-        self.subchannel.peer_of(self.generation)
+        self.subchannel.lock().peer_of(self.generation)
     }
 
     /// Ends the connection, unless it has ended already.
@@ -155,9 +155,9 @@ impl<F: Framing> Channel<F> {
         if self.options.needs_timer() || subchannel.room.is_awaited() {
             return Ok(None);
         }
-        let params = CallParams {
+        let params = RequestParams {
             has_greeting,
-            ..CallParams::default()
+            ..RequestParams::default()
         };
         Call::try_queue(subchannel, waker, params, request)
     }
@@ -192,21 +192,16 @@ impl<'s, F: Framing> Call<'s, F> {
     pub(super) fn try_queue(
         subchannel: &'s Subchannel<F>,
         waker: &Waker,
-        params: CallParams,
+        params: RequestParams,
         request: &[u8],
     ) -> Result<Option<Self>> {
         // A waker is the user's code. It is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, because that is declared later.
         let waker = waker.clone();
-        let CallParams {
-            has_greeting,
-            has_items,
-            deadline,
-        } = params;
         let mut guard = subchannel.lock();
         let state = &mut *guard;
-        if !state.has_room(&subchannel.options) || has_greeting && !state.is_greeted() {
-            return state.check_waiting(has_greeting).map(|()| None);
+        if !state.has_room(&subchannel.options) || params.has_greeting && !state.is_greeted() {
+            return state.check_waiting(params.has_greeting).map(|()| None);
         }
         let framing = state.framing.get_mut();
         if F::HAS_IDS {
@@ -215,13 +210,13 @@ impl<'s, F: Framing> Call<'s, F> {
         // Where its deadline begins, if it has one: nothing may come between them.
         let offset = state.queue.push_encoded(framing, request)?;
         if F::HAS_IDS
-            && let Some(deadline) = deadline
+            && let Some(deadline) = params.deadline
         {
             let notice = Notice::deadline_at(deadline);
             state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
-        if F::HAS_IDS && has_items {
+        if F::HAS_IDS && params.has_items {
             state.calls.expect_items(slot);
         }
         let generation = state.generation;

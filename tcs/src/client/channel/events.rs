@@ -225,10 +225,10 @@ impl<P: Contract + Pushes> Events<P> {
     fn connect_if_off(&self) -> Result<()> {
         let subchannels = &self.channel.pool.subchannels;
         let mut requested = Ok(());
-        for subchannel in subchannels.iter().filter(|it| it.is_off()) {
+        for subchannel in subchannels.iter().filter(|it| it.lock().link().is_off()) {
             requested = subchannel.request_connection("next()");
         }
-        if subchannels.iter().all(|it| it.is_off()) {
+        if subchannels.iter().all(|it| it.lock().link().is_off()) {
             return requested;
         }
         Ok(())

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Channel,
-    call::{Call, CallParams},
+    call::{Call, RequestParams},
     pending_calls::FailedCall,
     reply::Reply,
 };
@@ -21,7 +21,7 @@ use crate::{client::options::MAX_TIMEOUT, framing::Framing};
 pub(super) struct Hedge<'c, 'r, F: Framing> {
     channel: &'c Channel<F>,
     request: &'r [u8],
-    params: CallParams,
+    params: RequestParams,
     /// Until the request is sent.
     delay: Option<Pin<Box<Sleep>>>,
     second: Option<Call<'c, F>>,
@@ -35,7 +35,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         channel: &'c Channel<F>,
         delay: Duration,
         request: &'r [u8],
-        params: CallParams,
+        params: RequestParams,
     ) -> Self {
         Self {
             channel,

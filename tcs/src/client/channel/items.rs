@@ -13,12 +13,12 @@ use std::{
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::CallParams, metrics::Start, reply::Reply, subchannel::Subchannel};
+use super::{Channel, call::RequestParams, metrics::Start, reply::Reply, subchannel::Subchannel};
 use crate::{
     Error, Peer, Result,
     buffer::Messages,
     client::{
-        deadline::{DeadlineTimer, Late},
+        deadline::{DeadlineTimer, PassedLimit},
         exchanges::ItemCredit,
         requests::encode_unframed,
     },
@@ -115,7 +115,7 @@ impl<F: Framing> Channel<F> {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
-        let params = CallParams {
+        let params = RequestParams {
             has_greeting: P::HAS_GREETING,
             has_items: true,
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
@@ -195,12 +195,14 @@ impl<P: Contract + Streams> ChannelItems<P> {
         self.scratch.clear();
         let frame = Frame::new(self.items.at(item));
         let decoded = T::decode(frame.with_scratch(&mut self.scratch));
-        decoded.map_err(|source| Error::decode(&self.subchannel.peer_of(self.generation), source))
+        decoded.map_err(|source| {
+            Error::decode(&self.subchannel.lock().peer_of(self.generation), source)
+        })
     }
 
     /// Returns the server's end of the connection that the request was sent over.
     fn peer(&self) -> Peer {
-        self.subchannel.peer_of(self.generation)
+        self.subchannel.lock().peer_of(self.generation)
     }
 
     /// Waits for an item, and returns where it is in `items`, or `None` after the last one.
@@ -247,7 +249,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
 
     /// Cancels the request, and returns the error that says so.
     #[cold]
-    fn give_up(&mut self, late: Late) -> Error {
+    fn give_up(&mut self, late: PassedLimit) -> Error {
         self.items.clear();
         if let Some(slot) = self.slot.take() {
             self.channel.pool.stats.count_failure();

@@ -117,13 +117,10 @@ mod upkeep;
 /// | was executed, or rejected because of its contents | returns the reply or the error |
 /// | may have been executed, and its reply timed out | returns the error |
 ///
-/// No retry begins later than the reply timeout after the first failure. The retries of the second and third row are at
-/// most 100 at first, ten more for each second, and a fifth of the calls that are answered: beyond that, a server that
-/// fails would get even more load. *Going away* counts as well. So if a server restarts while hundreds of calls are in
-/// flight, and few were answered before, the calls beyond 100 return the rejection. The text of an error says if the budget
-/// was used up, and [`retries_refused`](ChannelState::retries_refused) counts it. A request that was sent is kept for its
-/// retry while at most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
-/// [`ChannelOptions::retries`] turns all retries off.
+/// No retry begins later than the reply timeout after the first failure. The retries of the second and third row have a
+/// budget, which [`ChannelOptions::retries`] explains; it also turns all retries off. The text of an error says if it was used up, and
+/// [`retries_refused`](ChannelState::retries_refused) counts it. A request that was sent is kept for its retry while at
+/// most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
 ///
 /// # How long a call can take
 ///

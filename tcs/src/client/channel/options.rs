@@ -206,7 +206,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
     /// With several connections, calls return the error when the last attempt of each connection has failed, and each
-    /// waits for its backoff. The reasons of the other failures do not matter. An attempt does not count if the server has answered and is gone for less than the longest
+    /// waits for its backoff. An attempt does not count while a server that has answered is gone for less than the longest
     /// backoff: it probably restarts.
     ///
     /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
@@ -288,7 +288,12 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// `false` turns all of it off: no request is sent again or [hedged](crate::Channel::hedge), not even one that was
     /// rejected, was lost before it was sent, or is [idempotent](crate::Channel::idempotent). Calls still wait for a
-    /// connection. The number of retries cannot be set.
+    /// connection.
+    ///
+    /// The number of retries cannot be set. Those after a rejection or of idempotent calls are at most 100 at first, ten
+    /// more for each second, and a fifth of the calls that are answered: beyond that, a server that fails would get even more
+    /// load. *Going away* counts as well. So if a server restarts while hundreds of calls are in flight, and few were answered
+    /// before, the calls beyond 100 return the rejection.
     ///
     /// For its retries, the channel keeps each request that it has sent until the reply has arrived, even if the call
     /// was dropped, or until 4 MiB of others were sent after it on its connection.
@@ -305,17 +310,6 @@ impl<F: Framing> ChannelOptions<F> {
     /// For the same reason, the first attempt after the server has ended a connection waits from zero up to `min`, and at
     /// most 1 s. Only calls of that time wait with it, if no other connection is open. A first connection, and one after the
     /// channel has closed one that was idle or old, has no wait.
-    ///
-    /// If 1,000 clients with the defaults lose their server while each of them has a call in flight, they connect so often
-    /// (simulated on 27 November 2026 by `tests/tests/resilience/stampede.rs`):
-    ///
-    /// | the server is unavailable for | attempts in all | most in 10 ms | most in 100 ms after its return |
-    /// |---|---|---|---|
-    /// | no time | 1,000 | 119 | 1,000 |
-    /// | 50 ms | 1,506 | 181 | 982 |
-    /// | 1 s | 5,548 | 205 | 199 |
-    /// | 5 s | 7,907 | 229 | 34 |
-    /// | 30 s | 12,085 | 200 | 28 |
     ///
     /// Creating the channel returns an error for zero, and if `min` is longer than `max`. Default: 100 ms and 10 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {

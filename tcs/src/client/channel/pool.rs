@@ -8,12 +8,12 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    connector::Connector, room::Room, stats::ChannelStats, subchannel::Subchannel,
+    connector::Connector, room::RoomSignal, stats::ChannelStats, subchannel::Subchannel,
     subchannel_state::Link,
 };
 use crate::{
     Error, Peer, Result,
-    client::{deadline::Late, options::ConnectOptions},
+    client::{deadline::PassedLimit, options::ConnectOptions},
     framing::Framing,
 };
 
@@ -22,12 +22,12 @@ pub(super) struct Pool<F: Framing> {
     pub(super) subchannels: Box<[Arc<Subchannel<F>>]>,
     pub(super) stats: Arc<ChannelStats>,
     /// Its one permit is held by the first of the calls that wait. The others wait for it, in order.
-    pub(super) first_in_line: Semaphore,
+    pub(super) turn: Semaphore,
     /// The options of each connection.
     pub(super) options: ConnectOptions,
     /// Returns `true` if a message is an event. For framings without notices.
     is_event: OnceLock<fn(&[u8]) -> bool>,
-    /// The pool that this one is a part of.
+    /// The whole pool, which this one keeps alive if it has only the first connection.
     whole: Option<Arc<Self>>,
 }
 
@@ -39,7 +39,7 @@ impl<F: Framing> Pool<F> {
         stats: ChannelStats,
         connector: Option<&Arc<Connector<F>>>,
     ) -> Self {
-        let (stats, room) = (Arc::new(stats), Room::default());
+        let (stats, room) = (Arc::new(stats), RoomSignal::default());
         let subchannels = (0..number).map(|index| {
             let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
             let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
@@ -48,7 +48,7 @@ impl<F: Framing> Pool<F> {
         Self {
             subchannels: subchannels.collect(),
             stats,
-            first_in_line: Semaphore::new(1),
+            turn: Semaphore::new(1),
             options,
             is_event: OnceLock::new(),
             whole: None,
@@ -63,7 +63,7 @@ impl<F: Framing> Pool<F> {
         Arc::new(Self {
             subchannels: whole.subchannels.iter().take(1).cloned().collect(),
             stats: Arc::clone(&whole.stats),
-            first_in_line: Semaphore::new(1),
+            turn: Semaphore::new(1),
             options: whole.options.clone(),
             is_event: OnceLock::new(),
             whole: Some(Arc::clone(whole)),
@@ -140,7 +140,7 @@ impl<F: Framing> Pool<F> {
     }
 
     /// Returns the error of a request for which there was no room in time.
-    pub(super) fn no_room(&self, late: Late) -> Error {
+    pub(super) fn no_room(&self, late: PassedLimit) -> Error {
         let mut cause = None;
         for subchannel in &self.subchannels {
             let state = subchannel.lock();
@@ -193,7 +193,7 @@ impl<F: Framing> Pool<F> {
                 // A connection for which a call can wait, if there is one.
                 iter::once(first)
                     .chain(connections)
-                    .find(|subchannel| !subchannel.is_backing_off())
+                    .find(|subchannel| !subchannel.lock().link().is_backing_off())
                     .unwrap_or(first)
             }
         }

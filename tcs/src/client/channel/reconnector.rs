@@ -71,7 +71,7 @@ impl<F: Framing> Reconnector<F> {
             };
             let replacement = self.drive(driver).await;
             self.driver = replacement
-                .filter(|_| !self.subchannel.is_released())
+                .filter(|_| !self.subchannel.lock().link().is_released())
                 .map(|connection| Driver::attach(&self.subchannel, connection));
         }
     }
@@ -79,7 +79,7 @@ impl<F: Framing> Reconnector<F> {
     /// Waits until a call needs a connection, and opens one. Returns `None` if no call ever will.
     async fn next_connection(&mut self) -> Option<Connection<F>> {
         let (subchannel, connector) = (Arc::clone(&self.subchannel), Arc::clone(&self.connector));
-        let is_released = || subchannel.is_released();
+        let is_released = || subchannel.lock().link().is_released();
         loop {
             let wait = take(&mut self.wait);
             if !wait.is_zero() {
@@ -88,7 +88,7 @@ impl<F: Framing> Reconnector<F> {
                     () = wait_until(&subchannel.wanted, is_released) => return None,
                 }
             }
-            subchannel.end_backoff();
+            subchannel.lock().end_backoff();
             wait_until(&subchannel.wanted, || {
                 subchannel.is_wanted() || is_released()
             })

@@ -8,7 +8,7 @@ use super::{
     Channel,
     backoff::wait_before_retry,
     budget::Withdrawal,
-    call::{Call, CallParams, Origin},
+    call::{Call, Origin, RequestParams},
     hedge::Hedge,
     metrics::Start,
     pending_calls::FailedCall,
@@ -41,13 +41,13 @@ impl<F: Framing> Channel<F> {
             Some(_) => None,
             None => self.begin_deadline()?,
         };
-        let params = CallParams {
+        let params = RequestParams {
             deadline: deadline.as_ref().map(DeadlineTimer::deadline),
             has_greeting,
-            ..CallParams::default()
+            ..RequestParams::default()
         };
         let (mut retries, mut was_hedged) = (Retries::default(), false);
-        // It is sent twice without a failure.
+        // A hedge sends a second frame, so frames must not depend on each other.
         let hedge_delay = self.options.hedge_delay();
         let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
         let mut failed_at = None;

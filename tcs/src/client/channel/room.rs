@@ -9,14 +9,14 @@ use tokio::{
 
 use super::{
     Channel,
-    call::{Call, CallParams},
+    call::{Call, RequestParams},
     subchannel::Subchannel,
 };
 use crate::{
     Result,
     client::{
         connect::ATTEMPT_DELAY,
-        deadline::{DeadlineTimer, Late, wait_until_late},
+        deadline::{DeadlineTimer, PassedLimit, wait_until_late},
     },
     framing::Framing,
     panics::contain,
@@ -25,9 +25,9 @@ use crate::{
 
 /// Tells the calls that wait that a connection of the channel may have room. All connections share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Room(watch::Sender<()>);
+pub(super) struct RoomSignal(watch::Sender<()>);
 
-impl Room {
+impl RoomSignal {
     /// Returns `true` if a call waits.
     #[inline]
     pub(super) fn is_awaited(&self) -> bool {
@@ -48,7 +48,7 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s>(
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
-        params: CallParams,
+        params: RequestParams,
         request: &[u8],
         deadline: Option<&mut DeadlineTimer>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
@@ -62,7 +62,7 @@ impl<F: Framing> Channel<F> {
             match limit {
                 Some(limit) => {
                     sleep(limit).await;
-                    Late::reply_timeout(limit)
+                    PassedLimit::reply_timeout(limit)
                 }
                 None => pending().await,
             }
@@ -84,7 +84,7 @@ impl<F: Framing> Channel<F> {
     async fn queue_in_turn<'s>(
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
-        params: CallParams,
+        params: RequestParams,
         request: &[u8],
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
@@ -92,16 +92,20 @@ impl<F: Framing> Channel<F> {
         pool.check_attempts()?;
         chosen.request_connection("call()")?;
         // When it is dropped, the next call is the first, and looks for room as well.
-        let _first = pool.first_in_line.acquire().await;
+        let _first = pool.turn.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are asked for.
         let others = match chosen.connector {
             Some(_) => pool.subchannels.len() - 1,
             None => 0,
         };
-        let mut asked = if chosen.is_backing_off() { others } else { 0 };
+        let mut asked = if chosen.lock().link().is_backing_off() {
+            others
+        } else {
+            0
+        };
         loop {
             room.mark_unchanged();
-            let open = pool.with_fewest_calls(Subchannel::has_room);
+            let open = pool.with_fewest_calls(|it| it.lock().has_room(&it.options));
             let subchannel = open.unwrap_or(chosen);
             if let Some(call) = queue(subchannel, params, request).await? {
                 return Ok((call, subchannel));
@@ -128,7 +132,7 @@ impl<F: Framing> Channel<F> {
 /// Queues the request at a connection, if that has room.
 async fn queue<'s, F: Framing>(
     subchannel: &'s Subchannel<F>,
-    params: CallParams,
+    params: RequestParams,
     request: &[u8],
 ) -> Result<Option<Call<'s, F>>> {
     poll_once(|cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request)).await

@@ -9,7 +9,7 @@ use super::{
     health::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
     reconnector::Reconnector,
-    room::Room,
+    room::RoomSignal,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
     subscribers::{Subscriber, Subscribers},
@@ -38,7 +38,7 @@ pub(super) struct Subchannel<F: Framing> {
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
     /// Tells the calls of the channel that wait that there may be room.
-    pub(super) room: Room,
+    pub(super) room: RoomSignal,
     /// Tells the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// Those who receive events.
@@ -51,7 +51,7 @@ impl<F: Framing> Subchannel<F> {
         options: ConnectOptions,
         index: usize,
         stats: Arc<ChannelStats>,
-        room: Room,
+        room: RoomSignal,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
         Self {
@@ -180,11 +180,6 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Lets calls wait for the next attempt to connect, which is due.
-    pub(super) fn end_backoff(&self) {
-        self.lock().end_backoff();
-    }
-
     /// Tells the driver that no more calls are made, so that it ends once all requests are answered.
     #[cold]
     pub(super) fn release(&self) {
@@ -205,31 +200,11 @@ impl<F: Framing> Subchannel<F> {
         Self::unlock_and_wake_driver(state);
     }
 
-    /// Returns `true` if the last attempt to connect has failed, and the next one is not due yet.
-    pub(super) fn is_backing_off(&self) -> bool {
-        matches!(self.lock().link(), Link::BackingOff(_))
-    }
-
-    /// Returns `true` if no task connects.
-    pub(super) fn is_off(&self) -> bool {
-        self.connector.is_some() && matches!(self.lock().link(), Link::Off)
-    }
-
-    /// Returns `true` if the last clone of the channel was dropped.
-    pub(super) fn is_released(&self) -> bool {
-        matches!(self.lock().link(), Link::Released)
-    }
-
-    /// Returns `true` if a call can be sent now.
-    pub(super) fn has_room(&self) -> bool {
-        self.lock().has_room(&self.options)
-    }
-
     /// Returns the number of calls in flight plus the load of recent failures, and then the calls alone, which decide between
     /// equal sums. `None` if there is no connection.
     pub(super) fn load(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
-        let is_connected = matches!(state.link(), Link::Connected { .. });
+        let is_connected = state.link().is_connected();
         let calls = state.calls.len();
         is_connected.then(|| (calls + state.recent_failures.load(), calls))
     }
@@ -258,12 +233,6 @@ impl<F: Framing> Subchannel<F> {
     /// Returns the server's end of the connection, or of the last one.
     pub(super) fn peer(&self) -> Peer {
         self.lock().peer.clone()
-    }
-
-    /// Returns the server's end of the connection of this generation, which may have ended. Unnamed if it is not known any
-    /// more.
-    pub(super) fn peer_of(&self, generation: u64) -> Peer {
-        self.lock().peer_of(generation)
     }
 
     /// Removes the caller of a call.
@@ -306,14 +275,14 @@ impl<F: Framing> Subchannel<F> {
             return Ok(());
         };
         let mut state = self.lock();
-        state.is_wanted = !matches!(state.link(), Link::Connected { .. });
-        let mut is_off = matches!(state.link(), Link::Off);
+        state.is_wanted = !state.link().is_connected();
+        let mut is_off = state.link().is_off();
         if is_off {
             // Without the lock, because a panic hook is the user's code.
             drop(state);
             inside_runtime_with_clock(called)?;
             state = self.lock();
-            is_off = matches!(state.link(), Link::Off);
+            is_off = state.link().is_off();
         }
         if is_off {
             state.set_link(Link::Disconnected(None));

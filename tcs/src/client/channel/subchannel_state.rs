@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Error, Peer, Result,
     client::{
-        deadline::Late, fault::Fault, options::ConnectOptions, requests::RequestQueue,
+        deadline::PassedLimit, fault::Fault, options::ConnectOptions, requests::RequestQueue,
         timer::ticks_in, wire::Wire,
     },
     framing::{ConnectionFraming, Framing, Notice},
@@ -44,7 +44,7 @@ pub(super) struct SubchannelState<F> {
     pub(super) is_wanted: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
-    /// That of the connection before.
+    /// The peer of the previous connection.
     former_peer: Peer,
     /// They outlive the connection, because the next one is probably to the same server.
     pub(super) recent_failures: RecentFailures,
@@ -83,6 +83,24 @@ pub(super) enum Link {
     Closed(Arc<Fault>),
     /// The last clone of the channel was dropped. The connection ends once all calls are answered, and is the last.
     Released,
+}
+
+impl Link {
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    pub(super) const fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    pub(super) const fn is_backing_off(&self) -> bool {
+        matches!(self, Self::BackingOff(_))
+    }
+
+    pub(super) const fn is_released(&self) -> bool {
+        matches!(self, Self::Released)
+    }
 }
 
 /// The limit of cancels, if calls have none.
@@ -138,7 +156,7 @@ impl<F: Framing> SubchannelState<F> {
         let Self { calls, peer, .. } = self;
         let timed_out = |slot| {
             late.push(slot);
-            Error::reply_timed_out(peer, Late::reply_timeout(limit))
+            Error::reply_timed_out(peer, PassedLimit::reply_timeout(limit))
         };
         let is_alive = calls.tick(wakers, timed_out);
         if F::HAS_IDS && is_alive {
@@ -206,7 +224,7 @@ impl<F: Framing> SubchannelState<F> {
 impl<F> SubchannelState<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        matches!(self.link, Link::Connected { .. })
+        self.link.is_connected()
             && self.calls.len() < options.max_in_flight
             && self.queue.unsent() < MAX_QUEUED
     }

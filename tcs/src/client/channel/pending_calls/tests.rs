@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{client::deadline::Late, framing::Multiplexed};
+use crate::{client::deadline::PassedLimit, framing::Multiplexed};
 
 const LIMIT: u32 = 8;
 
@@ -240,7 +240,8 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
         assert!(calls.add_part(index, b"ear", 100, &peer).is_ok());
         for _ in 0..=LIMIT {
             calls.record_arrival();
-            let late = |_| Error::reply_timed_out(&peer, Late::reply_timeout(Duration::ZERO));
+            let late =
+                |_| Error::reply_timed_out(&peer, PassedLimit::reply_timeout(Duration::ZERO));
             assert!(calls.tick(&mut Vec::new(), late));
         }
         assert!(calls.add_part(index, b"l", 100, &peer).is_ok());
