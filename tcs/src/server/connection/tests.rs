@@ -687,6 +687,74 @@ async fn rest_of_a_block_that_looks_like_a_notice_cancels_nothing() {
     assert_eq!(&told, b"\0\0\0\x0210");
 }
 
+/// Takes chunks up to their end, and waits after each batch until the semaphore is closed.
+struct TakesChunks(Arc<Semaphore>);
+
+impl Receives for TakesChunks {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+impl ServerProtocol for TakesChunks {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        request: &str,
+    ) -> Result<String, Rejection> {
+        let mut taken = request.to_owned();
+        let mut more = context.info.requests::<Self>();
+        while let Ok(Some(chunk)) = more.next().await {
+            taken.push_str(chunk);
+            self.0.acquire().await.expect_err("it has no permits");
+        }
+        Ok(taken)
+    }
+}
+
+/// Returns the replies to a request with chunks, which arrive in `parts` while the function works.
+async fn told_after_chunks(parts: &[&[u8]]) -> String {
+    let (registry, (near, mut peer)) = (registry(), duplex(1 << 12));
+    let gate = Arc::new(Semaphore::new(0));
+    let mut connection = open_for(TakesChunks(Arc::clone(&gate)), &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    for bytes in parts {
+        peer.write_all(bytes).await.expect("there is room");
+        poll_until_it_waits(serving.as_mut()).await;
+    }
+    gate.close();
+    peer.write_all(b"\x80\0\0\x01\x84")
+        .await
+        .expect("there is room");
+    poll_until_it_waits(serving).await;
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    told.truncate(length);
+    told.escape_ascii().to_string()
+}
+
+#[tokio::test]
+async fn chunks_that_arrive_while_the_function_works_are_no_requests() {
+    let one = b"\0\0\0\x01r\x80\0\0\x05\x83\0\0\0\x01\0\0\0\x01a\x80\0\0\x05\x83\0\0\0\x01\0\0";
+    let told = told_after_chunks(&[one, b"\0\x01b"]).await;
+    assert_eq!(told, r"\x00\x00\x00\x03rab");
+    // More of them than a function gets at once.
+    let many = [
+        b"\0\0\0\x01r\x80\0\0\x05\x83\0\0\x01\x02",
+        &b"\0\0\0\0".repeat(257)[..],
+    ]
+    .concat();
+    let told = told_after_chunks(&[&many, b"\0\0\0\x01", b"b"]).await;
+    assert_eq!(told, r"\x00\x00\x00\x02rb");
+}
+
 fn task_size<const N: usize>() -> usize {
     let stream = join(tokio::io::empty(), sink());
     size_of_val(&open::<N>(&registry(), stream, None).serve())

@@ -122,7 +122,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
-        // The framing itself: it finds the same frame again when it is its turn.
+        // The framing itself, because that of the connection would count an announced chunk, which is parsed again.
         let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {
