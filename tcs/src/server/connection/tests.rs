@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{super::settings::Settings, memory::wait_for_memory, *};
 use crate::{
-    Peer, Rejection,
+    Peer, Rejection, RejectionKind,
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
@@ -544,6 +544,37 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     assert!(told.starts_with(reply), "{told:?}");
     let told = String::from_utf8_lossy(told);
     assert!(told.contains("memory_budget"), "{told}");
+}
+
+#[tokio::test]
+async fn rejection_of_a_frame_without_memory_has_no_id_of_a_request() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.memory_budget = Some(1 << 20);
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 20);
+    protocol.gate.close();
+    let mut connection = open_for(protocol, &registry, near, None);
+    let memory = Arc::clone(connection.io.registration.memory());
+    let _held = memory.try_reserve(1 << 20).expect("it is free");
+    let mut serving = pin!(connection.serve());
+    let mut bytes = b"\0\0\0\0\0\0\0\x05".to_vec();
+    peer.write_all(&bytes).await.expect("there is room");
+    poll_until_it_waits(serving.as_mut()).await;
+    bytes = b"\0\x04\0\0\0\0\0\x06".to_vec();
+    bytes.resize(200 * 1024, 0);
+    peer.write_all(&bytes).await.expect("there is room");
+    poll_until_it_waits(serving.as_mut()).await;
+    registry.sweep_at(100_000);
+    poll_until_it_waits(serving).await;
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    let (reply, busy) = told.get(..length).expect("it is shorter").split_at(8);
+    assert_eq!(reply, b"\0\0\0\0\0\0\0\x05");
+    assert_eq!(
+        (busy.get(4..8), busy.get(8)),
+        (Some(&[0; 4][..]), Some(&RejectionKind::Busy.code())),
+        "{busy:?}"
+    );
 }
 
 /// Sends more items than the first credit is for. Its requests are processed at the same time, or one after the other.
