@@ -61,7 +61,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Looks for credit. Wakes the task to poll the function if there is enough. Otherwise returns why there can be no more,
     /// if there cannot.
     #[cold]
-    pub(super) fn find_enough_credit(
+    pub(super) fn wake_if_credited(
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
