@@ -64,7 +64,7 @@ pub enum Response<T, U = NoUpgrade> {
     Close,
     /// A reply, after which the function takes the connection over. Created by [`upgrade`](Response::upgrade).
     Upgrade(T, U),
-    /// Returns a streamed reply: the items, and the reply after them. Created by [`many`](Response::many).
+    /// A streamed reply: the items, and the reply after them. Created by [`many`](Response::many).
     Many(T, U),
 }
 

@@ -306,12 +306,12 @@ impl Io {
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<WaitEnd> {
         let now = self.registration.now();
         let received = self.registration.tally().received();
-        let mut contended = Deadline::NEVER;
+        let mut memory_deadline = Deadline::NEVER;
         let mut idle_since = None;
-        let timed_out = if read.has_started() {
+        let request_deadline = if read.has_started() {
             // First, because those who begin to wait for its memory wake the tasks that are registered.
             self.registration.register_task(cx);
-            contended = self.memory_deadline(read, now);
+            memory_deadline = self.memory_deadline(read, now);
             let limits = self.registration.limits();
             self.clocks
                 .frame_deadline(limits, self.idle_limit, read, now, received)
@@ -320,7 +320,7 @@ impl Io {
             idle_since = Some(began);
             Deadline::after(began, self.idle_limit)
         };
-        let mut deadline = timed_out.min(contended);
+        let mut deadline = request_deadline.min(memory_deadline);
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
             deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
@@ -334,8 +334,8 @@ impl Io {
             cx.waker().wake_by_ref();
         }
         woken.map(|woken| match woken {
-            Ok(()) if deadline == contended => WaitEnd::OverBudget,
-            Ok(()) if deadline < timed_out => self.end_of_drain(),
+            Ok(()) if deadline == memory_deadline => WaitEnd::OverBudget,
+            Ok(()) if deadline < request_deadline => self.end_of_drain(),
             Ok(()) => WaitEnd::TimedOut,
             // An idle peer is told, even if the server ended after that check.
             Err(_) if !read.has_started() => self.end_of_drain(),
@@ -405,18 +405,18 @@ impl Io {
     }
 
     /// Waits while functions wait: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
-    /// deadlines. The first function must end by `timed_out`, and a frame that has begun by `cut`.
+    /// deadlines. The first function must end by `request_deadline`, and a frame that has begun by `frame_deadline`.
     ///
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_functions_wait(
         &mut self,
-        timed_out: Deadline,
-        cut: Deadline,
+        request_deadline: Deadline,
+        frame_deadline: Deadline,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Interrupt> {
-        let stalled = match self.transfer(ahead, write, cx) {
+        let write_deadline = match self.transfer(ahead, write, cx) {
             Ok(deadline) => deadline,
             Err(end) => return Poll::Ready(end.into()),
         };
@@ -424,16 +424,21 @@ impl Io {
             return Poll::Ready(Interrupt::OverBudget);
         }
         let limits = self.registration.limits();
-        let half_closed = self.clocks.half_close.deadline(limits.half_close_timeout);
-        let deadline = stalled.min(timed_out).min(half_closed).min(cut);
+        let half_close_deadline = self.clocks.half_close.deadline(limits.half_close_timeout);
+        let deadline = write_deadline
+            .min(request_deadline)
+            .min(half_close_deadline)
+            .min(frame_deadline);
         let woken = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         // A peer that is told comes before one that is not: the write buffer may still be taken.
         Poll::Ready(match woken {
             Err(reason) => Interrupt::Aborted(reason),
-            Ok(()) if has_passed(timed_out) => Interrupt::TimedOut,
-            Ok(()) if has_passed(half_closed) => Interrupt::HalfClosed,
-            Ok(()) if has_passed(cut) => Interrupt::CutFrame(self.clocks.frame.limit_until(cut)),
+            Ok(()) if has_passed(request_deadline) => Interrupt::TimedOut,
+            Ok(()) if has_passed(half_close_deadline) => Interrupt::HalfClosed,
+            Ok(()) if has_passed(frame_deadline) => {
+                Interrupt::CutFrame(self.clocks.frame.limit_until(frame_deadline))
+            }
             Ok(()) => Interrupt::Ended(End::Stalled),
         })
     }

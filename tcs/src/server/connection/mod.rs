@@ -389,7 +389,7 @@ impl<P: ServerProtocol> Connection<P> {
             Ok(rejection) => rejection,
             Err(end) => return end,
         };
-        // A peer that drains gets its events. One that must close because of them is closing.
+        // The peer still gets its events. An overflow of the queue changes nothing: the connection closes anyway.
         drop(self.write_events(None));
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.

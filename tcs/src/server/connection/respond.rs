@@ -301,6 +301,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
+        self.set_no_id();
         let rejection = error.rejection().of_request::<P::Framing>(unread);
         self.unsent.count(rejection.kind());
         count_rejection(rejection.kind());
@@ -383,6 +384,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes why the connection stops waiting for a request, or for the rest of one, which is in `read`.
     #[cold]
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: Rejection) {
+        self.set_no_id();
         count_rejection(why.kind());
         let unread = read.input(self.shared.limits.max_frame_len, Side::Server);
         let rejection = why.of_request::<P::Framing>(unread.bytes());
@@ -393,6 +395,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
         if !rejection.kind().is_final() {
             self.close_with_frame(&going_away("the rest of the frame was not read"));
+        }
+    }
+
+    /// Lets what is written from now on have the id of no request. It would have that of the one that was answered last.
+    fn set_no_id(&mut self) {
+        if P::Framing::HAS_IDS {
+            self.framing.get_mut().set_id(0);
         }
     }
 

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{super::settings::Settings, memory::wait_for_memory, *};
 use crate::{
-    Peer, Rejection,
+    Peer, Rejection, RejectionKind,
     buffer::{ReadAhead, ReadBuffer},
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
@@ -546,6 +546,37 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     assert!(told.contains("memory_budget"), "{told}");
 }
 
+#[tokio::test]
+async fn rejection_of_a_frame_without_memory_has_no_id_of_a_request() {
+    let mut settings = Settings::new::<Concurrent>();
+    settings.memory_budget = Some(1 << 20);
+    let (registry, protocol) = (settings.registry(), Gated::new());
+    let (near, mut peer) = duplex(1 << 20);
+    protocol.gate.close();
+    let mut connection = open_for(protocol, &registry, near, None);
+    let memory = Arc::clone(connection.io.registration.memory());
+    let _held = memory.try_reserve(1 << 20).expect("it is free");
+    let mut serving = pin!(connection.serve());
+    let mut bytes = b"\0\0\0\0\0\0\0\x05".to_vec();
+    peer.write_all(&bytes).await.expect("there is room");
+    poll_until_it_waits(serving.as_mut()).await;
+    bytes = b"\0\x04\0\0\0\0\0\x06".to_vec();
+    bytes.resize(200 * 1024, 0);
+    peer.write_all(&bytes).await.expect("there is room");
+    poll_until_it_waits(serving.as_mut()).await;
+    registry.sweep_at(100_000);
+    poll_until_it_waits(serving).await;
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    let (reply, busy) = told.get(..length).expect("it is shorter").split_at(8);
+    assert_eq!(reply, b"\0\0\0\0\0\0\0\x05");
+    assert_eq!(
+        (busy.get(4..8), busy.get(8)),
+        (Some(&[0; 4][..]), Some(&RejectionKind::Busy.code())),
+        "{busy:?}"
+    );
+}
+
 /// Sends more items than the first credit is for. Its requests are processed at the same time, or one after the other.
 struct Items<const AT_ONCE: bool>;
 
@@ -685,6 +716,74 @@ async fn rest_of_a_block_that_looks_like_a_notice_cancels_nothing() {
     let mut told = [0; 6];
     peer.read_exact(&mut told).await.expect("a pipe in memory");
     assert_eq!(&told, b"\0\0\0\x0210");
+}
+
+/// Takes chunks up to their end, and waits after each batch until the semaphore is closed.
+struct TakesChunks(Arc<Semaphore>);
+
+impl Receives for TakesChunks {
+    type Format = Plain;
+    type Chunk<'a> = &'a str;
+}
+
+impl ServerProtocol for TakesChunks {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+
+    fn open_session(&self, _info: &ConnectionInfo) {}
+
+    async fn process_request(
+        &self,
+        context: Context<'_, ()>,
+        request: &str,
+    ) -> Result<String, Rejection> {
+        let mut taken = request.to_owned();
+        let mut more = context.info.requests::<Self>();
+        while let Ok(Some(chunk)) = more.next().await {
+            taken.push_str(chunk);
+            self.0.acquire().await.expect_err("it has no permits");
+        }
+        Ok(taken)
+    }
+}
+
+/// Returns the replies to a request with chunks, which arrive in `parts` while the function works.
+async fn told_after_chunks(parts: &[&[u8]]) -> String {
+    let (registry, (near, mut peer)) = (registry(), duplex(1 << 12));
+    let gate = Arc::new(Semaphore::new(0));
+    let mut connection = open_for(TakesChunks(Arc::clone(&gate)), &registry, near, None);
+    let mut serving = pin!(connection.serve());
+    for bytes in parts {
+        peer.write_all(bytes).await.expect("there is room");
+        poll_until_it_waits(serving.as_mut()).await;
+    }
+    gate.close();
+    peer.write_all(b"\x80\0\0\x01\x84")
+        .await
+        .expect("there is room");
+    poll_until_it_waits(serving).await;
+    let mut told = vec![0; 1 << 10];
+    let length = peer.read(&mut told).await.expect("a pipe in memory");
+    told.truncate(length);
+    told.escape_ascii().to_string()
+}
+
+#[tokio::test]
+async fn chunks_that_arrive_while_the_function_works_are_no_requests() {
+    let one = b"\0\0\0\x01r\x80\0\0\x05\x83\0\0\0\x01\0\0\0\x01a\x80\0\0\x05\x83\0\0\0\x01\0\0";
+    let told = told_after_chunks(&[one, b"\0\x01b"]).await;
+    assert_eq!(told, r"\x00\x00\x00\x03rab");
+    // More of them than a function gets at once.
+    let many = [
+        b"\0\0\0\x01r\x80\0\0\x05\x83\0\0\x01\x02",
+        &b"\0\0\0\0".repeat(257)[..],
+    ]
+    .concat();
+    let told = told_after_chunks(&[&many, b"\0\0\0\x01", b"b"]).await;
+    assert_eq!(told, r"\x00\x00\x00\x02rb");
 }
 
 fn task_size<const N: usize>() -> usize {

@@ -100,9 +100,11 @@ impl ConnectionEntry {
     /// Sets a flag, and wakes the task of the connection.
     pub(super) fn signal(&self, flag: Flags) {
         self.flags.fetch_or(flag.0, Ordering::AcqRel);
-        // Without a lock, because wakers are foreign code. A panic of one must not keep the others from their signal.
-        let waker = lock(&self.waker).clone();
-        contain(|| waker.wake());
+        // Wakers are foreign code: one is woken without the lock, and a panic must not keep the others from their signal.
+        contain(|| {
+            let waker = lock(&self.waker).clone();
+            waker.wake();
+        });
     }
 
     /// Removes a flag. Returns `true` if it was set.

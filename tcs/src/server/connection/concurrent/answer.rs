@@ -46,9 +46,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn answer_unreadable(&mut self, unreadable: Unreadable) -> Result<(), End> {
         let Buffers { read, write, .. } = &mut *self.buffers;
         write.prepare();
-        if P::Framing::HAS_IDS {
-            self.framing.get_mut().set_id(0);
-        }
         let processing = Processing::Concurrent;
         let mut responder = Responder::new(self.shared, self.framing, write, self.io, processing);
         match unreadable {

@@ -89,7 +89,7 @@ enum Phase {
 
 /// Input that is not a request, and ends the connection.
 enum Unreadable {
-    /// The rest of the read buffer is not a frame. It stays there.
+    /// What is next in the read buffer is not a frame, and stays there, or a control frame was taken that clients do not send.
     BadFrame(FrameError),
     /// The beginning of a frame, which was not complete in time. The rejection is final.
     CutFrame(Rejection),

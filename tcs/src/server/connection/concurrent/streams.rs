@@ -65,19 +65,19 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     pub(super) fn wait_for_credit(&mut self, next: &Next) {
         let now = self.io.registration.now();
         let has_ended = self.unreadable.is_some() || matches!(next, Next::End(_));
-        let mut without = Vec::new();
+        let mut starved = Vec::new();
         for slot in self.outbox.streams() {
             let Some(request) = self.slots.request_mut(slot) else {
                 continue;
             };
             if has_ended && request.waits_for_credit() {
-                without.push(slot);
+                starved.push(slot);
             } else {
                 let deadline = request.start_credit_wait(now, &self.shared.limits);
                 self.next_deadline = self.next_deadline.min(deadline);
             }
         }
-        for slot in without {
+        for slot in starved {
             self.stop(slot, Err(no_more_credit()));
         }
     }

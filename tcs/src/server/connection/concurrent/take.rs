@@ -249,7 +249,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
     #[cold]
-    pub(super) fn give_up_frame(&mut self) {
+    pub(super) fn reject_frame(&mut self) {
         if self.unreadable.is_some() {
             // The answer to it quotes the read buffer.
             return;

@@ -103,9 +103,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.phase = Phase::HalfClosed;
                 self.drop_late_functions();
             }
-            Interrupt::CutFrame(_) => self.cut_frame(),
+            Interrupt::CutFrame(_) => self.reject_late_frame(),
             Interrupt::OverBudget => {
-                self.give_up_frame();
+                self.reject_frame();
                 // It has no memory, and what is left of it is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
@@ -132,14 +132,14 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Gives up a frame whose time is over, unless the rest of it has arrived.
-    fn cut_frame(&mut self) {
+    fn reject_late_frame(&mut self) {
         // What has arrived in time counts, although this task runs late, or the server drains.
         if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
             self.take_requests();
         }
         let deadline = self.io.frame_deadline(&self.buffers.read);
         if self.io.registration.has_passed(deadline) {
-            self.give_up_frame();
+            self.reject_frame();
         }
     }
 

@@ -61,7 +61,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Looks for credit. Wakes the task to poll the function if there is enough. Otherwise returns why there can be no more,
     /// if there cannot.
     #[cold]
-    pub(super) fn find_enough_credit(
+    pub(super) fn wake_if_credited(
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
@@ -122,7 +122,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
-        // The framing itself: it finds the same frame again when it is its turn.
+        // The framing itself, because that of the connection would count an announced chunk, which is parsed again.
         let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {

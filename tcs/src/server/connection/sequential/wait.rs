@@ -103,11 +103,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return Err(interrupt);
         }
         if self.must_wait_for_credit()
-            && (self.find_enough_credit(conversation, cx)).map_err(Interrupt::Rejected)?
+            && (self.wake_if_credited(conversation, cx)).map_err(Interrupt::Rejected)?
         {
             return Ok(false);
         }
-        // The stream was not polled for more then. For a function that has given up a message, nothing more is read.
+        // If the read-ahead buffer was full, the wait did not poll the socket, so nothing wakes this task for more bytes. For
+        // a function that has given up a message, nothing more is read.
         let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
         // What the wait has read.
         if needs_more && !self.give_chunks(conversation, clock) {
@@ -133,7 +134,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             Interrupt::CutFrame(_) => !self.give_chunks(conversation, clock),
             Interrupt::Rejected(_) | Interrupt::TimedOut => {
                 self.must_wait_for_credit()
-                    && matches!(self.find_enough_credit(conversation, cx), Ok(true))
+                    && matches!(self.wake_if_credited(conversation, cx), Ok(true))
             }
             _ => false,
         }
