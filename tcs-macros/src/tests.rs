@@ -550,6 +550,8 @@ fn name_of_a_generated_type_is_refused_where_it_means_one() {
         ("f(#[state] s: &dyn Handler<Reply = Reply>)", &[by_a_path]),
         ("f(a: Vec<Request>) -> Reply", &[by_a_path, by_a_path]),
         ("f<S>(#[state] s: &S) where Client: Into<S>", &[by_a_path]),
+        ("f(Request: u8)", &[parameter]),
+        ("f(Request: Reply)", &[parameter, by_a_path]),
         ("f<Client>(#[state] s: &Client)", &[parameter]),
         ("f<Client: Clone>(#[state] s: &Client)", &[parameter]),
         (

@@ -38,9 +38,9 @@ impl Concurrency {
                 "`requests` is for one request, and `concurrent` has several: remove one of them";
             errors.at(chunks, message);
         }
-        if !handlers
-            .clone()
-            .any(|handler| handler.kind == CallKind::Async)
+        let mut kinds = handlers.clone().map(|handler| handler.kind);
+        // An iterator of items waits for its peer, also that of a plain `fn`.
+        if options.given(OptionName::Replies).is_none() && kinds.all(|kind| kind != CallKind::Async)
         {
             let message =
                 "`concurrent` is for an `async fn`, because no other function waits: remove it";

@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{FnArg, Generics, PatType, Type, ext::IdentExt as _};
+use syn::{FnArg, Generics, PatType, Type, ext::IdentExt as _, parse_quote};
 
 use super::{
     describe, generics,
@@ -226,6 +226,7 @@ fn resolve_handler<'a>(
 fn check_generated_names(options: &Options, function: &Function, errors: &mut Errors) -> bool {
     let params = generics::param_idents(&function.sig.generics);
     let mut sig = function.sig.clone();
+    let mut parameters = Vec::new();
     // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
     let may_keep = options.given(OptionName::Push).is_some();
     let has_handle = |ty: &Type| {
@@ -233,30 +234,36 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
         words.any(|word| is_one_of(&word, StreamKind::EVENTS.handles))
     };
     for input in &mut sig.inputs {
-        if let FnArg::Typed(parameter) = input
-            && (parameter::is_context(parameter, function)
-                || has_handle(&parameter.ty)
-                || may_keep && parameter.attrs.iter().any(parameter::is_ours))
+        let FnArg::Typed(parameter) = input else {
+            continue;
+        };
+        if let Some(name) = parameter::name(&parameter.pat) {
+            parameters.push(name.clone());
+            *parameter.pat = parse_quote!(_);
+        }
+        if parameter::is_context(parameter, function)
+            || has_handle(&parameter.ty)
+            || may_keep && parameter.attrs.iter().any(parameter::is_ours)
         {
             let ty = without_argument(parameter.ty.to_token_stream(), "Protocol");
             *parameter.ty = Type::Verbatim(ty);
         }
     }
-    let types = path_starts(sig.to_token_stream());
+    let mut types = path_starts(sig.to_token_stream());
     // The declaration of a parameter is the mistake, not its uses.
-    let types = types.into_iter().filter(|word| !params.contains(word));
-    let mut found: Vec<_> = params.iter().cloned().chain(types).collect();
-    found.retain(|word| is_one_of(word, GENERATED));
-    for word in &found {
-        let help = if params.contains(word) {
-            "rename the parameter"
-        } else {
-            "name yours by a path"
-        };
-        let message = format_args!("`{word}` is the generated type here: {help}");
-        errors.at(word, message);
+    types.retain(|word| !params.contains(word));
+    let mut is_valid = true;
+    for (words, help) in [
+        ([params, parameters].concat(), "rename the parameter"),
+        (types, "name yours by a path"),
+    ] {
+        for word in words.iter().filter(|word| is_one_of(word, GENERATED)) {
+            let message = format_args!("`{word}` is the generated type here: {help}");
+            errors.at(word, message);
+            is_valid = false;
+        }
     }
-    found.is_empty()
+    is_valid
 }
 
 /// Reports items or chunks whose type depends on a parameter, and those for which no type can have the name.

@@ -117,7 +117,9 @@ pub(super) fn check_server_options<'f>(
         let message = "there is no `#[session]` parameter: add one, or remove `session`";
         errors.at(option, message);
     }
+    // An iterator of items waits for its peer, also that of a plain `fn`.
     if let Some(option) = options.given(OptionName::HalfClose)
+        && options.given(OptionName::Replies).is_none()
         && !functions.any(Function::is_async)
     {
         let message = "`half_close` is for an `async fn`: no other function is dropped; remove it";

@@ -105,7 +105,8 @@ impl Options {
         options.iter().filter_map(|option| self.given(*option))
     }
 
-    /// Lets the paths in the options that name types mean inside of a module what they mean around it.
+    /// Lets the paths in the options mean inside of a module what they mean around it, but for those that are code of
+    /// its functions: the session, the greeting, and the functions that others name.
     pub(crate) fn move_into_module(&mut self) {
         let types = [&mut self.framing, &mut self.format, &mut self.push];
         for ty in types.into_iter().flatten() {

@@ -34,9 +34,9 @@ pub(crate) fn text_of(tokens: TokenStream) -> String {
                 ':' if before != ':' && after != ':' => text.push_str(": "),
                 mark => text.push(mark),
             },
-            // `for<'a> Fn` is the only `>` before a word.
+            // Before a word, there is a `>` only in `for<'a> Fn`, and a quote in `extern "C" fn`.
             word => {
-                if follows_word || text.ends_with('>') {
+                if follows_word || text.ends_with(['>', '"']) {
                     text.push(' ');
                 }
                 text.push_str(&word.to_string());
@@ -70,6 +70,7 @@ mod tests {
             "[u8; { 1 }]",
             "&mut (u8, bool)",
             "text!('a)",
+            "unsafe extern \"C\" fn(u8) -> u8",
         ] {
             let ty: Type = syn::parse_str(text).expect("a type");
             assert_eq!(text_of(ty.to_token_stream()), text);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    iter,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,10 +10,10 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Rejection,
+    ConcurrentServer, ConnectionInfo, Rejection, Response,
     format::Json,
     framing::Lines,
-    protocol::{Closed, Concurrency, FromSession, Push, ServerProtocol, TraceRequests, wrap},
+    protocol::{Closed, Concurrency, FromSession, Many, Push, ServerProtocol, TraceRequests, wrap},
     server_protocol,
 };
 use tcs_tests::{Gate, gate, serve_in_memory, within};
@@ -48,6 +49,36 @@ async fn replies_of_a_function_have_the_order_of_its_requests() {
     peer.finish().await;
     assert_eq!(within(peer.rest()).await, b"a 0\nb 1\n");
     assert_eq!(within(serving).await.expect("no panic").requests.served, 2);
+}
+
+/// Replies without end to the first word, and to others at once.
+#[server_protocol(framing = Lines, replies = &str, concurrent = 2, unordered, half_close = ends)]
+fn flood(word: &str) -> Response<&str, Many<'_, Flood>> {
+    match word {
+        "start" => Response::many(iter::repeat("more"), "no end"),
+        other => Response::Reply(other),
+    }
+}
+
+/// An iterator waits for its peer, though the function does not.
+#[tokio::test]
+async fn iterator_of_a_plain_function_is_sent_beside_others_and_dropped() {
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Flood), 64);
+    peer.send(b"start\nother\n").await;
+    let mut received = Vec::new();
+    within(async {
+        while !received.windows(6).any(|bytes| bytes == b"other\n") {
+            received.extend(peer.receive_some().await);
+        }
+    })
+    .await;
+    assert!(received.starts_with(b"more\n"));
+    peer.finish().await;
+    within(peer.rest()).await;
+    assert_eq!(
+        within(serving).await.expect("no panic").requests.received,
+        2
+    );
 }
 
 const LIMIT: usize = 2;

@@ -32,6 +32,18 @@ async fn by_default(_: (), #[session] seen: &Mutex<String>) -> usize {
     seen.lock().map_or(0, |seen| seen.len())
 }
 
+/// The module imports nothing.
+#[server_protocol(format = tcs::format::Json, framing = usual() as Usual, concurrent = LIMIT)]
+mod without_imports {
+    pub async fn nothing() {}
+}
+
+type Usual = tcs::framing::Lines;
+
+fn usual() -> Usual {
+    Usual::default()
+}
+
 #[server_protocol(format = tcs::format::Json, concurrent = 2)]
 mod desk {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,4 +62,5 @@ fn main() {
     drop(ConcurrentServer::new(Remember::new("!".to_owned())));
     drop(ConcurrentServer::new(ByDefault));
     drop(ConcurrentServer::new(desk::Protocol));
+    drop(ConcurrentServer::new(without_imports::Protocol));
 }

@@ -46,9 +46,10 @@ impl ServerExpansion<'_> {
     /// Writes what makes the framing of a new connection. The expression sees the states.
     pub(super) fn framing_value(&self) -> Option<TokenStream> {
         let value = self.model.options.framing_value.as_ref()?;
-        let states = self.states();
+        let (imports, states) = (self.imports_around(), self.states());
         Some(quote_spanned! {start_of(value)=>
             fn framing(&self) -> Self::Framing {
+                #imports
                 #(#states)*
                 #value
             }

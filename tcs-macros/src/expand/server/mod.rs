@@ -20,7 +20,7 @@ use super::{
 use crate::{
     library::LibraryPath,
     model::{
-        Model,
+        Model, ModelItem,
         concurrency::Concurrency,
         generics::predicates,
         handler::Session,
@@ -302,9 +302,24 @@ impl<'a> ServerExpansion<'a> {
         let concurrency = self.model.options.library.item("Concurrency", limit);
         let order = if *is_ordered { "ordered" } else { "unordered" };
         let order = Ident::new(order, span);
+        let imports = self.imports_around();
         Some(quote_spanned! {span=>
-            const CONCURRENT: ::core::option::Option<#concurrency> =
-                ::core::option::Option::Some(#concurrency::#order(#limit));
+            const CONCURRENT: ::core::option::Option<#concurrency> = {
+                #imports
+                ::core::option::Option::Some(#concurrency::#order(#limit))
+            };
+        })
+    }
+
+    /// Imports what is around a module, so that a name in an option means what it means there, where the attribute is,
+    /// or else what it means in the module.
+    fn imports_around(&self) -> Option<TokenStream> {
+        let is_module = matches!(self.model.item, ModelItem::Operations(_));
+        is_module.then(|| {
+            quote_spanned! {self.span=>
+                #[allow(unused_imports, reason = "the option may need nothing of it")]
+                use super::*;
+            }
         })
     }
 
