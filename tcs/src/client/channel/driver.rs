@@ -11,6 +11,7 @@ use super::{
     pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
     subchannel_state::{SubchannelState, tick_limit},
+    ticker::Ticker,
     upkeep::Upkeep,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         options::CLOSE_TIMEOUT,
         replies::Received,
         requests::payload,
-        timer::{Ticker, Timer},
+        timer::Timer,
         wire::{Expected, Wire, write_threshold},
     },
     framing::Framing,

@@ -83,6 +83,7 @@ mod stats;
 mod subchannel;
 mod subchannel_state;
 mod subscribers;
+mod ticker;
 mod upkeep;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
@@ -118,9 +119,9 @@ mod upkeep;
 /// | may have been executed, and its reply timed out | returns the error |
 ///
 /// No retry begins later than the reply timeout after the first failure. The retries of the second and third row have a
-/// budget, which [`ChannelOptions::retries`] explains; it also turns all retries off. The text of an error says if it was used up, and
-/// [`retries_refused`](ChannelState::retries_refused) counts it. A request that was sent is kept for its retry while at
-/// most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
+/// budget, which [`ChannelOptions::retries`] explains; it also turns all retries off. The text of an error says if it
+/// was used up, and [`retries_refused`](ChannelState::retries_refused) counts it. A request that was sent is kept for
+/// its retry while at most 4 MiB of others were sent after it on its connection. Later, its call returns the error.
 ///
 /// # How long a call can take
 ///

@@ -11,12 +11,13 @@ use std::{
 use super::{
     health::RecentFailures,
     pending_calls::{FailedCall, PendingCall, PendingCalls},
+    ticker::ticks_in,
 };
 use crate::{
     Error, Peer, Result,
     client::{
         deadline::PassedLimit, fault::Fault, options::ConnectOptions, requests::RequestQueue,
-        timer::ticks_in, wire::Wire,
+        wire::Wire,
     },
     framing::{ConnectionFraming, Framing, Notice},
 };
