@@ -12,8 +12,8 @@ use crate::{
     options::{Options, Side},
 };
 
-/// A variable that rust-analyzer sets where it expands attributes. Without it, an editor completes only a word that
-/// has been begun.
+/// A variable that rust-analyzer sets where it expands attributes. Without it, an editor completes only a word
+/// already begun.
 const EDITOR: &str = "RUST_ANALYZER_INTERNALS_DO_NOT_USE";
 
 /// Expands to the item as written, followed by what is derived from it, followed by the errors. What editors
@@ -33,7 +33,7 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
     // Before the path is that inside of a module.
     let private = options
         .library
-        .private(Span::mixed_site())
+        .module(Span::mixed_site())
         .into_token_stream();
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
         let other = crate::expand::expand_other(&options, item);

@@ -71,7 +71,7 @@ impl Errors {
 
     /// Returns `true` if there is no error, so that the generated code may call the functions.
     pub(crate) fn may_call_functions(&self) -> bool {
-        // A call of a function with an error would be a second error about it.
+        // A call of a function with an error would cause a further error.
         self.found.is_empty() && !self.left_to_rustc
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct Library(pub(crate) Option<Path>);
 
 /// A path in the library: of the module that expansions use, or of an item in it.
 ///
-/// It writes token after token. A path that is a stream of tokens would take the compiler a call for each of its uses.
+/// It writes token after token. A path that is a stream of tokens would cost a call into the compiler at each use.
 pub(crate) struct LibraryPath<'a> {
     library: Option<&'a Path>,
     span: Span,
@@ -21,7 +21,7 @@ pub(crate) struct LibraryPath<'a> {
 
 impl Library {
     /// Returns the module that expansions use; tokens that the user did not write are at `span`.
-    pub(crate) const fn private(&self, span: Span) -> LibraryPath<'_> {
+    pub(crate) const fn module(&self, span: Span) -> LibraryPath<'_> {
         LibraryPath {
             library: self.0.as_ref(),
             span,

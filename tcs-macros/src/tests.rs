@@ -538,6 +538,24 @@ fn session_has_the_handle_for_events_if_it_names_it() {
     }
 }
 
+/// Each check is work for the compiler.
+#[test]
+fn argument_that_is_data_is_not_checked() {
+    for (ty, is_checked) in [
+        ("u8", false),
+        ("String", false),
+        ("&str", false),
+        ("&Own", false),
+        ("SocketAddr", false),
+        ("Own", true),
+        ("Vec<u8>", true),
+    ] {
+        let module = tokens(&format!("mod m {{ pub fn f(a: {ty}) {{}} }}"));
+        let output = server_protocol(tokens("format = Json"), module).to_string();
+        assert_eq!(output.contains("ExtractorCheck"), is_checked, "{ty}");
+    }
+}
+
 #[test]
 fn name_of_a_generated_type_is_refused_where_it_means_one() {
     let by_a_path = "name yours by a path";

@@ -42,8 +42,8 @@ pub use crate::{
         options,
         pair::{OtherPair, Pair},
         values::{
-            AnyReply, Encoded, FieldReference, FieldValue, Hidden, Reply, Shown, Unknown, Unshown,
-            at_once, encoder, in_words, send,
+            AnyGreeting, Encoded, FieldReference, FieldValue, Greeting, Hidden, Shown, Unknown,
+            Unshown, at_once, encoder, in_words, send,
         },
     },
     protocol::{

@@ -63,7 +63,7 @@ pub(super) fn call(
         ParameterSource::Framing(ty) => {
             let span = start_of(ty);
             let name = format_ident!("framing_{position}", span = span);
-            let private = library.private(span);
+            let private = library.module(span);
             extractions.extend(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
@@ -86,7 +86,7 @@ pub(super) fn call(
         }
     });
     let call = function_call(ident, &handler.generics, values);
-    let private = library.private(span);
+    let private = library.module(span);
     // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
     //
     //     let extracted_3 = <&'exchange Peer as FromContextAlone<'exchange>>::from_context_alone(info)?;

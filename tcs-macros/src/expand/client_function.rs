@@ -68,7 +68,7 @@ impl ClientExpansion<'_> {
         let greeting = options.given(OptionName::Greeting).is_some();
         let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
-        let private = options.library.private(span);
+        let private = options.library.module(span);
         let output = self.client.exchange.output.as_ref();
         let output = or_unknown(output, &options.library, &ty.name);
         // That the future is not `Send` is reported where its type is.
@@ -155,7 +155,7 @@ impl ClientExpansion<'_> {
     /// Writes the user's expression that makes the request, with the fields in its scope.
     fn evaluated(&self, request: &Expr) -> TokenStream {
         let span = start_of(request);
-        let private = self.options.library.private(span);
+        let private = self.options.library.module(span);
         let names = self.client.ty.fields.iter().map(|field| &field.name);
         let encoder = self.request_encoder(request, request.to_token_stream());
         quote_spanned! {span=>
@@ -228,7 +228,7 @@ impl ClientExpansion<'_> {
         if !self.client.function.is_async() {
             return call;
         }
-        let private = self.options.library.private(span);
+        let private = self.options.library.module(span);
         quote_spanned!(span=> #private::send(#call).await)
     }
 
@@ -237,7 +237,7 @@ impl ClientExpansion<'_> {
     fn reply_check(&self) -> Option<TokenStream> {
         let reply = &self.reply;
         let sent = self.of_server("Reply", Some(reply))?;
-        let private = self.options.library.private(start_of(reply));
+        let private = self.options.library.module(start_of(reply));
         let check = self.options.library.item("ReplyCheck", reply);
         let types = quote_spanned!(start_of(reply)=> #sent<'_>, Self::Reply<'_>, Self::Format);
         Some(quote_spanned! {start_of(reply)=>

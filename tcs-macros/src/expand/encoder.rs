@@ -13,7 +13,7 @@ pub(super) fn encoder(
     value: &impl ToTokens,
 ) -> TokenStream {
     let span = start_of(written);
-    let (private, encode) = (library.private(span), library.item("Encode", written));
+    let (private, encode) = (library.module(span), library.item("Encode", written));
     quote_spanned! {span=>
         #private::encoder(move |out| #private::Encoded(
             #encode::<Self::Format>::encode(#value, out)

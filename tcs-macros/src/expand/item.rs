@@ -90,7 +90,7 @@ pub(super) fn write_module(
 
 fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     let items = module.items.iter().map(|item| match item {
-        // That rustc has no `self` here either would be a second error.
+        // It would cause a further error: rustc has no `self` here either.
         ModuleItem::Operation(function) if function.sig.receiver().is_some() => TokenStream::new(),
         ModuleItem::Operation(function) => {
             let function = write_function(options, function);

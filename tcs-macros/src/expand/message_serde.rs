@@ -34,7 +34,7 @@ fn implementation(
     library: &Library,
 ) -> TokenStream {
     let span = Span::mixed_site();
-    let private = library.private(span);
+    let private = library.module(span);
     let names = list.iter().map(|operation| &operation.name);
     let arms = list.iter().map(|operation| arms(operation, library));
     let (read, write): (Vec<_>, Vec<_>) = arms.unzip();
@@ -60,7 +60,7 @@ fn implementation(
 /// The arguments are read into their struct, in any order.
 fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
-    let private = library.private(span);
+    let private = library.module(span);
     let (number, name) = (operation.number, &operation.name);
     let message = request_variant(operation);
     let ident = arguments_name(operation);
@@ -127,7 +127,7 @@ fn arguments_name(operation: &Operation<'_>) -> Ident {
 /// Declares that struct, and says how each argument is read.
 fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
-    let private = library.private(span);
+    let private = library.module(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
     let ty = applied(&arguments_name(operation), operation.borrows(), DE);
     let read_type = |argument: &Argument| lifetimes::unify(&argument.ty, DE);

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 use syn::{Generics, Path};
 
-use super::protocol_type::{allowance, or_unknown};
+use super::protocol_type::or_unknown;
 use crate::{
     library::Library,
     model::{
@@ -29,7 +29,7 @@ pub(super) fn implement(
     let kind = stream.kind;
     let message = or_unknown(stream.message.as_ref(), library, item_name);
     let span = start_of(&message);
-    let (private, allowance) = (library.private(span), allowance(span));
+    let private = library.module(span);
     let [trait_name, item] =
         [kind.trait_name, kind.associated_type].map(|name| Ident::new(name, span));
     let keyword = ident_at(item_name, "impl");
@@ -50,7 +50,6 @@ pub(super) fn implement(
     //     }
     quote_spanned! {span=>
         #[automatically_derived]
-        #allowance
         #keyword #impl_generics #private::#trait_name for #applied
         where
             #(#predicates,)*

@@ -29,7 +29,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let streams = streams(options, operations);
     let implementations = message_serde::expand(list, &options.library);
     let span = Span::mixed_site();
-    let (private, allowance) = (options.library.private(span), allowance(span));
+    let (private, allowance) = (options.library.module(span), allowance(span));
     quote_spanned! {span=>
         #enums
         #debug
@@ -51,7 +51,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
 /// Returns an associated type of the contract, which is what the options say.
 pub(super) fn contract_item(options: &Options, item: &str) -> TokenStream {
     let span = Span::mixed_site();
-    let (contract, private) = (public_name("Contract"), options.library.private(span));
+    let (contract, private) = (public_name("Contract"), options.library.module(span));
     let item = Ident::new(item, span);
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
@@ -101,7 +101,7 @@ fn enums(list: &[Operation<'_>]) -> TokenStream {
 /// Implements `Debug` as a derive would, but for values that are secret, or whose type has no `Debug`.
 fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
     let span = Span::mixed_site();
-    let private = &library.private(span);
+    let private = &library.module(span);
     let shown = |value: &Ident, is_secret: bool| {
         if is_secret {
             quote_spanned!(span=> &#private::Hidden::SECRET)
@@ -161,7 +161,7 @@ fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
 /// are not those around it.
 fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
-    let private = options.library.private(span);
+    let private = options.library.module(span);
     let contract = public_name("Contract");
     let framing = framing(options, span);
     let (check, format) = checked_format(options, operations);
@@ -218,7 +218,7 @@ fn pushes(
 ) -> (Option<TokenStream>, TokenStream) {
     let span = Span::mixed_site();
     let (contract, module_name) = (public_name("Contract"), &operations.module.ident);
-    let private = options.library.private(span);
+    let private = options.library.module(span);
     let function = pushes.is_push.as_ref().map(|path| {
         let (function, allowance) = (message_stream::is_push(path, "__is_push"), allowance(span));
         quote_spanned!(span=> #allowance #function)
@@ -247,7 +247,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     // Not `pub`: the type of an item may be as private as the module.
     let vis = operations.module.vis_inside();
     let span = Span::mixed_site();
-    let (private, allowance) = (options.library.private(span), allowance(span));
+    let (private, allowance) = (options.library.module(span), allowance(span));
     let item = |item| contract_item(options, item);
     let [framing, format] = ["Framing", "Format"].map(item);
     let (has_greeting, is_event) = (item("HAS_GREETING"), item("IS_EVENT"));
@@ -293,6 +293,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
             }
 
             #private::operations! {
+                #allowance
                 #implementation
 
                 #[automatically_derived]
@@ -334,7 +335,7 @@ fn checked_format(
         let format = options.library.item("NoFormat", module_name);
         return (None, format.into_token_stream());
     };
-    let private = options.library.private(start_of(format));
+    let private = options.library.module(start_of(format));
     let (declaration, path) = alias(module_name, "__Format", format);
     let (request, reply) = (request_type(list, STATIC), reply_type(list, STATIC));
     let assert_format = options.library.item("assert_operations_format", format);

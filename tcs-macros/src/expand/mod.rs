@@ -49,10 +49,10 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     tokens
 }
 
-/// Writes an item that no protocol is made of. A type is one nevertheless, so that its server is no second error.
+/// Writes an item that no protocol is made of. A type is one nevertheless, so that its server causes no further error.
 pub(crate) fn expand_other(options: &Options, mut item: TokenStream) -> TokenStream {
     let ty = other_type(item.clone()).filter(|_| options.side == Side::Server);
-    let private = options.library.private(Span::mixed_site());
+    let private = options.library.module(Span::mixed_site());
     item.extend(ty.map(|ty| quote!(#private::unserved! { #ty })));
     item
 }

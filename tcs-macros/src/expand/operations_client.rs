@@ -60,7 +60,7 @@ impl Over {
 /// Writes `Client`, with its methods over each kind of connection.
 pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
-    let private = &options.library.private(span);
+    let private = &options.library.module(span);
     let (framing, client) = (contract_item(options, "Framing"), public_name("Client"));
     let module = operations.module.ident.unraw();
     let docs = format!(" Calls the operations of `{module}`: each is a method.");

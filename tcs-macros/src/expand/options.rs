@@ -29,7 +29,7 @@ pub(super) fn is_event(
 ) -> Option<TokenStream> {
     options.given(OptionName::Push)?;
     options.given(OptionName::IsPush)?;
-    let private = options.library.private(span);
+    let private = options.library.module(span);
     Some(quote_spanned! {span=>
         const IS_EVENT: ::core::option::Option<fn(&[u8]) -> bool> =
             ::core::option::Option::Some(<#protocol as #private::Pushes>::is_push);
@@ -38,7 +38,7 @@ pub(super) fn is_event(
 
 fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -> TokenStream {
     let default = || {
-        let (private, default) = (options.library.private(span), Ident::new(default, span));
+        let (private, default) = (options.library.module(span), Ident::new(default, span));
         quote_spanned!(span=> #private::#default)
     };
     given.map_or_else(default, ToTokens::to_token_stream)
@@ -118,7 +118,7 @@ fn pair_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> 
     };
     let trait_name = library.item(side.trait_name(), given);
     let span = start_of(given);
-    let private = library.private(span);
+    let private = library.module(span);
     // No default is the same as something else.
     let error = if options.framing.is_some() && options.format.is_some() {
         quote_spanned! {span=> {

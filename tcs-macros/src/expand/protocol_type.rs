@@ -22,17 +22,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let (_, type_generics, _) = generics.split_for_impl();
     let applied = quote_spanned!(span=> #name #type_generics);
     // The name alone: a state may be secret, or have no `Debug`.
-    let (derived, debug) = if fields.is_empty() {
-        (
-            Some(quote_spanned!(span=> #[derive(::core::fmt::Debug)])),
-            None,
-        )
-    } else {
-        (
-            None,
-            Some(debug(&applied, generics, &quote_spanned!(span=> #text))),
-        )
-    };
+    let debug = debug(&applied, generics, &quote_spanned!(span=> #text));
     let declared = fields.iter().map(|Field { name, ty }| {
         let text = format!(" The parameter `{}`.", name.unraw());
         quote!(#[doc = #text] #vis #name: #ty)
@@ -47,7 +37,6 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
-        #derived
         #allowed
         #[allow(unreachable_pub, reason = "it is as visible as the function")]
         #vis struct #name #generics #where_clause #body

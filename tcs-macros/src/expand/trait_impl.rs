@@ -121,7 +121,7 @@ impl<'a> TraitImpl<'a> {
     ) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
-        let (name, private) = (&ty.name, model.options.library.private(span));
+        let (name, private) = (&ty.name, model.options.library.module(span));
         let trait_name = Ident::new(model.options.side.trait_name(), span);
         let keyword = ident_at(ty.item_name, "impl");
         let (impl_generics, type_generics, _) = ty.generics.split_for_impl();

@@ -61,7 +61,7 @@ impl Module {
             for name in &clashing {
                 errors.at(name, format_args!("`{name}` {help}"));
             }
-            // Under another name, it is no further errors.
+            // Under another name, it causes no further error.
             let renamed = renamed(content.parse()?, &clashing);
             (|input: ParseStream<'_>| Ok(parse_items(input, errors))).parse2(renamed)?
         };

@@ -161,7 +161,7 @@ fn resolve_make_request(
     let message = "the reply is returned to the caller: own it (`String` for `&str`)";
     let is_owned = errors.at_each(&borrowed, message);
     let reply = resolve_type(reply, "a reply", errors);
-    // What the program does with the output is no second error.
+    // What the program does with the output causes no further error.
     let output = reply.map(|reply| lifetimes::unify(reply, STATIC));
     Exchange {
         reply: output.clone().filter(|_| is_owned),
@@ -174,7 +174,7 @@ fn resolve_make_request(
 #[derive(Default)]
 struct Fields {
     list: Vec<Field>,
-    /// Parameters of the type, for fields that have no type: whatever the program gives them is no second error.
+    /// Parameters of the type, for fields that have no type: whatever the program gives them causes no further error.
     untyped: Vec<Ident>,
 }
 

@@ -208,7 +208,7 @@ impl Parameters {
                 Role::Unclear if has_plain && !is_plain(parameter) => {
                     parameters.guess_state(parameter);
                 }
-                // It may have been meant as the request, so that one is not reported as missing.
+                // This parameter may have been meant as the request, so that one is not reported as missing.
                 Role::Unclear => has_request = true,
                 role => parameters.resolve_one(role, parameter, errors),
             }
@@ -259,7 +259,7 @@ impl Parameters {
         if let Type::Reference(_) = bare(&parameter.ty) {
             check_static(ty, "a state", errors);
         }
-        // With a field of any name, calls of `new` are no second error.
+        // With a field of any name, calls of `new` cause no further error.
         let name = name
             .cloned()
             .unwrap_or_else(|| Ident::new("state", parameter.pat.span()));
@@ -306,7 +306,7 @@ impl Parameters {
         } else {
             resolve_type(borrowed, "a session", errors)
         };
-        // `()`, so that the type of the session is no second error.
+        // `()`, so that the type of the session causes no further error.
         let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, STATIC));
         Some(Session {
             name: parameter::name(&parameter.pat).cloned(),

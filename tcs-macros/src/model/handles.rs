@@ -1,7 +1,9 @@
 //! Checks the handles in parameters, such as `Push<Chat>`: each is named after its protocol, and needs an option.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::ToTokens;
+use std::collections::HashSet;
+
+use proc_macro2::Ident;
+use quote::ToTokens as _;
 use syn::{
     Attribute, PathSegment, Type,
     ext::IdentExt as _,
@@ -14,7 +16,7 @@ use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{Options, Side},
-    syntax::{is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel},
+    syntax::{is_named, is_one_of, last_argument_mut, same_tokens, upper_camel, words_of},
 };
 
 /// Reports the handles in the parameters of functions that are named after something else, and those whose option is
@@ -58,18 +60,18 @@ pub(crate) fn check_handles(
 /// Returns what the types of protocols would be called if those of the module and of its functions were named after them.
 /// What the module declares by such a name is another type. A glob may import one that is named like a function.
 fn names_not_declared(module: &Module) -> Vec<String> {
-    let items = module.items.iter().filter_map(|item| match item {
-        ModuleItem::Other(item) => Some(item),
-        _ => None,
-    });
-    let has_glob = items.clone().any(|item| {
-        matches!(item, syn::Item::Use(_)) && item.to_token_stream().to_string().contains('*')
-    });
-    let items: TokenStream = items.map(ToTokens::to_token_stream).collect();
+    let (mut has_glob, mut declared) = (false, HashSet::new());
+    for item in &module.items {
+        if let ModuleItem::Other(item) = item {
+            let tokens = item.to_token_stream();
+            has_glob |= matches!(item, syn::Item::Use(_)) && tokens.to_string().contains('*');
+            declared.extend(words_of(tokens));
+        }
+    }
     let functions = module.function_names().filter(|_| !has_glob);
     let names = functions.chain([&module.ident]);
     let types = names.map(|name| upper_camel(&name.unraw().to_string()));
-    types.filter(|name| !mentions_word(&items, name)).collect()
+    types.filter(|name| !declared.contains(name)).collect()
 }
 
 /// The check of one function after the other.
@@ -110,12 +112,11 @@ impl HandleCheck<'_> {
 
     /// Returns `true` if the type of the messages is given.
     fn is_given(&self, kind: &'static StreamKind, function: &Function) -> bool {
-        let words = kind;
         if self.is_of_operation(kind) {
             let mut paths = function.attrs.iter().map(Attribute::path);
-            paths.any(|path| path.is_ident(words.option_text))
+            paths.any(|path| path.is_ident(kind.option_text))
         } else {
-            self.options.given(words.option).is_some()
+            self.options.given(kind.option).is_some()
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// A kind of messages that a protocol has beside its requests and replies, and what is called how for it.
+/// A kind of messages that a protocol has beside its requests and replies, and the names it has.
 #[derive(PartialEq, Eq)]
 pub(crate) struct StreamKind {
     /// What a function takes to send or receive them, and the other types that are named after the protocol.

@@ -85,8 +85,7 @@ fn resolve_stream(
     attr: &Attribute,
     errors: &mut Errors,
 ) -> MessageStream {
-    let words = kind;
-    let (name, messages, example) = (words.option_text, words.many, words.example);
+    let (name, messages, example) = (kind.option_text, kind.many, kind.example);
     let mut written = attr.parse_args::<Type>();
     if let Ok(ty) = &mut written {
         ParenthesizeGroups.visit_type_mut(ty);

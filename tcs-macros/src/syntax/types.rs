@@ -1,6 +1,6 @@
 //! Questions about the tokens of a type. Which type a name means, only the compiler knows.
 
-use std::array;
+use std::{array, collections::HashSet};
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -82,6 +82,15 @@ pub(crate) fn mentions_word(tokens: &impl ToTokens, word: &str) -> bool {
     tokens.any(|token| matches!(token, TokenTree::Ident(ident) if ident == word))
 }
 
+/// Returns all words in tokens, also those at the end of a path.
+pub(crate) fn words_of(tokens: TokenStream) -> HashSet<String> {
+    let words = flatten(tokens).into_iter().filter_map(|token| match token {
+        TokenTree::Ident(word) => Some(word.to_string()),
+        _ => None,
+    });
+    words.collect()
+}
+
 /// Returns the first of these keywords in a type.
 pub(crate) fn find_keyword(ty: &Type, keywords: &[&str]) -> Option<TokenTree> {
     let mut tokens = tokens_of(ty).into_iter();
@@ -156,7 +165,7 @@ pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, [char; 5])> {
         .collect()
 }
 
-/// Returns all tokens of a type. A type that did not parse has none, so that it is no second error.
+/// Returns all tokens of a type. A type that did not parse has none, so that it causes no further error.
 fn tokens_of(ty: &Type) -> Vec<TokenTree> {
     match ty {
         Type::Verbatim(_) => Vec::new(),

@@ -144,7 +144,8 @@ pub trait CallsOver<F: Framing>: WithFraming {
     label = "no `Connection` or `Channel`"
 )]
 pub trait WithFraming {
-    /// This type with another framing: so a client over the wrong framing has its methods, and a call is no second error.
+    /// This type with another framing: so a client over the wrong framing has its methods, and a call causes no further
+    /// error.
     type With<F: Framing>;
 }
 

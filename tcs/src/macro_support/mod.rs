@@ -2,7 +2,7 @@
 //!
 //! Expansions name these items by `tcs::__private`, which re-exports them.
 //!
-//! Some of them ask the compiler something about a type: `Answer`, `Pair`, `FieldValue`, `Reply`, `Shown`, and those
+//! Some of them ask the compiler something about a type: `Answer`, `Pair`, `FieldValue`, `Greeting`, `Shown`, and those
 //! whose name ends in `Check`. An inherent item is preferred to a trait's of the same name, and exists only where its
 //! bounds hold. So the trait's is the answer for all other types. The technique is also called autoref specialization.
 

@@ -37,25 +37,25 @@ where
     }
 }
 
-/// A message, with a type that is known. The inherent method is preferred to that of [`AnyReply`].
+/// The message of a greeting, with a type that is known. The inherent method is preferred to that of [`AnyGreeting`].
 #[derive(Debug)]
-pub struct Reply<T>(pub T);
+pub struct Greeting<T>(pub T);
 
 /// Nothing else says that a `Response::ReplyAndClose("closed")` takes no connection over.
-impl<T> Reply<Response<T>> {
+impl<T> Greeting<Response<T>> {
     /// Returns the message.
     pub fn get(self) -> Response<T> {
         self.0
     }
 }
 
-/// What [`Reply`] is for other messages.
-pub trait AnyReply<T> {
+/// What [`Greeting`] is for other messages.
+pub trait AnyGreeting<T> {
     /// Returns the message.
     fn get(self) -> T;
 }
 
-impl<T> AnyReply<T> for Reply<T> {
+impl<T> AnyGreeting<T> for Greeting<T> {
     fn get(self) -> T {
         self.0
     }

@@ -59,15 +59,15 @@ impl ServerExpansion<'_> {
     pub(super) fn greeting(&self) -> Option<TokenStream> {
         let greeting = self.model.options.greeting.as_ref()?;
         let span = start_of(self.server.ty.item_name);
-        let private = self.model.options.library.private(span);
+        let private = self.model.options.library.module(span);
         let scope = self.scope(&quote_spanned!(span=> peer));
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
         let reborrow = self.server.concurrency.is_some();
         let reborrow = reborrow.then(|| quote_spanned!(span=> &**));
-        let reply = self.model.options.library.item("Reply", greeting);
+        let known = self.model.options.library.item("Greeting", greeting);
         // An error about the greeting is at all of it.
         let get = quote_spanned!(end_of(greeting)=> .get());
-        let value = quote_spanned!(start_of(greeting)=> #reply(#greeting) #get);
+        let value = quote_spanned!(start_of(greeting)=> #known(#greeting) #get);
         let message = encoder(&self.model.options.library, greeting, &value);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
@@ -77,7 +77,7 @@ impl ServerExpansion<'_> {
                 peer: &'exchange #private::Peer,
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                use #private::AnyReply as _;
+                use #private::AnyGreeting as _;
                 #scope
                 #(let #session_name = #reborrow session;)*
                 ::core::option::Option::Some(#message)
@@ -88,7 +88,7 @@ impl ServerExpansion<'_> {
     pub(super) fn reject_with(&self) -> Option<TokenStream> {
         let path = self.model.options.reject_with.as_ref()?;
         let span = start_of(path);
-        let private = self.model.options.library.private(span);
+        let private = self.model.options.library.module(span);
         let words = quote_spanned!(span=> #private::in_words(#path, rejection));
         let message = encoder(&self.model.options.library, path, &words);
         Some(quote_spanned! {span=>

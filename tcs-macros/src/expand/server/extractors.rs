@@ -13,7 +13,7 @@ use crate::{
     },
     spans::{alias, start_of},
     syntax::{
-        bare,
+        bare, is_value,
         lifetimes::{self, STATIC},
         mentions_word,
     },
@@ -34,13 +34,14 @@ pub(super) fn extractor_checks(
     let protocol = &protocol.name;
     for operation in &operations.list {
         for Argument { name, ty, .. } in &operation.arguments {
+            let is_data = is_value(ty) || matches!(bare(ty), Type::Reference(_));
             // An address is as often data as it is the peer's.
-            if matches!(bare(ty), Type::Reference(_)) || mentions_word(ty, "SocketAddr") {
+            if is_data || mentions_word(ty, "SocketAddr") {
                 continue;
             }
             let ident = &operation.handler.function.sig.ident;
             let ty = lifetimes::unify(ty, STATIC);
-            let (span, private) = (start_of(&ty), library.private(start_of(&ty)));
+            let (span, private) = (start_of(&ty), library.module(start_of(&ty)));
             let (declaration, path) = alias(ident, "__Argument", &ty);
             let text = format!(
                 "the type of `{name}` is made of the connection, and a client would send it: write `#[context]` before `{name}`"

@@ -52,7 +52,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
         let span = start_of(ty.item_name);
         if function.sends_items() {
-            let private = options.library.private(span);
+            let private = options.library.module(span);
             // A reply that is no iterator is not held while this waits: it need not be `Send`.
             return quote_spanned! {span=>
                 #extractions
@@ -151,7 +151,7 @@ impl<'a> ServerExpansion<'a> {
             model,
             server,
             span,
-            private: model.options.library.private(span),
+            private: model.options.library.module(span),
         }
     }
 
@@ -335,7 +335,7 @@ impl<'a> ServerExpansion<'a> {
         let body = if self.server.waits || checks.is_none() {
             quote_spanned!(at_item=> async move { #answer })
         } else {
-            let private = self.model.options.library.private(at_item);
+            let private = self.model.options.library.module(at_item);
             quote_spanned!(at_item=> #private::at_once(move || { #answer }))
         };
         quote_spanned! {self.span=>
