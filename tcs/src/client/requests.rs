@@ -77,20 +77,33 @@ impl RequestQueue {
         self.buffer.notice(framing, notice)
     }
 
-    /// Adds a notice before the request at `offset`, of which nothing was sent. Returns the length of the notice, by which
-    /// that request and those after it move.
+    /// Adds a notice before the request at `offset`, of which nothing was sent.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,
         offset: u64,
         framing: &mut F,
         notice: Notice,
-    ) -> u64 {
+    ) {
         let end = self.end_offset();
         let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
         let start = self.buffer.end().saturating_sub(length);
         self.buffer.insert(start, |out| framing.notice(out, notice));
-        self.end_offset() - end
+    }
+
+    /// Takes the bytes that were not sent.
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        let unsent = self.buffer.unsent().to_vec();
+        self.buffer.remove_from(self.buffer.sent());
+        unsent
+    }
+
+    /// Adds bytes that were taken.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.buffer.append(|out| {
+            out.extend_from_slice(bytes);
+            true
+        });
     }
 
     /// Moves the requests, because this many bytes are sent before them that were not counted.

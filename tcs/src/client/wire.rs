@@ -169,16 +169,26 @@ impl Wire {
             .inspect_err(|_| self.truncate_requests(start))
     }
 
-    /// Queues a notice before the request at `offset`, of which nothing was sent. Returns the length of the notice, by which
-    /// that request and those after it move.
+    /// Queues a notice before the request at `offset`, of which nothing was sent.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,
         offset: u64,
         framing: &mut F,
         notice: Notice,
-    ) -> u64 {
-        self.requests.notice_before(offset, framing, notice)
+    ) {
+        self.requests.notice_before(offset, framing, notice);
+    }
+
+    /// Takes the queued bytes that were not sent, which must be [put back](Self::put_back).
+    #[cold]
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        self.requests.take_unsent()
+    }
+
+    /// Queues bytes that were [taken](Self::take_unsent).
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.requests.put_back(bytes);
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.

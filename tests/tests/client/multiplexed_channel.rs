@@ -672,6 +672,29 @@ async fn credit_and_cancels_overtake_the_requests_that_were_not_sent() {
 }
 
 #[tokio::test]
+async fn many_calls_that_are_dropped_together_do_not_hold_up_their_connection() {
+    const CALLS: usize = 20_000;
+    let options = ConnectOptions::new().max_in_flight(2 * CALLS);
+    let (channel, mut peer) = channel_with(&options);
+    let calls: Vec<_> = (0..CALLS).map(|_| call(&channel, "")).collect();
+    for _ in 0..CALLS {
+        assert!(matches!(hear(&mut peer).await, Sent::Request(..)));
+    }
+    // Some of these are in the hands of the driver, and nothing of them is sent.
+    let others: Vec<_> = (0..CALLS).map(|_| call(&channel, "0123456789")).collect();
+    settle().await;
+    let began = Instant::now();
+    for call in calls.iter().chain(&others) {
+        call.0.abort();
+    }
+    let mut cancelled = 0;
+    while cancelled < 2 * CALLS {
+        cancelled += usize::from(matches!(hear(&mut peer).await, Sent::Notice(..)));
+    }
+    assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn credit_is_returned_for_half_of_the_items_that_were_received() {
     let (channel, mut peer) = channel();
     let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");

@@ -153,21 +153,12 @@ impl PendingCalls {
         (slot.stage != Stage::Complete).then_some(PendingCall { index, offset })
     }
 
-    /// Returns the offset of the first request from `offset` on.
+    /// Moves each request to where `new_offset` says, oldest first.
     #[cold]
-    pub(super) fn first_offset_from(&self, offset: u64) -> Option<u64> {
-        let mut offsets = self.in_order().map(|slot| slot.offset);
-        offsets.find(|it| *it >= offset)
-    }
-
-    /// Moves the requests from `offset` on, because this many bytes are sent before them that were not counted.
-    #[cold]
-    pub(super) fn move_by(&mut self, bytes: u64, offset: u64) {
+    pub(super) fn move_each(&mut self, mut new_offset: impl FnMut(u64) -> u64) {
         let mut index = self.oldest;
         while let Some(slot) = self.slots.get_mut(index as usize) {
-            if slot.offset >= offset {
-                slot.offset += bytes;
-            }
+            slot.offset = new_offset(slot.offset);
             index = slot.next;
         }
     }

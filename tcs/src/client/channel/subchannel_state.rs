@@ -1,7 +1,6 @@
 //! What a [`Subchannel`](super::subchannel::Subchannel) has under its lock, for the callers and the driver.
 
 use std::{
-    cmp::Reverse,
     mem::{replace, take},
     sync::Arc,
     task::Waker,
@@ -193,26 +192,44 @@ impl<F: Framing> SubchannelState<F> {
         }
     }
 
-    /// Puts each notice before the first request after its own of which nothing was sent.
+    /// Puts each notice before the first request after its own of which nothing was sent. In one pass over the calls: all of
+    /// them may be dropped at the same time.
     #[cold]
     fn hand_over_notices(&mut self, wire: &mut Wire) {
         let mut notices = take(&mut self.notices);
-        // Newest first: a notice moves only the requests after its own. The order of those about one request stays.
-        notices.sort_by_key(|(call, _)| Reverse(call.offset));
-        for (call, notice) in notices {
-            if self.calls.at(call.index) != Some(call) {
-                // It is answered, and its id may be that of another one.
-                continue;
-            }
-            let after = wire.sent().max(call.offset + 1);
-            let place = self.calls.first_offset_from(after);
-            let place = place.map_or(wire.end_offset(), |it| it.min(wire.end_offset()));
-            let framing = self.framing.get_mut();
-            framing.set_id(call.index + 1);
-            let length = wire.notice_before(place, framing, notice);
-            self.calls.move_by(length, place);
-            self.queue.move_by(length);
+        // Others are answered, and their ids may be those of other requests.
+        notices.retain(|(call, _)| self.calls.at(call.index) == Some(*call));
+        if notices.is_empty() {
+            return;
         }
+        // The order of those about one request stays.
+        notices.sort_by_key(|(call, _)| call.offset);
+        let mut notices = notices.into_iter().peekable();
+        let framing = self.framing.get_mut();
+        let (sent, end) = (wire.sent(), wire.end_offset());
+        let unsent = wire.take_unsent();
+        let mut rest = &unsent[..];
+        let mut moved = 0;
+        // Returns where a request begins after the notices that are put before it.
+        let mut put_before = |offset: u64| {
+            let is_before = |(call, _): &(PendingCall, _)| offset >= sent && call.offset < offset;
+            while let Some((call, notice)) = notices.next_if(is_before) {
+                let after = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let place = rest.len().saturating_sub(after);
+                let (before, others) = rest.split_at(place);
+                wire.put_back(before);
+                rest = others;
+                framing.set_id(call.index + 1);
+                let start = wire.end_offset();
+                wire.notice(framing, notice);
+                moved += wire.end_offset() - start;
+            }
+            offset.saturating_add(moved)
+        };
+        self.calls.move_each(&mut put_before);
+        put_before(u64::MAX);
+        wire.put_back(rest);
+        self.queue.move_by(moved);
     }
 
     /// Drops what was not handed over.
