@@ -254,7 +254,8 @@ impl<F: Framing> ConnectionFraming<F> {
         match decision {
             Decision::Replace(error) => Err(error),
             Decision::Deliver if parsed != Ok(None) => {
-                self.is_first = false;
+                // Skipped bytes are nobody's message, so the one after them is still the first.
+                self.is_first = matches!(&parsed, Ok(Some(frame)) if frame.kind == FrameKind::Skip);
                 parsed
             }
             Decision::Deliver | Decision::Hold => {
