@@ -34,7 +34,7 @@ pub(crate) struct ReadAhead {
     has_ended: bool,
     /// Memory reserved for a message that is longer than what is read ahead otherwise.
     reserved: Option<Reservation>,
-    /// The first and the last read of the bytes, if the caller records them.
+    /// The first and the last read of the bytes, recorded as an [`Arrival`](super::Arrival) is.
     reads: Option<(Instant, Instant)>,
 }
 
@@ -61,6 +61,9 @@ impl ReadAhead {
     /// Consumes bytes, which must be there.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count.min(self.len());
+        if count > 0 {
+            self.forget_first_read();
+        }
         self.shrink();
         // Not each time: the bytes would move once for each message.
         if self.consumed >= self.bytes.len() / 2 {
@@ -130,7 +133,14 @@ impl ReadAhead {
         self.reads = Some((first, now));
     }
 
-    /// Returns the time from which the next bytes to move have waited, if it was noted.
+    /// Forgets the first read, because some of its bytes are gone. The rest may have arrived later. Its exact time is not
+    /// known, and nothing is rejected for a longer wait than it had.
+    fn forget_first_read(&mut self) {
+        let rest = self.reads.filter(|_| self.len() > 0);
+        self.reads = rest.map(|(_, last)| (last, last));
+    }
+
+    /// Returns the time from which the next bytes to move have waited, if it was recorded.
     pub(super) fn first_read(&self) -> Option<Instant> {
         self.reads.map(|(first, _)| first)
     }
@@ -181,9 +191,7 @@ impl ReadAhead {
             return ReadState::Eof;
         }
         self.shrink();
-        // The rest arrived later than what has moved. Its exact time is not known, and nothing is rejected for a longer
-        // wait than it had.
-        self.reads = self.reads.map(|(_, last)| (last, last));
+        self.forget_first_read();
         // More may have arrived since.
         ReadState::MaybeMore
     }
@@ -275,6 +283,20 @@ mod tests {
             assert_eq!(ahead.first_read(), waited_from);
             ahead.move_to(&mut buffer);
             buffer.clear();
+        }
+    }
+
+    #[test]
+    fn bytes_behind_consumed_ones_have_waited_from_the_last_read_on() {
+        let mut ahead = ReadAhead::default();
+        let (first, last) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        for now in [first, last] {
+            ahead.bytes.extend(*b"xy");
+            ahead.record_read(now);
+        }
+        for waited_from in [Some(first), Some(last), Some(last), None] {
+            assert_eq!(ahead.first_read(), waited_from);
+            ahead.consume(if waited_from == Some(first) { 2 } else { 1 });
         }
     }
 

@@ -110,7 +110,7 @@ impl Position {
     }
 }
 
-/// The last arrival of bytes, for limits of requests. It is noted only for a server that has such limits.
+/// The last arrival of bytes. Recorded only if the server has a limit that needs it, or metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) time: Option<Instant>,

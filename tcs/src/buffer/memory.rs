@@ -24,7 +24,7 @@ pub(crate) struct MemoryBudget {
     pages: Arc<Semaphore>,
     /// Half as many permits. A newcomer has one for each of its pages.
     newcomers: Arc<Semaphore>,
-    /// A quarter more, for a short time, for buffers that exist already.
+    /// Extra memory, a quarter of the budget, for buffers that have grown before they could reserve.
     overdraft: Arc<Semaphore>,
     total: u32,
     /// How many buffers wait for pages.

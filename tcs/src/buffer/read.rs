@@ -53,7 +53,7 @@ pub(crate) struct ReadBuffer {
     max_capacity: usize,
     /// The memory for a capacity beyond what the pool keeps. Without it, the buffer is no larger than that.
     reserved: Option<Reservation>,
-    /// When the bytes that were read ahead and moved here last were read, if that was noted.
+    /// When the bytes that were read ahead and moved here last were read, recorded as an [`Arrival`] is.
     read_ahead_at: Option<Instant>,
 }
 

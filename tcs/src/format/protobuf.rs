@@ -67,7 +67,8 @@ use crate::Response;
 ///   `no-recursion-limit` of `prost`, there is no limit, and a request can overflow the stack.
 /// - Unknown fields are skipped, and missing fields have their defaults.
 /// - The message of an error has the names of messages and fields, the innermost first.
-/// - A message beyond `max_frame_len` is an error before any of it is written.
+/// - A message beyond its limit (a server's `max_reply_len`, or a client's `max_frame_len`) is an
+///   error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("prost", "protocol buffers"))]

@@ -7,10 +7,10 @@ use crate::{Rejection, text::DISPLAY_FAILED};
 
 /// The end of a send buffer, where one message is written.
 ///
-/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So
-/// writing never fails. With [`write!`], you can ignore the result, unless a `Display` that you
-/// write can fail: what it wrote before that stays in the message, so return an
-/// [`EncodeError`](crate::format::EncodeError).
+/// A message that grows beyond its limit (a server's `max_reply_len`, or a client's
+/// `max_frame_len`) is no longer stored, and is dropped in the end. So writing never fails. With
+/// [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
+/// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message.
@@ -139,7 +139,7 @@ impl<'a> Writer<'a> {
     ///
     /// A framing with control frames sends the error as such a frame, with at most 4,095 bytes of
     /// text. Other framings send the text as the reply, which fails if it is beyond
-    /// `max_frame_len`. If `Display` fails, the text says so.
+    /// `max_reply_len`. If `Display` fails, the text says so.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         let room = self.limit.max(Rejection::MAX_TEXT).saturating_add(1);

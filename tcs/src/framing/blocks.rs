@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use super::{
     Detection, FrameError, Framing, Input, Lines, ParsedFrame, ReadState, Side,
-    parse::{skip_due, skip_or_reject},
+    parse::{skip_or_reject, skip_terminator},
     write::make_room,
 };
 
@@ -63,7 +63,7 @@ pub struct Blocks<L> {
     /// Where the block begins and how long it is, once its line has arrived.
     block: Option<(usize, usize)>,
     /// The bytes that must come next, after a block that was skipped.
-    due: &'static [u8],
+    terminator: &'static [u8],
     is_client: bool,
     lengths: PhantomData<fn() -> L>,
 }
@@ -105,8 +105,8 @@ impl<L: BlockLen> Framing for Blocks<L> {
     }
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if !self.due.is_empty() {
-            return skip_due(&mut self.due, input, "`\\r\\n` after the block");
+        if !self.terminator.is_empty() {
+            return skip_terminator(&mut self.terminator, input, "`\\r\\n` after the block");
         }
         let (start, length) = if let Some(block) = self.block {
             block
@@ -136,7 +136,7 @@ impl<L: BlockLen> Framing for Blocks<L> {
         let consumed = end + END.len();
         if end > limit {
             let skipped = skip_or_reject(end, limit, end, input.ends_before(consumed))?;
-            self.due = END;
+            self.terminator = END;
             return Ok(skipped);
         }
         match input.bytes().get(end..consumed) {
@@ -173,7 +173,7 @@ impl<L> Default for Blocks<L> {
         Self {
             searched: 0,
             block: None,
-            due: b"",
+            terminator: b"",
             is_client: false,
             lengths: PhantomData,
         }

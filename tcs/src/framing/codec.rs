@@ -12,7 +12,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 /// It is framing and format at once, so name it in both options. A request is the decoder's
 /// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may
 /// borrow. For the types of messages see [`CodecItem`](crate::format::CodecItem). Each connection has its own codec,
-/// made by `Default`, which keeps its state between messages.
+/// made by `Default`, which keeps its state between messages. A server can make it [otherwise](Self::new).
 ///
 /// - If the decoder fails, the connection closes with a protocol error, and the text of the
 ///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
@@ -106,6 +106,9 @@ pub struct Codec<C: Decoder> {
 impl<C: Decoder> Codec<C> {
     /// Creates a framing with a codec other than the default one, for
     /// [`ServerProtocol::framing`](crate::protocol::ServerProtocol::framing).
+    ///
+    /// A client always makes its codec by `Default`. For other settings, wrap the codec in a type of your own, whose
+    /// `Default` makes it with them.
     pub fn new(codec: C) -> Self {
         Self {
             inner: codec,

@@ -40,7 +40,7 @@ pub struct ConnectionFraming<F> {
     inner: F,
     /// Whether the next frame needs more than parsing: the first one, those that were announced, and all frames of a client
     /// whose protocol tells events from replies. All other frames pay for one branch.
-    is_special: bool,
+    needs_inspection: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
     /// What the next messages are.
@@ -48,12 +48,12 @@ pub struct ConnectionFraming<F> {
     /// How many of the next messages were announced.
     announced: u32,
     /// Boxed, to keep idle connections small.
-    cold: Option<Box<ColdState>>,
+    rare: Option<Box<RareState>>,
 }
 
 /// The state that most connections do not need.
 #[derive(Debug, Default)]
-struct ColdState {
+struct RareState {
     /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
     /// because a framing may change its state with each frame, so parsing it again could give another
     /// result.
@@ -67,11 +67,11 @@ impl<F: Framing> ConnectionFraming<F> {
     pub const fn new(inner: F) -> Self {
         Self {
             inner,
-            is_special: true,
+            needs_inspection: true,
             is_first: true,
             announcement: Announcement::Items,
             announced: 0,
-            cold: None,
+            rare: None,
         }
     }
 
@@ -86,10 +86,10 @@ impl<F: Framing> ConnectionFraming<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if self.is_special {
-            // The same message is found again. The compiler then sees that no message comes from a call, and keeps the
-            // parts of one in registers, also of later frames.
-            match self.parse_special(
+        if self.needs_inspection {
+            // A message is parsed again below: if none comes from this call, the compiler keeps the parts of one in
+            // registers, also of later frames.
+            match self.parse_inspected(
                 input.bytes(),
                 input.limit(),
                 input.side(),
@@ -108,8 +108,8 @@ impl<F: Framing> ConnectionFraming<F> {
         if F::HAS_VALUES || F::has_notices(Side::Server) {
             return;
         }
-        self.cold.get_or_insert_default().is_event = Some(is_event);
-        self.is_special = true;
+        self.rare.get_or_insert_default().is_event = Some(is_event);
+        self.needs_inspection = true;
     }
 
     /// Returns the framing itself, which writes messages, and has the values of those that it parsed.
@@ -149,7 +149,7 @@ impl<F: Framing> ConnectionFraming<F> {
     /// a whole input in memory for this call, also for later frames: 4 of 170 instructions of a small request in a batch.
     #[cold]
     #[inline(never)]
-    fn parse_special(
+    fn parse_inspected(
         &mut self,
         bytes: &[u8],
         limit: usize,
@@ -179,7 +179,7 @@ impl<F: Framing> ConnectionFraming<F> {
                 _ => {}
             }
         }
-        self.is_special = self.is_first || self.announced > 0 || self.is_event().is_some();
+        self.needs_inspection = self.is_first || self.announced > 0 || self.is_event().is_some();
         Ok(Some(frame))
     }
 
@@ -210,15 +210,15 @@ impl<F: Framing> ConnectionFraming<F> {
     }
 
     pub(crate) fn is_event(&self) -> Option<fn(&[u8]) -> bool> {
-        self.cold.as_ref()?.is_event
+        self.rare.as_ref()?.is_event
     }
 
     /// Takes the frame that waits for the bytes that decide.
     fn take_held(&mut self) -> Option<Result<ParsedFrame, FrameError>> {
-        let cold = self.cold.as_mut()?;
-        let held = cold.held.take();
-        if cold.is_event.is_none() {
-            self.cold = None;
+        let rare = self.rare.as_mut()?;
+        let held = rare.held.take();
+        if rare.is_event.is_none() {
+            self.rare = None;
         }
         held
     }
@@ -235,7 +235,7 @@ impl<F: Framing> ConnectionFraming<F> {
             {
                 self.announcement = announcement;
                 self.announced = count;
-                self.is_special = true;
+                self.needs_inspection = true;
             }
             _ => {}
         }
@@ -254,12 +254,13 @@ impl<F: Framing> ConnectionFraming<F> {
         match decision {
             Decision::Replace(error) => Err(error),
             Decision::Deliver if parsed != Ok(None) => {
-                self.is_first = false;
+                // Skipped bytes are nobody's message, so the one after them is still the first.
+                self.is_first = matches!(&parsed, Ok(Some(frame)) if frame.kind == FrameKind::Skip);
                 parsed
             }
             Decision::Deliver | Decision::Hold => {
                 if let Some(held) = parsed.transpose() {
-                    self.cold.get_or_insert_default().held = Some(held);
+                    self.rare.get_or_insert_default().held = Some(held);
                 }
                 Ok(None)
             }

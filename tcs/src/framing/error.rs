@@ -60,7 +60,8 @@ impl FrameError {
         Self::beyond("max_frame_len", length, limit)
     }
 
-    /// Names the limit of replies in the place of that of requests, which framings and buffers name for both.
+    /// Makes the text name `max_reply_len`. Framings and buffers do not know which limit they check, and always name
+    /// `max_frame_len`.
     #[cold]
     pub(crate) fn of_reply(self) -> Self {
         match self.inner.cause {

@@ -74,7 +74,7 @@ pub(super) fn write_rejection(out: &mut Vec<u8>, id: Option<u32>, rejection: &Re
 }
 
 /// Parses a frame with a header of `HEADER_LEN` bytes that is not a message within the limit: a control frame, or a message
-/// beyond it. It gets the parts of the input, as `ConnectionFraming::parse_special` does.
+/// beyond it. It gets the parts of the input, as `ConnectionFraming::parse_inspected` does.
 #[cold]
 pub(super) fn control_or_oversized<const HEADER_LEN: usize>(
     bytes: &[u8],

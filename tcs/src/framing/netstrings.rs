@@ -3,7 +3,7 @@
 use super::{
     FrameError, Framing, Input, ParsedFrame,
     digits::{parse_length, put_length},
-    parse::{skip_due, skip_or_reject},
+    parse::{skip_or_reject, skip_terminator},
 };
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
@@ -37,7 +37,7 @@ use super::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Netstrings {
     /// The bytes that must come next, after a message that was skipped.
-    due: &'static [u8],
+    terminator: &'static [u8],
 }
 
 const COMMA: &[u8] = b",";
@@ -49,8 +49,8 @@ impl Framing for Netstrings {
     const HAS_INDEPENDENT_FRAMES: bool = true;
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if !self.due.is_empty() {
-            return skip_due(&mut self.due, input, EXPECTED);
+        if !self.terminator.is_empty() {
+            return skip_terminator(&mut self.terminator, input, EXPECTED);
         }
         let limit = input.limit();
         let Some((length, start)) = parse_length(input.bytes(), limit, b':')? else {
@@ -62,7 +62,7 @@ impl Framing for Netstrings {
         let consumed = end + COMMA.len();
         if length > limit {
             let skipped = skip_or_reject(length, limit, end, input.ends_before(consumed))?;
-            self.due = COMMA;
+            self.terminator = COMMA;
             return Ok(skipped);
         }
         match input.bytes().get(end) {

@@ -24,7 +24,7 @@ const DEADLINE: u8 = 0x88;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The connection is in use. A client says so, lest a balancer between the two take the connection for a dead one.
+    /// The connection is in use. A client says so, so that a balancer between the two does not close it as idle.
     Ping,
     /// The next messages, this many of them, are neither requests nor the replies to them.
     Announce(Announcement, u32),

@@ -372,14 +372,14 @@ pub(super) fn skip_or_reject(
 ///
 /// At the end of the input, a missing byte is no error: the message was rejected before, and a second rejection would be
 /// taken for that of the next request.
-pub(super) fn skip_due(
-    due: &mut &'static [u8],
+pub(super) fn skip_terminator(
+    terminator: &mut &'static [u8],
     input: Input<'_>,
     expected: &str,
 ) -> Result<Option<ParsedFrame>, FrameError> {
-    match (*due, input.bytes()) {
+    match (*terminator, input.bytes()) {
         ([byte, rest @ ..], [found, ..]) if byte == found => {
-            *due = rest;
+            *terminator = rest;
             Ok(Some(ParsedFrame::skip(1)))
         }
         (_, [found, ..]) => Err(FrameError::unexpected(*found, expected)),

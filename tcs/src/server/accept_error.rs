@@ -21,8 +21,10 @@ impl AcceptError {
             // EINVAL: it does not listen. Without a number, a listener of the user's own has another reason.
             // With `NotConnected`, which accept(2) does not return, it says that it is closed.
             (Kind::InvalidInput, Some(_)) | (Kind::NotConnected, _) => Self::Listener,
-            // EBADF, ENOSYS and ENOTSOCK.
-            (_, Some(9 | 38 | 88)) if cfg!(target_os = "linux") => Self::Listener,
+            // EBADF, and ENOSYS of Linux or ENOTSOCK of macOS and the BSDs.
+            (_, Some(9 | 38)) if cfg!(unix) => Self::Listener,
+            // ENOTSOCK.
+            (_, Some(88)) if cfg!(target_os = "linux") => Self::Listener,
             (
                 Kind::ConnectionAborted
                 | Kind::ConnectionReset

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::connection_limits::Limits;
+use super::limits::Limits;
 use crate::{Peer, Rejection, panics::lock, sync::Mutex};
 
 /// The addresses of the open connections.

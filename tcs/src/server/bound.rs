@@ -6,14 +6,14 @@ use tokio::time::timeout;
 
 use super::{
     acceptor::Acceptor,
-    connection_limits::Limits,
-    limits::Limit,
+    limits::Limits,
     listeners::DynListener,
     metrics::publishing,
     rejected::RejectedPeers,
     report::Report,
     stop::{Order, ServerHandle, StopOnDrop},
     systemd::Systemd,
+    time::Limit,
     unbound::UnboundServer,
 };
 use crate::{Error, Result};

@@ -231,8 +231,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long the handshakes of a connection may take together, and the one after
     /// [`Response::StartTls`](crate::Response::StartTls).
     ///
-    /// Then the connection is dropped. A server that is stopped lets handshakes go on for a second, and then tells
-    /// their peers *going away*. Default: 10 s.
+    /// When it expires, the connection is dropped. A server that is stopped lets handshakes go on for a second, and
+    /// then tells their peers *going away*. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.handshake_timeout = limit.into().into();
         self
@@ -301,10 +301,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Frames that are not requests, such as notices, do not restart it. A frame that has started in time may
     /// still complete.
     ///
+    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection.
+    ///
     /// It also limits how long a function waits for the first byte of a further message of its request
     /// ([`Requests`](crate::protocol::Requests)). Then the function is dropped, and its request is answered *timed out*.
     ///
-    /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
     /// waiting; 30 s for a [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -315,8 +316,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds a
     /// second.
     ///
-    /// Then the server sends *idle*, if the framing can carry it, and closes the connection. If requests are processed at
-    /// the same time, those in flight are answered before. A function that waits for the rest of a chunk
+    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. If requests are
+    /// processed at the same time, those in flight are answered before. A function that waits for the rest of a chunk
     /// ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.frame_timeout = limit.into().into();
@@ -328,7 +329,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives further messages
     /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
-    /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
+    /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The
     /// connection closes if it has a session and no `concurrent`. A function that does not wait, or runs under `blocking`, is
     /// not dropped. The calls that any function makes with a [`Connection`](crate::Connection) end in time by
     /// themselves: their [`deadline`](crate::Connection::deadline) is that of the function. Those of tasks that it spawns
@@ -412,10 +413,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how old a connection may become. Default: `None`.
     ///
-    /// Then the connection drains as that of a stopped server: it processes the requests that have arrived, receives
-    /// *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout) more, it is
-    /// aborted. So clients that keep their connections forever are distributed anew, as over servers that were added to
-    /// a balancer. The age of each connection differs by up to a tenth, so that those of a restart do not end together.
+    /// When it expires, the connection drains as that of a stopped server: it processes the requests that have arrived,
+    /// receives *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout)
+    /// more, it is aborted. So clients that keep their connections forever are distributed anew, as over servers that
+    /// were added to a balancer. The age of each connection differs by up to a tenth, so that those of a restart do not
+    /// end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.max_connection_age = limit.into().into();
         self

@@ -128,9 +128,9 @@ mod tests {
 
     use super::{
         super::{
-            limits::{Deadline, Millis},
             mode::Concurrent,
             settings::Settings,
+            time::{Deadline, Millis},
         },
         *,
     };

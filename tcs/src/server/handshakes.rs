@@ -3,10 +3,11 @@
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use super::{
-    limits::{Deadline, Limit, TOO_OLD},
     log_limiter::log_limited,
     metrics::count_failed_handshake,
     registry::Registration,
+    rejected::TOO_OLD,
+    time::{Deadline, Limit},
 };
 use crate::{
     Peer,

@@ -66,13 +66,13 @@
 
 // What a server is: its settings, checked once, become the limits that each connection borrows.
 pub(crate) mod builder;
-mod connection_limits;
 mod limits;
 mod mode;
 mod process;
 #[cfg(feature = "serde")]
 mod server_settings;
 mod settings;
+mod time;
 
 // How it runs: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
 mod bound;

@@ -12,10 +12,10 @@ use tokio::runtime::{Builder, Runtime};
 use super::{
     addresses::Addresses,
     capacity::{AtCapacity, Capacity},
-    limits::{Deadline, Millis},
     mode::Concurrent,
     registry::Registry,
     settings::Settings,
+    time::{Deadline, Millis},
 };
 use crate::{
     Peer,

@@ -24,12 +24,12 @@ use tokio::{
 };
 
 use super::{
-    connection_limits::Limits,
-    limits::{Deadline, Limit},
+    limits::Limits,
     log_limiter::LogLimiter,
     probe::SchedulerProbe,
     report::Report,
     tally::EventTally,
+    time::{Deadline, Limit},
 };
 use crate::{
     buffer::MemoryBudget,

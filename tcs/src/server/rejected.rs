@@ -4,7 +4,7 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{limits::Deadline, metrics::count_rejection, registry::Registration};
+use super::{metrics::count_rejection, registry::Registration, time::Deadline};
 use crate::{
     Peer, Rejection,
     buffer::WriteBuffer,
@@ -12,6 +12,10 @@ use crate::{
     sync::Mutex,
     transport::{Stream, close},
 };
+
+/// What a peer is told whose connection ends because of its age.
+pub(super) const TOO_OLD: &str =
+    "the connection has reached its maximum age (`max_connection_age`)";
 
 /// How many peers receive their rejection at the same time. Further ones are closed without a message.
 const MAX_TOLD: usize = 64;

@@ -6,13 +6,13 @@ use super::{
     addresses::Addresses,
     admission::{Admission, OnAccept},
     capacity::AtCapacity,
-    connection_limits::Limits,
-    limits::Limit,
+    limits::Limits,
     listeners::DynListener,
     mode::Mode,
     process::{connections_of, default_memory, descriptor_limit},
     registry::Registry,
     systemd::Systemd,
+    time::Limit,
 };
 use crate::{
     Error,

@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use super::{
     connection::{Connection, NewConnection, rejection_frames},
-    connection_limits::Limits,
+    limits::Limits,
     listeners::Listeners,
     log_limiter::LogLimiter,
     metrics::Metrics,

@@ -3,8 +3,8 @@
 use tcs::{
     __private::ConnectionFraming,
     framing::{
-        CrlfLines, Fixed, FrameError, FrameKind, Framing, Input, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof,
+        CrlfLines, CrlfText, Fixed, FrameError, FrameKind, Framing, Input, LengthPrefixed, Lines,
+        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof,
     },
 };
 use tcs_tests::cutting::read;
@@ -187,4 +187,16 @@ fn skipped_bytes_do_not_end_detection() {
     }
     let (found, error) = read::<Skipping>(Side::Server, &[b"GE", b"N\n", b"GET\n"], 1 << 20);
     assert_eq!((found, error), (Vec::new(), None));
+}
+
+#[test]
+fn first_message_after_skipped_bytes_is_the_first_message() {
+    for cut in 1..9 {
+        let stream = b"\xff\xf1\xff\xfb\x03GET / HTTP/1.1\r\n";
+        let pieces = [&stream[..cut], &stream[cut..]];
+        let (found, error) = read::<CrlfText>(Side::Server, &pieces, 1 << 20);
+        assert_eq!(found, [], "cut at {cut}");
+        let error = error.expect("another protocol").to_string();
+        assert_eq!(error, "that looks like HTTP", "cut at {cut}");
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tcs::{
     ConcurrentServer,
     framing::{LengthPrefixed, Lines},
-    protocol::ServerProtocol,
+    protocol::{Requests, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{
     Gate, Heard, Kind, Over, Place, Tester, code, control, each_kind, each_work, frame, gate,
@@ -106,6 +107,37 @@ async fn wait_counts_from_the_read<K: Kind>() {
             patiently(serving).await.expect("no panic");
         }
     }
+}
+
+/// Counts chunks.
+#[server_protocol(requests = &[u8])]
+async fn upload(_name: &str, mut more: Requests<'_, Upload>) -> Result<String, String> {
+    let mut count = 0;
+    while more.next().await?.is_some() {
+        count += 1;
+    }
+    Ok(count.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_arrives_with_the_end_of_long_chunks_has_not_waited() {
+    let limit = Duration::from_secs(2);
+    let server = ConcurrentServer::new(Upload).max_queue_time(limit);
+    let (mut peer, serving) = serve_in_memory(server, 1 << 16);
+    patiently(peer.send(frame("a"))).await;
+    let chunk = [&b"\x80\0\0\x05\x83\0\0\0\x01"[..], &frame("chunk")].concat();
+    for _ in 0..3 {
+        patiently(peer.send(&chunk)).await;
+        sleep(limit).await;
+    }
+    let end = control(0x84, "");
+    let rest = [&chunk[..], &end, &frame("b"), &end].concat();
+    patiently(peer.send(rest)).await;
+    for reply in ["4", "0"] {
+        assert_eq!(patiently(peer.hear()).await, Heard::message(reply));
+    }
+    drop(peer);
+    patiently(serving).await.expect("no panic");
 }
 
 async fn request_beyond_the_pipeline_is_busy<K: Kind>(over: Over) {

@@ -3,8 +3,8 @@
 use crate::{
     buffer::ReadBuffer,
     server::{
-        connection_limits::Limits,
-        limits::{Deadline, Limit, Millis},
+        limits::Limits,
+        time::{Deadline, Limit, Millis},
     },
 };
 

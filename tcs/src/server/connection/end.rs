@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use crate::{
     Rejection,
-    server::{limits::Limit, registry::AbortReason},
+    server::{registry::AbortReason, time::Limit},
     text::Text,
 };
 

@@ -31,11 +31,11 @@ use crate::{
     server::{
         addresses::AddressUsage,
         handshakes::perform_handshakes,
-        limits::{Deadline, Limit, Millis},
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
         registry::{AbortReason, Registration},
         shared::Shared,
+        time::{Deadline, Limit, Millis},
     },
     transport::{DynHandshake, StartedTls, Stream},
 };

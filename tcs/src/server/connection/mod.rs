@@ -56,10 +56,10 @@ use crate::{
     protocol::{Concurrency, ServerProtocol, has_no_request},
     runtime::{poll_once, wake_after_others},
     server::{
-        limits::Limit,
         log_limiter::log_panic,
         metrics::{NEEDS_ARRIVALS, record_connection},
         shared::Shared,
+        time::Limit,
     },
 };
 

@@ -10,9 +10,10 @@ use crate::{
     framing::{FrameError, FrameKind, Framing},
     panics::Payload,
     server::{
-        connection_limits::Limits,
-        limits::{Limit, TOO_OLD},
+        limits::Limits,
         log_limiter::{LogLimiter, log_limited, log_panic},
+        rejected::TOO_OLD,
+        time::Limit,
     },
 };
 

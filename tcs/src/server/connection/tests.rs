@@ -27,7 +27,7 @@ use crate::{
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Concurrency, Context, Receives, Streams},
-    server::{Concurrent, limits::Limit, registry::Registry, report::RequestCounts},
+    server::{Concurrent, registry::Registry, report::RequestCounts, time::Limit},
     transport::Stream,
 };
 

@@ -3,8 +3,8 @@
 use std::{mem::replace, sync::Arc, task::Waker};
 
 use super::super::{
-    limits::{Deadline, Millis},
     tally::Tally,
+    time::{Deadline, Millis},
 };
 use crate::{
     panics::{contain, lock},

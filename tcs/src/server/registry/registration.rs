@@ -9,11 +9,12 @@ use std::{
 
 use super::{
     super::{
-        connection_limits::Limits,
-        limits::{Deadline, Millis, TOO_OLD},
+        limits::Limits,
         log_limiter::LogLimiter,
         probe::SchedulerProbe,
+        rejected::TOO_OLD,
         tally::{EventTally, Tally},
+        time::{Deadline, Millis},
     },
     Registry,
     entry::{ConnectionEntry, Flags},

@@ -42,7 +42,7 @@ use crate::{
     panics::Payload,
     protocol::{Concurrency, ServerProtocol},
     runtime::poll_once,
-    server::{limits::Deadline, log_limiter::log_panic, shared::Shared},
+    server::{log_limiter::log_panic, shared::Shared, time::Deadline},
 };
 
 /// How many rounds the driver has before it lets other tasks run.

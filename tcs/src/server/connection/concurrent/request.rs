@@ -10,8 +10,8 @@ use crate::{
     buffer::Messages,
     framing::{Framing, Notice},
     server::{
-        connection_limits::Limits,
-        limits::{Deadline, Limit, Millis},
+        limits::Limits,
+        time::{Deadline, Limit, Millis},
     },
 };
 

@@ -24,7 +24,7 @@ use crate::{
     concurrency::share_session,
     framing::{FrameKind, Framing, Notice, ParsedFrame, Side},
     protocol::ServerProtocol,
-    server::{limits::Deadline, metrics::NEEDS_ARRIVALS},
+    server::{metrics::NEEDS_ARRIVALS, time::Deadline},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {

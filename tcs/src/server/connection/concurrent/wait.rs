@@ -16,7 +16,7 @@ use crate::{
     buffer::{Buffers, ReadAhead},
     framing::Framing,
     protocol::ServerProtocol,
-    server::{limits::Deadline, registry::AbortReason},
+    server::{registry::AbortReason, time::Deadline},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {

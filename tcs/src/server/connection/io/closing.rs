@@ -11,7 +11,7 @@ use super::{super::end::End, Io};
 use crate::{
     buffer::{BufferSlot, Buffers},
     runtime::wake_after_others,
-    server::limits::Deadline,
+    server::time::Deadline,
 };
 
 /// How many reads of a closing connection are discarded within one poll.

@@ -16,7 +16,7 @@ use crate::{
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, Notice, Side, has_notices},
     protocol::ServerProtocol,
-    server::limits::Deadline,
+    server::time::Deadline,
 };
 
 /// The kind of the notice that the client no longer wants the reply.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     conversation::Conversation, protocol::ServerProtocol, runtime::wake_after_others,
-    server::limits::Deadline,
+    server::time::Deadline,
 };
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
