@@ -427,3 +427,116 @@ impl<T> Visitor<'_> for NameSeed<T> {
 fn unknown<E: Error>(what: &str, name: &dyn fmt::Display) -> E {
     E::custom(format_args!("there is no {what} {name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{self, BytesDeserializer, MapDeserializer, SeqDeserializer};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Read {
+        has: [bool; 3],
+        first: u8,
+        second: u8,
+        more: Option<u8>,
+    }
+
+    impl<'de> Arguments<'de> for Read {
+        const OPERATION: &'static str = "add";
+        const NAMES: &'static [&'static str] = &["first", "second", "more"];
+
+        fn has(&self, position: usize) -> bool {
+            self.has[position]
+        }
+
+        fn read<D: Deserializer<'de>>(&mut self, position: usize, from: D) -> Result<(), D::Error> {
+            match position {
+                0 => self.first = Argument::read(from)?,
+                1 => self.second = Argument::read(from)?,
+                _ => self.more = Argument::read(from)?,
+            }
+            self.has[position] = true;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn arguments_are_read_by_name() {
+        for (given, expected) in [
+            (&[("first", 1), ("second", 2)][..], Ok((1, 2))),
+            (&[("second", 2), ("first", 1)], Ok((1, 2))),
+            // An unknown one is skipped, as serde does.
+            (&[("first", 1), ("other", 9), ("second", 2)], Ok((1, 2))),
+            (
+                &[("first", 1), ("first", 1)],
+                Err("the argument `first` is given twice"),
+            ),
+            (&[("second", 2)], Err("the argument `first` is missing")),
+            (&[("first", 1)], Err("the argument `second` is missing")),
+        ] {
+            let map = MapDeserializer::<_, value::Error>::new(given.iter().copied());
+            let read = ArgumentsVisitor(Read::default()).visit_map(map);
+            let expected = expected.map(|(first, second)| Read {
+                has: [true; 3],
+                first,
+                second,
+                // An `Option` may be missing.
+                more: None,
+            });
+            assert_eq!(
+                read.map_err(|error| error.to_string()),
+                expected.map_err(str::to_owned)
+            );
+        }
+    }
+
+    #[test]
+    fn arguments_without_names_are_all_there() {
+        for (given, error) in [
+            (&[][..], "the argument `first` is missing"),
+            (&[1], "the argument `second` is missing"),
+            // Nothing says that it is the `Option` that is missing.
+            (&[1, 2], "the argument `more` is missing"),
+        ] {
+            let list = SeqDeserializer::<_, value::Error>::new(given.iter().copied());
+            let read = ArgumentsVisitor(Read::default()).visit_seq(list);
+            assert_eq!(read.expect_err("an argument is missing").to_string(), error);
+        }
+    }
+
+    const NAMES: &[&str] = &["add", "find", "describe"];
+
+    #[test]
+    fn name_is_found_by_its_text_or_its_number() {
+        let last = u64::from(u32::MAX);
+        let number = |numbered, number: u64| {
+            let name = NameSeed::<()>::of(NAMES, numbered, Some("operation"));
+            let found: Result<_, value::Error> = name.visit_u64(number);
+            found.map_err(|error| error.to_string())
+        };
+        let none = |text: &str| Err(format!("there is no operation {text}"));
+        assert_eq!(number(2, 0), Ok(Some(0)));
+        assert_eq!(number(2, 1), Ok(Some(1)));
+        assert_eq!(number(2, 2), none("2, there are only 2"));
+        assert_eq!(number(2, last), Ok(Some(2)));
+        assert_eq!(number(2, last + 1), none("4294967296, there are only 2"));
+        assert_eq!(number(3, 2), Ok(Some(2)));
+        assert_eq!(number(3, last), none("4294967295, there are only 3"));
+
+        let bytes = |name: &[u8]| {
+            let seed = NameSeed::<()>::of(NAMES, 2, Some("operation"));
+            let found = seed.deserialize(BytesDeserializer::<value::Error>::new(name));
+            found.map_err(|error| error.to_string())
+        };
+        assert_eq!(bytes(b"find"), Ok(Some(1)));
+        assert_eq!(bytes(b"describe"), Ok(Some(2)));
+        assert_eq!(bytes(b"fin"), none("`fin`"));
+        assert_eq!(bytes(b"\xff"), none("`\u{fffd}`"));
+
+        // An argument that is not known is skipped.
+        let skipped = || NameSeed::<()>::of(NAMES, 3, None);
+        assert_eq!(skipped().visit_str::<value::Error>("other"), Ok(None));
+        assert_eq!(skipped().visit_u64::<value::Error>(3), Ok(None));
+    }
+}
