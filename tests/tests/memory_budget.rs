@@ -3,7 +3,10 @@
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use peak_alloc::PeakAlloc;
 use tcs::{ConcurrentServer, framing::LengthPrefixed, transport::memory};
@@ -48,16 +51,17 @@ async fn stay_within_the_budget<K: Kind>(liars: usize) {
     // All but the last byte of 8 MiB.
     let mut request = frame("a".repeat(8 * MIB));
     request.pop();
-    let request: &'static [u8] = request.leak();
+    let request: Arc<[u8]> = request.into();
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
 
     let mut peers = JoinSet::new();
     for _ in 0..liars {
         let mut liar = connect().await;
+        let request = Arc::clone(&request);
         peers.spawn(async move {
             // The server may have closed.
-            liar.try_send(request).await.ok();
+            liar.try_send(&request).await.ok();
             let heard = liar.hear().await;
             // The last ones keep their memory for `frame_timeout`, because nobody waits for it.
             assert!(
