@@ -12,15 +12,15 @@ use crate::{
     options::{Options, Side},
 };
 
-/// A variable that rust-analyzer sets where it expands attributes. Without it, an editor completes only a word
-/// already begun.
+/// An environment variable that rust-analyzer sets when it expands attributes. Without this variable, an editor
+/// completes only a word that is already begun.
 const EDITOR: &str = "RUST_ANALYZER_INTERNALS_DO_NOT_USE";
 
-/// Expands to the item as written, followed by what is derived from it, followed by the errors. What editors
-/// complete comes before them.
+/// Expands to the item as written, followed by the generated items and the errors. The words that editors complete come
+/// first.
 ///
-/// The item is kept whatever the errors, and once its name is known, so is the type. Otherwise an error in one
-/// place would be one at every use.
+/// The expansion keeps the item even if there are errors, and has the type as soon as its name is known. Otherwise, one
+/// error would cause another at every use.
 pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
@@ -30,7 +30,7 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
     if is_editor {
         errors.complete_none(side.attribute());
     }
-    // Before the path is that inside of a module.
+    // The path is taken before `move_into_module` changes it.
     let private = options
         .library
         .module(Span::mixed_site())

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Error, Result};
 
-/// Returns `true` if an error of the parser is that tokens are missing at the end.
+/// Returns `true` if an error of the parser says that tokens are missing at the end.
 pub(crate) fn ends_early(error: &Error) -> bool {
     error.to_string().starts_with("unexpected end of input")
 }
@@ -16,14 +16,14 @@ pub(crate) fn ends_early(error: &Error) -> bool {
 pub(crate) struct Errors {
     found: Vec<Error>,
     left_to_rustc: bool,
-    /// What an editor completes, and the module of the library that has the words.
+    /// The words that an editor completes, each with the module of the library that has the candidates.
     completed: Vec<(&'static str, TokenStream)>,
 }
 
 impl Errors {
     /// Reports `message` at all of `tokens`.
     pub(crate) fn at(&mut self, tokens: &(impl ToTokens + ?Sized), message: impl Display) {
-        // `new_spanned` keeps the first and the last token, so rustc underlines all that is between them.
+        // `new_spanned` keeps the first and the last token, so rustc underlines everything between them.
         self.push(Error::new_spanned(tokens.to_token_stream(), message));
     }
 
@@ -49,7 +49,7 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    /// Lets an editor complete `word`, which is not known, to those in the module `options::list` of the library.
+    /// Lets an editor complete the unknown `word` to the words in the module `options::list` of the library.
     pub(crate) fn complete(&mut self, list: &'static str, word: &Ident) {
         // A path cannot end in a keyword.
         if syn::parse2::<Ident>(word.to_token_stream()).is_ok() {
@@ -64,7 +64,7 @@ impl Errors {
         }
     }
 
-    /// Notes an error that rustc reports by itself: a second one would not help.
+    /// Records that rustc itself reports an error: a second report would not help.
     pub(crate) fn leave_to_rustc(&mut self) {
         self.left_to_rustc = true;
     }
@@ -75,19 +75,20 @@ impl Errors {
         self.found.is_empty() && !self.left_to_rustc
     }
 
-    /// Returns the tokens, between what editors complete and all errors. `private` is the path of what expansions use.
+    /// Returns the tokens, after the words that editors complete, and before all errors. `private` is the path of the
+    /// module that expansions use.
     pub(crate) fn add_to(self, tokens: TokenStream, private: &impl ToTokens) -> TokenStream {
         let completed = self.completed.iter().map(|(list, word)| {
             let list = format_ident!("{list}");
-            // rust-analyzer looks at the path though it is never compiled. It is in a constant, because an
-            // `impl` cannot have a `use`.
+            // rust-analyzer reads the path although it is never compiled. The path is in a constant, because an `impl`
+            // cannot have a `use`.
             quote! {
                 #[cfg(false)]
                 const COMPLETED: () = { use #private::options::#list::#word; };
             }
         });
         let errors = self.found.into_iter().map(Error::into_compile_error);
-        // First, because the item depends on the word, and rust-analyzer needs the path at one place.
+        // The path is first, because the item depends on the word, and rust-analyzer needs the path at one place.
         let mut all = quote!(#(#completed)*);
         all.extend(tokens);
         all.extend(errors);

@@ -7,9 +7,9 @@
 //! 3. `model` checks both, and describes the protocol that they make.
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
-//! `attribute` goes through them. Each step reports to `errors` and goes on, so that all errors in one item are
-//! reported together. `spans` says how errors of the compiler are made to point at the user's code, `library`
-//! how generated code names `tcs`, and `syntax` answers questions about types and paths.
+//! `attribute` performs these steps. Each step reports to `errors` and goes on, so that all errors in one item are
+//! reported together. `spans` makes errors of the compiler point at the user's code, `library` has the paths of `tcs`
+//! for generated code, and `syntax` answers questions about types and paths.
 
 mod attribute;
 mod errors;

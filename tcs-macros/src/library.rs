@@ -10,9 +10,9 @@ use crate::spans::{end_of, start_of};
 #[derive(Default)]
 pub(crate) struct Library(pub(crate) Option<Path>);
 
-/// A path in the library: of the module that expansions use, or of an item in it.
+/// The path of the module of the library that expansions use, or of an item in this module.
 ///
-/// It writes token after token. A path that is a stream of tokens would cost a call into the compiler at each use.
+/// `to_tokens` writes token after token. A stored stream of tokens would cost a call into the compiler at each use.
 pub(crate) struct LibraryPath<'a> {
     library: Option<&'a Path>,
     span: Span,
@@ -29,13 +29,12 @@ impl Library {
         }
     }
 
-    /// Returns an item of that module, placed so that an error about it covers all of `written`.
+    /// Returns an item of that module, placed so that an error about the item covers all of `written`.
     pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> LibraryPath<'_> {
         self.path(item, start_of(written), end_of(written))
     }
 
-    /// Returns `ty: item,`, placed so that an error about it covers the type and does not mention the
-    /// macro.
+    /// Returns `ty: item,`, placed so that an error about this bound covers the type and does not mention the macro.
     pub(crate) fn bound(&self, ty: &impl ToTokens, item: &str) -> TokenStream {
         let span = ty.span();
         let path = self.path(item, span, span.located_at(end_of(ty)));
@@ -78,13 +77,13 @@ impl ToTokens for LibraryPath<'_> {
     }
 }
 
-/// Moves every token to `span`; each keeps its own hygiene.
+/// Moves every token to `span`, with its own hygiene.
 fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     let moved = tokens.into_iter().map(|mut token| {
         if let TokenTree::Group(group) = &token {
             token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
         }
-        // A path of the option `crate` has names of the user's, which the macro's hygiene would not find.
+        // A path in the option `crate` has the user's names, which the macro's hygiene would not find.
         token.set_span(token.span().located_at(span));
         token
     });

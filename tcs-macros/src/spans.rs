@@ -1,4 +1,4 @@
-//! The spans of generated tokens: errors of the compiler point at what the user wrote.
+//! The spans of generated tokens, by which errors of the compiler point at the user's code.
 //!
 //! Generated tokens have the user's place, but the macro's hygiene, so that our local variables and the
 //! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
@@ -6,32 +6,32 @@
 //!
 //! rustc reports an error only once if a second one is equal: the message, the notes, the suggestions, and
 //! all spans *with their syntax context*. Generated code has to repeat types of the user's, and with them
-//! the errors in them. So it is written such that the repeated error is equal. For each rule there is a case in
+//! the errors in them. So generated code makes each repeated error equal to the first. For each rule there is a case in
 //! `tests/ui/trait_errors`:
 //!
-//! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
-//!   that is one error (`reply_misspelt_inside`).
+//! - The user's type keeps its tokens and their spans in each place. If the type does not exist, there is one error
+//!   (`reply_misspelt_inside`).
 //! - For a type that does not exist, rustc suggests to declare a type parameter, and shows where: after the
-//!   token before the generics. For an `impl`, that token is `impl`; so it is at the function's name
-//!   ([`ident_at`]), and both suggestions are equal (`state_misspelt_inside`).
-//! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`alias`], which is declared
-//!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
+//!   token before the generics. For an `impl`, that token is `impl`. So generated code puts `impl` at the function's
+//!   name ([`ident_at`]), and both suggestions are equal (`state_misspelt_inside`).
+//! - Inside of `f::<…>` rustc suggests something else. So generated code uses an [`alias`] of the type there, which is
+//!   declared at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
 //!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
 //!   lifetimes, and covers the type from its first token to its last
-//!   ([`Library::item`](crate::library::Library::item)). It is a trait of the library that implies all
-//!   bounds: there is one error instead of one for each bound, and its `on_unimplemented` says what to
-//!   write (`request_without_decode`).
-//! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the
-//!   type, and rustc assumes that it holds when it checks the rest. It has the user's hygiene, so the error
-//!   does not mention the macro (`state_of_rc`).
+//!   ([`Library::item`](crate::library::Library::item)). The trait is one of the library that implies all bounds. So
+//!   there is one error instead of one for each bound, and the trait's `on_unimplemented` says what to write
+//!   (`request_without_decode`).
+//! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the type, and
+//!   rustc assumes the bound when it checks the rest. The bound has the user's hygiene, so the error does not mention
+//!   the macro (`state_of_rc`).
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
-//!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
-//!   calls of all functions (`operation_future_not_send`).
-//! - A block in a type, such as `[u8; { … }]`, is evaluated at each place of the type. So constants name the
-//!   type by that of the protocol (`delimiter_too_long`).
-//! - A lint is only reported at a span of the user's, so generated code is silent where its spans are the
-//!   macro's (`ui/pass/lints`).
+//!   call has one span and one context. Without `send`, rustc would report it at an `async` block with the calls of all
+//!   functions (`operation_future_not_send`).
+//! - A block in a type, such as `[u8; { … }]`, is evaluated at each place of the type. So constants name the type
+//!   through the protocol's type (`delimiter_too_long`).
+//! - rustc reports a lint only at the user's spans, so generated code with the macro's spans causes no lint
+//!   (`ui/pass/lints`).
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -44,23 +44,23 @@ pub(crate) fn start_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
 
 /// Returns the macro's hygiene at the last token of `tokens`.
 pub(crate) fn end_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
-    // `Spanned::span` would join all tokens, which gives the first one alone on stable compilers.
+    // `Spanned::span` would join all tokens. On stable compilers, the result is only the first token.
     let last = tokens.to_token_stream().into_iter().last();
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
 }
 
-/// Returns a word at a name of the user's, with the user's hygiene.
+/// Returns a word at a name in the user's code, with the user's hygiene.
 pub(crate) fn ident_at(name: &Ident, word: &str) -> Ident {
     Ident::new(word, name.span())
 }
 
 /// Declares another name for a type without parameters and lifetimes, which is in the signature of the item
-/// `item_name`. Returns the declaration, and the name placed so that an error about it covers the type.
+/// `item_name`. Returns the declaration, and the name, placed so that an error about the name covers the type.
 pub(crate) fn alias(item_name: &Ident, alias: &str, ty: &Type) -> (TokenStream, TokenStream) {
-    // At the item's name, so that what rustc suggests for the type is what it suggests there.
+    // The alias is declared at the item's name, so that rustc makes the same suggestion for the type here and there.
     let declared = ident_at(item_name, alias);
     let used = Ident::new(alias, ty.span());
-    // An error covers a path up to its last token. The empty `<>` is one at the end of the type.
+    // An error covers a path up to its last token, which here is the empty `<>` at the end of the type.
     let brackets = quote_spanned!(ty.span().located_at(end_of(ty))=> <>);
     let declaration = quote_spanned!(start_of(ty)=> type #declared = #ty;);
     (declaration, quote_spanned!(start_of(ty)=> #used #brackets))

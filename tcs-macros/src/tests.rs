@@ -70,7 +70,7 @@ const IMPL: Seed = (
     "impl S { fn f(&mut self, x: str, y: &mut dyn A) }",
 );
 
-/// What the random inputs are made of.
+/// The parts of the random inputs.
 const SEEDS: &[Seed] = &[
     PLAIN_FUNCTION,
     EVERYTHING,
@@ -105,7 +105,7 @@ fn no_input_makes_the_macro_panic() {
         let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
         let is_module = syn::parse2::<ItemMod>(item.clone()).is_ok_and(|module| {
             let items = module.content.map(|(_, items)| items).unwrap_or_default();
-            // What only rustc's parser knows cannot be looked at.
+            // The test cannot inspect syntax that only rustc's parser knows.
             !items.iter().any(|item| matches!(item, Item::Verbatim(_)))
         });
         for expand in [server_protocol, client_protocol] {
@@ -264,7 +264,7 @@ fn word_that_is_not_known_is_in_a_path_for_editors() {
     ] {
         let output = expand_attribute(side, tokens(options), tokens(item)).to_string();
         let mut rest = output.replace(' ', "");
-        // They come first, whatever the item is.
+        // The completions come first, for any item.
         for path in paths {
             let constant = format!(
                 "#[cfg(false)]constCOMPLETED:()={{use::tcs::__private::options::{path};}};"
@@ -690,7 +690,7 @@ fn handle_that_waits_is_for_an_async_function() {
             "async fn f(a: u8, out: Replies<'_, F>) {}",
             false,
         ),
-        // It may wait on a thread of its own.
+        // A blocking function may wait, because it has its own thread.
         (
             "replies = u8, blocking",
             "fn f(a: u8, out: Replies<'_, F>) {}",

@@ -17,8 +17,8 @@ use crate::{
     syntax::{bare, is_unsized, same_tokens},
 };
 
-/// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values
-/// from the context or return the rejection, and an expression that evaluates to what the function returns.
+/// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values from
+/// the context or return the rejection, and an expression for the function's return value.
 ///
 /// A parameter may see the session, unless the function has it as `&mut`.
 pub(super) fn call(
@@ -39,13 +39,13 @@ pub(super) fn call(
         ParameterSource::Session(Session { ty, mutability, .. }) => {
             let span = start_of(ty);
             let value = match (&server.concurrency, mutability) {
-                // It is an `Arc`.
+                // `session` is an `Arc`.
                 (Some(_), _) => quote_spanned!(span=> &**session),
                 (None, None) => quote_spanned!(span=> &*session),
                 (None, Some(_)) => quote_spanned!(span=> session),
             };
             match &server.session {
-                // Two names of one type, or a mistake, which this explains.
+                // The types are two names of one type, or a mistake, which this trait explains.
                 Some(of_all) if !same_tokens(ty, &of_all.ty) => {
                     let same_session = library.item("SameSession", ty);
                     let of_all = &of_all.ty;
@@ -92,7 +92,7 @@ pub(super) fn call(
     //     let extracted_3 = <&'exchange Peer as FromContextAlone<'exchange>>::from_context_alone(info)?;
     //     find(request, &self.db, session, extracted_3)
     //
-    // `await` is in the code of the caller, so that what the future borrows lives in its frame.
+    // `await` is in the code of the caller, so that the values that the future borrows live in the caller's frame.
     let value = match handler.kind {
         CallKind::Sync => call,
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await?),
@@ -101,28 +101,28 @@ pub(super) fn call(
     (extractions, value)
 }
 
-/// A reference to the state of the protocol that has the name of a parameter's. Where operations have
-/// different types for a state, rustc says so at the parameter's.
+/// Writes a reference to the state of the protocol with the name of a parameter. If operations have different types for
+/// a state, rustc reports that at the type of the parameter.
 fn shared_state(server: &ServerImpl<'_>, parameter: &Field) -> TokenStream {
     let mut states = server.ty.fields.iter();
     let shared = states.find(|state| state.name == parameter.name);
     state_reference(shared.unwrap_or(parameter), start_of(&parameter.ty))
 }
 
-/// A reference to a state of the protocol, whose field may own it through a pointer.
+/// Writes a reference to a state of the protocol, whose field may own the state through a pointer.
 pub(super) fn state_reference(Field { name, ty }: &Field, span: Span) -> TokenStream {
     let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
 }
 
-/// Calls a function of the user's with these values, and with its type and const parameters.
+/// Calls the user's function with these values, and with its type and const parameters.
 pub(super) fn function_call(
     ident: &Ident,
     generics: &Generics,
     values: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
     let (span, names) = (start_of(ident), generics::param_idents(generics));
-    // Only the type says what a parameter is that occurs in no value, such as a constant.
+    // The compiler cannot infer a parameter that occurs in no value, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#values,)*))
 }

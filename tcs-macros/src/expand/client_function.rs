@@ -33,11 +33,11 @@ pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStr
         client,
         half: exchange.half.as_ref().filter(|_| model.is_valid),
         reply: or_unknown(exchange.reply.as_ref(), &options.library, ty.item_name),
-        // Errors in the type of a server are at one place, so that rustc reports it once.
+        // All errors in the type of a server are at one place, so that rustc reports them once.
         span: server.map_or_else(|| start_of(&ty.name), start_of),
     };
     let (reply_alias, reply) = message_item(ty, "Reply", &expansion.reply);
-    // Names the server's type once, so that one that is not found is one error.
+    // The alias names the server's type once, so that rustc reports an unknown type once.
     let (has_alias, span) = (expansion.has_server_alias(), expansion.span);
     let server_alias = has_alias.then(|| quote_spanned!(span=> type __Server = #server;));
     let trait_impl = TraitImpl::new(model, ty, Requirement::SEND_FIELD);
@@ -53,12 +53,12 @@ struct ClientExpansion<'a> {
     /// `None` if there is an error.
     half: Option<&'a Half>,
     reply: Type,
-    /// Where errors about the implementation as a whole are reported.
+    /// The place of errors about the implementation as a whole.
     span: Span,
 }
 
 impl ClientExpansion<'_> {
-    /// Writes what the implementation consists of.
+    /// Writes the items of the implementation.
     fn items(&self, reply: &TokenStream, checks: &TokenStream) -> TokenStream {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
         let at_item = start_of(ty.item_name);
@@ -71,7 +71,7 @@ impl ClientExpansion<'_> {
         let private = options.library.module(span);
         let output = self.client.exchange.output.as_ref();
         let output = or_unknown(output, &options.library, &ty.name);
-        // That the future is not `Send` is reported where its type is.
+        // rustc reports a future that is not `Send` at the type of the future.
         let returned = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at_item=>
             impl ::core::future::Future<#returned> + ::core::marker::Send
@@ -98,8 +98,8 @@ impl ClientExpansion<'_> {
         }
     }
 
-    /// Writes an item of the contract of the server, if there is one. An error about it is reported at
-    /// `written`, or else at the server.
+    /// Writes an item of the server's contract, if there is a server. Errors about the item are at `written`, or else
+    /// at the server.
     fn of_server(&self, item: &str, written: Option<&Type>) -> Option<TokenStream> {
         let server = self.options.server.as_ref()?;
         let written = written.unwrap_or(server);
@@ -135,7 +135,8 @@ impl ClientExpansion<'_> {
                 match &self.client.function.sig.output {
                     ReturnType::Default => self.request_encoder(ty.item_name, call),
                     ReturnType::Type(_, returned) => {
-                        // The call is at the function's name, but errors in its value are at its type.
+                        // The call is at the function's name, but errors about the returned value are at the return
+                        // type.
                         let span = start_of(returned);
                         let value = quote_spanned!(span=> match #call { request => request });
                         self.request_encoder(returned, value)
@@ -166,8 +167,8 @@ impl ClientExpansion<'_> {
         }
     }
 
-    /// Writes an encoder of a request, which must be the server's if there is one. An error about it is
-    /// reported at `written`.
+    /// Writes an encoder of a request, which must have the type of the server's requests if there is a server. Errors
+    /// about the request are at `written`.
     fn request_encoder(&self, written: &impl ToTokens, request: TokenStream) -> TokenStream {
         // For `request = &format!("hello {name}"), server = Greet`:
         //
@@ -181,8 +182,8 @@ impl ClientExpansion<'_> {
         //         out,
         //     )))
         //
-        // A `let` instead of the `match` would drop the text that the request borrows from. Without the
-        // type, a number would be an `i32` whatever the server reads.
+        // A `let` instead of the `match` would drop the text that the request borrows from. Without the type, a number
+        // would be an `i32`, even if the server reads another type.
         let value = self.of_server("Request", None).map(|expected| {
             let with_lifetime = quote_spanned!(self.span=> #expected<'_>);
             quote_spanned! {start_of(written)=>
@@ -232,8 +233,8 @@ impl ClientExpansion<'_> {
         quote_spanned!(span=> #private::send(#call).await)
     }
 
-    /// Writes a check that the server's reply can be read as the type of this one. It is in the body: on the
-    /// implementation, it would be an error at each use of the protocol.
+    /// Writes a check that this protocol's type of replies can read the server's reply. The check is in the body of a
+    /// method: as a bound of the implementation, it would cause an error at each use of the protocol.
     fn reply_check(&self) -> Option<TokenStream> {
         let reply = &self.reply;
         let sent = self.of_server("Reply", Some(reply))?;

@@ -1,12 +1,12 @@
-//! Writes encoders: messages that are made when they are encoded.
+//! Writes encoders, which make a message when it is encoded.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote_spanned};
 
 use crate::{library::Library, spans::start_of};
 
-/// Writes an encoder that evaluates `value` as it encodes, so that what the value borrows from its own
-/// temporaries lives long enough. An error about it is reported at `written`.
+/// Writes an encoder that evaluates `value` as it encodes, so that the temporaries from which the value borrows live
+/// long enough. Errors about the value are at `written`.
 pub(super) fn encoder(
     library: &Library,
     written: &impl ToTokens,

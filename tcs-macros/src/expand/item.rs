@@ -1,4 +1,4 @@
-//! Writes functions and modules as they were, without the helper attributes.
+//! Writes the user's functions and modules again, without the helper attributes.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn write_function(options: &Options, function: &Function) -> TokenStream {
     let attrs = function.attrs.iter();
     let attrs = attrs.filter(|attr| !is_operation_attr(attr));
-    // The attribute that is expanded next removes the helper attributes.
+    // If another attribute of this crate follows, its expansion removes the helper attributes.
     let is_last = function.other_protocol_attrs().next().is_none();
     let (vis, body) = (&function.vis, &function.body);
     let mut sig = function.sig.clone();
@@ -37,7 +37,8 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
             }
         }
     }
-    // rustc has reported a type that does not parse. It would again, at all parameters, if no token comes after it.
+    // rustc has reported a type that does not parse. Without a token after the type, rustc would report it again, at
+    // all parameters.
     if !sig.inputs.trailing_punct()
         && let Some(FnArg::Typed(parameter)) = sig.inputs.last_mut()
         && let Type::Verbatim(_) = *parameter.ty
@@ -61,8 +62,8 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
     }
 }
 
-/// Writes a module, with what is generated in it. A client leaves out the operations, and the functions that only
-/// their bodies call.
+/// Writes a module, with the items that are generated in it. A client leaves out the operations, and the functions that
+/// only their bodies call.
 pub(super) fn write_module(
     options: &Options,
     module: &Module,
@@ -90,7 +91,7 @@ pub(super) fn write_module(
 
 fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     let items = module.items.iter().map(|item| match item {
-        // It would cause a further error: rustc has no `self` here either.
+        // This operation would cause a further error, because rustc does not accept `self` here either.
         ModuleItem::Operation(function) if function.sig.receiver().is_some() => TokenStream::new(),
         ModuleItem::Operation(function) => {
             let function = write_function(options, function);
@@ -105,8 +106,8 @@ fn items_at_server(options: &Options, module: &Module) -> TokenStream {
     items.collect()
 }
 
-/// Writes the items that stay at a client: the types, and the private functions that these, a message or an option
-/// name.
+/// Writes the items that stay at a client: the types, and the private functions that a type, a message or an option
+/// names.
 fn items_at_client(options: &Options, module: &Module) -> TokenStream {
     let (mut kept, mut private) = (TokenStream::new(), Vec::new());
     let Options {
@@ -145,8 +146,8 @@ fn path_end(path: &str) -> Option<&str> {
     path.split("::<").next()?.rsplit("::").next()
 }
 
-/// Returns `true` if tokens mention a function. If `is_attribute`, they are those of an attribute, whose texts may
-/// be paths, as in `#[serde(default = "function")]`.
+/// Returns `true` if tokens mention a function. If `is_attribute`, the tokens are from an attribute, whose texts may be
+/// paths, as in `#[serde(default = "function")]`.
 fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
     with_marks(tokens).into_iter().any(|(token, marks)| {
         let is_attribute = is_attribute || marks[1] == '#';
@@ -158,7 +159,8 @@ fn mentions(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
             (TokenTree::Ident(_), [.., ':', after]) if after != ':' => false,
             (TokenTree::Ident(word), _) => word == *name,
             (TokenTree::Literal(literal), _) if is_attribute => match Lit::new(literal) {
-                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
+                // The text is not parsed, because rustc would report a text that is not tokens, such as "isn't" in
+                // documentation.
                 Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
                 _ => false,
             },

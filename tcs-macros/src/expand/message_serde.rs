@@ -1,4 +1,4 @@
-//! Writes how the messages of all operations are read and written.
+//! Writes the code that reads and writes the messages of all operations.
 //!
 //! The code that reads an argument or a reply and the code that writes it name the same trait with the
 //! same tokens, so that a type that is not a message is one error.
@@ -39,7 +39,7 @@ fn implementation(
     let arms = list.iter().map(|operation| arms(operation, library));
     let (read, write): (Vec<_>, Vec<_>) = arms.unzip();
     let positions = 0..list.len();
-    // A description is last, and has a number of its own.
+    // A description is the last operation, and has a special number.
     let in_order = |operation: &&Operation<'_>| operation.number as usize == operation.index;
     let numbered = list.iter().filter(in_order).count();
     // An enum without variants is matched by value.
@@ -57,7 +57,7 @@ fn implementation(
     }
 }
 
-/// The arguments are read into their struct, in any order.
+/// Writes the arms of a request. The code reads the arguments into their struct, in any order.
 fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let private = library.module(span);
@@ -105,7 +105,7 @@ fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, Tok
     (read, write)
 }
 
-/// `<ty as trait>::method`, at the type.
+/// Writes `<ty as trait>::method`, at the type.
 fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
     let span = start_of(ty);
     let (item, method) = (library.item(item, ty), Ident::new(method, span));
@@ -114,17 +114,17 @@ fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream
     quote_spanned!(span=> <#read_type as #item<#de>>::#method)
 }
 
-/// The name of an argument in a message.
+/// Returns the name of an argument in a message.
 fn name_of(argument: &Argument) -> String {
     argument.name.unraw().to_string()
 }
 
-/// The name of the struct that the arguments of an operation are read into, in any order.
+/// Returns the name of the struct into which the arguments of an operation are read, in any order.
 fn arguments_name(operation: &Operation<'_>) -> Ident {
     format_ident!("__Arguments{}", operation.index)
 }
 
-/// Declares that struct, and says how each argument is read.
+/// Declares the struct of [`arguments_name`], with the code that reads each argument.
 fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = library.module(span);
@@ -152,8 +152,8 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     //         }
     //     }
     //
-    // Not derived from serde: a derived implementation bounds and reads each type in several places,
-    // so that a type that is no message would be several errors, with spans of the derive's own.
+    // A derive of serde's is not used here: it bounds and reads each type in several places, so a type that is not a
+    // message would cause several errors, with spans of the derive.
     quote_spanned! {span=>
         struct #ty(#(::core::option::Option<#types>),*);
 

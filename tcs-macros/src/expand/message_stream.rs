@@ -17,7 +17,7 @@ use crate::{
 /// Implements the trait of one kind of messages for the type `applied`, which has `generics`. `item_name` is the
 /// name of the item under the attribute.
 ///
-/// The implementation has no bounds by what the protocol keeps: their errors would be repeated here.
+/// The implementation has no bounds on the types that the protocol keeps, because rustc would repeat their errors here.
 pub(super) fn implement(
     stream: &MessageStream,
     library: &Library,

@@ -21,7 +21,7 @@ use crate::{
     syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
-/// Writes the enums, what they implement, and the contract.
+/// Writes the enums with their implementations, and the contract.
 pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
     let (enums, debug) = (enums(list), debug_of_enums(list, &options.library));
@@ -48,7 +48,7 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     }
 }
 
-/// Returns an associated type of the contract, which is what the options say.
+/// Returns an associated item of the contract, which follows from the options.
 pub(super) fn contract_item(options: &Options, item: &str) -> TokenStream {
     let span = Span::mixed_site();
     let (contract, private) = (public_name("Contract"), options.library.module(span));
@@ -79,7 +79,7 @@ fn enums(list: &[Operation<'_>]) -> TokenStream {
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
     let (request, reply) = (request_type(list, MESSAGE), reply_type(list, MESSAGE));
-    // The enums are `pub` like the operations, so a private type in one is an error, not a warning.
+    // The enums are `pub` like the operations, so a private type in an enum is an error, not a warning.
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
@@ -98,7 +98,7 @@ fn enums(list: &[Operation<'_>]) -> TokenStream {
     }
 }
 
-/// Implements `Debug` as a derive would, but for values that are secret, or whose type has no `Debug`.
+/// Implements `Debug` as a derive would, except for values that are secret, or whose type has no `Debug`.
 fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = &library.module(span);
@@ -154,11 +154,11 @@ fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
     }
 }
 
-/// Declares the contract. It is the one place that names the types of the options.
+/// Declares the contract, the only place that names the types of the options.
 ///
-/// The block imports what is around the module. So a name in an option means what it means there, where
-/// the attribute is, or else what it means in the module. All other names begin with `self`, so that they
-/// are not those around it.
+/// The block imports the items around the module. So a name in an option has the meaning that it has there, beside the
+/// attribute, or else its meaning in the module. All other names begin with `self`, so that they never mean an item
+/// around the module.
 fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
     let private = options.library.module(span);
@@ -209,8 +209,8 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     }
 }
 
-/// Implements `Pushes` for the contract, in the block that imports what is around the module. Also returns the function
-/// that tells events from replies, which like all code of the user's belongs outside of that block.
+/// Implements `Pushes` for the contract, in the block that imports the items around the module. Also returns the
+/// function that tells events from replies, which belongs outside of that block, like all code of the user.
 fn pushes(
     options: &Options,
     operations: &Operations<'_>,
@@ -238,13 +238,14 @@ fn pushes(
     (function, implementation)
 }
 
-/// Declares the types that say what the items of streamed replies, and the chunks of requests, are. Each is also the
-/// contract of its operation: the requests are those of all operations, and the reply is what the function returns.
+/// Declares a type for each streamed reply or request, which names the type of its items or chunks. The type is also
+/// the contract of its operation: the requests are those of all operations, and the reply is the function's return
+/// type.
 ///
-/// A type is its own format, which reads and writes as that of the module does, but takes the reply of the operation out of
-/// the enum of all.
+/// Each type is its own format, which reads and writes like the module's format, but takes the reply of the operation
+/// out of the enum of all replies.
 fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
-    // Not `pub`: the type of an item may be as private as the module.
+    // The types are not `pub`, because the type of an item may be as private as the module.
     let vis = operations.module.vis_inside();
     let span = Span::mixed_site();
     let (private, allowance) = (options.library.module(span), allowance(span));
@@ -273,7 +274,7 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
             &format,
         );
         let reply = lifetimes::unify(&operation.reply, EXCHANGE);
-        // At the function, so that it is what a clash of names is reported with.
+        // The keyword is at the function, so that rustc reports a clash of names there.
         let keyword = ident_at(ident, "enum");
         let debug = debug(&applied, &generics, &name.to_string().to_token_stream());
         Some(quote_spanned! {span=>
@@ -324,8 +325,8 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
     streams.collect()
 }
 
-/// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,
-/// it is `NoFormat`, in which any type of serde is a message. So there is one error about it.
+/// Writes the format, and a check that it carries operations. If the format is missing or carries none, `NoFormat`
+/// replaces it, in which any type of serde is a message. So there is one error about the format.
 fn checked_format(
     options: &Options,
     operations: &Operations<'_>,

@@ -1,4 +1,4 @@
-//! Writes the item as it was, and what is added to it.
+//! Writes the user's item again, and the generated items.
 
 mod call;
 mod client_function;
@@ -28,12 +28,12 @@ use crate::{
 /// A variable that `cargo clippy` sets.
 const CLIPPY: &str = "CLIPPY_ARGS";
 
-/// Returns an attribute that is for clippy alone. rustc takes long to find out that it does not know a lint of clippy.
+/// Returns an attribute that is only for clippy. rustc takes long to find out that it does not know a lint of clippy.
 fn in_clippy(attribute: impl FnOnce() -> TokenStream) -> Option<TokenStream> {
     env::var_os(CLIPPY).map(|_| attribute())
 }
 
-/// Writes an item and what is added to it.
+/// Writes an item and the items that are generated for it.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let (function, added) = match &model.item {
         ModelItem::Server(server) => (
@@ -49,7 +49,8 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     tokens
 }
 
-/// Writes an item that no protocol is made of. A type is one nevertheless, so that its server causes no further error.
+/// Writes an item from which no protocol is made. A type becomes a protocol nevertheless, so that a server of it causes
+/// no further error.
 pub(crate) fn expand_other(options: &Options, mut item: TokenStream) -> TokenStream {
     let ty = other_type(item.clone()).filter(|_| options.side == Side::Server);
     let private = options.library.module(Span::mixed_site());

@@ -11,19 +11,19 @@ pub(super) fn public_name(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// Returns the enum of requests, with this lifetime if it borrows.
+/// Returns the enum of requests, with this lifetime if a request borrows.
 pub(super) fn request_type(list: &[Operation<'_>], lifetime: &str) -> TokenStream {
     let borrows = list.iter().any(Operation::borrows);
     applied(&public_name("Request"), borrows, lifetime)
 }
 
-/// Returns the enum of replies, with this lifetime if it borrows.
+/// Returns the enum of replies, with this lifetime if a reply borrows.
 pub(super) fn reply_type(list: &[Operation<'_>], lifetime: &str) -> TokenStream {
     let borrows = |operation: &Operation<'_>| lifetimes::borrows(&operation.reply);
     applied(&public_name("Reply"), list.iter().any(borrows), lifetime)
 }
 
-/// Returns a generated type, with this lifetime if it borrows.
+/// Returns a generated type, with this lifetime if `borrows`.
 pub(super) fn applied(ident: &Ident, borrows: bool, lifetime: &str) -> TokenStream {
     let span = Span::mixed_site();
     let lifetime = borrows.then(|| Lifetime::new(lifetime, span)).into_iter();
@@ -37,8 +37,8 @@ pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
 }
 
-/// Returns the variable of an argument. Generated variables have the same hygiene, so that without the prefix,
-/// arguments called `to` or `session` would hide them.
+/// Returns the variable of an argument. Generated variables have the same hygiene, so without the prefix, arguments
+/// called `to` or `session` would hide them.
 pub(super) fn variable(argument: &Ident) -> Ident {
     format_ident!("argument_{}", argument, span = start_of(argument))
 }

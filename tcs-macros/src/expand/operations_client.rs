@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a client calls over.
+/// The kind of connection over which a client calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
     Connection,
@@ -36,7 +36,7 @@ impl Over {
         Self::BlockingChannel,
     ];
 
-    /// Whether many tasks or threads call at a time, so that a reply cannot borrow.
+    /// Returns `true` if many tasks or threads call at a time, so that a reply cannot borrow.
     const fn is_channel(self) -> bool {
         matches!(self, Self::Channel | Self::BlockingChannel)
     }
@@ -66,7 +66,8 @@ pub(super) fn expand(options: &Options, operations: &Operations<'_>) -> TokenStr
     let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let implementations = Over::ALL.map(|over| {
         let connection = over.ty(private);
-        // Elsewhere, a method that returns the reply would fail at the first item.
+        // The other connections have no method for a streamed operation, because a plain call would fail at the first
+        // item.
         let methods = operations.list.iter().filter_map(|operation| {
             if operation.stream.is_none() {
                 Some(method(operation, private, over))
@@ -154,7 +155,7 @@ fn method(operation: &Operation<'_>, private: &LibraryPath<'_>, over: Over) -> T
     }
 }
 
-/// Writes a method that returns the items of a streamed reply. Over a channel, only a framing with ids has it.
+/// Writes a method that returns the items of a streamed reply. Over a channel, only framings with ids have this method.
 fn stream_method(
     operation: &Operation<'_>,
     private: &LibraryPath<'_>,
@@ -169,7 +170,7 @@ fn stream_method(
         (
             quote_spanned!(span=> &self),
             quote_spanned!(span=> #private::ChannelItems<#variant>),
-            // With the lifetime, the bound is looked at where the method is called, and not here.
+            // With the lifetime, rustc checks the bound where the method is called, and not here.
             Some(quote_spanned!(span=> where for<'__c> #framing: #private::HasIds)),
         )
     } else {
@@ -191,7 +192,7 @@ fn stream_method(
     }
 }
 
-/// Writes a method that sends a request, and returns what sends its chunks.
+/// Writes a method that sends a request, and returns the `Upload` that sends its chunks.
 fn upload_method(operation: &Operation<'_>, private: &LibraryPath<'_>, over: Over) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
     let span = start_of(ident);
@@ -233,8 +234,8 @@ fn parameters(operation: &Operation<'_>) -> Vec<TokenStream> {
     parameters.collect()
 }
 
-/// Writes the fields of the request. They are converted before the call, so that only the request lives while the future
-/// waits, whatever it was converted from.
+/// Writes the fields of the request. The method converts them before the call, so that the future holds only the
+/// request while it waits, and not the values before the conversion.
 fn fields(operation: &Operation<'_>) -> Vec<TokenStream> {
     let span = start_of(&operation.handler.function.sig.ident);
     let fields = operation.arguments.iter().map(|Argument { name, ty, .. }| {

@@ -1,4 +1,4 @@
-//! Writes the types that options decide, and checks of the options against each other.
+//! Writes the types that the options select, and checks of the options against each other.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -46,10 +46,10 @@ fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -
 
 /// The checks of a protocol's options that only the compiler can make.
 ///
-/// They are constants beside the implementation, so that they are made also if nobody uses the protocol, with two
-/// exceptions: a constant cannot name the parameters of the type, and with the checks of what the protocol keeps it
-/// would repeat an error about the format. These are in the body of a method, and made where a program uses the
-/// protocol.
+/// The checks are constants beside the implementation, so that rustc evaluates them even if the program does not use
+/// the protocol, with two exceptions: a constant cannot name the parameters of the type, and beside the checks of the
+/// types that the protocol keeps, it would repeat an error about the format. These checks are in the body of a method,
+/// and evaluated where a program uses the protocol.
 #[derive(Default)]
 pub(super) struct OptionChecks {
     pub(super) beside: TokenStream,
@@ -57,7 +57,8 @@ pub(super) struct OptionChecks {
 }
 
 impl OptionChecks {
-    /// Writes the checks of a protocol, unless there is an error. `is_bounded` says that what it keeps is checked.
+    /// Writes the checks of a protocol, unless there is an error. `is_bounded` says that the types that the protocol
+    /// keeps are checked.
     pub(super) fn of(model: &Model<'_>, ty: &ProtocolType<'_>, is_bounded: bool) -> Self {
         let mut written = Self::default();
         if !model.is_valid {
@@ -119,7 +120,7 @@ fn pair_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> 
     let trait_name = library.item(side.trait_name(), given);
     let span = start_of(given);
     let private = library.module(span);
-    // No default is the same as something else.
+    // The types cannot be the same if one of them is a default.
     let error = if options.framing.is_some() && options.format.is_some() {
         quote_spanned! {span=> {
             #[allow(unused_imports, reason = "it is for types that are not the same")]

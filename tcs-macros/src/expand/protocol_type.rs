@@ -21,7 +21,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
     let (_, type_generics, _) = generics.split_for_impl();
     let applied = quote_spanned!(span=> #name #type_generics);
-    // The name alone: a state may be secret, or have no `Debug`.
+    // `Debug` writes only the name, because a state may be secret, or have no `Debug`.
     let debug = debug(&applied, generics, &quote_spanned!(span=> #text));
     let declared = fields.iter().map(|Field { name, ty }| {
         let text = format!(" The parameter `{}`.", name.unraw());
@@ -74,7 +74,7 @@ fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
     }
 }
 
-/// Returns the field that owns what functions borrow: a `String` for `str`.
+/// Returns the field with a type that owns the borrowed value: a `String` for `str`.
 fn owning_field(field: &Field) -> Field {
     let ty = match &field.ty {
         ty if is_named(ty, "str") => parse_quote!(::std::string::String),
@@ -86,7 +86,7 @@ fn owning_field(field: &Field) -> Field {
     Field { name, ty }
 }
 
-/// Returns the attributes that what is derived from a function has as well: `allow`, `deprecated` and
+/// Returns the attributes of a function that also apply to its generated items: `allow`, `deprecated` and
 /// documentation, which is `docs` if there is none.
 pub(super) fn kept_attrs(attrs: &[Attribute], docs: &str) -> TokenStream {
     let names = ["doc", "allow", "deprecated"];
@@ -103,17 +103,18 @@ pub(super) fn or_unknown(message: Option<&Type>, library: &Library, item_name: &
     message.cloned().unwrap_or_else(unknown)
 }
 
-/// Writes the associated type of this name, which is the type of a message. Also returns the declaration of its
-/// alias, if it has one, which belongs outside of the implementation.
+/// Writes the associated type of this name, which is the type of a message. If it has an alias, also returns the
+/// declaration of the alias, which belongs outside of the implementation.
 ///
-/// A lifetime that is hidden in the type is then reported as in the function itself ([`alias`]). An
-/// error about the whole item, such as that the type is private, is reported at the type.
+/// With the alias, rustc reports a lifetime that is hidden in the type as in the function itself ([`alias`]). An error
+/// about the whole item, such as that the type is private, is at the type.
 pub(super) fn message_item(
     protocol: &ProtocolType<'_>,
     name: &str,
     message: &Type,
 ) -> (Option<TokenStream>, TokenStream) {
-    // An alias has no parameters, so it cannot name those of the protocol or of an exchange. A value hides no lifetime.
+    // An alias has no parameters, so it cannot name the parameters of the protocol or the lifetime of an exchange. The
+    // type of a value hides no lifetime.
     let has_alias = protocol.generics.params.is_empty()
         && lifetimes::find(message).is_empty()
         && !is_value(message);

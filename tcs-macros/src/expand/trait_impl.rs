@@ -1,5 +1,5 @@
-//! Writes the implementation of a protocol's trait, with what the types that the protocol keeps must be. These
-//! are checked where the protocol is written, also if nobody uses it.
+//! Writes the implementation of a protocol's trait, with the requirements on the types that the protocol keeps. rustc
+//! checks these where the protocol is written, even if the program does not use the protocol.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -12,48 +12,48 @@ use crate::{
     syntax::{is_value, lifetimes},
 };
 
-/// What a type that a protocol keeps must be.
+/// A requirement on a type that a protocol keeps.
 #[derive(Clone, Copy)]
 pub(super) struct Requirement {
     trait_name: &'static str,
-    /// The function that has the trait as a bound of its parameter.
+    /// The function whose parameter has the trait as its bound.
     check: &'static str,
 }
 
 impl Requirement {
-    /// Connections share it.
+    /// For a value that connections share.
     pub(super) const STATE: Self = Self {
         trait_name: "State",
         check: "assert_state",
     };
-    /// The requests of a connection share it.
+    /// For a value that the requests of a connection share.
     pub(super) const SHARED_SESSION: Self = Self {
         trait_name: "SharedSession",
         check: "assert_shared_session",
     };
-    /// It moves from thread to thread.
+    /// For a value that moves from thread to thread.
     pub(super) const SEND_FIELD: Self = Self {
         trait_name: "SendField",
         check: "assert_send_field",
     };
 }
 
-/// The implementation of the attribute's trait, whose bounds say what the types that a protocol keeps must be.
+/// The implementation of the attribute's trait, whose bounds are the requirements on the types that a protocol keeps.
 ///
-/// Where a bound of the implementation does not hold, rustc reports it once, and takes it as given in
-/// the rest of the code. That is what we want, with two exceptions:
+/// If a bound of the implementation does not hold, rustc reports that once, and assumes the bound in the rest of the
+/// code. This is the desired behaviour, with two exceptions:
 ///
 /// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
 ///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
-/// - A type with a lifetime has no bound. rustc would take it as the only proof that a reference is
-///   `Send`, and then require all references to have that very lifetime.
+/// - A type with a lifetime has no bound. rustc would take the bound as the only proof that a reference is `Send`, and
+///   then require all references to have that very lifetime.
 pub(super) struct TraitImpl<'a> {
     model: &'a Model<'a>,
     ty: &'a ProtocolType<'a>,
     bounds: TokenStream,
-    /// Whether something is required of a type.
+    /// Whether there is a requirement on a type.
     is_bounded: bool,
-    /// Beside the implementation.
+    /// The checks beside the implementation.
     checks: Vec<TokenStream>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> TraitImpl<'a> {
         }
         self.is_bounded = true;
         if is_value(kept) {
-            // Whatever is required, it is.
+            // The types of values meet all requirements.
             return;
         }
         let library = &self.model.options.library;
@@ -102,7 +102,7 @@ impl<'a> TraitImpl<'a> {
         }
         let name = format!("__Kept{}", self.checks.len());
         let (declaration, path) = alias(self.ty.item_name, &name, kept);
-        // By the alias, because rustc would suggest `'tcs` for a lifetime that is hidden in the type.
+        // The bound names the alias, because rustc would suggest `'tcs` for a lifetime that is hidden in the type.
         let bound = library.bound(&path, requirement.trait_name);
         self.bounds.extend(quote!(for<'tcs> #bound));
         let check = library.item(requirement.check, kept);
@@ -112,8 +112,8 @@ impl<'a> TraitImpl<'a> {
         });
     }
 
-    /// Writes the implementation, with the items that `items` writes of the checks for the body of a method. Errors in
-    /// it as a whole are reported at `span`.
+    /// Writes the implementation with the items of `items`, which gets the checks for the body of a method. Errors
+    /// about the implementation as a whole are at `span`.
     pub(super) fn write(
         &self,
         span: Span,
@@ -126,7 +126,7 @@ impl<'a> TraitImpl<'a> {
         let keyword = ident_at(ty.item_name, "impl");
         let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
         let predicates = predicates(&ty.generics);
-        // Beside the implementation and in the same `const _`, where the aliases are in scope.
+        // The checks beside the implementation are in the same `const _`, where the aliases are in scope.
         let OptionChecks { beside, in_use } = OptionChecks::of(model, ty, self.is_bounded);
         let items = items(&in_use);
         quote_spanned! {span=>

@@ -1,7 +1,7 @@
 //! A function under an attribute: its signature is parsed, its body stays as it is.
 //!
-//! An editor expands functions while they are typed. So a type that does not parse, or a body that is
-//! not there yet, does not take the rest of the function with it.
+//! An editor expands functions while the user types them. So the rest of a function is kept if a type does not parse,
+//! or if the body is missing.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -25,7 +25,7 @@ pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
-    /// Whether a parameter is left out, because it is incomplete.
+    /// Whether an incomplete parameter is left out.
     pub(crate) lacks_parameter: bool,
     /// The block or the `;`.
     pub(crate) body: TokenTree,
@@ -37,10 +37,10 @@ impl Function {
         fork_at_fn(input).is_ok_and(|ahead| ahead.peek(Token![fn]))
     }
 
-    /// Parses a function; what is missing in it is reported. Returns `None` if it has no name.
+    /// Parses a function, and reports missing parts. Returns `None` if the function has no name.
     pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<Self>> {
         if !fork_at_fn(input)?.peek2(Ident) {
-            // rustc has reported it, because it parses an item before it expands the attribute.
+            // rustc has reported the missing name, because it parses an item before it expands the attribute.
             errors.leave_to_rustc();
             input.parse::<TokenStream>()?;
             return Ok(None);
@@ -64,13 +64,13 @@ impl Function {
         let lacks_parameter;
         (sig.inputs, lacks_parameter) = parse_parameters(&content, errors);
         sig.output = parse_output(input, errors)?;
-        // syn has it in the generics, but it comes after the return type.
+        // syn has the where clause in the generics, but it comes after the return type.
         sig.generics.where_clause = input.parse()?;
         ParenthesizeGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {
-            // rustc has its own error about the tokens. With a body, it is the only one.
+            // rustc reports the tokens. With a body, that is the only error.
             errors.leave_to_rustc();
             parse_quote!({ ::core::unimplemented!() })
         };
@@ -125,8 +125,8 @@ impl Function {
         self.sig.asyncness.is_some()
     }
 
-    /// Returns `true` if the function has a `self` or no body. Then it is in an `impl` or a `trait`,
-    /// where no type can be declared beside it.
+    /// Returns `true` if the function has a `self` or no body. Such a function is in an `impl` or a `trait`, where no
+    /// type can be declared beside it.
     pub(crate) fn is_member(&self) -> bool {
         self.sig.receiver().is_some() || !self.has_body()
     }
@@ -152,7 +152,7 @@ impl ToTokens for Function {
     }
 }
 
-/// Returns a fork of the input, from where the `fn` of a function is.
+/// Returns a fork of the input that begins at the `fn` of a function.
 fn fork_at_fn(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     let is_qualifier = |input: ParseStream<'_>| {
         input.peek(Token![const])
@@ -166,7 +166,7 @@ fn fork_at_fn(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     Ok(ahead)
 }
 
-/// Parses parameters. One without a name or a `:` is left out; also returns whether one is.
+/// Parses parameters, and leaves out those without a name or a `:`. Also returns whether a parameter was left out.
 fn parse_parameters(
     input: ParseStream<'_>,
     errors: &mut Errors,
@@ -189,8 +189,8 @@ fn parse_parameters(
 }
 
 fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
-    // syn parses the whole parameter or none of it. Of one that is incomplete, the name is kept, as the
-    // type has a field of this name; so it is parsed again in pieces.
+    // syn parses the whole parameter or nothing. The name of an incomplete parameter is kept, because the type has a
+    // field of this name. So an incomplete parameter is parsed again in pieces.
     let attempt = input.fork();
     if let Ok(parameter) = attempt.parse()
         && at_element_end(&attempt)
@@ -229,15 +229,14 @@ fn parse_output(input: ParseStream<'_>, errors: &mut Errors) -> Result<ReturnTyp
     Ok(ReturnType::Type(arrow, Box::new(ty)))
 }
 
-/// Parses a type that ends where `is_end` holds. One that does not parse is reported, and kept as the
-/// tokens that it has so far.
+/// Parses a type that ends where `is_end` holds. Reports a type that does not parse, and keeps its tokens.
 fn parse_type(
     input: ParseStream<'_>,
     is_end: fn(ParseStream<'_>) -> bool,
     errors: &mut Errors,
 ) -> Type {
-    // On a fork, because a type may parse and yet not be all that is there, as in `u8 u8`. Then its
-    // tokens are taken from the beginning.
+    // The type is parsed on a fork, because further tokens may follow it, as in `u8 u8`. Then all tokens are taken from
+    // the beginning.
     let attempt = input.fork();
     let error = match attempt.parse() {
         Ok(ty) if is_end(&attempt) => {
@@ -250,9 +249,9 @@ fn parse_type(
     let tokens = take_until(input, is_end);
     let last = tokens.clone().into_iter().last();
     match last.map(|token| token.to_string()).as_deref() {
-        // rustc parses these without a trait.
+        // rustc accepts these words without a trait.
         Some("impl" | "dyn") => errors.push(error),
-        // It has reported that tokens are missing.
+        // rustc has reported that tokens are missing.
         None => errors.leave_to_rustc(),
         Some(_) if ends_early(&error) => errors.leave_to_rustc(),
         Some(_) => errors.push(error),

@@ -36,8 +36,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Parses a function or a module. Any other item, or one that does not parse, is reported. Returns `None`
-    /// for these.
+    /// Parses a function or a module. Reports any other item, or an item that does not parse, and returns `None`.
     pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parse = |input: ParseStream<'_>| {
             if Function::is_next(input) {
@@ -45,7 +44,7 @@ impl Item {
             } else if fork_at_keyword(input)?.peek(Token![mod]) {
                 Ok(Some(Self::Module(Module::parse(input, errors)?)))
             } else {
-                // At the word that says what it is instead: `struct`, `impl`.
+                // The error is at the keyword of the item, such as `struct` or `impl`.
                 let keyword = fork_at_keyword(input)?;
                 keyword.parse::<Option<Token![unsafe]>>()?;
                 let help = if keyword.peek(Token![impl]) || keyword.peek(Token![trait]) {

@@ -36,7 +36,7 @@ pub(crate) enum ModuleItem {
     Operation(Function),
     /// A function that is not `pub`.
     PrivateFunction(Function),
-    /// Anything else, and what does not parse.
+    /// Any other item, or tokens that do not parse.
     Other(Item),
 }
 
@@ -61,7 +61,7 @@ impl Module {
             for name in &clashing {
                 errors.at(name, format_args!("`{name}` {help}"));
             }
-            // Under another name, it causes no further error.
+            // Under another name, the type causes no further error.
             let renamed = renamed(content.parse()?, &clashing);
             (|input: ParseStream<'_>| Ok(parse_items(input, errors))).parse2(renamed)?
         };
@@ -117,7 +117,7 @@ fn parse_items(input: ParseStream<'_>, errors: &mut Errors) -> Vec<ModuleItem> {
     items
 }
 
-/// Returns the names of the types in a module that are those of generated ones.
+/// Returns the types in a module that have the names of generated types.
 fn find_clashing(body: TokenStream) -> Vec<Ident> {
     let tokens: Vec<_> = body.into_iter().collect();
     let declared = tokens.windows(2).filter_map(|pair| match pair {
@@ -147,10 +147,9 @@ fn renamed(tokens: TokenStream, names: &[Ident]) -> TokenStream {
 }
 
 impl ModuleItem {
-    /// Parses an item. One that is incomplete, as an editor has it, is reported and skipped, so that
-    /// it does not take the other items with it.
+    /// Parses an item. Reports and skips an incomplete item, such as in an editor, so that the other items are kept.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
-        // A fork: what an item that fails has taken would be missing from the tokens that are skipped.
+        // The item is parsed on a fork, so that all tokens of an item that fails can be skipped.
         let attempt = input.fork();
         let parsed = if Function::is_next(&attempt) {
             Function::parse(&attempt, errors).map(|function| {
@@ -170,7 +169,8 @@ impl ModuleItem {
     }
 }
 
-/// Skips an item that does not parse: to its body, its `;`, or where the next item seems to begin.
+/// Skips an item that does not parse, up to the end of its body, its `;`, or the place where the next item seems to
+/// begin.
 fn skip_item(input: ParseStream<'_>) -> TokenStream {
     let mut skipped = TokenStream::new();
     while let Ok(token) = input.parse::<TokenTree>() {

@@ -1,4 +1,4 @@
-//! Resolves a client function: which half of an exchange it is, and what the type keeps.
+//! Resolves a client function: its half of an exchange, and the fields of the type.
 
 use proc_macro2::Ident;
 use quote::format_ident;
@@ -25,12 +25,12 @@ use crate::{
 /// A function that is one half of a client protocol.
 pub(crate) struct ClientFunction<'a> {
     pub(crate) function: &'a Function,
-    /// It has a lifetime in front if a field borrows.
+    /// The type. Its first parameter is a lifetime if a field borrows.
     pub(crate) ty: ProtocolType<'a>,
     pub(crate) exchange: Exchange,
 }
 
-/// What is known of an exchange. `None` is what has an error, or is not given.
+/// The known parts of an exchange. A part that has an error, or is not given, is `None`.
 #[derive(Default)]
 pub(crate) struct Exchange {
     /// With the lifetime of an exchange.
@@ -42,10 +42,10 @@ pub(crate) struct Exchange {
 
 /// The half of an exchange that a function is.
 pub(crate) enum Half {
-    /// It processes the reply, and is called with the reply and these fields. An expression makes the
+    /// The function processes the reply, and is called with the reply and these fields. An expression makes the
     /// request.
     ProcessReply { request: Expr, fields: Vec<Ident> },
-    /// It makes the request, and is called with all fields.
+    /// The function makes the request, and is called with all fields.
     MakeRequest,
 }
 
@@ -71,10 +71,10 @@ impl<'a> ClientFunction<'a> {
                 errors.at(second.unwrap_or(&function.sig.ident), help);
                 let returns = !matches!(function.sig.output, ReturnType::Default);
                 if given.is_none() && !returns {
-                    // A request is returned, so it processes the reply.
+                    // A function that makes the request returns it, so this one processes the reply.
                     resolve_process_reply(options, function, &mut fields, errors)
                 } else {
-                    // The type has the fields that it has in either half, so that its `new` can be called.
+                    // The type gets the fields that both halves have, so that the program can call its `new`.
                     fields.add_parameters(function, 1, errors);
                     Exchange::default()
                 }
@@ -128,7 +128,7 @@ fn resolve_process_reply(
         let ty = resolve_message(&parameter.ty, "a reply", errors);
         reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
     } else if function.sig.inputs.is_empty() && !function.lacks_parameter {
-        // With a `self` or a parameter that is incomplete, there is an error already.
+        // A `self` or an incomplete parameter has caused an error already.
         let message = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
         errors.at_span(function.sig.paren_token.span.join(), message);
     }
@@ -156,12 +156,12 @@ fn resolve_make_request(
     let Some(reply) = &options.reply else {
         return Exchange::default();
     };
-    // The caller gets the reply itself, after the buffer that it was read from is gone.
+    // The caller gets the reply itself, when the buffer with its bytes is gone.
     let borrowed = lifetimes::find_borrowed(reply);
     let message = "the reply is returned to the caller: own it (`String` for `&str`)";
     let is_owned = errors.at_each(&borrowed, message);
     let reply = resolve_type(reply, "a reply", errors);
-    // What the program does with the output causes no further error.
+    // The output is known, so that its uses in the program cause no further error.
     let output = reply.map(|reply| lifetimes::unify(reply, STATIC));
     Exchange {
         reply: output.clone().filter(|_| is_owned),
@@ -174,7 +174,7 @@ fn resolve_make_request(
 #[derive(Default)]
 struct Fields {
     list: Vec<Field>,
-    /// Parameters of the type, for fields that have no type: whatever the program gives them causes no further error.
+    /// Type parameters for fields without a type, so that no value that the program gives them causes a further error.
     untyped: Vec<Ident>,
 }
 
@@ -228,14 +228,14 @@ impl Fields {
                 continue;
             };
             if names.contains(name) {
-                // rustc reports it at the function.
+                // rustc reports the second name at the function.
                 errors.leave_to_rustc();
                 continue;
             }
             names.push(name.clone());
             match self.get(name) {
                 None => self.add(name, ty, errors),
-                // The function is called with a field that the request is derived from.
+                // The request and the function use the same field.
                 Some(field) if same_tokens(&field.ty, &lifetimes::unify(ty, FIELD)) => {}
                 Some(_) if matches!(**ty, Type::Verbatim(_)) => {}
                 Some(_) => {
@@ -265,7 +265,7 @@ impl Fields {
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
         let known = if is_unsized(bare(written)) {
-            // rustc reports it at the parameter of the function. The field is only there.
+            // rustc reports the type at the parameter of the function. The field only has to exist.
             errors.leave_to_rustc();
             None
         } else {
@@ -297,7 +297,7 @@ fn resolve_output_type(function: &Function, errors: &mut Errors) -> Option<Type>
     let of_fields = found.flatten().count();
     let mut borrowed = lifetimes::find_borrowed(&output);
     borrowed.retain(|found| {
-        // With others around, rustc asks for a name.
+        // If other parameters have lifetimes, rustc asks for a name.
         let is_elided = found.ident == "_" && of_fields == 0 && !of_reply.is_empty();
         is_elided || found.ident != "_" && of_reply.iter().any(|other| other.ident == found.ident)
     });

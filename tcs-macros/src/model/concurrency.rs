@@ -1,4 +1,4 @@
-//! Resolves how many requests of a connection are processed at the same time.
+//! Resolves the options for requests that are processed at the same time.
 
 use syn::{Expr, ExprLit, Ident, Lit};
 
@@ -8,7 +8,7 @@ use crate::{
     options::{OptionName, Options},
 };
 
-/// How many requests of a connection are processed at the same time, and in which order they are answered.
+/// The number of requests of a connection that are processed at the same time, and the order of their replies.
 pub(crate) struct Concurrency {
     /// A number, or the path of a constant.
     pub(crate) limit: Expr,
@@ -16,8 +16,8 @@ pub(crate) struct Concurrency {
 }
 
 impl Concurrency {
-    /// Resolves what the options say, and reports what the functions cannot have with it. `chunks` is the word that
-    /// says that chunks may follow a request.
+    /// Resolves the options, and reports parts of the functions that are not possible with them. `chunks` is the word
+    /// that says that chunks may follow a request.
     pub(super) fn resolve<'h>(
         options: &Options,
         handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
@@ -39,7 +39,7 @@ impl Concurrency {
             errors.at(chunks, message);
         }
         let mut kinds = handlers.clone().map(|handler| handler.kind);
-        // An iterator of items waits for its peer, also that of a plain `fn`.
+        // A function that returns an iterator of items waits for its peer, even if it is a plain `fn`.
         if options.given(OptionName::Replies).is_none() && kinds.all(|kind| kind != CallKind::Async)
         {
             let message =

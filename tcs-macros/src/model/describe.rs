@@ -1,4 +1,4 @@
-//! The operation that the option `describe` adds to a module, which returns what a client may know of it.
+//! The operation that the option `describe` adds to a module, which returns the module's description for clients.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ pub(crate) fn add_description(options: &Options, module: &mut Module, errors: &m
 /// Returns the number of an operation, which is at this position.
 pub(super) fn number(options: &Options, function: &Function, position: usize) -> u32 {
     match options.given(OptionName::Describe) {
-        // The same in all modules, and those after it do not move.
+        // The number is the same in all modules, and does not move when operations are added.
         Some(option) if function.sig.ident == *option => u32::MAX,
         _ => u32::try_from(position).unwrap_or(u32::MAX),
     }
@@ -76,7 +76,7 @@ fn describe(options: &Options, module: &Module) -> String {
 /// Returns the parameters that a client sends.
 pub(crate) fn arguments(function: &Function) -> impl Iterator<Item = (&Ident, &Type)> {
     function.parameters().filter_map(|parameter| {
-        // Its errors are reported when the operation is resolved.
+        // Errors in the parameter are reported when the operation is resolved.
         let is_sent = match parameter::resolve_role(parameter, &mut Errors::default()) {
             Role::Plain => !parameter::is_context(parameter, function),
             role => role == Role::Secret,
@@ -86,7 +86,7 @@ pub(crate) fn arguments(function: &Function) -> impl Iterator<Item = (&Ident, &T
     })
 }
 
-/// Returns the documentation that is in attributes, as rustdoc has it.
+/// Returns the documentation in attributes, with the lines that rustdoc shows.
 fn docs<'a>(attrs: impl IntoIterator<Item = &'a Attribute>) -> String {
     let lines = attrs.into_iter().filter_map(|attr| match &attr.meta {
         Meta::NameValue(docs) if docs.path.is_ident("doc") => match &docs.value {

@@ -16,11 +16,10 @@ use crate::{
     },
 };
 
-/// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
-/// which belong to one exchange. Also returns the type parameters that occur in no field; the type is
-/// without them.
+/// Returns the generics of the type: the parameters and bounds of the function without its lifetimes, which belong to
+/// one exchange. Also returns the type parameters that occur in no field, which the type does not have.
 ///
-/// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
+/// All bounds are in the where clause. A bound that mentions a lifetime of the function must hold for any lifetime.
 pub(super) fn for_type<'f>(
     function: &Generics,
     fields: impl IntoIterator<Item = &'f Field>,
@@ -51,7 +50,7 @@ pub(super) fn for_type<'f>(
         let predicates = predicates.into_iter().filter_map(predicate);
         generics.make_where_clause().predicates = predicates.collect();
     } else {
-        // A bound may name a parameter that is gone; errors in one that stays are in the function as well.
+        // A bound may name a parameter that the type does not have. Errors in other bounds are in the function as well.
         generics.where_clause = None;
     }
     (generics, unused)
@@ -65,8 +64,7 @@ pub(super) fn check_unused(params: &[Ident], what: &str, errors: &mut Errors) {
     }
 }
 
-/// Returns the predicate for the type, or `None` if nothing is left of it without bounds by lifetimes of
-/// the function.
+/// Returns the predicate for the type, without bounds by lifetimes of the function, or `None` if no bound is left.
 ///
 /// Where the type and its bounds each declare lifetimes, rustc rejects the predicate. So all of them
 /// are declared before the type.
@@ -97,7 +95,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
     (!predicate.bounds.is_empty()).then_some(WherePredicate::Type(predicate))
 }
 
-/// Adds a lifetime to a `for<…>`, unless it is there.
+/// Adds a lifetime to a `for<…>`, unless it is declared there already.
 fn declare(lifetimes: &mut Option<BoundLifetimes>, param: GenericParam) {
     let declared = &mut lifetimes.get_or_insert_default().lifetimes;
     if !declared.iter().any(|known| same_tokens(known, &param)) {
@@ -126,14 +124,14 @@ pub(crate) fn predicates(generics: &Generics) -> impl Iterator<Item = &WherePred
     clause.flat_map(|clause| &clause.predicates)
 }
 
-/// Adds a lifetime in front.
+/// Adds a lifetime before the other parameters.
 pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
     let lifetime = Lifetime::new(lifetime, Span::mixed_site());
     let param = GenericParam::Lifetime(LifetimeParam::new(lifetime));
     generics.params.insert(0, param);
 }
 
-/// Adds the generics of another function of the same type: parameters of one name are one.
+/// Adds the generics of another function of the same type. Parameters with the same name are one parameter.
 pub(super) fn merge(ours: &mut Generics, other: &Generics) {
     for param in &other.params {
         let ident = param_ident(param);

@@ -1,4 +1,4 @@
-//! Resolves a function that a server calls: how it is called, and where the value of each parameter comes from.
+//! Resolves a function that a server calls: how to call it, and the source of each parameter.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -42,26 +42,26 @@ pub(crate) enum CallKind {
     Async,
 }
 
-/// Where the values of a function's parameters come from, in their order.
+/// The sources of a function's parameters, in their order.
 #[derive(Clone, Default)]
 pub(crate) struct Parameters(Vec<ParameterSource>);
 
-/// Where the value of a parameter comes from.
+/// The source of a parameter's value.
 #[derive(Clone)]
 pub(crate) enum ParameterSource {
     Request,
-    /// It is the argument of this name in the request of an operation.
+    /// The argument of this name in the request of an operation.
     Argument(Ident),
-    /// All connections share it; the type is without the `&` of the parameter.
+    /// A state that all connections share, with the type without the `&` of the parameter.
     State(Field),
     Session(Session),
     /// The framing of the connection, of this type.
     Framing(Type),
-    /// It is taken from the context.
+    /// A value of this type, taken from the context.
     Context(Type),
 }
 
-/// What one connection keeps.
+/// The session, which one connection keeps.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) name: Option<Ident>,
@@ -89,7 +89,7 @@ impl<'a> Handler<'a> {
 
     /// Reports a handle of the protocol with this name that a plain `fn` cannot use, because each of its methods waits.
     pub(super) fn check_handles_can_wait(&self, protocol: &str, errors: &mut Errors) {
-        // rustc reports an `.await` by itself.
+        // If the body has an `.await`, rustc reports that.
         if self.kind != CallKind::Sync || mentions_word(&self.function.body, "await") {
             return;
         }
@@ -106,7 +106,7 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Reports a framing that the function changes, though its chunks are read with it.
+    /// Reports a framing that the function changes, although the connection reads the function's chunks with it.
     pub(super) fn check_framing_is_kept(&self, errors: &mut Errors) {
         if let Some(ty) = self.parameters.framing() {
             let message =
@@ -168,17 +168,17 @@ impl Parameters {
         })
     }
 
-    /// Finds where the parameters of a function that is a protocol come from, and the type of its request.
+    /// Finds the sources of the parameters of a protocol function, and the type of its request.
     pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
         let mut parameters = Self::default();
         let mut request = None;
         let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
         let has_plain = function.parameters().any(is_plain);
-        // The first plain parameter is the request; those after it are taken from the context.
+        // The first plain parameter is the request. Later plain parameters are taken from the context.
         let (mut has_request, mut lacks_attribute) = (false, false);
         for parameter in function.parameters() {
             let ty = &*parameter.ty;
-            // `&Peer` may come first.
+            // `&Peer` may precede the request.
             let is_known = parameter::is_known_of_connection(ty);
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
@@ -199,7 +199,7 @@ impl Parameters {
                     let message =
                         format_args!("the request is one parameter, the first: {help},\n{state}");
                     errors.at(ty, message);
-                    // The first one may not be a message either.
+                    // The first parameter may not be a message either.
                     request = None;
                 }
                 Role::Plain if !is_known && !errors.may_call_functions() => {
@@ -208,7 +208,7 @@ impl Parameters {
                 Role::Unclear if has_plain && !is_plain(parameter) => {
                     parameters.guess_state(parameter);
                 }
-                // This parameter may have been meant as the request, so that one is not reported as missing.
+                // This parameter may be the request, so the request is not reported as missing.
                 Role::Unclear => has_request = true,
                 role => parameters.resolve_one(role, parameter, errors),
             }
@@ -219,7 +219,7 @@ impl Parameters {
         (parameters, request)
     }
 
-    /// Adds a state for a reference that was probably meant as one, so that the type has the field that its users name.
+    /// Adds a state for a reference that is probably a state, so that the type has the field that the program names.
     /// There is an error already.
     fn guess_state(&mut self, parameter: &PatType) {
         if let Type::Reference(_) = bare(&parameter.ty) {
@@ -227,7 +227,7 @@ impl Parameters {
         }
     }
 
-    /// Finds where a parameter that is not part of the request comes from, and adds it.
+    /// Finds the source of a parameter that is not part of the request, and adds it.
     pub(super) fn resolve_one(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
         use ParameterSource::{Context, Framing, Session, State};
         let source = match role {
@@ -263,7 +263,7 @@ impl Parameters {
         let name = name
             .cloned()
             .unwrap_or_else(|| Ident::new("state", parameter.pat.span()));
-        // Two parameters of one name are an error of the function itself.
+        // rustc reports two parameters of one name in the function itself.
         if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
             return None;
@@ -306,7 +306,7 @@ impl Parameters {
         } else {
             resolve_type(borrowed, "a session", errors)
         };
-        // `()`, so that the type of the session causes no further error.
+        // With `()`, the type of the session causes no further error.
         let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, STATIC));
         Some(Session {
             name: parameter::name(&parameter.pat).cloned(),
@@ -328,8 +328,8 @@ fn report_no_request(function: &Function, errors: &mut Errors) {
     }
 }
 
-/// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`: what
-/// functions borrow is owned by the protocol or the connection.
+/// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`, because the
+/// protocol or the connection owns the values that functions borrow.
 fn resolve_borrow<'t>(
     ty: &'t Type,
     by_value: &str,

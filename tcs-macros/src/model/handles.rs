@@ -1,4 +1,4 @@
-//! Checks the handles in parameters, such as `Push<Chat>`: each is named after its protocol, and needs an option.
+//! Checks the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
 
 use std::collections::HashSet;
 
@@ -19,11 +19,11 @@ use crate::{
     syntax::{is_named, is_one_of, last_argument_mut, same_tokens, upper_camel, words_of},
 };
 
-/// Reports the handles in the parameters of functions that are named after something else, and those whose option is
-/// missing.
+/// Reports handles in the parameters of functions that name another type than their protocol, and handles whose option
+/// is missing.
 ///
-/// A wrong name is corrected, and a function without an option gets another body, unless an editor completes in it:
-/// rustc would report each use of the handle as well.
+/// Corrects a wrong name, and replaces the body of a function without the option, because rustc would report each use
+/// of the handle as well. An editor completes words in the body, so with `keeps_bodies` it stays.
 pub(crate) fn check_handles(
     options: &Options,
     item: &mut Item,
@@ -57,8 +57,9 @@ pub(crate) fn check_handles(
     }
 }
 
-/// Returns what the types of protocols would be called if those of the module and of its functions were named after them.
-/// What the module declares by such a name is another type. A glob may import one that is named like a function.
+/// Returns the names that the types of protocols would have if they were named after the module and its functions.
+/// Leaves out the names that the module declares, because these are other types. If there is a glob, also leaves out
+/// the names after functions, because the glob may import such a type.
 fn names_not_declared(module: &Module) -> Vec<String> {
     let (mut has_glob, mut declared) = (false, HashSet::new());
     for item in &module.items {
@@ -74,10 +75,10 @@ fn names_not_declared(module: &Module) -> Vec<String> {
     types.filter(|name| !declared.contains(name)).collect()
 }
 
-/// The check of one function after the other.
+/// Checks one function after the other.
 struct HandleCheck<'a> {
     options: &'a Options,
-    /// If the functions are those of a module: what may be written in place of the name of a protocol.
+    /// For the functions of a module: other names that the user may have written in place of the protocol's.
     other_names: Option<Vec<String>>,
 }
 
@@ -91,7 +92,7 @@ impl HandleCheck<'_> {
             if !self.is_given(kind, function) {
                 self.report_missing(kind, &handle, errors);
             }
-            // It may also be given, and not parse.
+            // The option may also be given, but not parse.
             is_missing |= self.message(kind, function).is_none();
         }
         if is_missing && !keeps_bodies {
@@ -142,14 +143,14 @@ impl HandleCheck<'_> {
         } else if self.options.given(*option).is_none() {
             format!("write `#[{word}({example})]` before the function")
         } else {
-            // That it is an option of the module is reported there.
+            // The option of the module has an error of its own.
             return;
         };
         errors.at(handle, format_args!("the {many} have no type: {help}"));
     }
 
-    /// Corrects the handles of a function that are named after something else. Returns the type of the first parameter
-    /// that has a handle of its protocol.
+    /// Corrects the handles of a function that name another type. Returns the type of the first parameter that has a
+    /// handle of its protocol.
     fn correct(
         &self,
         kind: &'static StreamKind,
@@ -194,7 +195,7 @@ impl HandleCheck<'_> {
 struct Handles<'a, W> {
     names: &'a [&'a str],
     protocol: String,
-    /// What the types of other protocols may be called.
+    /// The names that the types of other protocols may have.
     others: &'a [String],
     is_wrong: W,
     is_found: bool,

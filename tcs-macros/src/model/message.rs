@@ -1,4 +1,4 @@
-//! Resolves the types of messages and of what is stored.
+//! Resolves the types of messages and of stored values.
 
 use syn::{Type, TypeReference};
 
@@ -8,7 +8,7 @@ use crate::{
     syntax::{bare, find_keyword, has_trait, is_unsized, lifetimes},
 };
 
-/// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
+/// Returns the type of a message, unless no message can have this type. `what` is a request or a reply.
 pub(super) fn resolve_message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
     match bare(ty) {
         unsized_type if is_unsized(unsized_type) => {
@@ -58,11 +58,11 @@ pub(super) fn resolve_type<'t>(ty: &'t Type, what: &str, errors: &mut Errors) ->
         errors.at(&keyword, message);
         return None;
     }
-    // A `Verbatim` type did not parse, which was reported.
+    // A `Verbatim` type did not parse, and the error is reported already.
     (!matches!(ty, Type::Verbatim(_))).then_some(ty)
 }
 
-/// Returns the return type, unless a reply cannot be of it. `never` says why not `!`.
+/// Returns the return type, unless a reply cannot have this type. `never` is the reason why it cannot be `!`.
 pub(super) fn resolve_output(
     function: &Function,
     what: &str,
@@ -76,7 +76,7 @@ pub(super) fn resolve_output(
         return None;
     }
     if is_unsized(bare(&output)) {
-        // rustc has the error about the function.
+        // rustc reports the function.
         errors.leave_to_rustc();
         return None;
     }

@@ -12,19 +12,19 @@ use crate::{
     },
 };
 
-/// A kind of messages that a protocol has beside its requests and replies, and the names it has.
+/// A kind of messages that a protocol has beside its requests and replies, with its names.
 #[derive(PartialEq, Eq)]
 pub(crate) struct StreamKind {
-    /// What a function takes to send or receive them, and the other types that are named after the protocol.
+    /// The types with which a function sends or receives the messages, and the other types that name the protocol.
     pub(crate) handles: &'static [&'static str],
-    /// The option that gives their type, and the attribute of an operation.
+    /// The option that gives the type of the messages, and the attribute of an operation.
     pub(crate) option: OptionName,
     pub(crate) option_text: &'static str,
     pub(crate) example: &'static str,
     /// The trait of the library, and its associated type.
     pub(crate) trait_name: &'static str,
     pub(crate) associated_type: &'static str,
-    /// What they are called in errors.
+    /// The names of the messages in errors.
     pub(crate) one: &'static str,
     pub(crate) many: &'static str,
 }
@@ -32,7 +32,7 @@ pub(crate) struct StreamKind {
 /// The messages of one kind.
 pub(crate) struct MessageStream {
     pub(crate) kind: &'static StreamKind,
-    /// `None` if there is an error in it. Its lifetimes are [`ITEM`].
+    /// The type, or `None` if it has an error. Its lifetimes are [`ITEM`].
     pub(crate) message: Option<Type>,
     /// Tells events from replies.
     pub(crate) is_push: Option<Path>,
@@ -82,7 +82,7 @@ impl StreamKind {
 }
 
 impl MessageStream {
-    /// Resolves what the options declare.
+    /// Resolves the messages that the options declare.
     pub(super) fn resolve_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
         check_is_push(options, errors);
         let kinds = StreamKind::ALL.into_iter();
@@ -97,7 +97,8 @@ impl MessageStream {
         Self::of_option(StreamKind::EVENTS, options, errors)
     }
 
-    /// Resolves the items or chunks of an operation. Their type is `None` if it did not parse, which was reported.
+    /// Resolves the items or chunks of an operation. `written` is `None` if their type did not parse, and the error is
+    /// reported already.
     pub(super) fn of_attr(
         kind: &'static StreamKind,
         written: Option<&Type>,
@@ -136,7 +137,7 @@ fn check_is_push(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Returns the type of a message, unless no message can be of it.
+/// Returns the type of a message, unless no message can have this type.
 fn resolve(kind: &'static StreamKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
     let what = kind.one;
     let inner = bare(ty);

@@ -1,7 +1,7 @@
 //! The protocol that is derived from an item: types, names and enums, but no code.
 //!
-//! A function `check_…` reports errors, and may return whether there is none; a function `resolve_…` also returns
-//! what is left without them.
+//! A function `check_…` reports errors, and may return whether there is none. A function `resolve_…` also returns the
+//! parts without errors.
 
 pub(crate) mod client_function;
 pub(crate) mod concurrency;
@@ -29,11 +29,11 @@ use crate::{
     options::{OptionName, Options, Side},
 };
 
-/// An item under an attribute, as it was understood.
+/// An item under an attribute, with its meaning.
 pub(crate) struct Model<'a> {
     pub(crate) options: &'a Options,
     pub(crate) item: ModelItem<'a>,
-    /// Whether there is no error; otherwise generated code has stubs, and calls none of the functions.
+    /// Whether there is no error. Otherwise, generated code has stubs, and calls none of the functions.
     pub(crate) is_valid: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum ModelItem<'a> {
     Server(ServerFunction<'a>),
     Client(ClientFunction<'a>),
     Operations(Operations<'a>),
-    /// A function whose type could have no name or no place; this has been reported.
+    /// A function whose type has no valid name or no place. The error is reported already.
     WithoutType(&'a Function),
 }
 

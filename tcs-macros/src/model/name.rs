@@ -10,15 +10,15 @@ use crate::{
     syntax::{bare, is_named, is_type_name, upper_camel},
 };
 
-/// The names in everyone's scope that a type would hide.
+/// The names of the prelude, which a type must not hide.
 const PRELUDE: &str = "\
     AsMut AsRef AsyncFn AsyncFnMut AsyncFnOnce Box Clone Copy Default DoubleEndedIterator \
     Drop Eq Err ExactSizeIterator Extend Fn FnMut FnOnce From FromIterator Future Into \
     IntoFuture IntoIterator Iterator None Ok Option Ord PartialEq PartialOrd Result Send \
     Sized Some String Sync ToOwned ToString TryFrom TryInto Unpin Vec";
 
-/// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
-/// can have the name, reports it.
+/// Returns the name of the type: the explicit name, or the function's name in `UpperCamelCase`. Reports a name that no
+/// type can have.
 pub(super) fn resolve_name(
     options: &Options,
     function: &Function,
@@ -55,7 +55,7 @@ pub(super) fn resolve_name(
     None
 }
 
-/// Returns `true` if a parameter or what is returned is of a type of this name, or a reference to it.
+/// Returns `true` if a parameter or the return value has a type of this name, or is a reference to it.
 fn is_in_signature(function: &Function, name: &str) -> bool {
     let output = function.output();
     let parameters = function.parameters().map(|parameter| &*parameter.ty);
@@ -66,14 +66,15 @@ fn is_in_signature(function: &Function, name: &str) -> bool {
     })
 }
 
-/// Returns `true` if a type of this name would hide one that is in everyone's scope.
+/// Returns `true` if a type of this name would hide a name of the prelude.
 pub(super) fn is_in_prelude(name: &str) -> bool {
     PRELUDE.split(' ').any(|known| known == name)
 }
 
 /// Returns the path of another attribute of this crate that names its type after the function.
 fn conflicting_attr(function: &Function) -> Option<&Path> {
-    // Only that other expansion parses its options. A name is the first of them, and begins like this.
+    // Only the other expansion parses the options of its attribute. A name is the first option, and begins with a
+    // capital letter.
     let is_named = |attr: &Attribute| {
         matches!(&attr.meta, Meta::List(options)
         if options.tokens.to_string().starts_with(char::is_uppercase))

@@ -16,7 +16,7 @@ use crate::{
 
 const NAMES: &[&str] = &["blocking", "idempotent", "replies", "requests", "secret"];
 
-/// What the attributes before an operation say.
+/// The meaning of the attributes before an operation.
 #[derive(Default)]
 pub(super) struct OperationAttrs<'a> {
     /// The word that says that the function blocks its thread.
@@ -59,8 +59,8 @@ impl<'a> OperationAttrs<'a> {
                 _ => found.is_secret = true,
             }
         }
-        // That the attribute of a handle is missing was reported. Without messages of an unknown type, rustc would miss
-        // theirs as well.
+        // The missing attribute of a handle is reported already. With messages of an unknown type, rustc does not
+        // report it again.
         let unknown = |kind| MessageStream::of_attr(kind, None, errors);
         found.stream = found
             .stream
@@ -69,7 +69,7 @@ impl<'a> OperationAttrs<'a> {
     }
 }
 
-/// Returns the kind of messages that the parameters have a handle for.
+/// Returns the kind of messages for which the parameters have a handle.
 fn kind_of_handle(function: &Function) -> Option<&'static StreamKind> {
     let protocol = upper_camel(&function.sig.ident.unraw().to_string());
     let mut kinds = [StreamKind::ITEMS, StreamKind::CHUNKS].into_iter();

@@ -41,7 +41,7 @@ const CLIENT_METHODS: &[&str] = &[
 pub(crate) struct Operations<'a> {
     pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
-    /// The server's side. There is none if the attribute makes the client alone.
+    /// The server's side, or `None` if the attribute makes only the client.
     pub(crate) server: Option<ServerImpl<'a>>,
     /// The events that the server pushes.
     pub(crate) pushes: Option<MessageStream>,
@@ -65,8 +65,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) is_reply_secret: bool,
     /// Whether executing the operation twice does no harm.
     pub(crate) is_idempotent: bool,
-    /// The items of a streamed reply, or the chunks after the request. A type of the name of the variants says what
-    /// they are.
+    /// The items of a streamed reply, or the chunks after the request. A generated type with the name of the variants
+    /// declares their type.
     pub(crate) stream: Option<MessageStream>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Operation<'a> {
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) ty: Type,
-    /// Whether `Debug` hides it.
+    /// Whether `Debug` hides the argument.
     pub(crate) is_secret: bool,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Operations<'a> {
             .map(|operation| &operation.handler.function.sig.ident);
         let server = (options.side == Side::Server).then(|| {
             check_server_options(options, module.operations(), errors);
-            // A function with an error has its states too, so that the type keeps its fields.
+            // The states of a function with an error count too, so that the type keeps its fields.
             let ty = ProtocolType::of_module(module);
             ServerImpl::of(options, handlers.iter(), ty, upload, errors)
         });
@@ -151,7 +151,7 @@ fn check_options(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Resolves a function, and reports all errors in it. Its handler is added to the others even if there is one.
+/// Resolves a function, and reports all errors in it. Adds its handler to the others even if there is an error.
 fn resolve_operation<'a>(
     options: &Options,
     function: &'a Function,
@@ -200,7 +200,7 @@ fn resolve_operation<'a>(
     })
 }
 
-/// Resolves how a function is called, and the arguments in its request, unless there is an error in a parameter.
+/// Resolves the call of a function, and the arguments in its request, unless there is an error in a parameter.
 fn resolve_handler<'a>(
     options: &Options,
     function: &'a Function,
@@ -221,13 +221,14 @@ fn resolve_handler<'a>(
     (handler, arguments)
 }
 
-/// Reports the names of generated types in a signature. They hide types of these names that the module imports by
-/// `use super::*`; one at the end of a path is another.
+/// Reports the names of generated types in a signature, which hide types of these names that the module imports by
+/// `use super::*`. A name at the end of a path is another type.
 fn check_generated_names(options: &Options, function: &Function, errors: &mut Errors) -> bool {
     let params = generics::param_idents(&function.sig.generics);
     let mut sig = function.sig.clone();
     let mut parameters = Vec::new();
-    // A handle is of the protocol, as in `Push<Protocol>`. Connections and states keep it if there are events.
+    // A handle names the protocol, as in `Push<Protocol>`. If there are events, connections and states may keep such a
+    // handle.
     let may_keep = options.given(OptionName::Push).is_some();
     let has_handle = |ty: &Type| {
         let mut words = path_starts(ty.to_token_stream()).into_iter();
@@ -250,7 +251,7 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
         }
     }
     let mut types = path_starts(sig.to_token_stream());
-    // The declaration of a parameter is the mistake, not its uses.
+    // Only the declaration of a parameter is the mistake, and not its uses.
     types.retain(|word| !params.contains(word));
     let mut is_valid = true;
     for (words, help) in [
@@ -266,7 +267,7 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     is_valid
 }
 
-/// Reports items or chunks whose type depends on a parameter, and those for which no type can have the name.
+/// Reports items or chunks whose type depends on a parameter, or whose type cannot have the name.
 fn check_stream(
     stream: &MessageStream,
     function: &Function,
@@ -304,8 +305,8 @@ fn check_concrete<'t>(
     errors.at_each(&generic, message)
 }
 
-/// Finds where the parameters of an operation come from. Also returns the arguments in its request, unless there is
-/// an error in a parameter. If `all_secret`, `Debug` hides each of them.
+/// Finds the sources of an operation's parameters. Also returns the arguments in its request, unless there is an error
+/// in a parameter. If `all_secret`, `Debug` hides each of them.
 fn resolve_parameters(
     options: &Options,
     function: &Function,
@@ -337,7 +338,7 @@ fn resolve_parameters(
                 }
             }
             Role::Unclear => is_valid = false,
-            // A client neither has nor needs them: it may not even know their types.
+            // A client does not need these parameters, and may not know their types.
             Role::State | Role::Session | Role::Framing | Role::Context
                 if options.side == Side::Client => {}
             role => parameters.resolve_one(role, parameter, errors),

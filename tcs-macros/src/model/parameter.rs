@@ -27,7 +27,7 @@ const BUILTIN: &[&str] = &[
 /// The error about a conditional parameter.
 const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
 
-/// Returns the helper attribute that a word is, or was probably meant to be.
+/// Returns the helper attribute that a word names, or probably means.
 fn meant(word: &Ident) -> Option<(&'static str, Role)> {
     let names: Vec<_> = HELPERS.iter().map(|(name, _)| *name).collect();
     let nearest = nearest(&word.to_string(), &names)?;
@@ -40,10 +40,10 @@ pub(super) fn is_session(attr: &Attribute) -> bool {
     meant.is_some_and(|(_, role)| role == Role::Session)
 }
 
-/// What the attributes of a parameter declare it to be.
+/// The role of a parameter, by its attributes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// No helper attribute: the request, or something after it.
+    /// No helper attribute: the request, or a later parameter.
     Plain,
     State,
     Session,
@@ -53,24 +53,24 @@ pub(crate) enum Role {
     Context,
     /// An argument of an operation that `Debug` hides.
     Secret,
-    /// Its attributes have an error, or its type is incomplete; this has been reported.
+    /// The attributes have an error, or the type is incomplete. The error is reported already.
     Unclear,
 }
 
-/// Returns `true` if an attribute of a parameter is to be removed from the function: it is one word that Rust does not
-/// know. A misspelt helper is removed too, or rustc would report it a second time.
+/// Returns `true` if an attribute of a parameter must be removed from the function, because it is a single word that
+/// Rust does not know. A misspelt helper is removed too: otherwise, rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     helper(attr.path()).is_some_and(|word| !is_one_of(word, BUILTIN))
 }
 
-/// Returns the word that a helper attribute is, or the last one of `tcs::state`.
+/// Returns the word of a helper attribute, which is the last word of a path such as `tcs::state`.
 fn helper(path: &Path) -> Option<&Ident> {
     let last = &path.segments.last()?.ident;
     let is_known = HELPERS.iter().any(|(name, _)| last == name);
     path.get_ident().or_else(|| is_known.then_some(last))
 }
 
-/// Returns what a parameter of a server function is.
+/// Returns the role of a parameter of a server function.
 pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     if let Type::Verbatim(_) = *parameter.ty {
         return Role::Unclear;
@@ -93,7 +93,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
             Role::Plain => declared,
             Role::Unclear => Role::Unclear,
             _ => {
-                // A secret is an argument, so what says that it is none was meant.
+                // A secret is an argument, so the other attribute, which says that it is none, is the intended one.
                 let word = secret.unwrap_or_else(|| attr.path()).to_token_stream();
                 let help = "a parameter has one helper attribute: remove";
                 errors.at(&word, format_args!("{help} `#[{word}]`"));
@@ -104,8 +104,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     found
 }
 
-/// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
-/// was probably meant.
+/// Returns the role that a helper attribute declares. Reports a misspelt attribute, and takes it for the nearest one.
 fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     if !HELPERS.iter().any(|(name, _)| word == name) {
         errors.complete("parameter", word);
@@ -128,15 +127,15 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     role
 }
 
-/// Returns `true` if a parameter of an operation is taken from the context, whether it says so or not.
+/// Returns `true` if a parameter of an operation is taken from the context, with or without `#[context]`.
 pub(super) fn is_context(parameter: &PatType, function: &Function) -> bool {
     let mut attrs = parameter.attrs.iter();
     attrs.any(|attr| attr.path().is_ident("context"))
         || !parameter.attrs.iter().any(is_ours) && is_of_connection(&parameter.ty, function)
 }
 
-/// Returns `true` if no argument can be of this type of the library's: a reference to what is known of the connection,
-/// which no format reads, or a handle that has a generated type in it.
+/// Returns `true` if no argument can have this type of the library: a reference to data of the connection, which no
+/// format reads, or a handle that names a generated type.
 fn is_of_connection(ty: &Type, function: &Function) -> bool {
     let variant = upper_camel(&function.sig.ident.unraw().to_string());
     is_known_of_connection(ty)
@@ -159,7 +158,8 @@ pub(super) fn is_known_of_connection(ty: &Type) -> bool {
     }))
 }
 
-/// Returns `true` if a parameter is a reference to what only a state can be, and reports that it has no `#[state]`.
+/// Returns `true` if a parameter is a reference to a type that only a state can have, and reports the missing
+/// `#[state]`.
 pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
     let Type::Reference(reference) = bare(&parameter.ty) else {
         return false;
@@ -172,7 +172,7 @@ pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
     if !is_group && !is_one_of(name, &["Mutex", "RwLock"]) {
         return false;
     }
-    // The error may be that there are no events.
+    // An earlier error may be that there are no events.
     if !is_group || errors.may_call_functions() {
         let message = format_args!("all connections share a `{name}`: write `#[state]` before it");
         errors.at(&parameter.ty, message);
@@ -202,7 +202,7 @@ pub(super) fn check_empty(attr: &Attribute, errors: &mut Errors) {
     }
 }
 
-/// Reports attributes of a parameter of a client function, which has none.
+/// Reports helper attributes on a parameter of a client function, which cannot have them.
 pub(super) fn check_no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
         let path = attr.path();
@@ -223,7 +223,7 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
     }
 }
 
-/// Returns `true` if an attribute makes what it is before conditional.
+/// Returns `true` if an attribute makes the following item or parameter conditional.
 pub(super) fn is_conditional(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg")
 }

@@ -1,4 +1,4 @@
-//! The type that an attribute adds, whichever trait it implements.
+//! The type that an attribute adds, for a server or a client.
 
 use proc_macro2::Ident;
 use syn::{Attribute, Generics, Visibility, ext::IdentExt as _};
@@ -8,10 +8,10 @@ use crate::item::{Function, Module};
 
 /// The type of a protocol.
 pub(crate) struct ProtocolType<'a> {
-    /// The name of the item, where errors that are about no single token are reported.
+    /// The name of the item, which is the place of errors that are not about a single token.
     pub(crate) item_name: &'a Ident,
     pub(crate) vis: Visibility,
-    /// The attributes of the function, if it is of one.
+    /// The attributes of the function, if the type is made of one.
     pub(crate) attrs: &'a [Attribute],
     /// The documentation, unless the function has some.
     pub(crate) docs: String,

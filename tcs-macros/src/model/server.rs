@@ -32,13 +32,13 @@ pub(crate) struct ServerFunction<'a> {
     pub(crate) request: Option<Type>,
     /// `None` if there is an error in it.
     pub(crate) reply: Option<Type>,
-    /// The messages beside them.
+    /// The messages beside requests and replies.
     pub(crate) streams: Vec<MessageStream>,
 }
 
-/// What the implementation of a server protocol consists of, whether it calls one function or several.
+/// The parts of the implementation of a server protocol, which calls one function or several.
 pub(crate) struct ServerImpl<'a> {
-    /// Its fields are the states.
+    /// The type, whose fields are the states.
     pub(crate) ty: ProtocolType<'a>,
     pub(crate) session: Option<Session>,
     /// Whether a request may have to wait for a function.
@@ -68,7 +68,7 @@ impl<'a> ServerFunction<'a> {
         check_server_options(options, iter::once(function), errors);
         let mut streams = MessageStream::resolve_all(options, errors);
         let ty = ProtocolType::of_function(function, name);
-        // Of a format that did not parse, nobody knows whether it carries them.
+        // If the format did not parse, it is unknown whether the format carries the messages.
         let is_known =
             |ty: &Type| !options.lacks_format() && !mentions_one_of(ty, &handler.unused_params);
         for MessageStream { message, .. } in &mut streams {
@@ -79,7 +79,7 @@ impl<'a> ServerFunction<'a> {
             handler.check_framing_is_kept(errors);
         }
         let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
-        // An iterator of items waits for its peer.
+        // A function that returns an iterator of items waits for its peer.
         server.waits |= sends_items(&streams);
         Self {
             server,
@@ -117,7 +117,7 @@ pub(super) fn check_server_options<'f>(
         let message = "there is no `#[session]` parameter: add one, or remove `session`";
         errors.at(option, message);
     }
-    // An iterator of items waits for its peer, also that of a plain `fn`.
+    // A function that returns an iterator of items waits for its peer, even if it is a plain `fn`.
     if let Some(option) = options.given(OptionName::HalfClose)
         && options.given(OptionName::Replies).is_none()
         && !functions.any(Function::is_async)
@@ -131,17 +131,17 @@ pub(super) fn check_server_options<'f>(
 pub(super) fn resolve_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "a request is answered by what the function returns";
     let mut reply = resolve_output(function, "a reply", never, errors)?;
-    // A client reads the reply from what arrived, so a `&'static str` is for it one of the exchange.
+    // A client borrows the reply from the received bytes, so a `&'static str` has the lifetime of the exchange there.
     lifetimes::elide_static(&mut reply);
     Some(lifetimes::unify(&reply, EXCHANGE))
 }
 
 impl<'a> ServerImpl<'a> {
-    /// Makes one implementation of what several functions need, and gives `ty` its generics and fields. `chunks` is
-    /// the word that says that chunks may follow a request.
+    /// Makes one implementation for several functions, and gives `ty` its generics and fields. `chunks` is the word
+    /// that says that chunks may follow a request.
     ///
-    /// States of one name are one field, and there is one session. Each has the type that the first function
-    /// has; rustc reports the others.
+    /// States of one name are one field, and there is one session. Each has the type that the first function gives it.
+    /// rustc reports other types.
     pub(super) fn of<'h>(
         options: &Options,
         handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,

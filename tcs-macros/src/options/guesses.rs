@@ -1,4 +1,4 @@
-//! What was probably meant by a word that is not an option.
+//! Guesses the meaning of a word that is not an option.
 
 use proc_macro2::Ident;
 use syn::{Token, parse::ParseStream};
@@ -6,7 +6,7 @@ use syn::{Token, parse::ParseStream};
 use super::{Side, spec::OptionSpec};
 use crate::syntax::{at_element_end, nearest, upper_camel};
 
-/// What is set by methods of servers and clients.
+/// The settings, which are methods of servers and clients.
 const SETTINGS: &str = "\
     address at_capacity connect_timeout drain_timeout frame_timeout half_close_timeout handshake \
     handshake_timeout host idle_timeout keepalive_timeout lame_duck linger listener max_blocking \
@@ -16,7 +16,7 @@ const SETTINGS: &str = "\
     on_listening options port push_overflow reply_timeout request_timeout reuse_port \
     start_tls tls write_timeout";
 
-/// The types of the library that are options by a single word.
+/// The types of the library that a single word names.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CodeLines ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
 
@@ -36,7 +36,7 @@ const HANDLE_OPTIONS: &[(&str, &str)] = &[
 /// The helper attributes of parameters that have no option of their name.
 const HELPERS: &[&str] = &["context", "secret", "state"];
 
-/// Returns the option that a word before `rest` was probably meant to be.
+/// Returns the option that a word before `rest` probably means.
 pub(super) fn meant(side: Side, word: &str, rest: ParseStream<'_>) -> Option<&'static OptionSpec> {
     if SETTINGS.split(' ').any(|setting| setting == word) || HELPERS.contains(&word) {
         return None;
@@ -60,8 +60,8 @@ fn library_value(input: ParseStream<'_>) -> Option<(&'static str, &'static str)>
     library_type(&value.to_string()).filter(|_| at_element_end(input))
 }
 
-/// Says what to write instead of a word that is neither an option nor the name, before `rest`. `name` is what was
-/// given as the name before, and `meant` the option that it probably is.
+/// Returns the error for a word before `rest` that is neither an option nor the name. `name` is an earlier word that
+/// was taken for the name, and `meant` is the option that the word probably means.
 pub(super) fn unknown(
     side: Side,
     name: Option<&Ident>,
@@ -97,7 +97,7 @@ pub(super) fn unknown(
     } else {
         let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
         let known = options.join("`, `");
-        // On a line of its own: the list alone is as long as a message may be.
+        // The list has its own line, because it alone is as long as a message may be.
         format!("unknown option `{word}`: write one of\n`{known}`")
     }
 }
@@ -112,7 +112,7 @@ fn handle_option(word: &str) -> Option<&'static str> {
 /// Returns the type of the library that a word means, also in lower case or by the name of its crate, and its option.
 pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
     let camel = match word {
-        // The crates behind them.
+        // The crates of these formats.
         "serde_json" => "Json".to_owned(),
         "rmp_serde" => "MessagePack".to_owned(),
         "prost" => "Protobuf".to_owned(),

@@ -1,5 +1,4 @@
-//! The options of an attribute, which are in its parentheses: what they are, the table of those that are known, and the
-//! parser.
+//! The options of an attribute, which are in its parentheses: their values, the table of known options, and the parser.
 
 mod guesses;
 mod parse;
@@ -32,7 +31,7 @@ pub(crate) enum OptionName {
     Reply,
 }
 
-/// The side of a connection that an attribute writes the protocol of.
+/// The side of a connection for which an attribute writes the protocol.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Side {
     #[default]
@@ -58,7 +57,7 @@ impl Side {
     }
 }
 
-/// The options of an attribute. One that could not be parsed is `None`.
+/// The options of an attribute. An option that could not be parsed is `None`.
 ///
 /// `given` is for errors and for options without a value; the fields are for code.
 #[derive(Default)]
@@ -80,7 +79,7 @@ pub(crate) struct Options {
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
-    /// What the option `crate` says.
+    /// The path in the option `crate`.
     pub(crate) library: Library,
     /// The options that are given, also those whose value could not be parsed.
     given: Vec<(OptionName, Ident)>,
@@ -93,7 +92,7 @@ impl Options {
         given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
-    /// Returns `true` if the format is given, or a server that has it, and there is an error in it.
+    /// Returns `true` if the format, or a server that decides it, is given but has an error.
     pub(crate) fn lacks_format(&self) -> bool {
         let is_given = |option| self.given(option).is_some();
         is_given(OptionName::Format) && self.format.is_none()
@@ -105,8 +104,9 @@ impl Options {
         options.iter().filter_map(|option| self.given(*option))
     }
 
-    /// Lets the paths in the options mean inside of a module what they mean around it, but for those that are code of
-    /// its functions: the session, the greeting, and the functions that others name.
+    /// Changes the paths in the options, so that inside of a module they keep the meaning that they have around it.
+    /// Options that are code of the module's functions stay: the session, the greeting, and the functions that other
+    /// options name.
     pub(crate) fn move_into_module(&mut self) {
         let types = [&mut self.framing, &mut self.format, &mut self.push];
         for ty in types.into_iter().flatten() {

@@ -44,7 +44,7 @@ impl Options {
         while !input.is_empty() {
             if let Err(error) = self.parse_one(input, errors) {
                 match last {
-                    // The parser has no place for what is missing after the last token, but for that in a group.
+                    // The parser has no place for tokens that are missing after the last token, except in a group.
                     Some(token) if ends_early(&error) && !matches!(token, TokenTree::Group(_)) => {
                         errors.at(token, error);
                     }
@@ -65,7 +65,7 @@ impl Options {
                     continue;
                 }
             }
-            // The rest of an option with an error is skipped, so that the next one is parsed all the same.
+            // The rest of an option with an error is skipped, so that the next option is parsed.
             take_until(input, at_element_end);
             input.parse::<Option<Token![,]>>()?;
         }
@@ -102,7 +102,7 @@ impl Options {
         errors.complete(self.side.attribute(), &word);
         let meant = meant(self.side, &text, input);
         let message = unknown(self.side, self.name.as_ref(), &text, meant, input);
-        // The function needs what it declares, so without it there would be further errors.
+        // The function needs the option's declaration. Without the option, there would be further errors.
         if let Some(option) = meant {
             if at_element_end(input) && library_type(&text).is_some() {
                 let parse = |input: ParseStream<'_>| self.parse_option(option, &word, input);
@@ -144,7 +144,7 @@ impl Options {
                 match parse_expr(option, input) {
                     Ok(value) => *field(self) = Some(value),
                     Err(error) => {
-                        // A closure that is still written has its parameters, which are fields.
+                        // An incomplete closure has its parameters already, and they are fields.
                         if let Some(closure) = parse_closure_start(&start) {
                             *field(self) = Some(closure);
                             input.advance_to(&start);
@@ -190,7 +190,7 @@ fn parse_value<T>(
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<T> {
     parse_equals(option, word, input)?;
-    // Made before parsing, so that it is at the beginning of the value.
+    // The error is made before parsing, so that its place is the beginning of the value.
     let wrong = input.error(option.help());
     let value = parse(input).ok();
     // `path(…)` is a call, whose name alone has been parsed.
@@ -216,7 +216,7 @@ fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Resu
     find_no_type(option, &value).map_or(Ok(value), Err)
 }
 
-/// Returns the error of a value that is written like a type and is none.
+/// Returns the error for a value that looks like a type and is none.
 fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
     let Type::Path(TypePath { path, .. }) = value else {
         return None;
@@ -247,10 +247,10 @@ fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
     Some(Error::new_spanned(value, message))
 }
 
-/// Parses an expression. Errors inside of it are reported in the words of its parser.
+/// Parses an expression. Errors inside of the expression keep the text of the parser.
 fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     let (start, wrong) = (input.cursor(), input.error(option.help()));
-    // If not one token was taken, the parser says only "expected an expression", and ours is more help.
+    // If the parser has taken no token, its error is only "expected an expression", and ours helps more.
     let mut value = match input.parse() {
         Ok(value) => value,
         Err(_) if input.cursor() == start => return Err(wrong),
@@ -272,7 +272,7 @@ fn parse_name(input: ParseStream<'_>) -> Option<Ident> {
     Some(name)
 }
 
-/// Parses what comes before the body of a closure, without the parameters that do not parse, and gives it a body.
+/// Parses a closure up to its body, without the parameters that do not parse, and gives the closure a body.
 fn parse_closure_start(input: ParseStream<'_>) -> Option<Expr> {
     let before = take_until(input, |input| input.peek(Token![|]));
     input.parse::<Token![|]>().ok()?;

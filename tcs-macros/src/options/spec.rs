@@ -4,13 +4,13 @@ use syn::{Expr, Path, Type};
 
 use super::{OptionName, Options, Side};
 
-/// What comes after the `=` of an option, and the field that it is stored in.
+/// The value after the `=` of an option, and the field that stores it.
 #[derive(Clone, Copy)]
 pub(super) enum ValueKind {
     Type(fn(&mut Options) -> &mut Option<Type>),
     Expression(fn(&mut Options) -> &mut Option<Expr>),
     Path(fn(&mut Options) -> &mut Option<Path>),
-    /// This word, which no field stores: that the option is given says it.
+    /// This word, which no field stores, because the option has no other value.
     Word(&'static str),
     Nothing,
 }
@@ -82,7 +82,7 @@ impl Side {
 }
 
 impl OptionSpec {
-    /// Says what must come after the `=`.
+    /// Returns the text that says which value must follow the `=`.
     pub(super) fn help(&self) -> String {
         let takes = match self.value {
             ValueKind::Type(_) => "a type",
@@ -94,7 +94,7 @@ impl OptionSpec {
         format!("`{}` takes {takes}: {}", self.text, self.write())
     }
 
-    /// Says what to write.
+    /// Returns the text that shows the example.
     pub(super) fn write(&self) -> String {
         format!("write `{}`", self.example)
     }

@@ -1,6 +1,6 @@
-//! The invisible groups around what a macro by example passes on, such as `$value:expr`.
+//! The invisible groups around the tokens that a macro by example passes on, such as `$value:expr`.
 //!
-//! rustc ignores them in what an attribute returns: `$a * 2` with `1 + 1` for `$a` would be 3.
+//! rustc ignores these groups in the output of an attribute: `$a * 2` with `1 + 1` for `$a` would be 3.
 
 use proc_macro2::Span;
 use syn::{
@@ -8,7 +8,7 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// Replaces invisible groups by parentheses where these can make a difference.
+/// Replaces invisible groups by parentheses where parentheses can make a difference.
 pub(crate) struct ParenthesizeGroups;
 
 impl VisitMut for ParenthesizeGroups {

@@ -12,20 +12,21 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// What the fields of a client borrow from, and the type's own parameter. Not `'a`, which users write in `for<'a>`.
+/// The lifetime of the fields of a client, and the type's own parameter. The name is not `'a`, because users write
+/// `for<'a>`.
 pub(crate) const FIELD: &str = "'field";
-/// What lives for one exchange: a request, a reply, what is taken from the context.
+/// The lifetime of one exchange: of a request, a reply, and values from the context.
 pub(crate) const EXCHANGE: &str = "'exchange";
-/// What a message of operations borrows from, and the parameter of the enums.
+/// The lifetime of a message of operations, and the parameter of the enums.
 pub(crate) const MESSAGE: &str = "'message";
-/// What an event, an item of a streamed reply, or a chunk of a streamed request borrows from.
+/// The lifetime of an event, an item of a streamed reply, or a chunk of a streamed request.
 pub(crate) const ITEM: &str = "'item";
-/// What a value that is read borrows from; serde's name for it.
+/// The lifetime of a value that is read, with serde's name.
 pub(crate) const DE: &str = "'de";
 pub(crate) const ELIDED: &str = "'_";
 pub(crate) const STATIC: &str = "'static";
 
-/// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
+/// Returns `ty` with `lifetime` in place of all its lifetimes, elided or named, except `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
     let mut visit = |found: &mut Lifetime| {
@@ -37,7 +38,7 @@ pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     ty
 }
 
-/// Writes `lifetime` for all lifetimes of a predicate but `'static`. Returns `true` if there is one.
+/// Writes `lifetime` in place of all lifetimes of a predicate except `'static`. Returns `true` if there is one.
 pub(crate) fn unify_predicate(predicate: &mut PredicateType, lifetime: &Lifetime) -> bool {
     let mut is_found = false;
     let mut visit = |found: &mut Lifetime| {
@@ -50,7 +51,7 @@ pub(crate) fn unify_predicate(predicate: &mut PredicateType, lifetime: &Lifetime
     is_found
 }
 
-/// Lets each reference that is `&'static` live as long as what is around it. Returns the `'static` of these.
+/// Elides the lifetime of each `&'static` reference. Returns the lifetimes that it has replaced.
 pub(crate) fn elide_static(ty: &mut Type) -> Vec<Lifetime> {
     let mut elided = ElideStatic::default();
     elided.visit_type_mut(ty);
@@ -68,7 +69,7 @@ impl VisitMut for ElideStatic {
     }
 }
 
-/// Returns the lifetimes that occur in `ty`: `'_` for those that are elided.
+/// Returns the lifetimes that occur in `ty`, with `'_` for each elided one.
 pub(crate) fn find(ty: &Type) -> Vec<Lifetime> {
     let mut found = Vec::new();
     let mut visit = |lifetime: &mut Lifetime| found.push(lifetime.clone());
@@ -92,8 +93,8 @@ pub(crate) fn borrows(ty: &Type) -> bool {
 /// elided ones in `fn(&T)` and `Fn(&T)`.
 struct FreeLifetimes<'v> {
     visit: &'v mut dyn FnMut(&mut Lifetime),
-    /// The lifetimes of every `for<…>` so far. They stay after it, because Rust rejects a name that shadows another
-    /// lifetime.
+    /// The lifetimes of every `for<…>` so far. They stay in this list after the `for<…>`, because Rust rejects a name
+    /// that shadows another lifetime.
     declared: Vec<Ident>,
     in_function: bool,
 }
@@ -115,7 +116,7 @@ impl<'v> FreeLifetimes<'v> {
 }
 
 impl VisitMut for FreeLifetimes<'_> {
-    // syn visits the `for<…>` of a type or a bound before what is after it.
+    // syn visits the `for<…>` of a type or a bound before the tokens after it.
     fn visit_bound_lifetimes_mut(&mut self, bound: &mut BoundLifetimes) {
         for param in &bound.lifetimes {
             if let GenericParam::Lifetime(param) = param {
@@ -132,7 +133,7 @@ impl VisitMut for FreeLifetimes<'_> {
     }
 
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-        // A `&` has a lifetime, also if none is written. Writing it lets one visitor see all of them.
+        // A `&` has a lifetime even if none is written. This writes `'_`, so that one visitor sees all lifetimes.
         if reference.lifetime.is_none() && !self.in_function {
             reference.lifetime = Some(Lifetime::new("'_", reference.and_token.span()));
         }
@@ -170,7 +171,7 @@ impl VisitMut for FreeLifetimes<'_> {
         called.tokens = visited;
     }
 
-    // What a block in a type names is its own.
+    // The lifetimes in a block within a type belong to the block.
     fn visit_expr_mut(&mut self, _: &mut Expr) {}
 }
 
@@ -197,7 +198,7 @@ mod tests {
                 "A < B = & C , D : E < 'a > >",
                 "A < B = & 'e C , D : E < 'e > >",
             ),
-            // What a `for` or a function declares is not of the exchange; other names are.
+            // Lifetimes that a `for` or a function declares stay. Others become that of the exchange.
             ("fn (& u8) -> & u8", "fn (& u8) -> & u8"),
             (
                 "for < 'b > fn (& 'b u8 , A < '_ > , & 'a u8) -> & 'b u8",

@@ -6,11 +6,11 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// Lets paths that begin with `super` or `self` mean in a module what they mean around it.
+/// Changes paths that begin with `super` or `self`, so that in a module they keep the meaning that they have around it.
 pub(crate) struct IntoModule;
 
 impl IntoModule {
-    /// Moves `<X as super::Trait>::Type`, where a number says which segments are those of the trait.
+    /// Moves `<X as super::Trait>::Type`, where a number counts the segments of the trait.
     fn visit_qualified(&mut self, qself: &mut Option<QSelf>, path: &mut Path) {
         let count = path.segments.len();
         self.visit_path_mut(path);

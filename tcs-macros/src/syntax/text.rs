@@ -1,10 +1,10 @@
-//! The text of a type as one writes it, which rustc keeps for no tokens that were parsed.
+//! The usual text of a type. rustc does not keep the written text of parsed tokens.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::with_marks;
 
-/// Returns the tokens of a type as rustfmt has them.
+/// Returns the tokens of a type with the spaces of rustfmt.
 pub(crate) fn text_of(tokens: TokenStream) -> String {
     let mut text = String::new();
     for (token, [.., before, _, after, _]) in with_marks(tokens) {
@@ -17,7 +17,7 @@ pub(crate) fn text_of(tokens: TokenStream) -> String {
                     Delimiter::Brace => ("{ ", " }"),
                     Delimiter::None => ("", ""),
                 };
-                // After `'a`, `mut` or `dyn`, but for the arguments of `Fn(u8)`.
+                // A space follows `'a`, `mut` or `dyn`, but not the name in `Fn(u8)`.
                 let is_after_keyword = ["mut", "const", "dyn", "impl"]
                     .iter()
                     .any(|word| text.ends_with(word));

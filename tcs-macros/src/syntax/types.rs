@@ -1,4 +1,4 @@
-//! Questions about the tokens of a type. Which type a name means, only the compiler knows.
+//! Questions about the tokens of a type. Only the compiler knows which type a name means.
 
 use std::{array, collections::HashSet};
 
@@ -17,7 +17,7 @@ pub(crate) fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// Returns `true` if a type has no known size whatever is in scope.
+/// Returns `true` if a type has no known size, by its syntax alone.
 pub(crate) fn is_unsized(bare: &Type) -> bool {
     matches!(bare, Type::Slice(_) | Type::TraitObject(_)) || is_named(bare, "str")
 }
@@ -27,7 +27,7 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.is_ident(name))
 }
 
-/// Returns `true` if a type is one of text or a number, by the name that it has in everyone's scope.
+/// Returns `true` if a type is text, a number or a `bool`, by a name that every scope has.
 pub(crate) fn is_value(ty: &Type) -> bool {
     const VALUES: &str =
         "bool char f32 f64 i8 i16 i32 i64 i128 isize str String u8 u16 u32 u64 u128 usize";
@@ -38,8 +38,8 @@ pub(crate) fn is_value(ty: &Type) -> bool {
     }
 }
 
-/// Returns `true` if a type is one that owns what literals borrow, by its last name: a caller can then write
-/// `impl Into` of it. Any type can be converted into itself, so one of this name that is another does no harm.
+/// Returns `true` if a type owns the text or bytes of a literal, by its last name: the parameter can then be an
+/// `impl Into` of the type. Each type can be converted into itself, so another type of this name does no harm.
 pub(crate) fn is_converted(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else {
         return false;
@@ -71,7 +71,7 @@ pub(crate) fn last_argument_mut(segment: &mut PathSegment) -> Option<&mut Type> 
     }
 }
 
-/// Returns `true` if both are written the same.
+/// Returns `true` if both have the same tokens.
 pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
@@ -97,8 +97,8 @@ pub(crate) fn find_keyword(ty: &Type, keywords: &[&str]) -> Option<TokenTree> {
     tokens.find(|token| keywords.contains(&&*token.to_string()))
 }
 
-/// Returns `true` if a type contains one of the traits, with this associated type, as in `Future<Output = …>`. A type of
-/// the user's may have the same name, but no `Output =`.
+/// Returns `true` if a type contains one of the traits, with this associated type, as in `Future<Output = …>`. The
+/// user's type may have the same name, but has no `Output =`.
 pub(crate) fn has_trait(ty: &Type, names: &[&str], associated_type: &str) -> bool {
     let tokens = tokens_of(ty);
     let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
@@ -112,16 +112,16 @@ pub(crate) fn mentions_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
     starts.iter().any(|start| names.contains(start))
 }
 
-/// Returns the identifiers in tokens that a scope gives a meaning to. One after `::` is an item of what
-/// is before it, one after `.` a field or a method, and one after `'` is a lifetime. `Item` in `Iterator<Item = u8>` and `Iterator<Item: Send>` is an
-/// item of the trait.
+/// Returns the identifiers in tokens whose meaning depends on the scope. An identifier after `::` is an item of the
+/// path before it, after `.` it is a field or a method, and after `'` it is a lifetime. `Item` in `Iterator<Item = u8>`
+/// and `Iterator<Item: Send>` is an item of the trait.
 pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     let mut found = Vec::new();
     let mut depth = 0;
     for (token, marks) in with_marks(tokens) {
         match (token, marks) {
             (TokenTree::Ident(_), [':', ':', ..] | [_, '\'', ..] | [.., '=', _]) => {}
-            // But not the end of a range, as in `0..count`.
+            // The end of a range, as in `0..count`, is not a field.
             (TokenTree::Ident(_), [before, '.', ..]) if before != '.' => {}
             // Outside of `<…>`, the bound is one of a type, as in `where Item: Send`.
             (TokenTree::Ident(_), [.., ':', after]) if after != ':' && depth > 0 => {}
@@ -135,7 +135,7 @@ pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     found
 }
 
-/// Returns the tokens of a type without the word where it is a generic argument.
+/// Returns the tokens of a type, without `word` where it is a generic argument.
 pub(crate) fn without_argument(tokens: TokenStream, word: &str) -> TokenStream {
     let kept = with_marks(tokens)
         .into_iter()
@@ -150,11 +150,11 @@ pub(crate) fn without_argument(tokens: TokenStream, word: &str) -> TokenStream {
     kept.collect()
 }
 
-/// Returns the tokens, each with the punctuation of the two tokens before it, its own, and that of the two after it. Of
-/// other tokens, it is a space.
+/// Returns the tokens, each with five marks: of the two tokens before it, of the token itself, and of the two after it.
+/// The mark of a token is its punctuation character, or a space if it is another token.
 pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, [char; 5])> {
     let tokens: Vec<_> = tokens.into_iter().collect();
-    // The first two positions are before the tokens, and wrap to ones that no token has.
+    // The first two positions are before the tokens, and wrap to positions that no token has.
     let mark = |position: usize| match tokens.get(position.wrapping_sub(2)) {
         Some(TokenTree::Punct(punct)) => punct.as_char(),
         _ => ' ',

@@ -2,10 +2,10 @@
 
 use proc_macro2::Ident;
 
-/// Returns `true` if `camel`, which is an identifier `snake` in `UpperCamelCase`, can be a type's name.
+/// Returns `true` if `camel`, which is the identifier `snake` in `UpperCamelCase`, can be the name of a type.
 pub(crate) fn is_type_name(snake: &str, camel: &str) -> bool {
-    // What follows `_` may not be able to begin an identifier, such as a digit of any script. Parsing it would
-    // not do: rustc reports a text that is not a token, even if the macro ignores the error.
+    // The character after `_` may not be able to begin an identifier, such as a digit of any script. Parsing the name
+    // is not possible, because rustc reports a text that is not a token even if the macro ignores the error.
     let is_start = camel.starts_with(char::is_uppercase) || !snake.starts_with('_');
     is_start && camel != "Self"
 }
@@ -25,8 +25,7 @@ pub(crate) fn upper_camel(snake: &str) -> String {
     snake.split('_').map(word).collect()
 }
 
-/// Returns the candidate that `word` was probably meant to be: of several that are as near, the first
-/// by name.
+/// Returns the candidate that `word` probably means. If several are equally near, returns the first by name.
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let candidates = candidates.iter();
     let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;

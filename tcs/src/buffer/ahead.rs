@@ -27,12 +27,13 @@ const READ_AHEAD: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
-    /// How many of them were consumed.
+    /// The number of bytes that were consumed.
     consumed: usize,
-    /// If the function waits for a message, how many bytes of it have arrived. So many may be there beyond [`READ_AHEAD`].
+    /// If the function waits for a message, the number of bytes of it that have arrived. This many bytes may be read
+    /// ahead beyond [`READ_AHEAD`].
     demand: Option<usize>,
     has_ended: bool,
-    /// Memory reserved for a message that is longer than what is read ahead otherwise.
+    /// Memory reserved for a message that is longer than the usual limit.
     reserved: Option<Reservation>,
     /// The first and the last read of the bytes, recorded as an [`Arrival`](super::Arrival) is.
     reads: Option<(Instant, Instant)>,
@@ -65,14 +66,14 @@ impl ReadAhead {
             self.forget_first_read();
         }
         self.shrink();
-        // Not each time: the bytes would move once for each message.
+        // Half of the bytes are consumed first. Otherwise, the bytes would move once for each message.
         if self.consumed >= self.bytes.len() / 2 {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
         }
     }
 
-    /// Takes the rest of a read buffer, and its end. It comes before what was read ahead.
+    /// Takes the rest of a read buffer, and its end. The rest precedes the bytes that were read ahead.
     pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) {
         self.has_ended |= has_ended;
         if !rest.is_empty() {
@@ -82,7 +83,7 @@ impl ReadAhead {
     }
 
     /// Sets whether the function waits for a message of which only a part is here. Then more is read ahead, because the
-    /// message may be longer than that usually is. The framing limits its length.
+    /// message may be longer than the usual limit. The framing limits its length.
     pub(crate) fn set_demand(&mut self, is_waited_for: bool) {
         self.demand = is_waited_for.then(|| self.len());
     }
@@ -113,7 +114,8 @@ impl ReadAhead {
         budget.reserve_existing(length, &mut self.reserved)
     }
 
-    /// Gives back the memory of a large message that was taken. Not only once all bytes are: there may always be some.
+    /// Gives back the memory of a large message that was taken, although other bytes may be left: there may always be
+    /// some.
     fn shrink(&mut self) {
         if self.is_large() && self.len() <= READ_AHEAD {
             self.bytes = self.bytes().to_vec();
@@ -133,14 +135,14 @@ impl ReadAhead {
         self.reads = Some((first, now));
     }
 
-    /// Forgets the first read, because some of its bytes are gone. The rest may have arrived later. Its exact time is not
-    /// known, and nothing is rejected for a longer wait than it had.
+    /// Forgets the first read, because some of its bytes are gone. The rest may have arrived later, at an unknown time.
+    /// With the time of the last read, no request is rejected for a longer wait than it had.
     fn forget_first_read(&mut self) {
         let rest = self.reads.filter(|_| self.len() > 0);
         self.reads = rest.map(|(_, last)| (last, last));
     }
 
-    /// Returns the time from which the next bytes to move have waited, if it was recorded.
+    /// Returns the time since which the next bytes to move have waited, if it was recorded.
     pub(super) fn first_read(&self) -> Option<Instant> {
         self.reads.map(|(first, _)| first)
     }
@@ -159,7 +161,7 @@ impl ReadAhead {
             let mut piece = ReadBuf::uninit(&mut piece);
             let mut piece = piece.take(self.limit() - self.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
-            // There may be many, if a function waits for the rest of a large message.
+            // If a function waits for the rest of a large message, there may be many bytes.
             let reserved = self.bytes.try_reserve(piece.filled().len());
             reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.bytes.extend_from_slice(piece.filled());
@@ -177,7 +179,7 @@ impl ReadAhead {
         self.bytes
     }
 
-    /// Moves as many bytes to `buffer` as it has room for. Returns what is known about the bytes after them.
+    /// Moves as many bytes to `buffer` as it has room for. Returns the state of the input after them.
     ///
     /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
     /// reply waits for the last.
@@ -245,7 +247,7 @@ mod tests {
         assert!(ahead.is_large());
         ahead.reserve(&budget).expect("it is free");
         ahead.reserve(&budget).expect("it has it");
-        // Others follow it, and there may be some for as long as the connection is open.
+        // Further messages follow the large one, and there may be some for as long as the connection is open.
         ahead.consume(192 * 1024 - 1);
         assert!(budget.try_reserve(512 * 1024).is_some());
         assert!(budget.try_reserve(512 * 1024 + 1).is_none());

@@ -33,12 +33,12 @@ impl<'a> Frames<'a> {
         slice(input.bytes(), parsed.payload)
     }
 
-    /// Returns the last arrival of bytes that was noted.
+    /// Returns the last recorded arrival of bytes.
     pub(crate) fn last_arrival(&self) -> Arrival {
         self.position.last_arrival
     }
 
-    /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
+    /// Skips a frame. Bytes of the frame that have not arrived yet are dropped when they arrive.
     #[inline]
     pub(crate) fn skip(&mut self, consumed: usize) {
         match consumed.checked_sub(self.bytes.len() - self.position.start) {
@@ -64,7 +64,8 @@ impl<'a> Frames<'a> {
         self.read_state == ReadState::Eof
     }
 
-    /// Takes all bytes, and whether the input ends after them. Both may move to what was read ahead.
+    /// Takes all bytes. Also returns whether the input ends after them, and forgets that end. Both may move to a
+    /// `ReadAhead`.
     pub(crate) fn take_rest(&mut self) -> (&'a [u8], bool) {
         let rest = self.position.unread(self.bytes);
         self.position.start = self.bytes.len();
@@ -84,7 +85,7 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// How far frames were taken off, and when their bytes arrived.
+/// The progress of taking frames off, and the time when their bytes arrived.
 #[derive(Debug, Default)]
 pub(super) struct Position {
     /// The start of the unread bytes.
@@ -110,11 +111,11 @@ impl Position {
     }
 }
 
-/// The last arrival of bytes. Recorded only if the server has a limit that needs it, or metrics.
+/// The last arrival of bytes. Servers record it only if they have metrics, or a limit that needs it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) time: Option<Instant>,
-    /// How many requests of the connection had been received before. All of them are answered.
+    /// The number of requests that the connection had received before. All of them are answered.
     pub(crate) received: u64,
 }
 

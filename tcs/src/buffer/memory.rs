@@ -1,12 +1,12 @@
-//! The memory budget of a server: what its buffers hold beyond those that the pool keeps.
+//! The memory budget of a server, for buffers that are too large for the pool.
 //!
 //! A buffer of at most 128 KiB needs no reservation. A larger one first reserves memory for its whole frame, once. If it
 //! reserved each time that it grows, several large frames could wait for each other.
 //!
 //! A connection without a complete request is a newcomer. All newcomers together reserve at most half of the budget,
-//! so that they cannot keep others from being served, unless one message alone is longer.
+//! unless one message alone is longer, so that they do not hold up the other connections.
 //!
-//! A queue of events reserves memory as it grows. What does not fit is rejected, so no queue waits for another.
+//! A queue of events reserves memory as it grows. Events that do not fit are rejected, so no queue waits for another.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 /// The bytes of one permit.
 const PAGE: usize = 4096;
 
-/// The bytes that the large buffers of a server may have together. First come, first served.
+/// The bytes that all large buffers of a server share. First come, first served.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     pages: Arc<Semaphore>,
-    /// Half as many permits. A newcomer has one for each of its pages.
+    /// Half as many permits as `pages`. A newcomer has one for each of its pages.
     newcomers: Arc<Semaphore>,
     /// Extra memory, a quarter of the budget, for buffers that have grown before they could reserve.
     overdraft: Arc<Semaphore>,
@@ -33,11 +33,11 @@ pub(crate) struct MemoryBudget {
     waiting_newcomers: AtomicUsize,
 }
 
-/// What a newcomer takes of the newcomers' half before it reserves as much memory.
+/// A newcomer's share of the newcomers' half, which it takes before it reserves as much memory.
 #[derive(Debug)]
 pub(crate) struct NewcomerShare(OwnedSemaphorePermit);
 
-/// Memory that is reserved for a buffer, until it is dropped.
+/// Memory that is reserved for a buffer, until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pages: OwnedSemaphorePermit,
@@ -60,7 +60,7 @@ impl Reservation {
         }
     }
 
-    /// Returns `true` if a part of it is beyond the budget.
+    /// Returns `true` if a part of the memory is beyond the budget.
     pub(super) fn is_overdraft(&self) -> bool {
         self.overdraft.num_permits() > 0
     }
@@ -70,7 +70,7 @@ impl Reservation {
         self.pages.num_permits() * PAGE
     }
 
-    /// Splits off what a queue of this many bytes does not need, if there is something.
+    /// Splits off the pages that a queue of this many bytes does not need, if there are any.
     pub(crate) fn split_off(&mut self, bytes: usize) -> Option<Self> {
         let spare = self.queue_bytes().saturating_sub(bytes) / PAGE;
         if spare == 0 {
@@ -84,7 +84,7 @@ impl Reservation {
     }
 }
 
-/// Neither the budget nor what may exceed it has memory.
+/// Neither the budget nor the overdraft has enough memory.
 #[derive(Debug)]
 pub(crate) struct OverBudget;
 
@@ -110,11 +110,11 @@ impl MemoryBudget {
         })
     }
 
-    /// Takes a newcomer's share of the newcomers' half, after those who have waited longer. Whoever is no newcomer asks for
-    /// 0 bytes.
+    /// Takes a newcomer's share of the newcomers' half, after those who have waited longer. Other connections ask for 0
+    /// bytes.
     ///
     /// This is a step before [`reserve`](Self::reserve) and not a part of it, because each of the two waits wakes the
-    /// connections whose memory would end it: first those of newcomers, and then all.
+    /// connections whose memory would end it: the first wakes newcomers, the second all connections.
     ///
     /// Cancel safe.
     pub(crate) async fn newcomer_share(&self, bytes: usize) -> NewcomerShare {
@@ -122,7 +122,7 @@ impl MemoryBudget {
         NewcomerShare(acquire(&self.newcomers, share, &self.waiting_newcomers).await)
     }
 
-    /// Reserves memory, after those who have waited longer. What exceeds the budget waits for all of it.
+    /// Reserves memory, after those who have waited longer. A request for more than the budget waits for all of it.
     ///
     /// Cancel safe.
     pub(crate) async fn reserve(&self, bytes: usize, share: NewcomerShare) -> Reservation {
@@ -135,20 +135,20 @@ impl MemoryBudget {
         }
     }
 
-    /// Reserves memory, unless it would have to wait.
+    /// Reserves memory, if that is possible without a wait.
     pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         self.try_acquire(self.pages_for(bytes), 0)
     }
 
-    /// Reserves memory for a buffer of this many bytes that exists already, or what is missing in `reserved`. If the
-    /// budget has none, the buffer exceeds it.
+    /// Reserves memory for a buffer of this many bytes that exists already, or only the part that is missing in
+    /// `reserved`. If the budget has too little, the buffer takes the overdraft.
     pub(super) fn reserve_existing(
         &self,
         bytes: usize,
         reserved: &mut Option<Reservation>,
     ) -> Result<(), OverBudget> {
-        // It exists already, so to wait would free nothing: the peer that does not read holds it. So this never
-        // waits.
+        // This never waits, because a wait would free nothing: the buffer exists already, and a peer that does not read
+        // keeps it.
         let earlier = reserved.as_ref().map_or(0, |reserved| {
             reserved.pages.num_permits() + reserved.overdraft.num_permits()
         });
@@ -162,8 +162,8 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Reserves memory for a queue of this many bytes, or what is missing in `reserved`. Returns `false` if there is not
-    /// enough: a queue can reject what does not fit, so it neither waits nor exceeds the budget.
+    /// Reserves memory for a queue of this many bytes, or only the part that is missing in `reserved`. Returns `false`
+    /// if there is not enough: a queue can reject events that do not fit, so it neither waits nor exceeds the budget.
     pub(crate) fn reserve_queue(&self, bytes: usize, reserved: &mut Option<Reservation>) -> bool {
         let earlier = reserved.as_ref().map_or(0, Reservation::queue_bytes);
         if bytes <= earlier.max(Self::UNRESERVED) {
@@ -177,7 +177,7 @@ impl MemoryBudget {
         true
     }
 
-    /// Reserves memory as [`reserve_existing`](Self::reserve_existing) for a buffer that the pool would not keep.
+    /// Reserves memory like [`reserve_existing`](Self::reserve_existing), for a buffer that is too large for the pool.
     pub(crate) fn reserve_large(&self, bytes: usize) -> Result<Option<Reservation>, OverBudget> {
         let mut reserved = None;
         if bytes > LARGEST {
@@ -213,8 +213,7 @@ impl MemoryBudget {
 
     fn pages_for(&self, bytes: usize) -> u32 {
         let pages = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX);
-        // A message beyond the budget can only ever have all of it. Without this, it would wait for pages that do
-        // not exist.
+        // A message beyond the budget takes all of it. Otherwise, the message would wait for pages that do not exist.
         pages.min(self.total)
     }
 }
@@ -226,14 +225,14 @@ async fn acquire(
     count: u32,
     waiting: &AtomicUsize,
 ) -> OwnedSemaphorePermit {
-    // Counted before the first poll, so the count is never below the number of waiting buffers.
+    // The buffer counts before the first poll, so the count is never below the number of waiting buffers.
     waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = Waiting(waiting);
     let acquired = Arc::clone(semaphore).acquire_many_owned(count).await;
     acquired.expect("it is not closed")
 }
 
-/// Counts a buffer that waits, until it is dropped.
+/// Counts a buffer that waits, until this value is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {

@@ -8,12 +8,13 @@ pub(crate) struct Messages {
     bytes: Vec<u8>,
     /// Where each message ends.
     ends: Vec<usize>,
-    /// How many of them were taken.
+    /// The number of messages that were taken.
     taken: usize,
 }
 
 impl Messages {
-    /// What a message costs beside its length, so that a limit also limits empty ones. `WIRE.md` has it for credit.
+    /// The cost of a message beside its length, so that a limit also limits empty ones. `WIRE.md` specifies it for
+    /// credit.
     pub(crate) const OVERHEAD: usize = 8;
 
     pub(crate) fn push(&mut self, message: &[u8]) {
@@ -26,7 +27,7 @@ impl Messages {
         self.bytes.len()
     }
 
-    /// Returns what all messages cost, including those that were taken: their lengths, and 8 for each.
+    /// Returns the cost of all messages, including those that were taken: their lengths, and 8 for each.
     pub(crate) const fn cost(&self) -> usize {
         self.bytes.len() + self.ends.len() * Self::OVERHEAD
     }
@@ -58,7 +59,8 @@ impl Messages {
         self.bytes.get(place).unwrap_or_default()
     }
 
-    /// Returns how many messages to take next for a cost of at least `limit`, or all that are left, and their cost.
+    /// Returns the number of messages to take next for a cost of at least `limit`, or of all that are left, and their
+    /// cost.
     pub(crate) fn batch(&self, limit: usize) -> (usize, usize) {
         let (mut count, mut cost) = (0, 0);
         for message in self.iter() {

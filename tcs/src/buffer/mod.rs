@@ -8,12 +8,12 @@
 //! stream ◄───── WriteBuffer ◄─ framing, format ◄────────── its reply
 //!
 //! pool: the memory of empty buffers of at most 128 KiB
-//! MemoryBudget: what larger ones reserve
+//! MemoryBudget: the memory that larger ones reserve
 //! ```
 //!
 //! A connection that waits for a request needs no buffers, and most connections wait most of the time. So each thread
-//! has a pool of unused buffers. A connection takes them when it reads ([`BufferSlot::checkout`]), and returns
-//! them when it waits and they are empty ([`BufferSlot::release`]).
+//! has a pool of unused buffers. A connection takes buffers when it reads ([`BufferSlot::checkout`]), and returns them
+//! when it waits and they are empty ([`BufferSlot::release`]).
 
 mod ahead;
 mod frames;
@@ -43,8 +43,8 @@ pub(crate) struct Buffers {
 
 /// The buffers of a connection, held only while they are not empty.
 ///
-/// They stay in the slot during use, so that a panic or an early return loses no unread or unsent
-/// bytes. Dropping the slot returns their memory to the pool.
+/// The buffers stay in the slot during use, so that a panic or an early return loses no unread or unsent bytes.
+/// Dropping the slot returns their memory to the pool.
 #[derive(Debug)]
 pub(crate) struct BufferSlot(Option<Box<Buffers>>);
 
@@ -75,7 +75,7 @@ impl BufferSlot {
         }
     }
 
-    /// Drops the bytes that were received. Returns how many they were.
+    /// Drops the received bytes. Returns their number.
     pub(crate) fn drop_received(&mut self) -> usize {
         let Buffers { read, ahead, .. } = self.checkout();
         let dropped = read.unread_len() + ahead.len();
@@ -135,7 +135,7 @@ thread_local! {
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
 fn get_buffers() -> Box<Buffers> {
-    // The memory of new ones comes from the pool of single buffers when it is needed.
+    // New buffers get their memory from the pool of single buffers when they need it.
     pool::get_from(&UNUSED_BUFFERS).unwrap_or_default()
 }
 
@@ -229,7 +229,7 @@ mod tests {
             read.consume(&(0..0), bytes.len() - length);
             slot.release();
             assert!(memory(&slot) <= 2 * length, "{length}");
-            // What may still be large keeps its reservation.
+            // A buffer that is still too large for the pool keeps its reservation.
             let is_free = budget.try_reserve(1 << 30).is_some();
             assert_eq!(is_free, length <= pool::LARGEST, "{length}");
             assert_eq!(slot.checkout().read.has_reserved(), !is_free);

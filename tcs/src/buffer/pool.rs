@@ -1,7 +1,7 @@
 //! A pool of unused buffers in each thread.
 //!
-//! A buffer that is taken again is likely to be in the cache of its thread, and costs no call of the allocator. Pools
-//! of threads need no lock. A connection that moves to another thread returns its buffers there.
+//! A reused buffer is likely to be in the cache of its thread, and costs no call of the allocator. Each thread has its
+//! own pool, so no lock is necessary. A connection that moves to another thread returns its buffers there.
 
 use std::{
     cell::RefCell,
@@ -12,22 +12,23 @@ use std::{
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
 pub(super) const NEW_CAPACITY: usize = 16 * 1024;
-/// The largest capacity that the pool keeps. Of the larger buffers, a thread keeps one, so that a burst of large frames
+/// The largest capacity that the pool keeps. A thread keeps only one larger buffer, so that a burst of large frames
 /// does not hold memory afterwards.
 pub(super) const LARGEST: usize = 128 * 1024;
 
 /// The unused items of one kind in a thread.
 pub(super) type Pool<T> = RefCell<Vec<T>>;
 
-/// The largest capacity of a short message. A thread keeps up to 1,024 of them.
+/// The largest capacity of a short message. A thread keeps up to 1,024 short messages.
 const LARGEST_SHORT: usize = 2 * 1024;
 
 /// The largest capacity of the one large buffer that a thread keeps.
 const LARGEST_SPARE: usize = 2 * 1024 * 1024;
 
 thread_local! {
-    /// Without it, an allocator may return the memory of each large message to the system. glibc does so from twice the
-    /// largest message on (`M_TRIM_THRESHOLD` in mallopt(3)), and the next one faults for each of its pages.
+    /// Without this spare buffer, an allocator may return the memory of each large message to the system. glibc does so
+    /// from twice the largest message on (`M_TRIM_THRESHOLD` in mallopt(3)), and the next message causes a page fault
+    /// for each of its pages.
     static LARGE_SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static UNUSED_MEMORY: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
     static UNUSED_SHORT: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
@@ -63,7 +64,7 @@ pub(super) fn put(buffer: &mut Vec<u8>) {
     if is_poolable(capacity) {
         put_in(&UNUSED_MEMORY, capacity, buffer);
     } else if (LARGEST..=LARGEST_SPARE).contains(&capacity) {
-        // Without a spare, it is freed.
+        // If the thread is ending, the buffer is freed.
         drop(LARGE_SPARE.try_with(|spare| spare.replace(buffer)));
     }
 }
@@ -84,7 +85,7 @@ pub(super) fn get_from<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
 /// Keeps `item`, which has `capacity` bytes, unless the pool is full.
 #[inline]
 pub(super) fn put_in<T>(pool: &'static LocalKey<Pool<T>>, capacity: usize, item: T) {
-    // Without a pool, the item is freed.
+    // If the thread is ending and its pool is gone, the item is freed.
     let _: Result<(), AccessError> = pool.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if (pool.len() + 1) * capacity <= POOL_BYTES {
@@ -93,12 +94,12 @@ pub(super) fn put_in<T>(pool: &'static LocalKey<Pool<T>>, capacity: usize, item:
     });
 }
 
-/// The bytes of a message of its own. Those of a short one are used again by the next.
+/// The bytes of an owned message. The next short message reuses the memory of a short one.
 #[derive(Debug, Default)]
 pub(crate) struct MessageBytes(pub(crate) Vec<u8>);
 
 impl MessageBytes {
-    /// Returns empty ones for a message of about this length.
+    /// Returns an empty buffer for a message of about this length.
     pub(crate) fn for_len(length: usize) -> Self {
         let unused = (length <= LARGEST_SHORT).then(|| get_from(&UNUSED_SHORT));
         Self(unused.flatten().unwrap_or_default())
@@ -149,7 +150,7 @@ mod tests {
         let mut last = Vec::with_capacity(4 * LARGEST);
         last.push(1);
         put(&mut last);
-        // It would be too small, more than was reserved, or much more than is needed.
+        // The buffer would be too small, larger than the reservation, or much larger than necessary.
         for (capacity, limit) in [
             (4 * LARGEST + 1, usize::MAX),
             (LARGEST + 1, 4 * LARGEST - 1),

@@ -42,7 +42,7 @@ const SMALLEST: usize = 256;
 
 /// The receive buffer of a connection.
 ///
-/// It grows with the bytes that arrive, never with a length that a peer claims. While it is empty and a
+/// The buffer grows with the bytes that arrive, never with a length that a peer claims. While the buffer is empty and a
 /// read has to wait, its memory is in the pool.
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
@@ -51,9 +51,9 @@ pub(crate) struct ReadBuffer {
     read_state: ReadState,
     /// The capacity up to which the buffer may grow.
     max_capacity: usize,
-    /// The memory for a capacity beyond what the pool keeps. Without it, the buffer is no larger than that.
+    /// The reservation of a server for a capacity that is too large for the pool.
     reserved: Option<Reservation>,
-    /// When the bytes that were read ahead and moved here last were read, recorded as an [`Arrival`] is.
+    /// The time at which the bytes that moved here last were read ahead, recorded as an [`Arrival`] is.
     read_ahead_at: Option<Instant>,
 }
 
@@ -91,7 +91,7 @@ impl Default for ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Creates a buffer that grows beyond what the pool keeps only once it has [`reserved`](Self::grow_to) memory.
+    /// Creates a buffer that grows beyond `pool::LARGEST` only once it has [`reserved`](Self::grow_to) memory.
     pub(super) fn within_budget() -> Self {
         let mut buffer = Self::default();
         buffer.max_capacity = pool::LARGEST;
@@ -109,7 +109,7 @@ impl ReadBuffer {
         reserved.is_some_and(|reserved| budget.is_contended(reserved))
     }
 
-    /// Lets the buffer grow to a capacity, for which memory was reserved in addition to what it has.
+    /// Lets the buffer grow to a capacity. `reserved` is the memory for that, beyond earlier reservations.
     pub(crate) fn grow_to(&mut self, capacity: usize, reserved: Reservation) {
         self.max_capacity = capacity;
         Reservation::merge(&mut self.reserved, reserved);
@@ -143,7 +143,7 @@ impl ReadBuffer {
 
     /// Takes `consumed` bytes off the unread ones. Returns the position of `frame` in the buffer.
     ///
-    /// Bytes that have not arrived yet are dropped when they do.
+    /// Bytes that have not arrived yet are dropped when they arrive.
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let start = self.position.start;
@@ -164,19 +164,20 @@ impl ReadBuffer {
         slice(&self.buffer, range)
     }
 
-    /// Takes a frame that has arrived. Returns its message with memory of its own, or where it is if there is none for it.
+    /// Takes a frame that has arrived. Returns its message with memory of its own, or the place of the message if there
+    /// is no memory for it.
     pub(crate) fn take_owned(
         &mut self,
         parsed: &ParsedFrame,
         budget: &MemoryBudget,
     ) -> Result<OwnedMessage, Range<usize>> {
-        // A large message takes its buffer with it, and leaves only what follows. That must be little, or the rest
-        // would be copied for each message.
+        // A large message takes its buffer with it, and leaves only the bytes after it. These must be few, because they
+        // are copied for each message.
         let place = self.consume(&parsed.payload(), parsed.consumed);
         if place.len() > pool::LARGEST.max(self.capacity() / 2)
             && self.unread_len() <= pool::LARGEST
         {
-            // A copy would double it, and the budget may have no more.
+            // A copy of the message would double its memory, and the budget may have no more.
             let rest = self.buffer.split_off(self.position.start);
             self.position.start = 0;
             let message = OwnedMessage {
@@ -196,7 +197,7 @@ impl ReadBuffer {
         } else {
             None
         };
-        // The system may refuse it, and then one request is rejected. An ordinary allocation would abort the
+        // The system may refuse the memory, and then one request is rejected. An ordinary allocation would abort the
         // process.
         let mut bytes = MessageBytes::for_len(length);
         if bytes.0.try_reserve_exact(length).is_err() {
@@ -234,7 +235,7 @@ impl ReadBuffer {
         self.read_state == ReadState::Eof
     }
 
-    /// Records that the end of the input was moved to what was read ahead.
+    /// Records that the end of the input has moved to a [`ReadAhead`].
     pub(crate) fn reopen(&mut self) {
         self.read_state = ReadState::MaybeMore;
     }
@@ -253,13 +254,13 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<Result<usize, ReadError>> {
-        // First what was read ahead: it is older than anything that is still in the socket.
+        // The bytes that were read ahead come first: they are older than any bytes in the socket.
         self.make_room()?;
         if !ahead.is_unused() {
             self.take_what_fits(ahead);
             return Poll::Ready(Ok(0));
         }
-        // It reads into the uninitialized room of the buffer, so nothing is zeroed before, and nothing copied
+        // The read goes into the uninitialized room of the buffer, so nothing is zeroed before, and nothing copied
         // afterwards.
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.read_state == ReadState::MaybeMore {
@@ -268,7 +269,7 @@ impl ReadBuffer {
         let read = ready!(read).map_err(ReadError::Io)?;
         self.read_state = match read {
             0 => ReadState::Eof,
-            // Only a full buffer says that there may be more. A second read that finds nothing would cost a system
+            // Only a full buffer means that there may be more. A second read that finds nothing would cost a system
             // call per request.
             _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
             _ => ReadState::Idle,
@@ -279,7 +280,7 @@ impl ReadBuffer {
         Poll::Ready(Ok(read))
     }
 
-    /// Takes what was read ahead, as far as there is room for it.
+    /// Takes the bytes that were read ahead, as far as there is room for them.
     pub(crate) fn take_from_ahead(&mut self, ahead: &mut ReadAhead) -> Result<(), ReadError> {
         self.make_room()?;
         self.take_what_fits(ahead);
@@ -306,11 +307,11 @@ impl ReadBuffer {
         let skipped = self.position.skip.min(self.buffer.len());
         self.position.skip -= skipped;
         self.position.skipped += skipped;
-        // Nothing of a skipped message is kept, so a peer cannot make the buffer grow by what nobody reads.
+        // The buffer keeps no bytes of a skipped message, so a peer cannot make it grow with bytes that nobody reads.
         if self.position.skip > 0 {
             self.buffer.clear();
         } else {
-            // `has_consumed` reports the frame, now that all of it was taken off.
+            // `has_consumed` reports the frame, because it has been taken off completely.
             self.position.start = skipped;
         }
     }
@@ -325,7 +326,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Returns the unread bytes, and after them those that were read ahead.
+    /// Returns the unread bytes, followed by those that were read ahead.
     pub(crate) fn into_unread(mut self, ahead: ReadAhead) -> Vec<u8> {
         let mut unread = self.buffer.split_off(self.position.start);
         unread.append(&mut ahead.into_bytes());
@@ -341,7 +342,7 @@ impl ReadBuffer {
     }
 
     /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one. Keeps the reserved memory if
-    /// the smaller one is still larger than the pool keeps.
+    /// the smaller one is still too large for the pool.
     #[cold]
     pub(super) fn compact(&mut self) {
         // An idle connection with a few bytes of a frame would otherwise keep a whole buffer of the pool for as
@@ -364,7 +365,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Gives the reserved memory back. The buffer must not be larger than the pool keeps.
+    /// Gives the reserved memory back. The buffer must not be too large for the pool.
     #[cold]
     fn shrink_limit_to_pool(&mut self) {
         self.reserved = None;
@@ -403,8 +404,8 @@ impl ReadBuffer {
 
     #[inline]
     fn make_room(&mut self) -> Result<(), ReadError> {
-        // The usual case is a request that was consumed whole: then nothing moves. A pipelined rest is moved once
-        // per read, not per request.
+        // Usually, a whole request was consumed, and nothing moves. The rest of pipelined requests moves once per read,
+        // not per request.
         if self.position.start == self.buffer.len() {
             self.buffer.clear();
         } else if self.position.start > 0 {
@@ -429,7 +430,7 @@ impl ReadBuffer {
             return Err(ReadError::NeedsMemory);
         }
         let divisor = if capacity < LARGE { 1 } else { 2 };
-        // Not by what a length in a header claims: a peer gets memory for bytes that have arrived.
+        // A length that a header claims does not count: a peer gets memory only for bytes that have arrived.
         let more = room.min(capacity / divisor);
         if capacity + more > pool::LARGEST
             && let Some(mut large) = pool::get_large(capacity + more, self.max_capacity)
@@ -438,7 +439,7 @@ impl ReadBuffer {
             pool::put(&mut replace(&mut self.buffer, large));
             return Ok(());
         }
-        // The system may refuse the memory for a large frame. That must not end the process.
+        // The system may refuse the memory for a large frame, which must not end the process.
         let grown = self.buffer.try_reserve_exact(more);
         grown.map_err(|_| ReadError::OutOfMemory)
     }
@@ -449,7 +450,7 @@ impl ReadBuffer {
 pub(crate) struct OwnedMessage {
     bytes: MessageBytes,
     place: Range<usize>,
-    /// The memory of a large one.
+    /// The reservation of a large message.
     _reserved: Option<Reservation>,
 }
 

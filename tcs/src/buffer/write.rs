@@ -38,14 +38,14 @@ pub(crate) struct WriteBuffer {
     /// The end of the last complete frame. A panic during encoding leaves a partial message after
     /// it.
     committed: usize,
-    /// What the connection does after the message that is being encoded. It is here, because a panic
+    /// What the connection does after the message that is being encoded. The buffer has this value, because a panic
     /// during encoding drops the [`Writer`].
     after: After,
-    /// Memory reserved beyond what the pool keeps. Set only once the peer stops reading.
+    /// Memory reserved for a buffer that is too large for the pool. Set only once the peer stops reading.
     reserved: Option<Reservation>,
 }
 
-/// What became of a message, unless it is an ordinary one. An ordinary one is written, and the connection continues.
+/// The outcome of a message that is not ordinary. An ordinary message is written, and the connection continues.
 #[derive(Debug)]
 pub(crate) struct Exception {
     pub(crate) outcome: EncodeOutcome,
@@ -79,11 +79,10 @@ impl WriteBuffer {
         self.buffer.get(..self.committed).unwrap_or_default()
     }
 
-    /// Appends frames that were sent, if all in the buffer were, and if there is room. Returns `true` if they were
-    /// appended.
+    /// Appends frames that were sent before, if all frames in the buffer were sent and there is room. Returns `true` if
+    /// they were appended.
     pub(crate) fn keep_sent(&mut self, frames: &[u8]) -> bool {
-        // It must not reallocate: this keeps what was sent for a retry, and memory that grows for that has no
-        // limit.
+        // The buffer must not grow: this keeps frames for a retry, and memory that grows for retries has no limit.
         let room = self.buffer.capacity() - self.buffer.len();
         let fits = self.sent == self.committed && self.buffer.len() == self.committed;
         if !fits || frames.len() > room {
@@ -139,8 +138,8 @@ impl WriteBuffer {
         if self.buffer.capacity() == 0 {
             self.buffer = pool::get();
         }
-        // A panic in `encode` unwinds through `message`, so nobody could clean up there. The next message would be
-        // appended to half a frame.
+        // A panic in `encode` unwinds through `message`, which cannot clean up then. Without this line, the next
+        // message would follow half a frame.
         self.buffer.truncate(self.committed);
         self.after = After::Continue;
     }
@@ -169,12 +168,13 @@ impl WriteBuffer {
         // buffer.
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
-        // It is lent, not returned: a reply that closes the connection must still close it if its encoding panics.
+        // The writer borrows `after` and does not return it: a reply that closes the connection must still close it if
+        // its encoding panics.
         writer.lend_after(&mut self.after);
         if let Some(encoder) = framing.encoder() {
             writer.set_encoder(encoder);
         }
-        // One test for all that is rare. An ordinary reply takes the branch that calls nothing out of line.
+        // One test finds everything that is rare. An ordinary reply takes the branch that calls nothing out of line.
         let encoded = encode(&mut writer);
         let outcome = if encoded.is_err() || !writer.is_ordinary() {
             let encoded = encoded.map(|()| writer.into_state());
@@ -204,7 +204,7 @@ impl WriteBuffer {
             }
             Err(_) => Err(FrameError::out_of_memory(message.len())),
         };
-        // Otherwise the header that `begin` wrote would be in front of the next frame.
+        // Otherwise, the header that `begin` wrote would precede the next frame.
         written.inspect_err(|_| self.buffer.truncate(self.committed))
     }
 
@@ -233,11 +233,11 @@ impl WriteBuffer {
         outcome
     }
 
-    /// Removes what is not a complete frame. Returns the outcome with what the connection does afterwards.
+    /// Removes the incomplete frame. Returns the outcome, and what the connection does afterwards.
     #[cold]
     fn exception(&mut self, outcome: EncodeOutcome) -> Exception {
         self.buffer.truncate(self.committed);
-        // Taken, so that it is not that of the next message as well.
+        // `after` is reset, so that it does not apply to the next message as well.
         let after = std::mem::take(&mut self.after);
         Exception { outcome, after }
     }
@@ -248,7 +248,7 @@ impl WriteBuffer {
         self.buffer.truncate(start);
     }
 
-    /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.
+    /// Appends complete frames, such as a rejection. Returns `false` if `write` does, and then appends nothing.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
         let is_written = write(&mut self.buffer);
@@ -297,7 +297,7 @@ impl WriteBuffer {
         while self.sent < self.committed {
             let unsent = self.unsent();
             match ready!(Pin::new(&mut *stream).poll_write(cx, unsent))? {
-                // A stream that takes nothing and does not wait would be asked again without end.
+                // If a stream took nothing and did not wait, this loop would never end.
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
@@ -323,7 +323,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Reserves memory for a buffer that is larger than the pool keeps, or what it needs beyond its reservation.
+    /// Reserves memory for a buffer that is too large for the pool, or only the part that its reservation lacks.
     #[cold]
     pub(crate) fn reserve(&mut self, budget: &MemoryBudget) -> Result<(), OverBudget> {
         let capacity = self.buffer.capacity();
@@ -343,7 +343,7 @@ impl WriteBuffer {
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn replace_large(&mut self) {
-        // A connection that waits would keep the size of its largest reply for as long as it waits.
+        // Otherwise, a connection would keep the memory of its largest reply for as long as it waits.
         if self.committed == 0 && self.buffer.capacity() > pool::LARGEST {
             pool::put(&mut self.buffer);
             self.buffer = pool::get();
@@ -357,7 +357,8 @@ impl WriteBuffer {
         self.sent = 0;
         self.committed = 0;
         self.buffer.clear();
-        // Hardly a buffer has any. The drop of what is not there costs 20 instructions for each request.
+        // Few buffers have a reservation. Without this check, the drop of `None` costs 20 instructions for each
+        // request.
         if self.reserved.is_some() {
             self.reserved = None;
         }

@@ -1,4 +1,4 @@
-//! The format of codecs, whose messages are values. The codec of the framing makes bytes of them.
+//! The format of codecs, whose messages are values. The codec of the framing encodes them.
 
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::{Response, framing::Codec};
 
 /// A type whose values are messages of a [`Codec`].
 ///
-/// It has no methods, because the codec does the work. Text, bytes and numbers are items, and so
-/// are tuples, lists and options of any type. A type of your own becomes one like this:
+/// This trait has no methods, because the codec does the work. Text, bytes and numbers are items, and so are tuples,
+/// lists and options of any type. A type of your own becomes one like this:
 ///
 /// ```
 /// enum Command {
@@ -94,7 +94,7 @@ impl<T: CodecItem + ?Sized> CodecItem for &T {}
 const MISMATCH: &str = "the format is another codec than the framing";
 
 thread_local! {
-    /// The buffer that codecs write to. They need a `BytesMut`, and the send buffer is a `Vec<u8>`.
+    /// The buffer to which codecs write. Codecs need a `BytesMut`, and the send buffer is a `Vec<u8>`.
     static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
@@ -109,7 +109,7 @@ where
         let Some(codec) = out.encoder::<C>() else {
             return Err(EncodeError::new(MISMATCH));
         };
-        // It is taken, not borrowed: a codec may itself encode an item of another codec on this
+        // The buffer is taken and not borrowed, because a codec may itself encode an item of another codec on this
         // thread.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         scratch.clear();

@@ -22,14 +22,14 @@ pub struct EncodeError {
 
 impl DecodeError {
     /// Creates an error with a text for the peer.
-    // Cold, so that the text of an error is not formatted between the steps of a request.
+    // This function is cold, so that the text of an error is not formatted between the steps of a request.
     #[cold]
     pub fn new(text: impl fmt::Display) -> Self {
         let text = Text::new(text);
         Self { text }
     }
 
-    /// Creates the error for bytes that are not a message of a format. `place` says where, or is empty.
+    /// Creates the error for bytes that are not a message of a format. `place` is the position of the error, or empty.
     #[cold]
     #[allow(dead_code, reason = "for the formats that a feature enables")]
     pub(super) fn malformed(format: &str, place: &str, reason: &str) -> Self {

@@ -1,4 +1,4 @@
-//! The frame that a message is decoded from.
+//! The frame from which a message is decoded.
 
 use std::{any::Any, fmt};
 

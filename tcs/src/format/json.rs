@@ -29,11 +29,10 @@ use crate::Response;
 /// `Some` of a value that is `null`, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is
 /// `null` too, and arrives as `None`. A `null` cannot be read as a float.
 ///
-/// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it
-/// with [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot
-/// send a rejection. With `reject_with = in_json` and
-/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer
-/// whose request is not JSON receives the reason, and the connection stays open.
+/// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine JSON with
+/// [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
+/// `reject_with = in_json` and `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string())
+/// }`, a peer whose request is not JSON receives the reason, and the connection stays open.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -68,9 +67,9 @@ use crate::Response;
 /// # Floats
 ///
 /// `serde_json` reads some floats with an error in the last bit. If that matters, enable its
-/// feature `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a
-/// message without any float). A number that is too large for an `f32` is an error, except in types
-/// with [some serde attributes](crate::format#serde-attributes).
+/// feature `float_roundtrip` in your own `Cargo.toml`. The feature makes reading slower (by 6 % for a message without
+/// any float). A number that is too large for an `f32` is an error, except in types with [some serde
+/// attributes](crate::format#serde-attributes).
 ///
 /// # Borrowing
 ///
@@ -119,7 +118,7 @@ impl<'a, T: ReplyValue<'a, Json>, U> ReplyValue<'a, Json> for Response<T, U> {
     type Value = T::Value;
 }
 
-// By value: if `decode` had to drop the error, a small request would cost 3 % more.
+// The error is passed by value: if `decode` had to drop it, a small request would cost 3 % more.
 #[cold]
 #[expect(clippy::needless_pass_by_value, reason = "see above")]
 fn decode_error(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
@@ -133,7 +132,7 @@ fn decode_error(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
             let place = format!(" at line {line}, column {column}");
             DecodeError::malformed("JSON", &place, reason)
         }
-        // serde does not know where it has read a type with `#[serde(untagged)]`.
+        // serde does not know the position of a type with `#[serde(untagged)]`.
         _ => DecodeError::malformed("JSON", "", &text),
     }
 }

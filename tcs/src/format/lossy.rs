@@ -1,4 +1,4 @@
-//! Text of peers that do not agree on its encoding.
+//! Text of peers with different encodings.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -6,11 +6,11 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
 /// A text that may have been sent as UTF-8 or as Latin-1 (ISO 8859-1), as in IRC, FTP or the logs of old devices.
 ///
-/// UTF-8 is taken as it is, without a copy. Each byte that is no part of a UTF-8 character becomes the character that
-/// it is in Latin-1. So no message is rejected for its encoding, nothing of it is lost, and a character that was cut
-/// harms no other. Latin-1 that happens to be UTF-8 is read as that: the two letters `Ã¤` become `ä`.
+/// UTF-8 is taken as it is, without a copy. Each byte that is not a part of a UTF-8 character becomes the Latin-1
+/// character of this byte. So no message is rejected for its encoding, no byte is lost, and a character that was cut
+/// harms no other. Latin-1 that happens to be valid UTF-8 is read as UTF-8: the two letters `Ã¤` become `ä`.
 ///
-/// It is sent as UTF-8, so a text that was not UTF-8 has more bytes then. To send the same bytes, take `&[u8]`.
+/// A `Lossy` is sent as UTF-8, so a text that was not UTF-8 has more bytes then. To send the same bytes, take `&[u8]`.
 ///
 /// # Examples
 ///

@@ -84,9 +84,9 @@ use crate::Response;
 #[doc(alias("msgpack", "rmp"))]
 pub enum MessagePack {}
 
-/// The number of failed values with which a message is rejected. `rmp-serde` has 65,535 levels, and loses one
-/// with each list or map that fails. Without levels, it would fail at the beginning of a right list, and read
-/// its elements as the values that follow the list.
+/// The number of failed values at which a message is rejected. `rmp-serde` has 65,535 levels, and loses one with each
+/// list or map that fails. Without levels, `rmp-serde` would fail at the beginning of a valid list, and read its
+/// elements as the values after the list.
 const MAX_FAILURES: usize = 65_000;
 
 impl<T: Serialize> Encode<MessagePack> for T {
@@ -118,7 +118,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         deserializer.set_max_depth(usize::MAX);
         let value = guard.deserialize(&mut deserializer);
         let value = value.map_err(|error| decode_error(&error, &guard))?;
-        // `rmp-serde` does not say whether bytes are left. Reading on fails like this at the end.
+        // `rmp-serde` does not say whether bytes are left. At the end, a further read fails with this error.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
             _ => Err(DecodeError::malformed("MessagePack", "", TRAILING)),

@@ -91,9 +91,9 @@ pub(crate) use writer::{After, WriterState};
 
 /// A message that can be sent in a format.
 ///
-/// Implement it for a type of your own, or declare a type with `Display` and `FromStr` with
-/// [`plain!`](plain!). Types with serde's `Serialize` and messages of `prost` have it for the
-/// formats that the [features](crate#features) enable.
+/// Implement this trait for a type of your own, or declare a type with `Display` and `FromStr` with [`plain!`](plain!).
+/// Types with serde's `Serialize` and messages of `prost` have it for the formats that the [features](crate#features)
+/// enable.
 ///
 /// A format of your own is a type of your own. You can implement this trait for a type of any crate
 /// (`impl Encode<Cbor> for String`), but not for all types with another trait, such as `Serialize`.
@@ -146,9 +146,9 @@ pub trait Encode<Format> {
         None
     }
 
-    /// Takes what takes the connection over after this message.
+    /// Takes the upgrade, which takes the connection over after this message.
     ///
-    /// It cannot be left in a [`Writer`], because it borrows from the request.
+    /// A [`Writer`] cannot hold the upgrade, because it borrows from the request.
     #[doc(hidden)]
     fn take_upgrade<'a>(&mut self) -> Option<Upgrade<'a>>
     where
@@ -192,7 +192,7 @@ pub trait Decode<'a, Format>: Sized {
     /// Default: `false`.
     const IS_VALUE: bool = false;
 
-    /// Whether there is no message to wait for ([`NoRequest`](crate::protocol::NoRequest)).
+    /// Whether the server does not wait for a message ([`NoRequest`](crate::protocol::NoRequest)).
     #[doc(hidden)]
     const IS_ABSENT: bool = false;
 

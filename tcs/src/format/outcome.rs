@@ -1,12 +1,12 @@
-//! What became of a message that was encoded.
+//! The outcome of encoding a message.
 
 use super::{EncodeError, WriterState};
 use crate::framing::FrameError;
 
-/// What a message was encoded to.
+/// The outcome of encoding a message.
 #[derive(Debug)]
 pub(crate) enum EncodeOutcome {
-    /// A message. It is in the buffer from this position on.
+    /// A message, which is in the buffer from this position on.
     Written(usize),
     /// Nothing: there is no message.
     Nothing,
@@ -19,7 +19,7 @@ pub(crate) enum EncodeOutcome {
 }
 
 impl EncodeOutcome {
-    /// Returns what became of a message that was written to `buffer` from `start` on, within `limit`.
+    /// Returns the outcome of a message that was written to `buffer` from `start` on, within `limit`.
     #[cold]
     pub(crate) fn of(
         encoded: Result<WriterState, EncodeError>,
@@ -38,7 +38,7 @@ impl EncodeOutcome {
                 }
                 Self::Error(owned)
             }
-            // The final length tells them apart: within the limit, only memory was missing.
+            // The final length tells the two cases apart: within the limit, only memory was missing.
             Ok(WriterState::TooLarge(length)) if length <= limit => {
                 Self::Unsendable(FrameError::out_of_memory(length))
             }

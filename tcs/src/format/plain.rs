@@ -168,7 +168,7 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     where
         Self: 'a,
     {
-        // An `Err` is an ordinary reply: the connection stays what it is.
+        // An `Err` is an ordinary reply, so there is no upgrade.
         self.as_mut().ok().and_then(T::take_upgrade)
     }
 }
@@ -184,7 +184,7 @@ impl<'a, T: ReplyValue<'a, Plain>, E> ReplyValue<'a, Plain> for Result<T, E> {
 macro_rules! plain_decode {
     ($([$($generics:tt)*] $type:ty, |$frame:ident| $value:expr;)+) => {$(
         impl<'a, $($generics)*> Decode<'a, Plain> for $type {
-            // The frame then stays in registers. Outlined, it costs a tenth of a small request.
+            // With inlining, the frame stays in registers. Otherwise, this costs a tenth of a small request.
             #[inline(always)]
             fn decode($frame: Frame<'a>) -> Result<Self, DecodeError> {
                 Ok($value)
@@ -210,8 +210,8 @@ plain_decode! {
     };
 }
 
-/// Nothing implements it, so that an error about a `Result` says what to write instead. It has a lifetime, because rustc
-/// rejects a bound that it can decide at once.
+/// No type implements this trait, so that an error about a `Result` says what to write instead. The trait has a
+/// lifetime, because rustc rejects a bound that it can decide at once.
 #[diagnostic::on_unimplemented(
     message = "`Plain` does not read a `Result`: an `Err` arrives as a `tcs::Error`",
     label = "write the type of its `Ok` alone",

@@ -86,7 +86,7 @@ impl<T: Message> Encode<Protobuf> for T {
 
 /// A message that can be read.
 ///
-/// A trait of our own, so that there is one error instead of one for each of its bounds.
+/// The library has its own trait, so that there is one error instead of one for each of its bounds.
 pub trait ProstMessage: Message + Default {}
 
 #[diagnostic::do_not_recommend]

@@ -109,7 +109,7 @@ fn kept() -> impl Strategy<Value = Kept> {
             Kept::Tagged(Tagged::File { raw, more })
         }),
     ];
-    // It begins with what is no byte: a list of bytes only is read as `Raw`.
+    // The list begins with a value that is not a byte, because a list of only bytes is read as `Raw`.
     leaf.prop_recursive(3, 20, 5, |inner| {
         vec(inner, 0..5).prop_map(|mut list| {
             list.insert(0, Kept::Nothing);

@@ -1,4 +1,4 @@
-//! The writer that a message is encoded to.
+//! The writer to which a message is encoded.
 
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
@@ -15,11 +15,11 @@ pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message.
     limit: usize,
-    /// The number of bytes that may still be put. It becomes 0 if a part of the message is missing, so
-    /// that nothing follows it.
+    /// The number of bytes that may still be put. The number becomes 0 if a part of the message is missing, so that
+    /// nothing follows that part.
     room: usize,
     state: WriterState,
-    /// What the connection does afterwards. It is in the send buffer, which outlives a panic.
+    /// What the connection does afterwards. The value is in the send buffer, which outlives a panic.
     after: Option<&'a mut After>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
@@ -29,8 +29,7 @@ pub struct Writer<'a> {
 pub(crate) enum WriterState {
     /// A message: the bytes that are put.
     Message,
-    /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
-    /// bytes.
+    /// A message of at least this many bytes, which is beyond the limit, or for which there is no memory.
     TooLarge(usize),
     /// No message.
     Nothing,
@@ -106,10 +105,10 @@ impl<'a> Writer<'a> {
         None
     }
 
-    /// Notes that `length` more bytes do not fit. Nothing is appended from here on.
+    /// Records that `length` more bytes do not fit. From here on, nothing is appended.
     #[cold]
     fn refuse(&mut self, length: usize) {
-        // The parts that follow are still counted, so that the error can say how long the message is.
+        // Later parts still count, so that the error can show the length of the message.
         let before = match self.state {
             WriterState::Message => self.limit - self.room,
             WriterState::TooLarge(before) => before,
@@ -130,7 +129,7 @@ impl<'a> Writer<'a> {
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
             self.room = room;
-            // What is removed may have been beyond the limit, and what replaces it within.
+            // The removed bytes may have been beyond the limit, and the bytes that replace them within it.
             self.state = state;
         })
     }
@@ -205,7 +204,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends a text. Drops the rest if there is no room or memory for it, and has no room left then.
+/// Appends a text. If there is no room or memory for it, drops the rest, and has no room left.
 ///
 /// One byte more than can be sent is stored, so that a text that is too long is not taken for one that fits.
 pub(super) struct BoundedText<'a> {
@@ -222,7 +221,7 @@ impl fmt::Write for BoundedText<'_> {
             self.buffer.extend_from_slice(fitting.as_bytes());
             self.room = self.room.saturating_sub(text.len());
         } else {
-            // An error with a part of its text says more than one about memory.
+            // An error with a part of its text helps more than an error about memory.
             self.room = 0;
         }
         Ok(())
@@ -271,8 +270,8 @@ fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
     length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
 }
 
-/// Grows, out of the way of the many small parts of a message, for which there is room. After a large part, there is room
-/// for what the framing appends, which would double the buffer otherwise.
+/// Grows the buffer. This is out of line, because most parts of a message are small, and fit. After a large part, the
+/// buffer also has room for the bytes of the framing, which would double it otherwise.
 #[cold]
 fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
     const LARGE: usize = 64 << 10;

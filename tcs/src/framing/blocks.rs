@@ -16,10 +16,10 @@ use super::{
 ///
 /// A reply is sent as the function wrote it, with `\r\n` after it. So it may have blocks as well:
 /// `"VALUE key 0 3\r\nabc\r\nEND"`. A client of this library reads what `L` says; with [`Duplex`](super::Duplex), replies
-/// have an `L` of their own. A client cannot send a line whose block has another length than `L` says.
+/// have an `L` of their own. A client cannot send a line whose block does not have the length that `L` says.
 ///
-/// A line and its block have at most `max_frame_len` bytes together. Up to four times as much is skipped and rejected as
-/// *too large*.
+/// A line and its block have at most `max_frame_len` bytes together. A message of up to four times as much is skipped
+/// and rejected as *too large*.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ use super::{
 /// ```
 pub struct Blocks<L> {
     searched: usize,
-    /// Where the block begins and how long it is, once its line has arrived.
+    /// The start and the length of the block, once its line has arrived.
     block: Option<(usize, usize)>,
     /// The bytes that must come next, after a block that was skipped.
     terminator: &'static [u8],
@@ -115,11 +115,12 @@ impl<L: BlockLen> Framing for Blocks<L> {
                 return Ok(None);
             };
             let text = input.bytes().get(line.payload()).unwrap_or_default();
-            // Also if the line is not UTF-8: a block that is read as lines is a request that nobody made.
+            // The framing finds a block after a line that is not UTF-8 as well: read as lines, the block would become
+            // requests that nobody made.
             let Some(length) = L::block_len(&String::from_utf8_lossy(text)) else {
                 return Ok(Some(line));
             };
-            // On a machine of 32 bits, what does not fit is too large.
+            // A length that does not fit in 32 bits is too large for a machine of 32 bits.
             (
                 line.consumed(),
                 usize::try_from(length).unwrap_or(usize::MAX),

@@ -19,9 +19,10 @@ use super::{
 ///
 /// The message is the whole reply, with the codes and the line ends between its lines: `str::lines` splits it. It has at
 /// most `max_frame_len` bytes. A line ends with `\n` or `\r\n`, and `\r\n` is written after every line of a reply.
-/// A reply that a client would not take for exactly one cannot be sent.
+/// A server cannot send a reply that a client would not read as exactly one reply.
 ///
-/// It is for the replies of a [`Duplex`](super::Duplex), whose requests are mostly lines of [`CrlfText`](super::CrlfText).
+/// Use this framing for the replies of a [`Duplex`](super::Duplex), whose requests are mostly lines of
+/// [`CrlfText`](super::CrlfText).
 ///
 /// There are no control frames: the text of a function's error is sent as the reply, and after any other rejection the
 /// connection closes, unless the protocol has a function for rejections (`reject_with = …`).
@@ -56,9 +57,9 @@ use super::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CodeLines {
-    /// Where the first line begins whose end has not arrived.
+    /// The start of the first line whose end has not arrived.
     line: usize,
-    /// The number of bytes of it that contain no line feed.
+    /// The number of bytes of this line that contain no line feed.
     searched: usize,
 }
 

@@ -9,10 +9,10 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
 ///
-/// It is framing and format at once, so name it in both options. A request is the decoder's
-/// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may
-/// borrow. For the types of messages see [`CodecItem`](crate::format::CodecItem). Each connection has its own codec,
-/// made by `Default`, which keeps its state between messages. A server can make it [otherwise](Self::new).
+/// A codec is framing and format at once, so name it in both options. A request is the decoder's
+/// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may borrow. For the types of
+/// messages see [`CodecItem`](crate::format::CodecItem). Each connection has its own codec, made by `Default`, which
+/// keeps its state between messages. A server can make it [otherwise](Self::new).
 ///
 /// - If the decoder fails, the connection closes with a protocol error, and the text of the
 ///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
@@ -27,7 +27,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 /// - Other protocols, such as HTTP, are not detected, because the codec may speak just that. A
 ///   browser can post lines to a codec of lines, and they are processed.
 /// - A connection that waits for a message holds no buffer.
-/// - A [`Channel`](crate::Channel) does not take it, because its replies are bytes.
+/// - A [`Channel`](crate::Channel) does not take a codec, because the replies of a channel are bytes.
 ///
 /// [`Encoder`]: tokio_util::codec::Encoder
 ///
@@ -63,7 +63,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
 ///
-/// A handwritten protocol with a codec as its framing alone cannot use it, and does not compile:
+/// A handwritten protocol whose framing alone is a codec does not compile:
 ///
 /// ```compile_fail,E0080
 /// use tcs::{
@@ -97,9 +97,9 @@ pub struct Codec<C: Decoder> {
     inner: C,
     /// The decoder's own copy of the connection's unread bytes.
     arrived: BytesMut,
-    /// A decoded item that is not taken yet.
+    /// A decoded item that `take_value` has not taken yet.
     item: Option<C::Item>,
-    /// Whether the codec has returned `None` at the end of the input. It must not be called again.
+    /// Whether the codec has returned `None` at the end of the input. The codec must not be called again.
     has_ended: bool,
 }
 
@@ -146,7 +146,7 @@ where
         };
         *item = decoded.map_err(FrameError::malformed)?;
         self.has_ended = item.is_none() && input.read_state() == ReadState::Eof;
-        // A codec takes bytes from the front. Bytes that it may have put there are not input.
+        // A codec takes bytes from the front. If it has added bytes to the buffer, those are not input.
         let taken = before.saturating_sub(arrived.len());
         arrived.advance(arrived.len().saturating_sub(before));
         let length = if item.is_some() { taken } else { arrived.len() };
@@ -176,8 +176,8 @@ where
 
 /// Appends bytes to the decoder's buffer, or returns an error if there is no memory for them.
 ///
-/// `BytesMut` grows by itself, but ends the process where there is no memory. So it is replaced here
-/// with a `Vec`, which can fail.
+/// `BytesMut` grows by itself, but ends the process where there is no memory. So a `Vec`, which can fail, replaces it
+/// here.
 fn append(arrived: &mut BytesMut, bytes: &[u8]) -> Result<(), FrameError> {
     let length = arrived.len() + bytes.len();
     if length > arrived.capacity() {

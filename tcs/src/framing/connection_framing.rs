@@ -10,9 +10,9 @@
 //!                                 Replace: an error takes its place, the peer speaks another protocol
 //! ```
 //!
-//! This works around every framing, because it depends only on the bytes and on the end of the frame.
-//! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with
-//! them, `detection` decides, and this module holds the frame that waits.
+//! Detection works around every framing, because it depends only on the bytes and on the end of the frame.
+//! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with them, `detection`
+//! decides, and this module holds the frame that waits.
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, ReadState, Side,
@@ -22,28 +22,28 @@ use crate::Rejection;
 
 /// The framing of a connection, at a server or a client.
 ///
-/// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
-/// bytes decide if they can, and otherwise the bytes after it. Until the input ends, the decision depends
-/// only on the bytes, and not on how the network, or an attacker, split them into reads. `Raw` is the
-/// exception, because its first read is its frame.
+/// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own bytes decide, or
+/// the bytes after it if the frame's own do not suffice. Until the input ends, the decision depends only on the bytes,
+/// and not on how the network, or an attacker, split them into reads. `Raw` is the exception, because its first read is
+/// its frame.
 ///
-/// At a client, the beginning of another protocol is an error, and so is what a server of this library says to
-/// a peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
+/// At a client, the beginning of another protocol is an error, and so is the answer of a server of this library to a
+/// peer of another framing. An error about the first bytes names the protocol that the server seems to speak.
 ///
-/// A message that a notice has announced ([`Notice::Announce`]) gets the kind [`FrameKind::Announced`], and so does one
-/// that the protocol takes for an event ([`set_is_event`](Self::set_is_event)).
+/// A message that a notice has announced ([`Notice::Announce`]) gets the kind [`FrameKind::Announced`], and so does a
+/// message that the protocol takes for an event ([`set_is_event`](Self::set_is_event)).
 ///
-/// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
-/// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
+/// After the first frame, all of this costs one branch. Every frame is checked here: a frame that breaks the rules of
+/// [`Framing::parse`] is an error. So no other code checks the frames of a framing.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
-    /// Whether the next frame needs more than parsing: the first one, those that were announced, and all frames of a client
-    /// whose protocol tells events from replies. All other frames pay for one branch.
+    /// Whether the next frame needs more than parsing: the first frame, announced messages, and all frames of a client
+    /// whose protocol tells events from replies. All other frames cost one branch.
     needs_inspection: bool,
     /// Whether the first frame is not delivered yet.
     is_first: bool,
-    /// What the next messages are.
+    /// The kind of the next messages, if a notice has announced them.
     announcement: Announcement,
     /// How many of the next messages were announced.
     announced: u32,
@@ -54,9 +54,8 @@ pub struct ConnectionFraming<F> {
 /// The state that most connections do not need.
 #[derive(Debug, Default)]
 struct RareState {
-    /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
-    /// because a framing may change its state with each frame, so parsing it again could give another
-    /// result.
+    /// The first frame, or the error in its place, while it waits for the bytes that decide. A framing may change its
+    /// state with each frame, so parsing this one again could give another result.
     held: Option<Result<ParsedFrame, FrameError>>,
     /// Returns `true` if a message is an event. For clients of framings without notices.
     is_event: Option<fn(&[u8]) -> bool>,
@@ -87,8 +86,8 @@ impl<F: Framing> ConnectionFraming<F> {
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.needs_inspection {
-            // A message is parsed again below: if none comes from this call, the compiler keeps the parts of one in
-            // registers, also of later frames.
+            // A message is parsed again below. If this call returned messages, the compiler would not keep the parts of
+            // a message in registers, also for later frames.
             match self.parse_inspected(
                 input.bytes(),
                 input.limit(),
@@ -112,7 +111,7 @@ impl<F: Framing> ConnectionFraming<F> {
         self.needs_inspection = true;
     }
 
-    /// Returns the framing itself, which writes messages, and has the values of those that it parsed.
+    /// Returns the framing itself, which writes messages and has the values of parsed messages.
     #[inline]
     pub const fn get_mut(&mut self) -> &mut F {
         &mut self.inner
@@ -126,7 +125,7 @@ impl<F: Framing> ConnectionFraming<F> {
             .map_or(most, |length| length.min(most))
     }
 
-    /// Appends a frame with a rejection. Returns `true` if the framing has one for it.
+    /// Appends a frame with a rejection. Returns `true` if the framing has a frame for this rejection.
     pub fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         self.inner.reject(out, rejection)
     }
@@ -145,8 +144,9 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
-    /// Parses the first frame, or one that was announced. It gets the parts of the input, because the compiler would keep
-    /// a whole input in memory for this call, also for later frames: 4 of 170 instructions of a small request in a batch.
+    /// Parses the first frame, or an announced one. This function gets the parts of the input, because the compiler
+    /// would keep a whole input in memory for this call, also for later frames: 4 of 170 instructions of a small
+    /// request in a batch.
     #[cold]
     #[inline(never)]
     fn parse_inspected(
@@ -172,7 +172,7 @@ impl<F: Framing> ConnectionFraming<F> {
                 FrameKind::Message if is_event(bytes.get(frame.payload()).unwrap_or_default()) => {
                     frame.kind = FrameKind::Announced(Announcement::Events);
                 }
-                // It may be an event, and would pass for the reply to a request.
+                // An oversized message may be an event, and would pass for the reply to a request.
                 FrameKind::Oversized => {
                     return Err(FrameError::too_large(frame.oversized_len(), limit));
                 }
@@ -183,7 +183,7 @@ impl<F: Framing> ConnectionFraming<F> {
         Ok(Some(frame))
     }
 
-    /// Gives a message that was announced its kind.
+    /// Gives an announced message its kind.
     fn mark_announced(
         &mut self,
         frame: &mut ParsedFrame,
@@ -191,7 +191,8 @@ impl<F: Framing> ConnectionFraming<F> {
         side: Side,
     ) -> Result<(), FrameError> {
         match frame.kind {
-            // Here, because a message that is parsed again, as those after the chunks of a request, would be a request.
+            // The check is here, because the messages after the chunks of a request are parsed again, and would then be
+            // requests.
             FrameKind::Message
                 if side == Side::Server && self.announcement != Announcement::Chunks =>
             {
@@ -203,7 +204,7 @@ impl<F: Framing> ConnectionFraming<F> {
                 self.announced -= 1;
                 Ok(())
             }
-            // Nothing can be told in its place.
+            // No rejection can take the place of an announced message.
             FrameKind::Oversized => Err(FrameError::too_large(frame.oversized_len(), limit)),
             _ => Ok(()),
         }
@@ -213,7 +214,7 @@ impl<F: Framing> ConnectionFraming<F> {
         self.rare.as_ref()?.is_event
     }
 
-    /// Takes the frame that waits for the bytes that decide.
+    /// Takes the frame that waits for the bytes that decide, if there is one.
     fn take_held(&mut self) -> Option<Result<ParsedFrame, FrameError>> {
         let rare = self.rare.as_mut()?;
         let held = rare.held.take();
@@ -223,13 +224,13 @@ impl<F: Framing> ConnectionFraming<F> {
         held
     }
 
-    /// Notes that the messages after a control frame of this kind were announced, if they were.
+    /// Records what a control frame of this kind announces about the messages after it, if anything.
     #[cold]
     fn note_announcement(&mut self, code: u8, text: &[u8]) {
         match Notice::from_frame(code, text) {
-            // Chunks that are missing do not make chunks of the next requests.
+            // If announced chunks are missing, the next requests are not chunks in their place.
             Some(Notice::ChunksEnd) => self.announced = 0,
-            // Without ids, nothing could come between the parts.
+            // Without ids, no other message could come between the parts.
             Some(Notice::Announce(announcement, count))
                 if F::HAS_IDS || announcement != Announcement::Parts =>
             {
@@ -254,7 +255,7 @@ impl<F: Framing> ConnectionFraming<F> {
         match decision {
             Decision::Replace(error) => Err(error),
             Decision::Deliver if parsed != Ok(None) => {
-                // Skipped bytes are nobody's message, so the one after them is still the first.
+                // Skipped bytes are no message, so the frame after them is still the first.
                 self.is_first = matches!(&parsed, Ok(Some(frame)) if frame.kind == FrameKind::Skip);
                 parsed
             }

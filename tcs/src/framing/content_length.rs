@@ -10,9 +10,9 @@ use crate::text::Escaped;
 /// Headers with a `Content-Length`, an empty line, and the message: for the Language Server Protocol, the Debug Adapter
 /// Protocol, and JSON-RPC over streams.
 ///
-/// Each header is a line that ends with `\r\n`. Names are compared without case, and other headers are ignored. One without a
-/// length, or with two, ends the connection: if two programs took different ones, a peer could smuggle requests. Writes
-/// `Content-Length: 2\r\n\r\n{}`.
+/// Each header is a line that ends with `\r\n`. Names are compared without case, and other headers are ignored. Headers
+/// without a length, or with two, end the connection: if two programs took different lengths, a peer could smuggle
+/// requests. This framing writes `Content-Length: 2\r\n\r\n{}`.
 ///
 /// A message of up to four times `max_frame_len` is skipped. Headers have at most 1,024 bytes, which do not count.
 ///
@@ -41,7 +41,7 @@ use crate::text::Escaped;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContentLength {
     searched: usize,
-    /// Where the message begins and how long it is, once its headers have arrived.
+    /// The start and the length of the message, once its headers have arrived.
     message: Option<(usize, usize)>,
 }
 
@@ -54,7 +54,7 @@ impl Framing for ContentLength {
         let (start, length) = if let Some(message) = self.message {
             message
         } else {
-            // The limit of the input is for the message.
+            // The limit of the input applies only to the message.
             let unlimited = Input::new(input.bytes(), usize::MAX, input.side(), input.read_state());
             let end = unlimited.find(HEADERS_END, &mut self.searched)?;
             // The last three bytes may be a part of the end.
@@ -103,7 +103,7 @@ fn parse_headers(headers: &[u8]) -> Result<usize, FrameError> {
                 "`{header}` is no header: it has no `:`"
             )));
         };
-        // Other programs may trim the name, or end a line at `\n` alone, and would take another length.
+        // Other programs may trim the name, or end a line at `\n` alone, and would then read another length.
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_name || value.contains(['\r', '\n']) {
             return Err(FrameError::malformed(format_args!(

@@ -14,8 +14,8 @@ use super::{
 /// of a reply. For SMTP, POP3, NNTP, IRC, FTP and consoles.
 ///
 /// A request is a line. It ends with `\n`, `\r\n` or telnet's `\r\0`, none of which is a part of it. Commands of telnet
-/// (IAC negotiation) at the beginning of a line are skipped, and never answered. A message that a reader would take for
-/// one of these is an error, unless the option [`NO_TELNET`] is set.
+/// (IAC negotiation) at the beginning of a line are skipped, and never answered. A message with `\r\0`, or with such a
+/// command at the beginning of a line, is an error, unless the option [`NO_TELNET`] is set.
 ///
 /// A reply may have many lines. Each `\n` in it is sent as `\r\n`, and the last line gets one as well. A client of
 /// this library gets each line of such a reply as a message, and cannot send a message with a line feed. If the lines begin
@@ -75,9 +75,9 @@ pub struct CrlfText<const OPTIONS: u128 = 0> {
     searched: usize,
     /// Whether the next message ends with a line of a single dot.
     reads_text: bool,
-    /// Whether the message that was parsed last did.
+    /// Whether the last parsed message ended with such a line.
     is_text: bool,
-    /// Whether this is the end that sends requests.
+    /// Whether a client uses this framing.
     is_client: bool,
 }
 
@@ -106,7 +106,7 @@ pub const fn prompt(bytes: &[u8]) -> u128 {
     packed::pack(bytes)
 }
 
-/// What is wrong with a message that a reader of telnet would not take for one.
+/// The error for a message that a reader of telnet would not read as sent.
 const TELNET: &str =
     "a line of the message begins as a command of telnet, or contains its line end";
 
@@ -117,16 +117,17 @@ impl<const OPTIONS: u128> CrlfText<OPTIONS> {
     const PROMPT: u128 = OPTIONS & !(DOT_END | NO_TELNET);
     const HAS_TELNET: bool = OPTIONS & NO_TELNET == 0;
 
-    /// Reads a text as the next message, in place of a line. It ends with a line of a single dot: `\r\n.\r\n`. The
-    /// function that gets it knows it by [`is_text`](Self::is_text).
+    /// Reads a text as the next message, in place of a line. The text ends with a line of a single dot: `\r\n.\r\n`.
+    /// The function recognizes a text by [`is_text`](Self::is_text).
     ///
-    /// The dot is not a part of the message, and the line end before it is. [`unstuffed`] removes the dots that the
-    /// sender has put before other lines. After the text, messages are lines again.
+    /// The message ends with the line end before the dot. [`unstuffed`] removes the dots that the sender has put before
+    /// other lines. After the text, messages are lines again.
     ///
     /// Only `\r\n` counts as a line end here. If one server took `\n.\n` for the end and another did not, a peer could
     /// smuggle mail past the first.
     ///
-    /// Mail may contain any bytes. Without [`NO_TELNET`], a text with some of telnet ends the connection.
+    /// Mail may contain any bytes. Without [`NO_TELNET`], a text with telnet's commands or line ends ends the
+    /// connection.
     pub const fn read_text(&mut self) {
         self.reads_text = true;
     }
@@ -149,7 +150,7 @@ impl<const OPTIONS: u128> CrlfText<OPTIONS> {
             if end > input.limit() {
                 return Err(FrameError::too_large(end, input.limit()));
             }
-            // It could not be sent again.
+            // This framing could not write such a text.
             if Self::HAS_TELNET && is_telnet(input.bytes().get(..end).unwrap_or_default()) {
                 return Err(FrameError::malformed(TELNET));
             }
@@ -210,13 +211,13 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let text = out.get(start..).unwrap_or_default();
         let has_line_feed = memchr(b'\n', text).is_some();
-        // For a client, a line feed would begin another request, which is how commands are smuggled.
+        // A line feed from a client would begin another request: attackers smuggle commands like that.
         if self.is_client && has_line_feed {
             return Err(FrameError::unsendable(
                 "the message contains a line feed, which would end it early",
             ));
         }
-        // A reader of telnet would see another message than was sent.
+        // A reader of telnet would see another message.
         if Self::HAS_TELNET && is_telnet(text) {
             return Err(FrameError::unsendable(TELNET));
         }
@@ -239,7 +240,7 @@ impl<const OPTIONS: u128> Framing for CrlfText<OPTIONS> {
     }
 }
 
-/// Returns `true` if a line begins with a command of telnet. Two of its first byte stand for one in a text.
+/// Returns `true` if a line begins with a command of telnet. IAC twice stands for that byte in a text.
 fn is_command(line: &[u8]) -> bool {
     line.first() == Some(&IAC) && line.get(1) != Some(&IAC)
 }
@@ -256,8 +257,8 @@ fn is_telnet(text: &[u8]) -> bool {
         || memmem::find(text, b"\r\0").is_some()
 }
 
-/// Returns the first of these places at which a line ends with `\n` or `\r\0`. No place after it is looked at, so that
-/// many lines that arrive together are not searched again and again.
+/// Returns the first of these places at which a line ends with `\n` or `\r\0`. The search stops there, so that many
+/// lines that arrive together are not searched again and again.
 fn first_line_end(bytes: &[u8], mut places: impl Iterator<Item = usize>) -> Option<usize> {
     places.find(|at| matches!(bytes.get(*at..), Some([b'\n', ..] | [b'\r', 0, ..])))
 }

@@ -1,4 +1,4 @@
-//! The decision whether the first frame of a connection is one, or the beginning of another protocol.
+//! Decides whether the first frame of a connection is a frame, or the beginning of another protocol.
 
 use super::{
     Exchanges, FrameError, FrameKind, Input, OtherProtocol, ParsedFrame, ReadState,
@@ -19,13 +19,13 @@ pub struct Detection {
     pub(super) reject_foreign_start: fn(Input<'_>) -> Result<(), FrameError>,
 }
 
-/// What becomes of the first frame of a connection, or the error in its place.
+/// The decision about the first frame of a connection, or the error in its place.
 pub(super) enum Decision {
-    /// It is delivered.
+    /// The connection gets the frame.
     Deliver,
-    /// It waits for the bytes after it, which decide whether the peer speaks another protocol.
+    /// The frame waits for the bytes after it, which decide whether the peer speaks another protocol.
     Hold,
-    /// The error takes its place, because the peer speaks another protocol.
+    /// The error takes the place of the frame, because the peer speaks another protocol.
     Replace(FrameError),
 }
 
@@ -72,7 +72,7 @@ impl Detection {
         let is_last = exchanges == Exchanges::One && parsed.is_err();
         match found {
             Match::Full(protocol) => Decision::Replace(FrameError::other_protocol(protocol)),
-            // A line can be long text. Its end shows whether it is a request line.
+            // A line can be long text. The end of the line shows whether it is a request line.
             Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Decision::Hold,
             Match::LongPath => Decision::Replace(FrameError::other_protocol(OtherProtocol::Http)),
             Match::Partial(_) if input.read_state() != ReadState::Eof && !is_last => Decision::Hold,
@@ -80,7 +80,7 @@ impl Detection {
         }
     }
 
-    /// Compares a whole frame with the signatures: by its own bytes, if they suffice.
+    /// Compares a whole frame with the signatures. The frame's own bytes decide, if they suffice.
     ///
     /// The bytes after it count only if more than one frame can follow, and if a short frame need not
     /// wait for them.
@@ -95,8 +95,8 @@ impl Detection {
 
     /// Decides about the first frame of a server, or the error in its place.
     ///
-    /// It is replaced if it is what a server of this library says to a client of another framing or protocol, or the
-    /// beginning of another protocol, because most framings would take that for a reply. An error of the framing then
+    /// An error replaces the answer of a server of this library to a client of another framing or protocol, and the
+    /// beginning of another protocol, because most framings would take them for a reply. An error of the framing also
     /// names the protocol that the server seems to speak.
     pub(super) fn decide_reply(
         &self,
@@ -115,7 +115,8 @@ impl Detection {
             Ok(may_be_answer) => may_be_answer,
             Err(error) => return Decision::Replace(error),
         };
-        // A short reply must not wait, as a short request must not. So the bytes after it do not count either.
+        // A short reply must not wait, just as a short request must not. So the bytes after a short reply do not count
+        // either.
         let is_short = whole_frame(bytes, parsed).is_some_and(|frame| frame.len() < 4);
         let can_wait = !is_short && !bytes.is_empty() && input.read_state() != ReadState::Eof;
         let found = if self.detects_servers && !is_short {
@@ -124,7 +125,8 @@ impl Detection {
             Match::No
         };
         match (found, parsed) {
-            // The end of the answer says what this client spoke, which is more than what the server speaks.
+            // The end of the answer says which protocol this client spoke, which helps more than the protocol of the
+            // server.
             _ if may_be_answer && can_wait => Decision::Hold,
             (Match::Full(protocol), _) => Decision::Replace(FrameError::server_speaks(protocol)),
             (Match::Partial(_), _) if can_wait => Decision::Hold,
@@ -160,7 +162,7 @@ impl Detection {
     }
 }
 
-/// Returns the whole frame if it has arrived: its sender may be waiting for a response. Skipped bytes never get one.
+/// Returns the whole frame if it has arrived: its sender may be waiting for a response. Skipped bytes get no response.
 fn whole_frame<'a>(
     bytes: &'a [u8],
     parsed: &Result<Option<ParsedFrame>, FrameError>,

@@ -55,7 +55,7 @@ pub struct Duplex<Requests, Replies> {
     is_client: bool,
 }
 
-/// Evaluates an expression with the framing of what this end writes.
+/// Evaluates an expression with the framing in which this end writes.
 macro_rules! writer {
     ($self:ident, $framing:ident => $then:expr) => {
         if $self.is_client {

@@ -21,11 +21,11 @@ pub struct FrameError {
 struct Inner {
     cause: Cause,
     text: Text,
-    /// The protocol that the server seems to speak. It is in `text` as well.
+    /// The protocol that the server seems to speak, which `text` names as well.
     guess: Option<OtherProtocol>,
 }
 
-/// Whose fault an error is, and so what the peer gets.
+/// The cause of an error, which decides what the peer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The peer sent bytes that are not of this framing.
@@ -34,7 +34,7 @@ enum Cause {
     TooLarge { length: usize, limit: usize },
     /// The peer closed the connection in the middle of a frame.
     Truncated,
-    /// The peer speaks another protocol, and is sent the protocol's answer, or the text if it has none.
+    /// The peer speaks another protocol, and gets the protocol's answer, or the text if there is none.
     OtherProtocol { answer: Option<&'static [u8]> },
     /// This end has no memory for a message.
     OutOfMemory,
@@ -77,8 +77,8 @@ impl FrameError {
         Self::new(Cause::TooLarge { length, limit }, &text)
     }
 
-    /// Creates an error for a message of at least `length` bytes that this end has no memory for. The
-    /// peer is told that the server is *busy*.
+    /// Creates an error for a message of at least `length` bytes that this end has no memory for. The peer gets a
+    /// rejection, *busy*.
     pub fn out_of_memory(length: usize) -> Self {
         let text = format_args!("there is no memory for a message of {length} bytes");
         Self::new(Cause::OutOfMemory, &text)
@@ -90,8 +90,7 @@ impl FrameError {
         Self::new(Cause::Failed, &text)
     }
 
-    /// Creates an error for a message of `length` bytes, if its length does not fit in `bits` bits. `max` is
-    /// the maximum.
+    /// Creates an error for a message whose `length` does not fit in `bits` bits. `max` is the maximum.
     #[cold]
     pub(super) fn length_overflow(length: usize, max: usize, bits: usize) -> Self {
         Self::unsendable(format_args!(
@@ -99,7 +98,7 @@ impl FrameError {
         ))
     }
 
-    /// Creates an error for a byte in the place of what is expected.
+    /// Creates an error for a byte `found` in the place of `expected`.
     #[cold]
     pub(super) fn unexpected(found: u8, expected: impl fmt::Display) -> Self {
         let found = [found];
@@ -107,7 +106,7 @@ impl FrameError {
         Self::malformed(format_args!("`{found}` instead of {expected}"))
     }
 
-    /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
+    /// Creates an error for bytes of another protocol. The peer gets the protocol's answer.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
         let text = format_args!("that looks like {protocol}");
         Self::with_answer(protocol.answer(), &text)
@@ -146,7 +145,7 @@ impl FrameError {
             return self;
         };
         if self.is_truncated() {
-            // Another connection would end like this one.
+            // A truncated reply counts as a closed connection, but another connection would end like this one.
             self.inner.cause = Cause::Malformed;
         }
         let text = self.inner.text.raw();

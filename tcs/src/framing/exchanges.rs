@@ -9,8 +9,8 @@ pub enum Exchanges {
     Many,
     /// One. The server closes the connection after its reply.
     One,
-    /// One. The client closes its sending half after its request, which ends the request. The server
-    /// closes the connection after its reply.
+    /// One. The client closes its sending half, which ends its request. The server closes the connection after its
+    /// reply.
     OneUntilHalfClose,
 }
 

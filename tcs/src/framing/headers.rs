@@ -32,7 +32,7 @@ pub(super) fn write_length<const HEADER_LEN: usize>(
         None => None,
     };
     match framed {
-        // `rest` has the id as well, which the length does not count. Four bytes below 2 GiB make no difference.
+        // `rest` includes the id, which the length does not count. Close to 2 GiB, four bytes make no difference.
         Some((header, rest)) if rest.len() <= MAX_LENGTH => {
             #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
             let length = rest.len().saturating_sub(HEADER_LEN - PREFIX_LEN) as u32;
@@ -73,8 +73,8 @@ pub(super) fn write_rejection(out: &mut Vec<u8>, id: Option<u32>, rejection: &Re
     write_control(out, id, rejection.kind().code(), text.as_bytes());
 }
 
-/// Parses a frame with a header of `HEADER_LEN` bytes that is not a message within the limit: a control frame, or a message
-/// beyond it. It gets the parts of the input, as `ConnectionFraming::parse_inspected` does.
+/// Parses a frame with a header of `HEADER_LEN` bytes that is a control frame, or a message beyond the limit. This
+/// function gets the parts of the input, as `ConnectionFraming::parse_inspected` does.
 #[cold]
 pub(super) fn control_or_oversized<const HEADER_LEN: usize>(
     bytes: &[u8],
@@ -89,7 +89,7 @@ pub(super) fn control_or_oversized<const HEADER_LEN: usize>(
     if header & CONTROL == 0 {
         return skip_or_reject(length, input.limit(), end, input.ends_before(end));
     }
-    // Before the bytes arrive: a control frame is read whole, so its length must not be the peer's choice up to 2
+    // Checked before the bytes arrive: a control frame is read whole, so a peer must not choose a length of up to 2
     // GiB.
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
@@ -105,8 +105,8 @@ pub(super) fn control_or_oversized<const HEADER_LEN: usize>(
 /// Rejects text in place of the first length: four bytes, or a line if it is shorter.
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`, so text
-/// is not the length of a message within the limit. With a limit above 128 MiB, it can be that of a message
-/// to skip. It is rejected as text all the same: a client that types is likelier than such a message.
+/// is not the length of a message within the limit. With a limit above 128 MiB, text can be the length of a message to
+/// skip. The framing rejects it as text all the same: a client that types is likelier than such a message.
 pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     let start = bytes.get(..PREFIX_LEN).unwrap_or(bytes);
@@ -115,8 +115,8 @@ pub(super) fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let Some(text @ [b' '..=b'~', ..]) = line else {
         return Ok(());
     };
-    // Four printable bytes are a length beyond every `max_frame_len`. Until all four are there, they may be the
-    // beginning of a smaller one.
+    // Four printable bytes are a length beyond every `max_frame_len`. Until all four have arrived, they may be the
+    // beginning of a smaller length.
     let is_complete =
         text.len() == PREFIX_LEN || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');

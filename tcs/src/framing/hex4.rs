@@ -7,10 +7,10 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 /// A length of four hexadecimal digits, which counts itself, and the rest of the line: `000ahello\n`.
 ///
 /// [Git's protocols](https://git-scm.com/docs/gitprotocol-common) are made of such *pkt-lines*. A message begins with the
-/// digits, because three lines have nothing else, and no length: `0000` (flush), `0001` (delimiter) and `0002` (end of
-/// the response). The function leaves room for the digits in what it writes, and the framing fills them in: `0000hello\n`
-/// is sent as `000ahello\n`. A message of four bytes is sent as it is, and must be `0000` to `0002`, or `0004`, an empty
-/// line. A line has at most 65,520 bytes.
+/// digits, because three lines are digits without a length: `0000` (flush), `0001` (delimiter) and `0002` (end of the
+/// response). The function writes four bytes in the place of the digits, and the framing fills them in: `0000hello\n`
+/// is sent as `000ahello\n`. A message of four bytes is sent as it is, and must be `0000` to `0002`, or `0004`, an
+/// empty line. A line has at most 65,520 bytes.
 ///
 /// The text of a function's error must have room for the digits, as Git's `ERR` has (`0000ERR not found`).
 ///
@@ -61,7 +61,7 @@ fn line_len(digits: [u8; DIGITS_LEN]) -> Result<usize, FrameError> {
         0..=2 => Ok(DIGITS_LEN),
         3 => Err(FrameError::malformed("the length 0003, which no line has")),
         4..=MAX_LINE => Ok(number),
-        // It could not be sent again.
+        // This framing could not write such a line.
         _ => Err(FrameError::malformed(too_long(number))),
     }
 }
@@ -103,7 +103,7 @@ impl Framing for Hex4 {
             _ if length > MAX_LINE => return Err(FrameError::unsendable(too_long(length))),
             _ => {}
         }
-        // There is room for four digits.
+        // A length of at most `MAX_LINE` has four digits, so this never fails.
         drop(write!(&mut digits[..], "{length:04x}"));
         Ok(())
     }

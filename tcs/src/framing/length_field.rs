@@ -5,8 +5,8 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 /// A length of 1 to 8 bytes anywhere in a header, then the rest of the frame: for existing binary protocols.
 ///
 /// The parameter is a layout packed by [`LengthLayout::pack`], because const parameters cannot be structs:
-/// `LengthField<{ length_field(2).offset(4).pack() }>`. [`length_field`] begins one, and its methods say the rest, with
-/// the meaning that they have in Netty's `LengthFieldBasedFrameDecoder`:
+/// `LengthField<{ length_field(2).offset(4).pack() }>`. [`length_field`] begins a layout, and the methods of
+/// [`LengthLayout`] complete it, with the meaning that they have in Netty's `LengthFieldBasedFrameDecoder`:
 ///
 /// | protocol | layout |
 /// |---|---|
@@ -20,13 +20,13 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 /// | Diameter | `length_field(3).offset(1).adjustment(-4)` |
 /// | OpenFlow | `length_field(2).offset(2).adjustment(-4)` |
 ///
-/// A message begins with its header, unless the layout skips it. The function leaves room for the length in what it
-/// writes, and the framing fills the length in. Bytes that are skipped are not in what the function writes either: they
-/// are sent as zeros, with the length if it is among them. If the header is the length alone,
+/// A message begins with its header, unless the layout skips it. The function writes a header with any length in it,
+/// and the framing replaces the length with the right one. A function does not write skipped bytes: the framing sends
+/// zeros for them, with the length if it is among them. If the header is the length alone,
 /// [`Prefixed`](super::Prefixed) is shorter.
 ///
 /// The text of a function's error must have a header. [`max_frame_len`](crate::server::Server::max_frame_len) bounds
-/// the message, with the part of the header that it has.
+/// the message, including its part of the header.
 ///
 /// # Examples
 ///
@@ -103,7 +103,7 @@ pub const fn length_field(width: usize) -> LengthLayout {
     }
 }
 
-/// Marks a packed layout, so that no number is one by accident.
+/// Marks a packed layout, so that no number is a layout by accident.
 const MARK: u128 = 0x6c65_6e67_7468 << 80;
 
 impl LengthLayout {
@@ -127,7 +127,7 @@ impl LengthLayout {
         self
     }
 
-    /// Sets what is added to the length. The sum is the number of bytes that follow the length. Default: 0.
+    /// Sets a number to add to the length. The sum is the number of bytes that follow the length. Default: 0.
     ///
     /// If the length counts the header as well, this is the negative length of the header.
     #[must_use]
@@ -172,12 +172,12 @@ impl LengthLayout {
         }
     }
 
-    /// Returns where the length ends, which is how long a frame is at least.
+    /// Returns the end of the length field. A frame is at least as long.
     const fn header(&self) -> usize {
         self.offset + self.width
     }
 
-    /// Returns what a frame has beyond the number in its header.
+    /// Returns the number of bytes in a frame that the number in its header does not count.
     const fn uncounted(&self) -> i64 {
         signed(self.header()) + self.adjustment as i64
     }
@@ -210,7 +210,7 @@ impl LengthLayout {
     /// Returns the length of the frame with this number.
     #[inline]
     fn frame_len_of(&self, number: u64) -> Option<usize> {
-        // Below 0, it is below the least; beyond the end, it is beyond every limit.
+        // A sum below 0 becomes 0, which is below the least. A sum that overflows is beyond every limit.
         let length = number.saturating_add_signed(self.uncounted());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         (length >= self.least()).then_some(length)
@@ -240,7 +240,7 @@ impl LengthLayout {
 
     #[inline]
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
-        // The skipped part of the header is the library's to write, and the rest of it is in the message.
+        // The library writes the skipped part of the header. The rest of the header is in the message.
         out.resize(out.len() + self.skip, 0);
     }
 
@@ -254,7 +254,7 @@ impl LengthLayout {
             return Err(self.unsendable(length));
         };
         if number > max {
-            // A longer message exists, so this fits.
+            // This frame is longer than the maximum, so the maximum fits in a `usize`.
             let max = self.frame_len_of(max).unwrap_or(length) - self.skip;
             let length = length - self.skip;
             return Err(FrameError::length_overflow(length, max, 8 * self.width));
@@ -293,8 +293,8 @@ impl<const LAYOUT: u128> Framing for LengthField<LAYOUT> {
     const HAS_INDEPENDENT_FRAMES: bool = true;
     const MIN_MESSAGE_LEN: usize = Self::PARTS.min_message_len();
     const PARAMETER_ERROR: Option<&'static str> =
-        // Any number is accepted as a const parameter, such as `LengthField<4>`. What does not come back from its
-        // parts was never packed.
+        // The compiler accepts any number as a const parameter, such as `LengthField<4>`. If unpacking and packing a
+        // number changes it, the number is not a layout.
         if Self::PARTS.pack() == LAYOUT && matches!(Self::PARTS.width, 1..=8) {
                 None
             } else {

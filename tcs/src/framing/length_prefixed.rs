@@ -19,9 +19,9 @@ use crate::Rejection;
 /// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
 ///
 /// A message beyond `max_frame_len` is rejected in its place, and the connection continues, if it is at
-/// most four times the limit. If it is larger, the connection closes. So it does if the four bytes of the
-/// first length are text, which only those of messages of more than 512 MiB can be. With a limit below 208 MiB,
-/// no message within it begins like one of the [other protocols](super::OtherProtocol) that a server detects.
+/// most four times the limit. If it is larger, the connection closes. The connection also closes if the four bytes of
+/// the first length are text, which is true only for messages of more than 512 MiB. With a limit below 208 MiB, no
+/// message within it begins like one of the [other protocols](super::OtherProtocol) that a server detects.
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ impl Framing for LengthPrefixed {
         };
         let header = u32::from_be_bytes(*header);
         let length = header as usize;
-        // One comparison for both: the header of a control frame is beyond every limit.
+        // One comparison finds both, because the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
             let (limit, read_state) = (input.limit(), input.read_state());

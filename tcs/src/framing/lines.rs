@@ -13,8 +13,8 @@ use super::{
 /// message that ends with a carriage return. A message that contains a line feed cannot be sent. There are no control
 /// frames: the text of a function's error is sent as the reply, and after any other rejection the
 /// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line
-/// without its line feed is rejected and never executed, because it may be incomplete. A peer that
-/// begins with a length is answered with a control frame, and nothing is executed.
+/// without its line feed is rejected and never executed, because it may be incomplete. A peer that begins with a length
+/// gets a control frame as the answer, and the server executes nothing.
 ///
 /// If each line must end with `\r\n`, use [`CrlfLines`].
 ///
@@ -96,7 +96,8 @@ impl Framing for Lines {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        // A reader drops one carriage return, which is then not that of the message.
+        // A reader drops one carriage return before the line feed. If the message ends with one, the reader drops this
+        // other one.
         let ends_with_one = out.get(start..).is_some_and(|line| line.ends_with(b"\r"));
         let end: &[u8] = if ends_with_one { b"\r\n" } else { b"\n" };
         finish_line(out, start, end)

@@ -50,7 +50,8 @@
 //! socket. Each connection has its own value, which may keep state.
 //!
 //! - [`Framing::parse`] gets an [`Input`] and returns a [`ParsedFrame`] or a [`FrameError`].
-//! - A control frame is a rejection or a [`Notice`]. An [`Announcement`] is what one says about the messages after it.
+//! - A control frame is a rejection or a [`Notice`]. An [`Announcement`] is what a notice says about the messages after
+//!   it.
 //! - [`Detection`] decides whether the first bytes are an [`OtherProtocol`]. Servers and clients wrap
 //!   their framing in a `ConnectionFraming`, which does that around any framing.
 
@@ -129,10 +130,10 @@ use crate::Rejection;
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
 /// requests are written before the replies to earlier ones are read.
 ///
-/// A message that was written may be removed again before anything of it is sent, and the framing is not told: a request
-/// whose call is dropped, a reply that a rejection replaces. If one of several items, chunks or events that were
-/// [announced](Notice::Announce) cannot be written, all of them are removed, and those before it are written again. So a
-/// framing that numbers what it writes would skip numbers.
+/// The library may remove a written message before it sends anything of it, such as a request whose call is dropped, or
+/// a reply that a rejection replaces. No method tells the framing. If one of several items, chunks or events that were
+/// [announced](Notice::Announce) cannot be written, the library removes all of them, and writes those before it again.
+/// So a framing that numbers its messages would skip numbers.
 ///
 /// The [module](self) lists the framings of this library.
 ///
@@ -206,7 +207,7 @@ use crate::Rejection;
     note = "the framings of tcs are `LengthPrefixed` (the default), `Multiplexed`, `Lines`, `CodeLines`, `CrlfLines`, `CrlfText`, `Blocks<L>`, `ContentLength`, `Delimited<{{ delimiter(b\";\") }}>`, `Digits<b' '>`, `Fixed<N>`, `Hex4`, `LengthField<{{ length_field(2).pack() }}>`, `Netstrings`, `Prefixed<2>`, `Varint`, `Duplex<Lines, Verbatim>`, `Verbatim`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
-    // What the messages of a connection are.
+    // The messages of a connection.
 
     /// How many exchanges of a request and a reply a connection has.
     ///
@@ -227,11 +228,11 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     const HAS_IDS: bool = false;
 
-    // What the library checks, and what it does in place of the framing.
+    // The checks of the library, and its work in place of the framing.
 
     /// The error in the parameters of this framing, if there is one.
     ///
-    /// It is a compile error wherever a protocol uses the framing.
+    /// Such an error is a compile error wherever a protocol uses the framing.
     const PARAMETER_ERROR: Option<&'static str> = None;
 
     /// How other protocols are detected in the first bytes of a connection.
@@ -246,14 +247,14 @@ pub trait Framing: Default + Send + 'static {
     /// `#[server_protocol(reject_with = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
-    // What the library may do with frames that it has parsed or written before.
+    // The use of frames that the library has parsed or written before.
 
     /// Whether each frame is independent of those before it, so that a new value of the framing reads it.
     ///
-    /// Set it to `true` if this framing has no state, or only notes how far it has searched. A
-    /// [`Channel`](crate::Channel) reads a request back out of its frame to send it again, and so it sends requests again
-    /// only if this is `true`. A server takes a new value after a block without a frame
-    /// ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that nothing is noted about other bytes.
+    /// Set this to `true` if the framing has no state, or only records how far it has searched. A
+    /// [`Channel`](crate::Channel) reads a request back out of its frame to send it again, and so it sends requests
+    /// again only if this is `true`. A server takes a new value after a block without a frame
+    /// ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that its state is not about other bytes.
     ///
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
@@ -262,7 +263,7 @@ pub trait Framing: Default + Send + 'static {
 
     /// Sets the end at which this framing is, before anything is written. Only a client calls it.
     ///
-    /// It is for framings whose requests and replies differ. What is [parsed](Self::parse) is known from
+    /// This method is for framings whose requests and replies differ. [`parse`](Self::parse) knows the end from
     /// [`Input::side`].
     ///
     /// Default: does nothing.
@@ -298,8 +299,8 @@ pub trait Framing: Default + Send + 'static {
 
     /// Returns the length of the frame at the start of `bytes`, or `None` if the bytes do not say.
     ///
-    /// A server calls it for a frame of more than 128 KiB, and reserves as much of its
-    /// [memory budget](crate::server::Server::memory_budget).
+    /// A server calls this method for a frame of more than 128 KiB, and reserves as much of its [memory
+    /// budget](crate::server::Server::memory_budget).
     ///
     /// Default: `None`. The server then reserves as much as the largest message takes.
     fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
@@ -333,7 +334,7 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// Returns `true` if the frame was appended, and `false` if this framing has none for this rejection.
     ///
-    /// After [`Response::ReplyAndClose`](crate::Response::ReplyAndClose), it is called only with
+    /// After [`Response::ReplyAndClose`](crate::Response::ReplyAndClose), the library calls this method only with
     /// [`HAS_REJECTION_FRAME`](Self::HAS_REJECTION_FRAME): otherwise the reply was the last message.
     ///
     /// Default: `false`.
@@ -343,11 +344,11 @@ pub trait Framing: Default + Send + 'static {
     }
 
     /// Returns `true` if this end of a connection writes notices: [`notice`](Self::notice) appends something. Without
-    /// them, chunks look like requests, and events like replies, so the protocol must tell them apart.
+    /// notices, chunks look like requests, and events like replies, so the protocol must tell them apart.
     ///
-    /// The library looks for notices behind a request that is still processed, and parses them again later. So what the
-    /// other end of a framing with notices reads is found in its bytes alone, without notes of how far they are searched,
-    /// and a frame that is parsed twice leaves the same state.
+    /// The library looks for notices behind a request that is still processed, and parses them again later. So at the
+    /// end that reads notices, `parse` must depend only on the bytes, without a record of how far it has searched, and
+    /// parsing a frame twice must leave the same state.
     ///
     /// Default: `false`.
     #[inline]
@@ -379,8 +380,7 @@ pub trait Framing: Default + Send + 'static {
         None
     }
 
-    /// Returns what makes bytes of values. The format gets it from
-    /// [`Writer::encoder`](crate::format::Writer::encoder).
+    /// Returns the encoder of values. The format gets it from [`Writer::encoder`](crate::format::Writer::encoder).
     ///
     /// Default: `None`, for messages that are bytes.
     #[inline]
@@ -398,8 +398,8 @@ pub trait Framing: Default + Send + 'static {
         0
     }
 
-    /// Sets the id of the frames that are written from now on. 0 is for those that belong to no request. Returns the id
-    /// before.
+    /// Sets the id of the frames written from now on, or 0 for frames that belong to no request. Returns the previous
+    /// id.
     ///
     /// Default: does nothing.
     #[inline]
@@ -409,7 +409,7 @@ pub trait Framing: Default + Send + 'static {
     }
 
     /// Takes the time in milliseconds after which the client no longer waits for the reply to the request that was parsed
-    /// last, if it has told one in a notice directly before the request.
+    /// last, if a notice directly before the request has set one.
     ///
     /// Default: `None`.
     fn take_deadline(&mut self) -> Option<u32> {
@@ -427,7 +427,7 @@ pub trait Framing: Default + Send + 'static {
 pub trait HasIds: Framing {}
 
 impl Rejection {
-    /// Adds the request, if the framing leaves it to the protocol to tell rejections.
+    /// Adds the request, if the framing leaves rejections to the protocol.
     #[cold]
     pub(crate) fn of_request<F: Framing>(self, request: &[u8]) -> Self {
         if F::HAS_REJECTION_FRAME {

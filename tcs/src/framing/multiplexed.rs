@@ -19,21 +19,21 @@ use crate::Rejection;
 /// framing, with test vectors.
 ///
 /// - A server runs functions that wait side by side, and replies in any order. A protocol with a `#[session]` needs
-///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Others
-///   run one after the other. They are not cancelled, and know no deadline of their client.
+///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Other
+///   functions run one after the other. They are not cancelled, and know no deadline of their client.
 /// - A call that is dropped, or whose deadline has passed, is cancelled: a function that runs beside others is dropped.
 ///   A client that closes the connection cancels nothing: its functions, and their streams, end after
 ///   [`half_close_timeout`](crate::server::Server::half_close_timeout), or at once with the option
 ///   [`half_close = ends`](macro@crate::server_protocol#options).
-/// - Each streamed reply has a credit of bytes, so one that nobody receives does not hold up the others. It ends after
-///   [`write_timeout`](crate::server::Server::write_timeout). A large reply is sent in parts, between which others are
-///   sent.
+/// - Each streamed reply has a credit of bytes, so a stream that nobody receives does not hold up the others. Such a
+///   stream ends after [`write_timeout`](crate::server::Server::write_timeout). A server sends a large reply in parts,
+///   and others between them.
 ///
-/// A [`Connection`](crate::Connection) has one request in flight, and skips late replies to those before it. A
+/// A [`Connection`](crate::Connection) has one request in flight, and skips late replies to earlier requests. A
 /// [`Pipeline`](crate::client::Pipeline) expects replies in order, and does not compile.
 ///
-/// All else is as with `LengthPrefixed`: rejections are control frames, and a message beyond `max_frame_len` is skipped if
-/// it is at most four times the limit.
+/// Everything else is as with `LengthPrefixed`: rejections are control frames, and a message beyond `max_frame_len` is
+/// skipped if it is at most four times the limit.
 ///
 /// # Examples
 ///
@@ -104,7 +104,7 @@ impl Framing for Multiplexed {
             let other =
                 control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
             if matches!(&other, Some(frame) if frame.kind == FrameKind::Oversized) {
-                // It is rejected, and another request may have its id.
+                // The server rejects this request, and another may have its id.
                 self.deadline = None;
             }
             other
@@ -132,8 +132,7 @@ impl Framing for Multiplexed {
                     let text = "a request with the id 0; ids are 1 to 4294967295";
                     return Err(FrameError::malformed(text));
                 }
-                // Parsed again after a rest has arrived: the deadline that stands before this request is still its
-                // own.
+                // This request may be parsed again when more has arrived. The deadline before it is still its own.
                 _ if id == before => {}
                 _ => self.deadline = None,
             }
@@ -158,8 +157,8 @@ impl Framing for Multiplexed {
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let is_final = rejection.kind().is_final();
-        // A final rejection is for the connection. With an id, a client would take it for the answer to one request
-        // and go on.
+        // A final rejection ends the connection. With an id, a client would take it for the answer to one request and
+        // continue.
         let id = if is_final { 0 } else { self.written };
         write_rejection(out, Some(id), rejection);
         true

@@ -42,7 +42,7 @@ pub struct Netstrings {
 
 const COMMA: &[u8] = b",";
 
-/// What an error says that there should be.
+/// What the errors of this framing expect.
 const EXPECTED: &str = "`,` after the message";
 
 impl Framing for Netstrings {

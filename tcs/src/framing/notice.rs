@@ -24,7 +24,8 @@ const DEADLINE: u8 = 0x88;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The connection is in use. A client says so, so that a balancer between the two does not close it as idle.
+    /// The connection is in use. A client sends this, so that a load balancer between the two ends does not close it as
+    /// idle.
     Ping,
     /// The next messages, this many of them, are neither requests nor the replies to them.
     Announce(Announcement, u32),
@@ -39,7 +40,7 @@ pub enum Notice {
     Deadline(u32),
 }
 
-/// What the messages are that a notice [announces](Notice::Announce).
+/// The kind of messages that a notice [announces](Notice::Announce).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Announcement {
@@ -57,7 +58,7 @@ impl Notice {
     /// How many bytes of items a server may send before the client gives it [`Credit`](Self::Credit), from `WIRE.md`.
     pub const INITIAL_CREDIT: u32 = 256 * 1024;
 
-    /// Returns the kind of its control frame, from `WIRE.md`.
+    /// Returns the kind of the notice's control frame, from `WIRE.md`.
     pub const fn code(self) -> u8 {
         match self {
             Self::Ping => PING,
@@ -69,7 +70,7 @@ impl Notice {
         }
     }
 
-    /// Returns the number that is the text of its control frame, in four bytes, if it has one.
+    /// Returns the number that is the text of the notice's control frame, in four bytes, if it has one.
     pub const fn number(self) -> Option<u32> {
         match self {
             Self::Announce(_, number) | Self::Credit(number) | Self::Deadline(number) => {
@@ -79,13 +80,14 @@ impl Notice {
         }
     }
 
-    /// Returns the notice of a deadline. A server that is told of it gives up just after the client does.
+    /// Returns the notice of a deadline. It is up to a millisecond late, so that a server stops just after the client
+    /// does.
     pub(crate) fn deadline_at(end: Instant) -> Self {
         let left = end.saturating_duration_since(Instant::now()).as_millis();
         Self::Deadline(left.saturating_add(1).try_into().unwrap_or(u32::MAX))
     }
 
-    /// Returns the notice of a control frame of this kind with this text, or `None` if it is none.
+    /// Returns the notice of a control frame with this kind and text, or `None` if it is not a notice.
     pub fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
         let announce = |announcement| Some(Self::Announce(announcement, number()?));

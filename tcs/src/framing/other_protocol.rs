@@ -65,8 +65,7 @@ impl OtherProtocol {
         }
     }
 
-    /// Returns what a server sends to a client of this protocol, or `None` for a PROXY header, which has
-    /// no answer.
+    /// Returns the answer to a client of this protocol, or `None` for a PROXY header, which has no answer.
     pub(super) const fn answer(self) -> Option<&'static [u8]> {
         match self {
             Self::Http => Some(HTTP_ANSWER),
@@ -88,13 +87,13 @@ const SSH_ANSWER: &[u8] = b"This port does not speak SSH.\r\n";
 
 const REDIS_ANSWER: &[u8] = b"-ERR this port does not speak the protocol of Redis\r\n";
 
-/// What a server of length-prefixed frames sends to a client whose text is where a length is expected.
+/// The answer of a server of length-prefixed frames to a client that sends text in the place of the first length.
 pub(super) const EXPECTS_LENGTH: &[u8] =
     b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
 
-/// What a server of lines sends to a client whose length is where a line is expected: a control frame of
-/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it
-/// equals the output of that framing.
+/// The answer of a server of lines to a client that sends a length in the place of the first line: a control frame of
+/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it equals the
+/// output of that framing.
 pub(super) const EXPECTS_LINES: &[u8] =
     b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
 
@@ -106,7 +105,7 @@ pub(super) const ANSWERS_TO_FRAMINGS: [(&[u8], &str); 2] = [
 
 /// The answers to clients of other protocols, and what the server says with them.
 ///
-/// The alert is not one of them, because any server of TLS sends the same.
+/// The alert for TLS is not among them, because any server of TLS sends the same.
 pub(super) const ANSWERS_TO_PROTOCOLS: [(&[u8], &str); 3] = [
     (HTTP_ANSWER, "does not speak HTTP"),
     (SSH_ANSWER, "does not speak SSH"),

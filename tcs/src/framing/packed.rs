@@ -1,6 +1,6 @@
 //! A few bytes, packed into a const parameter.
 
-/// The maximum number of bytes: those of the number, except one, which has the length.
+/// The maximum number of bytes: the size of the number, less one byte for their count.
 pub(super) const MAX_LEN: usize = 15;
 
 /// Packs up to 15 bytes into a number, which begins with their count.
@@ -15,12 +15,12 @@ pub(super) const fn pack(bytes: &[u8]) -> u128 {
     u128::from_be_bytes(packed)
 }
 
-/// Returns `true` if [`pack`] has made this number of at least one byte.
+/// Returns `true` if this number is the result of [`pack`] for at least one byte.
 pub(super) const fn is_packed(number: u128) -> bool {
     let [count, ..] = number.to_be_bytes();
     match count {
         15 => true,
-        // No bytes follow them.
+        // Zeros follow the packed bytes.
         1..15 => number << (8 * (count as u32 + 1)) == 0,
         _ => false,
     }

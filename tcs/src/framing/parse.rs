@@ -1,4 +1,4 @@
-//! What a framing parses, and what it finds.
+//! The input of a framing, and the frames that it returns.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use memchr::{memchr, memmem};
 
 use super::{Announcement, FrameError};
 
-/// Allowance for what a framing adds to a message.
+/// How many bytes a framing may add to a message.
 pub(super) const OVERHEAD: usize = 1024;
 
 /// The end of a connection at which a framing reads.
@@ -72,7 +72,7 @@ impl<'a> Input<'a> {
         self.read_state
     }
 
-    /// Returns the first `n` bytes, or `None` if they have not all arrived: of a header, or of a whole frame.
+    /// Returns the first `n` bytes, of a header or of a whole frame, or `None` if they have not all arrived.
     ///
     /// For a message whose length precedes it, [`ParsedFrame::counted`] checks the limit to the byte, and skips a
     /// message beyond it.
@@ -83,8 +83,7 @@ impl<'a> Input<'a> {
     /// its message, so that nothing waits for bytes that a peer only claims, and [`FrameError::truncated`] if the peer has
     /// closed its half before the last of them.
     pub fn need(&self, n: usize) -> Result<Option<&'a [u8]>, FrameError> {
-        // Before the bytes are looked for: a length that is too large is an error at once, not after the peer has
-        // sent all of it.
+        // Checked first: a length that is too large is an error at once, not after the peer has sent all of it.
         if n > self.limit.saturating_add(OVERHEAD) {
             return Err(FrameError::too_large(n, self.limit));
         }
@@ -101,9 +100,9 @@ impl<'a> Input<'a> {
 
     /// Returns the line at the start of these bytes as a message, or `None` if its end has not arrived.
     ///
-    /// It ends with `\n` or `\r\n`, which is not a part of the message. `searched` is the number of bytes at the start that
-    /// are known to have no line feed: keep it in the framing, so that no byte is searched twice. It begins with 0, and is 0
-    /// again after a line.
+    /// A line ends with `\n` or `\r\n`, which is not a part of the message. `searched` is the number of bytes at the
+    /// start that are known to have no line feed: keep it in the framing, so that no byte is searched twice. The
+    /// initial value is 0, and so is the value after a line.
     ///
     /// # Errors
     ///
@@ -132,14 +131,14 @@ impl<'a> Input<'a> {
     /// ```
     #[inline]
     pub fn line(&self, searched: &mut usize) -> Result<Option<ParsedFrame>, FrameError> {
-        // From where the last search ended. A line that comes byte by byte would otherwise be searched a number of
-        // times that grows with its square.
+        // The search continues where the last one ended. Otherwise, the cost of a line that arrives byte by byte would
+        // grow with the square of its length.
         let unread = self.bytes.get(*searched..).unwrap_or_default();
         let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
         let end = line_feed.unwrap_or(self.bytes.len());
         let line = self.bytes.get(..end).unwrap_or(self.bytes);
-        // Without it also while the line is incomplete, or a line of exactly the limit would fail when it is cut
-        // between the two.
+        // A `\r` at the end of an incomplete line does not count either. Otherwise, a line of exactly the limit would
+        // fail if it is cut before its `\n`.
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         if text.len() > self.limit {
             return Err(FrameError::too_large(text.len(), self.limit));
@@ -154,7 +153,7 @@ impl<'a> Input<'a> {
 
     /// Returns where `delimiter` begins, or `None` if it has not arrived.
     ///
-    /// `searched` is the number of bytes at the start in which it does not begin, as in [`line`](Self::line).
+    /// `searched` is the number of bytes at the start in which `delimiter` does not begin, as in [`line`](Self::line).
     ///
     /// # Errors
     ///
@@ -197,7 +196,7 @@ pub enum FrameKind {
     Message,
     /// A control frame of this kind.
     Control(u8),
-    /// A message that a notice has announced: it is neither a request nor the reply to one.
+    /// A message that a notice has announced, which is neither a request nor the reply to one.
     ///
     /// A [`Framing`](super::Framing) returns the notice as a control frame, and the messages after it as
     /// [`Message`](Self::Message). The library then gives them this kind.
@@ -233,8 +232,8 @@ impl ParsedFrame {
 
     /// Creates a message of `length` bytes, beyond the limit.
     ///
-    /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
-    /// yet. The connection continues, unlike after [`FrameError::too_large`].
+    /// The message is rejected as *too large*, and `consumed` bytes are skipped, which need not have arrived yet. The
+    /// connection continues, unlike after [`FrameError::too_large`].
     pub const fn oversized(length: usize, consumed: usize) -> Self {
         Self::new(FrameKind::Oversized, 0..length, consumed)
     }
@@ -264,8 +263,9 @@ impl ParsedFrame {
     ///
     /// # Errors
     ///
-    /// Returns [`FrameError::too_large`] if the message is longer than that, or if the peer has closed its half before the
-    /// end of one beyond the limit, and [`FrameError::truncated`] before the end of any other.
+    /// Returns [`FrameError::too_large`] if the message is longer than that. If the peer has closed its half before the
+    /// end of the message, returns [`FrameError::too_large`] for a message beyond the limit, and
+    /// [`FrameError::truncated`] for any other.
     ///
     /// # Examples
     ///
@@ -299,9 +299,9 @@ impl ParsedFrame {
         start: usize,
         length: usize,
     ) -> Result<Option<Self>, FrameError> {
-        // The length is the peer's word, and may be all ones.
+        // The length is the peer's choice, and may be the largest number.
         let end = start.saturating_add(length);
-        // Before the check for completeness: what is too large must be known by its header.
+        // Checked before completeness: the header alone must show that a message is too large.
         if length > input.limit() {
             return skip_or_reject(length, input.limit(), end, input.ends_before(end));
         }
@@ -367,11 +367,11 @@ pub(super) fn skip_or_reject(
     Ok(Some(ParsedFrame::oversized(length, consumed)))
 }
 
-/// Skips a byte of what must follow a message that was skipped. It is read on its own, because it has not arrived yet if
-/// the message is long.
+/// Skips a byte of the terminator after a skipped message. The terminator is a frame of its own, because it has not
+/// arrived yet if the message is long.
 ///
-/// At the end of the input, a missing byte is no error: the message was rejected before, and a second rejection would be
-/// taken for that of the next request.
+/// At the end of the input, a missing byte is no error: the message was rejected before, and the peer would take a
+/// second rejection for that of the next request.
 pub(super) fn skip_terminator(
     terminator: &mut &'static [u8],
     input: Input<'_>,

@@ -5,10 +5,9 @@ use super::{Exchanges, FrameError, Framing, Input, ParsedFrame, ReadState, Side}
 /// The message is the bytes that arrive at once, as in the Python library for teaching.
 ///
 /// One exchange per connection. The request is the bytes that have arrived when the server wakes,
-/// unchanged. So a request that is sent in pieces with pauses ends with the first piece. The reply is
-/// everything until the server closes. The text of a function's error is sent as the reply. After any
-/// other rejection, the connection closes without a reply, unless the protocol encodes rejections
-/// itself (`reject_with = …`).
+/// unchanged. So if a client pauses between the pieces of a request, the request ends with the first piece. The reply
+/// is everything until the server closes. The text of a function's error is sent as the reply. After any other
+/// rejection, the connection closes without a reply, unless the protocol encodes rejections itself (`reject_with = …`).
 ///
 /// A request does not wait for the bytes after it. So only the bytes that have arrived decide whether the
 /// peer speaks another protocol.

@@ -22,8 +22,7 @@ pub(super) enum Match {
 /// OPTIONS first.
 const METHODS: &str = "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ";
 
-/// A path of this many bytes is one, although its end has not arrived. A browser sends more than
-/// that in its first packet.
+/// This many bytes are a path, although its end has not arrived. A browser sends more than that in its first packet.
 const LONG_PATH: usize = 512;
 
 /// First bytes that identify a protocol by themselves.
@@ -50,7 +49,7 @@ impl Match {
         Self::best(variable.into_iter().chain(fixed))
     }
 
-    /// Compares the first bytes of a server with those signatures that no other text begins with by chance.
+    /// Compares the first bytes of a server with the signatures that other text does not begin with by chance.
     ///
     /// Redis is not among them, because a reply of POP3 begins with `-ERR` too.
     pub(super) fn of_server(bytes: &[u8]) -> Self {
@@ -141,7 +140,7 @@ fn compare(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Match {
     }
 }
 
-/// Compares the bytes that have arrived with the least and the most that each can be.
+/// Compares each byte that has arrived with its minimum and its maximum.
 fn compare_bounds(bytes: &[u8], least: &[u8], most: &[u8], protocol: OtherProtocol) -> Match {
     let mut bounded = bytes.iter().zip(least.iter().zip(most));
     if !bounded.all(|(byte, (least, most))| (least..=most).contains(&byte)) {
@@ -153,7 +152,7 @@ fn compare_bounds(bytes: &[u8], least: &[u8], most: &[u8], protocol: OtherProtoc
     }
 }
 
-/// Returns the length of the longest prefix of wanted bytes, at most `max`.
+/// Returns the number of wanted bytes at the start, at most `max`.
 fn prefix_len(bytes: &[u8], max: usize, is_wanted: fn(u8) -> bool) -> usize {
     let bytes = bytes.get(..max).unwrap_or(bytes);
     let end = bytes.iter().position(|byte| !is_wanted(*byte));

@@ -2,14 +2,14 @@
 
 use super::FrameError;
 
-/// The byte before commands of telnet (RFC 854), and those commands that more bytes follow.
+/// The byte before each command of telnet (RFC 854).
 pub(super) const IAC: u8 = 255;
 const SUBNEGOTIATION: u8 = 250;
 const SUBNEGOTIATION_END: u8 = 240;
 const WILL: u8 = 251;
 const DONT: u8 = 254;
 
-/// Allowance for a subnegotiation. Nothing asks for one, so it would be short.
+/// The maximum length of a subnegotiation. This library never asks for one, so it would be short.
 const MAX_COMMAND: usize = 1_024;
 
 /// Returns the length of the command of telnet at the start of `bytes`, or `None` if it is not complete.
@@ -21,7 +21,7 @@ pub(super) fn command_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
             while let Some([first, second]) = searched.get(at..at + 2) {
                 match (*first, *second) {
                     (IAC, SUBNEGOTIATION_END) => return Ok(Some(at + 4)),
-                    // Two of these bytes stand for one within a subnegotiation, so the second does not end it.
+                    // Within a subnegotiation, two of these bytes stand for one, so the second does not end it.
                     (IAC, _) => at += 2,
                     _ => at += 1,
                 }

@@ -4,11 +4,10 @@ use super::{Exchanges, FrameError, Framing, Input, ParsedFrame, ReadState, Side}
 
 /// All bytes until the sender closes its half are the message, in both directions.
 ///
-/// `nc -N` speaks this with a file. It is close to finger and whois, whose clients send a line and
-/// read until the server closes. One exchange per connection: the client sends its request and
-/// closes its sending half, the server replies and closes. A message has at most `max_frame_len`
-/// bytes. If no byte precedes the end, there is no request. A reply may be empty. A rejection cannot
-/// be sent: the connection closes.
+/// `nc -N` sends a file like this. Finger and whois are similar: their clients send a line and read until the server
+/// closes. One exchange per connection: the client sends its request and closes its sending half, the server replies
+/// and closes. A message has at most `max_frame_len` bytes. If no byte precedes the end, there is no request. A reply
+/// may be empty. There is no frame for a rejection: the connection closes.
 ///
 /// A file that begins like an HTTP request, or like the other protocols of
 /// [`OtherProtocol`](super::OtherProtocol), cannot be a request, because a browser must be answered

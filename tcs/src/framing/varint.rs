@@ -4,14 +4,14 @@ use super::{FrameError, Framing, Input, ParsedFrame, write::insert};
 
 /// A length in bytes of 7 bits each, the least significant first (LEB128), and the message.
 ///
-/// Delimited messages of Protocol Buffers and packets of Minecraft (both `Varint`) have it. `HEADER` is the number of
-/// bytes that precede the length. If there are any, as with MQTT (`Varint<1>`: type and flags, then the *remaining
-/// length*), a message begins with them and the length. What the function writes begins with them, too, and with any
-/// length, such as a byte 0, in whose place the framing puts the right one. So a packet of MQTT can be sent on as it is;
-/// [`split`](Self::split) takes one apart.
+/// Delimited messages of Protocol Buffers and packets of Minecraft have such a length (both `Varint`). `HEADER` is the
+/// number of bytes that precede the length. If there are any, as with MQTT (`Varint<1>`: type and flags, then the
+/// *remaining length*), a message begins with them and the length. The function writes them too, and then any length,
+/// such as a byte 0, which the framing replaces with the right one. So a function can send a packet of MQTT on as it
+/// is. [`split`](Self::split) takes a packet apart.
 ///
-/// A header has up to 64 bytes. A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has up
-/// to 4 bytes and so 28 bits, as in MQTT. It is read in any width, and written in the smallest.
+/// A header has up to 64 bytes. A length has up to 5 bytes and 32 bits, as in Protocol Buffers. After a header, it has
+/// up to 4 bytes and so 28 bits, as in MQTT. The framing reads a length of any width, and writes the shortest.
 ///
 /// # Examples
 ///
@@ -42,19 +42,19 @@ use super::{FrameError, Framing, Input, ParsedFrame, write::insert};
 #[non_exhaustive]
 pub struct Varint<const HEADER: usize = 0>;
 
-/// More than any protocol has. Without a limit, sums with it could overflow.
+/// More than any protocol has. Without a maximum, sums with the length of a header could overflow.
 const MAX_HEADER: usize = 64;
 
 impl<const HEADER: usize> Varint<HEADER> {
-    /// How many bytes a length has at most.
+    /// The maximum number of bytes of a length.
     const MAX_WIDTH: usize = if HEADER == 0 { 5 } else { 4 };
-    /// The maximum number of its bits.
+    /// The maximum number of bits of a length.
     const MAX_BITS: usize = if HEADER == 0 { 32 } else { 28 };
     const MAX_LENGTH: u64 = (1 << Self::MAX_BITS) - 1;
 
-    /// Splits a message into the `HEADER` bytes that it begins with and what its length counts.
+    /// Splits a message into its header of `HEADER` bytes and the bytes that its length counts.
     ///
-    /// Returns `None` if there is no length between them, which a message that was received has.
+    /// Returns `None` if there is no length between them. A received message always has one.
     pub fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
         if HEADER == 0 {
             return Some(message.split_at(0));
@@ -73,8 +73,8 @@ impl<const HEADER: usize> Varint<HEADER> {
                 return Ok(Some((length, HEADER + at + 1)));
             }
         }
-        // Fewer bytes may be the beginning of a length. So many without an end are none, and to wait for more would
-        // never end.
+        // Fewer bytes may be the beginning of a length. This many bytes without an end are not a length, and more bytes
+        // do not change that.
         if bytes.len() < HEADER + Self::MAX_WIDTH {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
             return Err(FrameError::length_overflow(length, most, Self::MAX_BITS));
         }
         let at = start + HEADER;
-        // The message has a length of any value after its header. The right one may take another number of bytes.
+        // The function wrote any length after the header. The right one may need more or fewer bytes.
         out.drain(at..at + room);
         insert(out, at, |out| {
             loop {

@@ -4,9 +4,9 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame};
 
 /// Bytes as they are: for echo, chargen and telnet, and for the replies of a [`Duplex`](super::Duplex).
 ///
-/// A reply is sent as the function wrote it, so the function writes whatever ends it. A request is the bytes that have
-/// arrived when the server wakes, up to `max_frame_len` of them: where one ends has no meaning. A connection has any number
-/// of exchanges, unlike with [`Raw`](super::Raw).
+/// A reply is sent as the function wrote it, so the function writes the end of a reply, if there is one. A request is
+/// the bytes that have arrived when the server wakes, up to `max_frame_len` of them: the end of a request has no
+/// meaning. A connection has any number of exchanges, unlike with [`Raw`](super::Raw).
 ///
 /// A client of this library gets the bytes that have arrived as the reply, which may be a part of it.
 ///
@@ -37,7 +37,7 @@ use super::{Detection, FrameError, Framing, Input, ParsedFrame};
 pub struct Verbatim;
 
 impl Framing for Verbatim {
-    // The first bytes may be any, and the server would wait for more of what can become a request line of HTTP.
+    // A message may begin with any bytes, and detection would delay those that can become a request line of HTTP.
     const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {

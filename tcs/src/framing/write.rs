@@ -1,4 +1,4 @@
-//! What several framings do to complete a message.
+//! Helpers with which several framings complete a message.
 
 use super::FrameError;
 
@@ -9,13 +9,13 @@ pub(super) fn make_room(out: &mut Vec<u8>, length: usize) -> Result<(), FrameErr
     reserved.map_err(|_| FrameError::out_of_memory(out.len()))
 }
 
-/// Inserts the length of a message at `at`, which `put` appends to `out`.
+/// Inserts at `at` the bytes that `put` appends to `out`, such as the length of a message.
 pub(super) fn insert(
     out: &mut Vec<u8>,
     at: usize,
     put: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), FrameError> {
-    /// More than any framing inserts, with what it appends afterwards.
+    /// More than any framing inserts here and appends afterwards.
     const MAX_INSERTED: usize = 64;
     make_room(out, MAX_INSERTED)?;
     let end = out.len();

@@ -5,7 +5,7 @@ use std::io;
 /// The source of an accept error, which decides how to continue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AcceptError {
-    /// The connection: it was gone before it was accepted. The next one may be fine.
+    /// The connection, which was gone before it was accepted. The next connection may be fine.
     Connection,
     /// The process or the machine: an immediate retry would spin.
     Exhausted,
@@ -18,8 +18,9 @@ impl AcceptError {
     pub(super) fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match (error.kind(), error.raw_os_error()) {
-            // EINVAL: it does not listen. Without a number, a listener of the user's own has another reason.
-            // With `NotConnected`, which accept(2) does not return, it says that it is closed.
+            // EINVAL: the socket does not listen. Without a number, the error is from a listener of the user's own and
+            // means something else. Such a listener returns `NotConnected`, which accept(2) does not, when it is
+            // closed.
             (Kind::InvalidInput, Some(_)) | (Kind::NotConnected, _) => Self::Listener,
             // EBADF, and ENOSYS of Linux or ENOTSOCK of macOS and the BSDs.
             (_, Some(9 | 38)) if cfg!(unix) => Self::Listener,
@@ -34,7 +35,7 @@ impl AcceptError {
                 | Kind::NetworkUnreachable,
                 _,
             )
-            // Without a number, a listener of the user's own may return it again at once.
+            // Without a number, a listener of the user's own may return the same error again at once.
             | (Kind::TimedOut | Kind::Unsupported, Some(_)) => Self::Connection,
             // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
             (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Connection,

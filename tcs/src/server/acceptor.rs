@@ -21,7 +21,7 @@ use crate::{Rejection, buffer::WriteBuffer, transport::Incoming};
 
 /// Accepts the connections of a server.
 ///
-/// Dropping it closes the listener and aborts all connections.
+/// Dropping this value closes the listeners and aborts all connections.
 pub(super) struct Acceptor {
     pub(super) shared: Arc<dyn DynShared>,
     pub(super) registry: Arc<Registry>,
@@ -34,7 +34,7 @@ pub(super) struct Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        // In this order: otherwise a connection could be accepted after the abort, and nobody would end it.
+        // The listeners close first: otherwise, a connection could be accepted after the abort, and would not end.
         self.shared.listeners().close();
         self.registry.abort();
     }
@@ -50,8 +50,8 @@ impl Acceptor {
         let mut capacity = Capacity::new(self.max_connections, self.at_capacity);
         loop {
             let was_full = capacity.is_full();
-            // Before the accept: a connection that cannot be served stays in the backlog, where it costs no
-            // descriptor and a balancer can see it.
+            // The permit precedes the accept: a connection that cannot be served stays in the backlog, where it costs
+            // no descriptor and a balancer can see it.
             let permit = capacity.wait().await;
             let Some((incoming, has_waited)) = self.next_incoming().await? else {
                 return Ok(());
@@ -66,7 +66,7 @@ impl Acceptor {
             }
             let log_limiter = self.registry.log_limiter();
             let admitted = match self.admission.at_accept(&incoming, log_limiter) {
-                // Last, so that a rejected peer evicts nobody.
+                // Room is made last, so that a rejected peer evicts no other.
                 Ok(usage) => {
                     let permit = capacity.make_room(permit, &self.registry).await;
                     permit.map(|permit| (usage, permit))
@@ -77,19 +77,19 @@ impl Acceptor {
                 Ok((usage, permit)) => self.spawn(incoming, usage, permit),
                 Err(rejection) => {
                     self.reject(incoming, &rejection);
-                    // A listener of the user's may always be ready.
+                    // A listener of the user's own may always be ready.
                     yield_now().await;
                 }
             }
         }
     }
 
-    /// Returns the next connection, and whether it was waited for, or `None` when no listener is left.
+    /// Returns the next connection, and whether the server waited for it, or `None` when no listener is left.
     async fn next_incoming(&self) -> io::Result<Option<(Incoming, bool)>> {
         let listeners = self.shared.listeners();
         let mut has_waited = false;
-        // Polled, and not awaited: the future of an accept stays with its listener, so no connection is lost
-        // when this one is dropped.
+        // The future of an accept stays with its listener, and is only polled here. So no connection is lost when this
+        // future is dropped.
         let accepted = poll_fn(|cx| {
             let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
             has_waited |= accepted.is_pending();
@@ -99,7 +99,7 @@ impl Acceptor {
         Ok(incoming.map(|incoming| (incoming, has_waited)))
     }
 
-    /// Rejects the connection that has the last descriptor. Nobody is accepted before it is closed.
+    /// Rejects the connection that has the last descriptor. The server accepts no other before this one is closed.
     async fn reject_last(&self, incoming: Incoming) {
         let text = "the server has no descriptors left";
         let rejection = Rejection::too_many_connections(text);
@@ -112,7 +112,7 @@ impl Acceptor {
 
     fn reject(&self, incoming: Incoming, rejection: &Rejection) {
         record_rejected(&incoming.peer, rejection);
-        // A peer that begins with a handshake would not understand it.
+        // A peer that begins with a handshake would not understand the rejection.
         if incoming.handshakes.is_empty() && self.rejected.have_room() {
             self.rejected.tell(incoming.stream, self.frames(rejection));
         }
@@ -150,7 +150,8 @@ impl Acceptor {
 
 /// Performs the handshakes of a connection, and then serves it.
 ///
-/// The connection has another task, so that what only the handshakes need is freed: it may live for days.
+/// The connection continues in another task, so that the memory of the handshakes is freed: a connection may live for
+/// days.
 async fn serve_after_handshakes(
     shared: Arc<dyn DynShared>,
     mut new: Box<NewConnection>,

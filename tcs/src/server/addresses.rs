@@ -14,17 +14,18 @@ use crate::{Peer, Rejection, panics::lock, sync::Mutex};
 
 /// The addresses of the open connections.
 pub(super) struct Addresses {
-    /// How many connections each address may have.
+    /// The maximum number of connections of each address.
     max_connections: usize,
     known: Mutex<HashMap<IpAddr, Arc<AddressUsage>>>,
 }
 
-/// What the peers of an address use. Each open connection of the address holds an `Arc` of it, and so the number of
-/// these is that of the connections. A request that outlives its place in the connection has the `Arc` inside.
+/// The requests and connections of an address. Each open connection of the address holds an `Arc` of this value, so the
+/// number of references counts the connections. A request that outlives its place in the connection holds the inner
+/// `Arc`.
 #[derive(Debug)]
 pub(super) struct AddressUsage(Arc<Mutex<RequestUsage>>);
 
-/// A request that its address counts as in flight, until this is dropped.
+/// A request that its address counts as in flight, until this value is dropped.
 #[derive(Debug)]
 pub(super) struct AddressRequest(Arc<Mutex<RequestUsage>>);
 
@@ -37,7 +38,7 @@ impl Drop for AddressRequest {
 #[derive(Debug)]
 struct RequestUsage {
     in_flight: usize,
-    /// When the token bucket is full again. It has room for a second's worth of requests.
+    /// The time at which the token bucket is full again. The bucket has room for the requests of one second.
     full_at: Instant,
 }
 
@@ -56,7 +57,8 @@ impl Addresses {
             return Ok(None);
         };
         let mut known = lock(&self.known);
-        // Before the map grows, so that what it does for each connection does not depend on its size.
+        // The map is cleaned only when it would grow, so that the cost of a connection does not depend on the size of
+        // the map.
         if known.len() == known.capacity() {
             // A peer that reconnects does not get a full bucket.
             let now = Instant::now();
@@ -67,7 +69,7 @@ impl Addresses {
         let address = known
             .entry(key)
             .or_insert_with(|| Arc::new(AddressUsage::new()));
-        // The map has one of the references. Others can only be dropped meanwhile.
+        // The map holds one of the references. Under the lock, other references can be dropped, but not added.
         if Arc::strong_count(address) > self.max_connections {
             let limit = self.max_connections;
             let text = format!(
@@ -109,18 +111,18 @@ impl AddressUsage {
         }))
     }
 
-    /// Returns what ends a request that has begun.
+    /// Returns a value that ends a request when it is dropped. The request must have [begun](Self::begin_request).
     pub(super) fn request(&self) -> AddressRequest {
         AddressRequest(Arc::clone(&self.0))
     }
 }
 
-/// Returns the address by which a peer is counted, or `None` if it is not.
+/// Returns the address under which a peer counts, or `None` if it does not count.
 ///
 /// An IPv6 peer usually has a network of 64 bits, and can use any address of it.
 fn limited(ip: IpAddr) -> Option<IpAddr> {
     match ip.to_canonical() {
-        // Also every peer of a proxy on this machine.
+        // A loopback address is also that of each peer behind a proxy on this machine.
         ip if ip.is_loopback() => None,
         IpAddr::V4(ip) => Some(ip.into()),
         IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()),

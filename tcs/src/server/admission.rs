@@ -1,4 +1,4 @@
-//! Whether a peer is served, once it is known which one it is.
+//! Decides whether to serve a peer, at its accept or after its handshakes.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +17,7 @@ pub(super) struct Admission {
     pub(super) on_accept: Option<OnAccept>,
 }
 
-/// The user's condition.
+/// The user's condition, from `on_accept`.
 pub(super) type OnAccept = Box<dyn Fn(&Peer) -> Result<(), Rejection> + Send + Sync>;
 
 impl Admission {
@@ -70,7 +70,7 @@ fn ask(on_accept: &OnAccept, peer: &Peer, log_limiter: &LogLimiter) -> Result<()
             Rejection::new(RejectionKind::GoingAway, "the server failed")
         }
     };
-    // The peer would take any other kind for the reply to its first request.
+    // The peer would take a rejection of any other kind for the reply to its first request.
     Err(if rejection.kind().is_final() {
         rejection
     } else {

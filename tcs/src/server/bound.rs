@@ -121,11 +121,11 @@ impl BoundServer {
             registry: Arc::clone(handle.registry()),
             max_connections,
         };
-        // It lives as long as the server, and is aborted when this future is dropped.
+        // The probe lives as long as the server, and is aborted when this future is dropped.
         let _probe = acceptor.registry.start_probe();
-        // After the listeners have started: systemd then starts what depends on this server.
+        // The listeners have started: at `READY=1`, systemd starts the services that depend on this server.
         settings.systemd.notify("READY=1");
-        // Pinned here, so that what runs beside it does not hold it twice.
+        // The future is pinned here, so that the futures around it do not hold it twice.
         let (limits, systemd) = (settings.limits, settings.systemd);
         let until_drained = pin!(accept_then_drain(&acceptor, handle, limits, systemd));
         let publishing = publishing(&acceptor.registry, until_drained);
@@ -171,8 +171,8 @@ async fn accept_then_drain(
     systemd: Systemd,
 ) -> Result<Report> {
     let accepted = accept_until_stopped(acceptor, handle, limits.lame_duck, systemd).await;
-    // Before the drain: a new connection would be told at once to go away, and its peer could have reached another
-    // server.
+    // The listeners close before the drain: a new connection would receive *going away* at once, although its peer
+    // could have reached another server.
     acceptor.shared.listeners().close();
     let abort = timeout(
         limits.drain_timeout.as_duration(),
@@ -186,7 +186,7 @@ async fn accept_then_drain(
     } else {
         tracing::info!(%report, "stopped");
     }
-    // Only now: the requests in flight are finished also if the accept has failed.
+    // The error is returned only now, because the requests in flight are finished also if the accept has failed.
     accepted.map_err(Error::accept)?;
     if handle.has_given(Order::Abort) {
         return Err(Error::interrupted(aborted));
@@ -201,14 +201,14 @@ async fn accept_until_stopped(
     lame_duck: Limit,
     systemd: Systemd,
 ) -> io::Result<()> {
-    // One future for both phases, because it has the permits of the connections.
+    // Both phases share one future, because it has the permits of the connections.
     let mut accepting = pin!(acceptor.accept_all());
     let ended = tokio::select! {
         biased;
         () = handle.wait_for(Order::Stop) => None,
         accepted = &mut accepting => Some(accepted),
     };
-    // A server without listeners is stopped as well, which its handle shows.
+    // A server without listeners is stopped as well, and its handle must show that.
     handle.stop();
     systemd.notify("STOPPING=1");
     match ended {

@@ -69,10 +69,10 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// Addresses are counted by IPv4 address and by IPv6 network (/64). A further peer of the address receives *too many
     /// connections*, if the framing can carry it, and is closed. Behind a balancer that sends PROXY headers
-    /// (`ProxyHeader` in [`transport`](crate::transport)), the address is that of its client, and without them that of
-    /// the balancer: set `None`. Loopback addresses and peers without an address, as over a Unix socket, are not
-    /// limited. [`bind`](Self::bind) rejects zero. Default: a quarter of `max_connections`, at least 1, so that no address can
-    /// take the whole server.
+    /// (`ProxyHeader` in [`transport`](crate::transport)), the address is that of the balancer's client. Behind a
+    /// balancer without them, all peers have the balancer's address: set `None`. Loopback addresses and peers without
+    /// an address, as over a Unix socket, are not limited. [`bind`](Self::bind) rejects zero. Default: a quarter of
+    /// `max_connections`, at least 1, so that no address can take the whole server.
     pub fn max_connections_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
         let limit = limit.into().unwrap_or(usize::MAX);
         self.settings.max_connections_per_address = Some(limit);
@@ -147,11 +147,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long the machine of a peer may not answer, on connections to [`address`](Self::address).
     ///
-    /// A peer whose machine has lost its power or its network says nothing, and would hold its connection until
-    /// `idle_timeout`, or while a function waits. The system sends it probes after half of this time
-    /// (`SO_KEEPALIVE`, tcp(7)), and the connection ends as after a reset. On Linux, it also ends when a reply is not
-    /// acknowledged for this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer or `None`: the option would also
-    /// end the connection of a peer that does not read. Without it, the system tries for about 15 minutes.
+    /// A peer whose machine has lost its power or its network sends nothing, and would hold its connection until
+    /// `idle_timeout`, or while a function waits. The system sends probes after half of this time (`SO_KEEPALIVE`,
+    /// tcp(7)), and the connection ends as after a reset. On Linux, it also ends when a reply is not acknowledged for
+    /// this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer or `None`: the option would also end the
+    /// connection of a peer that does not read. Without the option, the system tries for about 15 minutes.
     ///
     /// The system counts in whole seconds, from 2 s to about 18 hours. Other listeners keep the options of their
     /// sockets. Default: 2 minutes.
@@ -162,7 +162,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for services
-    /// with `Type=notify`. See `sd_notify(3)`. Without systemd it has no effect.
+    /// with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
         self.settings.systemd.is_notified = true;
@@ -231,8 +231,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long the handshakes of a connection may take together, and the one after
     /// [`Response::StartTls`](crate::Response::StartTls).
     ///
-    /// When it expires, the connection is dropped. A server that is stopped lets handshakes go on for a second, and
-    /// then tells their peers *going away*. Default: 10 s.
+    /// When it expires, the connection is dropped. A stopped server lets handshakes go on for a second, and sends their
+    /// peers *going away* afterwards. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.handshake_timeout = limit.into().into();
         self
@@ -255,10 +255,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets the maximum length of a message that the server sends, in bytes: a reply, an item of a streamed reply, an
     /// event, or the greeting.
     ///
-    /// A larger reply is replaced by a failure, and to send a larger item or event is an error. A server with small
-    /// requests can so have large replies. Its clients need [`ConnectOptions::max_reply_len`] as well.
-    /// [`bind`](Self::bind) rejects the same values as of `max_frame_len`.
-    /// Default: [`max_frame_len`](Self::max_frame_len).
+    /// A larger reply is replaced by a failure, and to send a larger item or event is an error. So a server with small
+    /// requests can have large replies. Its clients need [`ConnectOptions::max_reply_len`] as well.
+    /// [`bind`](Self::bind) rejects the same values as for `max_frame_len`. Default:
+    /// [`max_frame_len`](Self::max_frame_len).
     ///
     /// [`ConnectOptions::max_reply_len`]: crate::client::ConnectOptions::max_reply_len
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
@@ -268,10 +268,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many bytes the large buffers and queues of all connections may take together.
     ///
-    /// A buffer of at most 128 KiB does not count, so small requests are served whatever others send. Once 128 KiB of a
-    /// longer message have arrived, the server reserves memory for all of it, and reads on when the budget has room.
-    /// Connections that have not sent a complete request yet can have at most a half of the budget together, unless one
-    /// message alone is longer.
+    /// A buffer of at most 128 KiB does not count, so small requests are served, no matter what other peers send. Once
+    /// 128 KiB of a longer message have arrived, the server reserves memory for all of it, and reads on when the budget
+    /// has room. Connections that have not sent a complete request yet can have at most a half of the budget together,
+    /// unless one message alone is longer.
     ///
     /// While a message waits for room, each incomplete message that holds memory must be complete within 2 s, plus 1 s
     /// for each 4 MiB that has arrived. A message for which there is no room in time is rejected as *busy*.
@@ -279,8 +279,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Replies count as soon as their peer does not read them. Beyond the budget, they may take a quarter of it more, and
     /// their peers have 2 s instead of [`write_timeout`](Self::write_timeout). Beyond that, the connection is dropped.
     ///
-    /// Where requests of a connection are processed side by side, each large one and each large reply that waits for its
-    /// turn counts as well. A reply for which there is no memory has *failed*.
+    /// If requests of a connection are processed side by side, each large request counts as well, and each large reply
+    /// that waits for its turn. A reply without memory has *failed*.
     ///
     /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
     /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
@@ -298,13 +298,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a connection may stay open without a request.
     ///
-    /// Frames that are not requests, such as notices, do not restart it. A frame that has started in time may
+    /// Frames that are not requests, such as notices, do not restart this limit. A frame that has started in time may
     /// still complete.
     ///
     /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection.
     ///
-    /// It also limits how long a function waits for the first byte of a further message of its request
-    /// ([`Requests`](crate::protocol::Requests)). Then the function is dropped, and its request is answered *timed out*.
+    /// The limit also applies while a function waits for the first byte of a further message of its request
+    /// ([`Requests`](crate::protocol::Requests)). When it expires, the function is dropped, and its request is answered
+    /// *timed out*.
     ///
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
     /// waiting; 30 s for a [`OnceServer`].
@@ -316,9 +317,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds a
     /// second.
     ///
-    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. If requests are
-    /// processed at the same time, those in flight are answered before. A function that waits for the rest of a chunk
-    /// ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default: 30 s.
+    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. If requests
+    /// are processed at the same time, the server first answers those in flight. A function that waits for the rest of
+    /// a chunk ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default:
+    /// 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.frame_timeout = limit.into().into();
         self
@@ -331,10 +333,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The
     /// connection closes if it has a session and no `concurrent`. A function that does not wait, or runs under `blocking`, is
-    /// not dropped. The calls that any function makes with a [`Connection`](crate::Connection) end in time by
-    /// themselves: their [`deadline`](crate::Connection::deadline) is that of the function. Those of tasks that it spawns
-    /// do not. Default: `None`, because only you know where a transaction may be
-    /// interrupted.
+    /// not dropped. Calls that any function makes with a [`Connection`](crate::Connection) end in time by themselves:
+    /// their [`deadline`](crate::Connection::deadline) is that of the function. Calls in tasks that the function spawns
+    /// do not. Default: `None`, because only you know where a transaction may be interrupted.
     #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.request_timeout = limit.into().into();
@@ -347,11 +348,12 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// function that waits is dropped, its request is answered *timed out*, and the connection
     /// closes. A function that computes, or is `blocking`, is not dropped. With
     /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
-    /// function. A half-close after 64 KiB or more of unread bytes is noticed only when the function has returned: before
-    /// that, only [`request_timeout`](Self::request_timeout) ends it.
+    /// function. The server notices a half-close after 64 KiB or more of unread bytes only when the function has
+    /// returned. Before that, only [`request_timeout`](Self::request_timeout) ends the function.
     ///
-    /// A client that closes its connection looks the same. So its functions, and its streams, also go on for this time,
-    /// unless the protocol has the option [`half_close = ends`](macro@crate::server_protocol#options). Default: 30 s.
+    /// To the server, a client that closes its connection looks the same. So its functions and its streams also
+    /// continue for this time, unless the protocol has the option
+    /// [`half_close = ends`](macro@crate::server_protocol#options). Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.half_close_timeout = limit.into().into();
         self
@@ -376,8 +378,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// arrives meanwhile is dropped.
     ///
     /// Without this wait, unread input would make the operating system reset the connection, and
-    /// the last reply could be lost. A connection that waits for a request closes without it if
-    /// nothing is unread. `None` does not wait. Default: 2 s.
+    /// the last reply could be lost. A connection that waits for a request closes without this wait if nothing is
+    /// unread. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
         // No limit means no wait, as zero does.
         self.settings.limits.linger = Some(limit.into().unwrap_or_default()).into();
@@ -390,7 +392,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
     /// the health of the server sees the stop before the listeners close, and no connection is lost: see
     /// [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
-    /// [`drain_timeout`](Self::drain_timeout) begins after it. A second signal and
+    /// [`drain_timeout`](Self::drain_timeout) begins after this phase. A second signal and
     /// [`ServerHandle::abort`](super::ServerHandle::abort) end the server at once.
     ///
     /// An [`IterativeServer`] also serves one connection after the other in this time, and a [`OnceServer`] waits for its
@@ -403,8 +405,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a stopped server waits for the requests in flight. The rest is then aborted.
     ///
-    /// A function that computes or blocks cannot be interrupted. The server returns without it, and it runs
-    /// until it or its process ends. Default: 30 s.
+    /// A function that computes or blocks cannot be interrupted. The server returns without waiting for such a
+    /// function, which runs until it or its process ends. Default: 30 s.
     #[doc(alias = "shutdown")]
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.drain_timeout = limit.into().into();
@@ -415,9 +417,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the connection drains as that of a stopped server: it processes the requests that have arrived,
     /// receives *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout)
-    /// more, it is aborted. So clients that keep their connections forever are distributed anew, as over servers that
-    /// were added to a balancer. The age of each connection differs by up to a tenth, so that those of a restart do not
-    /// end together.
+    /// more, it is aborted. So clients that keep their connections forever are distributed anew, such as over servers
+    /// that were added to a balancer. The maximum age of each connection differs by up to a tenth, so that connections
+    /// from the time of a restart do not end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.max_connection_age = limit.into().into();
         self
@@ -446,9 +448,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many requests per second all connections of one address may send. Default: `None`.
     ///
-    /// A further request is answered as in [`max_in_flight_per_address`](Self::max_in_flight_per_address). It is a token
-    /// bucket with room for the requests of one second, and it stays when the peer reconnects. A [`Channel`](crate::Channel)
-    /// sends such a request again after a wait, so its callers see a delay. [`bind`](Self::bind) rejects zero.
+    /// A further request is answered as with [`max_in_flight_per_address`](Self::max_in_flight_per_address). A token
+    /// bucket with room for the requests of one second counts them, and the bucket stays when the peer reconnects. A
+    /// [`Channel`](crate::Channel) sends such a request again after a wait, so its callers see a delay.
+    /// [`bind`](Self::bind) rejects zero.
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.settings.limits.max_request_rate_per_address = per_second.into().unwrap_or(u32::MAX);
         self
@@ -457,8 +460,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a request may wait before it starts. Default: `None`.
     ///
     /// A request that has waited longer is answered *busy* and not executed, and the connection goes on, if the framing
-    /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on those whose
-    /// clients still wait. Set it to a part of the time after which your clients give up.
+    /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on requests
+    /// whose clients still wait. Set this to a part of the time for which your clients wait.
     ///
     /// Three waits are compared, each by itself:
     ///
@@ -466,11 +469,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// - for the tasks of other connections, once such waits have been long for 100 ms, so that a burst may pass
     /// - for a permit of [`max_blocking`](Self::max_blocking), with the same allowance
     ///
-    /// The wait of a request that is not read yet is not known: a connection reads 16 KiB at a time, unless a request is
-    /// longer. A [`serve_stream`](Self::serve_stream) does not compare the second.
-    /// [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) has figures.
-    /// A limit of less than 5 ms gives no allowance for bursts, because timers have a resolution of 1 ms.
-    /// [`bind`](Self::bind) rejects zero.
+    /// The server does not know the wait of a request before it reads the request: a connection reads 16 KiB at a time,
+    /// unless a request is longer. [`serve_stream`](Self::serve_stream) does not compare the second wait.
+    /// [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) has figures. A limit of less than 5 ms
+    /// gives no allowance for bursts, because timers have a resolution of 1 ms. [`bind`](Self::bind) rejects zero.
     pub fn max_queue_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.max_queue_time = limit.into().into();
         self
@@ -478,10 +480,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many requests of a connection may wait for their replies. Default: `None`.
     ///
-    /// A further request is answered as in [`max_queue_time`](Self::max_queue_time). Requests that get no reply
-    /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Without this limit, requests wait, too: a connection
-    /// processes one at a time (or as many as `concurrent` says), and reads on, 16 KiB at a time, when all that it has read are answered. So this limits
-    /// how many small requests are read together. [`bind`](Self::bind) rejects zero.
+    /// A further request is answered as with [`max_queue_time`](Self::max_queue_time). Requests that get no reply
+    /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Requests also wait without this limit: a
+    /// connection processes one at a time (or as many as `concurrent` says), and reads the next 16 KiB when it has
+    /// answered all requests that it has read. So this limits how many small requests are read together.
+    /// [`bind`](Self::bind) rejects zero.
     pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.settings.limits.max_pipelined_requests = limit.into().unwrap_or(u64::MAX);
         self
@@ -489,8 +492,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many bytes of pushed events may wait for a peer to read. Default: 64 KiB.
     ///
-    /// Each event counts 32 bytes beside its own. The events are in memory for as long as they wait, so a server with many
-    /// subscribers may need this many times their number. Beyond 128 KiB, a queue needs memory of the
+    /// Each event counts 32 bytes beside its own. Events are in memory for as long as they wait, so a server with many
+    /// subscribers may need this many bytes for each of them. Beyond 128 KiB, a queue needs memory of the
     /// [`memory_budget`](Self::memory_budget), too. [`bind`](Self::bind) rejects zero.
     pub fn max_push_queue(mut self, bytes: usize) -> Self {
         self.settings.limits.max_push_queue = bytes;
@@ -524,7 +527,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets a function that is called when the server begins to accept connections.
     ///
-    /// It receives the server, which knows its [`local_addr`](BoundServer::local_addr).
+    /// The function receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
         self.on_listening = Some(Box::new(function));
         self
@@ -533,9 +536,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets a function that is called with each peer after its handshakes, and can reject it. Default: none.
     ///
     /// The peer receives the rejection, if the framing can carry it, and is closed. A rejection of a kind that is not
-    /// [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. The
-    /// function is called in the accept loop if the listener has no handshakes, so it must not block. If it panics, the
-    /// peer is rejected. It is not called by [`serve_stream`](Self::serve_stream).
+    /// [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. If the
+    /// listener has no handshakes, the accept loop calls the function, so it must not block. If the function panics,
+    /// the peer is rejected. [`serve_stream`](Self::serve_stream) does not call it.
     ///
     /// # Examples
     ///
@@ -571,8 +574,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         })
     }
 
-    /// Checks the settings. Returns the state that the connections share. Without connections to `address`, no
-    /// handshakes may be for them; `instead` says what to do.
+    /// Checks the settings. Returns the state that the connections share. Without connections to `address`, there may
+    /// be no handshakes for them; then the error tells the user to do `instead`.
     pub(super) fn shared(
         self,
         has_address: bool,

@@ -1,4 +1,4 @@
-//! What a server does when it has its maximum number of connections.
+//! The maximum number of connections of a server, and its policy at the maximum.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,22 +14,23 @@ use crate::Rejection;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AtCapacity {
-    /// They wait in the backlog of the operating system until a connection ends.
+    /// Further peers wait in the backlog of the operating system until a connection ends.
     #[default]
     Wait,
-    /// They receive *too many connections*, and are closed. A peer that begins with a handshake, such as TLS, is closed
-    /// without a message, and so is one that comes while 64 others are being told.
+    /// Further peers receive *too many connections*, and are closed. A peer that begins with a handshake, such as TLS,
+    /// is closed without a message. So is a peer that comes while 64 others are receiving their rejection.
     Reject,
-    /// The connection that waits longest for a request receives *idle*, and is closed. The new one is served. If none
-    /// waits for a request, the new one is rejected.
+    /// The connection that waits longest for a request receives *idle*, and is closed. The new connection is served. If
+    /// no connection waits for a request, the new one is rejected.
     EvictIdle,
 }
 
-/// How many connections are told to end for a new one. One that has just received a request goes on.
+/// The maximum number of attempts to evict a connection for a new one. A connection that has just received a request
+/// goes on.
 const EVICTIONS: usize = 8;
-/// How long each of them has to end.
+/// The time that each evicted connection has to end.
 const EVICTION_TIME: Duration = Duration::from_millis(50);
-/// A new warning needs this long without being full.
+/// The server must not be full for this long before the next warning.
 const EPISODE: Duration = Duration::from_secs(10);
 
 /// The permits of a server's connections.
@@ -37,7 +38,7 @@ pub(super) struct Capacity {
     permits: Arc<Semaphore>,
     max_connections: usize,
     policy: AtCapacity,
-    /// When the server was last found full.
+    /// The time at which the server was last full.
     last_full: Option<Instant>,
 }
 
@@ -63,7 +64,8 @@ impl Capacity {
         if self.policy != AtCapacity::Wait {
             return None;
         }
-        // With a limit of one, the server is full whenever it serves. Whether a peer waits is known later.
+        // With a limit of one, the server is full whenever it serves. The acceptor finds out later whether a peer has
+        // waited.
         let was_full = self.max_connections > 1 && self.is_full();
         if was_full {
             self.warn();
@@ -71,7 +73,7 @@ impl Capacity {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         if was_full {
-            // It was full until now.
+            // The server was full until now.
             self.last_full = Some(Instant::now());
         }
         permit
@@ -79,8 +81,8 @@ impl Capacity {
 
     /// Returns the permit of a peer that was accepted, or takes one, or rejects the peer.
     ///
-    /// A server that stops drops this future with the accept loop. The peer is then closed without a message, as those in
-    /// the backlog are.
+    /// A server that stops drops this future with the accept loop. The peer is then closed without a message, like the
+    /// peers in the backlog.
     pub(super) async fn make_room(
         &mut self,
         permit: Option<OwnedSemaphorePermit>,
@@ -105,7 +107,7 @@ impl Capacity {
         Err(Rejection::too_many_connections(text))
     }
 
-    /// Logs that the server is full, once until it was not for a while.
+    /// Logs that the server is full, unless it was also full within the last [`EPISODE`].
     pub(super) fn warn(&mut self) {
         let last = self.last_full.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > EPISODE) {

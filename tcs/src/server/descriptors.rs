@@ -1,16 +1,17 @@
-//! A descriptor in reserve, so that a peer can be told that the process has no other.
+//! A descriptor in reserve, with which the server accepts and rejects a peer when the process has no other.
 
 use std::io;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram as Socket;
 
-/// A descriptor that is released when there is no other for a connection.
+/// A descriptor that the server releases when there is no other for a connection.
 ///
-/// Without it, peers wait in the backlog, and are not told, for as long as the process has no descriptor.
+/// Without this descriptor, peers would wait in the backlog without a rejection for as long as the process has no
+/// other.
 #[derive(Debug, Default)]
 pub(super) struct ReservedDescriptor(Option<Socket>);
 
-/// Elsewhere, descriptors have no limit that a server meets.
+/// Other systems than Unix have no limit of descriptors that a server reaches.
 #[cfg(not(unix))]
 #[derive(Debug)]
 struct Socket;

@@ -19,11 +19,11 @@ use crate::{
 pub(super) type Handshakes = Vec<Arc<dyn DynHandshake>>;
 
 /// How long a handshake may go on once a drain has begun. Its peer may have sent a request already, as the client of
-/// TLS 1.3 does with the end of its handshake. The connection tells it that the request was not executed.
+/// TLS 1.3 does with the end of its handshake. The connection then tells the peer that the request was not executed.
 const DRAINED_HANDSHAKE: Limit = Limit::from_secs(1);
 
 /// Performs handshakes one after another, within `handshake_timeout`. Returns `false` if one of them failed, which is
-/// logged. The connection is then over.
+/// logged. The connection then ends.
 ///
 /// The registration wakes the task when the time is over or the server stops.
 pub(super) async fn perform_handshakes(
@@ -37,7 +37,7 @@ pub(super) async fn perform_handshakes(
     };
     let reason = Text::new(&error);
     count_failed_handshake();
-    // `peer` is as the last handshake has left it.
+    // The last handshake may have changed `peer`.
     if error.kind() == io::ErrorKind::ConnectionAborted {
         tracing::debug!(%peer, %reason, "a handshake has failed");
     } else {
@@ -47,7 +47,7 @@ pub(super) async fn perform_handshakes(
     false
 }
 
-/// Performs handshakes. Returns the reason why the connection is over as an error.
+/// Performs handshakes. If the connection must end, returns the reason as an error.
 async fn perform_all(
     stream: &mut Stream,
     peer: &mut Peer,
@@ -65,7 +65,7 @@ async fn perform_all(
     });
     poll_fn(|cx| {
         let mut wakeup = registration.poll_deadline(deadline, cx);
-        // After the waker was set, so that no drain is missed.
+        // The check follows the registration of the waker, so that no drain is missed.
         if !is_draining && registration.is_draining() {
             is_draining = true;
             deadline = deadline.min(Deadline::after(registration.now(), DRAINED_HANDSHAKE));

@@ -33,14 +33,14 @@ pub(super) struct Limits {
     pub(super) max_push_queue: usize,
     pub(super) push_overflow: PushOverflow,
     pub(super) max_in_flight_per_address: usize,
-    /// In requests per second. With the largest number, a request takes no time.
+    /// In requests per second. With the largest number, a request takes no time from the token bucket.
     pub(super) max_request_rate_per_address: u32,
     /// How long a connection may process requests within one poll of its task.
     pub(super) poll_nanos: u64,
 }
 
 impl Limits {
-    /// Returns the maximum length of whatever the server sends.
+    /// Returns the maximum length of a message that the server sends.
     #[inline]
     pub(super) const fn reply_len(&self) -> usize {
         match self.max_reply_len {
@@ -58,8 +58,8 @@ impl Limits {
         }
     }
 
-    /// Returns the deadline of a function that is called now. It comes before the end of `request_timeout`, which
-    /// begins later.
+    /// Returns the deadline of a function that is called now, for its own calls. The limit `request_timeout` ends a
+    /// little later, because it begins later.
     pub(super) fn request_deadline(&self) -> Option<Instant> {
         if self.request_timeout == Limit::NONE {
             return None;
@@ -67,7 +67,7 @@ impl Limits {
         Instant::now().checked_add(self.request_timeout.as_duration())
     }
 
-    /// Returns an error if this many requests of a connection are too many without a reply.
+    /// Returns an error if more requests of a connection wait for their replies than allowed.
     pub(super) fn check_pipeline(&self, waiting: u64) -> Result<(), Rejection> {
         let most = self.max_pipelined_requests;
         if waiting <= most {
@@ -93,7 +93,7 @@ impl Limits {
 
     /// Returns the shortest time limit. It sets the interval between sweeps.
     pub(super) fn shortest(&self) -> Limit {
-        // Each field is named, so that a new limit does not compile until somebody decides whether it needs its own
+        // This names each field, so that a new limit does not compile until somebody decides whether it needs its own
         // sweeps.
         let Self {
             max_frame_len: _,

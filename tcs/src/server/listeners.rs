@@ -24,8 +24,8 @@ use crate::{
 
 /// A [`Listener`] of any type.
 pub(super) trait DynListener: Send {
-    /// Accepts one connection, after a pause. The future owns the listener and returns it, so it lives as long as
-    /// the accept takes, and a listener need not be cancel safe.
+    /// Accepts one connection, after a pause. The future owns the listener and returns it, so the future can live as
+    /// long as the accept takes, and a listener need not be cancel safe.
     fn accept_owned(self: Box<Self>, pause: Duration) -> Accepting;
 
     fn name(&self) -> String;
@@ -57,13 +57,13 @@ impl<L: Listener> DynListener for L {
     }
 }
 
-/// The pause before a listener is asked again after descriptors or memory ran out.
+/// The pause of a listener after descriptors or memory ran out.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The listeners of a server. A connection can close them.
 pub(super) struct Listeners(Mutex<OpenListeners>);
 
-/// Those that still listen.
+/// The listeners that still listen.
 #[derive(Default)]
 struct OpenListeners {
     queue: VecDeque<OpenListener>,
@@ -75,7 +75,7 @@ struct OpenListeners {
 struct OpenListener {
     name: String,
     accepting: Accepting,
-    /// Whether descriptors or memory ran out. It is logged once, until there are enough again.
+    /// Whether descriptors or memory ran out. The server logs this once, until there are enough again.
     is_exhausted: bool,
 }
 
@@ -98,22 +98,21 @@ impl Listeners {
         self.restore_descriptor();
     }
 
-    /// Takes a descriptor into reserve, unless it is there. Returns `false` if the process has none left. The
-    /// connection that was accepted last then has what was in reserve.
+    /// Takes a descriptor into reserve, unless there is one. Returns `false` if the process has none left. The last
+    /// accepted connection then has the descriptor that was in reserve.
     pub(super) fn restore_descriptor(&self) -> bool {
         lock(&self.0).reserve.restore()
     }
 
     /// Stops listening. Peers that wait in a backlog are reset.
     ///
-    /// It need not wake a task in [`poll_accept`](Self::poll_accept). A once server has one permit, so it
-    /// does not accept while a connection closes the listeners, and others stop accepting before they
-    /// close them.
+    /// This method need not wake a task in [`poll_accept`](Self::poll_accept). A once server has one permit, so it does
+    /// not accept while a connection closes the listeners. Other servers stop accepting before they close them.
     pub(super) fn close(&self) {
         self.set(OpenListeners::default());
     }
 
-    /// Accepts a connection from any listener. The one that was asked longest ago is asked first.
+    /// Accepts a connection from any listener, and asks the listener first that was asked longest ago.
     ///
     /// Returns `None` when the listeners were closed or no more connections come, and an error if one of them has
     /// failed and none is left.
@@ -122,7 +121,7 @@ impl Listeners {
         log_limiter: &LogLimiter,
         cx: &mut Context<'_>,
     ) -> Poll<AcceptResult> {
-        // Taken out, because no lock is held while foreign code runs.
+        // The listeners are taken out, because no lock is held while foreign code runs.
         let mut open = self.set(OpenListeners::default());
         let result = open.poll_accept(log_limiter, cx);
         self.set(open);
@@ -161,7 +160,7 @@ impl OpenListeners {
             let pause = match &accepted {
                 Ok(Some(_)) => Duration::ZERO,
                 Err(Some(pause)) => *pause,
-                // It is dropped.
+                // The listener is dropped.
                 Ok(None) | Err(None) => continue,
             };
             listener.accepting = idle.accept_owned(pause);

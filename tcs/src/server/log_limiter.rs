@@ -1,4 +1,4 @@
-//! Limits the log lines that peers can cause, so that a stranger cannot fill a disk.
+//! Limits the log lines that peers can cause, so that a peer cannot fill a disk.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -13,7 +13,7 @@ use crate::{
     text::{Escaped, MAX_SHOWN},
 };
 
-/// How long lines with the same message are left out after one of them.
+/// The time after a line in which lines with the same message are left out.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The lines that the peers of one server can cause at `INFO` and above, by their message.
@@ -24,13 +24,13 @@ pub(super) struct LogLimiter(Mutex<BTreeMap<&'static str, Recent>>);
 #[derive(Debug)]
 struct Recent {
     logged: Instant,
-    /// The number of lines left out since.
+    /// The number of lines left out since then.
     left_out: u64,
 }
 
 impl LogLimiter {
-    /// Returns how many lines with `message` were left out since the last one, or `None` if this one is left out as
-    /// well.
+    /// Returns the number of lines with `message` that were left out since the last one, or `None` if this line is left
+    /// out as well.
     pub(super) fn pass(&self, message: &'static str) -> Option<u64> {
         let now = Instant::now();
         let mut lines = lock(&self.0);
@@ -56,14 +56,14 @@ impl LogLimiter {
     }
 }
 
-/// Logs an event that a peer can cause, at most once per second and message. In between, it is logged at `DEBUG`.
+/// Logs an event that a peer can cause, at most once per second and message. Events in between are logged at `DEBUG`.
 ///
-/// The next line has the number of those that were left out as the field `left_out`.
+/// The field `left_out` of the next line has the number of lines that were left out.
 macro_rules! log_limited {
     ($limiter:expr, $level:ident, { $($fields:tt)* }, $message:literal) => {
         log_limited!($limiter, $level, $message, { $($fields)* }, $message)
     };
-    // With a key, for a message that is logged for several reasons: each reason has a second of its own.
+    // The key is for a message that has several reasons: each reason has its own limit.
     ($limiter:expr, $level:ident, $key:expr, { $($fields:tt)* }, $message:literal) => {
         match $limiter.pass($key) {
             Some(left_out) => {

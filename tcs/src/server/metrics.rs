@@ -15,14 +15,14 @@ use crate::{RejectionKind, buffer::Arrival};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether each arrival of bytes is noted.
+/// Whether connections record each arrival of bytes.
 pub(super) const NEEDS_ARRIVALS: bool = true;
 
 const QUEUE_DURATION: &str = "tcs_queue_duration_seconds";
 const REQUEST_DURATION: &str = "tcs_request_duration_seconds";
 const CONNECTION_DURATION: &str = "tcs_connection_duration_seconds";
 
-/// What is published once per second.
+/// The numbers that are published once per second.
 #[derive(Clone, Copy, Default)]
 struct Numbers {
     report: Report,
@@ -77,7 +77,7 @@ pub(super) async fn publishing<F: Future>(registry: &Registry, future: F) -> F::
 /// Publishes how the numbers of one server have changed, so that the numbers of several servers add up.
 struct Publisher<'r> {
     registry: &'r Registry,
-    /// What was published last.
+    /// The numbers that were published last.
     last: Numbers,
     gauges: [Gauge; 3],
     counters: [Counter; 12],
@@ -117,24 +117,22 @@ impl<'r> Publisher<'r> {
         let changes = zip(gauges(&now), gauges(&last));
         for (gauge, ((_, now), (_, last))) in zip(&self.gauges, changes) {
             #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
-            // By the difference, because several servers of a process share a gauge. A `set` would show the last of
-            // them alone.
+            // A gauge changes by the difference, because several servers of a process share it. After a `set`, it would
+            // show only the last of them.
             gauge.increment(now as f64 - last as f64);
         }
         let changes = zip(counters(&now), counters(&last));
         for (counter, ((.., now), (.., last))) in zip(&self.counters, changes) {
-            // Two numbers that are read one after the other may disagree for a moment, and a counter cannot go
-            // back.
+            // Two numbers that are read one after the other may disagree for a moment, but a counter cannot decrease.
             counter.increment(now.saturating_sub(last));
         }
     }
 }
 
-/// Also if the server is dropped. What is open is then aborted.
+/// Publishes the last numbers, also if the server is dropped. Open connections are then aborted.
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
-        // What is left of the last second is published too, and the gauges return to what they were without this
-        // server.
+        // This publishes the changes of the last second, and the gauges return to their values without this server.
         self.publish(Numbers {
             report: self.registry.report(),
             reserved_bytes: 0,
@@ -142,7 +140,8 @@ impl Drop for Publisher<'_> {
     }
 }
 
-/// What is recorded for each request. It is kept, because finding it takes longer than a cheap request.
+/// The metrics that each request records. They are kept here, because looking them up takes longer than a cheap
+/// request.
 pub(super) struct Metrics {
     queue_duration: Histogram,
     /// One for each operation, or one for all requests.
@@ -186,15 +185,15 @@ impl Operation {
     }
 }
 
-/// A call. One that does not return is recorded when this is dropped.
+/// A call. If it does not return, dropping this value records it.
 pub(super) struct Timer<'m> {
     began: Instant,
-    /// `None` once it is recorded.
+    /// `None` once the call is recorded.
     operation: Option<&'m Operation>,
 }
 
 impl<'m> Timer<'m> {
-    /// Starts at the call of an operation. Records how long its request has waited.
+    /// Starts at the call of an operation. Records the time for which its request has waited.
     pub(super) fn start(metrics: &'m Metrics, arrival: Arrival, operation: usize) -> Self {
         let began = Instant::now();
         if let Some(arrived) = arrival.time {

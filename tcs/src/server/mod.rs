@@ -41,8 +41,8 @@
 //! A server that is stopped drains at once, or after [`lame_duck`](Server::lame_duck). A function that takes
 //! [`Draining`](crate::protocol::Draining) as a parameter knows when the drain begins, and can return before it is dropped.
 //!
-//! A reply counts as sent once the operating system has accepted it. A peer that leaves without
-//! reading loses it. If that matters, have the protocol acknowledge replies.
+//! A reply counts as sent once the operating system has accepted it. A peer that leaves without reading a reply loses
+//! it. If that matters, have the protocol acknowledge replies.
 //!
 //! # Fairness
 //!
@@ -55,8 +55,8 @@
 //!
 //! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
 //! up to 14 MiB if they have grown to different sizes, 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB.
-//! Others that are larger than 128 KiB are freed when their connection waits, but glibc can keep what is freed. With the
-//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`, it keeps less: see
+//! Other buffers of more than 128 KiB are freed when their connection waits, but glibc can keep freed memory. With the
+//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`, glibc keeps less: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
 //! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
@@ -64,7 +64,7 @@
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 
-// What a server is: its settings, checked once, become the limits that each connection borrows.
+// The server and its settings, which are checked once and become the limits that each connection borrows.
 pub(crate) mod builder;
 mod limits;
 mod mode;
@@ -74,7 +74,7 @@ mod server_settings;
 mod settings;
 mod time;
 
-// How it runs: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
+// Running: `unbound` binds the port, `bound` accepts until `stop` orders a drain.
 mod bound;
 mod run;
 mod signals;
@@ -83,7 +83,7 @@ mod systemd;
 mod thread;
 mod unbound;
 
-// How it gets its connections: the acceptor takes a permit of `capacity`, asks the listeners, and admits or rejects.
+// Accepting: the acceptor takes a permit of `capacity`, asks the listeners, and admits or rejects peers.
 mod accept_error;
 mod acceptor;
 mod addresses;
@@ -94,13 +94,13 @@ mod handshakes;
 mod listeners;
 mod rejected;
 
-// What a connection does, in a task of its own, with what it shares with the others. The registry wakes, stops and counts.
+// The connections, each in its own task, and their shared state. The registry wakes, stops and counts them.
 mod connection;
 mod probe;
 mod registry;
 mod shared;
 
-// What its users see of it: numbers, metrics, and a log that peers cannot flood.
+// Observing: numbers, metrics, and a log that peers cannot flood.
 mod log_limiter;
 #[cfg(feature = "metrics")]
 mod metrics;

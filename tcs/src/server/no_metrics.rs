@@ -1,4 +1,4 @@
-//! In place of `metrics.rs` without its feature: publishes nothing.
+//! Replaces `metrics.rs` without the feature `metrics`, and publishes nothing.
 
 use std::{marker::PhantomData, time::Duration};
 

@@ -18,15 +18,15 @@ use crate::{
 /// The bounds of the pause between two turns of the probe. The pause is a quarter of the limit.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(25)];
 
-/// A task that only sleeps. How late it wakes is how long connections wait to run.
+/// A task that only sleeps. It wakes as late as other tasks wait to run.
 ///
-/// Requests are compared with how late it is *now*, so those at the front of a queue pass. With its last lateness, all would
-/// be rejected until its next turn, and then none. A single long call makes it late as well, so the limit is that of a
-/// standing queue ([`CoDel`]).
+/// A request is checked against the delay of the probe *now*, so requests at the front of a queue pass. With the last
+/// delay, all requests would be rejected until the probe's next turn, and then none. A single long call also delays the
+/// probe, so the limit applies only to a standing queue ([`CoDel`]).
 #[derive(Debug)]
 pub(super) struct SchedulerProbe {
     queue: CoDel,
-    /// When the probe is due, in microseconds.
+    /// The time at which the probe is due, in microseconds.
     due: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ impl SchedulerProbe {
 
     /// Starts the probe, which ends when the result is dropped.
     ///
-    /// It is a task of its own, because the caller may be one that a thread without a queue runs.
+    /// The probe is a task of its own, because the caller may run in `block_on`, on a thread without a queue.
     pub(super) fn start(self: &Arc<Self>) -> JoinSet<Infallible> {
         let mut probe = JoinSet::new();
         probe.spawn(Arc::clone(self).run());
@@ -69,8 +69,8 @@ impl SchedulerProbe {
             sleep_until(due).await;
             wait_for_turn().await;
             self.queue.note(due.elapsed(), Instant::now());
-            // While it is late, it does not sleep: requests that start meanwhile have waited longer. Once it is in time,
-            // nothing is noted, because further requests may be in their sockets still.
+            // While the probe is late, it does not sleep: requests that start meanwhile have waited longer. Once it is
+            // on time, it records nothing, because further requests may still be in their sockets.
             while self.queue.is_long(due.elapsed()) {
                 due = Instant::now();
                 self.set_due(due);
@@ -91,7 +91,7 @@ async fn wait_for_turn() {
         if replace(&mut has_waited, true) {
             return Poll::Ready(());
         }
-        // It is polled after the ready tasks of its thread. `yield_now` would also wait for the driver.
+        // This task is polled after the ready tasks of its thread. `yield_now` would also wait for the driver.
         cx.waker().wake_by_ref();
         Poll::Pending
     })
@@ -115,10 +115,10 @@ mod tests {
         probe.set_due(at(1_000));
         assert!(!is_busy(500) && !is_busy(1_019) && !is_busy(1_021));
         assert!(!is_busy(1_119) && is_busy(1_122));
-        // It has had its turn, and is late again. The first requests have waited for a short time.
+        // The probe has had its turn, and is late again. The first requests have waited for a short time.
         probe.set_due(at(1_122));
         assert!(!is_busy(1_123) && !is_busy(1_141) && is_busy(1_144));
-        // It was in time.
+        // The probe was on time.
         probe.queue.note(Duration::ZERO, at(1_200));
         assert!(!is_busy(1_201) && !is_busy(1_299) && is_busy(1_302));
     }

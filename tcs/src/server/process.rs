@@ -1,11 +1,11 @@
-//! What the process may use: memory and descriptors.
+//! The limits of the process: memory and descriptors.
 
 use std::{fs, path::Path};
 
 /// Descriptors reserved for the rest of the program.
 pub(super) const RESERVED_DESCRIPTORS: u64 = 100;
 
-/// Returns the default of `memory_budget`: 512 MiB, or a quarter of what the process may use.
+/// Returns the default of `memory_budget`: 512 MiB, or a quarter of the memory that the process may use.
 pub(super) fn default_memory() -> usize {
     memory_of([address_space(), control_group(Path::new("/"))])
 }
@@ -25,13 +25,13 @@ fn address_space() -> Option<u64> {
     return None;
 }
 
-/// Returns the lowest limit of the control group and those around it (cgroups(7), version 2), if there is one. `root` is
-/// where the file systems are.
+/// Returns the lowest limit of the control group and those around it (cgroups(7), version 2), if there is one. `root`
+/// is the root of the file system.
 fn control_group(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let all = root.join("sys/fs/cgroup");
-    // Where a container sees its own group as the root of all, its path may be one that it does not see.
+    // If a container sees its own group as the root, the path of the group may not exist for it.
     Path::new(group.unwrap_or_default())
         .ancestors()
         .filter_map(|group| fs::read_to_string(all.join(group).join("memory.max")).ok())

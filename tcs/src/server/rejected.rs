@@ -13,46 +13,47 @@ use crate::{
     transport::{Stream, close},
 };
 
-/// What a peer is told whose connection ends because of its age.
+/// The text for a peer whose connection ends because of its age.
 pub(super) const TOO_OLD: &str =
     "the connection has reached its maximum age (`max_connection_age`)";
 
-/// How many peers receive their rejection at the same time. Further ones are closed without a message.
+/// The maximum number of peers that receive their rejection at the same time. Further peers are closed without a
+/// message.
 const MAX_TOLD: usize = 64;
-/// How long a peer has to read its rejection, and to close.
+/// The time in which a peer can read its rejection, and close.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one has that holds the last descriptor: no other peer is accepted meanwhile.
+/// The same time for a peer that holds the last descriptor: the server accepts no other meanwhile.
 const LAST_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// The peers that are told why they were rejected at their accept. Dropping it closes their connections.
+/// The peers that receive the reason of their rejection at the accept. Dropping this value closes their connections.
 #[derive(Default)]
 pub(super) struct RejectedPeers(Mutex<JoinSet<()>>);
 
 impl RejectedPeers {
-    /// Returns `true` if another peer can be told. If not, close its connection.
+    /// Returns `true` if another peer can receive its rejection. If not, close its connection.
     pub(super) fn have_room(&self) -> bool {
         let mut told = lock(&self.0);
         while told.try_join_next().is_some() {}
         told.len() < MAX_TOLD
     }
 
-    /// Tells a peer, in a task of its own.
+    /// Tells a peer why it is rejected, in a task of its own.
     pub(super) fn tell(&self, stream: Stream, frames: WriteBuffer) {
         lock(&self.0).spawn(tell(TIMEOUT, stream, frames));
     }
 
-    /// Lets those that are being told go on after the end of the server.
+    /// Lets the peers receive their rejections after the end of the server.
     pub(super) fn detach(&self) {
         lock(&self.0).detach_all();
     }
 }
 
-/// Tells the peer that holds the last descriptor.
+/// Tells the peer that holds the last descriptor why it is rejected.
 pub(super) async fn tell_last(stream: Stream, frames: WriteBuffer) {
     tell(LAST_TIMEOUT, stream, frames).await;
 }
 
-/// Tells a peer that was registered before it was rejected. Ends at once when the server does.
+/// Tells a peer that was registered why it is rejected. Ends as soon as the server does.
 pub(super) async fn tell_registered(
     stream: Stream,
     frames: WriteBuffer,
@@ -71,7 +72,7 @@ async fn tell(limit: Duration, mut stream: Stream, mut frames: WriteBuffer) {
         poll_fn(|cx| frames.poll_flush(cx, &mut stream)).await?;
         close(stream).await
     };
-    // An error says that the peer is gone.
+    // An error means that the peer is gone.
     timeout(limit, telling).await.ok();
 }
 

@@ -37,8 +37,8 @@ pub struct RequestCounts {
     /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::protocol::FromContext).
     pub rejected: u64,
     /// Received, but the reply was not sent, because the drain timeout expired, the peer reset the connection or
-    /// stopped reading, or the connection closed after another reply. A peer that can be told receives a failure.
-    /// Replies that were to leave in one write count together.
+    /// stopped reading, or the connection closed after another reply. If the connection still can, it sends the peer a
+    /// failure. The replies of one write count together.
     pub aborted: u64,
     /// Received, and the reply is not handed to the operating system yet.
     pub in_flight: u64,
@@ -62,7 +62,7 @@ pub struct ConnectionCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ByteCounts {
-    /// Received, and looked at for frames. Those that a closing connection drops do not count.
+    /// Received, and searched for frames. Bytes that a closing connection drops do not count.
     pub received: u64,
     /// Handed to the operating system.
     pub sent: u64,
@@ -72,7 +72,7 @@ pub struct ByteCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventCounts {
-    /// Framed, to be sent with what else the connection sends.
+    /// Framed, and sent with the other frames of the connection.
     pub sent: u64,
     /// Not sent: dropped in favour of newer ones ([`PushOverflow`](crate::protocol::PushOverflow)), or because the
     /// connection closed, or because the framing cannot carry them.
@@ -80,7 +80,7 @@ pub struct EventCounts {
 }
 
 impl Report {
-    /// Counts what is still open or in flight as aborted.
+    /// Counts open connections, and requests in flight, as aborted.
     pub(super) fn ended(mut self) -> Self {
         self.requests = self.requests.ended();
         self.connections.aborted += take(&mut self.connections.open);

@@ -52,8 +52,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
     ///
-    /// Await it. To go on meanwhile, call [`bind`](Self::bind), and spawn [`BoundServer::listen`]: nobody would see that a
-    /// spawned `Server::listen` has not got its port, except in the log.
+    /// Await it. To do other work meanwhile, call [`bind`](Self::bind), and spawn [`BoundServer::listen`]: if a spawned
+    /// `Server::listen` cannot bind its port, only the log shows that.
     ///
     /// This method installs no signal handler. To stop on signals, use
     /// [`listen_until_signal`](Self::listen_until_signal).
@@ -154,7 +154,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Binds the port and serves on a new thread, with its own runtime.
     ///
     /// This is for programs that are not `async` and do other work meanwhile; in `async` programs,
-    /// use [`bind`](Self::bind). It installs no signal handler.
+    /// use [`bind`](Self::bind). This method installs no signal handler.
     ///
     /// # Errors
     ///
@@ -196,7 +196,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let registry = settings.registry();
         let new = NewConnection::register(&registry, Stream::new(stream), peer, None);
         let span = new.span();
-        // The connection ends when it is dropped, at the end of the block. What is reported comes after that.
+        // The connection ends when it is dropped, at the end of this block. The report must come after that.
         let served = pin!(
             async {
                 Connection::open(shared, new).serve().await;
@@ -208,7 +208,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 }
 
-/// Binds the port. Logs why it cannot: the task that does it may be a spawned one, whose result nobody looks at.
+/// Binds the port. Logs an error, because the caller may be a spawned task whose result is not used.
 async fn bind_or_log(server: Result<UnboundServer>) -> Result<BoundServer> {
     let bound = match server {
         Ok(server) => server.bind().await,
@@ -219,17 +219,18 @@ async fn bind_or_log(server: Result<UnboundServer>) -> Result<BoundServer> {
 
 /// Serves until the server is done. The first signal stops it, the second aborts it.
 async fn listen_until_signal(server: Result<UnboundServer>) -> Result<Report> {
-    // Before the port is bound: from then on, a supervisor may see the server and stop it, and the signal would end
-    // the process without a drain.
+    // Signals are caught before the port is bound: once it is bound, a supervisor may stop the server, and a signal
+    // that is not caught would end the process without a drain.
     let signals = Signals::catch().map_err(Error::signals)?;
     let bound = bind_or_log(server).await?;
     bound.listen_until_signals(signals).await
 }
 
-/// Writes to stderr where a server listens. Without an address, as over stdin, stderr may be the peer's.
+/// Writes to stderr where a server listens. A server without an address, as over stdin, writes nothing, because stderr
+/// may be the peer's.
 fn say_listening(server: &BoundServer) {
     for addr in server.local_addrs() {
-        // Nothing depends on whether somebody reads it.
+        // An error does not matter, because the line is only for people.
         writeln!(stderr(), "listening on {addr}").ok();
     }
 }

@@ -23,27 +23,27 @@ macro_rules! settings {
     ($($(#[$cfg:meta])? $field:ident: $ty:ty,)*) => {
         /// Settings of a [`ConcurrentServer`](crate::ConcurrentServer) from a file or the environment.
         ///
-        /// It has the settings of the server that are plain data, each with the name of its method:
+        /// This type has the settings of the server that are plain data, each with the name of its method:
         /// [`address`](Server::address), [`max_connections`](Server::max_connections),
-        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Those that are not given
-        /// keep their defaults. A name that is no setting is an error that shows it.
+        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Settings that are not given
+        /// keep their defaults. An unknown name is an error, whose text shows the name.
         ///
-        /// It has serde's `Deserialize`, so any format that describes itself can be read, such as TOML, JSON or YAML,
-        /// and it can be a part of your own settings. [`from_env`](Self::from_env) reads environment variables. A
-        /// value may be text everywhere:
+        /// `ServerSettings` implements serde's `Deserialize`, so you can read it from any self-describing format, such
+        /// as TOML, JSON or YAML, and make it a part of your own settings. [`from_env`](Self::from_env) reads
+        /// environment variables. Each value may be text:
         ///
         /// | setting | value |
         /// |---|---|
         /// | a time | a number of seconds, or a text with a unit of `ms`, `s`, `m` or `min`, `h`: `1.5`, `"100ms"`, `"5m"` |
         /// | a size or a number | an integer; sizes are in bytes |
-        /// | one whose method takes `None` | also `"none"`: no limit, or for `linger` and `lame_duck` no wait |
+        /// | a setting whose method takes `None` | also `"none"`: no limit, or for `linger` and `lame_duck` no wait |
         /// | `at_capacity` | `"wait"`, `"reject"` or `"evict_idle"` |
         /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
         /// | `reuse_port` | `true` or `false` |
         ///
-        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make no
-        /// sense together, and zero, except for `port`, which then is a free one, and for `linger`, `lame_duck` and
-        /// `drain_timeout`, which then do not wait.
+        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make
+        /// no sense together, and zero, except for `port`, where zero selects a free port, and for `linger`,
+        /// `lame_duck` and `drain_timeout`, where zero means no wait.
         ///
         /// # Examples
         ///
@@ -59,10 +59,8 @@ macro_rules! settings {
         /// // With TOML, this is `toml::from_str`.
         /// let file = r#"{ "port": 7000, "max_connections": 50, "request_timeout": "5s", "idle_timeout": "none" }"#;
         /// let file: ServerSettings = serde_json::from_str(file)?;
-        /// // What comes later counts: `GREET__PORT=7001` of the environment overrides the file.
-        /// let server = ConcurrentServer::new(Greet)
-        ///     .settings(&file)
-        ///     .settings(&ServerSettings::from_env("GREET__")?);
+        /// // The last call wins: `GREET__PORT=7001` in the environment overrides the file. let server =
+        /// ConcurrentServer::new(Greet) .settings(&file) .settings(&ServerSettings::from_env("GREET__")?);
         /// # drop(server);
         /// # Ok(())
         /// # }
@@ -90,7 +88,7 @@ macro_rules! settings {
         }
 
         impl<P: ServerProtocol> ConcurrentServer<P> {
-            /// Sets those of the settings that are given. What is set later counts.
+            /// Sets all settings that are given. A later call for the same setting replaces its value.
             pub fn settings(mut self, settings: &ServerSettings) -> Self {
                 let settings = settings.clone();
                 $($(#[$cfg])? if let Some(value) = settings.$field {
@@ -103,7 +101,7 @@ macro_rules! settings {
 }
 
 settings! {
-    // First, because it replaces the host and the port.
+    // The address is first, because it replaces the host and the port.
     address: String,
     host: String,
     port: u16,
@@ -140,14 +138,15 @@ impl ServerSettings {
     /// Reads the environment variables that begin with a prefix: with `"GREET__"`, `GREET__MAX_CONNECTIONS` is
     /// `max_connections`.
     ///
-    /// The prefix should end with two underscores. With one, `GREET_PORT` is also what Kubernetes sets to
-    /// `tcp://10.0.0.1:7000` if there is a Service named `greet`, and then an error.
+    /// The prefix should end with two underscores. With one, the prefix also matches a variable of Kubernetes: for a
+    /// Service named `greet`, it sets `GREET_PORT` to `tcp://10.0.0.1:7000`, which is an error.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable is no setting, or has no value for it.
+    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable does not name a setting, or its value is
+    /// invalid.
     pub fn from_env(prefix: &str) -> Result<Self> {
-        // No setting has a value that is not Unicode, so one that is lossy is an error as well.
+        // No setting has a value that is not Unicode, so a value after a lossy conversion is an error as well.
         let text = |text: OsString| text.to_string_lossy().into_owned();
         let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
         Self::from_variables(prefix, variables)
@@ -195,7 +194,7 @@ impl<'de> Visitor<'de> for SettingsVisitor {
     }
 }
 
-/// The name of a setting. Read as such, so that an error about an unknown one is where the name is.
+/// The name of a setting. It has its own type, so that an error about an unknown name points at the name.
 struct Name(&'static str);
 
 impl<'de> Deserialize<'de> for Name {
@@ -220,9 +219,9 @@ impl Visitor<'_> for NameVisitor {
     }
 }
 
-/// A value of a setting, which may be text, because variables of the environment are.
+/// A value of a setting. It may be text, because environment variables are.
 trait Value: Sized {
-    /// What an error says to write.
+    /// Returns the text of errors that describes valid values.
     fn expected() -> String;
 
     fn parse(text: &str) -> Option<Self>;

@@ -34,7 +34,7 @@ pub(super) struct Settings {
     pub(super) start_tls: Option<Arc<dyn DynHandshake>>,
     /// Whether other servers can listen at the same address.
     pub(super) reuse_port: bool,
-    /// How long the machine of a peer may not answer.
+    /// The time for which the machine of a peer may not answer.
     pub(super) keepalive_timeout: Option<Duration>,
     pub(super) systemd: Systemd,
     pub(super) max_connections: usize,
@@ -44,7 +44,7 @@ pub(super) struct Settings {
     /// `None`: the default.
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_blocking: usize,
-    /// The memory budget in bytes. `None`: what [`default_memory`] says.
+    /// The memory budget in bytes. `None`: the result of [`default_memory`].
     pub(super) memory_budget: Option<usize>,
     pub(super) limits: Limits,
     pub(super) on_accept: Option<OnAccept>,
@@ -86,14 +86,14 @@ impl Settings {
                 write_timeout: Limit::from_secs(30),
                 linger: Limit::from_secs(2),
                 drain_timeout: Limit::from_secs(30),
-                // Only a balancer needs it, and how long depends on its checks.
+                // Only a balancer needs this phase, and its length depends on the checks of the balancer.
                 lame_duck: Limit::from_secs(0),
-                // These eight depend on the service: what its peers do is not known here.
+                // The right values of these eight depend on the service and its peers.
                 max_connection_age: Limit::NONE,
                 max_queue_time: Limit::NONE,
                 max_requests_per_connection: u64::MAX,
                 max_pipelined_requests: u64::MAX,
-                // As many replies wait before they are sent.
+                // The same number of bytes of replies waits before they are sent.
                 max_push_queue: ConversationLimits::DEFAULT.push_queue,
                 push_overflow: ConversationLimits::DEFAULT.push_overflow,
                 max_in_flight_per_address: usize::MAX,
@@ -105,8 +105,8 @@ impl Settings {
         }
     }
 
-    /// Returns how many connections may be open. A default that needs more descriptors than the process may
-    /// open is lowered.
+    /// Returns the maximum number of open connections. If the default needs more descriptors than the process may open,
+    /// returns a lower number.
     pub(super) fn effective_max_connections(&self) -> usize {
         let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
         if room < most / 2 {
@@ -187,8 +187,9 @@ impl Settings {
         let limit = self.keepalive_timeout?;
         Some(Keepalive {
             limit,
-            // It also ends the connection of a peer that does not read, which is for `write_timeout` to decide. On
-            // Linux, it takes the place of the number of probes, so a longer one would make those wait as well.
+            // This option also ends the connection of a peer that does not read, which `write_timeout` should decide.
+            // On Linux, its time replaces the number of probes, so a longer time would delay the end after probes as
+            // well.
             is_for_unacknowledged: self.limits.write_timeout <= Some(limit).into(),
         })
     }
@@ -198,7 +199,7 @@ impl Settings {
         self.has_address || self.listeners.is_empty()
     }
 
-    /// Rejects handshakes without connections that they are for: what should be encrypted would not be.
+    /// Rejects handshakes if there are no connections for them. Otherwise, data that should be encrypted would not be.
     pub(super) fn check_handshakes(
         &self,
         has_connections: bool,
@@ -213,7 +214,8 @@ impl Settings {
     }
 }
 
-/// Returns a quarter. A peer that takes it leaves room for others, and most peers behind one NAT need less.
+/// Returns a quarter of `max_connections`. A peer that takes a quarter leaves room for others, and most peers behind
+/// one NAT need less.
 fn default_per_address(max_connections: usize) -> usize {
     (max_connections / 4).max(1)
 }

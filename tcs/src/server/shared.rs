@@ -20,11 +20,12 @@ use crate::{
 /// The state shared by all connections of a server.
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
-    /// A copy of the registry's, one pointer nearer.
+    /// A copy of the registry's limits, to save a pointer.
     pub(super) limits: Limits,
     /// Whether the server answers only one request. The first request then closes the listeners.
     pub(super) is_once: bool,
-    /// Whether `Accounts::begin_request` is called for each request. Requests of other servers pay only for this.
+    /// Whether `Accounts::begin_request` is called for each request. Otherwise, a request pays only for the test of
+    /// this field.
     pub(super) checks_requests: bool,
     pub(super) listeners: Listeners,
     pub(super) metrics: Metrics,
@@ -46,7 +47,7 @@ impl<P: ServerProtocol> Shared<P> {
         }
     }
 
-    /// Closes the listeners of a once server, whose request has arrived.
+    /// Closes the listeners of a once server when its request has arrived.
     #[inline]
     pub(super) fn close_if_once(&self) {
         if self.is_once {

@@ -8,14 +8,14 @@ use super::{registry::Registry, report::Report};
 
 /// A handle that observes and stops a server from elsewhere. It can be cloned.
 ///
-/// Dropping it does not stop the server.
+/// Dropping a handle does not stop the server.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     order: watch::Sender<Order>,
     registry: Arc<Registry>,
 }
 
-/// Stops a server when it is dropped, for those who wait for that.
+/// Stops a server when it is dropped, so that tasks that wait for its stop continue.
 #[derive(Debug)]
 pub(super) struct StopOnDrop(pub(super) ServerHandle);
 
@@ -41,13 +41,14 @@ impl ServerHandle {
         }
     }
 
-    /// Returns the numbers of the server so far: open connections, requests in flight, and what has ended, by outcome.
+    /// Returns the numbers of the server so far: open connections, requests in flight, and ended requests and
+    /// connections, by outcome.
     ///
-    /// It reads the counters of all open connections, which takes microseconds for a thousand of them. Requests do not
-    /// wait for it. It also works before `listen` is called, and after the server has ended.
+    /// This method reads the counters of all open connections, which takes microseconds for a thousand of them.
+    /// Requests do not wait for that. You can also call it before `listen`, and after the server has ended.
     ///
-    /// A reply counts after the operating system has taken it, so on a runtime with several threads, a client may have it
-    /// a moment before it counts. In a test, stop the server and look at its [`Report`].
+    /// A reply counts after the operating system has taken it, so on a runtime with several threads, a client may
+    /// receive a reply a moment before the reply counts. In a test, stop the server and look at its [`Report`].
     ///
     /// # Examples
     ///
@@ -96,7 +97,7 @@ impl ServerHandle {
     /// flight are finished, within the drain timeout.
     ///
     /// Returns at once. `listen` returns when the drain is done. Further calls have no effect. If the server does not
-    /// listen yet, it stops when it does. You can also call this method in a protocol function.
+    /// listen yet, it stops when it begins to listen. You can also call this method in a protocol function.
     #[doc(alias("shutdown", "graceful"))]
     pub fn stop(&self) {
         self.raise(Order::Stop);
@@ -111,8 +112,8 @@ impl ServerHandle {
     /// Returns `true` if the server is going to end: it has been stopped or aborted, its listeners have failed, or it
     /// has been dropped.
     ///
-    /// This is for the checks of a balancer. In the [`lame_duck`](super::Server::lame_duck) phase, it is `true`, and the
-    /// connections are served as before. A protocol function asks for
+    /// This is for the checks of a balancer. In the [`lame_duck`](super::Server::lame_duck) phase, the result is
+    /// `true`, and the connections are served as before. A protocol function asks for
     /// [`Draining`](crate::protocol::Draining) instead.
     pub fn is_stopping(&self) -> bool {
         self.has_given(Order::Stop)
@@ -156,7 +157,7 @@ impl ServerHandle {
 
     /// Raises the order to at least `order`.
     fn raise(&self, order: Order) {
-        // Orders only rise. A `stop` after an `abort` must not take it back.
+        // Orders only rise. A `stop` after an `abort` must not replace the `abort`.
         self.order.send_modify(|last| *last = order.max(*last));
     }
 

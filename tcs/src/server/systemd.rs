@@ -1,6 +1,6 @@
 //! Notifies systemd.
 
-/// Whether to notify systemd when the server accepts, and when it stops.
+/// Whether to notify systemd when the server accepts connections, and when it stops.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Systemd {
     #[cfg(all(unix, feature = "systemd"))]

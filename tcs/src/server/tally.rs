@@ -58,7 +58,7 @@ impl Tally {
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn count_sent(&self, unsent: &mut Unsent) {
-        // Once per write and not per reply, because a counter that others read costs more than one of this task.
+        // The counters change once per write and not per reply, because a counter that other tasks read costs more.
         add(&self.served, take(&mut unsent.served).into());
         if unsent.failed | unsent.rejected != 0 {
             self.others_sent(take(unsent));
@@ -80,7 +80,7 @@ impl Tally {
     pub(super) fn requests(&self) -> RequestCounts {
         let (served, failed) = (self.served.load(Acquire), self.failed.load(Acquire));
         let rejected = self.rejected.load(Acquire);
-        // Last, so that each response that was read is one to a request that is read here.
+        // The number of requests is read last, so that it includes the request of each response that was read before.
         let received = self.received.load(Relaxed);
         RequestCounts {
             received,
@@ -95,12 +95,13 @@ impl Tally {
 
 /// Adds to a counter. There is only one writer, so this need not be one atomic operation.
 fn add(counter: &AtomicU64, more: u64) {
-    // No read-modify-write, which costs more: only the task of the connection writes. `Release`, so that a report
-    // never reads a reply without its request.
+    // Only the task of the connection writes, so a read-modify-write, which costs more, is not necessary. With
+    // `Release`, a report never reads a reply without its request.
     counter.store(counter.load(Relaxed) + more, Release);
 }
 
-/// Responses that are written but not sent yet. Few, so an idle connection holds 32 bits for each.
+/// The numbers of responses that are written but not sent yet. They are small, so an idle connection holds 32 bits for
+/// each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unsent {
     pub(super) served: u32,
@@ -161,7 +162,7 @@ impl EventTally {
     }
 }
 
-/// What has become of a call that has returned.
+/// The outcome of a call that has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallOutcome {
     Served,

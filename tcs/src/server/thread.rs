@@ -101,12 +101,13 @@ impl UnboundServer {
     /// Binds the port and serves on a new thread, with its own runtime.
     pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
-        // On this thread, so that an error of the address is returned and not left in the other one.
+        // This thread binds the port, so that `start` returns an error of the address.
         let bound = runtime.block_on(self.bind())?;
         let (local_addr, handle) = (bound.local_addrs().next(), bound.handle());
         let serve = move || {
             let report = runtime.block_on(bound.listen());
-            // To drop the runtime would wait for functions under `blocking`, which the drain has already given up.
+            // Dropping the runtime would wait for functions under `blocking`, although the drain no longer waits for
+            // them.
             runtime.shutdown_background();
             report
         };

@@ -36,8 +36,8 @@ impl Limit {
     }
 }
 
-/// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). It is
-/// never 0, so that an `Option` of it is no larger.
+/// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). The
+/// number is never 0, so that an `Option` of it is no larger.
 pub(super) type Millis = NonZero<u64>;
 
 /// The time in milliseconds at which a connection stops waiting.
@@ -79,7 +79,7 @@ impl Deadline {
 impl From<Option<Duration>> for Limit {
     fn from(limit: Option<Duration>) -> Self {
         limit.map_or(Self::NONE, |limit| {
-            // In nanoseconds first: `as_millis` would round 0.9 ms down to a limit that is over at once.
+            // This divides nanoseconds, because `as_millis` would round 0.9 ms down to a limit that is over at once.
             let milliseconds = limit.as_nanos().div_ceil(1_000_000);
             Self(u64::try_from(milliseconds).unwrap_or(u64::MAX))
         })

@@ -31,7 +31,7 @@ impl UnboundServer {
         let listens_at_address = self.settings.listens_at_address();
         let mut listeners = take(&mut self.settings.listeners);
         if listens_at_address {
-            // Before the lookup, whose error would hide what is really wrong, such as `tls://`.
+            // The check precedes the lookup, whose error would hide the real mistake, such as `tls://`.
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
             let keepalive = self.settings.keepalive();
@@ -43,7 +43,7 @@ impl UnboundServer {
                 listener: AddressListener::new(listener, keepalive),
                 handshakes: take(&mut self.settings.handshakes),
             };
-            // At the front, because `local_addr` is documented as the address of the server.
+            // The listener at the address is the first, because `local_addrs` promises that order.
             listeners.insert(0, Box::new(at_address));
         }
         let handle = ServerHandle::new(self.settings.registry());
@@ -57,7 +57,7 @@ impl UnboundServer {
 
 /// Listens on the first address that this machine has.
 ///
-/// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
+/// An address that is in use is an error. If the server took the next address, a second server on `localhost` would
 /// listen on the other IP version, and its peers would reach the first server.
 fn listen_at_any(
     addrs: &[SocketAddr],

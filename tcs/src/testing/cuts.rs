@@ -17,14 +17,15 @@ use crate::{
 /// [`Error::execution`](crate::Error::execution) says. Before that, the calls must succeed without a cut, also byte by
 /// byte, and every later value must equal the value of this first time.
 ///
-/// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one server,
-/// so what the protocol keeps for all of them stays; if this changes the values, use [`cut_client_everywhere`] with a client
-/// that drops them. It brings a runtime of its own, whose clock is paused, so no limit takes time. There are four
-/// connections for each byte, so keep the requests short.
+/// The requests are sent one after the other over one [`Connection`](crate::Connection). All connections have one
+/// server, so the states of the protocol persist. If they change the values, use [`cut_client_everywhere`] with a
+/// client that drops the values. The function has its own runtime, whose clock is paused, so no limit takes time. There
+/// are four connections for each byte, so keep the requests short.
 ///
 /// # Panics
 ///
-/// Panics if the two do not agree, if a value is another, if the server does not end a connection, and inside of a tokio runtime.
+/// Panics if the calls and the server do not agree, if a value differs from the first one, if the server does not end a
+/// connection, and inside of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -68,13 +69,13 @@ where
             call.executed = Some(executed(server));
             calls.push(call);
         }
-        // Only the first time is there nothing, and then all calls have succeeded, or the test fails.
+        // There are no values only the first time, when all calls must succeed, or the test fails.
         first.get_or_init(|| values);
         calls
     });
 }
 
-/// Like [`cut_everywhere`], for a client of your own: what it returns is compared with what the server counts.
+/// Like [`cut_everywhere`], for a client of your own: compares the results of the client with the counts of the server.
 ///
 /// `client` makes one call. It connects with [`connect`](TestServer::connect), [`channel`](TestServer::channel) or
 /// [`stream`](TestServer::stream). Its first connection is cut, and later ones are not. If it returns `Ok`, the value must
@@ -128,16 +129,16 @@ pub fn cut_client_everywhere<S, T, E>(
     });
 }
 
-/// What a call has returned.
+/// The result of a call.
 #[derive(Debug)]
 struct CheckedCall {
-    /// How often its request was executed.
+    /// How often the request was executed.
     executions: RangeInclusive<u64>,
     /// Whether a reply is that of the connection that was not cut.
     is_expected: bool,
     /// For messages.
     text: String,
-    /// How many requests the server has executed when the call has returned, if that is known.
+    /// The number of requests that the server has executed when the call returns, if it is known.
     executed: Option<u64>,
 }
 
@@ -182,7 +183,7 @@ fn run<S: IntoServer>(
     client: &impl AsyncFn(&TestServer<S::Protocol>) -> Vec<CheckedCall>,
 ) {
     paused_runtime().block_on(async {
-        // A limit of a server that has not passed by then is none.
+        // A server ends each wait within this time, or has no limit for it.
         let server = serve(server).await.within(Duration::from_hours(1));
         check_calls(&server, client, None).await;
         let (read, written) = server.take_counts();
@@ -198,7 +199,7 @@ fn run<S: IntoServer>(
     });
 }
 
-/// Calls over a connection that is cut, and compares.
+/// Calls over a connection that is cut, and compares the results.
 async fn check_calls<P: ServerProtocol>(
     server: &TestServer<P>,
     client: &impl AsyncFn(&TestServer<P>) -> Vec<CheckedCall>,
@@ -209,7 +210,7 @@ async fn check_calls<P: ServerProtocol>(
         server.cut_next(at, cut);
     }
     let calls = client(server).await;
-    // What the server has received, it executes before it closes.
+    // The server executes the requests that it has received before it closes.
     server.closed().await;
     let texts: Vec<_> = calls.iter().map(|it| it.text.as_str()).collect();
     let texts = texts.join("\n");
@@ -221,7 +222,7 @@ async fn check_calls<P: ServerProtocol>(
     for (index, call) in calls.iter().enumerate() {
         least += call.executions.start();
         most += call.executions.end();
-        // A request whose call has failed may still be executed, but one whose reply has come was.
+        // A request whose call has failed may still be executed, but a request with a reply was executed.
         if let Some(executed) = call.executed {
             let executed = executed - before;
             let number = index + 1;
@@ -243,7 +244,7 @@ async fn check_calls<P: ServerProtocol>(
     assert!(is_expected, "{place}: the call has returned {texts}");
 }
 
-/// Returns how many requests the server has received and not rejected.
+/// Returns the number of requests that the server has received and not rejected.
 fn executed<P: ServerProtocol>(server: &TestServer<P>) -> u64 {
     let requests = server.handle().stats().requests;
     requests.received - requests.rejected

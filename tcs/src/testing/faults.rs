@@ -33,11 +33,11 @@ pub enum At {
     reason = "so that a test can try all of them: `Cut::ALL`"
 )]
 pub enum Cut {
-    /// Both ends read the end: the owner at once, and the other end after what has arrived before.
+    /// Both ends read the end: the owner at once, and the other end after the bytes that have arrived before.
     Close,
     /// The direction of [`At`] ends. Bytes still go in the other direction.
     HalfClose,
-    /// Both ends get errors, also in place of what has arrived before.
+    /// Both ends get errors, also in place of bytes that have arrived before.
     ///
     /// Only a [`Pipe`](super::Pipe) and a TCP stream can be reset, also inside of `FaultyStream`s. Any other stream panics.
     Reset,
@@ -46,7 +46,7 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// All of them.
+    /// All ways to cut a connection.
     pub const ALL: [Self; 4] = [Self::Close, Self::HalfClose, Self::Reset, Self::Stall];
 }
 
@@ -75,15 +75,15 @@ impl Cut {
 /// ```
 #[derive(Debug)]
 pub struct FaultyStream<S> {
-    /// `None` once it was closed or reset.
+    /// The stream, or `None` once it was closed or reset.
     stream: Option<S>,
     chunks: Chunks,
     reading: Half,
     writing: Half,
     cut: Option<(At, Cut)>,
-    /// Whether it was cut.
+    /// Whether the connection was cut.
     is_cut: bool,
-    /// Whether the sending half is still to be closed, which a stream may do in several polls.
+    /// Whether the sending half must still be closed, which may take a stream several polls.
     must_shut_down: bool,
     /// Whether a shutdown never ends.
     is_unclosable: bool,
@@ -97,7 +97,7 @@ enum Direction {
     Write,
 }
 
-/// What becomes of a direction after a cut, or without one.
+/// The state of a direction, after a cut or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
@@ -109,9 +109,9 @@ enum Flow {
 struct Half {
     /// The number of bytes so far.
     count: usize,
-    /// Whether the last poll did something, so that the next one waits.
+    /// Whether the last poll transferred bytes, so that the next one waits.
     must_wait: bool,
-    /// Who waits, so that a cut by one task wakes the other.
+    /// The task that waits, so that a cut by one task wakes the other.
     waker: Option<Waker>,
 }
 
@@ -123,7 +123,7 @@ impl Half {
     };
 }
 
-/// How many bytes are read or written at a time.
+/// The number of bytes that are read or written at a time.
 #[derive(Debug)]
 enum Chunks {
     Whole,
@@ -185,19 +185,19 @@ impl<S> FaultyStream<S> {
         self
     }
 
-    /// Never ends the sending half: a shutdown waits for ever.
+    /// Never closes the sending half: a shutdown waits for ever.
     #[must_use]
     pub const fn unclosable(mut self) -> Self {
         self.is_unclosable = true;
         self
     }
 
-    /// Takes the stream that is inside.
+    /// Takes the inner stream.
     pub(super) const fn take(&mut self) -> Option<S> {
         self.stream.take()
     }
 
-    /// Adds what is read and written to these counts.
+    /// Adds the numbers of bytes that are read and written to these counts.
     pub(super) fn counted(mut self, counts: Arc<ByteCounts>) -> Self {
         self.counts = Some(counts);
         self
@@ -205,7 +205,8 @@ impl<S> FaultyStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
-    /// Cuts the connection if it is time. Returns what becomes of this direction; one that stalls is pending.
+    /// Cuts the connection if the byte of the cut is reached. Returns the state of this direction, or `Pending` if it
+    /// stalls.
     fn poll_cut(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<Flow>> {
         let (end, count, cut_direction, cut) = match self.cut {
             Some((At::Read(end), cut)) => (end, self.reading.count, Direction::Read, cut),
@@ -243,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Returns how many of `len` bytes may be read or written now. For zero, the task is woken to try again.
+    /// Returns how many of `len` bytes may be read or written now. Wakes the task to try again if the result is zero.
     fn allowed_len(&mut self, cx: &mut Context<'_>, direction: Direction, len: usize) -> usize {
         let Half { must_wait, .. } = match direction {
             Direction::Read => &mut self.reading,
@@ -252,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         let (size, waits) = match &mut self.chunks {
             Chunks::Whole => return len,
             Chunks::UpTo(len) => (*len, *must_wait),
-            // Of all magnitudes, because most limits are for small or for large pieces.
+            // The pieces have all magnitudes, because most limits are for small or for large pieces.
             Chunks::Random(rng) => {
                 let most = 1 << rng.u32(0..14);
                 (rng.usize(1..=most), *must_wait && rng.bool())
@@ -291,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
         let len = len.min(buffer.remaining());
         let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(len));
         let Poll::Ready(result) = Pin::new(stream).poll_read(cx, &mut piece) else {
-            // A piece that has not come yet needs no further wait.
+            // A piece that has not arrived yet needs no further wait.
             this.reading.must_wait = false;
             return Poll::Pending;
         };
@@ -302,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
         if let Some(counts) = &this.counts {
             counts.read.fetch_add(count, Relaxed);
         }
-        // What was read was there. The cut is for what follows, unless this end reads nothing more.
+        // The bytes that were read had arrived. The cut applies to later bytes, unless this end reads nothing more.
         let _later = this.poll_cut(cx, Direction::Read);
         Poll::Ready(Ok(()))
     }
@@ -334,7 +335,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
         if let Some(counts) = &this.counts {
             counts.written.fetch_add(count, Relaxed);
         }
-        // What was written was taken. The cut is for what follows, unless this end writes nothing more.
+        // The stream has taken the bytes that were written. The cut applies to later bytes, unless this end writes
+        // nothing more.
         let _later = this.poll_cut(cx, Direction::Write);
         Poll::Ready(Ok(count))
     }

@@ -1,4 +1,4 @@
-//! What is left over when a test has ended.
+//! Checks that a test leaves nothing over.
 
 use std::{fmt, time::Duration};
 
@@ -7,11 +7,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long what ends by itself may take, such as the task of a connection that was dropped.
+/// The time in which everything that ends by itself must end, such as the task of a connection that was dropped.
 const LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Fails a test that leaves something over: a task of its runtime, a file descriptor, or what you count yourself.
+/// Fails a test that leaves something over: a task of its runtime, a file descriptor, or anything that you count
+/// yourself.
 ///
 /// # Examples
 ///
@@ -38,7 +39,7 @@ pub struct LeakCheck {
     counts: Vec<Count>,
 }
 
-/// What is counted, and how many there were at the beginning.
+/// A kind of things that are counted, with their number at the beginning.
 struct Count {
     name: &'static str,
     now: Box<dyn Fn() -> usize + Send>,
@@ -59,7 +60,7 @@ impl LeakCheck {
     /// Counts the file descriptors of the process as well: sockets, files and pipes.
     ///
     /// Other tests in the same process open and close theirs, so such a test needs a process of its own: a file in
-    /// `tests/` with one test. It counts on Linux only.
+    /// `tests/` with one test. This method counts on Linux only.
     ///
     /// # Panics
     ///

@@ -11,7 +11,7 @@
 //! | the bytes of a server in all of these ways | [`WireTest`] |
 //! | several hosts, with crashes and cut links | `turmoil`, beside this kit: [a program](https://docs.rs/crate/tcs/latest/source/docs/guide/src/simulation.md) |
 //!
-//! It needs the feature `testing`, which belongs in `[dev-dependencies]`:
+//! The kit needs the feature `testing`, which belongs in `[dev-dependencies]`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -22,7 +22,7 @@
 //! `#[tokio::test(start_paused = true)]`: then no limit of a server takes time. Never pause the clock with
 //! [`Script::listen`]: while bytes are on their way over TCP, all tasks wait, so every limit passes at once.
 //!
-//! The `async` functions of the kit are not cancel safe: one that is dropped may have sent or received a part.
+//! The `async` functions of the kit are not cancel safe: a function that is dropped may have sent or received a part.
 
 #![allow(
     clippy::panic,

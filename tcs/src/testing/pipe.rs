@@ -18,7 +18,7 @@ use tokio::{
 
 use super::faults::FaultyStream;
 
-/// Creates a connection in memory. Each direction holds up to `len` bytes that were not read.
+/// Creates a connection in memory. Each direction holds up to `len` unread bytes.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ pub fn pipe(len: usize) -> (Pipe, Pipe) {
 
 /// One end of a connection in memory. See [`pipe`].
 ///
-/// Dropping it closes the connection. The other end can still read what was sent before.
+/// Dropping an end closes the connection. The other end can still read the bytes that were sent before.
 #[derive(Debug)]
 pub struct Pipe {
     stream: DuplexStream,
@@ -81,7 +81,7 @@ impl Pipe {
     }
 }
 
-/// Resets a [`Pipe`] or a TCP stream, also one that is in up to three [`FaultyStream`]s.
+/// Resets a [`Pipe`] or a TCP stream, also inside of up to three [`FaultyStream`]s.
 ///
 /// # Panics
 ///
@@ -93,7 +93,7 @@ pub(super) fn reset<S: 'static>(mut stream: S) {
     if let Some(pipe) = any.downcast_mut::<Pipe>() {
         pipe.is_reset.store(true, Relaxed);
     } else if let Some(stream) = any.downcast_mut::<TcpStream>() {
-        // It fails on a socket that was reset already.
+        // This fails on a socket that was reset already.
         stream.set_zero_linger().ok();
     } else {
         let is_reset = reset_inside::<Pipe>(any)
@@ -114,7 +114,7 @@ pub(super) fn reset<S: 'static>(mut stream: S) {
 fn reset_inside<S: 'static>(any: &mut dyn Any) -> bool {
     let faulty = any.downcast_mut::<FaultyStream<S>>();
     let is_faulty = faulty.is_some();
-    // One that was cut has none any more.
+    // A `FaultyStream` that was cut has no stream any more.
     let inner = faulty.and_then(FaultyStream::take);
     inner.into_iter().for_each(reset);
     is_faulty

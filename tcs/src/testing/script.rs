@@ -1,4 +1,4 @@
-//! A peer that goes through a list of steps.
+//! A peer that performs a list of steps.
 
 use std::{fmt, io, net::SocketAddr, panic::Location, time::Duration};
 
@@ -15,15 +15,16 @@ use super::{
     task::Task,
 };
 
-/// How long a step may take, unless the script says otherwise.
+/// The time in which a step must end, unless the script sets another.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The number of bytes that one end of a pipe can send before the other reads.
 const PIPE_LEN: usize = 64 << 10;
 
-/// A peer of raw bytes, for tests of servers and of clients: the steps that it goes through.
+/// A peer of raw bytes, for tests of servers and of clients: a list of steps.
 ///
-/// A step that fails panics with the line of the test that has the step, with what was expected and what came, and with
-/// the place of the first byte that differs. A step that takes longer than 20 s has failed: see [`within`](Self::within).
+/// A step that fails panics with the line of the step in the test, with the expected and the received bytes, and with
+/// the place of the first byte that differs. A step that takes longer than 20 s has failed: see
+/// [`within`](Self::within).
 ///
 /// # Examples
 ///
@@ -81,9 +82,9 @@ const PIPE_LEN: usize = 64 << 10;
 pub struct Script {
     steps: Vec<(Step, &'static Location<'static>)>,
     limit: Duration,
-    /// What is before each message.
+    /// The name before each message.
     name: String,
-    /// The line of the next step, if it is not that of its call.
+    /// The line of the next step, if it is not the line of its call.
     line: Option<&'static Location<'static>>,
 }
 
@@ -92,7 +93,7 @@ enum Step {
     Send(Vec<u8>),
     SendBytewise(Vec<u8>),
     SendAndShutDown(Vec<u8>),
-    /// The bytes that it sends and those that it receives at the same time.
+    /// The bytes to send, and the bytes to receive at the same time.
     SendAndReceive(Vec<u8>, Vec<u8>),
     Receive(Vec<u8>),
     ReceiveAny(usize),
@@ -116,7 +117,7 @@ impl Script {
 
     /// Sets how long each step may take. Default: 20 s.
     ///
-    /// With a paused clock, set more to wait for a limit of a server that is longer.
+    /// With a paused clock, set a longer time to wait for a longer limit of a server.
     pub const fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -160,32 +161,32 @@ impl Script {
         self.step(Step::Pause(time))
     }
 
-    /// Closes the sending half. What comes is still received.
+    /// Closes the sending half. Later steps can still receive.
     #[track_caller]
     pub fn shut_down(self) -> Self {
         self.step(Step::ShutDown)
     }
 
-    /// Closes the connection. It is the last step.
+    /// Closes the connection. This is the last step.
     #[track_caller]
     pub fn close(self) -> Self {
         self.step(Step::Close)
     }
 
-    /// Resets the connection, which is a [`Pipe`] or a [`TcpStream`], also in a [`FaultyStream`](super::FaultyStream). It is
-    /// the last step. With any other stream, it fails.
+    /// Resets the connection, which is a [`Pipe`] or a [`TcpStream`], also in a [`FaultyStream`](super::FaultyStream).
+    /// This is the last step. It fails with any other stream.
     #[track_caller]
     pub fn reset(self) -> Self {
         self.step(Step::Reset)
     }
 
-    /// Sends these bytes and closes the sending half, so that both come together.
+    /// Sends these bytes and closes the sending half, so that both arrive together.
     #[track_caller]
     pub(super) fn send_and_shut_down(self, bytes: &[u8]) -> Self {
         self.step(Step::SendAndShutDown(bytes.to_vec()))
     }
 
-    /// Sends bytes, and fails unless others come meanwhile or next.
+    /// Sends bytes, and fails unless the expected bytes come meanwhile or next.
     #[track_caller]
     pub(super) fn send_and_receive(self, sent: &[u8], received: &[u8]) -> Self {
         self.step(Step::SendAndReceive(sent.to_vec(), received.to_vec()))
@@ -197,7 +198,7 @@ impl Script {
         self
     }
 
-    /// Sets the name that messages have.
+    /// Sets the name before each message.
     pub(super) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
@@ -214,7 +215,7 @@ impl Script {
         self
     }
 
-    /// Goes through the steps. Returns the stream, unless the last step has closed it.
+    /// Performs the steps. Returns the stream, unless the last step has closed it.
     ///
     /// # Panics
     ///
@@ -303,7 +304,7 @@ impl Default for Script {
     }
 }
 
-/// Joins scripts: each goes on where the one before has ended, with the limit of the first.
+/// Joins scripts: each continues after the end of the previous one, with the limit of the first.
 impl FromIterator<Self> for Script {
     fn from_iter<T: IntoIterator<Item = Self>>(scripts: T) -> Self {
         let mut scripts = scripts.into_iter();
@@ -315,7 +316,7 @@ impl FromIterator<Self> for Script {
 
 /// A [`Script`] that is played in a task of its own.
 ///
-/// Dropping it panics if a step has failed.
+/// Dropping a player panics if a step has failed.
 #[must_use = "a step that fails is seen by `finish`"]
 pub struct Player<S = Pipe>(Task<Option<S>>);
 
@@ -365,7 +366,7 @@ impl Place<'_> {
 }
 
 impl Step {
-    /// Does this. What comes is added to `received`.
+    /// Performs this step. Adds the bytes that come to `received`.
     async fn run<S>(&self, stream: &mut S, received: &mut Vec<u8>) -> Result<(), StepFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -404,7 +405,7 @@ impl Step {
         Ok(())
     }
 
-    /// Returns what was expected, beside what came.
+    /// Returns a text with the expected and the received bytes.
     fn expected_and_received(&self, received: &[u8]) -> String {
         let expected = match self {
             Self::Send(bytes) | Self::SendBytewise(bytes) | Self::SendAndShutDown(bytes) => {
@@ -430,7 +431,7 @@ impl Step {
     }
 }
 
-/// Why a step has failed.
+/// The reason why a step has failed.
 enum StepFailure {
     Ended,
     Unexpected,
@@ -456,7 +457,7 @@ impl fmt::Display for StepFailure {
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await?;
-    // The other end, in the same thread, reads it before the next step.
+    // The other end, in the same thread, reads the bytes before the next step.
     yield_now().await;
     Ok(())
 }

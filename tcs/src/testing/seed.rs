@@ -14,8 +14,8 @@ const VARIABLE: &str = "TCS_SEED";
 
 /// Random choices of a test that can be replayed.
 ///
-/// If the test panics, the seed is written to stderr, as `TCS_SEED=…`. The test that is run with this environment variable
-/// makes the same choices.
+/// If the test panics, the seed is written to stderr, as `TCS_SEED=…`. With this environment variable, the test makes
+/// the same choices again.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ impl Seed {
         }
     }
 
-    /// Returns a random number below `limit`, or 0 if that is 0.
+    /// Returns a random number below `limit`, or 0 if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         if limit == 0 {
             0
@@ -110,7 +110,7 @@ impl Default for Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Nothing is left to do if nobody can read it.
+            // An error does not matter, because the line is only for people.
             writeln!(stderr(), "{VARIABLE}={} repeats this failure", self.seed).ok();
         }
     }

@@ -24,14 +24,14 @@ use crate::{
 
 /// The number of bytes that one end of a connection can send before the other reads.
 const PIPE_LEN: usize = 64 << 10;
-/// How long it may take to close connections, unless the test says otherwise: longer than a server drains by default.
+/// The time in which connections must close, unless the test sets another: longer than a server drains by default.
 const LIMIT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a protocol in memory: the real server and its real wire, without a port.
 ///
-/// `server` is a protocol, which a [`ConcurrentServer`] serves, or any server with its settings. It also works with
-/// tokio's clock paused, so a limit of minutes takes no time.
+/// `server` is a protocol, which a [`ConcurrentServer`] serves, or any server with its settings. You can pause tokio's
+/// clock, so that a limit of minutes takes no time.
 ///
 /// # Panics
 ///
@@ -130,11 +130,11 @@ pub async fn serve<S: IntoServer>(server: S) -> TestServer<S::Protocol> {
     }
 }
 
-/// What [`serve`] serves: a protocol, or a server with its settings.
+/// The parameter of [`serve`]: a protocol, or a server with its settings.
 pub trait IntoServer {
     /// The protocol.
     type Protocol: ServerProtocol;
-    /// How many connections are served at a time.
+    /// The number of connections that are served at a time.
     type Mode: Mode;
 
     /// Returns the server.
@@ -159,10 +159,10 @@ impl<P: ServerProtocol, M: Mode> IntoServer for Server<P, M> {
     }
 }
 
-/// A server in memory, and what connects to it. Created by [`serve`].
+/// A server in memory, which also connects clients to itself. Created by [`serve`].
 ///
-/// Dropping it closes the server once its connections are closed, and panics if the server has failed before. To see how
-/// it ends, call [`finish`](Self::finish).
+/// Dropping this value closes the server once its connections are closed, and panics if the server has failed before.
+/// To see how the server ends, call [`finish`](Self::finish).
 #[must_use = "whether the server has failed is seen by `finish`"]
 pub struct TestServer<P: ServerProtocol> {
     dialer: Arc<Dialer>,
@@ -170,7 +170,7 @@ pub struct TestServer<P: ServerProtocol> {
     task: Task<Report>,
     /// The connection of `call`.
     connection: Option<Connection<P::Framing>>,
-    /// How long it may take to close connections.
+    /// The time in which connections must close.
     limit: Duration,
 }
 
@@ -227,7 +227,7 @@ impl<P: ServerProtocol> TestServer<P> {
 
     /// Sets how long [`closed`](Self::closed) waits, and [`finish`](Self::finish). Default: a minute.
     ///
-    /// With a paused clock, set more to wait for a limit of the server that is longer.
+    /// With a paused clock, set a longer time to wait for a longer limit of the server.
     pub const fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -241,7 +241,7 @@ impl<P: ServerProtocol> TestServer<P> {
     pub async fn closed(&self) {
         let begun = Instant::now();
         while begun.elapsed() < self.limit {
-            // The numbers of the server have none that were rejected, or not accepted yet.
+            // The numbers of the server do not include connections that were rejected, or not accepted yet.
             let is_closed = Arc::strong_count(&self.dialer.open) == 1;
             let is_idle = is_closed && self.handle.stats().connections.open == 0;
             if is_idle || self.task.is_finished() {
@@ -316,7 +316,7 @@ impl<P: ServerProtocol> fmt::Debug for TestServer<P> {
 /// Connects to the server.
 struct Dialer {
     sender: mpsc::UnboundedSender<Pipe>,
-    /// Held by the server's end of each connection, and by this.
+    /// The server's end of each connection, and this value, hold a reference.
     open: Arc<()>,
     /// Adds the faults of the next connection.
     faults: Mutex<Option<AddFaults>>,

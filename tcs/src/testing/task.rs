@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::{JoinError, JoinHandle, unconstrained};
 
-/// A task. Dropping it panics if the task has panicked and nobody has waited for it.
+/// A task. Dropping this value panics if the task has panicked and [`end`](Self::end) was not called.
 pub(super) struct Task<T>(Option<JoinHandle<T>>);
 
 impl<T> Task<T> {

@@ -1,4 +1,4 @@
-//! A server in all the ways in which bytes can come and connections can end.
+//! Tests a server in all ways in which bytes can arrive and connections can end.
 
 use std::{
     fmt,
@@ -25,20 +25,20 @@ use super::{
 };
 use crate::panics::panic_text;
 
-/// How long a server may keep a connection whose peer is gone, or says nothing more. The clock is paused.
+/// The time for which a server may keep a connection whose peer is gone, or sends nothing more. The clock is paused.
 const LIMIT: Duration = Duration::from_hours(1);
-/// More polls than a server needs at one time of the clock, whatever has arrived. A server that never waits needs more: the
-/// paused clock advances only when all tasks wait.
+/// More polls than any server needs at one time of the clock. Only a server that never waits needs more: the paused
+/// clock advances only when all tasks wait.
 const MAX_POLLS: usize = 100_000;
 const MAX_POLLS_PER_BYTE: usize = 100;
 /// The number of seeds that are tried.
 const SEEDS: usize = 16;
 const PIPE_LEN: usize = 64 << 10;
-/// How much longer a connection may take beside another one, and how late a greeting is still found. Servers wait longer for
-/// a silent peer.
+/// The additional time that a connection may take beside another one, and the time in which a late greeting is found.
+/// Servers wait longer for a silent peer.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
-/// A test of the bytes of any server: a list of exchanges, which it makes in many ways.
+/// A test of the bytes of any server: a list of exchanges, which are made in many ways.
 ///
 /// [`check`](Self::check) opens connections to the server in which:
 ///
@@ -49,9 +49,9 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 /// - the peer sends nothing, or does not read;
 /// - another connection does nothing in the middle of a request.
 ///
-/// The replies must be those that were listed, and the server must send no more and no less. It must execute each request
-/// that is complete, and no other ([`executed`](Self::executed)). Then the server must end, within an hour of the paused
-/// clock, without a panic, and leave no task and nothing that you [count](Self::count).
+/// The replies must be those that were listed, and the server must send no more and no less. The server must execute
+/// each request that is complete, and no other ([`executed`](Self::executed)). Then the server must end, within an hour
+/// of the paused clock, without a panic, and leave no task and nothing that you [count](Self::count).
 ///
 /// # Examples
 ///
@@ -105,7 +105,7 @@ impl WireTest {
         }
     }
 
-    /// Sets what the server sends when a connection opens. Default: nothing.
+    /// Sets the bytes that the server sends when a connection opens. Default: none.
     pub fn greeting(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.greeting = bytes.as_ref().to_vec();
         self
@@ -122,7 +122,8 @@ impl WireTest {
         self
     }
 
-    /// Sets what returns how many requests the server has executed so far. Default: they are not counted.
+    /// Sets a function that returns the number of requests that the server has executed so far. Default: requests are
+    /// not counted.
     pub fn executed(mut self, count: impl Fn() -> usize + 'static) -> Self {
         self.executed = Some(Box::new(count));
         self
@@ -134,7 +135,7 @@ impl WireTest {
         self
     }
 
-    /// Allows the server to wait for ever for a peer that says nothing more, or that does not read.
+    /// Allows the server to wait for ever for a peer that sends nothing more, or that does not read.
     pub const fn without_limits(mut self) -> Self {
         self.has_limits = false;
         self
@@ -144,7 +145,7 @@ impl WireTest {
     ///
     /// # Panics
     ///
-    /// Panics with the connection that has failed, and why; and inside of a tokio runtime.
+    /// Panics with the connection that has failed and the reason, and inside of a tokio runtime.
     pub fn check<F>(&self, serve: impl Fn(Pipe) -> F)
     where
         F: Future + Send + 'static,
@@ -217,7 +218,7 @@ impl WireTest {
                     Cut::Reset => (script.send(sent).reset(), 0),
                     Cut::HalfClose => {
                         let script = script.send_and_shut_down(sent).receive(&replies);
-                        // What the server says of an incomplete request is its own.
+                        // The answer to an incomplete request is the server's choice.
                         let script = if is_whole {
                             script.receive_eof()
                         } else {
@@ -265,8 +266,8 @@ impl WireTest {
         }
     }
 
-    /// Sends nothing for a while. The server may say why it ends the connection, and nothing else: a greeting that comes
-    /// late would be taken for the first reply.
+    /// Sends nothing for a while. The server may send the reason why it ends the connection, and nothing else: a peer
+    /// would take a late greeting for the first reply.
     fn without_request(&self, serve: Serve<'_>) {
         let name = "a peer that says nothing";
         let case = Case {
@@ -302,7 +303,7 @@ impl WireTest {
                 sleep(LIMIT).await;
                 stream.write_all(b"\n").await
             });
-            // A connection that the server has closed takes nothing more.
+            // A connection that the server has closed takes no more bytes.
             let is_closed = matches!(written.await, Ok(Err(_)));
             assert!(
                 is_closed,
@@ -355,7 +356,7 @@ impl WireTest {
             peer(near).await;
             let taken = begun.elapsed();
             assert_ended(name, server).await;
-            // What it has spawned ends when it runs next.
+            // Tasks that the server has spawned end when they run next.
             sleep(LIMIT).await;
             let tasks = Handle::current().metrics().num_alive_tasks();
             assert_eq!(tasks, 0, "{name}: tasks are left over");
@@ -375,7 +376,7 @@ impl WireTest {
         taken
     }
 
-    /// Sends each request when the one before is answered.
+    /// Sends each request when the previous one is answered.
     fn in_turn(&self, name: &str) -> Script {
         self.script(name, |script, exchange| {
             let script = script.at(exchange.line).send(&exchange.request);
@@ -436,7 +437,8 @@ impl WireTest {
         self.requests().len() + self.replies(self.exchanges.len()).len()
     }
 
-    /// Returns the length of a pipe in which all of a connection has room, so that nothing needs to be read before.
+    /// Returns the length of a pipe that has room for all bytes of a connection, so that no end must read before it
+    /// writes.
     fn pipe_len(&self) -> usize {
         PIPE_LEN.max(self.len())
     }
@@ -479,12 +481,12 @@ impl fmt::Debug for WireTest {
     }
 }
 
-/// A connection, and what the server must make of it.
+/// A connection, and the result that the server must have.
 struct Case<'a> {
-    /// What is before each message.
+    /// The name before each message.
     name: &'a str,
     pipe_len: usize,
-    /// How many requests are executed.
+    /// The number of requests that are executed.
     executions: RangeInclusive<usize>,
 }
 
@@ -522,7 +524,7 @@ struct Bounded<F> {
     inner: Pin<Box<F>>,
     max_polls: usize,
     polls_left: usize,
-    /// When it was polled last.
+    /// The time of the last poll.
     polled: Option<Instant>,
 }
 

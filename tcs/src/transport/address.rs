@@ -49,7 +49,7 @@ impl Address {
         *self = Self { port, ..other };
     }
 
-    /// Replaces the host, and a path by it. What was over TLS stays over TLS.
+    /// Replaces the host, or the path, by a host. An address over TLS stays over TLS.
     pub(crate) fn set_host(&mut self, host: String) {
         self.host = without_brackets(host);
         if let Scheme::Unix(_) = self.scheme {
@@ -86,7 +86,7 @@ impl Address {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (shown, problem) = match self.scheme {
             Scheme::Unix(_) => (self.text(), self.problem),
-            // The whole text, if it could not be split.
+            // The host is the whole text, if it could not be split.
             Scheme::Tcp | Scheme::Tls => (
                 self.host.clone(),
                 self.problem.or_else(|| host_problem(&self.host)),
@@ -203,7 +203,7 @@ impl<H: Into<String>> From<(H, u16)> for Address {
     }
 }
 
-/// Returns what is wrong with the path of a Unix socket.
+/// Returns the problem with the path of a Unix socket, if there is one.
 fn unix_problem(path: &Path) -> Option<&'static str> {
     if cfg!(not(unix)) {
         Some("this system has no Unix sockets")
@@ -214,13 +214,13 @@ fn unix_problem(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Returns why a scheme cannot be used in this build.
+/// Returns the reason why this build has no support for a scheme, if there is one.
 fn scheme_problem(scheme: &Scheme) -> Option<&'static str> {
     let needs_feature = *scheme == Scheme::Tls && cfg!(not(feature = "tls"));
     needs_feature.then_some("`tls://` needs the feature `tls` of `tcs`")
 }
 
-/// Splits a text into host and port. The error is what is wrong with it.
+/// Splits a text into host and port. The error is the problem with the text.
 fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     if text.contains("://") {
         return Err("that is a URL; write `host:port` or `tls://host:port`");
@@ -262,7 +262,7 @@ fn without_brackets(host: String) -> String {
     inner.map(str::to_owned).unwrap_or(host)
 }
 
-/// Returns what is wrong with a host. It may have been set without the text of an address around it.
+/// Returns the problem with a host, if there is one. The host may not come from the text of an address.
 fn host_problem(host: &str) -> Option<&'static str> {
     let ip = host.split('%').next().unwrap_or_default();
     if host.is_empty() {
@@ -276,7 +276,7 @@ fn host_problem(host: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns what is wrong with a host that is a number, but not an IPv4 address in four parts.
+/// Returns the problem with a host that is a number, but not an IPv4 address in four parts.
 ///
 /// The resolver of the operating system takes `7000` for 0.0.27.88 and `127.1` for 127.0.0.1
 /// (`inet_aton(3)`).

@@ -78,8 +78,8 @@ impl ClientTls {
     ///
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the file cannot be read or has no certificate.
     pub fn pinned(path: impl AsRef<Path>) -> Result<Self> {
-        // The first is the server's own. Those of its issuers follow it, and to pin these would trust all that they
-        // have issued.
+        // The first certificate is the server's own. The certificates of its issuers follow. Pinning an issuer's
+        // certificate would trust all certificates that it has issued.
         let certificate = read_certificates(path.as_ref())?.swap_remove(0);
         Self::of(Arc::new(Pinned {
             certificate,
@@ -97,7 +97,7 @@ impl ClientTls {
 
     /// Sets the client's own certificate and key, in PEM files, for servers that require one (mutual TLS).
     ///
-    /// With TLS 1.3, a server that does not accept it says so after the client has connected: the first call fails.
+    /// With TLS 1.3, a server rejects the certificate only after the client has connected: the first call fails.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ fn server_name(name: &str) -> io::Result<ServerName<'static>> {
     })
 }
 
-/// Accepts one certificate. That the server has its key is verified by the signature of the handshake.
+/// Accepts one certificate. The signature in the handshake proves that the server has its key.
 #[derive(Debug)]
 struct Pinned {
     certificate: CertificateDer<'static>,
@@ -188,7 +188,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // Neither the name nor the time is compared: who pins a certificate has decided for it, also when it has
+        // Neither the name nor the time is compared: the user has chosen the pinned certificate, even if it has
         // expired.
         if *certificate == self.certificate {
             Ok(ServerCertVerified::assertion())
@@ -203,7 +203,8 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // Still checked: the certificate is public, and only the signature shows that the peer has its key.
+        // The signature is still checked: the certificate is public, and only the signature shows that the peer has its
+        // key.
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }

@@ -1,4 +1,4 @@
-//! What happens between accepting a connection and the first byte of its protocol.
+//! Handshakes, which run between accepting a connection and the first byte of its protocol.
 
 use std::{fmt, io, pin::Pin};
 
@@ -7,11 +7,10 @@ use crate::Peer;
 
 /// A step between accepting a connection and the first byte of its protocol, such as TLS.
 ///
-/// It runs in the task of the connection, so a slow one delays no other connection. The connection counts
-/// against `max_connections` meanwhile. After
-/// [`handshake_timeout`](crate::server::Server::handshake_timeout), or a second after the server is stopped, the
-/// handshake and the stream are dropped. Clients have no handshakes: perform yours on a connected
-/// stream, and pass it to [`Connection::over`](crate::Connection::over).
+/// A handshake runs in the task of its connection, so a slow handshake delays no other connection. Meanwhile, the
+/// connection counts against `max_connections`. After [`handshake_timeout`](crate::server::Server::handshake_timeout),
+/// or a second after the server is stopped, the handshake and the stream are dropped. Clients have no handshakes:
+/// perform yours on a connected stream, and pass it to [`Connection::over`](crate::Connection::over).
 ///
 /// # Examples
 ///

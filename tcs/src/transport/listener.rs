@@ -1,4 +1,4 @@
-//! Listeners, and what they accept.
+//! Listeners, and the connections that they accept.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -49,17 +49,17 @@ use crate::Peer;
 /// ```
 pub trait Listener: Send + 'static {
     /// Waits for the next connection. Return `None` when no more will come. Once every listener of a server has returned
-    /// `None`, the server drains, which closes idle connections, and returns. If they should go on, wait for them before
+    /// `None`, the server drains, which closes idle connections, and returns. To let these go on, wait for them before
     /// you return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
     ///
-    /// The server calls this method when it has room for a connection. It polls the future until it is ready,
-    /// or drops it with the listener. So it need not be cancel safe.
+    /// The server calls this method when it has room for a connection. It polls the future until it is ready, or drops
+    /// it with the listener. So the future need not be cancel safe.
     ///
     /// # Errors
     ///
     /// An error is logged, and the server calls this method again: at once if the connection was gone before it
-    /// was accepted, after 100 ms otherwise. It stops calling it after an error that says that the descriptor does
-    /// not listen (`EINVAL`; on Linux also `EBADF`, `ENOSYS` and `ENOTSOCK`), after one of the kind
+    /// was accepted, after 100 ms otherwise. The server stops calling this method after an error that says that the
+    /// descriptor does not listen (`EINVAL`; on Linux also `EBADF`, `ENOSYS` and `ENOTSOCK`), after one of the kind
     /// [`NotConnected`](io::ErrorKind::NotConnected), and after a panic. When no listener is left, the server drains
     /// and returns the last of these errors.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Incoming>>> + Send;
@@ -72,7 +72,7 @@ pub trait Listener: Send + 'static {
         None
     }
 
-    /// Adds a handshake, after those that the listener has.
+    /// Adds a handshake, which runs after those that the listener has.
     fn with_handshake(self, handshake: impl Handshake) -> WithHandshake<Self>
     where
         Self: Sized,

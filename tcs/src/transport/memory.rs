@@ -10,7 +10,7 @@ use tokio::{
 use super::{Incoming, Listener};
 use crate::Peer;
 
-/// Creates a listener in memory, for tests and for servers within a process, and what connects to it.
+/// Creates a listener in memory, for tests and for servers within a process, and a connector to it.
 ///
 /// # Examples
 ///

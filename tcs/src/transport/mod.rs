@@ -1,4 +1,4 @@
-//! What carries the bytes of a server's connections: TCP, Unix sockets, memory, and listeners of your own.
+//! The transports of a server's connections: TCP, Unix sockets, memory, and listeners of your own.
 //!
 //! A server listens at its [`address`](crate::server::Server::address) over TCP. With
 //! [`listener`](crate::server::Server::listener), it accepts from other listeners as well, or instead. All

@@ -1,11 +1,11 @@
-//! What others ask about TLS, also without the feature `tls`.
+//! Functions about TLS that exist even without the feature `tls`.
 
 use std::io;
 
 use crate::Peer;
 
-/// Adds what to do to an error of a client's stream, if that is TLS. A server with TLS 1.3 rejects the certificate of a
-/// client after the handshake.
+/// Adds advice to an error of a client's stream, if the stream is TLS. A server with TLS 1.3 rejects the certificate of
+/// a client after the handshake.
 pub(crate) fn explain_if_tls(error: io::Error) -> io::Error {
     #[cfg(feature = "tls")]
     let error = super::tls_error::explain(error, "server");

@@ -10,7 +10,8 @@ use rustls::{
 
 use crate::{Error, Result};
 
-/// Returns the cryptography in use. It is named, because rustls panics if two are compiled in and none is chosen.
+/// Returns the cryptography in use. The provider is explicit, because rustls panics if two are compiled in and none is
+/// chosen.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -1,4 +1,4 @@
-//! PROXY headers, by which a balancer tells the address of its client.
+//! PROXY headers, with which a balancer sends the address of its client.
 
 use std::{io, net::SocketAddr};
 
@@ -13,8 +13,8 @@ use crate::{Error, Peer, Result, socket::canonical};
 ///
 /// Needs the feature `proxy`. The peer then has the address of the balancer's client, everywhere: in
 /// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. A
-/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address, and so
-/// does that of a client that reached the balancer over a Unix socket.
+/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address. So does
+/// the connection of a client that reached the balancer over a Unix socket.
 ///
 /// Only trusted peers may send a header, because it is not authenticated. A connection of another peer is closed,
 /// and so is one that begins without a header. With TLS, add this handshake first: the header comes before TLS.
@@ -56,8 +56,8 @@ pub struct ProxyHeader {
     trusted: Vec<IpNet>,
 }
 
-/// What a PROXY header says besides the address of the client. A [fact](Peer::get) of the peer, unless the header names
-/// no client (`LOCAL`, `UNKNOWN`).
+/// The contents of a PROXY header besides the address of the client. The peer has this [fact](Peer::get), unless the
+/// header names no client (`LOCAL`, `UNKNOWN`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyInfo {
     balancer: Option<SocketAddr>,
@@ -91,7 +91,8 @@ impl ProxyHeader {
     }
 }
 
-/// Returns the network of IPv4 that has the form of IPv6 as the peers have it, in its own form.
+/// Returns a network of IPv4 in its own form, also if it was written in the form of IPv6, because peers have the IPv4
+/// form.
 fn canonical_network(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     let mapped = v6
@@ -151,7 +152,7 @@ const MAX_V1_LEN: usize = 107;
 /// The first bytes of a header of version 2, up to its length.
 const V2_FIXED_LEN: usize = 16;
 
-/// The longest header of version 2 that is read. Those of balancers have a few hundred bytes.
+/// The longest header of version 2 that is read. The headers of balancers have a few hundred bytes.
 const MAX_V2_LEN: usize = 4_096;
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -159,9 +160,9 @@ const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The command of a connection of the balancer itself.
 const V2_LOCAL: u8 = 0x20;
 
-/// Reads a header and no byte more, so that TLS or the protocol begins with the next.
+/// Reads a header and no byte more, so that TLS or the protocol begins with the next byte.
 ///
-/// Checks what the parser accepts and the specification does not.
+/// Rejects headers that the parser accepts and the specification does not allow.
 async fn read_header(stream: &mut Stream) -> io::Result<Vec<u8>> {
     match stream.read_u8().await.map_err(|_| nothing_sent())? {
         b'\r' => read_v2(stream).await,
@@ -191,7 +192,7 @@ async fn read_v2(stream: &mut Stream) -> io::Result<Vec<u8>> {
     }
     let [.., command, family, high, low] = &mut fixed;
     if *command == V2_LOCAL {
-        // The specification says to ignore the family, and what its addresses are.
+        // The specification says to ignore the family and its addresses.
         *family = 0;
     }
     // The lower half of the byte is the transport: 2 is a datagram.
@@ -225,14 +226,14 @@ fn check_v1(line: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Returns `true` if a port has neither a sign nor leading zeros. Its range is the parser's matter.
+/// Returns `true` if a port has neither a sign nor leading zeros. The parser checks its range.
 fn is_port(word: Option<&[u8]>) -> bool {
     word.is_some_and(|word| {
         word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"))
     })
 }
 
-/// Says what it means that the stream has ended.
+/// Explains the error of a stream that has ended.
 fn explain_eof(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(
@@ -299,7 +300,7 @@ mod tests {
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::ffff:10.0.0.1/128", "10.0.0.1/32"),
             ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
-            // It has other addresses as well.
+            // This network has other addresses as well.
             ("::ffff:0.0.0.0/95", "::ffff:0.0.0.0/95"),
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("2001:db8::/32", "2001:db8::/32"),

@@ -8,8 +8,8 @@ use crate::{Error, Result};
 ///
 /// Needs the feature `self-signed`. The certificate is for `localhost`, `127.0.0.1` and `::1`. The key is readable by its
 /// owner alone. A server reads both with [`Tls::from_pem`](super::Tls::from_pem); a client trusts the certificate with
-/// [`ClientTls::pinned`](super::ClientTls::pinned). The folder must exist; in tests, make one for each. Let one process create them before others start: two that do so at
-/// the same time do not wait for each other.
+/// [`ClientTls::pinned`](super::ClientTls::pinned). The folder must exist; in tests, make one for each. Let one process
+/// create the files before others start: two processes that create them at the same time do not wait for each other.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub fn create_self_signed(certificate: impl AsRef<Path>, key: impl AsRef<Path>) 
         (false, true) => Some(certificate),
     };
     if let Some(path) = missing {
-        // Written now, it would not belong to the other one, and the next call would not notice.
+        // A new file would not belong to the other one, and the next call would not notice that.
         let reason = "is missing, and the other file of the pair is not";
         return Err(Error::tls(path.display(), reason));
     }
@@ -46,7 +46,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     let failed = |error| Error::tls(path.display(), error);
     let mut file = options.open(path).map_err(failed)?;
     let written = file.write_all(text.as_bytes());
-    // The next call would take a part of a file, as of a full disk, for the whole.
+    // The next call would take a partial file, such as after a full disk, for a complete one.
     written.map_err(|error| {
         drop(fs::remove_file(path));
         failed(error)

@@ -39,7 +39,8 @@ impl StdioListener {
 impl Listener for StdioListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         if let Some(ended) = &mut self.ended {
-            // `None` drains the server, so it must not come before. The sender is dropped, which is an error.
+            // `None` drains the server, so it must not come before the end of the connection. The sender is only
+            // dropped, so the result is an error.
             ended.await.ok();
             return Ok(None);
         }

@@ -14,8 +14,8 @@ use tokio::{
 
 /// The stream of a connection, over any transport.
 ///
-/// A server's connections have one type, whatever carries their bytes. So a protocol is compiled once, and a
-/// handshake can replace the stream by another.
+/// A server's connections have this type for all transports. So a protocol is compiled once, and a handshake can
+/// replace the stream by another.
 pub struct Stream {
     io: Box<dyn ReadWrite>,
     closes_on_drop: bool,
@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// Creates a stream from a socket, which says all that there is to say when it is dropped.
+    /// Creates a stream from a socket, which needs no closing message before it is dropped.
     pub(crate) fn socket(stream: TcpStream) -> Self {
         Self {
             closes_on_drop: true,
@@ -56,7 +56,7 @@ impl Stream {
 
 /// Closes the sending half, and drops what the peer sends until it closes.
 ///
-/// A socket that is closed with unread bytes is reset, and the peer could lose what it was told before.
+/// A socket that is closed with unread bytes is reset, and the peer could lose the last bytes that were sent to it.
 pub(crate) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     copy(&mut stream, &mut sink()).await.map(drop)

@@ -19,8 +19,8 @@ use crate::{Error, Result};
 /// Needs the feature `systemd`. A socket that the supervisor keeps loses no connection while the process is replaced:
 /// peers wait in its backlog. See `sd_listen_fds(3)`.
 ///
-/// Call it once, at the start of the program: it removes the environment variables that it has read, so that child
-/// processes do not take the sockets as well.
+/// Call this function once, at the start of the program: it removes the environment variables that it has read, so that
+/// child processes do not take the sockets as well.
 ///
 /// # Examples
 ///
@@ -50,13 +50,13 @@ pub fn systemd_sockets() -> Result<Vec<SystemdListener>> {
     let mut passed = listenfd::ListenFd::from_env();
     let count = passed.len();
     if count == 0 {
-        // A server without other listeners would listen at its address, which nobody asked for.
+        // Without this error, a server without other listeners would listen at its default address.
         let reason =
             "has no sockets for this process; start it with systemd or `systemd-socket-activate`";
         return Err(Error::setting("LISTEN_FDS", reason));
     }
     let mut take = |index| {
-        // An error says that it is no TCP socket.
+        // An error means that the descriptor is not a TCP socket.
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             return SystemdListener::tcp(socket);
         }
@@ -74,13 +74,13 @@ pub fn systemd_sockets() -> Result<Vec<SystemdListener>> {
     sockets.collect()
 }
 
-/// Returns an error for a connection, which systemd passes with `Accept=yes`. Nothing would ever be accepted from it.
+/// Returns an error for a connection, which systemd passes with `Accept=yes`. A listener could never accept from it.
 fn check_listens(socket: &impl AsFd) -> io::Result<()> {
     match SockRef::from(socket).peer_addr() {
         Ok(_) => Err(io::Error::other(
             "it is a connection, as with `Accept=yes`; serve `StdioListener` instead",
         )),
-        // It has no peer.
+        // A listening socket has no peer.
         Err(_) => Ok(()),
     }
 }

@@ -28,7 +28,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// The listener at the address of a server. It knows which address a peer has reached, unless it listens on all.
+/// The listener at the address of a server. Unless it listens on all addresses, it knows the address that each peer has
+/// reached.
 #[derive(Debug)]
 pub(crate) struct AddressListener {
     listener: TcpListener,
@@ -39,7 +40,7 @@ pub(crate) struct AddressListener {
 impl AddressListener {
     pub(crate) fn new(listener: TcpListener, keepalive: Option<Keepalive>) -> Self {
         let addr = listener.local_addr().ok();
-        // With one address, a connection need not ask for it: a system call less for each accept.
+        // With one address, each accept saves the system call for the address of the connection.
         let known = addr.filter(|addr| !addr.ip().is_unspecified());
         Self {
             listener,

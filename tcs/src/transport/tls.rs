@@ -26,10 +26,10 @@ use super::{
 };
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
 
-/// How long a peer whose handshake has failed may take to close.
+/// The time in which a peer may close after its handshake has failed.
 const FAILED_HANDSHAKE_LINGER: Duration = Duration::from_secs(1);
 
-/// TLS at a server: its certificate and key, and what it requires of its clients.
+/// TLS at a server: its certificate and key, and its requirements on clients.
 ///
 /// Needs the feature `tls`. Versions 1.2 and 1.3, with the cipher suites of `rustls`. Each [`Peer`] has a [`TlsInfo`].
 ///
@@ -65,7 +65,7 @@ struct Files {
 }
 
 impl Tls {
-    /// Reads the server's certificate, with those that lead to its root, and its key from PEM files.
+    /// Reads the server's certificate, with the chain to its root, and its key from PEM files.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Tls {
 
     /// Requires a certificate from each client, signed by a root in this PEM file (mutual TLS).
     ///
-    /// A client without one is not served. With TLS 1.3, its connect succeeds, and its first call fails. A protocol function
-    /// gets the certificate from [`TlsInfo::peer_certificates`].
+    /// A client without a certificate is not served. With TLS 1.3, its connect succeeds, and its first call fails. A
+    /// protocol function gets the certificate from [`TlsInfo::peer_certificates`].
     ///
     /// # Errors
     ///
@@ -120,12 +120,12 @@ impl Tls {
         })
     }
 
-    /// Reads all files again: the certificate, the key, and the roots of client certificates. New connections get
-    /// them; open ones keep theirs.
+    /// Reads all files again: the certificate, the key, and the roots of client certificates. New connections get them,
+    /// and open connections keep theirs.
     ///
-    /// Clones share what was read, so reload a clone of the value that the server has. Make it after the calls of
-    /// [`alpn`](Self::alpn) and [`require_client_certificates`](Self::require_client_certificates): each returns a value
-    /// that shares nothing with earlier clones.
+    /// Clones share the files that were read, so reload a clone of the value that the server has. Make the clone after
+    /// the calls of [`alpn`](Self::alpn) and [`require_client_certificates`](Self::require_client_certificates): each
+    /// returns a value that shares nothing with earlier clones.
     ///
     /// # Examples
     ///
@@ -163,8 +163,8 @@ impl Tls {
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid, and on a value of
     /// [`from_config`](Self::from_config). The earlier certificate stays in use.
     pub fn reload(&self) -> Result<()> {
-        // Read before the lock is taken: handshakes go on meanwhile, and an error leaves the certificate that is in
-        // use.
+        // The files are read before the lock is taken: handshakes go on meanwhile, and after an error the earlier
+        // certificate stays in use.
         let read = self.files()?.read()?;
         let config = self.0.config.write();
         *config.unwrap_or_else(PoisonError::into_inner) = read;
@@ -180,7 +180,7 @@ impl Tls {
 
     fn config(&self) -> Arc<ServerConfig> {
         let config = self.0.config.read();
-        // A copy of the pointer, so that a handshake, which takes long, does not hold the lock.
+        // This copies the pointer, so that a handshake, which takes long, does not hold the lock.
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -217,9 +217,9 @@ impl Files {
 
 impl Handshake for Tls {
     async fn perform(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
-        // The shortest buffer: it shows that there is a first byte, and later reads go past it.
-        // A peer that sends nothing and closes is a health check of a balancer. It is not an error of TLS, and is
-        // not logged as one.
+        // The buffer is as short as possible: it shows that there is a first byte, and later reads bypass it. A peer
+        // that sends nothing and closes is a health check of a balancer. This is not an error of TLS, and is not logged
+        // as one.
         let mut hello = BufReader::with_capacity(1, &mut stream);
         if !matches!(hello.fill_buf().await, Ok([_])) {
             return Err(nothing_sent());
@@ -227,7 +227,7 @@ impl Handshake for Tls {
         let accepted = LazyConfigAcceptor::new(Acceptor::default(), hello).await;
         let (error, stream) = match accepted.map(|start| start.accepted) {
             Ok(accepted) => {
-                // Without the buffer, which each read of the connection would pay for.
+                // The handshake continues without the buffer, which would cost time at each read of the connection.
                 let start = StartHandshake::from_parts(accepted, stream);
                 match start.into_stream(self.config()).into_fallible().await {
                     Ok(stream) => {
@@ -239,7 +239,7 @@ impl Handshake for Tls {
             }
             Err(error) => (error, stream),
         };
-        // The peer is sent an alert that says what is wrong. If that fails, it is gone.
+        // The peer receives an alert with the problem. If sending it fails, the peer is gone.
         timeout(FAILED_HANDSHAKE_LINGER, close(stream)).await.ok();
         Err(explain(error, "client"))
     }
@@ -257,8 +257,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What a server knows of a connection over TLS. A [fact](Peer::get) of the peer, and a parameter of protocol
-/// functions.
+/// The data of a connection over TLS at a server. It is a [fact](Peer::get) of the peer, and can be a parameter of
+/// protocol functions.
 ///
 /// # Examples
 ///
@@ -290,15 +290,16 @@ impl TlsInfo {
         }
     }
 
-    /// Returns the certificates of the peer in DER, its own first. Empty if it has sent none: a server asks for them
-    /// only with [`require_client_certificates`](Tls::require_client_certificates), or as its configuration says.
+    /// Returns the certificates of the peer in DER, its own first. Empty if the peer has sent none: a server asks for
+    /// certificates only with [`require_client_certificates`](Tls::require_client_certificates), or with a
+    /// configuration that says so.
     ///
-    /// To read the subject of one, use a parser such as the crate `x509-parser`.
+    /// To read the subject of a certificate, use a parser such as the crate `x509-parser`.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         &self.peer_certificates
     }
 
-    /// Returns the protocol that was agreed on by ALPN.
+    /// Returns the protocol that both ends have chosen by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()
     }

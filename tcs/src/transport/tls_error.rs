@@ -1,10 +1,10 @@
-//! Explains errors of TLS, and says what to do.
+//! Explains errors of TLS, and gives advice.
 
 use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Adds what to do to an error of a handshake with a `peer`: `client` or `server`.
+/// Adds advice to an error of a handshake with a `peer`: `client` or `server`.
 pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
     let advice = match source {
@@ -23,11 +23,11 @@ pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
     }
 }
 
-/// Also what an old client gets: TLS 1.0 and 1.1 are not spoken.
+/// The text is also for old clients, because TLS 1.0 and 1.1 are not supported.
 const NOTHING_IN_COMMON: &str =
     "client and server have no version or cipher suite of TLS in common";
 
-/// Says what is wrong with a certificate.
+/// Returns the problem with a certificate.
 fn problem(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::UnknownIssuer => {
@@ -51,7 +51,7 @@ fn problem(error: &CertificateError) -> &'static str {
     }
 }
 
-/// Says what is wrong, or what to do, if that is not clear from the text of the error.
+/// Returns the problem or advice, if the text of the error is not clear by itself.
 fn advice_on(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::InvalidMessage(_) => "the peer does not speak TLS at this port",

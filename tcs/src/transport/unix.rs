@@ -36,7 +36,7 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 /// ```
 #[derive(Debug)]
 pub struct UnixSocketListener {
-    /// Dropped first: nobody takes the file for a stale one while the socket listens.
+    /// The file. It is dropped before the socket stops listening, so that no server takes it for a stale one.
     file: SocketFile,
     listener: Unregistered<net::UnixListener, UnixListener>,
 }
@@ -55,11 +55,11 @@ impl UnixSocketListener {
     /// Listens at `path`. The file gets the permissions `mode`, such as `0o660`, before anyone can connect.
     ///
     /// The socket is bound to another name in the same folder, `.tcs0` or a later number, and linked to `path` once it
-    /// listens. So nobody sees a file at which nobody listens yet. Tools such as `ss` show the first name.
+    /// listens. So no peer finds a file whose socket does not listen yet. Tools such as `ss` show the first name.
     ///
-    /// A socket file that a server left is replaced. When this value is dropped, the file is removed, unless another
-    /// server has put its own in its place. To connect, a peer needs write permission for the file
-    /// (unix(7)). Abstract names have no file and no permissions, and are an error.
+    /// The new file replaces a socket file that an earlier server has left. When this value is dropped, the file is
+    /// removed, unless another server has put its own in its place. To connect, a peer needs write permission for the
+    /// file (unix(7)). Abstract names have no file and no permissions, and are an error.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ fn id_of(file: &fs::Metadata) -> FileId {
 
 /// Binds a socket to a free name in the folder of `path`.
 fn bind_hidden(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
-    // Servers that have ended while they began have left theirs.
+    // Servers that ended during this function have left such files.
     const MAX_NAMES: usize = 1_000;
     let mut names = (0..MAX_NAMES).map(|number| path.with_file_name(format!(".tcs{number}")));
     loop {
@@ -145,15 +145,15 @@ fn remove_stale(hidden: &Path, path: &Path) -> io::Result<bool> {
     let Some(stale) = find_stale(path)? else {
         return Ok(false);
     };
-    // Another server may have put its own file there since. So the file is moved, which only one server can do, and put
-    // back if it is not the stale one.
+    // Another server may have put its own file there since then. So the file is moved, which only one server can do,
+    // and put back if it is not the stale file.
     let moved = hidden.with_extension("stale");
     match fs::rename(path, &moved) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         renamed => renamed?,
     }
     if file_id(&moved)? != stale {
-        // If there is another one already, that is in use.
+        // If there is another file at `path` already, that file is in use.
         fs::hard_link(&moved, path).ok();
     }
     fs::remove_file(moved).map(|()| true)
@@ -189,7 +189,7 @@ impl Listener for UnixSocketListener {
 impl Listener for UnixListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let (stream, _) = Self::accept(self).await?;
-        // The peer may have left. That is no error of the listener.
+        // The peer may have left, which is not an error of the listener.
         let credentials = stream.peer_cred();
         let credentials = credentials.map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let mut peer = Peer::named(format!("user {}", credentials.uid()));

@@ -4,8 +4,8 @@ use std::{io, mem::replace};
 
 use super::{Incoming, Listener};
 
-/// A socket that listens already, and is registered with the runtime at the first accept. So it can be made before there
-/// is a runtime, as for [`Server::run`](crate::server::Server::run).
+/// A socket that listens already, and is registered with the runtime at the first accept. So the socket can be made
+/// before there is a runtime, as for [`Server::run`](crate::server::Server::run).
 #[derive(Debug)]
 pub(super) struct Unregistered<S, L> {
     state: State<S, L>,
@@ -16,7 +16,7 @@ pub(super) struct Unregistered<S, L> {
 enum State<S, L> {
     New(S),
     Registered(L),
-    /// It could not be registered, which was reported.
+    /// The socket could not be registered. The error is reported already.
     Failed,
 }
 
@@ -30,7 +30,7 @@ impl<S, L: Listener> Unregistered<S, L> {
     pub(super) async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         self.state = match replace(&mut self.state, State::Failed) {
             State::New(socket) => State::Registered((self.register)(socket).map_err(|error| {
-                // The socket is closed, so the server must not try again. This kind says so.
+                // The socket is closed. With this kind, the server does not try again.
                 let reason = format!("cannot register the socket with the runtime: {error}");
                 io::Error::new(io::ErrorKind::NotConnected, reason)
             })?),

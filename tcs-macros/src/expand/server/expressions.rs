@@ -1,5 +1,5 @@
-//! Writes the code around the expressions and paths of the user's that are in options: the session, the greeting, the
-//! framing of a new connection, and the words of rejections.
+//! Writes the code around the user's expressions and paths in options: the session, the greeting, the framing of a new
+//! connection, and the words of rejections.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote_spanned};
@@ -43,7 +43,7 @@ impl ServerExpansion<'_> {
         })
     }
 
-    /// Writes what makes the framing of a new connection. The expression sees the states.
+    /// Writes the method that makes the framing of a new connection. The states are in the scope of the expression.
     pub(super) fn framing_value(&self) -> Option<TokenStream> {
         let value = self.model.options.framing_value.as_ref()?;
         let (imports, states) = (self.imports_around(), self.states());
@@ -65,7 +65,7 @@ impl ServerExpansion<'_> {
         let reborrow = self.server.concurrency.is_some();
         let reborrow = reborrow.then(|| quote_spanned!(span=> &**));
         let known = self.model.options.library.item("Greeting", greeting);
-        // An error about the greeting is at all of it.
+        // An error about the greeting covers the whole expression.
         let get = quote_spanned!(end_of(greeting)=> .get());
         let value = quote_spanned!(start_of(greeting)=> #known(#greeting) #get);
         let message = encoder(&self.model.options.library, greeting, &value);
@@ -101,8 +101,8 @@ impl ServerExpansion<'_> {
         })
     }
 
-    /// Brings the handle for events into the scope of the expression of a session that names it. In all others, it
-    /// would only take memory for each connection. A state of this name hides it.
+    /// Brings the handle for events into the scope of a session's expression that names it. For other expressions, the
+    /// handle would only take memory for each connection. A state of this name hides the handle.
     fn push(&self, expression: &Expr) -> Option<TokenStream> {
         self.model.options.given(OptionName::Push)?;
         let push = public_name("push");
@@ -115,8 +115,7 @@ impl ServerExpansion<'_> {
         )
     }
 
-    /// Brings the peer, which is the value of an expression, and the states into the scope of an expression of the
-    /// user's.
+    /// Brings the peer, which has the given value, and the states into the scope of the user's expression.
     fn scope(&self, value: &TokenStream) -> TokenStream {
         let span = start_of(self.server.ty.item_name);
         let peer = public_name("peer");
@@ -127,7 +126,7 @@ impl ServerExpansion<'_> {
         }
     }
 
-    /// Brings the states into the scope of an expression of the user's.
+    /// Brings the states into the scope of the user's expression.
     fn states(&self) -> impl Iterator<Item = TokenStream> {
         let span = start_of(self.server.ty.item_name);
         self.server.ty.fields.iter().map(move |state| {

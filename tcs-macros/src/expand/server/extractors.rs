@@ -1,4 +1,4 @@
-//! Writes the checks that an argument of an operation is not made of the connection.
+//! Writes the checks that the type of an argument is not an extractor.
 
 use proc_macro2::TokenStream;
 use quote::quote_spanned;
@@ -19,9 +19,10 @@ use crate::{
     },
 };
 
-/// Writes the checks that no argument has a type that is made of the connection: any client could send one.
+/// Writes the checks that no argument has a type that a function takes from the connection: any client could send a
+/// value of it.
 ///
-/// A constant cannot name the parameters of the protocol, so there are none for a generic one.
+/// A constant cannot name the parameters of a protocol, so a generic protocol has no checks.
 pub(super) fn extractor_checks(
     library: &Library,
     protocol: &ProtocolType<'_>,
@@ -35,7 +36,7 @@ pub(super) fn extractor_checks(
     for operation in &operations.list {
         for Argument { name, ty, .. } in &operation.arguments {
             let is_data = is_value(ty) || matches!(bare(ty), Type::Reference(_));
-            // An address is as often data as it is the peer's.
+            // An address may be data as well as the peer's address.
             if is_data || mentions_word(ty, "SocketAddr") {
                 continue;
             }

@@ -53,7 +53,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
         let span = start_of(ty.item_name);
         if function.sends_items() {
             let private = options.library.module(span);
-            // A reply that is no iterator is not held while this waits: it need not be `Send`.
+            // This future does not hold a reply that is no iterator while it waits, so such a reply need not be `Send`.
             return quote_spanned! {span=>
                 #extractions
                 #[allow(unused_imports, reason = "an iterator has a method of its own")]
@@ -89,7 +89,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     )
 }
 
-/// Writes the protocol of all operations, whose contract says what the messages are.
+/// Writes the protocol of all operations, whose contract names the types of the messages.
 pub(super) fn expand_module(
     model: &Model<'_>,
     operations: &Operations<'_>,
@@ -138,7 +138,7 @@ pub(super) fn expand_module(
 struct ServerExpansion<'a> {
     model: &'a Model<'a>,
     server: &'a ServerImpl<'a>,
-    /// The name of the type.
+    /// The place of the type's name.
     span: Span,
     /// The module of the library that expansions use, at `span`.
     private: LibraryPath<'a>,
@@ -169,7 +169,7 @@ impl<'a> ServerExpansion<'a> {
         }
     }
 
-    /// Implements `Pushes` for the protocol of a module, as it is for its contract.
+    /// Implements `Pushes` for the protocol of a module, by the implementation for its contract.
     fn forwarded_pushes(&self) -> TokenStream {
         let (ty, private, span) = (&self.server.ty, &self.private, self.span);
         let (name, contract) = (&ty.name, public_name("Contract"));
@@ -196,8 +196,8 @@ impl<'a> ServerExpansion<'a> {
 
     /// Writes the implementation, with the associated types of framing, format and messages.
     ///
-    /// `answer` is what answers a request: an expression with `info`, `session` and `request` in scope, which may
-    /// contain `?` and `.await`. If there is an error, it is `None`, and there are stubs instead.
+    /// `answer` is the expression that answers a request, with `info`, `session` and `request` in scope, and may
+    /// contain `?` and `.await`. If there is an error, `answer` is `None`, and the methods are stubs.
     fn implementation(&self, messages: &TokenStream, answer: Option<TokenStream>) -> TokenStream {
         // For `fn find(name: &str, #[state] db: &Db) -> String`:
         //
@@ -259,7 +259,7 @@ impl<'a> ServerExpansion<'a> {
         let concurrency = self.concurrency();
         let private = &self.private;
         let framing = self.server.changed_framing.as_ref().map(|ty| {
-            // That it can be copied is checked at its type.
+            // rustc reports a framing without `Clone` at its type.
             let clone = quote_spanned!(start_of(ty)=> ::core::clone::Clone::clone);
             quote_spanned! {span=>
                 const CLONE_FRAMING: ::core::option::Option<#private::CloneFraming<Self::Framing>> =
@@ -286,7 +286,7 @@ impl<'a> ServerExpansion<'a> {
 
     fn concurrency(&self) -> Option<TokenStream> {
         let Some(Concurrency { limit, is_ordered }) = &self.server.concurrency else {
-            // The default of a framing with ids would run them side by side.
+            // By default, a framing with ids would run these requests side by side.
             let is_alone = self.server.session.is_some()
                 || self.server.changed_framing.is_some()
                 || self.server.takes_chunks;
@@ -311,8 +311,8 @@ impl<'a> ServerExpansion<'a> {
         })
     }
 
-    /// Imports what is around a module, so that a name in an option means what it means there, where the attribute is,
-    /// or else what it means in the module.
+    /// Imports the items around a module, so that a name in an option has the meaning that it has there, beside the
+    /// attribute, or else its meaning in the module.
     fn imports_around(&self) -> Option<TokenStream> {
         let is_module = matches!(self.model.item, ModelItem::Operations(_));
         is_module.then(|| {
@@ -325,7 +325,8 @@ impl<'a> ServerExpansion<'a> {
 
     fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
         let (private, at_item) = (&self.private, start_of(self.server.ty.item_name));
-        // That it is `Send` is required by the trait. Required here as well, it takes the compiler twice as long.
+        // The trait requires that the future is `Send`. A second requirement here would take the compiler twice as
+        // long.
         let future = quote_spanned! {at_item=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>

@@ -169,7 +169,7 @@ fn large_message_takes_the_memory_of_its_buffer() {
     let small = read.take_owned(&frame(4), &budget).expect("it is small");
     assert_eq!(small.bytes(), b"rest");
     drop(large);
-    // One that leaves most of the memory unused is copied, too, within the budget.
+    // A message that leaves most of its buffer unused is copied, too, within the budget.
     let reserved = budget.try_reserve(512 << 10).expect("it is free");
     read.grow_to(512 << 10, reserved);
     while read.unread_len() < 500 << 10 {

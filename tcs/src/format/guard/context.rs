@@ -10,8 +10,8 @@ use crate::text::Text;
 /// Details of an error, in addition to the error of the format.
 #[derive(Default)]
 pub(in crate::format) struct ErrorContext {
-    /// The elements that the error is in, each with its level and index, from the innermost to the
-    /// outermost. `rmp-serde` does not report where an error is.
+    /// The elements around the error, each with its level and index, from the innermost to the outermost. `rmp-serde`
+    /// does not report where an error is.
     path: Cell<Vec<(u32, usize)>>,
     /// Whether there is an error, which a type may ignore. This is quicker to check than the path.
     has_error: Cell<bool>,
@@ -46,12 +46,12 @@ impl ErrorContext {
         had_error
     }
 
-    /// Adds an element that the error is in.
+    /// Adds an element around the error.
     #[cold]
     pub(super) fn add_element(&self, depth: u32, index: usize) {
         let mut path = self.path.take();
-        // An element that does not contain the last one begins another error. A type has ignored
-        // the one before, and could otherwise make the path as long as the message.
+        // An element that does not contain the last one belongs to another error. A type has ignored the earlier error.
+        // Without this reset, ignored errors could make the path as long as the message.
         if path.last().is_some_and(|(last, _)| *last <= depth) {
             path.clear();
         }

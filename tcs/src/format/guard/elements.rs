@@ -13,7 +13,7 @@ pub(super) struct GuardedElements<'g, 'de, A> {
 }
 
 impl<A> GuardedElements<'_, '_, A> {
-    /// Records where the error is if the next element, or a part of it, cannot be read.
+    /// Records the place of the error if the next element, or a part of it, cannot be read.
     #[inline]
     fn element<T, E: Error>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
         let guard = self.guard;

@@ -8,8 +8,8 @@ use crate::text::Text;
 
 /// The reason why a type cannot be read.
 ///
-/// A type creates its own errors by [`Error::custom`], which has no access to the guard. Their text
-/// is kept here until the guard sees them, because the error of a format may drop it.
+/// A type creates its own errors by [`Error::custom`], which has no access to the guard. Their text is here until the
+/// guard sees the error, because the error of a format may drop the text.
 #[derive(Debug)]
 pub(in crate::format) enum GuardError<E> {
     /// The error of the format.

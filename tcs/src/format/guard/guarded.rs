@@ -56,7 +56,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
         deserialize_enum(name: &'static str, variants: &'static [&'static str]),
     }
 
-    // By this, types such as `IpAddr` choose between text and bytes.
+    // Types such as `IpAddr` choose between text and bytes by this result.
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }

@@ -11,11 +11,11 @@
 //! - The path and the text of an error are recorded, because some formats do not report them.
 //!
 //! A format and a type call each other on each level of a message. The type calls a deserializer
-//! or an access of the format, which calls a visitor or a seed of the type. So all of these are
-//! wrapped, and a wrapper wraps whatever passes through it. Visitors, lists and maps have a wrapper
+//! or an access of the format, which calls a visitor or a seed of the type. So all of these are wrapped, and a wrapper
+//! wraps all deserializers, accesses, visitors and seeds that pass through it. Visitors, lists and maps have a wrapper
 //! with state of its own, and [`Guarded`] wraps the others.
 //!
-//! The type gets every error as a [`GuardError`], and the format gets it as an error of its own.
+//! The type gets every error as a [`GuardError`], and the format gets each as its own kind of error.
 
 use std::{cell::Cell, fmt};
 
@@ -37,7 +37,7 @@ pub(super) const MAX_DEPTH: u32 = 128;
 #[cfg(any(feature = "messagepack", feature = "postcard"))]
 pub(super) const TRAILING: &str = "trailing bytes after the value";
 
-/// The limits of one message, and what is known about its error.
+/// The limits of one message, and the details of its error.
 pub(super) struct Guard<'de> {
     /// The length of the message in bytes.
     length: usize,
@@ -110,7 +110,7 @@ impl<'de> Guard<'de> {
     fn claim<E: Error>(&self, count: usize) -> Result<(), E> {
         let Some(left) = self.element_budget.get().checked_sub(count) else {
             let length = self.length;
-            // With the lists before, which have taken the rest of the budget.
+            // The total includes the earlier lists, which have taken the rest of the budget.
             let total = (length - self.element_budget.get()).saturating_add(count);
             return Err(self.reject(format_args!(
                 "its lists claim {total} elements, more than its length in bytes ({length})"
@@ -132,7 +132,7 @@ impl<'de> Guard<'de> {
         }
         self.depth.set(depth + 1);
         let visited = visit();
-        // After an error as well: the type that the value is in may ignore it.
+        // The level is reset after an error as well, because the surrounding type may ignore the error.
         self.depth.set(depth);
         if visited.is_err() {
             let left = self.failure_budget.get().saturating_sub(1);
@@ -141,7 +141,7 @@ impl<'de> Guard<'de> {
         self.to_format(visited)
     }
 
-    /// Converts what a type returns to what the format expects.
+    /// Converts the result of a type to the result that the format expects.
     #[inline]
     fn to_format<T, E: Error>(&self, result: Result<T, GuardError<E>>) -> Result<T, E> {
         result.map_err(|error| self.context.format_error(error))

@@ -8,14 +8,14 @@ use serde::de::{
 
 use super::{Guard, elements::GuardedElements, guarded::Guarded};
 
-/// A visitor of the type, which the format calls with what it has read.
+/// A visitor of the type, which the format calls with the values that it has read.
 pub(super) struct GuardedVisitor<'g, 'de, V> {
     pub(super) visitor: V,
     pub(super) guard: &'g Guard<'de>,
     pub(super) hint: Hint,
 }
 
-/// What the type expects. serde calls the methods of deserializers *hints*.
+/// The kind of value that the type expects. serde calls the methods of deserializers *hints*.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
     /// Any value. The message says what it is.
@@ -89,8 +89,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     }
 
     /// Visits bytes of the message, as a list of numbers if the type takes any value. Types with
-    /// `#[serde(untagged)]` and the like keep what comes. They would read kept bytes as text, and not
-    /// as a list.
+    /// `#[serde(untagged)]` and the like keep what comes. Such types would later read kept bytes as text, and not as a
+    /// list.
     ///
     /// For a collection, `rmp-serde` visits bytes only if they are text that is not UTF-8. As a list,
     /// they would be read where other text is an error.
@@ -113,7 +113,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
             })
     }
 
-    // `serde_json` visits text with escapes so, if the type asked for bytes.
+    // `serde_json` calls this method for text with escapes, if the type asked for bytes.
     #[inline]
     fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<V::Value, E> {
         self.guard.to_format(match self.guard.scratch.copy(value) {
@@ -134,7 +134,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
         let value = Guarded::new(value, self.guard);
-        // A level, because options can nest without taking bytes.
+        // An option is a level, because options can nest without taking bytes.
         self.guard.nested(|| self.visitor.visit_some(value))
     }
 

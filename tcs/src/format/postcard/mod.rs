@@ -106,7 +106,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
         let guard = Guard::new(bytes.len(), MAX_DEPTH);
         let mut deserializer = Deserializer::from_flavor(Remaining(bytes));
         let value = guard.deserialize(&mut deserializer);
-        // `Remaining` always returns what it has left, also after an error.
+        // `Remaining` always returns the bytes that are left, even after an error.
         let rest = deserializer.finalize().unwrap_or_default();
         let place = bytes.len() - rest.len();
         match value {
