@@ -31,7 +31,7 @@
 //! [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it for the first connection on the thread
 //! that calls it. It must not block: all channels would wait.
 //!
-//! Do not use them in a child process of `fork`: it has no copy of the thread that serves the channels.
+//! Do not use channels in a child process of `fork`: it has no copy of the thread that serves them.
 //!
 //! # Examples
 //!
@@ -84,7 +84,7 @@ pub struct Connection<F = LengthPrefixed> {
     connection: crate::Connection<F>,
 }
 
-/// A runtime that does not wait for its blocking tasks when it is dropped. Dropped otherwise in `async` code, it panics.
+/// A runtime that does not wait for its blocking tasks when it is dropped. Any other drop in `async` code panics.
 #[derive(Debug)]
 struct OwnRuntime(Option<Runtime>);
 
@@ -232,7 +232,7 @@ pub struct Upload<'c, P: Contract> {
 }
 
 impl<'c, P: CallContract + Receives> Upload<'c, P> {
-    /// Sends a chunk. Waits while 64 KiB of those before it are not sent.
+    /// Sends a chunk. Waits while 64 KiB of the chunks before it are not sent.
     ///
     /// # Errors
     ///
@@ -452,14 +452,14 @@ fn process_runtime() -> Result<&'static Runtime> {
         .thread_name("tcs-blocking")
         .enable_all();
     let runtime = builder.build().map_err(Error::start)?;
-    // Another thread may have been faster. Then this one's runtime ends here, which has no tasks yet.
+    // Another thread may have been faster. Then the runtime of this thread ends here, which has no tasks yet.
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
-/// Returns an error in `async` code, where blocking would stop the other tasks of the thread. There, tokio panics.
+/// Returns an error in `async` code, where blocking would stop the other tasks of the thread, and tokio panics.
 ///
-/// It also panics in a future inside of `tokio::task::unconstrained`, which has no budget, as a thread that may block.
-/// Nothing else in tokio tells the two apart.
+/// In a future inside of `tokio::task::unconstrained`, returns no error, so tokio panics: neither such a future nor a
+/// thread that may block has a budget, and nothing else in tokio distinguishes the two.
 fn ensure_may_block(call: &'static str) -> Result<()> {
     match Handle::try_current() {
         Ok(_) => {}

@@ -157,7 +157,7 @@ impl ConnectOptions {
     #[cfg(feature = "tls")]
     async fn platform_tls(&self) -> Result<&ClientTls> {
         let read_roots = async || {
-            // It takes milliseconds to read and parse them, in which this thread can serve others.
+            // Reading and parsing the roots takes milliseconds, in which this thread can serve others.
             let read = tokio::task::spawn_blocking(ClientTls::new).await;
             read.unwrap_or_else(|error| Err(Error::tls("the platform's roots", error)))
         };
@@ -222,7 +222,7 @@ pub(super) async fn race<S, T, C: Future<Output = Result<T>>>(
         };
         match timeout_at(pause_end, first_result(&mut attempts)).await {
             Ok(Ok(connection)) => return Some(connection),
-            // It says more than a timeout.
+            // An error says more than a timeout.
             Ok(Err(error)) => failed(error),
             Err(_) if pause_end == deadline => return None,
             Err(_) => {}
@@ -303,7 +303,7 @@ mod tests {
         let full = socket.listen(1).expect("it is bound");
         let addr = full.local_addr().expect("it listens");
         let mut waiting = Vec::new();
-        // Nothing accepts these. Once the queue is full, nothing answers.
+        // Nothing accepts these connections. Once the queue is full, nothing answers.
         let limit = Duration::from_millis(500);
         while let Ok(stream) = timeout(limit, TcpStream::connect(addr)).await {
             waiting.push(stream.expect("it listens"));
@@ -371,7 +371,7 @@ mod tests {
         (raced.await.ok_or(failure), attempts.into_inner())
     }
 
-    /// Longer than the deadline of [`raced`].
+    /// A delay that is longer than the deadline of [`raced`].
     const NEVER: u64 = 60_000;
 
     fn at(port: u16) -> SocketAddr {
@@ -413,11 +413,11 @@ mod tests {
         let (reached, attempts) = raced(&addrs, |_| (NEVER, true)).await;
         assert!(reached.expect_err("none answers").is_none());
         assert_eq!(start.elapsed(), Duration::from_secs(5));
-        // The last one has its share of the time.
+        // The last attempt has its share of the time.
         let (last, began) = attempts.last().expect("there are some");
         assert_eq!((*last, attempts.len()), (at(99), 99));
         assert!((4_900..=4_955).contains(began), "{began} ms");
-        // The last that refused says more than those that are silent.
+        // The error of the last address that refused says more than the silence of the others.
         let refuses = |addr: SocketAddr| (if addr.port() < 3 { 1 } else { NEVER }, false);
         let (reached, _) = raced(&addrs[..4], refuses).await;
         let error = reached.expect_err("none answers").expect("two refuse");

@@ -38,8 +38,8 @@ const MAX_SCRATCH: usize = 128 * 1024;
 /// [`receive`](Self::receive), for example with `select!` or `timeout`, and continue. A call that has timed out, because
 /// its [`deadline`](Self::deadline) has passed, is like one that was dropped:
 ///
-/// - If nothing of its request was sent, the request is removed and never executed. (One of a `Codec` is sent all the
-///   same, because the codec may have counted it.)
+/// - If nothing of its request was sent, the request is removed and never executed. (A request of a `Codec` is sent all
+///   the same, because the codec may have counted it.)
 /// - Otherwise, whether the request is executed is unknown. A server that has all of it executes it. The next use of the
 ///   connection sends the rest of it, and skips its reply, which comes before the next one. So the next call waits until
 ///   the server has executed both.
@@ -50,9 +50,9 @@ const MAX_SCRATCH: usize = 128 * 1024;
 /// per connection.
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies have ids, so the next call waits for none but its own: the
-/// server is told that the request is no longer wanted, and drops its function if that waits. A late reply is skipped
-/// whenever it comes. The server is told of a call when it is dropped, and of a stream by the next use of the connection.
-/// It also gets the [`deadline`](Self::deadline) of a call.
+/// client cancels the request, and the server drops its function if that waits. A late reply is skipped whenever it
+/// comes. A call is cancelled when it is dropped, and a stream by the next use of the connection. The server also gets
+/// the [`deadline`](Self::deadline) of a call.
 ///
 /// An [`upload`](Self::upload) that is dropped before its end closes the connection at its next use: the server must not
 /// take a part for the whole.
@@ -92,11 +92,11 @@ pub struct Connection<F = LengthPrefixed> {
     pub(super) exchanges: Exchanges<F>,
     /// How long the next call may take, from [`deadline`](Self::deadline).
     next_limit: Option<Duration>,
-    /// Whether the last reply was for another operation than the one that was called, or is still being examined.
+    /// Whether the last reply was for another operation than the called one, or is still being examined.
     is_out_of_sync: bool,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
-    /// The event that was taken last. What it is decoded to may borrow from it.
+    /// The event that was taken last. The decoded event may borrow from it.
     event: Arc<[u8]>,
 }
 
@@ -135,7 +135,7 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-// These are here, because rustc would name the module of an impl elsewhere in its errors.
+// These methods are here, because rustc would name the module of an impl elsewhere in its errors.
 impl<F: Framing> Connection<F> {
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///
@@ -206,7 +206,7 @@ impl<F: Framing> Connection<F> {
         P: CallContract<Framing = F>,
     {
         let reply = self.reply_to::<P>(request).await?;
-        // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
+        // Set until the reply is taken out. The reply borrows `self`, so the next exchange closes the connection.
         self.is_out_of_sync = true;
         self.decode(reply, |reply, peer| {
             extract(reply).ok_or_else(|| Error::wrong_operation(peer))
@@ -440,7 +440,7 @@ impl<F: Framing> Connection<F> {
         let opened = opened.map_err(|_| Error::connect_timed_out(host, limit))?;
         let stream = opened.map_err(|source| Error::handshake(host, &peer, source))?;
         let mut connection = Self::new(stream, peer, options);
-        // The greeting came before.
+        // The greeting came before TLS.
         connection.exchanges.note_greeting();
         Ok(connection)
     }

@@ -24,8 +24,8 @@ pub(super) struct CallDeadline {
 }
 
 impl CallDeadline {
-    /// Returns the deadline of a call that begins now and may take `limit`: the earlier one of its own and the
-    /// inherited one. Reads the clock only if there is one.
+    /// Returns the deadline of a call that begins now and may take `limit`: its own deadline or the inherited one,
+    /// whichever is earlier. Reads the clock only if there is a deadline.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl CallDeadline {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassedLimit {
     limit: Duration,
-    /// What set it.
+    /// What set the limit.
     setting: &'static str,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for PassedLimit {
     }
 }
 
-/// A timer for the deadline of one call. Ready when it has passed.
+/// A timer for the deadline of one call. The timer is ready when the deadline has passed.
 #[derive(Debug)]
 pub(super) struct DeadlineTimer {
     late: PassedLimit,
@@ -102,7 +102,7 @@ impl DeadlineTimer {
         self.sleep.deadline()
     }
 
-    /// Returns what has passed, if the deadline has.
+    /// Returns the limit that has passed, if the deadline has.
     pub(super) fn passed(&self) -> Option<PassedLimit> {
         (Instant::now() >= self.deadline()).then_some(self.late)
     }
@@ -117,7 +117,7 @@ impl Future for DeadlineTimer {
     }
 }
 
-/// Waits until the deadline has passed. Without one, waits forever.
+/// Waits until the deadline has passed. Without a deadline, waits forever.
 pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> PassedLimit {
     match deadline {
         Some(deadline) => deadline.await,

@@ -12,9 +12,9 @@ use crate::{
 /// The errors of connecting.
 impl Error {
     /// Returns `true` if another attempt to connect would most likely fail as well, so that calls need not wait for it: a
-    /// setting or a certificate is wrong, or the server does not like what `on_connect` told it.
+    /// setting or a certificate is wrong, or the server has rejected what `on_connect` sent.
     pub(super) fn is_permanent(&self) -> bool {
-        // What `on_connect` has returned.
+        // The error that `on_connect` has returned.
         let source = StdError::source(self).and_then(<dyn StdError>::downcast_ref);
         let error: &Self = source.unwrap_or(self);
         let is_lost = error.is_connection_lost() || error.kind() == ErrorKind::TimedOut;
@@ -59,7 +59,7 @@ impl Error {
         Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
     }
 
-    /// The code that connects has panicked, which is most likely the user's.
+    /// The code that connects has panicked, most likely that of the user.
     pub(crate) fn connect_panicked(text: &str) -> Self {
         Self::new(ErrorKind::Setting, format!("connecting panicked: {text}"))
     }

@@ -15,10 +15,10 @@ pub(super) struct EventQueue {
     bytes: usize,
 }
 
-/// What a queue of events has. The queue of a single connection has no notes.
+/// An entry of a queue of events. The queue of a single connection has no notes.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// An event. Of a channel, whose connections have several peers, with the one that has sent it.
+    /// An event. The queues of channels, whose connections have several peers, also keep the peer that has sent it.
     Event(Arc<[u8]>, Option<Arc<Peer>>),
     /// There is another connection, of this generation.
     Connected(u64),
@@ -38,8 +38,8 @@ impl EventQueue {
         true
     }
 
-    /// Adds a note, or adds it to one of the same kind after the same event. So the notes cannot be more than the events,
-    /// whose bytes are limited.
+    /// Adds a note, or merges it with a note of the same kind after the same event. So the number of notes is limited
+    /// by the events, whose bytes are limited.
     pub(super) fn push_note(&mut self, note: Entry) {
         for entry in self.entries.iter_mut().rev() {
             match (entry, &note) {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 impl<F: Framing> Connection<F> {
-    /// Waits for an event that the server pushes, and returns it. It may borrow from the connection.
+    /// Waits for an event that the server pushes, and returns it. The event may borrow from the connection.
     ///
     /// `P` is the protocol, which names the type of the events ([`Pushes`]). Events that have arrived during a call were
     /// kept in order, and are returned first, also after the connection has ended. What is kept is limited by

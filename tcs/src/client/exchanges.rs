@@ -2,7 +2,7 @@
 //!
 //! Each of them has three steps:
 //!
-//! 1. Skip what earlier exchanges have left, such as replies for which nobody waits any more (`abandoned.rs`).
+//! 1. Skip what earlier exchanges have left, such as the replies to abandoned requests (`abandoned.rs`).
 //! 2. Queue the request, which is then in flight (`in_flight.rs`).
 //! 3. Send it, and wait for its reply. `receive.rs` finds the request that a message is for, in framings with ids by its
 //!    id (`ids.rs`). `waits.rs` has the timers, and limits each wait.
@@ -38,7 +38,7 @@ use crate::{
     transport::Stream,
 };
 
-/// While this many bytes of requests wait to be sent, no more are queued without a wait. While this many bytes of replies
+/// While this many bytes of requests wait to be sent, the next request waits for room. While this many bytes of replies
 /// wait to be received, a flush reads no more.
 pub(super) const MAX_BUFFERED: usize = 64 * 1024;
 
@@ -49,10 +49,10 @@ pub(super) struct Exchanges<F> {
     wire: Wire,
     framing: ConnectionFraming<F>,
     in_flight: InFlight,
-    /// For framings with ids.
+    /// The state of framings with ids.
     ids: Ids,
     waits: Waits,
-    /// How much was skipped since the last pause.
+    /// How many bytes were skipped since the last pause.
     skipped: usize,
     peer: Peer,
     options: ConnectOptions,
@@ -68,11 +68,11 @@ pub(super) struct Exchanges<F> {
 /// Whether the request in flight is followed by chunks whose end was not queued. No other exchange can begin before that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunks {
-    /// There are none.
+    /// There are no chunks.
     None,
     /// The framing announces them, so the server distinguishes them from requests.
     Announced,
-    /// They look like requests.
+    /// The chunks look like requests.
     Unannounced,
 }
 
@@ -118,12 +118,12 @@ impl<F: Framing> Exchanges<F> {
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         if has_greeting {
-            // It may remove the only request so far. Then the greeting is still to come.
+            // This may remove the only request so far. Then the greeting is still to come.
             self.abandon_in_flight();
             self.await_greeting(deadline).await?;
         }
         self.prepare()?;
-        // With ids, an owed reply holds up nobody, but there may not be more and more of them.
+        // With ids, no request waits for an owed reply, but the number of owed replies must have a limit.
         let most_owed = if F::HAS_IDS {
             self.options.max_in_flight
         } else {
@@ -213,7 +213,7 @@ impl<F: Framing> Exchanges<F> {
 
     /// Notes that chunks follow the last request.
     pub(super) fn begin_chunks(&mut self) {
-        // Until there are some, or their end, the server knows that they are to come.
+        // The notice says that chunks are to come, until the first one or their end follows.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
         self.chunks = if is_announced {
             Chunks::Announced
@@ -246,11 +246,11 @@ impl<F: Framing> Exchanges<F> {
     #[cold]
     pub(super) fn note_early_answer(&mut self) {
         if self.chunks == Chunks::Unannounced {
-            // It would take those that were sent, and their end, for requests.
+            // The server would take the chunks that were sent, and their end, for requests.
             let reason = "the server answered an upload before its end";
             self.wire.end_sending(Fault::Broken(reason));
         }
-        // Unless it is an item of a streamed reply, whose end is to come.
+        // After an item of a streamed reply, the end of the stream is still to come.
         if self.in_flight.is_empty() {
             self.chunks = Chunks::None;
         }
@@ -292,7 +292,7 @@ impl<F: Framing> Exchanges<F> {
             return Poll::Pending;
         }
         if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
-            // What is there already is no reply to this request. The receiver parses it.
+            // A message that has arrived already is no reply to this request. The receiver parses it.
             let _: Poll<()> = self.wire.poll_read(cx);
         }
         Poll::Ready(Ok(()))

@@ -13,8 +13,8 @@
 //! | `Retired` | `SubchannelState::end_reason`, once all calls are answered | `Broken` | `Broken` | `Broken` |
 //!
 //! `Closed` is for errors that the peer's close causes, such as a reset. Other errors stay `Io`.
-//! After a final rejection, the server has executed no request without a reply. Otherwise, whether a
-//! request that was sent was executed is unknown, and one that was not sent was not.
+//! After a final rejection, the server has executed no request without a reply. Otherwise, a request that was not sent
+//! was not executed, and whether a sent request was executed is unknown.
 
 use std::{io, time::Duration};
 

@@ -127,10 +127,10 @@ impl<F: Framing> Connection<F> {
         exchanges.note_stream();
         // Sends what can be sent now.
         if F::EXCHANGES.are_many() {
-            // After it has read: a message that is there already is no answer.
+            // The flush reads first: a message that has arrived already is no answer.
             exchanges.skip_arrived().await?;
         } else {
-            // Whatever is there is the reply.
+            // Any message that has arrived is the reply.
             exchanges.send_now().await;
         }
         Ok(Items {
@@ -244,8 +244,8 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
 
 /// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`Items::owned`].
 ///
-/// It ends after the last item, and after an error that ends the stream. [`into_inner`](Self::into_inner) then returns
-/// the [`Items`], for the reply.
+/// The stream ends after the last item, and after an error that ends the reply. [`into_inner`](Self::into_inner) then
+/// returns the [`Items`], for the reply.
 #[cfg(feature = "stream")]
 #[must_use = "streams do nothing unless polled"]
 pub struct OwnedItems<'c, P: Contract, T> {

@@ -10,7 +10,7 @@ use crate::{
     socket::Keepalive,
 };
 
-/// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually that takes no time,
+/// How long a client waits until the end of the stream is sent, such as the end of TLS. Usually, sending takes no time,
 /// but a peer that does not read may block it.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -129,8 +129,8 @@ impl ConnectOptions {
 
     /// Lets the system find a server that is gone though pings are sent to it.
     ///
-    /// While a ping is not acknowledged, the system sends no probes. So it needs the limit of sent bytes, which is for
-    /// connections with a reply timeout only, and must not be shorter than that.
+    /// While a ping is not acknowledged, the system sends no probes. So it needs the limit of unacknowledged bytes,
+    /// which is for connections with a reply timeout only, and must not be shorter than the reply timeout.
     pub(super) fn keep_alive_with_pings(&mut self) {
         let limit = self.keepalive_timeout;
         self.keepalive_timeout = limit.map(|limit| limit.max(self.reply_timeout.unwrap_or(limit)));
@@ -141,7 +141,8 @@ impl ConnectOptions {
         let limit = self.keepalive_timeout?;
         Some(Keepalive {
             limit,
-            // It also ends the connection to a server that does not read. That is for `reply_timeout` to decide.
+            // This option also ends the connection to a server that does not read, which is for `reply_timeout` to
+            // decide.
             is_for_unacknowledged: self.reply_timeout.is_some_and(|reply| reply <= limit),
         })
     }

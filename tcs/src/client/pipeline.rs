@@ -79,7 +79,7 @@ use crate::{
 /// # fn main() { std::hint::black_box(many as fn(_)); }
 /// ```
 ///
-/// Nor has one whose replies come in any order:
+/// A framing whose replies come in any order has none either:
 ///
 /// ```compile_fail
 /// #[tcs::server_protocol(framing = tcs::framing::Multiplexed)]
@@ -95,7 +95,7 @@ use crate::{
 /// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
 pub struct Pipeline<'c, P: Contract> {
-    // All state is in the connection, whose next use abandons what is left.
+    // All state is in the connection, whose next use abandons the requests in flight.
     connection: &'c mut Connection<P::Framing>,
     marker: PhantomData<fn() -> P>,
 }
@@ -148,7 +148,7 @@ impl<P: CallContract> Pipeline<'_, P> {
     /// # Cancel safety
     ///
     /// Once polled, the request is in flight, and [`receive`](Self::receive) returns its result, even
-    /// if the future is dropped. It is not, if the future is dropped while it waits for a greeting.
+    /// if the future is dropped. If the future is dropped while it waits for a greeting, the request is not in flight.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let exchanges = &mut self.connection.exchanges;
         exchanges.ensure_open()?;

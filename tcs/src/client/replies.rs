@@ -32,7 +32,7 @@ pub(super) enum Received {
     Event(Range<usize>),
     /// A rejection that is not final.
     Rejection(Rejection),
-    /// Nothing: a notice, or bytes that are skipped. Whoever waits counts it.
+    /// Nothing: a notice, or bytes that are skipped. The caller counts it.
     Notice,
 }
 
@@ -68,7 +68,7 @@ impl Received {
 #[derive(Debug, Default)]
 pub(super) struct ReplyReader {
     buffer: ReadBuffer,
-    /// What was read while the last message was in use. It answers no request.
+    /// The bytes that were read while the last message was in use. They answer no request.
     ahead: ReadAhead,
     /// The number of bytes of requests that were sent before the first byte of the next frame was
     /// read.
@@ -80,16 +80,16 @@ pub(super) struct ReplyReader {
     bytes_read: u64,
     /// Whether there may be a complete frame: something was read since the last search found none.
     has_unparsed: bool,
-    /// Whether reading has failed. What arrived before is still delivered.
+    /// Whether reading has failed. Messages that arrived before are still delivered.
     has_failed: bool,
 }
 
 /// Received bytes that were read after the same requests were sent.
 #[derive(Debug)]
 struct Segment {
-    /// The number of bytes that were read before it.
+    /// The number of bytes that were read before the segment.
     start: u64,
-    /// The number of bytes of requests that were sent before it was read.
+    /// The number of bytes of requests that were sent before the segment was read.
     sent: u64,
 }
 
@@ -241,7 +241,7 @@ impl ReplyReader {
 
     /// Classifies a consumed frame that is not a reply within the limit.
     ///
-    /// Takes the parts of the frame, so that a caller need not store a whole one for a call that is rare.
+    /// Takes the parts of the frame, so that a caller need not store a whole frame for this rare case.
     #[cold]
     fn classify(
         &self,
@@ -255,7 +255,7 @@ impl ReplyReader {
             FrameKind::Message => Received::TooLarge(length),
             FrameKind::Oversized => Received::TooLarge(oversized_len),
             FrameKind::Announced(Announcement::Parts) => Received::Part(frame),
-            // As one that is beyond the limit of the framing.
+            // Reported like a message beyond the limit of the framing.
             FrameKind::Announced(_) if length > max_reply_len => {
                 return Err(FrameError::too_large(length, max_reply_len));
             }

@@ -1,17 +1,19 @@
-//! The requests of a connection: those that wait to be sent, and those that are kept to be sent again.
+//! The requests of a connection that wait to be sent.
+
+mod sent;
 
 use std::{
-    collections::VecDeque,
     io,
-    mem::replace,
     task::{Context, Poll, ready},
 };
+
+pub(super) use self::sent::{SentRequests, payload};
 
 use crate::{
     Error, Result,
     buffer::{Exception, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
-    framing::{FrameKind, Framing, Input, Notice, ReadState, Side},
+    framing::{Framing, Notice},
     transport::Stream,
 };
 
@@ -22,8 +24,8 @@ impl<E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>> EncodeRequest for E 
 
 /// Encoded requests, and their offsets in the bytes of all requests of the connection.
 ///
-/// They wait in the queue of a [`Wire`](super::wire::Wire) to be sent. The callers of a channel share
-/// another one, whose requests the wire takes when it has sent its own.
+/// The requests wait in the queue of a [`Wire`](super::wire::Wire) to be sent. The callers of a channel share
+/// another queue, whose requests the wire takes when it has sent its own.
 #[derive(Debug)]
 pub(super) struct RequestQueue {
     buffer: WriteBuffer,
@@ -106,7 +108,7 @@ impl RequestQueue {
         });
     }
 
-    /// Moves the requests, because this many bytes are sent before them that were not counted.
+    /// Moves the requests, because this many bytes that were not counted are sent before them.
     pub(super) const fn move_by(&mut self, bytes: u64) {
         self.offset += bytes;
     }
@@ -121,37 +123,34 @@ impl RequestQueue {
     }
 
     /// Counts an empty request as one sent byte, so that it is not reported as not sent. Does nothing if the
-    /// request has bytes: they show how much of it was sent.
+    /// request has bytes, which show how much of it was sent.
     pub(super) fn count_empty_request(&mut self) {
         self.offset = self.offset.max(1);
     }
 
-    /// Sends the requests. Those that were sent go to `sent`, if there is one.
+    /// Sends the requests. If `sent` is enabled, it keeps the requests that were sent.
     #[inline]
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
-        sent: Option<&mut SentRequests>,
+        sent: &mut SentRequests,
     ) -> Poll<io::Result<()>> {
         let end = self.end_offset();
         let written = self.buffer.poll_write_all(cx, stream);
         self.offset = end - self.unsent() as u64;
-        if written.is_pending() && sent.is_none() {
+        if written.is_pending() && !sent.is_enabled() {
             self.buffer.remove_sent();
         }
         ready!(written)?;
-        match sent {
-            Some(sent) => sent.keep(self),
-            None => self.clear(),
-        }
+        sent.keep(self);
         Poll::Ready(Ok(()))
     }
 
     /// Drops the requests from `offset` on. Nothing of them was sent.
     pub(super) fn truncate(&mut self, offset: u64) {
         let kept = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
-        // After a failure, nothing is left of them.
+        // After a failure, the requests are gone already.
         if kept < self.unsent() {
             self.buffer.remove_from(self.buffer.sent() + kept);
         }
@@ -169,7 +168,7 @@ impl RequestQueue {
         self.offset + self.unsent() as u64
     }
 
-    /// Returns the offset of the first byte that was not sent. In a wire, the number of bytes that were sent.
+    /// Returns the offset of the first byte that was not sent. In a wire, this is the number of bytes that were sent.
     pub(super) const fn offset(&self) -> u64 {
         self.offset
     }
@@ -178,59 +177,6 @@ impl RequestQueue {
     #[inline]
     pub(super) fn unsent(&self) -> usize {
         self.buffer.unsent_len()
-    }
-}
-
-/// Up to this many bytes are copied to the buffer of earlier requests.
-const MAX_COPIED: usize = 2_000;
-/// How many bytes of requests are kept in addition to those of the last write. So neither a server that does not
-/// answer, nor one slow call of a framing with ids, keeps all the requests after it in memory.
-const MAX_KEPT: u64 = 4 << 20;
-
-/// Requests that were sent, or never will be, oldest first. They are kept until they are answered, so that
-/// they can be sent again over another connection, unless [`MAX_KEPT`] bytes were sent after them.
-#[derive(Debug, Default)]
-pub(super) struct SentRequests(VecDeque<RequestQueue>);
-
-impl SentRequests {
-    /// Takes the requests of `queue`, and leaves it empty.
-    pub(super) fn keep(&mut self, queue: &mut RequestQueue) {
-        let bytes = queue.buffer.written();
-        if bytes.is_empty() {
-            return;
-        }
-        if bytes.len() <= MAX_COPIED
-            && let Some(last) = self.0.back_mut()
-            && last.buffer.keep_sent(bytes)
-        {
-            debug_assert_eq!(last.offset + bytes.len() as u64, queue.end_offset());
-            // A buffer for each small request would be much more memory than the request.
-            last.offset = queue.end_offset();
-            return queue.clear();
-        }
-        let (offset, end) = (queue.offset, queue.end_offset());
-        let next = RequestQueue::new(offset);
-        let mut kept = replace(queue, next);
-        kept.offset = end - kept.unsent() as u64;
-        // Counted from what was sent: what was not is always sent again.
-        self.forget_before(kept.offset.saturating_sub(MAX_KEPT));
-        self.0.push_back(kept);
-    }
-
-    /// Drops the requests before `offset`, which are answered.
-    pub(super) fn forget_before(&mut self, offset: u64) {
-        while let Some(oldest) = self.0.front_mut()
-            && oldest.end_offset() <= offset
-        {
-            oldest.clear();
-            self.0.pop_front();
-        }
-    }
-
-    /// Returns the bytes from `offset` on, up to the end of a request, or none if they are gone.
-    pub(super) fn bytes_from(&self, offset: u64) -> &[u8] {
-        let queue = self.0.iter().find(|queue| offset < queue.end_offset());
-        queue.map_or(&[], |queue| queue.bytes_from(offset))
     }
 }
 
@@ -249,22 +195,6 @@ pub(super) fn encode_into(
     }
     let encoded = encoded.map(|()| writer.into_state());
     not_encoded(EncodeOutcome::of(encoded, buffer, 0, max_frame_len))
-}
-
-/// Returns the first message of `frames`, after the notice that may stand before it, or `None` if there is none.
-///
-/// Only for framings with [`HAS_INDEPENDENT_FRAMES`](Framing::HAS_INDEPENDENT_FRAMES).
-pub(super) fn payload<F: Framing>(mut frames: &[u8]) -> Option<Vec<u8>> {
-    let mut framing = F::default();
-    for _ in 0..2 {
-        let input = Input::new(frames, usize::MAX, Side::Server, ReadState::Idle);
-        let parsed = framing.parse(input).ok()??;
-        if parsed.kind == FrameKind::Message {
-            return frames.get(parsed.payload).map(<[u8]>::to_vec);
-        }
-        frames = frames.get(parsed.consumed..)?;
-    }
-    None
 }
 
 /// Writes a request that was sent before.
@@ -309,7 +239,7 @@ mod tests {
     async fn requests_that_were_sent_leave_the_buffer_though_others_always_wait() {
         let (near, mut far) = duplex(1_000);
         let mut near = Stream::new(near);
-        let mut queue = RequestQueue::new(0);
+        let (mut queue, mut sent) = (RequestQueue::new(0), SentRequests::default());
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = [0; 1_000];
         for _ in 0..1_000 {
@@ -321,7 +251,7 @@ mod tests {
             };
             let pushed = queue.push(&mut LengthPrefixed, 1 << 10, request);
             pushed.expect("it fits");
-            if queue.poll_send(&mut cx, &mut near, None).is_pending() {
+            if queue.poll_send(&mut cx, &mut near, &mut sent).is_pending() {
                 far.read_exact(&mut taken).await.expect("it was sent");
             }
         }
@@ -329,44 +259,5 @@ mod tests {
         let kept = queue.buffer.capacity();
         assert!(kept < 300_000, "{kept}");
         assert_eq!(queue.end_offset(), 1_000_000);
-    }
-
-    #[tokio::test]
-    async fn small_requests_that_are_kept_share_buffers() {
-        const LENGTH: usize = 4 + 10;
-        let (near, _far) = duplex(1 << 20);
-        let mut near = Stream::new(near);
-        let (mut queue, mut sent) = (RequestQueue::new(0), SentRequests::default());
-        let mut cx = Context::from_waker(Waker::noop());
-        let number = 5_000_u64;
-        for request in 0..number {
-            tokio::task::yield_now().await;
-            let text = format!("{request:010}");
-            let encode = |out: &mut Writer<'_>| {
-                out.put(text.as_bytes());
-                Ok(())
-            };
-            let offset = queue.push(&mut LengthPrefixed, 1 << 10, encode);
-            assert_eq!(offset.expect("it fits"), request * LENGTH as u64);
-            assert!(
-                queue
-                    .poll_send(&mut cx, &mut near, Some(&mut sent))
-                    .is_ready()
-            );
-        }
-        let capacity: usize = sent.0.iter().map(|kept| kept.buffer.capacity()).sum();
-        assert!(capacity < 2 * 5_000 * LENGTH, "{capacity}");
-        let text_at = |sent: &SentRequests, request: u64| {
-            let bytes = sent.bytes_from(request * LENGTH as u64).get(4..LENGTH);
-            bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        };
-        for request in [0, 1, 1_169, 1_170, 1_171, 2_500, number - 1] {
-            assert_eq!(text_at(&sent, request), Some(format!("{request:010}")));
-        }
-        sent.forget_before(2_500 * LENGTH as u64);
-        assert_eq!(text_at(&sent, 0), None);
-        assert_eq!(text_at(&sent, 2_500), Some(format!("{:010}", 2_500)));
-        sent.forget_before(number * LENGTH as u64);
-        assert!(sent.0.is_empty());
     }
 }

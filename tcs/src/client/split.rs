@@ -1,8 +1,8 @@
 //! The two halves of a connection.
 //!
-//! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so they poll it with a
-//! waker that wakes both: a half that is woken for nothing polls once more. Messages are copied out, so nothing borrows from the
-//! connection.
+//! Both halves poll the same connection, under a lock. A stream keeps one waker for each direction, so the halves poll
+//! it with a waker that wakes both: a half that is woken for nothing polls once more. Messages are copied out, so
+//! nothing borrows from the connection.
 //!
 //! Wakers and what encodes requests are the user's code, which may use the other half: neither runs under the lock.
 
@@ -37,18 +37,18 @@ const UNRECEIVED: Fault = Fault::Broken("its receiving half was dropped");
 
 /// The sending half of a connection, from [`Connection::split`].
 ///
-/// Dropping it does not close the connection: the [`Receiver`] goes on. Once both halves are dropped, the connection is
-/// closed.
+/// Dropping a sender does not close the connection: the [`Receiver`] continues. Once both halves are dropped, the
+/// connection is closed.
 #[must_use = "a sender does nothing until a request is sent"]
 pub struct Sender<P: Contract>(Half<P>);
 
 /// The receiving half of a connection, from [`Connection::split`].
 ///
-/// Without it, replies would never be read, so once it is dropped, the [`Sender`] returns errors.
+/// Without a receiver, replies would never be read, so once it is dropped, the [`Sender`] returns errors.
 #[must_use = "replies and events arrive only while they are received"]
 pub struct Receiver<P: Contract> {
     half: Half<P>,
-    /// The message that was received last. What it is decoded to may borrow from it and from `scratch`.
+    /// The message that was received last. The decoded message may borrow from it and from `scratch`.
     message: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -81,7 +81,7 @@ impl<F: Framing> Connection<F> {
     ///     protocol::Push, server_protocol,
     /// };
     ///
-    /// /// Doubles a number, and tells its half.
+    /// /// Doubles a number, and pushes its half.
     /// #[server_protocol(push = u32)]
     /// fn double(n: u32, push: Push<Double>) -> Result<u32, String> {
     ///     push.try_send(n / 2)?;
@@ -152,7 +152,7 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-/// What both halves have.
+/// The state that both halves share.
 struct Half<P: Contract> {
     shared: Arc<SplitConnection<P::Framing>>,
     peer: Peer,
@@ -170,7 +170,7 @@ struct SharedExchanges<F> {
     has_receiver: bool,
 }
 
-/// The tasks of both halves. It is the waker with which the stream and the timers are polled.
+/// The tasks of both halves. The stream and the timers are polled with it as the waker.
 #[derive(Debug, Default)]
 struct Wakers(Mutex<WaitingTasks>);
 
@@ -180,7 +180,7 @@ struct WaitingTasks {
     receiver: Option<Waker>,
     /// Whether the connection is locked. The tasks are woken afterwards.
     is_deferred: bool,
-    /// Whether the tasks are to be woken then.
+    /// Whether the tasks are to be woken when the connection is unlocked.
     was_woken: bool,
 }
 
@@ -250,7 +250,7 @@ impl<P: Contract> Half<P> {
         let waker = Waker::from(Arc::clone(wakers));
         let polled = {
             let mut state = lock(&self.shared.state);
-            // Dropped before the lock, so that the other half cannot begin before.
+            // Dropped before the lock, so that the other half cannot begin earlier.
             let _deferral = wakers.defer();
             poll(&mut state, &mut Context::from_waker(&waker))
         };
@@ -275,8 +275,8 @@ impl<P: CallContract> Sender<P> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits for room, the request is not in flight. Afterwards, it is, and both halves
-    /// continue to send it.
+    /// If the future is dropped while it waits for room, the request is not in flight. If it is dropped later, the
+    /// request is in flight, and both halves continue to send it.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let Half { shared, peer, .. } = &self.0;
         let max_frame_len = {
@@ -300,7 +300,7 @@ impl<P: CallContract> Sender<P> {
             })
         });
         let (offset, end) = queued.await?;
-        // It waits for this reply from now on.
+        // The receiver waits for this reply from now on.
         shared.wakers.wake_half(|it| &mut it.receiver);
         poll_fn(|cx| {
             shared.wakers.register(|it| &mut it.sender, cx);
@@ -310,7 +310,7 @@ impl<P: CallContract> Sender<P> {
                     return Poll::Ready(Ok(()));
                 }
                 if !state.has_receiver {
-                    // The server may not read on before somebody reads its replies, which nobody will.
+                    // The server may not read on before its replies are read, and there is no receiver.
                     let sent = exchanges.sent();
                     return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
@@ -384,7 +384,7 @@ impl<P: CallContract> Receiver<P> {
             half.poll(|state, cx| state.poll_message::<P>(cx, takes_events, message))
         });
         let next = next.await;
-        // There may be room now, or the connection has failed.
+        // A request may have room now, or the connection has failed.
         wakers.wake_half(|it| &mut it.sender);
         next
     }
@@ -443,9 +443,9 @@ impl<F: Framing> SharedExchanges<F> {
                 received if awaits_greeting => {
                     exchanges.note_greeting();
                     exchanges.end_reply_wait();
-                    // A rejection in its place is told once. The next request may be answered.
+                    // A rejection in place of the reply is returned once. The next request may be answered.
                     exchanges.message_in(received).map_err(Error::not_sent)?;
-                    // The sender waits for it.
+                    // The sender waits for this reply.
                     cx.waker().wake_by_ref();
                 }
                 received => {

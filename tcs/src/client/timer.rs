@@ -15,12 +15,12 @@ use super::options::MAX_TIMEOUT;
 
 /// A timer for many waits, one after the other. Most of them end before their deadline.
 ///
-/// It stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
+/// The timer stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
 /// deadline, or would fire after it. So a wait reads the clock once, instead of creating and dropping a timer.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     armed: Option<Armed>,
-    /// When the current wait ends. It is kept if a wait is dropped, until [`reset`](Self::reset).
+    /// When the current wait ends. The value is kept if a wait is dropped, until [`reset`](Self::reset).
     deadline: Option<Instant>,
 }
 
@@ -38,7 +38,7 @@ impl Timer {
         self.deadline = None;
     }
 
-    /// Drops the waker of the task that waited last. The current wait goes on.
+    /// Drops the waker of the task that waited last. The current wait continues.
     pub(super) fn forget_waker(&mut self) {
         self.armed = None;
     }
@@ -176,7 +176,7 @@ mod tests {
             Poll::Ready(())
         })
         .await;
-        // It would be told to come again here, instead of by the timer.
+        // A wake for the used-up budget would come here, before the wake of the timer.
         tokio::task::yield_now().await;
         assert_eq!(task.0.load(Relaxed), 0);
         advance(SECOND).await;

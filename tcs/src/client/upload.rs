@@ -153,7 +153,7 @@ impl<F: Framing> Connection<F> {
         let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
         exchanges.begin_chunks();
-        // Sends what can be sent now, after it has read: a message that is there already is no answer.
+        // The flush reads before it sends what can be sent now: a message that has arrived already is no answer.
         exchanges.skip_arrived().await?;
         Ok(Upload {
             connection: self,
@@ -249,7 +249,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
                 self.state = UploadState::Answered(received);
             }
             Err(error) => {
-                // A chunk is missing, so the server must not take the others for all.
+                // A chunk is missing, so the server must not take the others for the whole.
                 self.state = UploadState::Failed;
                 return Poll::Ready(Err(error));
             }

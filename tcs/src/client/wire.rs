@@ -1,23 +1,23 @@
 //! The state machine of a connection, on which `Connection`, `Pipeline` and `Channel` are built.
 //!
-//! [`Wire`] sends requests and matches messages with them. It has no clock and does not know its
-//! callers: its users decide how long to wait and whom to wake. A request becomes a reply like this:
+//! [`Wire`] sends requests and matches messages with them. A wire has no clock and does not know its
+//! callers: its users decide how long to wait and which tasks to wake. A request gets its reply in these steps:
 //!
 //! 1. [`RequestQueue::push`] encodes the request and returns its offset: the number of bytes of all
 //!    requests before it.
 //! 2. [`Wire::poll_flush`] sends the queued bytes, and counts them.
-//! 3. [`Wire::poll_read`] receives bytes, and notes how many bytes of requests were sent before.
+//! 3. [`Wire::poll_read`] receives bytes, and records how many bytes of requests were sent before.
 //! 4. [`Wire::next_received`] takes the next message from them, and checks it against the offset of
 //!    the oldest request in flight, which the caller passes as [`Expected`].
 //!
 //! Invariants:
 //!
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
-//!   message was read. Any other message fails the connection, so a stale reply reaches nobody. If the framing has
-//!   ids, the late reply to a request that was cancelled is skipped.
+//!   message was read. Any other message fails the connection, so a stale reply reaches no caller. If the framing has
+//!   ids, the late reply to a cancelled request is skipped.
 //! - A request is known not to have been executed if its offset is not below the number of bytes that were
-//!   sent before the connection was closed ([`Fault::error_of`]). Otherwise, that is unknown.
-//! - A failed half does not hide what the other one has: messages that have arrived are delivered
+//!   sent before the connection was closed ([`Fault::error_of`]). Otherwise, its execution is unknown.
+//! - A failed half does not hide what the other half has: messages that have arrived are delivered
 //!   first, then the connection fails.
 
 use std::{
@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// How often a connection yields and reads again after an error of sending. With one read, it could miss a
-/// rejection that another thread of the runtime has not reported yet. This is best effort: no number of
+/// rejection that another thread of the runtime has not reported yet. The retries are best effort: no number of
 /// yields is a guarantee.
 const READ_RETRIES: u32 = 64;
 
@@ -61,7 +61,7 @@ pub(super) struct Wire {
     /// The requests that wait to be sent.
     requests: RequestQueue,
     /// Sent requests, kept until they are answered, if they may be sent again.
-    sent_requests: Option<SentRequests>,
+    sent_requests: SentRequests,
     sending: Sending,
     replies: ReplyReader,
     /// Why reading or sending has failed, or the connection is closed.
@@ -120,7 +120,7 @@ impl Wire {
             max_frame_len: options.max_frame_len,
             max_reply_len: options.reply_len(),
             requests: RequestQueue::new(0),
-            sent_requests: None,
+            sent_requests: SentRequests::default(),
             sending: Sending::Open,
             replies: ReplyReader::default(),
             fault: None,
@@ -137,7 +137,7 @@ impl Wire {
         if F::EXCHANGES.end_at_half_close() {
             self.sending = Sending::ShuttingDown;
         } else if !F::EXCHANGES.are_many() && self.unsent() == 0 {
-            // Of an empty request, nothing is ever sent.
+            // Nothing of an empty request is ever sent.
             self.requests.count_empty_request();
         }
         Ok(offset)
@@ -194,48 +194,33 @@ impl Wire {
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
         if self.unsent() == 0 && queue.unsent() > 0 {
-            if let Some(sent) = &mut self.sent_requests {
-                // They may still wait in the stream, to be flushed.
-                sent.keep(&mut self.requests);
-            }
+            // Earlier requests may still wait in the stream, to be flushed.
+            self.sent_requests.keep(&mut self.requests);
             let next = RequestQueue::new(queue.end_offset());
             self.requests = replace(queue, next);
         }
     }
 
-    /// Drops the queued requests from `offset` on. Nothing of them was sent.
+    /// Drops the queued requests from `offset` on, of which nothing was sent.
     pub(super) fn truncate_requests(&mut self, offset: u64) {
         self.requests.truncate(offset);
     }
 
     /// Keeps each request from now on until [`forget_requests`](Self::forget_requests).
     pub(super) fn keep_requests(&mut self) {
-        self.sent_requests = Some(SentRequests::default());
+        self.sent_requests.enable();
     }
 
     /// Drops the kept requests before `offset`, which are answered.
     pub(super) fn forget_requests(&mut self, offset: u64) {
-        if let Some(sent) = &mut self.sent_requests {
-            sent.forget_before(offset);
-        }
+        self.sent_requests.forget_before(offset);
     }
 
-    /// Returns the bytes of the kept request at `offset`, and of those after it.
+    /// Returns the bytes of the kept request at `offset`, and of requests after it.
     pub(super) fn request_bytes(&self, offset: u64) -> &[u8] {
         match self.requests.bytes_from(offset) {
-            [] => self
-                .sent_requests
-                .as_ref()
-                .map_or(&[], |sent| sent.bytes_from(offset)),
+            [] => self.sent_requests.bytes_from(offset),
             bytes => bytes,
-        }
-    }
-
-    /// Sends no more requests.
-    fn drop_requests(&mut self) {
-        match &mut self.sent_requests {
-            Some(sent) => sent.keep(&mut self.requests),
-            None => self.requests.clear(),
         }
     }
 
@@ -284,10 +269,10 @@ impl Wire {
         self.end_sending(fault);
     }
 
-    /// Sends nothing more. What has arrived can still be received.
+    /// Sends nothing more. Messages that have arrived can still be received.
     #[cold]
     pub(super) fn end_sending(&mut self, fault: Fault) {
-        self.drop_requests();
+        self.sent_requests.keep(&mut self.requests);
         self.stop(fault, 0);
     }
 
@@ -303,7 +288,7 @@ impl Wire {
         self.fault = Some(fault);
         self.sending = Sending::Closed;
         drop(self.stream.take());
-        self.drop_requests();
+        self.sent_requests.keep(&mut self.requests);
         self.replies = ReplyReader::default();
     }
 
@@ -344,7 +329,7 @@ impl Wire {
     /// Returns the fault, with which the caller must close the connection, if the message answers no request,
     /// if the rejection is final, or if the bytes are not a frame.
     ///
-    /// What is `expected` may depend on the id of the message.
+    /// The result of `expected` may depend on the id of the message.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
     pub(super) fn next_received<F: Framing>(
@@ -366,7 +351,7 @@ impl Wire {
 
     /// Waits for a message. Meanwhile, sends the queued requests.
     ///
-    /// Reads before it sends, so that what has arrived already is not taken for a reply.
+    /// Reads before it sends, so that a message that has arrived already is not taken for a reply.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every reply runs it (decision 014)")]
     pub(super) fn poll_receive<F: Framing>(
@@ -422,7 +407,7 @@ impl Wire {
         if let Err(error) = ready!(self.requests.poll_send(
             cx,
             &mut self.stream,
-            self.sent_requests.as_mut()
+            &mut self.sent_requests
         )) {
             self.stop(
                 Fault::Write(clone_io_error(&explain_if_tls(error))),
@@ -473,7 +458,7 @@ fn unless_event(received: Received) -> Result<Received, Arc<Fault>> {
 /// Returns how many bytes of requests make a write worthwhile while `bytes_in_flight` are in flight.
 ///
 /// With a quarter in each write, both ends work at the same time. Below 1 KiB, a write costs more
-/// than that saves.
+/// than the overlap saves.
 #[inline]
 pub(super) fn write_threshold(bytes_in_flight: u64) -> u64 {
     (bytes_in_flight / 4).clamp(1024, 32 * 1024)

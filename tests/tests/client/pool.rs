@@ -289,9 +289,12 @@ async fn late_hedge_names_the_server_that_has_not_failed() {
         let (stream, _) = within(listener.accept()).await.expect("a connection");
         peers.push((RawPeer::of(stream), addr));
     }
-    while channel.state().connected < 2 {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while channel.state().connected < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let hedging = channel.idempotent().hedge(Duration::from_millis(10));
     let hedged = call(&hedging.deadline(10 * SECOND), "x");
     let [(one, _), (two, _)] = &mut *peers else {
@@ -304,9 +307,12 @@ async fn late_hedge_names_the_server_that_has_not_failed() {
     let (mut second, left) = peers.remove(usize::from(is_one_first));
     hears(&mut second, "x").await;
     drop(peers);
-    while channel.state().losses == 0 {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while channel.state().losses == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     tokio::time::pause();
     let error = hedged.outcome().await.expect_err("no reply");
     assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The longest wait after a server has ended a connection. It need not be longer, because the server is probably up.
+/// The longest wait after a server has ended a connection. A longer wait is not needed: the server is probably up.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The wait before the first retry of a request that the server has rejected or lost. It doubles with each retry.
+/// The wait before the first retry of a request that the server has rejected or lost. The wait doubles with each retry.
 const MIN_RETRY_WAIT: Duration = Duration::from_millis(10);
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
@@ -20,12 +20,12 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Returns the wait before the next attempt, after `failures` failures in a row.
     ///
-    /// It is from a quarter of the whole on: from half on, nearly twice as many come back at the same time, and from zero
-    /// on, the last one comes much later.
+    /// The wait is at least a quarter of the whole: from half on, nearly twice as many clients come back at the same
+    /// time, and from zero on, the last one comes much later.
     pub(super) fn after(&self, failures: u32) -> Duration {
         let most = doubled(self.min, failures.saturating_sub(1), self.max);
         let wait = most.mul_f64(fastrand::f64().mul_add(0.75, 0.25));
-        // What timers can tell apart, so that calls see that the attempt has failed.
+        // At least a millisecond, which timers can distinguish, so that calls see that the attempt has failed.
         wait.max(Duration::from_millis(1))
     }
 

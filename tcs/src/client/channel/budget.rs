@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The retries that time alone adds per second. Those of ten seconds are kept.
+/// The retries that time alone adds per second. The retries of ten seconds are kept.
 const MIN_PER_SECOND: f64 = 10.0;
 /// The most retries that are saved up.
 const MAX_SAVED: f64 = 1_000.0;
@@ -32,7 +32,7 @@ struct Saved {
     retries: f64,
     /// The answers that have been added.
     answers: u64,
-    /// When the retries of time were added last.
+    /// When the retries that time adds were added last.
     refilled: Instant,
 }
 
@@ -57,7 +57,8 @@ impl RetryBudget {
     /// Takes a retry, if there is one.
     pub(super) fn withdraw(&self) -> Option<Withdrawal<'_>> {
         let mut saved = lock(&self.saved);
-        // Under the lock, or a call that waited for it would set them back, and what follows would count twice.
+        // Read under the lock: otherwise, a call that waited for it would set both back, and later answers and time
+        // would count twice.
         let (now, answers) = (Instant::now(), self.answers.load(Relaxed));
         let new = answers.saturating_sub(replace(&mut saved.answers, answers));
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]

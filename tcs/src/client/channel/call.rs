@@ -30,7 +30,7 @@ use crate::{
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
     pub(super) origin: Origin<'s, F>,
-    /// Its slot, until the result is taken.
+    /// The slot of the call, until the result is taken.
     slot: Option<u32>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct RequestParams {
 /// The connection that a request was queued for, and that its reply comes from.
 pub(super) struct Origin<'s, F: Framing> {
     pub(super) subchannel: &'s Subchannel<F>,
-    /// Which of its connections it is.
+    /// Which connection of the subchannel it is.
     pub(super) generation: u64,
 }
 
@@ -75,8 +75,8 @@ impl<F: Framing> Origin<'_, F> {
 impl<F: Framing> Channel<F> {
     /// Sends a request, and returns its reply with the connection that it came from.
     ///
-    /// The request is encoded without a lock, because that is the user's code, unless `bytes_of` returns its bytes. Every
-    /// call runs it, so it is no `async fn`. The rare paths are in a box:
+    /// The request is encoded without a lock, because encoding is the user's code, unless `bytes_of` returns its bytes.
+    /// Every call runs this function, so it is no `async fn`. The rare paths are in a box:
     /// [`round_trip_with_retries`](Self::round_trip_with_retries).
     pub(super) fn round_trip<T, B, E>(
         &self,
@@ -195,8 +195,8 @@ impl<'s, F: Framing> Call<'s, F> {
         params: RequestParams,
         request: &[u8],
     ) -> Result<Option<Self>> {
-        // A waker is the user's code. It is cloned before the lock is taken, and, if there is no room, dropped
-        // after the guard, because that is declared later.
+        // A waker is the user's code. The waker is cloned before the lock is taken, and, if there is no room, dropped
+        // after the guard, which is declared later.
         let waker = waker.clone();
         let mut guard = subchannel.lock();
         let state = &mut *guard;
@@ -207,7 +207,7 @@ impl<'s, F: Framing> Call<'s, F> {
         if F::HAS_IDS {
             framing.set_id(state.calls.next_id());
         }
-        // Where its deadline begins, if it has one: nothing may come between them.
+        // The deadline, if there is one, is inserted at this offset: nothing may come between it and its request.
         let offset = state.queue.push_encoded(framing, request)?;
         if F::HAS_IDS
             && let Some(deadline) = params.deadline
@@ -217,7 +217,7 @@ impl<'s, F: Framing> Call<'s, F> {
         }
         let slot = state.calls.insert::<F>(offset, waker);
         if F::HAS_IDS && params.has_items {
-            state.calls.expect_items(slot);
+            state.calls.items.open(slot);
         }
         let generation = state.generation;
         Subchannel::unlock_and_wake_driver(guard);
@@ -260,7 +260,7 @@ impl<'s, F: Framing> Call<'s, F> {
             let mut state = self.origin.subchannel.lock();
             state.calls.set_waker(slot, &mut waker);
         }
-        // `waker` is dropped here, without the lock, because that is the user's code.
+        // `waker` is dropped here, without the lock, because wakers are the user's code.
     }
 
     /// Returns the slot, which the caller must then abandon.

@@ -38,13 +38,13 @@ pub(super) struct Driver<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     wire: Wire,
     /// Whether the last turn woke callers, and yielded to them. Callers that get a reply often call again at
-    /// once: their requests join the write of this turn. It does not yield again, because a caller that is
-    /// not polled must not delay the others.
+    /// once: their requests join the write of this turn. The driver does not yield again, because a caller
+    /// that is not polled must not delay the others.
     has_woken_callers: bool,
-    /// The callers to be woken once the state is unlocked.
+    /// The wakers of callers, which are woken once the state is unlocked.
     wakers: Vec<Waker>,
-    /// Ends calls that are late, and finds cancels without an answer. It runs while slots are in use, so that a call reads
-    /// no clock.
+    /// Ends calls that are late, and finds cancels without an answer. The ticker runs while slots are in use, so that a
+    /// call reads no clock.
     ticker: Option<Ticker>,
     upkeep: Option<Upkeep<F>>,
     /// Whether a call was answered, or an event or an item has come.
@@ -96,7 +96,7 @@ impl<F: Framing> Driver<F> {
         })
     }
 
-    /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
+    /// Reads and writes until the connection fails, or is not needed any more. Then closes it.
     async fn read_and_write(&mut self) -> Arc<Fault> {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
@@ -112,9 +112,9 @@ impl<F: Framing> Driver<F> {
             },
         });
         let fault = fault.await;
-        // Those whose replies have come before the fault do not wait for the shutdown.
+        // Callers whose replies have come before the fault do not wait for the shutdown.
         wake_all(self.wakers.drain(..));
-        // From now on, nobody would serve a call that comes.
+        // The driver serves no more calls.
         self.subchannel.lock().end();
         if self.is_idle() && matches!(*fault, Fault::Broken(_) | Fault::Retired) {
             self.shut_down().await;
@@ -150,7 +150,7 @@ impl<F: Framing> Driver<F> {
             Poll::Ready(()) => Poll::Ready(()),
         });
         tokio::select! {
-            // Usually, it is done by the first poll.
+            // Usually, the first poll ends the shutdown.
             biased;
             () = shut_down => {}
             () = wait_until(&subchannel.wanted, || subchannel.lock().is_wanted) => {}
@@ -160,8 +160,8 @@ impl<F: Framing> Driver<F> {
     /// Reads, delivers what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         for _ in 0..TURNS_AT_ONCE {
-            // Read before sending: a message that is already there must not pass for a reply. Only what a
-            // full buffer leaves in the socket can.
+            // Read before sending: a message that has arrived already must not pass for a reply. Only bytes
+            // that a full buffer leaves in the socket can.
             if !self.wire.has_unparsed() {
                 let _: Poll<()> = self.wire.poll_read(cx);
             }
@@ -175,7 +175,7 @@ impl<F: Framing> Driver<F> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // If sending has failed, the server may have said why before it closed. So reading goes on.
+            // If sending has failed, the server may have said why before it closed. So reading continues.
             let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.unsent() == 0;
             // Requests that were queued while others were sent could not be taken before.
             let can_take = was_sending && is_sent;
@@ -183,7 +183,7 @@ impl<F: Framing> Driver<F> {
                 return self.wire.poll_stopped(cx);
             }
         }
-        // What a peer sends faster than it is parsed must not hold up the timers, nor other tasks.
+        // A peer that sends faster than its bytes are parsed must not delay the timers, nor other tasks.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -201,8 +201,14 @@ impl<F: Framing> Driver<F> {
             return Err(fault);
         }
         if !self.has_woken_callers && wire.has_unparsed() {
-            let (wakers, has_worked) = (&mut self.wakers, &mut self.has_worked);
-            deliver(subchannel, state, wire, wakers, has_worked)?;
+            let delivery = Delivery {
+                subchannel,
+                state,
+                wire,
+                wakers: &mut self.wakers,
+                has_worked: &mut self.has_worked,
+            };
+            delivery.run()?;
         }
         if wire.is_exhausted() {
             return Err(wire.fault_or(Fault::Eof));
@@ -213,8 +219,8 @@ impl<F: Framing> Driver<F> {
             state.driver.take()
         } else {
             state.hand_over(wire);
-            // Registered also while requests are sent: the server may never read again, and then the first call
-            // must start the ticker, and the last clone must end the driver.
+            // The waker is registered also while requests are sent: the server may never read again, and then the
+            // first call must start the ticker, and the last clone must end the driver.
             state.driver.replace(waker)
         };
         if let Some(ticker) = &mut self.ticker
@@ -260,115 +266,123 @@ impl<F: Framing> Driver<F> {
     }
 }
 
-/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
-fn deliver<F: Framing>(
-    subchannel: &Subchannel<F>,
-    state: &mut SubchannelState<F>,
-    wire: &mut Wire,
-    wakers: &mut Vec<Waker>,
-    has_worked: &mut bool,
-) -> Result<(), Arc<Fault>> {
-    state.calls.record_arrival();
-    let sent = wire.sent();
-    let mut oldest = state.calls.oldest();
-    let begin = oldest.map_or(sent, |oldest| oldest.offset);
-    let enough = begin + write_threshold(sent.saturating_sub(begin));
-    let mut answers = 0;
-    let delivered = loop {
-        // The call that the next message is for.
-        let mut call = oldest;
-        let received = wire.next_received(&mut state.framing, |id| {
-            if F::HAS_IDS {
-                call = state.calls.with_id(id);
-            }
-            Expected::reply_to::<F>(call.map(|call| call.offset))
-        });
-        match (received, call) {
-            (Ok(Some(Received::Message(range))), Some(call))
-                if !F::HAS_IDS || !state.calls.has_parts(call.index) =>
-            {
-                answers += 1;
-                let SubchannelState { calls, peer, .. } = &mut *state;
-                calls.complete::<F>(call.index, Ok(wire.message(range)), peer, wakers);
-            }
-            (Ok(Some(received)), call) => {
-                let other = (received, call);
-                match deliver_other(subchannel, state, wire, other, wakers, has_worked) {
-                    Ok(is_answer) => answers += u64::from(is_answer),
-                    Err(fault) => break Err(fault),
-                }
-            }
-            (Ok(None), _) => break Ok(()),
-            (Err(fault), _) => break Err(fault),
-        }
-        oldest = state.calls.oldest();
-        if oldest.is_some_and(|oldest| oldest.offset >= enough) {
-            // So that these callers can send again while the others still wait.
-            break Ok(());
-        }
-    };
-    wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
-    *has_worked |= answers > 0;
-    if let Some(budget) = subchannel.stats.budget() {
-        budget.deposit(answers);
-    }
-    delivered
+/// Delivers what has arrived to the callers.
+struct Delivery<'a, F: Framing> {
+    subchannel: &'a Subchannel<F>,
+    state: &'a mut SubchannelState<F>,
+    wire: &'a mut Wire,
+    wakers: &'a mut Vec<Waker>,
+    has_worked: &'a mut bool,
 }
 
-/// Delivers what is not a whole reply to a call, with the call that it is for. Returns `true` if it has answered the call.
-#[cold]
-fn deliver_other<F: Framing>(
-    subchannel: &Subchannel<F>,
-    state: &mut SubchannelState<F>,
-    wire: &Wire,
-    (received, call): (Received, Option<PendingCall>),
-    wakers: &mut Vec<Waker>,
-    has_worked: &mut bool,
-) -> Result<bool, Arc<Fault>> {
-    let max_reply_len = subchannel.options.reply_len();
-    let SubchannelState { calls, peer, .. } = &mut *state;
-    let call = match (&received, call) {
-        (Received::Event(event), _) => {
-            let event = wire.message(event.clone());
-            subchannel.subscribers.publish(event, peer, wakers);
-            *has_worked = true;
-            return Ok(false);
-        }
-        (Received::Notice, _) => return Ok(false),
-        (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
-        (_, Some(call)) => call,
-    };
-    let index = call.index;
-    let added = match received {
-        Received::Item(item) if calls.expects_items(index) => {
-            if !calls.add_item(index, wire.message(item), wakers) {
-                return Err(Fault::Broken("the server sent items without credit").into());
+impl<F: Framing> Delivery<'_, F> {
+    /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
+    fn run(mut self) -> Result<(), Arc<Fault>> {
+        self.state.calls.record_arrival();
+        let sent = self.wire.sent();
+        let mut oldest = self.state.calls.oldest();
+        let begin = oldest.map_or(sent, |oldest| oldest.offset);
+        let enough = begin + write_threshold(sent.saturating_sub(begin));
+        let mut answers = 0;
+        let delivered = loop {
+            // The call that the next message is for.
+            let mut call = oldest;
+            let SubchannelState {
+                framing,
+                calls,
+                peer,
+                ..
+            } = &mut *self.state;
+            let received = self.wire.next_received(framing, |id| {
+                if F::HAS_IDS {
+                    call = calls.with_id(id);
+                }
+                Expected::reply_to::<F>(call.map(|call| call.offset))
+            });
+            match (received, call) {
+                (Ok(Some(Received::Message(range))), Some(call))
+                    if !F::HAS_IDS || !calls.has_parts(call.index) =>
+                {
+                    answers += 1;
+                    let reply = Ok(self.wire.message(range));
+                    calls.complete::<F>(call.index, reply, peer, self.wakers);
+                }
+                (Ok(Some(received)), call) => match self.deliver_other(received, call) {
+                    Ok(is_answer) => answers += u64::from(is_answer),
+                    Err(fault) => break Err(fault),
+                },
+                (Ok(None), _) => break Ok(()),
+                (Err(fault), _) => break Err(fault),
             }
-            *has_worked = true;
-            Ok(())
+            oldest = self.state.calls.oldest();
+            if oldest.is_some_and(|oldest| oldest.offset >= enough) {
+                // Now these callers can send again while the others still wait.
+                break Ok(());
+            }
+        };
+        let answered = oldest.map_or(sent, |oldest| oldest.offset);
+        self.wire.forget_requests(answered);
+        *self.has_worked |= answers > 0;
+        if let Some(budget) = self.subchannel.stats.budget() {
+            budget.deposit(answers);
         }
-        Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
-        Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
-        Received::Message(rest) => {
-            let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
-            calls.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
-            return Ok(true);
-        }
-        received => {
-            let error = received.into_error(peer, max_reply_len);
-            let is_kept = subchannel.keeps_requests && error.is_retryable();
-            let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
-            let request = request.flatten();
-            let failure = FailedCall { error, request };
-            let is_answer = failure.is_answer();
-            calls.complete::<F>(index, Err(failure.into()), peer, wakers);
-            return Ok(is_answer);
-        }
-    };
-    if let Err(failure) = added {
-        state.fail_and_cancel(index, failure, wakers);
+        delivered
     }
-    Ok(false)
+
+    /// Delivers what is not a whole reply to a call, with the call that it is for. Returns `true` if it has answered
+    /// the call.
+    #[cold]
+    fn deliver_other(
+        &mut self,
+        received: Received,
+        call: Option<PendingCall>,
+    ) -> Result<bool, Arc<Fault>> {
+        let (subchannel, wire) = (self.subchannel, &*self.wire);
+        let max_reply_len = subchannel.options.reply_len();
+        let SubchannelState { calls, peer, .. } = &mut *self.state;
+        let call = match (&received, call) {
+            (Received::Event(event), _) => {
+                let event = wire.message(event.clone());
+                subchannel.subscribers.publish(event, peer, self.wakers);
+                *self.has_worked = true;
+                return Ok(false);
+            }
+            (Received::Notice, _) => return Ok(false),
+            (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
+            (_, Some(call)) => call,
+        };
+        let index = call.index;
+        let added = match received {
+            Received::Item(item) if calls.items.is_open(index) => {
+                if !calls.add_item(index, wire.message(item), self.wakers) {
+                    return Err(Fault::Broken("the server sent items without credit").into());
+                }
+                *self.has_worked = true;
+                Ok(())
+            }
+            Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
+            Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
+            Received::Message(rest) => {
+                let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
+                calls.complete::<F>(index, added.map(|()| &[][..]), peer, self.wakers);
+                return Ok(true);
+            }
+            received => {
+                let error = received.into_error(peer, max_reply_len);
+                let is_kept = subchannel.keeps_requests && error.is_retryable();
+                let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
+                let request = request.flatten();
+                let failure = FailedCall { error, request };
+                let is_answer = failure.is_answer();
+                calls.complete::<F>(index, Err(failure.into()), peer, self.wakers);
+                return Ok(is_answer);
+            }
+        };
+        if let Err(failure) = added {
+            self.state.fail_and_cancel(index, failure, self.wakers);
+        }
+        Ok(false)
+    }
 }
 
 impl<F: Framing> Drop for Driver<F> {

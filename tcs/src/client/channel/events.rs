@@ -1,7 +1,7 @@
 //! The events that servers push over the connections of a channel.
 //!
-//! The driver publishes each event, without decoding it, to those who subscribed at its connection. Each has a queue of its
-//! own, so that one that does not read harms nobody else, and not the calls either.
+//! The driver publishes each event, without decoding it, to the subscribers of its connection. Each subscriber has a
+//! queue of its own, so that a subscriber that does not read affects neither the others nor the calls.
 
 #[cfg(feature = "stream")]
 use std::pin::Pin;
@@ -54,7 +54,7 @@ pub struct Events<P: Contract> {
     channel: Channel<P::Framing>,
     subscriber: Arc<Subscriber>,
     subscription: Option<Subscription>,
-    /// The event that was received last. What it is decoded to may borrow from it and from `scratch`.
+    /// The event that was received last. The decoded event may borrow from it and from `scratch`.
     event: Arc<[u8]>,
     scratch: Vec<u8>,
     marker: PhantomData<fn() -> P>,
@@ -63,12 +63,12 @@ pub struct Events<P: Contract> {
 /// A request that is sent again over each new connection.
 struct Subscription {
     request: Arc<[u8]>,
-    /// The generation of the connection over which it was sent last, or is to be sent.
+    /// The generation of the connection over which the request was sent last, or is to be sent.
     generation: u64,
-    /// Whether it must be sent over a later one. It stays `true` if there is no runtime for that.
+    /// Whether the request must be sent over a later connection. It stays `true` if there is no runtime for that.
     must_renew: bool,
-    /// The renewal, while it runs. It is a task, because it may hold up calls while it waits for room, and nobody may wait
-    /// for events meanwhile.
+    /// The renewal, while it runs. It is a task, because later calls wait behind it while it waits for room, even if
+    /// `next` is not polled.
     renewal: JoinSet<Result<u64>>,
 }
 
@@ -220,8 +220,8 @@ impl<P: Contract + Pushes> Events<P> {
         }
     }
 
-    /// Makes the connections in this runtime, if theirs has ended, or there was none. Returns an error if there are none that
-    /// events could come from.
+    /// Makes the connections in this runtime, if their runtime has ended, or there was none. Returns an error if there
+    /// is no connection from which events could come.
     fn connect_if_off(&self) -> Result<()> {
         let subchannels = &self.channel.pool.subchannels;
         let mut requested = Ok(());
@@ -234,7 +234,7 @@ impl<P: Contract + Pushes> Events<P> {
         Ok(())
     }
 
-    /// Waits for what comes next. Renews the subscription meanwhile.
+    /// Waits for the next entry. Renews the subscription meanwhile.
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
             if let Some(subscription) = &mut self.subscription {
@@ -249,7 +249,7 @@ impl<P: Contract + Pushes> Events<P> {
                     });
                 }
                 if let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx)) {
-                    // Its runtime may have ended.
+                    // The runtime of the renewal may have ended.
                     let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
                     let awaited = replace(&mut subscription.generation, renewed??);
                     if subscription.generation == awaited {
@@ -283,7 +283,7 @@ impl<P: Contract + Pushes> Events<P> {
 
 /// The events of a channel that borrow nothing, as a [`Stream`] (feature `stream`), from [`Events::owned`].
 ///
-/// It ends after the error that says why there are no more connections.
+/// The stream ends after the error that says why there are no more connections.
 #[cfg(feature = "stream")]
 #[must_use = "streams do nothing unless polled"]
 pub struct OwnedEvents<P: Contract, T> {
@@ -342,7 +342,7 @@ impl<P: Contract, T> fmt::Debug for OwnedEvents<P, T> {
     }
 }
 
-/// Takes the waker, so that a driver with a lock does not drop it. It is the user's code.
+/// Takes the waker, which is the user's code, so that a driver with a lock does not drop it.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
         drop(self.subscriber.take_waker());

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::{Error, ErrorKind, Execution, RejectionKind};
 
-/// The most failures that count. So a server gets its share again at most this many times [`DECAY`] after the last one.
+/// The most failures that count. So a server gets its share again at most this many times [`DECAY`] after the last
+/// failure.
 const MAX_FAILURES: u32 = 10;
 
 /// After this time, one failure no longer counts.
@@ -21,7 +22,7 @@ const DECAY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecentFailures {
     count: u32,
-    /// When `count` of them counted. `None` if none counts, so that no clock is read.
+    /// When `count` failures counted. `None` if none counts, so that no clock is read.
     since: Option<Instant>,
 }
 
@@ -31,14 +32,14 @@ impl RecentFailures {
         let now = Instant::now();
         let left = self.left(now);
         self.since = match self.since {
-            // The oldest one that is left keeps its age.
+            // The oldest failure that still counts keeps its age.
             Some(since) if left > 0 => Some(since + DECAY * (self.count - left)),
             _ => Some(now),
         };
         self.count = (left + 1).min(MAX_FAILURES);
     }
 
-    /// Returns the load that they add, in calls.
+    /// Returns the load that the failures add, in calls.
     #[inline]
     pub(super) fn load(&mut self) -> usize {
         match self.since {

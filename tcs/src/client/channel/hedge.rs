@@ -22,7 +22,7 @@ pub(super) struct Hedge<'c, 'r, F: Framing> {
     channel: &'c Channel<F>,
     request: &'r [u8],
     params: RequestParams,
-    /// Until the request is sent.
+    /// The timer, until the request is sent.
     delay: Option<Pin<Box<Sleep>>>,
     second: Option<Call<'c, F>>,
     /// Whether the request was sent a second time.
@@ -47,7 +47,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
         }
     }
 
-    /// Waits for the first reply of the two, after `first` was polled. If one call fails, the other one goes on.
+    /// Waits for the first reply of the two, after `first` was polled. If one call fails, the other one continues.
     #[cold]
     pub(super) fn poll(
         &mut self,
@@ -60,7 +60,7 @@ impl<'c, 'r, F: Framing> Hedge<'c, 'r, F> {
                 Some(second) if !is_answer(&reply) => *first = second,
                 _ => return Poll::Ready(reply),
             }
-            // It has been polled in its own turn, or is polled in the next.
+            // The second call has been polled in its own turn, or is polled in the next.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

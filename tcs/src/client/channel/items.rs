@@ -31,7 +31,8 @@ use crate::{
 ///
 /// [`next`](Self::next) lends each item. After the last one, it returns `None`, and [`finish`](Self::finish) returns the
 /// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
-/// itself, which begins when `next` first waits for it, and goes on if that `next` is dropped. A [`deadline`](Channel::deadline) is for the whole stream.
+/// itself, which begins when `next` first waits for it, and continues if that `next` is dropped. A
+/// [`deadline`](Channel::deadline) is for the whole stream.
 ///
 /// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the
 /// channel go on meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its
@@ -42,7 +43,7 @@ use crate::{
 pub struct ChannelItems<P: Contract> {
     channel: Channel<P::Framing>,
     subchannel: Arc<Subchannel<P::Framing>>,
-    /// Which of its connections the request was sent over.
+    /// Which connection of the subchannel the request was sent over.
     generation: u64,
     /// The slot of the request, until the stream has ended.
     slot: Option<u32>,
@@ -216,11 +217,11 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 return Poll::Ready(Ok(None));
             };
             let mut state = self.subchannel.lock();
-            if state.calls.take_items(slot, &mut self.items) {
+            if state.calls.items.take(slot, &mut self.items) {
                 continue;
             }
             if let Some(result) = state.calls.take_result(slot) {
-                state.calls.end_items(slot);
+                state.calls.items.close(slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let totals = &self.channel.pool.stats;
@@ -276,8 +277,8 @@ impl<P: Contract + Streams> ChannelItems<P> {
 
 /// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`ChannelItems::owned`].
 ///
-/// It ends after the last item, and after an error that ends the stream. [`into_inner`](Self::into_inner) then returns
-/// the [`ChannelItems`], for the reply.
+/// The stream ends after the last item, and after an error that ends the reply. [`into_inner`](Self::into_inner) then
+/// returns the [`ChannelItems`], for the reply.
 #[cfg(feature = "stream")]
 #[must_use = "streams do nothing unless polled"]
 pub struct OwnedChannelItems<P: Contract, T> {

@@ -6,8 +6,8 @@ use ::metrics::{Counter, Gauge, Histogram, Unit, counter, describe_histogram, ga
 
 const CALL_DURATION: &str = "tcs_client_call_duration_seconds";
 
-/// The numbers of one channel, added to the others. They are kept, because finding them takes longer than a cheap
-/// call.
+/// The metrics of one channel, added to those of the others. The handles are kept, because finding them takes longer
+/// than a cheap call.
 pub(super) struct Metrics {
     open: Gauge,
     connects: Counter,

@@ -16,13 +16,13 @@
 //!
 //! A call goes like this:
 //!
-//! 1. The [`call`] encodes its request. Under the lock, it takes a slot of the [`pending_calls`] for its waker, and adds
-//!    the request to the queue. It wakes the driver if that waits.
+//! 1. The [`call`] encodes its request. Under the lock, the call takes a slot of the [`pending_calls`] for its waker,
+//!    and adds the request to the queue. Then it wakes the driver if that waits.
 //! 2. Under the lock, the driver copies each reply that it has read into the slot of its call, and takes the queue. Then it
 //!    wakes the callers, and sends.
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
-//! A call that finds no [`room`] at its connection waits for that, and asks for the connection if there is none. If its
+//! A call that finds no [`room`] at its connection waits for room, and requests the connection if there is none. If its
 //! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. The pool, not the subchannel, has what is
 //! common to all connections: their [`stats`], the [`budget`] of retries, and the calls that wait for room.
 
@@ -62,6 +62,7 @@ mod driver;
 mod events;
 mod health;
 mod hedge;
+mod item_queues;
 mod items;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -161,12 +162,13 @@ mod upkeep;
 /// calls after it on the same connection wait for that, as they do for any slow function: use several
 /// [`connections`](ChannelOptions::connections) if that matters.
 ///
-/// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or dropped
-/// holds up nobody, if the functions [run side by side](macro@crate::server_protocol#requests-side-by-side). The server
-/// is told of a call that was dropped or is late, and of its [`deadline`](Self::deadline), and then drops its function.
-/// A server must answer that: if half of [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are
-/// cancelled and were not answered within the reply timeout, or a minute if there is none, the connection is closed.
-/// Use it for every channel whose functions wait. Such a channel also has [streamed replies](Self::stream).
+/// With [`Multiplexed`](crate::framing::Multiplexed), replies come in any order, and a call that is slow, late or
+/// dropped holds up nobody, if the functions [run side by side](macro@crate::server_protocol#requests-side-by-side).
+/// The server gets the [`deadline`](Self::deadline) of a call, and a cancel for a call that was dropped or is late, and
+/// then drops its function. A server must answer cancels: if half of
+/// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled and were not answered within
+/// the reply timeout, or a minute if there is none, the connection is closed. Use it for every channel whose functions
+/// wait. Such a channel also has [streamed replies](Self::stream).
 ///
 /// # The framing
 ///
@@ -237,7 +239,7 @@ impl CallOptions {
         self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some()
     }
 
-    /// Returns when the request is sent a second time. Only that of an idempotent call is.
+    /// Returns when the request is sent a second time. Only the request of an idempotent call is.
     #[inline]
     fn hedge_delay(&self) -> Option<Duration> {
         self.hedge_after.filter(|_| self.is_idempotent)
@@ -347,8 +349,8 @@ impl<F: Framing> Channel<F> {
         self.watch().borrow().clone()
     }
 
-    /// Returns a receiver that is told when the [`state`](Self::state) changes. Changes that follow each other quickly
-    /// are seen as one.
+    /// Returns a receiver that is notified when the [`state`](Self::state) changes. Changes that follow each other
+    /// quickly are seen as one.
     ///
     /// Do not keep what `borrow` returns while you wait for something, such as a call: it blocks the tasks of the
     /// connections when they change the state. Clone what you need.

@@ -119,7 +119,7 @@ fn calls_go_on_over_the_other_connection_when_one_of_two_is_lost() {
             threads.spawn(|| drop(lost.1));
             threads.spawn(|| block_on(lasting.0.run()));
             threads.spawn(|| block_on(answer(lasting.1, usize::MAX)));
-            // They may be those that are lost.
+            // These calls may be lost with the connection.
             let other = channel.clone();
             let other = threads.spawn(|| drop(block_on(call(other, b'a'))));
             drop(block_on(call(channel.clone(), b'b')));

@@ -23,7 +23,7 @@ impl<F: Framing> Channel<F> {
     {
         let (reply, origin) = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        // Also after a panic: nobody knows which operation that reply was for.
+        // Closed also after a panic: which operation that reply was for is unknown.
         let mut guard = FailOnDrop {
             origin,
             is_complete: false,
@@ -35,7 +35,7 @@ impl<F: Framing> Channel<F> {
     }
 }
 
-/// The use of the reply to an operation. Dropping it before that is complete closes the connection of the reply.
+/// The use of the reply to an operation. Dropping the value before the use is complete closes the connection.
 struct FailOnDrop<'a, F: Framing> {
     origin: Origin<'a, F>,
     is_complete: bool,

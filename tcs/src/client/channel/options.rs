@@ -134,7 +134,7 @@ impl<F: Framing> ChannelOptions<F> {
             connections: 1,
             on_connect: None,
             upkeep: UpkeepSettings {
-                // A minute less than the server's.
+                // A minute less than the idle timeout of a server.
                 idle_timeout: Some(Duration::from_mins(4)),
                 ping_interval: None,
                 max_age: None,
@@ -322,8 +322,8 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Closes a connection on which no call was made for this time. The next call makes another.
     ///
-    /// It should be shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no request
-    /// is sent while the server closes the connection. The time is accurate to within one eighth. Creating the
+    /// This time should be shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no
+    /// request is sent while the server closes the connection. The time is accurate to within one eighth. Creating the
     /// channel returns an error for zero. Default: 4 minutes. `None` leaves it to the server.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.upkeep.idle_timeout = clamped(limit);
@@ -417,8 +417,8 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Creates the channel without a connection. The first call makes one.
     ///
-    /// It can be called outside of a runtime. If the runtime in which a connection was made ends, the next call makes
-    /// another one in its own.
+    /// This method can be called outside of a runtime. If the runtime in which a connection was made ends, the next
+    /// call makes another one in its own runtime.
     ///
     /// # Errors
     ///
@@ -530,7 +530,7 @@ mod tests {
      {
         let wrong = async || Err::<DuplexStream, _>(io::ErrorKind::InvalidData.into());
         let (near, mut far) = duplex(64);
-        // It accepts one connection, and is gone afterwards.
+        // The server accepts one connection, and is gone afterwards.
         let near = Mutex::new(Some(near));
         let restarts = move || {
             let near = lock(&near).take().map(Stream::new);

@@ -1,12 +1,14 @@
 //! The calls of a connection that wait for their replies, oldest first.
 
-use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
+use std::{iter::successors, mem, task::Waker};
 
-use super::reply::{self, Reply};
+use super::{
+    item_queues::ItemQueues,
+    reply::{self, Reply},
+};
 use crate::{
     Error, Execution, Peer,
-    buffer::Messages,
-    framing::{FrameError, Framing, Notice},
+    framing::{FrameError, Framing},
 };
 
 /// The index of no slot.
@@ -30,7 +32,7 @@ pub(super) struct PendingCalls {
     free: u32,
     /// The oldest call whose reply is still to come.
     oldest: u32,
-    /// The newest one, if there is an oldest.
+    /// The newest call whose reply is still to come, if there is one.
     newest: u32,
     /// The number of slots in use.
     used: usize,
@@ -42,8 +44,7 @@ pub(super) struct PendingCalls {
     now: u32,
     /// The tick in which something arrived last.
     last_arrival: u32,
-    /// The items of streamed replies that were not taken, by the indices of their calls.
-    items: BTreeMap<u32, Messages>,
+    pub(super) items: ItemQueues,
 }
 
 /// A call whose reply is still to come.
@@ -84,7 +85,7 @@ impl FailedCall {
     }
 }
 
-/// A call. It fills one cache line, so that a call costs the same among many as among few.
+/// The slot of a call. A slot fills one cache line, so that a call costs the same among many as among few.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Slot {
@@ -93,13 +94,13 @@ struct Slot {
     /// of the reply that have come.
     result: Result<Vec<u8>, Box<FailedCall>>,
     waker: Option<Waker>,
-    /// The offset of its request in the bytes of all requests.
+    /// The offset of the request in the bytes of all requests.
     offset: u64,
-    /// The tick in which it was queued.
+    /// The tick in which the request was queued.
     started: u32,
-    /// The next slot in its list.
+    /// The next slot in the list.
     next: u32,
-    /// The one before it in the list of calls, with ids. Not read for the oldest call.
+    /// The previous slot in the list of calls, with ids. Not read for the oldest call.
     previous: u32,
 }
 
@@ -118,7 +119,7 @@ enum Stage {
 
 impl PendingCalls {
     /// Creates a list of calls that may take `max_ticks` ticks each, or, unless `is_limited`, any time.
-    pub(super) const fn new(max_ticks: u32, is_limited: bool) -> Self {
+    pub(super) fn new(max_ticks: u32, is_limited: bool) -> Self {
         Self {
             is_limited,
             slots: Vec::new(),
@@ -129,7 +130,7 @@ impl PendingCalls {
             max_ticks,
             now: 0,
             last_arrival: 0,
-            items: BTreeMap::new(),
+            items: ItemQueues::default(),
         }
     }
 
@@ -231,14 +232,10 @@ impl PendingCalls {
         }
     }
 
-    /// Exchanges the waker of a call. Returns `false` if the call has a result or items, so that nobody wakes it.
+    /// Exchanges the waker of a call. Returns `false` if the call has a result or items, so that no wake follows.
     #[cold]
     pub(super) fn set_waker(&mut self, index: u32, waker: &mut Option<Waker>) -> bool {
-        if self
-            .items
-            .get(&index)
-            .is_some_and(|items| !items.is_empty())
-        {
+        if self.items.has_items(index) {
             return false;
         }
         match self.slots.get_mut(index as usize) {
@@ -252,7 +249,7 @@ impl PendingCalls {
 
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, index: u32) -> Option<Waker> {
-        self.items.remove(&index);
+        self.items.close(index);
         let slot = self.slots.get_mut(index as usize)?;
         let waker = slot.waker.take();
         // Dropped, because a large reply must not keep its memory in the slot.
@@ -302,7 +299,7 @@ impl PendingCalls {
         limit: usize,
         peer: &Peer,
     ) -> Result<(), Box<FailedCall>> {
-        // Nobody waits for the reply to another one.
+        // Parts for any other call are dropped: nobody waits for its reply.
         if let Some(slot) = self.slots.get_mut(index as usize)
             && slot.stage == Stage::Pending
             && let Ok(parts) = &slot.result
@@ -324,56 +321,21 @@ impl PendingCalls {
         slot.is_some_and(|slot| slot.result.as_ref().is_ok_and(|parts| !parts.is_empty()))
     }
 
-    /// Notes that the reply to a call is a stream of items.
-    #[cold]
-    pub(super) fn expect_items(&mut self, index: u32) {
-        self.items.insert(index, Messages::default());
-    }
-
-    /// Returns `true` if the reply to a call is a stream of items.
-    pub(super) fn expects_items(&self, index: u32) -> bool {
-        self.items.contains_key(&index)
-    }
-
     /// Returns `true` if a streamed reply has not ended.
     #[cold]
     pub(super) fn has_streams(&self) -> bool {
-        self.items.keys().any(|index| self.is_pending(*index))
+        self.items.indices().any(|index| self.is_pending(index))
     }
 
-    /// Adds an item of the reply to a call. Returns `false` if there are more items than the client has given credit for.
+    /// Adds an item of a streamed reply. Returns `false` if there are more items than the client has given credit for.
     #[cold]
     pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
-        let (Some(items), Some(slot)) = (
-            self.items.get_mut(&index),
-            self.slots.get_mut(index as usize),
-        ) else {
-            return true;
-        };
-        if items.cost() >= Notice::INITIAL_CREDIT as usize {
-            return false;
+        let is_added = self.items.push(index, item);
+        if is_added && let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.started = self.now;
+            wakers.extend(slot.waker.take());
         }
-        items.push(item);
-        slot.started = self.now;
-        wakers.extend(slot.waker.take());
-        true
-    }
-
-    /// Exchanges the items that have come for those that were received. Returns `false` if none have come.
-    pub(super) fn take_items(&mut self, index: u32, received: &mut Messages) -> bool {
-        match self.items.get_mut(&index) {
-            Some(items) if !items.is_empty() => {
-                received.clear();
-                mem::swap(items, received);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Notes that the reply to a call was taken.
-    pub(super) fn end_items(&mut self, index: u32) {
-        self.items.remove(&index);
+        is_added
     }
 
     /// Returns `true` if the reply to a call is still to come in time.
@@ -444,7 +406,7 @@ impl PendingCalls {
             self.free = index;
             self.used -= 1;
             if self.used == 0 && self.max_ticks == 0 && self.slots.len() > MAX_IDLE_SLOTS {
-                // Nothing else would do it, because there are no ticks.
+                // Without ticks, nothing else frees the memory.
                 self.free_memory();
             }
         }
@@ -454,7 +416,7 @@ impl PendingCalls {
     #[cold]
     fn free_memory(&mut self) {
         self.slots = Vec::new();
-        self.items = BTreeMap::new();
+        self.items = ItemQueues::default();
         self.free = NONE;
     }
 
@@ -477,11 +439,11 @@ impl PendingCalls {
         let (now, max_ticks) = (self.now, self.max_ticks);
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = if self.is_limited { self.oldest } else { NONE };
-        // All of them, because those with items are not in the order of their times.
+        // All calls are checked, because calls with items are not in the order of their times.
         while let Some(slot) = self.slots.get_mut(index as usize) {
             let was_pending = slot.stage == Stage::Pending;
             if was_pending && slot.waker.is_none() {
-                // Nobody has waited yet, or there are items that were not taken. The next one has the time of a call for
+                // The caller has not waited yet, or has not taken all items. The next item has the time of a call for
                 // itself.
                 slot.started = now;
             }
@@ -501,7 +463,7 @@ impl PendingCalls {
         true
     }
 
-    /// Notes that the request of a call is cancelled. The server has the time of a call to answer that.
+    /// Records that the request of a call is cancelled. The server has the time of a call to answer the cancel.
     #[cold]
     pub(super) fn note_cancel(&mut self, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize) {

@@ -17,11 +17,11 @@ use crate::{
     framing::Framing,
 };
 
-/// The connections of a channel, which all its clones share. Dropping it ends the tasks of the connections.
+/// The connections of a channel, which all its clones share. Dropping the pool ends the tasks of the connections.
 pub(super) struct Pool<F: Framing> {
     pub(super) subchannels: Box<[Arc<Subchannel<F>>]>,
     pub(super) stats: Arc<ChannelStats>,
-    /// Its one permit is held by the first of the calls that wait. The others wait for it, in order.
+    /// Has one permit, which the first of the calls that wait for room holds. The others wait for it, in order.
     pub(super) turn: Semaphore,
     /// The options of each connection.
     pub(super) options: ConnectOptions,
@@ -77,7 +77,7 @@ impl<F: Framing> Pool<F> {
             for subchannel in &self.subchannels {
                 subchannel.lock().framing.set_is_event(is_event);
             }
-            // Last, because a call that finds it uses the connections at once.
+            // Set last, because a call that finds the function set uses the connections at once.
             self.is_event.get_or_init(|| is_event);
         }
     }
@@ -105,8 +105,8 @@ impl<F: Framing> Pool<F> {
             .unwrap_or_else(|| self.choose_for_call())
     }
 
-    /// Returns the least loaded of the other connections that are open. It is one to another address, if there is one,
-    /// because it is the server that is slow or in trouble.
+    /// Returns the least loaded of the other connections that are open. Prefers connections to another address, because
+    /// the server is slow or in trouble.
     #[cold]
     pub(super) fn choose_other(&self, index: usize) -> Option<&Arc<Subchannel<F>>> {
         self.with_fewest_calls(|other| !other.has_address_of(index))
@@ -160,9 +160,9 @@ impl<F: Framing> Pool<F> {
     }
 
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
-    /// all that are.
+    /// all open connections.
     ///
-    /// Those that were passed over because they are not open connect meanwhile, so that later calls use them.
+    /// Chosen connections that are not open connect meanwhile, so that later calls use them.
     #[expect(
         clippy::indexing_slicing,
         reason = "both indices are less than the length"

@@ -1,6 +1,6 @@
 //! The task of one connection of a channel.
 //!
-//! It connects when a call needs it, drives the connection until that ends, and begins again.
+//! The task connects when a call needs a connection, drives the connection until it ends, and begins again.
 
 use std::{mem::take, sync::Arc, time::Duration};
 
@@ -27,13 +27,13 @@ const MIN_LIFE: Duration = Duration::from_secs(1);
 pub(super) struct Reconnector<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     connector: Arc<Connector<F>>,
-    /// The driver of the next connection, if that is open. Here, so that it never outlives this value.
+    /// The driver of the next connection, if that is open. The driver is here, so that it never outlives this value.
     driver: Option<Driver<F>>,
     /// The number of attempts that have failed since a connection has worked.
     failures: u32,
     /// The wait before the next attempt.
     wait: Duration,
-    /// When the last connection ended that has worked.
+    /// When the last connection that has worked ended.
     lost_at: Option<Instant>,
 }
 
@@ -109,7 +109,7 @@ impl<F: Framing> Reconnector<F> {
         }
     }
 
-    /// Notes that an attempt has failed, and how long the next one waits.
+    /// Records that an attempt has failed, and how long the next one waits.
     fn back_off(&mut self, error: Error) {
         let (subchannel, backoff) = (&self.subchannel, self.connector.backoff);
         self.failures = self.failures.saturating_add(1);
@@ -123,14 +123,15 @@ impl<F: Framing> Reconnector<F> {
         subchannel.stats.record_failed_connect(&error);
         let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < backoff.max);
         subchannel.set_link(if is_restarting && !error.is_permanent() {
-            // Calls wait for it, though all other connections may have failed.
+            // Calls wait for this connection, though all other connections may have failed.
             Link::Disconnected(Some(error))
         } else {
             Link::BackingOff(error)
         });
     }
 
-    /// Serves calls over a connection until it ends. Returns the one that replaces it, if it was opened before.
+    /// Serves calls over a connection until it ends. Returns the connection that replaces it, if that was opened
+    /// before.
     async fn drive(&mut self, mut driver: Driver<F>) -> Option<Connection<F>> {
         let Self {
             subchannel,
@@ -147,7 +148,7 @@ impl<F: Framing> Reconnector<F> {
         let was_idle = driver.is_idle();
         let error = fault.later_error(&peer);
         let lived = start.elapsed();
-        // A server that nobody asks anything works if it keeps its connection for longer than the channel would wait.
+        // A server without requests works if it keeps its connection for longer than the channel would wait.
         if driver.has_worked() || was_idle && lived >= connector.backoff.max {
             self.failures = 0;
             self.lost_at = Some(Instant::now());
@@ -178,7 +179,7 @@ impl<F: Framing> Reconnector<F> {
 impl<F: Framing> Drop for Reconnector<F> {
     /// Lets the next call, or the next wait for events, start another task, if the runtime has ended.
     fn drop(&mut self) {
-        // If the task has never run. Dropped first, because it sets the link as well.
+        // There is a driver if the task has never run. It is dropped first, because it sets the link as well.
         self.driver = None;
         self.subchannel.set_link(Link::Off);
         self.subchannel.subscribers.wake();
@@ -270,7 +271,7 @@ mod tests {
         let mut events = channel.events::<Pushing>();
         let first = runtime().block_on(next(&mut events));
         assert_eq!(first.as_deref(), Some("x"));
-        // It ends while somebody in another one waits.
+        // The first runtime ends while a task of another one waits.
         let (first, second) = (runtime(), runtime());
         first.block_on(async {
             assert!(next(&mut events).await.is_none());

@@ -14,7 +14,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Reply(pub(super) Vec<u8>);
 
-/// Takes the spare buffer of the thread, or a new one. It is empty.
+/// Takes the spare buffer of the thread, or a new one. The buffer is empty.
 #[inline]
 pub(super) fn take_spare() -> Vec<u8> {
     let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();

@@ -37,7 +37,8 @@ impl<F: Framing> Channel<F> {
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
         let mut deadline = match failure {
-            // It was sent without a deadline, and has none now, or an answer could become an error that denies it.
+            // The request was sent without a deadline, and gets none now: otherwise, an answer could become an error
+            // that denies it.
             Some(_) => None,
             None => self.begin_deadline()?,
         };
@@ -101,7 +102,7 @@ async fn wait_for_reply<'c, F: Framing>(
         reply = reply => return reply,
         late = wait_until_late(deadline) => late,
     };
-    // That of the second request, if the first one has failed.
+    // The server of the second request, if the first one has failed.
     let peer = call.origin.peer();
     Err(FailedCall::without_retry(Error::reply_timed_out(&peer, late)).into())
 }
@@ -112,7 +113,7 @@ struct Retries<'c> {
     count: u32,
     /// The retry that is taken out of the budget, until its request is sent.
     withdrawal: Option<Withdrawal<'c>>,
-    /// No retry begins later.
+    /// When the last retry may begin.
     end: Option<Instant>,
     /// Whether an earlier attempt may have been executed.
     is_unknown: bool,
@@ -121,7 +122,7 @@ struct Retries<'c> {
 }
 
 impl<'c> Retries<'c> {
-    /// Notes that the request was sent, or sent again.
+    /// Records that the request was sent, or sent again.
     fn note_sent(&mut self, stats: &ChannelStats) {
         if self.count > 0 {
             stats.record_retry();
@@ -187,9 +188,9 @@ impl<'c> Retries<'c> {
                 return Err(error.beyond_budget());
             }
             tokio::select! {
-                // If both end at the same time, nothing is sent any more.
+                // If the wait and the deadline end at the same time, nothing is sent any more.
                 biased;
-                // The error says more than that the deadline has passed.
+                // The error says more than a passed deadline.
                 _ = wait_until_late(deadline) => return Err(error),
                 () = sleep(wait) => {}
             }

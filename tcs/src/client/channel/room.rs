@@ -23,7 +23,8 @@ use crate::{
     runtime::poll_once,
 };
 
-/// Tells the calls that wait that a connection of the channel may have room. All connections share it.
+/// Notifies the calls that wait for room that a connection of the channel may have it. All connections share the
+/// signal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoomSignal(watch::Sender<()>);
 
@@ -34,7 +35,7 @@ impl RoomSignal {
         self.0.receiver_count() > 0
     }
 
-    /// Tells the calls that wait that there may be room, or that there will be none.
+    /// Notifies the calls that wait that there may be room, or that there will be none.
     #[cold]
     pub(super) fn offer(&self) {
         contain(|| self.0.send_replace(()));
@@ -79,8 +80,8 @@ impl<F: Framing> Channel<F> {
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
     ///
-    /// As in Happy Eyeballs (RFC 8305), it asks for another connection after each [`ATTEMPT_DELAY`], and for all of them
-    /// once an attempt has failed.
+    /// As in Happy Eyeballs (RFC 8305), requests another connection after each [`ATTEMPT_DELAY`], and all of them once
+    /// an attempt has failed.
     async fn queue_in_turn<'s>(
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
@@ -91,9 +92,9 @@ impl<F: Framing> Channel<F> {
         let mut room = chosen.room.0.subscribe();
         pool.check_attempts()?;
         chosen.request_connection("call()")?;
-        // When it is dropped, the next call is the first, and looks for room as well.
+        // When the permit is dropped, the next call is the first, and looks for room as well.
         let _first = pool.turn.acquire().await;
-        // How many connections there are beside the chosen one, and how many of them are asked for.
+        // How many connections there are beside the chosen one, and how many of them are requested.
         let others = match chosen.connector {
             Some(_) => pool.subchannels.len() - 1,
             None => 0,
@@ -116,7 +117,7 @@ impl<F: Framing> Channel<F> {
             for other in after_chosen.take(asked) {
                 other.connect_in_background();
             }
-            // An error cannot be: the connections have the sender.
+            // There is no error: the connections have the sender.
             let changed = async { drop(room.changed().await) };
             if asked == others {
                 changed.await;

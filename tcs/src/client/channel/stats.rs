@@ -17,7 +17,8 @@ use crate::{Error, panics::contain};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChannelState {
-    /// The number of connections that are open now. It is also 0 if no call has needed one yet, or if they were idle.
+    /// The number of connections that are open now. The number is also 0 if no call has needed a connection yet, or if
+    /// all were idle.
     pub connected: usize,
     /// The number of connections that were made.
     pub connects: u64,
@@ -40,7 +41,7 @@ pub struct ChannelState {
 pub(super) struct ChannelStats {
     state: watch::Sender<ChannelState>,
     metrics: Metrics,
-    /// What limits retries, if there are any.
+    /// Limits the retries, if there are any.
     budget: Option<RetryBudget>,
 }
 
@@ -113,7 +114,7 @@ impl ChannelStats {
             state.failed_attempts += 1;
             swap(&mut state.last_error, &mut last);
         });
-        // The former one is dropped here, outside of the lock: it may have an error of the user's type.
+        // The former error is dropped here, outside of the lock: it may be of the user's type.
     }
 
     /// Records that a connection was lost.

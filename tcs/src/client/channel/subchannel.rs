@@ -29,7 +29,7 @@ use crate::{
 /// A connection of a channel, or the place of the next one, which its callers share with the task that connects.
 pub(super) struct Subchannel<F: Framing> {
     pub(super) options: ConnectOptions,
-    /// Which of the channel's connections it is.
+    /// The index of the connection in its channel.
     pub(super) index: usize,
     /// Makes the next connection. Without it, the channel ends with its connection.
     pub(super) connector: Option<Arc<Connector<F>>>,
@@ -37,11 +37,11 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) stats: Arc<ChannelStats>,
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
-    /// Tells the calls of the channel that wait that there may be room.
+    /// Notifies the calls of the channel that wait for room.
     pub(super) room: RoomSignal,
-    /// Tells the task that connects that a connection is wanted, or that none ever will be.
+    /// Notifies the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
-    /// Those who receive events.
+    /// The receivers of events.
     pub(super) subscribers: Subscribers,
     state: Mutex<SubchannelState<F>>,
 }
@@ -100,8 +100,8 @@ impl<F: Framing> Subchannel<F> {
         wire
     }
 
-    /// Fails all calls, after the wire was closed. Those to come wait for another connection, or fail too. The caller wakes
-    /// `wakers`.
+    /// Fails all calls, after the wire was closed. Later calls wait for another connection, or fail too. The caller
+    /// wakes `wakers`.
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
         if let Some(connector) = &self.connector {
             let addr = self.peer().addr();
@@ -125,14 +125,15 @@ impl<F: Framing> Subchannel<F> {
         }
         let last_fault = self.connector.is_none().then_some(fault);
         self.subscribers.note_lost(last_fault, wakers);
-        // The first call that waits learns of it. If that ends it, the next one is the first.
+        // The first call that waits sees the new link. If that ends the call, the next one is the first.
         self.room.offer();
     }
 
     /// Fails all calls, each with its request if that can be sent again.
     ///
-    /// A framing may panic when it parses its own requests. All calls fail in spite of that, or the next connection would
-    /// answer those that are left. Returns the payload of the panic, which must be dropped without the lock.
+    /// A framing may panic when it parses its own requests. All calls fail in spite of that: otherwise, the next
+    /// connection would answer the remaining ones. Returns the payload of the panic, which must be dropped without the
+    /// lock.
     fn fail_calls(
         &self,
         state: &mut SubchannelState<F>,
@@ -180,7 +181,7 @@ impl<F: Framing> Subchannel<F> {
         self.room.offer();
     }
 
-    /// Tells the driver that no more calls are made, so that it ends once all requests are answered.
+    /// Notifies the driver that no more calls are made, so that it ends once all requests are answered.
     #[cold]
     pub(super) fn release(&self) {
         let mut state = self.lock();
@@ -225,7 +226,7 @@ impl<F: Framing> Subchannel<F> {
         self.index.checked_rem(targets) == index.checked_rem(targets)
     }
 
-    /// Returns `true` if a call waits for a connection, or if somebody receives its events.
+    /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().is_wanted || !self.subscribers.is_empty()
     }
@@ -262,14 +263,14 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Asks for a connection, though no call waits for it.
+    /// Requests a connection, though no call waits for it.
     pub(super) fn connect_in_background(self: &Arc<Self>) {
         // Without a runtime, the call fails over the other connection.
         drop(self.request_connection("call()"));
     }
 
-    /// Asks for a connection for the method `called`, if there is none: wakes the task that makes it, and starts the task if
-    /// that does not run.
+    /// Requests a connection for the method `called`, if there is none: wakes the task that makes it, and starts the
+    /// task if that does not run.
     pub(super) fn request_connection(self: &Arc<Self>, called: &'static str) -> Result<()> {
         let Some(connector) = &self.connector else {
             return Ok(());
@@ -311,8 +312,8 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Locks the state. No code of the user's may run meanwhile, except a [`Framing`]. Wakers are the user's, also when they
-    /// are cloned or dropped.
+    /// Locks the state. No code of the user's may run meanwhile, except a [`Framing`]. Wakers are the user's code,
+    /// also when they are cloned or dropped.
     ///
     /// A panic in a framing does no harm: the next request removes what is half written.
     pub(super) fn lock(&self) -> MutexGuard<'_, SubchannelState<F>> {

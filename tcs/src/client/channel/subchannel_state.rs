@@ -46,7 +46,7 @@ pub(super) struct SubchannelState<F> {
     pub(super) peer: Peer,
     /// The peer of the previous connection.
     former_peer: Peer,
-    /// They outlive the connection, because the next one is probably to the same server.
+    /// The failures outlive the connection, because the next one is probably to the same server.
     pub(super) recent_failures: RecentFailures,
 }
 
@@ -56,10 +56,12 @@ pub(super) struct SubchannelState<F> {
 /// |---|---|---|
 /// | any but `Released` | `Connected` | `attach`: a connection was made |
 /// | `Connected` | `Ending` | `fail`; `Driver`: it is idle, or replaced |
-/// | `Connected`, `Ending` | `Disconnected(None)`, `Closed` | `detach`: it has ended; `Closed` if there is no connector |
+/// | `Connected`, `Ending` | `Disconnected(Some)` | `detach`: the connection has failed |
+/// | `Connected`, `Ending` | `Disconnected(None)` | `detach`: the connection was idle, or is replaced |
+/// | `Connected`, `Ending` | `Closed` | `detach`: the connection has ended, and there is no connector |
 /// | `Off` | `Disconnected(None)` | `request_connection`: a call or a wait for events needs a connection |
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
-/// | `Disconnected` | `Disconnected(Some)` | the same, at a server that has probably restarted |
+/// | `Disconnected` | `Disconnected(Some)` | `Reconnector`: an attempt has failed at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
 /// | any | `Released` | `release` |
@@ -67,14 +69,14 @@ pub(super) struct SubchannelState<F> {
 pub(super) enum Link {
     /// There is no connection, and no task that makes one. The first call, or wait for events, starts it.
     Off,
-    /// Requests can be sent. Those of a protocol with a greeting need a message that was received, or a request that was
-    /// made, before the connection was shared.
+    /// Requests can be sent. A protocol with a greeting needs a message that was received, or a request that was made,
+    /// before the connection was shared.
     Connected { is_greeted: bool },
     /// The connection takes no more requests. It ends at once, for the reason of a caller, or once all calls are
     /// answered.
     Ending(Option<Arc<Fault>>),
-    /// There is no connection. A call makes the task connect, and waits for it. If the last attempt has failed, this is its
-    /// error.
+    /// There is no connection. A call makes the task connect, and waits for it. The error is why the last connection was
+    /// lost, or why the last attempt has failed.
     Disconnected(Option<Arc<Error>>),
     /// The last attempt to connect has failed with this error, and the next one is not due yet. Calls use the other
     /// connections. If there is none, they wait, or return the error if the next attempt would most likely fail as well.
@@ -129,7 +131,7 @@ impl<F: Framing> SubchannelState<F> {
         }
     }
 
-    /// Tells the server that a request is no longer wanted, for a framing with ids. The server still answers it.
+    /// Cancels a request at the server, for a framing with ids. The server still answers it.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
         self.calls.note_cancel(slot);
@@ -177,13 +179,13 @@ impl<F: Framing> SubchannelState<F> {
             self.notices.push((call, notice));
             return;
         }
-        // After its request.
+        // The notice follows its request in the queue.
         let framing = self.framing.get_mut();
         framing.set_id(slot + 1);
         self.queue.notice(framing, notice);
     }
 
-    /// Gives the wire the requests, once it has sent those before them, and the notices.
+    /// Gives the wire the notices and, once it has sent the requests before them, the requests.
     #[inline]
     pub(super) fn hand_over(&mut self, wire: &mut Wire) {
         wire.take_requests(&mut self.queue);
@@ -192,17 +194,17 @@ impl<F: Framing> SubchannelState<F> {
         }
     }
 
-    /// Puts each notice before the first request after its own of which nothing was sent. In one pass over the calls: all of
-    /// them may be dropped at the same time.
+    /// Puts each notice before the first request after its own of which nothing was sent. Makes one pass over the
+    /// calls: all of them may be dropped at the same time.
     #[cold]
     fn hand_over_notices(&mut self, wire: &mut Wire) {
         let mut notices = take(&mut self.notices);
-        // Others are answered, and their ids may be those of other requests.
+        // The requests of the other notices are answered, and their ids may have been reused.
         notices.retain(|(call, _)| self.calls.at(call.index) == Some(*call));
         if notices.is_empty() {
             return;
         }
-        // The order of those about one request stays.
+        // The sort is stable: notices about one request keep their order.
         notices.sort_by_key(|(call, _)| call.offset);
         let mut notices = notices.into_iter().peekable();
         let framing = self.framing.get_mut();
@@ -232,7 +234,7 @@ impl<F: Framing> SubchannelState<F> {
         self.queue.move_by(moved);
     }
 
-    /// Drops what was not handed over.
+    /// Drops the requests and notices that were not handed over.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
         self.notices.clear();
@@ -260,7 +262,7 @@ impl<F> SubchannelState<F> {
         }
     }
 
-    /// Notes that the channel was dropped. Returns what must be dropped without the lock.
+    /// Records that the channel was dropped. Returns what must be dropped without the lock.
     pub(super) fn release(&mut self) -> Link {
         replace(&mut self.link, Link::Released)
     }
@@ -272,7 +274,7 @@ impl<F> SubchannelState<F> {
         }
     }
 
-    /// Ends the connection and its calls, if it is that of this generation.
+    /// Ends the connection and its calls, if it is of this generation.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     pub(super) fn fail(&mut self, generation: u64, fault: Arc<Fault>) {
         if self.generation == generation
@@ -289,12 +291,12 @@ impl<F> SubchannelState<F> {
         }
     }
 
-    /// Sets the server's end of the connection, which is another one. Returns what must be dropped without the lock.
+    /// Sets the server's end of a new connection. Returns what must be dropped without the lock.
     pub(super) fn set_peer(&mut self, peer: Peer) -> Peer {
         replace(&mut self.former_peer, replace(&mut self.peer, peer))
     }
 
-    /// Returns the server's end of the connection of this generation, unless there were two others since.
+    /// Returns the server's end of the connection of this generation, unless two others have followed.
     pub(super) fn peer_of(&self, generation: u64) -> Peer {
         match self.generation.checked_sub(generation) {
             Some(0) => self.peer.clone(),

@@ -1,4 +1,4 @@
-//! Who receives the events of a connection, and what they have not received yet.
+//! The receivers of the events of a connection, and the events that they have not received yet.
 
 use std::{
     mem::take,
@@ -16,17 +16,18 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// Those who receive the events of a connection of a channel, and of its successors.
+/// The receivers of the events of a connection of a channel, and of its successors.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     registered: Mutex<Vec<WeakSubscriber>>,
 }
 
-/// A subscriber, unless it was dropped.
+/// A subscriber of one connection, unless it was dropped.
 #[derive(Debug)]
 struct WeakSubscriber {
     subscriber: Weak<Subscriber>,
-    /// Whether a connection was lost since it was added, or since it was told of one. It is told of the next one then.
+    /// Whether the connection was lost since the subscriber was added, or got its last note of a connection. The
+    /// subscriber then gets a note of the next one.
     has_gap: bool,
 }
 
@@ -36,7 +37,7 @@ impl Subscribers {
         self.registered().is_empty()
     }
 
-    /// Returns those that were not dropped.
+    /// Returns the subscribers that were not dropped.
     fn registered(&self) -> MutexGuard<'_, Vec<WeakSubscriber>> {
         let mut registered = lock(&self.registered);
         registered.retain(|weak| weak.subscriber.strong_count() > 0);
@@ -62,14 +63,14 @@ impl Subscribers {
         }
     }
 
-    /// Tells those who have listened to an earlier connection that there is another one, of this generation.
+    /// Adds a note that there is another connection, of this generation, for each subscriber of an earlier one.
     pub(super) fn note_connected(&self, generation: u64, wakers: &mut Vec<Waker>) {
         for subscriber in self.subscribers(|weak| take(&mut weak.has_gap)) {
             wakers.extend(subscriber.add(Entry::Connected(generation)));
         }
     }
 
-    /// Notes that the connection is lost. With a fault, there is no other.
+    /// Records that the connection is lost. With a fault, no other connection follows.
     pub(super) fn note_lost(&self, fault: Option<&Arc<Fault>>, wakers: &mut Vec<Waker>) {
         let subscribers = self.subscribers(|weak| {
             weak.has_gap = true;
@@ -80,13 +81,14 @@ impl Subscribers {
         }
     }
 
-    /// Wakes those who wait: they connect in their own runtime, because that of the connection has ended.
+    /// Wakes the subscribers that wait: they connect in their own runtime, because the runtime of the connection has
+    /// ended.
     pub(super) fn wake(&self) {
         let subscribers = self.subscribers(|_| true);
         wake_all(subscribers.iter().filter_map(|it| it.take_waker()));
     }
 
-    /// Returns the subscribers for whom `is_meant` returns `true`.
+    /// Returns the subscribers for which `is_meant` returns `true`.
     fn subscribers(
         &self,
         mut is_meant: impl FnMut(&mut WeakSubscriber) -> bool,
@@ -139,7 +141,7 @@ impl Subscriber {
         state.waker.take()
     }
 
-    /// Notes that there are no more connections. Returns the task to wake.
+    /// Records that there are no more connections. Returns the task to wake.
     pub(super) fn close(&self, fault: Option<Arc<Fault>>) -> Option<Waker> {
         let mut state = lock(&self.state);
         state.fault = fault;

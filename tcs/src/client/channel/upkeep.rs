@@ -1,6 +1,7 @@
 //! Keeps up a connection that works: pings it, closes it when it is idle, and replaces it when it is old.
 
 use std::{
+    mem::replace,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,21 +27,26 @@ pub(super) struct Upkeep<F: Framing> {
     settings: UpkeepSettings,
     backoff: Backoff,
     checks: Interval,
-    /// When the connection is old, unless the next one is being opened.
-    old_at: Option<Instant>,
-    /// The attempt to open the next connection, while this one is still used.
-    replacing: Option<BoxFuture<Result<Connection<F>>>>,
-    /// The next connection.
-    replacement: Option<Connection<F>>,
-    /// The number of attempts to replace it that have failed.
+    age: Age<F>,
+    /// The number of attempts to replace the connection that have failed.
     failures: u32,
     /// When the last check was.
     now: Instant,
     /// The number of bytes of requests at the last check, and of the pings since.
     last_offset: u64,
-    /// When the last request was found, and when the last bytes were.
+    /// When a check found the last request, and when one found the last bytes.
     last_request: Instant,
     last_sent: Instant,
+}
+
+/// How far the replacement of a connection is.
+enum Age<F: Framing> {
+    /// The connection is old at this time. `None` if it never is.
+    Young(Option<Instant>),
+    /// The next connection is being opened, while this one is still used.
+    Replacing(BoxFuture<Result<Connection<F>>>),
+    /// The next connection is open.
+    Replaced(Box<Connection<F>>),
 }
 
 impl<F: Framing> Upkeep<F> {
@@ -62,9 +68,7 @@ impl<F: Framing> Upkeep<F> {
             backoff,
             checks,
             // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
-            old_at: max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0)),
-            replacing: None,
-            replacement: None,
+            age: Age::Young(max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0))),
             failures: 0,
             now,
             last_offset: 0,
@@ -74,7 +78,7 @@ impl<F: Framing> Upkeep<F> {
     }
 
     /// Does what is due. `offset` is the number of bytes of all requests so far, and `has_worked` is `true` if the server has
-    /// answered. Whatever it does is continued by the next poll of the driver, which it wakes.
+    /// answered. Wakes the driver, whose next poll continues what was begun.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,10 +86,9 @@ impl<F: Framing> Upkeep<F> {
         offset: u64,
         has_worked: bool,
     ) {
-        if let Some(replacing) = &mut self.replacing
-            && let Poll::Ready(connected) = replacing.as_mut().poll(cx)
+        if let Age::Replacing(next) = &mut self.age
+            && let Poll::Ready(connected) = next.as_mut().poll(cx)
         {
-            self.replacing = None;
             self.replace(subchannel, connected);
             cx.waker().wake_by_ref();
         }
@@ -100,9 +103,9 @@ impl<F: Framing> Upkeep<F> {
             // come.
             if self.is_old() && !state.calls.has_streams() {
                 if has_worked || !is_unused {
-                    // It is used until there is another, so that no call waits for that.
-                    self.replacing = subchannel.connect_again();
-                    self.old_at = None;
+                    // The connection is used until there is another, so that no call waits for the next one.
+                    let next = subchannel.connect_again();
+                    self.age = next.map_or(Age::Young(None), Age::Replacing);
                 } else {
                     state.end();
                 }
@@ -115,35 +118,38 @@ impl<F: Framing> Upkeep<F> {
         }
     }
 
-    /// Takes no more calls if the next connection is open. Those in flight are still answered.
+    /// Takes no more calls if the next connection is open. Calls in flight are still answered.
     #[cold]
     fn replace(&mut self, subchannel: &Subchannel<F>, connected: Result<Connection<F>>) {
-        match connected {
-            // One has begun meanwhile. The server would close the other connection before it ends.
-            Ok(_) if subchannel.lock().calls.has_streams() => self.old_at = Some(Instant::now()),
+        self.age = match connected {
+            // A stream has begun meanwhile. The server would close the other connection before the stream ends.
+            Ok(_) if subchannel.lock().calls.has_streams() => Age::Young(Some(Instant::now())),
             Ok(connection) => {
-                self.replacement = Some(connection);
                 subchannel.lock().end();
+                Age::Replaced(Box::new(connection))
             }
             Err(error) => {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
                 subchannel.stats.record_failed_connect(&error.into());
                 self.failures = self.failures.saturating_add(1);
-                self.old_at = Some(Instant::now() + self.backoff.after(self.failures));
+                Age::Young(Some(Instant::now() + self.backoff.after(self.failures)))
             }
-        }
+        };
     }
 
     /// Returns the connection that was opened to replace this one.
     pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
-        self.replacement.take()
+        match replace(&mut self.age, Age::Young(None)) {
+            Age::Replaced(connection) => Some(*connection),
+            _ => None,
+        }
     }
 
     /// Waits for the next check.
     fn poll_check(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<()> {
         ready!(self.checks.poll_tick(cx));
         self.now = Instant::now();
-        // Less if pings are queued.
+        // The offset is lower if pings are queued.
         if offset > self.last_offset {
             self.last_offset = offset;
             (self.last_request, self.last_sent) = (self.now, self.now);
@@ -156,7 +162,7 @@ impl<F: Framing> Upkeep<F> {
         self.has_passed(self.settings.ping_interval, self.last_sent)
     }
 
-    /// Records a ping of `length` bytes. They are no request.
+    /// Records a ping of `length` bytes, which is no request.
     const fn record_ping(&mut self, length: u64) {
         self.last_offset += length;
         self.last_sent = self.now;
@@ -169,7 +175,7 @@ impl<F: Framing> Upkeep<F> {
 
     /// Returns `true` if the connection is old, and is not being replaced.
     fn is_old(&self) -> bool {
-        self.old_at.is_some_and(|at| self.now >= at)
+        matches!(self.age, Age::Young(Some(at)) if self.now >= at)
     }
 
     fn has_passed(&self, limit: Option<Duration>, since: Instant) -> bool {
@@ -206,7 +212,7 @@ mod tests {
         assert!(upkeep.is_idle() && upkeep.needs_ping());
         upkeep.record_ping(5);
         assert!(!upkeep.needs_ping());
-        // It is sent later than the next check, after a request that was queued before it.
+        // The ping is sent later than the next check, after a request that was queued before it.
         poll_fn(|cx| upkeep.poll_check(cx, offset)).await;
         assert!(upkeep.is_idle());
         offset += 10 + 5;

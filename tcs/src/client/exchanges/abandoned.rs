@@ -1,4 +1,4 @@
-//! What is left of earlier exchanges, which nobody waits for any more.
+//! Abandoned requests of earlier exchanges, and their replies.
 
 use std::{
     mem::{replace, take},
@@ -20,7 +20,8 @@ impl<F: Framing> Exchanges<F> {
     /// Abandons the requests in flight, because nobody waits for them any more. A request is removed if nothing of it was
     /// sent. The replies to the others are skipped.
     ///
-    /// Every use of the connection begins with it, so that nothing depends on the drop of a future or a pipeline.
+    /// Every use of the connection begins with this method, so that nothing depends on the drop of a future or a
+    /// pipeline.
     pub(in crate::client) fn abandon_in_flight(&mut self) {
         if !self.in_flight.is_empty() {
             self.abandon_requests();
@@ -48,7 +49,7 @@ impl<F: Framing> Exchanges<F> {
             self.wire.truncate_requests(offset);
             self.in_flight.pop_back();
         }
-        // A part of it was sent.
+        // A part of the request was sent.
         let is_cancelled = if F::HAS_IDS {
             self.cancel()
         } else {
@@ -69,7 +70,7 @@ impl<F: Framing> Exchanges<F> {
         !F::HAS_VALUES && offset >= self.wire.sent()
     }
 
-    /// Returns how many replies are still to come for which nobody waits.
+    /// Returns how many replies to abandoned requests are still to come.
     pub(super) const fn owed(&self) -> usize {
         if F::HAS_IDS {
             self.ids.cancelled()

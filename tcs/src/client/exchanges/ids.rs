@@ -139,7 +139,7 @@ impl<F: Framing> Exchanges<F> {
             let last = self.ids.last;
             let expected = |id| match in_flight {
                 Some(offset) if id == last => Expected::reply_to::<F>(Some(offset)),
-                // It is for no request, or for one that was cancelled.
+                // The message is for no request, or for a cancelled one.
                 _ => Expected::ANY,
             };
             let received = ready!(self.wire.poll_receive(cx, &mut self.framing, expected))?;
@@ -176,13 +176,13 @@ impl<F: Framing> Exchanges<F> {
         }
     }
 
-    /// Returns an item of the request in flight, or its result, after which it is in flight no more. Keeps a part of it.
+    /// Returns an item of the request in flight, or its result, which removes the request. Keeps a part of its reply.
     fn collect(&mut self, received: Received) -> Option<Received> {
         let result = match received {
             Received::Item(_) => return Some(received),
             Received::Part(part) => {
                 let length = self.add_part(part).err()?;
-                // Its rest is still to come.
+                // The rest of the reply is still to come.
                 self.cancel();
                 return Some(Received::TooLarge(length));
             }
@@ -211,14 +211,14 @@ impl<F: Framing> Exchanges<F> {
     }
 }
 
-/// The exchanges while a call waits. If the call is dropped and the framing has ids, the server is told.
+/// The exchanges while a call waits. If the call is dropped and the framing has ids, its request is cancelled.
 pub(super) struct CancelOnDrop<'c, F: Framing>(pub(super) &'c mut Exchanges<F>);
 
 impl<F: Framing> Drop for CancelOnDrop<'_, F> {
     fn drop(&mut self) {
         if F::HAS_IDS && !self.0.in_flight.is_empty() && !std::thread::panicking() {
             self.0.abandon_in_flight();
-            // What cannot be sent now is sent by the next use of the connection.
+            // The next use of the connection sends what cannot be sent now.
             let mut cx = Context::from_waker(Waker::noop());
             let _: Poll<()> = self.0.wire.poll_flush(&mut cx);
         }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 /// The requests in flight, oldest first, each by its offset. The oldest may be abandoned: nobody waits for their replies.
 ///
-/// The count of those is enough, because replies come in the order of the requests. With ids, at most one request is in
-/// flight, and one that is abandoned is cancelled, and not here any more.
+/// The count of abandoned requests is enough, because replies come in the order of the requests. With ids, at most one
+/// request is in flight, and an abandoned request is cancelled and removed.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     offsets: VecDeque<u64>,
@@ -13,7 +13,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Returns their number, with those that were abandoned.
+    /// Returns the number of requests, abandoned or not.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
     }
@@ -22,23 +22,23 @@ impl InFlight {
         self.offsets.is_empty()
     }
 
-    /// Returns the number of those that were abandoned.
+    /// Returns the number of abandoned requests.
     pub(super) const fn abandoned(&self) -> usize {
         self.abandoned
     }
 
-    /// Returns the number of those that were not abandoned.
+    /// Returns the number of requests that were not abandoned.
     pub(super) fn awaited(&self) -> usize {
         self.offsets.len() - self.abandoned
     }
 
-    /// Returns the offset of the oldest one, abandoned or not.
+    /// Returns the offset of the oldest request, abandoned or not.
     #[inline]
     pub(super) fn oldest(&self) -> Option<u64> {
         self.offsets.front().copied()
     }
 
-    /// Returns the offset of the newest one.
+    /// Returns the offset of the newest request.
     pub(super) fn newest(&self) -> Option<u64> {
         self.offsets.back().copied()
     }
@@ -49,18 +49,18 @@ impl InFlight {
         self.offsets.push_back(offset);
     }
 
-    /// Removes the newest one, which was not abandoned.
+    /// Removes the newest request, which was not abandoned.
     pub(super) fn pop_back(&mut self) {
         self.offsets.pop_back();
     }
 
-    /// Removes the oldest one, if none was abandoned.
+    /// Removes the oldest request, if none was abandoned.
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<u64> {
         self.offsets.pop_front()
     }
 
-    /// Removes the oldest one, whose reply has arrived. Returns `true` if it was not abandoned.
+    /// Removes the oldest request, whose reply has arrived. Returns `true` if it was not abandoned.
     #[inline]
     pub(super) fn answer_oldest(&mut self) -> bool {
         self.offsets.pop_front();
@@ -71,7 +71,7 @@ impl InFlight {
         false
     }
 
-    /// Abandons the oldest one, which was not.
+    /// Abandons the oldest request, which was not abandoned before.
     pub(super) fn abandon_oldest(&mut self) {
         self.abandoned = 1;
     }
@@ -80,7 +80,7 @@ impl InFlight {
         self.abandoned = self.offsets.len();
     }
 
-    /// Removes those that were abandoned, and the oldest of the others. Returns its offset.
+    /// Removes the abandoned requests, and the oldest of the others. Returns the offset of the latter.
     pub(super) fn pop_failed(&mut self) -> Option<u64> {
         self.offsets.drain(..std::mem::take(&mut self.abandoned));
         self.offsets.pop_front()

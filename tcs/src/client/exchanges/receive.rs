@@ -22,7 +22,7 @@ use crate::{
 
 /// How many bytes of notices, and of replies that were abandoned, are skipped within one poll.
 const SKIPPED_AT_ONCE: usize = 1 << 20;
-/// Each of them counts this many bytes more, so that empty ones are limited, too.
+/// Each skipped message counts this many bytes more, so that empty messages are limited, too.
 const SKIPPED_OVERHEAD: usize = 1 << 10;
 
 impl<F: Framing> Exchanges<F> {
@@ -93,8 +93,8 @@ impl<F: Framing> Exchanges<F> {
         self.poll_skip(received.len(), cx).map_ok(|()| true)
     }
 
-    /// Counts a message of `length` bytes that is skipped. Pending now and then, so that others get their turn, and the
-    /// time is looked at.
+    /// Counts a message of `length` bytes that is skipped. Pending now and then, so that other tasks get their turn,
+    /// and the limits are checked.
     #[cold]
     pub(super) fn poll_skip(
         &mut self,
@@ -105,7 +105,7 @@ impl<F: Framing> Exchanges<F> {
             return Poll::Ready(Ok(()));
         }
         let _: Poll<()> = self.wire.poll_flush(cx);
-        // What has arrived comes before the fault, but not what arrives without end.
+        // Messages that have arrived come before the fault, but not messages that arrive without end.
         if let Poll::Ready(fault) = self.wire.poll_stopped(cx) {
             return Poll::Ready(Err(fault));
         }
@@ -113,7 +113,8 @@ impl<F: Framing> Exchanges<F> {
         Poll::Pending
     }
 
-    /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when others must get their turn.
+    /// Counts a message of `length` bytes that is skipped. Returns `true` now and then, when other tasks must get their
+    /// turn.
     #[cold]
     pub(in crate::client) const fn must_pause(&mut self, length: usize) -> bool {
         self.skipped += SKIPPED_OVERHEAD + length;

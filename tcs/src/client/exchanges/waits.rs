@@ -13,10 +13,10 @@ use crate::{
     framing::Framing,
 };
 
-/// The limits of a connection's waits. A wait may go on after its future was dropped.
+/// The limits of a connection's waits. A wait may continue after its future was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    /// Limits the wait for a message. Its wait continues while there are abandoned requests and nothing arrives.
+    /// Limits the wait for a message. The wait continues while there are abandoned requests and nothing arrives.
     reply_timer: Timer,
     /// Limits the wait until requests are sent.
     send_timer: Timer,
@@ -164,7 +164,7 @@ impl<F: Framing> Exchanges<F> {
         .await;
     }
 
-    /// Replaces the wakers of earlier tasks, which are the user's code. Later, they would be dropped under a lock.
+    /// Replaces the wakers of earlier tasks, which are the user's code: later, they would be dropped under a lock.
     pub(in crate::client) fn forget_wakers(&mut self) {
         self.waits.reply_timer.forget_waker();
         self.waits.send_timer.forget_waker();

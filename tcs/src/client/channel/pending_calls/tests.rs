@@ -218,7 +218,7 @@ fn late_call_ends_once_and_keeps_its_place() {
     for _ in 0..LIMIT {
         assert!(tick(&mut calls, &mut wakers) && wakers.is_empty());
     }
-    // With nothing from the server, the connection is given up instead.
+    // With nothing from the server, the connection ends instead.
     assert!(!tick(&mut calls, &mut wakers) && wakers.is_empty());
     calls.record_arrival();
     assert!(tick(&mut calls, &mut wakers));
@@ -262,7 +262,7 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
 fn call_behind_one_whose_items_have_come_is_late_in_time() {
     let mut calls = PendingCalls::new(LIMIT, true);
     let (stream, call) = (open(&mut calls, 0), open(&mut calls, 1));
-    calls.expect_items(stream);
+    calls.items.open(stream);
     for _ in 0..LIMIT {
         assert!(tick(&mut calls, &mut Vec::new()));
     }
