@@ -282,7 +282,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Where requests of a connection are processed side by side, each large one and each large reply that waits for its
     /// turn counts as well. A reply for which there is no memory has *failed*.
     ///
-    /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
+    /// A chunk of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
     /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
     /// closes.
     ///
@@ -303,7 +303,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection.
     ///
-    /// It also limits how long a function waits for the first byte of a further message of its request
+    /// It also limits how long a function waits for the first byte of a chunk of its request
     /// ([`Requests`](crate::protocol::Requests)). Then the function is dropped, and its request is answered *timed out*.
     ///
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
@@ -326,7 +326,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a protocol function may take, counted from its first wait.
     ///
-    /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives further messages
+    /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives chunks
     /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
     /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The
